@@ -1,0 +1,1 @@
+../../src/releve/__init__.py

@@ -1,0 +1,1 @@
+../../src/releve/__main__.py

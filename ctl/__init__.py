@@ -1,0 +1,1 @@
+"""The command ``ctl``: finds a supervisor, sends it one verb, shows the outcome."""

@@ -1,0 +1,116 @@
+"""The scoreboard: what the workers of one generation do, readable by anyone at any time.
+
+One memfd per generation, made by the supervisor, mapped by master and workers:
+a versioned header, then fixed records, each written by one worker only. It
+outlives the worker, so its last numbers can be read after its death.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import time
+from dataclasses import dataclass
+
+VERSION = 1
+SLOTS = 512
+_HEADER = struct.Struct("=8sIII")  # magic, version, slots, record size
+_MAGIC = b"releve\x00\x00"
+_RECORD_BYTES = 128
+_FIELDS = (
+    "pid",
+    "heartbeat_ns",  # CLOCK_MONOTONIC of the loop's last turn
+    "requests",  # answered, all classes
+    "connections",  # open now
+    "busy",  # in the application now
+    "status_2xx",
+    "status_3xx",
+    "status_4xx",
+    "status_5xx",
+    "received",  # connections taken from the exchange
+    "given",  # connections given to an exchange
+    "accepted",  # connections taken from listeners
+)
+_RECORD = struct.Struct("=" + "Q" * len(_FIELDS))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One worker's numbers."""
+
+    pid: int
+    heartbeat_ns: int
+    requests: int
+    connections: int
+    busy: int
+    status_2xx: int
+    status_3xx: int
+    status_4xx: int
+    status_5xx: int
+    received: int
+    given: int
+    accepted: int
+
+
+def make() -> int:
+    """A new, empty scoreboard as a memfd (close-on-exec); the caller owns it."""
+    fd = os.memfd_create("releve-scoreboard", os.MFD_CLOEXEC)
+    os.ftruncate(fd, _RECORD_BYTES * (SLOTS + 1))
+    os.pwrite(fd, _HEADER.pack(_MAGIC, VERSION, SLOTS, _RECORD_BYTES), 0)
+    return fd
+
+
+class Scoreboard:
+    """A mapping of a scoreboard; does not own the descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        magic, version, self.slots, self._size = _HEADER.unpack(os.pread(fd, _HEADER.size, 0))
+        if magic != _MAGIC or version != VERSION:
+            raise ValueError(f"cannot read the scoreboard: version {version}, this release knows {VERSION}")
+        self._map = mmap.mmap(fd, self._size * (self.slots + 1))
+
+    def read(self, slot: int) -> Record:
+        """The record of a slot, dead or alive."""
+        return Record(*_RECORD.unpack_from(self._map, self._size * (slot + 1)))
+
+    def tally(self, slot: int) -> Tally:
+        """In the worker: the writer of one slot, zeroed and given to this process."""
+        start = self._size * (slot + 1)
+        view = memoryview(self._map)[start : start + _RECORD.size].cast("B").cast("Q")
+        tally = Tally(view)
+        for index in range(len(_FIELDS)):
+            view[index] = 0
+        view[0] = os.getpid()
+        return tally
+
+    def close(self) -> None:
+        """Unmap."""
+        self._map.close()
+
+
+class Tally:
+    """In the worker: the only writer of a slot. Called with the lead (the loop) only."""
+
+    __slots__ = ("_view",)
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+
+    def beat(self) -> None:
+        """Note a turn of the loop."""
+        self._view[1] = time.monotonic_ns()
+
+    def answered(self, status: int) -> None:
+        """Count a response by its status class."""
+        self._view[2] += 1
+        if 200 <= status < 600:
+            self._view[3 + status // 100] += 1
+
+    def add(self, name: str, number: int) -> None:
+        """Add to a counter (``received``, ``given``, ``accepted``)."""
+        self._view[_FIELDS.index(name)] += number
+
+    def put(self, name: str, number: int) -> None:
+        """Set a gauge (``connections``, ``busy``)."""
+        self._view[_FIELDS.index(name)] = number

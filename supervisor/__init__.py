@@ -1,0 +1,1 @@
+"""The supervisor: listeners, generations, upgrades, control."""
