@@ -12,20 +12,25 @@ Durations are floats in seconds, sizes are ints in bytes. ``None`` is written
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 Wire = dict[str, Any]
 
+HEAD_MAX_BYTES = 1 << 24  # a head is held in memory, once for each connection
+
 
 def key(default: Any, kind: str, text: str, **more: Any) -> Any:
     """Describe one setting.
 
-    ``kind`` names a converter of the loader: ``duration``, ``size``, ``count``,
-    ``text``, ``path``, ``choice``, ``flag``, ``mapping``, ``texts``, ``listen``,
-    ``check``, ``workers``, ``mode`` or ``group`` (a nested block). ``more`` may
-    hold ``choices``, ``minimum``, ``maximum``, ``off`` (the word for ``None``)
-    and ``upgrade`` (``True``: a reload cannot apply it, an upgrade can).
+    ``kind`` says how it is written: the parser of one word in ``values``
+    (``duration``, ``size``, ``count``, ``path``, ``choice``, ...), or a reader of
+    a list or block in ``build`` (``listen``, ``check``, ``modules``,
+    ``variables``, ``headers``, ``group``). ``more`` may hold ``choices``,
+    ``minimum``, ``maximum``, ``off`` (the word for ``None``), ``required``,
+    ``upgrade`` (a reload cannot apply it, an upgrade can) and ``restart`` (only a
+    new supervisor can).
     """
     metadata = {"kind": kind, "help": text, **more}
     if isinstance(default, (dict, list)):
@@ -64,13 +69,15 @@ class Address:
 class Limits:
     """``limits``: what one client may ask for."""
 
-    request_line: int = key(8190, "size", "Longest request line.", minimum=64)
-    headers: int = key(100, "count", "Most header fields in one request.", minimum=1)
-    header: int = key(8190, "size", "Longest single header field.", minimum=64)
-    head: int = key(65536, "size", "Longest request head in all.", minimum=256)
+    request_line: int = key(8190, "size", "Longest request line.", minimum=64, maximum=HEAD_MAX_BYTES)
+    headers: int = key(100, "count", "Most header fields in one request.", minimum=1, maximum=10_000)
+    header: int = key(8190, "size", "Longest single header field.", minimum=64, maximum=HEAD_MAX_BYTES)
+    head: int = key(65536, "size", "Longest request head in all.", minimum=256, maximum=HEAD_MAX_BYTES)
     body: int | None = key(None, "size", "Longest request body.", off="unlimited", minimum=1)
-    connections: int = key(10000, "count", "Most open connections of one worker.", minimum=1)
-    backlog: int = key(2048, "count", "Length of the accept queue of each listener.", minimum=1)
+    connections: int = key(10000, "count", "Most open connections of one worker.", minimum=1, maximum=1_000_000)
+    backlog: int = key(
+        2048, "count", "Length of the accept queue of each listener; the kernel caps it at net.core.somaxconn.", minimum=1, maximum=65_535
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +97,11 @@ class Timeouts:
 class Check:
     """``upgrade.check``: the request that a new worker must answer before it gets traffic."""
 
-    path: str = key("/", "text", "Path and query to ask for.")
-    host: str = key("localhost", "text", "Host header; Django wants one of its ALLOWED_HOSTS.")
-    headers: dict[str, str] = key({}, "mapping", "More request headers.")
+    path: str = key("/", "target", "Path and query to ask for.")
+    host: str = key("localhost", "host", "Host header; Django wants one of its ALLOWED_HOSTS.")
+    headers: dict[str, str] = key({}, "headers", "More request headers.")
     https: bool = key(False, "flag", "Say that the request came by https (X-Forwarded-Proto).")
-    expect: str = key("200-399", "text", "Statuses that pass: numbers and ranges, as in 200-299,404.")
+    expect: str = key("200-399", "statuses", "Statuses that pass: numbers and ranges, as in 200-299,404.")
     timeout: float = key(5.0, "duration", "For the whole answer.")
 
 
@@ -125,25 +132,41 @@ class Settings:
     afresh for each generation.
     """
 
-    app: str = key("", "text", "The WSGI application, as module:object.", upgrade=True, required=True)
-    directory: str = key("", "path", "Folder of the release; default: the configuration file's own. Resolved afresh for each generation.", upgrade=True)
+    app: str = key("", "app", "The WSGI application, as module:object.", upgrade=True, required=True)
+    directory: str = key(
+        "", "path", "Folder of the release; default: the configuration file's own. Resolved afresh for each generation.", upgrade=True
+    )
     listen: tuple[Address, ...] = key((Address("tcp", "127.0.0.1", 8000),), "listen", "Address, or list of addresses, to listen on.")
-    workers: int = key(2, "workers", "Number of worker processes, or auto for one per available core.", minimum=1)
-    threads: int = key(8, "count", "Requests at once in one worker; with 1 the application runs in the main thread only.", minimum=1)
+    workers: int = key(2, "workers", "Number of worker processes, or auto for one per available core.", minimum=1, maximum=1000)
+    threads: int = key(
+        8, "count", "Requests at once in one worker; with 1 the application runs in the main thread only.", minimum=1, maximum=1000
+    )
     python: str | None = key(
-        None, "path", "Interpreter; auto: the directory's .venv or venv, else the supervisor's own.", off="auto", upgrade=True
+        None,
+        "python",
+        "Interpreter, relative to directory; auto: the directory's .venv or venv, else the supervisor's own.",
+        off="auto",
+        upgrade=True,
     )
     preload: bool | None = key(
-        None, "flag", "Import in the master and fork after; auto: unless the import leaves threads or connected sockets.", off="auto", upgrade=True
+        None,
+        "flag",
+        "Import in the master and fork after; auto: unless the import leaves threads or connected sockets.",
+        off="auto",
+        upgrade=True,
     )
-    preload_modules: tuple[str, ...] = key((), "texts", "More modules to import at preload.", upgrade=True)
-    env: dict[str, str] = key({}, "mapping", "Environment variables for the application.", upgrade=True)
+    preload_modules: tuple[str, ...] = key((), "modules", "More modules to import at preload.", upgrade=True)
+    env: dict[str, str] = key({}, "variables", "Environment variables for the application.", upgrade=True)
     env_file: str | None = key(None, "path", "File of NAME=value lines for the application's environment.", off="off", upgrade=True)
-    user: str | None = key(None, "text", "User that masters and workers run as; only when started as root.", off="off", upgrade=True)
-    group: str | None = key(None, "text", "Group that masters and workers run as.", off="off", upgrade=True)
+    user: str | None = key(None, "name", "User that masters and workers run as; only when started as root.", off="off", upgrade=True)
+    group: str | None = key(None, "name", "Group that masters and workers run as.", off="off", upgrade=True)
     umask: int | None = key(None, "mode", "File mode mask of masters and workers.", off="off", upgrade=True)
     runtime_directory: str | None = key(
-        None, "path", "Folder of the control socket and the lock; auto: $RUNTIME_DIRECTORY, else the user's runtime folder.", off="auto", restart=True
+        None,
+        "path",
+        "Folder of the control socket and the lock; auto: $RUNTIME_DIRECTORY, else the user's runtime folder.",
+        off="auto",
+        restart=True,
     )
     state_directory: str | None = key(
         None, "path", "Folder of the history; auto: $STATE_DIRECTORY, else the user's state folder.", off="auto", restart=True
@@ -153,7 +176,9 @@ class Settings:
     upgrade: Upgrade = field(default=Upgrade(), metadata={"kind": "group", "help": "How generations follow one another."})
     log: Log = field(default=Log(), metadata={"kind": "group", "help": "What Relève itself writes."})
     watch: str = key(
-        "off", "choice", "Upgrade by itself: release (the directory's symlink is flipped) or code (a file is saved; for development).",
+        "off",
+        "choice",
+        "Upgrade by itself: release (the directory's symlink is flipped) or code (a file is saved; for development).",
         choices=("off", "release", "code"),
     )
 
@@ -161,11 +186,20 @@ class Settings:
 GROUPS: dict[str, type[Any]] = {"limits": Limits, "timeouts": Timeouts, "upgrade": Upgrade, "log": Log}
 
 
+def rules() -> dict[str, Mapping[str, Any]]:
+    """The table: what each ``key`` call says, by dotted key (``limits.head``), in the order of this file."""
+    table: dict[str, Mapping[str, Any]] = {}
+    for top in dataclasses.fields(Settings):
+        if top.name in GROUPS:
+            table |= {f"{top.name}.{below.name}": below.metadata for below in dataclasses.fields(GROUPS[top.name])}
+        else:
+            table[top.name] = top.metadata
+    return table
+
+
 def key_names() -> tuple[str, ...]:
-    """Every setting this release knows, dotted (``limits.head``), sorted; part of ``hello``."""
-    names = [f.name for f in dataclasses.fields(Settings) if f.name not in GROUPS]
-    names += [f"{group}.{f.name}" for group, kind in GROUPS.items() for f in dataclasses.fields(kind)]
-    return tuple(sorted(names))
+    """Every setting this release knows, dotted, sorted; part of ``hello``."""
+    return tuple(sorted(rules()))
 
 
 def to_wire(settings: Settings) -> Wire:
@@ -185,8 +219,10 @@ def from_wire(wire: Wire) -> Settings:
     upgrade = values.get("upgrade")
     if isinstance(upgrade, Upgrade) and isinstance(upgrade.check, dict):
         values["upgrade"] = dataclasses.replace(upgrade, check=Check(**_known(Check, upgrade.check)))
-    values["listen"] = tuple(Address(**_known(Address, a)) for a in wire.get("listen", ()))
-    values["preload_modules"] = tuple(wire.get("preload_modules", ()))
+    if "listen" in values:
+        values["listen"] = tuple(Address(**_known(Address, address)) for address in values["listen"])
+    if "preload_modules" in values:
+        values["preload_modules"] = tuple(values["preload_modules"])
     return Settings(**values)
 
 

@@ -1,0 +1,237 @@
+"""Settings from what was written, by the table in ``settings``.
+
+Reads every key, collects every problem, and only then says so: whoever mends a
+file wants the whole list, not its first line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from releve.config import addresses, values
+from releve.config.errors import ConfigError, Place, Problem, in_order, nearest
+from releve.config.settings import GROUPS, Address, Check, Settings, key_names, to_wire
+from releve.config.values import Rules
+from releve.config.written import Written
+
+WIRE_MAX_BYTES = 128 * 1024  # settings travel over the link in one message
+
+# What other servers call it.
+FOREIGN = {
+    "bind": "listen",
+    "chdir": "directory",
+    "wsgi_app": "app",
+    "application": "app",
+    "processes": "workers",
+    "preload_app": "preload",
+    "raw_env": "env",
+    "environment": "env",
+    "loglevel": "log.level",
+    "worker_connections": "limits.connections",
+    "graceful_timeout": "timeouts.drain",
+    "reload": "watch",
+}
+
+# The keys of {unix: ..., mode: ..., owner: ..., group: ...} and the kinds of their values.
+UNIX_PARTS = {"unix": "text", "mode": "mode", "owner": "name", "group": "name"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that was read whole.
+
+    ``path`` is the file (absolute) or None; ``sources`` says of each setting that
+    is neither from YAML nor a default where it came from, in words for the log;
+    ``notes`` are remarks for the log about what was ignored.
+    """
+
+    settings: Settings
+    path: Path | None
+    sources: dict[str, str] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+Problems = list[Problem]
+Reader = Callable[[str, Written, Rules, Problems], Any]
+
+
+def build(document: Written, overrides: Mapping[str, Written]) -> Settings:
+    """The settings in ``document``, with ``overrides`` (by dotted key) in place of what it says. Raises ConfigError."""
+    problems: Problems = []
+    entries = _entries("", document, problems)
+    found = _fields(Settings, "", entries, overrides, problems)
+    if "app" not in entries and "app" not in overrides and isinstance(document.content, (dict, type(None))):
+        text = "cannot do without app, the application to serve: write app: mysite.wsgi:application"
+        problems.append(Problem(Place(document.place.source), text))
+    directory = found.setdefault("directory", document.folder)
+    if found.get("python"):
+        found["python"] = values.join(directory, found["python"])
+    settings = Settings(**found)
+    size = len(json.dumps(to_wire(settings)))
+    if size > WIRE_MAX_BYTES:
+        text = f"cannot use {size} bytes of settings: at most {WIRE_MAX_BYTES}; long variables can move from env to env_file"
+        problems.append(Problem(Place(document.place.source), text))
+    if problems:
+        raise ConfigError(in_order(problems))
+    return settings
+
+
+def _fields(
+    kind: type[Any], prefix: str, entries: Mapping[str, Written], overrides: Mapping[str, Written], problems: Problems
+) -> dict[str, Any]:
+    """What is written for the fields of ``kind``, by name; the last of a file's value and an override that can be used."""
+    found: dict[str, Any] = {}
+    fields = {field.name: field.metadata for field in dataclasses.fields(kind)}
+    for name, rules in fields.items():
+        key, written = prefix + name, entries.get(name)
+        if rules["kind"] == "group":
+            block = _entries(name, written, problems) if written else {}
+            found[name] = GROUPS[name](**_fields(GROUPS[name], f"{name}.", block, overrides, problems))
+            continue
+        for source in (written, overrides.get(key)):
+            if source is None:
+                continue
+            try:
+                found[name] = READERS.get(rules["kind"], _word)(key, source, rules, problems)
+            except ValueError as error:
+                problems.append(Problem(source.place, f"cannot use {source.described()} as {key}: {error}"))
+    for name, written in entries.items():
+        if name not in fields:
+            where = f" in {prefix[:-1]}" if prefix else ""
+            problems.append(Problem(written.named_at, f"cannot use {name!r}{where}: {_unknown(name, prefix, fields)}"))
+    return found
+
+
+def _entries(name: str, written: Written, problems: Problems) -> dict[str, Written]:
+    """The keys of a block; nothing written is an empty block."""
+    if isinstance(written.content, dict):
+        return written.content
+    if written.content is not None:
+        text = f"as {name}: expected a block of keys" if name else "as a configuration: expected keys, such as app: mysite.wsgi:application"
+        problems.append(Problem(written.place, f"cannot use {written.described()} {text}"))
+    return {}
+
+
+def _unknown(name: str, prefix: str, known: Iterable[str]) -> str:
+    """Why a key is unknown, and which one was probably meant."""
+    elsewhere = [key for key in key_names() if key.rpartition(".")[2] == name]
+    if elsewhere:
+        return f"unknown key here; did you mean {values.either(elsewhere)}{'' if '.' in elsewhere[0] else ', at the top level'}?"
+    if not prefix and name in FOREIGN:
+        return f"unknown key; did you mean {FOREIGN[name]!r}?"
+    meant = nearest(name, known)
+    if meant:
+        return f"unknown key; did you mean {meant!r}?"
+    return f"unknown key; known are {', '.join(sorted(known))}" if prefix else "unknown key"
+
+
+# Readers: one for each kind that is more than a word. Each returns the value or raises ValueError with the reason;
+# problems of a part go to the list, with the place of that part.
+
+
+def _word(key: str, written: Written, rules: Rules, problems: Problems) -> Any:
+    """One word, by its parser."""
+    text = written.content
+    if text is None:
+        if "off" in rules:
+            return None
+        raise ValueError("it is required" if rules.get("required") else "leave the key out for its default")
+    if not isinstance(text, str):
+        raise ValueError("expected one value")
+    value = values.convert(rules["kind"], text, rules)
+    return values.join(written.folder, value) if rules["kind"] == "path" and value is not None else value
+
+
+def _listen(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[Address, ...]:
+    """One address or a list of them."""
+    items = written.content if isinstance(written.content, list) else [written]
+    if not items:
+        raise ValueError("nothing would listen")
+    found: list[Address] = []
+    for item in items:
+        try:
+            address = _address(item, problems)
+            if str(address) in map(str, found):
+                raise ValueError("it is there twice")
+        except ValueError as error:
+            relation = "as" if item is written else "in"
+            problems.append(Problem(item.place, f"cannot use {item.described()} {relation} {key}: {error}"))
+        else:
+            found.append(address)
+    return tuple(found)
+
+
+def _address(item: Written, problems: Problems) -> Address:
+    if isinstance(item.content, str):
+        return addresses.parse_address(item.content, item.folder)
+    if not isinstance(item.content, dict) or "unix" not in item.content:
+        raise ValueError("expected HOST:PORT, unix:PATH, fd:NAME or a block with the key unix")
+    parts: dict[str, Any] = {}
+    for name, written in item.content.items():
+        if name not in UNIX_PARTS:
+            problems.append(Problem(written.named_at, f"cannot use {name!r} in listen: {_unknown(name, 'listen.', UNIX_PARTS)}"))
+            continue
+        try:
+            parts[name] = _word(name, written, {"kind": UNIX_PARTS[name], "required": name == "unix"}, problems)
+        except ValueError as error:
+            problems.append(Problem(written.place, f"cannot use {written.described()} as {name} in listen: {error}"))
+    if "unix" not in parts:  # its problem is on the list; nothing else may take the address for that of a neighbour
+        return Address("unix", path=str(item.place))
+    return dataclasses.replace(addresses.unix_address(parts.pop("unix"), item.folder), **parts)
+
+
+def _check(key: str, written: Written, rules: Rules, problems: Problems) -> Check | None:
+    """``off``, a path, or a block."""
+    if isinstance(written.content, dict):
+        return Check(**_fields(Check, f"{key}.", written.content, {}, problems))
+    path = _word(key, written, {**rules, "kind": "target"}, problems)
+    return None if path is None else Check(path=path)
+
+
+def _modules(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[str, ...]:
+    """A list of modules, or one."""
+    items = written.content if isinstance(written.content, list) else [written] if written.content is not None else []
+    found = []
+    for item in items:
+        try:
+            found.append(_word(key, item, {"kind": "module"}, problems))
+        except ValueError as error:
+            relation = "as" if item is written else "in"
+            problems.append(Problem(item.place, f"cannot use {item.described()} {relation} {key}: {error}"))
+    return tuple(found)
+
+
+def _pairs(check: Callable[[str, str], None]) -> Reader:
+    """A reader of names and texts; ``check`` refuses a pair with ValueError."""
+
+    def read(key: str, written: Written, rules: Rules, problems: Problems) -> dict[str, str]:
+        if written.content is None:
+            return {}
+        if not isinstance(written.content, dict):
+            raise ValueError("expected a block of names and values")
+        found = {}
+        for name, item in written.content.items():
+            try:
+                if not isinstance(item.content, str):
+                    raise ValueError("write '' for an empty one" if item.content is None else "expected text")
+                check(name, item.content)
+            except ValueError as error:
+                problems.append(Problem(item.place, f"cannot use {item.described()} as {key}.{name}: {error}"))
+            else:
+                found[name] = item.content
+        return found
+
+    return read
+
+
+READERS: dict[str, Reader] = {
+    "listen": _listen,
+    "check": _check,
+    "modules": _modules,
+    "variables": _pairs(values.check_variable),
+    "headers": _pairs(values.check_header),
+}

@@ -1,0 +1,129 @@
+"""The reference of all settings, rendered from the table: ``python -m releve.config.reference [PAGE]``.
+
+Prints it; with a page, replaces what stands between its ``<!-- settings -->`` and
+``<!-- end -->`` instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from releve.config.addresses import mode_text
+from releve.config.settings import GROUPS, Check, Settings
+from releve.config.values import duration_text, either, size_text
+
+BEGIN, END = "<!-- settings -->", "<!-- end -->"
+
+KINDS = {
+    "app": "`module:object`",
+    "check": "path or block",
+    "choice": "word",
+    "count": "number",
+    "duration": "duration",
+    "flag": "`true`, `false`",
+    "headers": "block of names and texts",
+    "host": "host name",
+    "listen": "address or list",
+    "mode": "octal mode",
+    "modules": "list of modules",
+    "name": "name or number",
+    "path": "path",
+    "python": "path",
+    "size": "size",
+    "statuses": "numbers, ranges",
+    "target": "path and query",
+    "text": "text",
+    "variables": "block of names and texts",
+    "workers": "number or `auto`",
+}
+
+
+def default_text(field: dataclasses.Field[Any]) -> str:
+    """The default of a setting as it is written in YAML; empty if there is none."""
+    value: Any = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    match field.metadata["kind"], value:
+        case _, None:
+            return str(field.metadata["off"])
+        case "duration", seconds:
+            return duration_text(seconds)
+        case "size", size_bytes:
+            return size_text(size_bytes)
+        case "mode", mode:
+            return mode_text(mode)
+        case "flag", flag:
+            return str(flag).lower()
+        case "listen", addresses:
+            return ", ".join(map(str, addresses))
+        case "modules", _:
+            return "[]"
+        case _, dict():
+            return "{}"
+        case _:
+            return str(value)
+
+
+def reference() -> str:
+    """The tables: the top level, each block, and the block of ``upgrade.check``."""
+    top = [field for field in dataclasses.fields(Settings) if field.name not in GROUPS]
+    parts = ["### The top level", _table(top, "")]
+    for field in dataclasses.fields(Settings):
+        if field.name in GROUPS:
+            parts += [f"### `{field.name}`", field.metadata["help"], _table(dataclasses.fields(GROUPS[field.name]), f"{field.name}.")]
+    parts += ["### `upgrade.check`, as a block", str(Check.__doc__).partition(": ")[2].capitalize(), _table(dataclasses.fields(Check), "")]
+    return "\n\n".join(parts) + "\n"
+
+
+def page(text: str) -> str:
+    """The text of a page with its settings brought up to date. Raises ValueError if it has no place for them."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"cannot find {BEGIN} and {END} in the page")
+    return f"{before}{BEGIN}\n\n{reference()}\n{END}{after}"
+
+
+def _table(fields: Any, prefix: str) -> str:
+    return "\n".join(
+        [
+            "| key | value | default | | takes effect at |",
+            "| --- | --- | --- | --- | --- |",
+            *(f"| {' | '.join(_cells(field, prefix))} |" for field in fields),
+        ]
+    )
+
+
+def _cells(field: dataclasses.Field[Any], prefix: str) -> Iterator[str]:
+    rules = field.metadata
+    yield f"`{prefix}{field.name}`"
+    value = either([f"`{word}`" for word in rules["choices"]]) if "choices" in rules else KINDS[rules["kind"]]
+    if "off" in rules:
+        value += f", or `{rules['off']}`"
+    yield value + _range(rules["kind"], rules)
+    default = default_text(field)
+    yield "required" if rules.get("required") else f"`{default}`" if default else ""
+    yield rules["help"]
+    yield "restart" if rules.get("restart") else "upgrade" if rules.get("upgrade") else "reload"
+
+
+def _range(kind: str, rules: Any) -> str:
+    show = size_text if kind == "size" else str
+    if "maximum" in rules:
+        return f", {show(rules['minimum'])} to {show(rules['maximum'])}"
+    return ""
+
+
+def main() -> None:
+    """Print the reference, or bring a page up to date."""
+    if len(sys.argv) == 1:
+        print(reference(), end="")
+        return
+    path = Path(sys.argv[1])
+    path.write_text(page(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The JSON Schema of a configuration file, for editors: ``python -m releve.config.schema [FILE]``.
+
+Rendered from the table. Editors read YAML 1.2, where ``2`` is a number and
+``off`` a text, so each kind of word says which JSON values it may be. The schema
+is a help at the keyboard; ``releve check`` knows more and has the last word.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from releve.config.reference import default_text
+from releve.config.settings import GROUPS, Check, Settings
+from releve.config.values import Rules
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_SCALAR = ["string", "number", "boolean"]
+_TEXT: Schema = {"type": "string", "minLength": 1}
+_MODE: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^(0o)?[0-7]{1,4}$"}]}
+_NAME: Schema = {"type": ["string", "integer"]}
+_TEXTS: Schema = {"type": "object", "additionalProperties": {"type": _SCALAR}}
+_MODULE: Schema = {"type": "string", "pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"}
+_UNIX: Schema = {
+    "type": "object",
+    "properties": {"unix": _TEXT, "mode": _MODE, "owner": _NAME, "group": _NAME},
+    "required": ["unix"],
+    "additionalProperties": False,
+}
+_ADDRESS: Schema = {"anyOf": [{"type": "string", "pattern": "^(unix:.+|fd:.+|[^/]*:[0-9]+)$"}, _UNIX]}
+
+
+def _number(rules: Rules) -> Schema:
+    return {"type": "integer", **{word: rules[word] for word in ("minimum", "maximum") if word in rules}}
+
+
+KINDS: dict[str, Callable[[Rules], Schema]] = {
+    "app": lambda rules: {"type": "string", "pattern": r"^[\w.]+:[\w.]+(\(\))?$"},
+    "check": lambda rules: {"anyOf": [{"type": "string", "pattern": "^/"}, _block(Check)]},
+    "choice": lambda rules: {"enum": [*rules["choices"], *([False] if "off" in rules["choices"] else [])]},
+    "count": _number,
+    "duration": lambda rules: {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(d|h|m|s|ms))+$"},
+    "flag": lambda rules: {"enum": [True, False, "yes", "no", "on", "off"]},
+    "headers": lambda rules: _TEXTS,
+    "host": lambda rules: _TEXT,
+    "listen": lambda rules: {"anyOf": [*_ADDRESS["anyOf"], {"type": "array", "items": _ADDRESS, "minItems": 1}]},
+    "mode": lambda rules: _MODE,
+    "modules": lambda rules: {"anyOf": [_MODULE, {"type": "array", "items": _MODULE}]},
+    "name": lambda rules: _NAME,
+    "path": lambda rules: _TEXT,
+    "python": lambda rules: {"type": "string", "pattern": "/"},
+    "size": lambda rules: {"anyOf": [_number(rules), {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?([KMGkmg]i?)?[Bb]?$"}]},
+    "statuses": lambda rules: {"type": ["string", "integer"]},
+    "target": lambda rules: {"type": "string", "pattern": "^/"},
+    "text": lambda rules: {"type": _SCALAR},
+    "variables": lambda rules: _TEXTS,
+    "workers": lambda rules: {"anyOf": [_number(rules), {"const": "auto"}]},
+}
+
+
+def schema() -> Schema:
+    """The schema as a JSON value."""
+    return {"$schema": DIALECT, "title": "Configuration of Relève (releve.yaml)", **_block(Settings)}
+
+
+def schema_text() -> str:
+    """The schema as it stands in the docs."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _block(kind: type[Any]) -> Schema:
+    fields = dataclasses.fields(kind)
+    required = [field.name for field in fields if field.metadata.get("required")]
+    block: Schema = {"type": "object", "properties": {field.name: _property(field) for field in fields}, "additionalProperties": False}
+    return {**block, "required": required} if required else block
+
+
+def _property(field: dataclasses.Field[Any]) -> Schema:
+    rules = field.metadata
+    if rules["kind"] == "group":
+        return {"description": rules["help"], **_block(GROUPS[field.name])}
+    value = KINDS[rules["kind"]](rules)
+    if "off" in rules:
+        # A checker that reads YAML 1.1 takes the word off for false.
+        words: list[Any] = [rules["off"], None, *([False] if rules["off"] == "off" else [])]
+        value = {"anyOf": [*value.get("anyOf", [value]), {"enum": words}]}
+    default = default_text(field)
+    described = {"description": f"{rules['help']} Default: {default}." if default else rules["help"]}
+    return {**described, **value}
+
+
+def main() -> None:
+    """Print the schema, or write it to a file."""
+    if len(sys.argv) == 1:
+        print(schema_text(), end="")
+    else:
+        Path(sys.argv[1]).write_text(schema_text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

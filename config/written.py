@@ -1,0 +1,39 @@
+"""What somebody wrote, before it means anything: text, lists and blocks, each with its place.
+
+YAML, variables and flags all become this, so that one reader (``build``) and one
+set of rules (``values``) serve the three of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from releve.config.errors import Place
+
+Content = None | str | list["Written"] | dict[str, "Written"]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One node: ``content`` is text as written, a list, a block of keys, or None (nothing was written).
+
+    ``place`` is where it stands and ``named_at`` where its key does; relative
+    paths in it start in ``folder``.
+    """
+
+    content: Content
+    place: Place
+    named_at: Place
+    folder: str
+
+    def described(self) -> str:
+        """It, in the words of an error message."""
+        match self.content:
+            case None:
+                return "an empty value"
+            case str(text):
+                return repr(text if len(text) <= 80 else text[:77] + "...")
+            case list():
+                return "a list"
+            case _:
+                return "a block of keys"
