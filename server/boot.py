@@ -1,0 +1,128 @@
+"""The first messages on a link: ``hello`` out, ``boot`` in."""
+
+from __future__ import annotations
+
+import os
+import platform
+import select
+import socket
+import sys
+from dataclasses import dataclass
+
+import releve
+from releve.config.settings import Settings, from_wire, key_names
+from releve.server import scoreboard
+from releve.server.link import EXCHANGE_VERSION, LINK_VERSION, Link, Message
+
+_MORE_FDS = 4  # after the listeners: exchange receive end, exchange send end, scoreboard, crash file
+
+
+class MalformedOrder(Exception):
+    """A message of the supervisor lacks what it must have, or has it in another type; nothing changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One set of settings that a generation runs with, and the listeners that go with it (owned)."""
+
+    number: int
+    settings: Settings
+    listeners: tuple[tuple[str, socket.socket], ...]
+
+    def close(self) -> None:
+        """Close this process's copies of the listeners; others go on accepting from them."""
+        for _, sock in self.listeners:
+            sock.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What a master is started with. Owns the descriptors."""
+
+    generation: int
+    app: str
+    directory: str
+    preload: bool | None
+    revision: Revision
+    exchange_receive: int
+    exchange_send: int
+    board: int
+    crash: int
+
+
+def hello(lent: bool) -> Message:
+    """What this release is and knows; the first message on the link."""
+    return {
+        "type": "hello",
+        "link": LINK_VERSION,
+        "exchange": EXCHANGE_VERSION,
+        "scoreboard": scoreboard.VERSION,
+        "releve": getattr(releve, "__version__", ""),
+        "python": platform.python_version(),
+        "prefix": sys.prefix,
+        "pid": os.getpid(),
+        "settings": list(key_names()),
+        "lent": lent,
+    }
+
+
+def await_boot(link: Link) -> tuple[Message, list[int]] | None:
+    """Wait for ``boot``, passing over what this release does not know; None if the link ends first.
+
+    Raises LinkError.
+    """
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    while True:
+        poll.poll()
+        try:
+            received = link.receive()
+        except BlockingIOError:
+            continue
+        if received is None or received[0].get("type") == "boot":
+            return received
+        for fd in received[1]:
+            os.close(fd)
+
+
+def read_boot(message: Message, fds: list[int]) -> Boot:
+    """Make sense of ``boot``. Raises MalformedOrder."""
+    if message.get("link") != LINK_VERSION:
+        raise MalformedOrder(f"cannot boot: the supervisor speaks link version {message.get('link')!r}, this release {LINK_VERSION}")
+    try:
+        names = _names(message)
+        if len(fds) != len(names) + _MORE_FDS:
+            raise MalformedOrder(f"cannot boot: {len(fds)} descriptors for {len(names)} listeners")
+        receive, send, board, crash = fds[len(names) :]
+        preload = message.get("preload")
+        return Boot(
+            generation=int(message["generation"]),
+            app=str(message["app"]),
+            directory=str(message["directory"]),
+            preload=None if preload is None else bool(preload),
+            revision=read_revision(message, fds[: len(names)]),
+            exchange_receive=receive,
+            exchange_send=send,
+            board=board,
+            crash=crash,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MalformedOrder(f"cannot boot: the order is malformed ({type(error).__name__}: {error})") from error
+
+
+def read_revision(message: Message, fds: list[int]) -> Revision:
+    """The revision in a ``boot`` or ``reload``; takes ``fds`` over. Raises MalformedOrder, or what odd types raise."""
+    names = _names(message)
+    if len(fds) != len(names):
+        raise MalformedOrder(f"cannot {message.get('type')}: {len(fds)} descriptors for {len(names)} listeners")
+    number, settings = int(message["revision"]), from_wire(message["settings"])
+    if settings.workers < 1:
+        raise MalformedOrder(f"cannot {message.get('type')}: {settings.workers} workers")
+    sockets = [socket.socket(fileno=fd) for fd in fds]
+    for sock in sockets:
+        sock.setblocking(False)
+    return Revision(number, settings, tuple(zip(names, sockets, strict=True)))
+
+
+def _names(message: Message) -> list[str]:
+    return [str(name) for name in message["listeners"]]

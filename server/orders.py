@@ -1,0 +1,93 @@
+"""The orders of a supervisor: which is legal when, and what is still awaited of one that is under way."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from releve.server.crew import State, Worker
+
+
+class Posture(enum.Enum):
+    """What the generation as a whole does, or is on its way to."""
+
+    BOOTING = "booting"
+    READY = "ready"
+    RESUMING = "resuming"
+    RESUMED = "resumed"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    LEAVING = "leaving"
+
+
+class Change(enum.Enum):
+    """The change of its crew that a generation is in the middle of."""
+
+    NONE = "no change"
+    SCALING = "scaling"
+    PREPARING = "preparing a reload"
+    PREPARED = "holding a prepared reload"
+    SWITCHING = "switching"
+    CANCELLING = "cancelling a reload"
+
+
+@dataclass(frozen=True, slots=True)
+class Legal:
+    """Where an order is legal."""
+
+    postures: frozenset[Posture]
+    changes: frozenset[Change]
+
+
+_STEADY = frozenset({Posture.READY, Posture.RESUMED, Posture.PAUSED})
+_UP = frozenset(Posture) - {Posture.BOOTING, Posture.LEAVING}
+_RELOAD_HELD = frozenset({Change.PREPARING, Change.PREPARED})
+
+TABLE: dict[str, Legal] = {
+    "resume": Legal(_UP - {Posture.RESUMING}, frozenset(Change) - {Change.SWITCHING}),
+    "pause": Legal(_UP - {Posture.PAUSING}, frozenset(Change) - {Change.SWITCHING}),
+    "quit": Legal(frozenset(Posture), frozenset(Change)),
+    "scale": Legal(_STEADY, frozenset({Change.NONE})),
+    "reload": Legal(_STEADY, frozenset({Change.NONE})),
+    "switch": Legal(frozenset({Posture.RESUMED}), frozenset({Change.PREPARED})),
+    "cancel": Legal(_UP, _RELOAD_HELD),
+}
+
+
+def objection(verb: str, posture: Posture, change: Change) -> str | None:
+    """Why an order cannot be carried out now; None if it can."""
+    legal = TABLE.get(verb)
+    if legal is None:
+        return f"cannot {verb}: this release knows no such order"
+    if posture not in legal.postures:
+        return f"cannot {verb}: the generation is {posture.value}"
+    if change not in legal.changes:
+        return (
+            f"cannot {verb}: the generation is in the middle of {change.value}"
+            if change is not Change.NONE
+            else f"cannot {verb}: no reload"
+        )
+    return None
+
+
+@dataclass
+class Errand:
+    """Something that some workers were told, until each has done it or has died.
+
+    ``done`` runs when the last one has arrived in one of ``awaited`` (empty: gone).
+    ``lost`` runs, if given, for one that dies before; else a dead worker counts as
+    arrived, since it holds nothing any more.
+    """
+
+    verb: str
+    awaited: frozenset[State]
+    waiting: set[int]
+    done: Callable[[Errand], None]
+    lost: Callable[[Errand, Worker], None] | None = None
+    id: object = None  # of the order
+    deadline: float | None = None  # monotonic
+    arrived: int = 0
+    given: int = 0
+    kept: int = 0
+    late: list[int] = field(default_factory=list)
