@@ -1,0 +1,105 @@
+"""The control socket: one conversation per connection, one request, events, one result."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from releve.supervisor import system
+from releve.supervisor.log import log
+from releve.supervisor.operation import Operation
+from releve.supervisor.protocol import LINE_MAX_BYTES, Event, ProtocolError, Status, decode, encode, read_request, result
+
+if TYPE_CHECKING:
+    from releve.supervisor.supervisor import Supervisor
+
+_REQUEST_S = 10.0  # a client that connects and says nothing is dropped after this time
+
+
+class ControlServer:
+    """Listens on the control socket, answers each ``ctl``."""
+
+    def __init__(self, path: Path, supervisor: Supervisor) -> None:
+        self._path = path
+        self._supervisor = supervisor
+        self._server: asyncio.Server | None = None
+        self._conversations: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Bind and listen; the runtime directory's lock is held, so a file that is there is a dead one's."""
+        self._path.unlink(missing_ok=True)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o177)  # never reachable for others, not even between bind and chmod
+        try:
+            sock.bind(str(self._path))
+        finally:
+            os.umask(mask)
+        self._server = await asyncio.start_unix_server(self._converse, sock=sock, limit=LINE_MAX_BYTES)
+
+    async def close(self) -> None:
+        """Stop listening; conversations that wait for a result get it first."""
+        if self._server is not None:
+            self._server.close()
+        if self._conversations:
+            await asyncio.wait(self._conversations, timeout=1.0)
+        self._path.unlink(missing_ok=True)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._conversations.add(task)
+        try:
+            await self._answer(reader, writer)
+        except (ConnectionError, TimeoutError):
+            pass  # the client went; what it asked for goes on
+        except Exception:
+            log.exception("cannot answer ctl")
+            with suppress(ConnectionError):
+                writer.write(encode(result(Status.UNEXPECTED, "unexpected error; the supervisor's log has the traceback")))
+        finally:
+            self._conversations.discard(task)
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pid, uid = system.peer_of(writer.get_extra_info("socket"))
+        if uid not in (0, os.geteuid()):
+            writer.write(encode(result(Status.UNEXPECTED, f"permission denied: {system.user_name(uid)} may not control this service")))
+            return
+        try:
+            async with asyncio.timeout(_REQUEST_S):
+                line = await reader.readline()
+            if not line:
+                return
+            verb, arguments = read_request(decode(line))
+        except ValueError:  # a line longer than LINE_MAX_BYTES
+            writer.write(encode(result(Status.USAGE, f"cannot read a message: longer than {LINE_MAX_BYTES} bytes")))
+            return
+        except ProtocolError as error:
+            writer.write(encode(result(Status.USAGE, str(error))))
+            return
+        answer = await self._supervisor.ask(verb, arguments, f"{system.user_name(uid)} (pid {pid})")
+        if isinstance(answer, Operation):
+            await self._follow(answer, arguments, writer)
+        else:
+            writer.write(encode(answer))
+        await writer.drain()
+
+    async def _follow(self, operation: Operation, arguments: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        if arguments.get("wait") is False:
+            began = result(Status.DONE, f"{operation.verb} {operation.number} has begun", operation=operation.number)
+            writer.write(encode(began))
+            return
+        events = operation.watch()
+        try:
+            while True:
+                event: Event = await events.get()
+                writer.write(encode(event))
+                await writer.drain()
+                if event.get("event") == "result":
+                    return
+        finally:
+            operation.unwatch(events)

@@ -1,0 +1,448 @@
+"""A generation, as the supervisor holds it: one pin, one master process, its workers.
+
+Theory of operation. The supervisor starts the master (`spawn`), hands it
+everything over the link (`boot`), and from then on gives orders and reads
+reports. An order is answered by `done` or `failed`; reports change the picture
+of the workers. The master's death is seen by its pidfd. If that was not meant,
+its workers serve on, *orphaned*: the same orders then go straight to the
+workers' control pairs, and `on_lost` tells the supervisor to find a successor.
+
+The master leads a process group that holds everything the application started.
+Its zombie is kept until the end of the generation, so that the group's number
+stays ours; what is left of the group then is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from releve.config.settings import Settings, to_wire
+from releve.server import scoreboard
+from releve.server.link import LINK_VERSION, Link, LinkError, Message, pair
+from releve.supervisor import lending, system
+from releve.supervisor.failure import StepFailed, UnsafePreload
+from releve.supervisor.listeners import Listener
+from releve.supervisor.log import log
+from releve.supervisor.release import Pin
+from releve.supervisor.roster import Roster
+from releve.supervisor.states import GenerationEvent, GenerationState, next_state
+from releve.supervisor.worker import Worker
+
+ORDER_S = 15.0  # how long a master may take for an order that waits for no client
+KILL_MARGIN_S = 3.0  # how long after its deadline a generation is killed
+_STACK_S = 2.0  # how long a hung master may take to write its stack
+_STACK_LINES = 20
+
+Phase = Callable[[str], None]
+
+
+class Generation:
+    """One generation, from its spawn to the end of its last process. Lives in the supervisor's loop."""
+
+    def __init__(self, number: int, pin: Pin, listeners: Sequence[Listener]) -> None:
+        self.number = number
+        self.pin = pin
+        self.settings: Settings = pin.settings
+        self.listeners = list(listeners)
+        self.revision = 1
+        self.state = GenerationState.BOOTING
+        self.started = time.monotonic()
+        self.pid = 0
+        self.hello: Message = {}
+        self.preloaded = False
+        self.mixed: list[str] = []
+        self.roster = Roster(f"gen={number}")
+        self.ended = asyncio.Event()
+        self.on_lost: Callable[[Generation], None] = lambda generation: None
+        self.on_report: Callable[[Generation], None] = lambda generation: None
+        self._loop = asyncio.get_running_loop()
+        self._link: Link | None = None
+        self._pidfd = -1
+        self._greeted: asyncio.Future[Message] = self._loop.create_future()
+        self._booted: asyncio.Future[None] = self._loop.create_future()
+        self._orders: dict[int, asyncio.Future[Message]] = {}
+        self._ids = itertools.count(1)
+        self._changed = asyncio.Event()
+        self._on_phase: Phase = lambda text: None
+        self._phase = ""
+        self._crash = ""
+        self._was_serving = False
+        self._killer: asyncio.TimerHandle | None = None
+        self._exchange = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in self._exchange:
+            end.setblocking(False)
+        self._board_fd = scoreboard.make()
+        self.board = scoreboard.Scoreboard(self._board_fd)
+        self._crash_fd = os.memfd_create("releve-crash", os.MFD_CLOEXEC)
+
+    # ---------------------------------------------------------------- birth
+
+    def spawn(self) -> None:
+        """Start the master process. Raises StepFailed; the caller still calls ``kill`` or lets it end."""
+        ours, theirs = pair()
+        environment = {**self.pin.environment, "RELEVE_GENERATION": str(self.number)}
+        argv = lending.command(self.pin, theirs.fileno())
+        settings = self.settings
+        try:
+            self.pid = system.spawn(
+                argv,
+                directory=self.pin.resolved,
+                environment=environment,
+                identity=system.Identity(settings.user, settings.group, settings.umask),
+                pass_fds=(theirs.fileno(),),
+            )
+        except (OSError, ValueError) as error:
+            ours.close()
+            self._finish()
+            raise StepFailed("spawn", f"cannot start {self.pin.python}: {getattr(error, 'strerror', None) or error}") from error
+        finally:
+            theirs.close()
+        self._link = ours
+        self._pidfd = system.open_pidfd(self.pid)
+        self._loop.add_reader(self._pidfd, self._master_ended)
+        self._loop.add_reader(ours.fileno(), self._read_link)
+
+    async def boot(self, workers: int, on_phase: Phase) -> None:
+        """Have the master import the application and start its workers; returns when all are ready.
+
+        Raises StepFailed, or UnsafePreload when the generation must be started
+        anew without preload. ``timeouts.boot`` bounds the whole.
+        """
+        self._on_phase = on_phase
+        limit_s = self.settings.timeouts.boot
+        try:
+            async with asyncio.timeout(limit_s):
+                self.hello = await self._greeted
+                self._judge_hello()
+                self._send_boot(workers)
+                await self._booted
+        except TimeoutError:
+            stack = await self._dump()
+            raise StepFailed("boot", f"cannot boot: not ready after {limit_s:g}s (timeouts.boot) while {self._doing}", stack) from None
+
+    def _judge_hello(self) -> None:
+        if self.hello.get("link") != LINK_VERSION:
+            raise StepFailed(
+                "boot",
+                f"cannot boot: the release's releve {self.hello.get('releve')} speaks link version {self.hello.get('link')}, "
+                f"this supervisor speaks {LINK_VERSION}; install a releve of this supervisor's age in the release, or none",
+            )
+
+    def _send_boot(self, workers: int) -> None:
+        receive, send = self._exchange
+        fds = [one.socket.fileno() for one in self.listeners]
+        fds += [receive.fileno(), send.fileno(), self._board_fd, self._crash_fd]
+        message = {
+            "type": "boot",
+            "link": LINK_VERSION,
+            "generation": self.number,
+            "revision": self.revision,
+            "app": self.pin.app,
+            "directory": self.pin.resolved,
+            "preload": self.pin.preload,
+            "settings": {**to_wire(self.settings), "workers": workers},
+            "listeners": [one.name for one in self.listeners],
+        }
+        self._send(message, fds)
+
+    @property
+    def _doing(self) -> str:
+        return {"": "starting", "import": f"importing {self.pin.app}", "workers": "starting its workers"}.get(self._phase, self._phase)
+
+    async def _dump(self) -> str:
+        """The stacks of a hung boot: SIGABRT makes faulthandler write them to the crash file."""
+        hung = [worker for worker in self.workers.values() if worker.state == "booting"]
+        for worker in hung:
+            worker.kill(signal.SIGABRT)
+        if not hung and self._pidfd >= 0:
+            system.send_signal(self._pidfd, signal.SIGABRT)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STACK_S):
+                    await self._exited()
+        else:
+            await self._wait(lambda: not any(w.state == "booting" for w in self.workers.values()), _STACK_S)
+        return self.crash_stack()
+
+    async def _exited(self) -> None:
+        while self._pidfd >= 0 and not self.orphaned and self.state is not GenerationState.GONE:
+            if system.peek(self._pidfd) is not None:
+                return
+            self._changed.clear()
+            await self._changed.wait()
+
+    def crash_stack(self) -> str:
+        """What faulthandler wrote when a process of this generation crashed; empty if none did."""
+        if self._crash_fd < 0:
+            return self._crash
+        text = os.pread(self._crash_fd, 65536, 0).decode("utf-8", "replace")
+        return "\n".join(text.strip().splitlines()[:_STACK_LINES])
+
+    # ---------------------------------------------------------------- orders
+
+    async def order(self, kind: str, fds: Sequence[int] = (), timeout_s: float = ORDER_S, **keys: object) -> Message:
+        """Give the master an order and wait for its answer.
+
+        Raises StepFailed when the master refuses, dies or takes too long.
+        """
+        number = next(self._ids)
+        answer: asyncio.Future[Message] = self._loop.create_future()
+        self._orders[number] = answer
+        try:
+            self._send({"type": kind, "id": number, **keys}, fds)
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise StepFailed(kind, f"cannot {kind} generation {self.number}: its master did not answer for {timeout_s:g}s") from None
+        finally:
+            del self._orders[number]
+
+    async def resume(self) -> None:
+        """Have the workers accept. Raises StepFailed when none does, IllegalEvent in a wrong state."""
+        after = next_state(self.state, GenerationEvent.RESUMED)
+        if self.orphaned:
+            await self._command("resume", "serving")
+        else:
+            await self.order("resume")
+        self.state = after
+
+    async def pause(self, to: Generation, timeout_s: float = ORDER_S) -> None:
+        """Have the workers stop accepting and give their idle connections to another generation.
+
+        Raises StepFailed when some did not say so in time: they may hold connections yet.
+        """
+        after = next_state(self.state, GenerationEvent.PAUSED)
+        send = to._exchange[1].fileno()
+        if self.orphaned:
+            self.state = after
+            await self._command("pause", "paused", (send,), timeout_s, to=to.number)
+        else:
+            try:
+                await self.order("pause", (send,), timeout_s, to=to.number)
+            finally:
+                self.state = after  # even when a worker is stuck: it was told, and accepts no more once it can hear
+
+    def dismiss(self, deadline_s: float, linger_s: float | None = None) -> None:
+        """Have everything finish and leave; what has not after ``deadline_s`` is killed. Does not wait."""
+        if self.state is GenerationState.GONE:
+            return
+        self.state = next_state(self.state, GenerationEvent.DISMISSED)
+        if self._killer is not None:
+            self._killer.cancel()
+        self._killer = self._loop.call_later(deadline_s + KILL_MARGIN_S, self.kill)
+        if self.orphaned:
+            self.roster.tell("quit", deadline_s=deadline_s, linger_s=linger_s)
+            return
+        try:
+            self._send({"type": "quit", "id": next(self._ids), "deadline_s": deadline_s, "linger_s": linger_s})
+        except StepFailed:
+            self.kill()
+
+    def kill(self) -> None:
+        """End every process of it now."""
+        if self.state is GenerationState.GONE or not self.pid:
+            self._finish()
+            return
+        if self.state is not GenerationState.RETIRING:
+            self.state = next_state(self.state, GenerationEvent.DISMISSED)
+        system.kill_group(self.pid, signal.SIGKILL)
+        self.roster.signal(signal.SIGKILL)
+
+    def proved(self) -> None:
+        """Booted and checked."""
+        self.state = next_state(self.state, GenerationEvent.PROVED)
+
+    async def _command(self, verb: str, state: str, fds: tuple[int, ...] = (), timeout_s: float = ORDER_S, **keys: object) -> None:
+        """The same order, straight to the workers of a generation that lost its master."""
+        self.roster.tell(verb, fds, **keys)
+        if not await self._wait(lambda: self.roster.all_in(state), timeout_s):
+            raise StepFailed(verb, f"cannot {verb} generation {self.number}: a worker did not answer for {timeout_s:g}s")
+        if verb == "resume" and not self.workers:
+            raise StepFailed(verb, f"cannot resume generation {self.number}: it has no worker left")
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a report makes the condition true."""
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.until(condition)
+        return condition()
+
+    def _send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        if self._link is None:
+            raise StepFailed(str(message["type"]), f"cannot {message['type']} generation {self.number}: its master is gone")
+        try:
+            self._link.send(message, list(fds))
+        except LinkError as error:
+            raise StepFailed(str(message["type"]), str(error)) from error
+
+    # ---------------------------------------------------------------- reports
+
+    def _read_link(self) -> None:
+        assert self._link is not None
+        while self._link is not None:
+            try:
+                received = self._link.receive()
+            except BlockingIOError:
+                break
+            except (LinkError, OSError) as error:
+                log.error("cannot follow the master: %s", error, extra=self.tag)
+                received = None
+            if received is None:
+                self._drop_link()
+                break
+            message, fds = received
+            handler = self._REPORTS.get(str(message.get("type")))
+            try:
+                if handler is not None:
+                    handler(self, message, fds)
+            finally:
+                for fd in fds:  # what the handler did not take
+                    os.close(fd)
+        self._notice()
+
+    def _notice(self) -> None:
+        self._changed.set()
+        self.on_report(self)
+
+    def _on_hello(self, message: Message, fds: list[int]) -> None:
+        if not self._greeted.done():
+            self._greeted.set_result(message)
+
+    def _on_phase_report(self, message: Message, fds: list[int]) -> None:
+        self._phase = str(message.get("phase"))
+        self._on_phase(self._doing)
+
+    def _on_imported(self, message: Message, fds: list[int]) -> None:
+        self.preloaded = bool(message.get("preloaded"))
+
+    def _on_unsafe(self, message: Message, fds: list[int]) -> None:
+        if not self._booted.done():
+            self._booted.set_exception(UnsafePreload([str(one) for one in message.get("found", [])]))
+
+    def _on_mixed(self, message: Message, fds: list[int]) -> None:
+        self.mixed = [str(one) for one in message.get("files", [])]
+
+    def _on_ready(self, message: Message, fds: list[int]) -> None:
+        if not self._booted.done():
+            self._booted.set_result(None)
+
+    def _on_done(self, message: Message, fds: list[int]) -> None:
+        answer = self._orders.get(int(message.get("id", 0)))
+        if answer is not None and not answer.done():
+            answer.set_result(message)
+
+    def _on_failed(self, message: Message, fds: list[int]) -> None:
+        failure = StepFailed(str(message.get("step", "boot")), str(message.get("reason", "")), str(message.get("traceback") or ""))
+        answer = self._orders.get(int(message["id"])) if message.get("id") else self._booted
+        if answer is not None and not answer.done():
+            answer.set_exception(failure)
+
+    _REPORTS: dict[str, Callable[[Generation, Message, list[int]], None]] = {
+        "hello": _on_hello,
+        "phase": _on_phase_report,
+        "imported": _on_imported,
+        "unsafe": _on_unsafe,
+        "worker": lambda self, message, fds: self.roster.enter(message, fds),
+        "state": lambda self, message, fds: self.roster.note_state(message, fds),
+        "gone": lambda self, message, fds: self.roster.leave(message, fds),
+        "mixed": _on_mixed,
+        "ready": _on_ready,
+        "done": _on_done,
+        "failed": _on_failed,
+    }
+
+    # ---------------------------------------------------------------- death
+
+    def _master_ended(self) -> None:
+        status = system.peek(self._pidfd)
+        if status is None:
+            return
+        self._loop.remove_reader(self._pidfd)
+        if self._link is not None:
+            self._read_link()  # its last words
+        self._drop_link()
+        words = system.describe_status(status)
+        step = "boot" if self.state is GenerationState.BOOTING else "master"
+        while_ = f" while {self._doing}" if step == "boot" else ""
+        failure = StepFailed(step, f"the master of generation {self.number} {words}{while_}", self.crash_stack())
+        waiting: list[asyncio.Future[Any]] = [self._greeted, self._booted, *self._orders.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(failure)
+                future.exception()  # nobody may be waiting for it
+        if self.workers and self.state is not GenerationState.BOOTING:
+            self.roster.adopt(self._orphans_changed)
+            if self.state is GenerationState.RETIRING:
+                self.roster.tell("quit", deadline_s=self.settings.upgrade.retire, linger_s=None)
+        else:
+            self._finish()
+        self._notice()
+        if self.state in (GenerationState.SERVING, GenerationState.STANDBY) or (self.state is GenerationState.GONE and self._was_serving):
+            self.on_lost(self)
+
+    def _orphans_changed(self) -> None:
+        if not self.workers:
+            lost = self.state is GenerationState.SERVING
+            self._finish()
+            if lost:
+                self.on_lost(self)
+        self._notice()
+
+    def _drop_link(self) -> None:
+        if self._link is not None:
+            self._loop.remove_reader(self._link.fileno())
+            self._link.close()
+            self._link = None
+
+    def _finish(self) -> None:
+        """Nothing of it serves any more: kill what its application left, reap, close everything."""
+        if self.state is GenerationState.GONE:
+            return
+        self._was_serving = self.state is GenerationState.SERVING
+        self.state = next_state(self.state, GenerationEvent.ENDED)
+        if self._killer is not None:
+            self._killer.cancel()
+        self._drop_link()
+        if self.pid:
+            system.kill_group(self.pid, signal.SIGKILL)
+            system.wait(self.pid)
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+        self.roster.close()
+        for end in self._exchange:
+            end.close()
+        self._crash = self.crash_stack()
+        self.board.close()
+        os.close(self._board_fd)
+        os.close(self._crash_fd)
+        self._crash_fd = self._pidfd = self._board_fd = -1
+        self.ended.set()
+
+    # ---------------------------------------------------------------- words
+
+    @property
+    def workers(self) -> dict[int, Worker]:
+        """Its workers, by number."""
+        return self.roster.workers
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether its master is gone and its workers serve on."""
+        return self.roster.orphaned
+
+    @property
+    def tag(self) -> dict[str, str]:
+        """Identity for a log line."""
+        return {"who": f"gen={self.number} pid={self.pid}"}

@@ -1,0 +1,227 @@
+"""The history: every attempt to change what runs, and its outcome.
+
+Append-only JSON lines in ``history.jsonl`` of the state directory: one line when
+an attempt begins, written and synced before anything is touched, and one when it
+ends. An attempt that is found without an end was cut short (a power cut, a
+killed supervisor); the next supervisor writes the outcome ``interrupted``.
+
+Trouble with the disk refuses an upgrade but never holds up a rescue (a rollback,
+a stop): its lines wait in memory (``pending``) until they can be written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from releve.supervisor import instances
+
+FILE_NAME = "history.jsonl"
+KEPT = 1000  # attempts
+SLACK = 100  # attempts more, before the file is written anew
+
+Record = dict[str, Any]
+
+
+class HistoryError(Exception):
+    """An attempt cannot be recorded, so it must not begin."""
+
+
+class History:
+    """The attempts of one service. The only writer of its file.
+
+    An attempt is a dictionary: ``id`` (int, increasing), ``began`` (UTC, ISO 8601),
+    what ``begin`` was given, and after its end ``outcome``, ``ended``, ``seconds`` and
+    what ``finish`` was given. Until then its ``outcome`` is None.
+    """
+
+    def __init__(self, directory: Path | str) -> None:
+        """Read what is there. Never raises: what cannot be read or written is ``trouble``."""
+        self.path = os.path.join(directory, FILE_NAME)
+        self.trouble: str | None = None
+        self._directory = Path(directory)
+        self._attempts: dict[int, Record] = {}
+        self._started: dict[int, tuple[float, bool]] = {}  # monotonic, rescue
+        self._queue: list[bytes] = []
+        self._torn = False
+        try:
+            instances.prepare(self._directory, os.geteuid())
+            self._read()
+        except (instances.InstanceError, OSError) as error:
+            self.trouble = _reason(error)
+        for number, attempt in list(self._attempts.items()):
+            if attempt["outcome"] is None:
+                self._close(number, {"outcome": "interrupted", "ended": _now(), "seconds": None})
+        if self._queue:
+            self.flush()
+        if len(self._attempts) > KEPT + SLACK:
+            self._rewrite()
+
+    @property
+    def pending(self) -> int:
+        """Lines that wait for the disk."""
+        return len(self._queue)
+
+    def begin(self, entry: Record, rescue: bool = False) -> int:
+        """Record that an attempt begins; returns its id.
+
+        The line is on the disk when this returns. Raises HistoryError if it cannot
+        be written, and then nothing is recorded. With ``rescue`` it never raises and
+        waits for no disk.
+        """
+        number = max(self._attempts, default=0) + 1
+        record = {"event": "begin", "id": number, "began": _now(), **entry}
+        self._queue.append(_line(record))
+        if not self.flush(sync=not rescue) and not rescue:
+            self._queue.pop()
+            raise HistoryError(
+                f"cannot record the {entry.get('verb', 'upgrade')}: {self.trouble}; nothing was touched and what runs goes on. "
+                f"Make room or give write access in {self._directory}, then try again"
+            )
+        self._merge(record)
+        self._started[number] = (time.monotonic(), rescue)
+        if len(self._attempts) > KEPT + SLACK and not rescue:
+            self._rewrite()
+        return number
+
+    def finish(self, number: int, outcome: str, **evidence: Any) -> None:
+        """Record the outcome of an attempt. Never raises; a line that cannot be written is ``pending``.
+
+        Finishing an attempt that is unknown or has an outcome changes nothing.
+        """
+        attempt = self._attempts.get(number)
+        if attempt is None or attempt["outcome"] is not None:
+            return
+        started, rescue = self._started.pop(number, (None, True))
+        seconds = None if started is None else round(time.monotonic() - started, 3)
+        self._close(number, {"outcome": outcome, "ended": _now(), "seconds": seconds, **evidence})
+        self.flush(sync=not rescue)
+
+    def entries(self, limit: int | None = None) -> list[Record]:
+        """The last attempts, newest last; copies."""
+        attempts = [dict(self._attempts[number]) for number in sorted(self._attempts)]
+        return attempts if limit is None else attempts[max(0, len(attempts) - limit) :]
+
+    def flush(self, sync: bool = True) -> bool:
+        """Write what is pending; False if it still cannot be written (``trouble`` says why).
+
+        All or nothing: a line that the disk took in part is cut off again.
+        """
+        if not self._queue:
+            return True
+        try:
+            instances.prepare(self._directory, os.geteuid())
+            self._append((b"\n" if self._torn else b"") + b"".join(self._queue), sync)
+        except (instances.InstanceError, OSError) as error:
+            self.trouble = _reason(error)
+            return False
+        self._queue.clear()
+        self._torn = False
+        self.trouble = None
+        return True
+
+    def _append(self, data: bytes, sync: bool) -> None:
+        created = not os.path.lexists(self.path)
+        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            try:
+                _write(fd, data)
+                if sync:
+                    os.fsync(fd)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(fd, size)
+                raise
+        finally:
+            os.close(fd)
+        if created and sync:
+            _sync_directory(self._directory)
+
+    def _close(self, number: int, ending: Record) -> None:
+        record = {"event": "end", "id": number, **ending}
+        self._merge(record)
+        self._queue.append(_line(record))
+
+    def _read(self) -> None:
+        """Take in the file line by line; what is not one of our records is skipped."""
+        if not os.path.isfile(self.path):  # also a device, which might be read for ever
+            return
+        with open(self.path, "rb") as file:
+            data = file.read()
+        self._torn = bool(data) and not data.endswith(b"\n")
+        for line in data.splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
+                self._merge(json.loads(line))
+
+    def _merge(self, record: Any) -> None:
+        number = record.get("id") if isinstance(record, dict) else None
+        if not isinstance(number, int) or isinstance(number, bool):
+            return
+        values = {key: value for key, value in record.items() if key != "event"}
+        if record.get("event") == "begin" and number not in self._attempts:
+            self._attempts[number] = {**values, "outcome": None}
+        elif record.get("event") == "end" and number in self._attempts and isinstance(record.get("outcome"), str):
+            self._attempts[number].update(values)
+
+    def _rewrite(self) -> None:
+        """Write the file anew with the last attempts only. A failure leaves it as it is, for the next time."""
+        for number in sorted(self._attempts)[:-KEPT]:
+            del self._attempts[number]
+            self._started.pop(number, None)
+        temporary = self.path + ".new"
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                _write(fd, b"".join(_lines(self._attempts[number]) for number in sorted(self._attempts)))
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.rename(temporary, self.path)
+            _sync_directory(self._directory)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            return
+        self._queue.clear()  # what was pending is in the new file
+        self._torn = False
+
+
+def _lines(attempt: Record) -> bytes:
+    """An attempt as the file keeps it: whole in its first line, which its last line ends."""
+    begin = {key: value for key, value in attempt.items() if key not in ("outcome", "ended", "seconds")}
+    data = _line({"event": "begin", **begin})
+    if attempt["outcome"] is not None:
+        data += _line({"event": "end", "id": attempt["id"], **{key: attempt.get(key) for key in ("outcome", "ended", "seconds")}})
+    return data
+
+
+def _line(record: Record) -> bytes:
+    return json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

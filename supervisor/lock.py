@@ -1,0 +1,92 @@
+"""The lock in the runtime directory: two supervisors never own one service.
+
+An flock(2) on the file ``lock``, which the kernel drops with the process; the
+file stays, and its text (a pid) is for people only. The descriptor is
+close-on-exec, so no master or worker can keep the lock alive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+from releve.supervisor import instances
+
+LOCK_NAME = "lock"
+
+
+class LockError(Exception):
+    """The directory cannot be used, or the lock cannot be taken; nothing was changed."""
+
+
+class LockHeld(LockError):
+    """Another supervisor owns the service. ``pid`` is its process id, or None if it is not known."""
+
+    def __init__(self, message: str, pid: int | None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class RuntimeLock:
+    """The lock, held from ``acquire`` until ``release`` or the end of the process."""
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+
+    @classmethod
+    def acquire(cls, directory: Path | str) -> RuntimeLock:
+        """Take the lock of a runtime directory, making the directory if it is not there.
+
+        Raises LockHeld if a supervisor has it, LockError if the folder cannot be used.
+        """
+        try:
+            instances.prepare(Path(directory), os.geteuid())
+        except instances.InstanceError as error:
+            raise LockError(str(error)) from error
+        path = os.path.join(directory, LOCK_NAME)
+        while True:
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            except OSError as error:
+                raise LockError(f"cannot open {path}: {(error.strerror or str(error)).lower()}") from error
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is(path, fd):
+                    # Only for people, so a full disk does not matter.
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(fd, 0)
+                        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+                    return cls(path, fd)
+                os.close(fd)  # somebody removed the file meanwhile: what we hold protects nothing
+            except OSError as error:
+                pid = _read_pid(fd)
+                os.close(fd)
+                if not isinstance(error, BlockingIOError):
+                    raise LockError(f"cannot lock {path}: {(error.strerror or str(error)).lower()}") from error
+                who = f"the supervisor with pid {pid}" if pid else "another supervisor"
+                raise LockHeld(
+                    f"cannot start: {who} already runs this service (it holds {path}); it goes on serving. "
+                    "Use ctl upgrade for new code, ctl stop to end it, or give this one a runtime_directory of its own",
+                    pid,
+                ) from error
+
+    def release(self) -> None:
+        """Give the lock up; the file stays."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _is(path: str, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _read_pid(fd: int) -> int | None:
+    text = os.pread(fd, 32, 0).strip()
+    return int(text) if text.isdigit() else None

@@ -1,0 +1,105 @@
+"""An operation: one upgrade, reload, rollback, scale or start, while it is under way.
+
+It carries what the user asked for, tells everybody who watches how it goes, and
+keeps the outcome. Phases are announced as they begin and end, with their times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from releve.supervisor.failure import StepFailed
+from releve.supervisor.log import log
+from releve.supervisor.protocol import Event, Status, result
+
+_numbers = itertools.count(1)
+
+
+class Operation:
+    """One run of a verb. Watchers get every event since its start and the result last."""
+
+    def __init__(self, verb: str, by: str) -> None:
+        self.number = next(_numbers)
+        self.verb = verb
+        self.by = by
+        self.started = time.monotonic()
+        self.phase = ""
+        self.times: dict[str, float] = {}
+        self.notes: list[str] = []
+        self.committed = False
+        self.stop_reason = ""  # why it was interrupted, if it was
+        self.outcome: Event | None = None
+        self.finished = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+        self._events: list[Event] = []
+        self._watchers: set[asyncio.Queue[Event]] = set()
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Run a phase: announced, timed, and its failure announced too."""
+        begun = time.monotonic()
+        self.phase = name
+        self.emit({"event": "phase", "phase": name, "state": "begin"})
+        state = "failed"
+        try:
+            yield
+            state = "done"
+        finally:
+            self.times[name] = round(time.monotonic() - begun, 4)
+            self.emit({"event": "phase", "phase": name, "state": state, "seconds": self.times[name]})
+
+    def say(self, text: str) -> None:
+        """Tell the watchers what the phase is doing."""
+        self.emit({"event": "phase", "phase": self.phase, "state": "doing", "text": text})
+
+    def note(self, text: str) -> None:
+        """Tell the watchers, and the log, something they should know."""
+        log.warning("%s %d: %s", self.verb, self.number, text)
+        self.notes.append(text)
+        self.emit({"event": "note", "text": text, "level": "warning"})
+
+    def emit(self, event: Event) -> None:
+        """Send an event to every watcher, and keep it for those to come."""
+        self._events.append(event)
+        for watcher in self._watchers:
+            watcher.put_nowait(event)
+
+    def watch(self) -> asyncio.Queue[Event]:
+        """A queue of all its events; leave with ``unwatch``."""
+        queue: asyncio.Queue[Event] = asyncio.Queue()
+        for event in self._events:
+            queue.put_nowait(event)
+        self._watchers.add(queue)
+        return queue
+
+    def unwatch(self, queue: asyncio.Queue[Event]) -> None:
+        """Stop watching."""
+        self._watchers.discard(queue)
+
+    def finish(self, outcome: Event) -> None:
+        """Keep the outcome and tell the watchers."""
+        self.outcome = outcome
+        self.emit(outcome)
+        self.finished.set()
+
+    def interrupt(self, reason: str) -> bool:
+        """End it before its commit; False when it is too late or already asked."""
+        if self.committed or self.stop_reason or self.task is None:
+            return False
+        self.stop_reason = reason
+        self.task.cancel()
+        return True
+
+    @property
+    def seconds(self) -> float:
+        """Since its start."""
+        return round(time.monotonic() - self.started, 3)
+
+
+def failure(error: StepFailed, status: Status, serving: str, what_next: str) -> Event:
+    """The result of a failed operation: what failed, what serves, what to do."""
+    return result(status, error.reason, step=error.step, reason=error.reason, traceback=error.traceback, serving=serving, next=what_next)

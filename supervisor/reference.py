@@ -1,0 +1,70 @@
+"""The tables of ``docs/operations.md``, rendered from the code that acts by them.
+
+``python -m releve.supervisor.reference PAGE`` renews them in place; a test compares.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from releve.supervisor import protocol, states
+from releve.supervisor.supervisor import SIGNALS
+
+_ADMISSION = {
+    states.Admission.RUN: "runs",
+    states.Admission.BUSY: "refused, 7",
+    states.Admission.INTERRUPT: "ends the operation first",
+    states.Admission.JOIN: "joins it",
+    states.Admission.NOTHING: "refused, 2",
+}
+
+
+def signals() -> str:
+    """Signals to the supervisor."""
+    rows = [f"| `{number.name.removeprefix('SIG')}` | {verb} {_words(arguments)}|" for number, (verb, arguments) in SIGNALS.items()]
+    return "\n".join(["| signal | does |", "| --- | --- |", *rows])
+
+
+def statuses() -> str:
+    """Exit statuses of ``ctl``."""
+    rows = [f"| {int(status)} | {meaning} |" for status, meaning in protocol.MEANING.items()]
+    return "\n".join(["| exit status | meaning |", "| --- | --- |", *rows])
+
+
+def verbs() -> str:
+    """What becomes of a verb in each state of the service."""
+    columns = list(states.ServiceState)
+    head = "| verb | " + " | ".join(state.value for state in columns) + " |"
+    rows = [
+        f"| `{verb}` | " + " | ".join(_ADMISSION[table[state]] for state in columns) + " |" for verb, table in sorted(states.VERBS.items())
+    ]
+    return "\n".join([head, "| --- " * (len(columns) + 1) + "|", *rows])
+
+
+def generations() -> str:
+    """States and events of a generation."""
+    rows = [f"| {state.value} | {event.value} | {after.value} |" for (state, event), after in states.GENERATION.items()]
+    return "\n".join(["| a generation that is | and is | becomes |", "| --- | --- | --- |", *rows])
+
+
+TABLES = {"signals": signals, "statuses": statuses, "verbs": verbs, "generations": generations}
+
+
+def renew(page: str) -> str:
+    """The page with every table between its ``<!-- table NAME -->`` marks rendered anew."""
+    for name, render in TABLES.items():
+        pattern = re.compile(rf"(<!-- table {name} -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
+        text = render()
+        page = pattern.sub(lambda found, text=text: f"{found[1]}{text}\n{found[2]}", page)  # type: ignore[misc]
+    return page
+
+
+def _words(arguments: dict[str, object]) -> str:
+    return "".join(f"--{key} " if value is True else f"{value} " for key, value in arguments.items())
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(renew(path.read_text("utf-8")), "utf-8")

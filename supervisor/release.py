@@ -1,0 +1,339 @@
+"""The release: what one generation runs, resolved once, at its start.
+
+A ``Pin`` holds the resolved directory, the interpreter and the environment, so
+that every process of the generation runs the same, whatever happens to symlinks
+and files since. The directory and interpreter of the settings stay literal and
+are resolved here, from those paths alone: never by ``PWD`` or the working folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import pwd
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from releve.config.env_file import read_env_file
+from releve.config.errors import ConfigError
+from releve.config.settings import Settings
+from releve.supervisor import system
+from releve.supervisor.notify import strip
+
+OLDEST_PYTHON = (3, 11)
+PROBE_TIMEOUT_S = 10.0
+VENV_FOLDERS = (".venv", "venv")
+_KILL_MS = 2000  # a killed process is gone long before, but for one that hangs in the kernel
+_OUTPUT_MAX_BYTES = 64 * 1024
+_MARK = "releve-probe "
+
+# For any interpreter, however old, hence no -P (new in 3.11): the working folder is taken off sys.path before the first import.
+_SCRIPT = """
+import sys
+if sys.path[:1] == [""]:
+    del sys.path[0]
+import json
+answer = {"version": list(sys.version_info[:3]), "prefix": sys.prefix, "executable": sys.executable, "releve": None, "server": False}
+if sys.version_info >= (3, 11):
+    import importlib.util
+    try:
+        answer["server"] = importlib.util.find_spec("releve.server") is not None
+        import releve
+        answer["releve"] = releve.__version__
+    except Exception:
+        pass
+sys.stdout.write("\\n%s%s\\n" % ("releve-probe ", json.dumps(answer)))
+"""
+
+
+class ReleaseError(Exception):
+    """A release cannot be run; ``step`` is ``directory``, ``interpreter`` or ``environment``."""
+
+    def __init__(self, step: str, message: str) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What an interpreter says of itself."""
+
+    version: tuple[int, int, int]
+    prefix: str
+    executable: str
+    has_server: bool  # it can import releve.server by itself
+    releve: str | None  # its version of Relève, if it has one
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What a generation runs, for as long as it lives."""
+
+    directory: str  # as configured
+    resolved: str  # where it led at the start of the generation
+    python: str  # its folder resolved, its last name kept: the real path would lose the virtual environment
+    binary: str  # the real path, for people
+    app: str
+    settings: Settings
+    environment: dict[str, str]
+    lend: bool  # the interpreter has no Relève: the supervisor lends its server
+    python_version: str
+    prefix: str
+    releve: str | None
+    preload: bool | None
+    revision: str | None  # of git, where the directory is a work tree
+
+
+async def pin(settings: Settings, base_environ: Mapping[str, str]) -> Pin:
+    """Resolve a release and look at its interpreter. Raises ReleaseError; nothing was started that stays."""
+    resolved = resolve_directory(settings.directory)
+    python = choose_python(settings, resolved)
+    environment = make_environment(settings, base_environ, resolved, python)
+    found = await probe(python, resolved, environment, system.Identity(settings.user, settings.group, settings.umask))
+    return Pin(
+        directory=settings.directory,
+        resolved=resolved,
+        python=python,
+        binary=os.path.realpath(python),
+        app=settings.app,
+        settings=settings,
+        environment=environment,
+        lend=not found.has_server,
+        python_version=".".join(map(str, found.version)),
+        prefix=found.prefix,
+        releve=found.releve,
+        preload=settings.preload,
+        revision=git_revision(resolved),
+    )
+
+
+def without_preload(pin: Pin) -> Pin:
+    """The same release, its application imported by each worker for itself."""
+    return dataclasses.replace(pin, preload=False)
+
+
+def resolve_directory(literal: str) -> str:
+    """Where the release's directory leads now. Raises ReleaseError with step ``directory``."""
+    if not os.path.isabs(literal):
+        raise ReleaseError("directory", f"cannot use the directory {literal!r}: it is not an absolute path; write it in full")
+    try:
+        resolved = os.path.realpath(literal, strict=True)
+        if not os.path.isdir(resolved):
+            raise NotADirectoryError(20, "it is not a folder")
+        if not os.access(resolved, os.R_OK | os.X_OK):
+            raise PermissionError(13, "this user may not read it")
+    except FileNotFoundError as error:
+        gone = f"it is a link to {os.readlink(literal)}, which does not exist" if os.path.islink(literal) else "it does not exist"
+        raise ReleaseError("directory", f"cannot use the directory {literal}: {gone}; deploy the release, or change directory") from error
+    except OSError as error:
+        raise ReleaseError(
+            "directory", f"cannot use the directory {literal}: {(error.strerror or str(error)).lower()}; change directory"
+        ) from error
+    return resolved
+
+
+def choose_python(settings: Settings, resolved: str) -> str:
+    """The interpreter of a release, its folder resolved. Raises ReleaseError with step ``interpreter``.
+
+    One below the literal directory is looked up in the resolved one, so that a
+    symlink that moves meanwhile cannot mix two releases. A virtual environment
+    that is there but broken is an error, never a reason to take another interpreter.
+    """
+    if settings.python is not None:
+        literal = settings.python
+        inside = settings.directory.rstrip("/") + "/"
+        relative = literal.removeprefix(inside) if literal.startswith(inside) else literal
+        chosen = os.path.join(resolved, relative)
+    else:
+        candidates = [os.path.join(resolved, folder, "bin", "python") for folder in VENV_FOLDERS]
+        chosen = literal = next((path for path in candidates if os.path.lexists(path)), sys.executable)
+    refusal = f"cannot use {literal}: "
+    if not os.path.lexists(chosen):
+        raise ReleaseError("interpreter", f"{refusal}it does not exist; make the virtual environment, or change python")
+    if not os.path.exists(chosen):
+        raise ReleaseError(
+            "interpreter", f"{refusal}it is a link to {os.readlink(chosen)}, which does not exist; make the virtual environment anew"
+        )
+    if not os.path.isfile(chosen) or not os.access(chosen, os.X_OK):
+        raise ReleaseError("interpreter", f"{refusal}it is not a program that this user may run; change python, or its mode")
+    folder, name = os.path.split(chosen)
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def make_environment(settings: Settings, base: Mapping[str, str], resolved: str, python: str) -> dict[str, str]:
+    """The environment of a generation: the supervisor's at its start, then ``env_file``, then ``env``.
+
+    Raises ReleaseError with step ``environment``.
+    """
+    environment = strip(base)
+    if python != own_python():
+        for name in ("PYTHONHOME", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "__PYVENV_LAUNCHER__"):
+            environment.pop(name, None)
+    if settings.user is not None:
+        entry = _account(settings.user)
+        environment |= {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
+    if settings.env_file is not None:
+        environment |= _read_env_file(settings.env_file)
+    environment |= settings.env
+    environment.pop("OLDPWD", None)
+    environment["PWD"] = resolved
+    return environment
+
+
+def own_python() -> str:
+    """The supervisor's own interpreter, its folder resolved."""
+    folder, name = os.path.split(sys.executable)
+    return os.path.join(os.path.realpath(folder), name)
+
+
+async def probe(
+    python: str, directory: str, environment: Mapping[str, str], identity: system.Identity, timeout_s: float = PROBE_TIMEOUT_S
+) -> ProbeResult:
+    """Run an interpreter once and ask what it is, without the application. Raises ReleaseError with step ``interpreter``."""
+    with _memory_file("probe-out") as out, _memory_file("probe-err") as err:
+        try:
+            pid = system.spawn(
+                [python, "-c", _SCRIPT], directory=directory, environment=environment, identity=identity, stdout=out, stderr=err
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            reason = _reason(error)
+            raise ReleaseError(
+                "interpreter", f"cannot run {python}: {reason}; change python, or make the virtual environment anew"
+            ) from error
+        status = await _end_of(pid, timeout_s)
+        said = f"; its last words: {_tail(err)}" if _tail(err) else ""
+        if status is None:
+            raise ReleaseError("interpreter", f"cannot use {python}: it did not start within {timeout_s:g}s{said}")
+        answer = _answer(_read(out))
+        if answer is None:
+            raise ReleaseError("interpreter", f"cannot use {python}: it is no working Python, it {system.describe_status(status)}{said}")
+    if answer.version < OLDEST_PYTHON:
+        version, oldest = ".".join(map(str, answer.version[:2])), ".".join(map(str, OLDEST_PYTHON))
+        raise ReleaseError("interpreter", f"cannot use {python}: it is Python {version}, Relève needs {oldest} or later; change python")
+    return answer
+
+
+def git_revision(directory: str) -> str | None:
+    """The commit that a work tree has checked out, read from the files of git; None where that cannot be told."""
+    try:
+        git = os.path.join(directory, ".git")
+        if os.path.isfile(git):  # a linked work tree: gitdir: PATH
+            git = os.path.join(directory, _first_line(git).removeprefix("gitdir:").strip())
+        head = _first_line(os.path.join(git, "HEAD"))
+        if not head.startswith("ref:"):
+            return _commit(head)
+        return _find_ref(git, head.removeprefix("ref:").strip())
+    except (OSError, ValueError):
+        return None
+
+
+def _find_ref(git: str, ref: str) -> str | None:
+    """The commit of a branch: a file of its own, or a line of ``packed-refs``; gitrepository-layout(5)."""
+    common = git
+    with contextlib.suppress(FileNotFoundError):
+        common = os.path.join(git, _first_line(os.path.join(git, "commondir")))
+    for folder in (git, common):
+        with contextlib.suppress(FileNotFoundError):
+            return _commit(_first_line(os.path.join(folder, ref)))
+    with open(os.path.join(common, "packed-refs"), encoding="utf-8") as lines:
+        for line in lines:
+            commit, _, name = line.strip().partition(" ")
+            if name == ref:
+                return _commit(commit)
+    return None
+
+
+def _commit(text: str) -> str | None:
+    return text if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text) else None
+
+
+def _first_line(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.readline(4096).strip()
+
+
+def _read_env_file(path: str) -> dict[str, str]:
+    try:
+        return dict(read_env_file(path))
+    except ConfigError as error:
+        raise ReleaseError("environment", str(error)) from error
+    except (OSError, UnicodeError) as error:
+        raise ReleaseError("environment", f"cannot read {path}: {_reason(error)}; change env_file") from error
+
+
+def _account(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+    except KeyError:
+        raise ReleaseError("environment", f"cannot run as {user}: there is no such user; create it, or change user") from None
+
+
+async def _end_of(pid: int, timeout_s: float) -> int | None:
+    """Wait for a child by its pidfd and reap it: its exit status, or None if it had to be killed.
+
+    Whatever it left in its session is killed too, also when the waiting is cancelled.
+    """
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+    pidfd = system.open_pidfd(pid)
+    loop.add_reader(pidfd, gone.set)
+    try:
+        async with asyncio.timeout(timeout_s):
+            await gone.wait()
+        return system.peek(pidfd)
+    except TimeoutError:
+        return None
+    finally:
+        loop.remove_reader(pidfd)
+        system.kill_group(pid, signal.SIGKILL)
+        dead = select.poll()
+        dead.register(pidfd, select.POLLIN)
+        dead.poll(_KILL_MS)
+        system.wait(pid)
+        os.close(pidfd)
+
+
+@contextlib.contextmanager
+def _memory_file(name: str) -> Iterator[int]:
+    """A file in memory: unlike a pipe it never fills up, and a grandchild that keeps it open holds up nobody."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _read(fd: int) -> str:
+    size = os.fstat(fd).st_size
+    return os.pread(fd, _OUTPUT_MAX_BYTES, max(0, size - _OUTPUT_MAX_BYTES)).decode("utf-8", "replace")
+
+
+def _tail(fd: int) -> str:
+    """The last lines of what was written, as one."""
+    lines = [line.strip() for line in _read(fd).splitlines() if line.strip()]
+    return " | ".join(lines[-3:])[-600:]
+
+
+def _answer(output: str) -> ProbeResult | None:
+    """The answer of the script, whatever else the interpreter's start-up files have printed."""
+    for line in reversed(output.splitlines()):
+        if line.startswith(_MARK):
+            try:
+                said = json.loads(line.removeprefix(_MARK))
+                major, minor, micro = said["version"]
+                return ProbeResult((major, minor, micro), said["prefix"], said["executable"], bool(said["server"]), said["releve"])
+            except (ValueError, KeyError, TypeError):
+                return None
+    return None
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).lower()

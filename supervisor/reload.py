@@ -1,0 +1,82 @@
+"""A reload: the same master, newly read settings, all workers anew. A small switch inside one generation.
+
+It applies what can be applied without new code, and names each changed key that
+needs an upgrade. Any failure ends the new workers; the old ones were never told.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from releve.config import diff
+from releve.config.load import Loaded
+from releve.config.settings import Settings, to_wire
+from releve.supervisor import listeners as listening
+from releve.supervisor.configuration import Configuration
+from releve.supervisor.failure import StepFailed
+from releve.supervisor.generation import ORDER_S, Generation
+from releve.supervisor.listeners import ListenError, Plan
+from releve.supervisor.operation import Operation
+from releve.supervisor.service import Service
+from releve.supervisor.upgrade import prove
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    loaded: Loaded
+    settings: Settings
+    listeners: Plan
+    changed: list[str]
+
+
+async def reload(service: Service, operation: Operation, configuration: Configuration) -> Generation:
+    """Replace the workers of the generation in service. Raises StepFailed or ConfigError, after undoing."""
+    generation = service.active
+    if generation is None or generation.orphaned:
+        raise StepFailed("preflight", "cannot reload: the master of the generation in service is gone; ctl upgrade starts another")
+    with operation.step("preflight"):
+        target = _read(service, generation, configuration)
+        for key in diff.needs_upgrade(target.changed):
+            operation.note(f"{key} has changed: it needs an upgrade (ctl upgrade)")
+        for key in diff.needs_restart(target.changed):
+            operation.note(f"{key} has changed: it needs a restart of the supervisor")
+    revision = generation.revision + 1
+    try:
+        with operation.step("boot"):
+            await generation.order(
+                "reload",
+                [one.socket.fileno() for one in target.listeners.all],
+                generation.settings.timeouts.boot + ORDER_S,
+                revision=revision,
+                settings=to_wire(target.settings),
+                listeners=[one.name for one in target.listeners.all],
+            )
+        with operation.step("check"):
+            await prove(operation, generation, revision, target.settings.upgrade.check)
+        with operation.step("switch"):
+            operation.committed = True  # the master alone can go back from here, and does if it fails
+            await generation.order("switch", revision=revision)
+    except BaseException:
+        with suppress(StepFailed):
+            await generation.order("cancel", revision=revision)
+        target.listeners.abandon()
+        raise
+    generation.revision, generation.settings = revision, target.settings
+    service.scaled = None
+    service.loaded = replace(target.loaded, settings=target.settings)
+    service.commit_reload(generation, target.listeners.all)
+    for trouble in target.listeners.commit():
+        operation.note(trouble)
+    return generation
+
+
+def _read(service: Service, generation: Generation, configuration: Configuration) -> _Target:
+    loaded = configuration.read()
+    changed = diff.changed(generation.settings, loaded.settings)
+    settings = diff.apply_reload(generation.settings, loaded.settings)
+    try:
+        plan = listening.plan(service.listeners, settings.listen, settings.limits.backlog, service.inherited)
+    except ListenError as error:
+        raise StepFailed("listen", str(error)) from error
+    return _Target(loaded, settings, plan, changed)

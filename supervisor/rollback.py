@@ -1,0 +1,37 @@
+"""A rollback: the generation that stands by serves again. No import, no wait for a disk."""
+
+from __future__ import annotations
+
+from releve.supervisor.failure import StepFailed
+from releve.supervisor.generation import Generation
+from releve.supervisor.listeners import ListenError
+from releve.supervisor.operation import Operation
+from releve.supervisor.service import Service
+
+
+async def rollback(service: Service, operation: Operation) -> Generation:
+    """Switch back to the generation that stands by; the one in service retires. Raises StepFailed."""
+    back, rejected = service.standby, service.active
+    if back is None or rejected is None:
+        raise StepFailed(
+            "standby",
+            "cannot roll back: no generation stands by (the old one has retired, see upgrade.standby); "
+            "point the release back and ctl upgrade",
+        )
+    with operation.step("switch"):
+        try:
+            service.bring_back(back)
+        except ListenError as error:
+            raise StepFailed("listen", str(error)) from error
+        await back.resume()
+        operation.committed = True
+        try:
+            await rejected.pause(back)
+        except StepFailed as error:
+            operation.note(f"{error.reason}; connections it holds stay with generation {rejected.number}")
+    with operation.step("commit"):
+        service.commit_rollback()
+    wanted = service.scaled
+    if wanted is not None and not back.orphaned and wanted != len(back.workers):
+        await back.order("scale", workers=wanted, timeout_s=back.settings.timeouts.boot)
+    return back

@@ -1,0 +1,129 @@
+"""The roster: the workers of one generation, as their master reports them, or as their control pairs do.
+
+While the master lives, it commands the workers and reports; the roster only
+keeps the picture. When it is gone (`adopt`), the roster reads the control pairs
+itself, waits for the processes, and gives the orders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+
+from releve.server.link import Link, LinkError, Message
+from releve.supervisor import system
+from releve.supervisor.log import log
+from releve.supervisor.worker import Worker
+
+
+class Roster:
+    """The workers of one generation. Lives in the supervisor's loop; owns their links and pidfds."""
+
+    def __init__(self, who: str) -> None:
+        self.workers: dict[int, Worker] = {}
+        self.orphaned = False
+        self._who = {"who": who}
+        self._losses: list[tuple[int, str]] = []  # workers that ended unasked: revision, and in words
+        self._loop = asyncio.get_running_loop()
+        self._on_change: Callable[[], None] = lambda: None
+
+    def enter(self, message: Message, fds: list[int]) -> None:
+        """``worker``: the master forked one. Takes the two descriptors."""
+        if len(fds) != 2:
+            log.error("cannot hold worker %s: its descriptors are missing", message.get("worker"), extra=self._who)
+            return
+        control, pidfd = fds
+        fds.clear()
+        link = Link(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=control))
+        number = int(message["worker"])
+        self.workers[number] = Worker(number, int(message["pid"]), int(message["slot"]), int(message["revision"]), link, pidfd)
+
+    def note_state(self, message: Message, fds: list[int]) -> None:
+        """``state``: one changed its state."""
+        worker = self.workers.get(int(message.get("worker", -1)))
+        if worker is not None:
+            worker.state = str(message.get("state"))
+
+    def leave(self, message: Message, fds: list[int]) -> None:
+        """``gone``: the master reaped one."""
+        worker = self.workers.pop(int(message.get("worker", -1)), None)
+        if worker is not None:
+            if not message.get("expected"):
+                self._lose(worker, int(message.get("status", 0)))
+            worker.close()
+
+    def losses(self, revision: int) -> list[str]:
+        """Workers of a revision that ended unasked, in words."""
+        return [words for of, words in self._losses if of == revision]
+
+    def serving(self) -> int:
+        """How many accept."""
+        return sum(worker.state == "serving" for worker in self.workers.values())
+
+    def signal(self, number: int) -> None:
+        """Signal every worker."""
+        for worker in self.workers.values():
+            worker.kill(number)
+
+    def close(self) -> None:
+        """End what is left and forget it."""
+        for worker in self.workers.values():
+            if self.orphaned:
+                self._stop_reading(worker)
+            worker.kill(signal.SIGKILL)
+            worker.close()
+        self.workers.clear()
+
+    # ---------------------------------------------------------------- without a master
+
+    def adopt(self, on_change: Callable[[], None]) -> None:
+        """The master is gone without a goodbye: from here on its workers are commanded from here."""
+        log.warning("the master is gone, its %d workers serve on", len(self.workers), extra=self._who)
+        self.orphaned = True
+        self._on_change = on_change
+        for worker in self.workers.values():
+            self._loop.add_reader(worker.pidfd, self._ended, worker)
+            self._loop.add_reader(worker.control.fileno(), self._read, worker)
+
+    def tell(self, verb: str, fds: Sequence[int] = (), **keys: object) -> None:
+        """Give every worker an order."""
+        for worker in self.workers.values():
+            worker.tell(verb, tuple(fds), **keys)
+
+    def all_in(self, state: str) -> bool:
+        """Whether every worker has come to a state, or is on its way out."""
+        return all(worker.state in (state, "leaving") for worker in self.workers.values())
+
+    def _read(self, worker: Worker) -> None:
+        try:
+            while (received := worker.control.receive()) is not None:
+                message, fds = received
+                for fd in fds:
+                    os.close(fd)
+                if message.get("type") == "state":
+                    worker.state = str(message.get("state"))
+                    self._on_change()
+        except BlockingIOError:
+            return
+        except LinkError as error:
+            log.error("cannot follow worker %d: %s", worker.number, error, extra=self._who)
+        self._loop.remove_reader(worker.control.fileno())
+
+    def _ended(self, worker: Worker) -> None:
+        self._stop_reading(worker)
+        status = system.wait(worker.pid)
+        if worker.state != "leaving":
+            self._lose(worker, status or 0)
+        self.workers.pop(worker.number, None)
+        worker.close()
+        self._on_change()
+
+    def _stop_reading(self, worker: Worker) -> None:
+        self._loop.remove_reader(worker.pidfd)
+        self._loop.remove_reader(worker.control.fileno())
+
+    def _lose(self, worker: Worker, status: int) -> None:
+        self._losses.append((worker.revision, f"worker {worker.number} (pid {worker.pid}) {system.describe_status(status)}"))

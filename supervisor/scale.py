@@ -1,0 +1,35 @@
+"""Scaling: more workers, or fewer, of the generation in service. Sticks until a reload or ``--reset``."""
+
+from __future__ import annotations
+
+from releve.supervisor.failure import StepFailed
+from releve.supervisor.generation import ORDER_S
+from releve.supervisor.operation import Operation
+from releve.supervisor.service import Service
+
+WORKERS_MAX = 256  # half the scoreboard: a reload has as many again beside them
+
+
+def wanted(service: Service, workers: object, reset: bool) -> int:
+    """The number asked for: a count, or a difference as in ``+1``. Raises StepFailed for what is neither."""
+    if reset:
+        return service.loaded.settings.workers
+    text = str(workers)
+    digits = text[1:] if text[:1] in "+-" else text
+    if not (digits.isascii() and digits.isdigit()):
+        raise StepFailed("usage", f"cannot scale to {text!r}: give a number of workers, or a difference as in +1")
+    number = service.wanted_workers + int(text) if text[0] in "+-" else int(text)
+    if not 1 <= number <= WORKERS_MAX:
+        raise StepFailed("usage", f"cannot scale to {number} workers: at least 1, at most {WORKERS_MAX}")
+    return number
+
+
+async def scale(service: Service, operation: Operation, number: int, reset: bool) -> int:
+    """Bring the generation in service to a number of workers, and keep it over upgrades. Raises StepFailed."""
+    generation = service.active
+    if generation is None or generation.orphaned:
+        raise StepFailed("preflight", "cannot scale: the master of the generation in service is gone; ctl upgrade starts another")
+    with operation.step("scale"):
+        await generation.order("scale", workers=number, timeout_s=generation.settings.timeouts.boot + ORDER_S)
+    service.scaled = None if reset else number
+    return number

@@ -1,0 +1,224 @@
+"""The service: the generations there are, the listeners held, and what each change of the guard does to them.
+
+At most two generations matter at a time: the *active* one, which serves, and one
+*standing by*, warm for a rollback. Others are *retiring*: they finish and leave.
+Nothing here waits; operations do (`upgrade`, `reload`, `rollback`), and call in
+when something is decided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from releve.config.load import Loaded
+from releve.supervisor import listeners as listening
+from releve.supervisor import notify
+from releve.supervisor.configuration import Configuration
+from releve.supervisor.generation import Generation
+from releve.supervisor.history import History
+from releve.supervisor.listeners import Listener
+from releve.supervisor.log import log
+from releve.supervisor.release import Pin
+from releve.supervisor.states import GenerationState
+
+
+class Service:
+    """What the supervisor owns. Lives in its loop; one per process."""
+
+    def __init__(self, configuration: Configuration, loaded: Loaded, history: History, notifier: notify.Notifier) -> None:
+        self.configuration = configuration
+        self.loaded = loaded
+        self.history = history
+        self.notifier = notifier
+        self.started = time.monotonic()
+        self.active: Generation | None = None
+        self.standby: Generation | None = None
+        self.retiring: list[Generation] = []
+        self.listeners: list[Listener] = []
+        self.inherited = listening.inherited_sockets(os.environ, os.getpid())
+        self.scaled: int | None = None  # workers, as told by `ctl scale`
+        self.degraded: dict[str, str] = {}  # subject -> why
+        self.on_lost: Callable[[Generation], None] = lambda generation: None
+        self.base_environment = notify.strip(os.environ)
+        self._last_number = 0
+        self._aside: dict[Generation, list[Listener]] = {}
+        self._standby_timer: asyncio.TimerHandle | None = None
+
+    # ---------------------------------------------------------------- generations
+
+    def new_generation(self, pin: Pin, listeners: Iterable[Listener]) -> Generation:
+        """The next generation, not yet spawned."""
+        self._last_number += 1
+        generation = Generation(self._last_number, pin, list(listeners))
+        generation.on_lost = self._lost
+        generation.on_report = self._judge
+        return generation
+
+    def generations(self) -> list[Generation]:
+        """Those that live, oldest first."""
+        known = [self.active, self.standby, *self.retiring]
+        return sorted((g for g in known if g is not None and g.state is not GenerationState.GONE), key=lambda g: g.number)
+
+    @property
+    def wanted_workers(self) -> int:
+        """How many workers the next generation gets: what `ctl scale` said, else the settings."""
+        return self.scaled if self.scaled is not None else self.loaded.settings.workers
+
+    def commit(self, new: Generation, listeners: list[Listener], *, standby_s: float | None) -> None:
+        """The new generation is the one in service from here on; the old one stands by or retires."""
+        old = self.active
+        self.active = new
+        dropped = [one for one in self.listeners if one not in listeners]
+        self.listeners = listeners
+        self.degraded.clear()
+        if old is not None:
+            if dropped:
+                self._put_aside(old, dropped)
+            if standby_s is None or old.orphaned or old.state is not GenerationState.STANDBY:
+                self.retire(old)
+            else:
+                self.standby = old
+                self._standby_timer = asyncio.get_running_loop().call_later(standby_s, self.retire_standby)
+        self.announce()
+
+    def commit_reload(self, generation: Generation, listeners: list[Listener]) -> None:
+        """The generation in service has new settings, and perhaps other listeners."""
+        dropped = [one for one in self.listeners if one not in listeners]
+        self.listeners = listeners
+        generation.listeners = list(listeners)
+        if self.standby is not None:
+            self._put_aside(self.standby, dropped)
+        else:
+            for listener in dropped:
+                listening.close_listener(listener)
+        self.degraded.pop("workers", None)
+
+    def commit_rollback(self) -> Generation:
+        """The generation that stood by serves again; the other one, returned, retires."""
+        assert self.standby is not None and self.active is not None
+        back, rejected = self.standby, self.active
+        self._cancel_standby_timer()
+        self.standby, self.active = None, back
+        added = [one for one in self.listeners if one not in back.listeners]
+        self.listeners = list(back.listeners)
+        self._aside.pop(back, None)
+        if added:
+            self._put_aside(rejected, added)
+        self.degraded.clear()
+        self.retire(rejected)
+        self.announce()
+        return rejected
+
+    def retire_standby(self) -> None:
+        """Send the generation that stands by away: after its time, or because a newer one needs the room."""
+        self._cancel_standby_timer()
+        if self.standby is not None:
+            log.info("generation %d has stood by long enough", self.standby.number)
+            old, self.standby = self.standby, None
+            self.retire(old)
+
+    def retire(self, generation: Generation) -> None:
+        """Let a generation finish what it has, for at most ``upgrade.retire``."""
+        if generation is self.standby:
+            self.standby = None
+        if generation.state is GenerationState.GONE:
+            self._forget(generation)
+            return
+        self.retiring.append(generation)
+        generation.dismiss(generation.settings.upgrade.retire)
+        self._follow(generation)
+
+    def _follow(self, generation: Generation) -> None:
+        task = asyncio.get_running_loop().create_task(generation.ended.wait())
+        task.add_done_callback(lambda _: self._forget(generation))
+
+    def _forget(self, generation: Generation) -> None:
+        log.info("generation %d has left", generation.number)
+        with suppress(ValueError):
+            self.retiring.remove(generation)
+        for listener in self._aside.pop(generation, []):
+            listening.close_listener(listener)
+
+    def _cancel_standby_timer(self) -> None:
+        if self._standby_timer is not None:
+            self._standby_timer.cancel()
+            self._standby_timer = None
+
+    # ---------------------------------------------------------------- listeners
+
+    def _put_aside(self, owner: Generation, dropped: list[Listener]) -> None:
+        """Refuse clients on listeners that the new settings dropped, but keep them while a rollback may want them."""
+        for listener in dropped:
+            log.info("closed %s", listener.name)
+            listening.set_aside(listener)
+        self._aside.setdefault(owner, []).extend(dropped)
+
+    def bring_back(self, generation: Generation) -> None:
+        """Open again what was put aside for a generation that is to serve again. Raises ListenError."""
+        for listener in self._aside.get(generation, []):
+            listening.bring_back(listener, self.loaded.settings.limits.backlog)
+
+    def close_listeners(self) -> None:
+        """At the end: nothing of ours stays bound."""
+        for listener in [*self.listeners, *(one for some in self._aside.values() for one in some)]:
+            listening.close_listener(listener)
+        self.listeners = []
+        self._aside.clear()
+
+    # ---------------------------------------------------------------- health
+
+    def _lost(self, generation: Generation) -> None:
+        """A generation lost its master unasked."""
+        if generation is self.standby:
+            log.warning("the generation that stood by has lost its master; it retires", extra=generation.tag)
+            self._cancel_standby_timer()
+            self.retire(generation)
+        elif generation is self.active:
+            self.degraded["master"] = f"generation {generation.number} has lost its master" + (
+                "; its workers serve on" if generation.workers else " and all its workers"
+            )
+            self.on_lost(generation)
+
+    def _judge(self, generation: Generation) -> None:
+        """Keep the picture of the active generation's health."""
+        if generation is not self.active or generation.orphaned:
+            return
+        if generation.mixed:
+            self.degraded["code"] = f"mixed code: workers of generation {generation.number} were started from changed files"
+        if generation.roster.serving() == 0 and generation.state is GenerationState.SERVING:
+            self.degraded["workers"] = "no worker is serving"
+        else:
+            self.degraded.pop("workers", None)
+
+    def announce(self) -> None:
+        """Tell systemd who serves."""
+        if self.active is not None:
+            self.notifier.ready(f"Generation {self.active.number} serves {self.active.pin.resolved}")
+
+    def serving_words(self) -> str:
+        """What is serving now, for the end of an error message."""
+        if self.active is None or self.active.state is GenerationState.GONE:
+            return "nothing is serving"
+        return f"generation {self.active.number} is serving {self.active.pin.resolved} with {len(self.active.workers)} workers"
+
+    def describe(self, generation: Generation | None) -> dict[str, Any] | None:
+        """A generation as the history keeps it."""
+        if generation is None:
+            return None
+        return {"generation": generation.number, **describe_pin(generation.pin)}
+
+
+def describe_pin(pin: Pin) -> dict[str, Any]:
+    """A release as the history keeps it."""
+    return {
+        "directory": pin.resolved,
+        "python": pin.python,
+        "python_version": pin.python_version,
+        "releve": pin.releve,
+        "revision": pin.revision,
+    }

@@ -1,0 +1,202 @@
+"""The operating system, as the supervisor uses it: every call that can fail in a way worth testing.
+
+Plain functions, called as ``system.spawn(…)`` so that a test can put another in their place.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+
+# Children that somebody here waits for by name; `orphans` must not take their exit status.
+_spawned: set[int] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a process runs as; ``None`` leaves it as it is."""
+
+    user: str | None = None
+    group: str | None = None
+    umask: int | None = None
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Hold every signal back, here and in a child started meanwhile.
+
+    A signal that reaches a fresh interpreter before its handlers stand kills it
+    (USR2 and HUP do by default); the child unblocks once they do.
+    """
+    before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    directory: str,
+    environment: Mapping[str, str],
+    identity: Identity = Identity(),
+    pass_fds: Sequence[int] = (),
+    stdout: int | None = None,
+    stderr: int | None = None,
+) -> int:
+    """Start a program in a session of its own, signals blocked, and return its pid.
+
+    Fork and exec happen in C: no Python runs in the child, so that a failure
+    there cannot run the parent's cleanup. The caller waits for it with
+    ``wait``. Raises OSError as exec and setuid do.
+    """
+    more: dict[str, object] = {}
+    if identity.user is not None:
+        more.update(user=identity.user, extra_groups=supplementary_groups(identity.user))
+    if identity.group is not None:
+        more.update(group=identity.group)
+    elif identity.user is not None:
+        more.update(group=primary_group(identity.user))
+    if identity.umask is not None:
+        more.update(umask=identity.umask)
+    with signals_blocked():
+        child = subprocess.Popen(  # type: ignore[call-overload]
+            list(argv),
+            cwd=directory,
+            env=dict(environment),
+            pass_fds=tuple(pass_fds),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            **more,
+        )
+    pid = int(child.pid)
+    child.returncode = 0  # Popen shall not wait for it behind our back
+    _spawned.add(pid)
+    return pid
+
+
+def primary_group(user: str) -> int:
+    """The group of a user's passwd entry. Raises OSError for an unknown user."""
+    import pwd
+
+    try:
+        return pwd.getpwnam(user).pw_gid
+    except KeyError:
+        raise OSError(f"no such user: {user}") from None
+
+
+def supplementary_groups(user: str) -> list[int]:
+    """All groups of a user. Raises OSError for an unknown user."""
+    return os.getgrouplist(user, primary_group(user))
+
+
+def open_pidfd(pid: int) -> int:
+    """A descriptor that turns readable when the process has ended (pidfd_open(2))."""
+    return os.pidfd_open(pid)
+
+
+def peek(pidfd: int) -> int | None:
+    """Exit status of an ended child (minus the signal that killed it), None while it runs.
+
+    The zombie stays, so its pid and process group cannot be given to a stranger.
+    """
+    found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return None if found is None else _status(found)
+
+
+def wait(pid: int) -> int | None:
+    """Reap a child: its exit status, or None when it still runs or is not ours."""
+    try:
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        _spawned.discard(pid)
+        return None
+    if found is None:
+        return None
+    _spawned.discard(pid)
+    return _status(found)
+
+
+def _status(found: os.waitid_result) -> int:
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
+def describe_status(status: int) -> str:
+    """``exited with status 3``, or ``was killed by SIGKILL``."""
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
+
+
+def send_signal(pidfd: int, number: int) -> None:
+    """Signal the very process a pidfd stands for; nothing happens when it is gone."""
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, number)
+
+
+def kill_group(group: int, number: int) -> None:
+    """Signal a whole process group; nothing happens when it is empty."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def become_subreaper() -> None:
+    """Become the parent of every descendant whose own parent dies (prctl(2)).
+
+    That is how the supervisor keeps workers whose master was killed.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def reap_orphans(known: set[int]) -> list[tuple[int, int]]:
+    """Reap ended children that came to us by adoption and that nobody waits for: pid and status."""
+    reaped = []
+    for pid in _children():
+        if pid in known or pid in _spawned:
+            continue
+        status = wait(pid)
+        if status is not None:
+            reaped.append((pid, status))
+    return reaped
+
+
+def _children() -> list[int]:
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN: orphans stay zombies until we end
+        return []
+
+
+def peer_of(connection: socket.socket) -> tuple[int, int]:
+    """Pid and uid at the other end of a Unix socket (SO_PEERCRED, unix(7))."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    pid, uid = int.from_bytes(raw[0:4], "little"), int.from_bytes(raw[4:8], "little")
+    return pid, uid
+
+
+def user_name(uid: int) -> str:
+    """The name of a user, or its number."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

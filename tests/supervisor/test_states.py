@@ -1,0 +1,48 @@
+"""The tables of states: complete, and what they do not list is refused."""
+
+import itertools
+
+import pytest
+
+from releve.supervisor import protocol, states
+from releve.supervisor.states import GENERATION, Admission, GenerationEvent, GenerationState, IllegalEvent, ServiceState
+
+
+def test_every_verb_of_the_protocol_has_an_answer_in_every_state() -> None:
+    assert set(protocol.VERBS) == set(states.VERBS)
+    for verb, state in itertools.product(protocol.VERBS, ServiceState):
+        assert isinstance(states.admit(verb, state), Admission)
+
+
+def test_an_unknown_verb_is_refused() -> None:
+    with pytest.raises(IllegalEvent, match="no such verb"):
+        states.admit("dance", ServiceState.SERVING)
+
+
+@pytest.mark.parametrize("pair", itertools.product(GenerationState, GenerationEvent), ids=str)
+def test_an_event_is_taken_by_the_table_or_refused(pair: tuple[GenerationState, GenerationEvent]) -> None:
+    if pair in GENERATION:
+        assert states.next_state(*pair) is GENERATION[pair]
+    else:
+        with pytest.raises(IllegalEvent, match=pair[1].value):
+            states.next_state(*pair)
+
+
+def test_every_living_generation_can_end_and_nothing_follows_the_end() -> None:
+    for state in GenerationState:
+        if state is not GenerationState.GONE:
+            assert GENERATION[state, GenerationEvent.ENDED] is GenerationState.GONE
+    assert not [event for state, event in GENERATION if state is GenerationState.GONE]
+
+
+def test_only_a_serving_generation_can_be_paused_and_only_a_proved_one_resumed() -> None:
+    assert [state for (state, event) in GENERATION if event is GenerationEvent.PAUSED] == [GenerationState.SERVING]
+    assert {state for (state, event) in GENERATION if event is GenerationEvent.RESUMED} == {
+        GenerationState.READY,
+        GenerationState.STANDBY,
+    }
+
+
+def test_refusals_have_their_exit_status() -> None:
+    assert Admission.BUSY.status == protocol.Status.BUSY
+    assert Admission.NOTHING.status == protocol.Status.USAGE
