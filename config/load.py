@@ -102,11 +102,12 @@ def _broken(error: yaml.MarkedYAMLError, text: str, source: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return Problem(Place(source), f"cannot read it as YAML: {error.problem}")
+    reason = f"{error.context} {error.problem}" if str(error.problem).startswith("but ") else error.problem
     lines = text.splitlines()
     # An error often shows only on the line after the one that caused it.
     nearby = [lines[number] for number in (mark.line, mark.line - 1) if 0 <= number < len(lines)]
     hint = next((hint for line in nearby for pattern, hint in _HINTS if pattern.search(line)), "")
-    return Problem(_place(mark, source), f"cannot read it as YAML: {error.problem}{f' ({hint})' if hint else ''}")
+    return Problem(_place(mark, source), f"cannot read it as YAML: {reason}{f' ({hint})' if hint else ''}")
 
 
 def _place(mark: yaml.Mark, source: str) -> Place:

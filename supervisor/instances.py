@@ -131,6 +131,8 @@ def prepare(directory: Path, uid: int) -> None:
         for folder, mode in ((directory.parent, 0o755 if uid == 0 else 0o700), (directory, 0o700)):
             folder.mkdir(mode=mode, exist_ok=True)
         reason = untrusted(directory, uid)
+    except FileExistsError as error:
+        raise InstanceError(f"cannot use {directory}: {error.filename} is not a folder; {_REMEDY}") from error
     except OSError as error:
         raise InstanceError(f"cannot make {directory}: {_why(error)}; {_REMEDY}") from error
     if reason is not None:
@@ -284,4 +286,4 @@ def _user(uid: int) -> str:
 
 
 def _why(error: OSError) -> str:
-    return error.strerror or str(error)
+    return (error.strerror or str(error)).lower()

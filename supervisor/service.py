@@ -118,7 +118,7 @@ class Service:
         """Send the generation that stands by away: after its time, or because a newer one needs the room."""
         self._cancel_standby_timer()
         if self.standby is not None:
-            log.info("generation %d has stood by long enough", self.standby.number)
+            log.info("generation %d stands by no longer", self.standby.number)
             old, self.standby = self.standby, None
             self.retire(old)
 

@@ -11,12 +11,12 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from releve.config.errors import ConfigError
 from releve.supervisor import instances, status, system
+from releve.supervisor import listeners as listening
 from releve.supervisor import scale as scaling
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.control import ControlServer
@@ -49,6 +49,17 @@ SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
 
 _RECOVER_FIRST_S, _RECOVER_LAST_S = 0.5, 60.0
 _NOW_DRAIN_S = 0.0
+_FLUSH_S = 10.0
+
+# What to do about a failure, by verb.
+_NEXT = {
+    "upgrade": "mend the release and ctl upgrade again; ctl history keeps this attempt",
+    "reload": "mend the configuration and ctl reload again",
+    "rollback": "",
+    "scale": "",
+    "start": "mend it and start again",
+    "recover": "the supervisor tries again; ctl upgrade to another release ends that",
+}
 
 
 class Supervisor:
@@ -75,6 +86,12 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGUSR1, lambda: log.info("USR1: the log goes to standard error, there is nothing to reopen"))
         loop.add_signal_handler(signal.SIGCHLD, self._reap_orphans)
         await self._control.start()
+        if self.service.history.trouble:
+            log.warning("the history is in trouble, upgrades will be refused: %s", self.service.history.trouble)
+        for name in listening.unclaimed(self.service.loaded.settings.listen, self.service.inherited):
+            log.warning(
+                "nothing listens on the inherited socket %s: its clients wait for ever; add fd:%s to listen, or drop it", name, name
+            )
         instances.write_card(self.runtime, self.service.configuration.card(self.runtime))
         try:
             start = self._begin("start", "releve", self._upgrade_work(self.service.configuration, standby=False))
@@ -282,6 +299,7 @@ class Supervisor:
         if self.stopping is None:
             self._watching.follow()
             self._recover()
+            self._flush_history()
 
     def _record(self, operation: Operation, before: dict[str, Any] | None) -> int | None:
         entry = {"verb": operation.verb, "by": operation.by, "from": before}
@@ -333,6 +351,13 @@ class Supervisor:
             asyncio.get_running_loop().call_later(self._recover_delay_s, self._recover_now, active)
             self._recover_delay_s = min(self._recover_delay_s * 2, _RECOVER_LAST_S)
 
+    def _flush_history(self) -> None:
+        """What a rescue could not wait to write, until the disk takes it."""
+        history = self.service.history
+        if history.pending and not history.flush() and self.stopping is None:
+            log.warning("the history waits for the disk: %s", history.trouble)
+            asyncio.get_running_loop().call_later(_FLUSH_S, self._flush_history)
+
     def _recover_now(self, lost: Generation) -> None:
         if self.service.active is not lost or self.operation is not None or self.stopping is not None:
             return
@@ -379,14 +404,13 @@ def run(configuration: Configuration) -> int:
     setup(loaded.settings.log.level)
     for key, source in loaded.sources.items():
         log.info("%s comes from %s", key, source)
+    for note in loaded.notes:
+        log.warning("%s", note)
     runtime = configuration.runtime_directory(loaded.settings.runtime_directory)
     state = configuration.state_directory(loaded.settings.state_directory)
-    instances.prepare(runtime, os.geteuid())
     lock = RuntimeLock.acquire(str(runtime))
     try:
         system.become_subreaper()
-        with suppress(instances.InstanceError):  # a history that cannot be written refuses upgrades, not the service
-            instances.prepare(state, os.geteuid())
 
         async def main() -> int:
             service = Service(configuration, loaded, History(str(state)), Notifier(os.environ))

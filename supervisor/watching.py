@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -39,10 +40,17 @@ class Watching:
         self.stop()
         self._mode = mode
         if settings.watch != "off":
-            from releve.supervisor.watch import Watcher  # watchdog is imported only where it is used
+            from releve.supervisor.watch import Watcher, WatchError  # watchdog is imported only where it is used
 
-            self._watcher = Watcher(settings.watch, settings.directory, asyncio.get_running_loop(), self._changed)
-            self._watcher.start()
+            config = self._service.configuration.path
+            files = [str(config)] if config is not None and settings.watch == "code" else []
+            watcher = Watcher(settings.watch, settings.directory, asyncio.get_running_loop(), self._changed, files)
+            try:
+                watcher.start()
+            except WatchError as error:
+                log.error("%s", error)
+                return
+            self._watcher = watcher
             log.info("Watching %s (%s)", where, settings.watch)
 
     def stop(self) -> None:
@@ -55,7 +63,9 @@ class Watching:
     def _changed(self, files: list[str]) -> None:
         from releve.supervisor.watch import syntax_errors
 
-        self.syntax_errors = syntax_errors(files)
+        active = self._service.active
+        if active is not None and active.pin.python_version.split(".")[:2] == [str(part) for part in sys.version_info[:2]]:
+            self.syntax_errors = syntax_errors(files)  # of another Python's grammar only an upgrade can tell
         if self.syntax_errors:
             for error in self.syntax_errors:
                 log.error("not upgraded: %s; %s", error, self._service.serving_words())

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from releve.supervisor import instances
 from releve.supervisor.instances import Card, InstanceError, Places
 

@@ -66,7 +66,8 @@ def test_code_tells_saved_moved_new_and_removed_files(releases: Path) -> None:
     _watching("code", releases / "current", body)
 
 
-def test_many_saves_at_once_are_one_change(releases: Path) -> None:
+def test_many_saves_at_once_are_one_change(releases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "QUIET_S", 1.0)
     root = releases / "releases" / "1"
 
     async def body(following: Next) -> None:

@@ -1,0 +1,68 @@
+"""Files of NAME=value lines."""
+
+from pathlib import Path
+
+import pytest
+
+from releve.config.env_file import read_env_file
+from releve.config.errors import ConfigError
+
+
+def test_everything_that_is_understood(tmp_path: Path) -> None:
+    path = tmp_path / "env"
+    path.write_bytes(
+        b"\xef\xbb\xbf# a comment\r\n\r\n"
+        b"PLAIN=value\n"
+        b"  SPACES = a b  \n"
+        b"export EXPORTED=x\n"
+        b"EMPTY=\n"
+        b"ONLY_COMMENT= # nothing\n"
+        b"COMMENT=a#b # and this is one\n"
+        b"SINGLE='a # $b \\n' # literal\n"
+        b'DOUBLE="a # \\"b\\" \\\\ $c\\td\\n"\n'
+        b"URL=postgres://u:p@h/db?x=1&y=2\n"
+        b"UNICODE=\xc3\xa9\n"
+        b"TWICE=1\nTWICE=2\n"
+    )
+    assert read_env_file(path) == {
+        "PLAIN": "value",
+        "SPACES": "a b",
+        "EXPORTED": "x",
+        "EMPTY": "",
+        "ONLY_COMMENT": "",
+        "COMMENT": "a#b",
+        "SINGLE": "a # $b \\n",
+        "DOUBLE": 'a # "b" \\ $c\td\n',
+        "URL": "postgres://u:p@h/db?x=1&y=2",
+        "UNICODE": "é",
+        "TWICE": "2",
+    }
+
+
+def test_every_bad_line_is_named_and_no_secret_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "env"
+    path.write_bytes(b'GOOD=1\nsecret\n=secret\n1A=secret\nA=\'secret\nB="secret" more\nC=sec\0ret\n')
+    with pytest.raises(ConfigError) as caught:
+        read_env_file(str(path))
+    quotes = "are not closed on this line (write a line break as \\n in double quotes), or text follows them"
+    assert str(caught.value).split("\n") == [
+        f"{path}:2: cannot use this line: expected NAME=value",
+        f"{path}:3: cannot use this line: expected NAME=value",
+        f"{path}:4: cannot use this line: expected NAME=value",
+        f"{path}:5: cannot use this line: the quotes of A {quotes}",
+        f"{path}:6: cannot use this line: the quotes of B {quotes}",
+        f"{path}:7: cannot use this line: C has a NUL character",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "no such file or directory"), (b"A=\xff", "it is not UTF-8"), (b"#" * (1 << 20) + b"\n", "it is larger than 1048576 bytes")],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    path = tmp_path / "env"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        read_env_file(path)
+    assert str(caught.value) == f"{path}: cannot read env_file: {reason}"

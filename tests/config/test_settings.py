@@ -1,0 +1,49 @@
+"""Settings over the link: both sides may be different releases."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import releve.config
+from releve.config.settings import Address, Check, Limits, Settings, Upgrade, from_wire, key_names, rules, to_wire
+
+FULL = Settings(
+    app="a:b",
+    listen=(Address("unix", path="/x", mode=0o600), Address("tcp", "::1", 80)),
+    preload_modules=("a", "b"),
+    env={"A": "b"},
+    limits=Limits(body=3),
+    upgrade=Upgrade(check=Check(headers={"A": "b"}), standby=None),
+)
+
+
+def test_settings_survive_the_link() -> None:
+    for settings in (FULL, Settings(app="a:b")):
+        assert from_wire(json.loads(json.dumps(to_wire(settings)))) == settings
+
+
+def test_unknown_keys_are_ignored_and_missing_ones_have_their_defaults() -> None:
+    wire = {"app": "a:b", "news": 1, "limits": {"head": 5, "news": 1}, "upgrade": {"check": {"path": "/x", "news": 1}}}
+    assert from_wire(wire) == Settings(app="a:b", limits=Limits(head=5), upgrade=Upgrade(check=Check(path="/x")))
+
+
+def test_key_names_are_those_of_the_table() -> None:
+    assert list(key_names()) == sorted(rules())
+    assert "limits.head" in key_names() and "limits" not in key_names()
+
+
+def test_every_key_has_a_line_of_help() -> None:
+    for key, rule in rules().items():
+        assert rule["help"].endswith("."), key
+
+
+def test_an_address_names_its_listener() -> None:
+    assert [str(address) for address in FULL.listen] == ["unix:/x", "[::1]:80"]
+
+
+def test_settings_need_nothing_but_the_standard_library() -> None:
+    folder = str(Path(str(releve.config.__file__)).parent)
+    script = f"import sys; sys.path.insert(0, {folder!r}); import settings; print(len(settings.key_names()))"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    assert int(done.stdout) == len(key_names())
