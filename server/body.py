@@ -230,7 +230,7 @@ class Input:
         """Read and drop what is left of the body, after the application has returned.
 
         At most ``max_bytes`` in at most ``timeout_s`` altogether. False: the connection must be closed, since the next
-        request cannot be found. Either way the body is abandoned then.
+        request cannot be found.
         """
         deadline = time.monotonic() + timeout_s
         end = self._arrived_bytes + max_bytes
@@ -241,7 +241,6 @@ class Input:
                 self._timeout_s = max(0.001, deadline - time.monotonic())
                 self._more()
                 self._buffer.clear()
-        self.abandon()
         return self.finished and self.failure is None
 
     def abandon(self) -> None:

@@ -118,9 +118,15 @@ def read_revision(message: Message, fds: list[int]) -> Revision:
     number, settings = int(message["revision"]), from_wire(message["settings"])
     if settings.workers < 1:
         raise MalformedOrder(f"cannot {message.get('type')}: {settings.workers} workers")
-    sockets = [socket.socket(fileno=fd) for fd in fds]
-    for sock in sockets:
-        sock.setblocking(False)
+    sockets: list[socket.socket] = []
+    try:
+        for fd in fds:
+            sockets.append(socket.socket(fileno=fd))
+            sockets[-1].setblocking(False)
+    except OSError as error:
+        for sock in sockets:
+            sock.detach()
+        raise MalformedOrder(f"cannot {message.get('type')}: a listener is not a socket ({error.strerror})") from error
     return Revision(number, settings, tuple(zip(names, sockets, strict=True)))
 
 

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable
 from releve.server import log as logs
 from releve.server.boot import Boot, MalformedOrder, Revision, read_revision
 from releve.server.crew import UP, Backoff, Crew, IllegalTransition, State, Worker, describe_exit
-from releve.server.link import Message, clip
+from releve.server.errands import Errand, Errands
+from releve.server.link import Message
 from releve.server.nursery import Nursery
-from releve.server.orders import Change, Errand, Posture, objection
+from releve.server.orders import Change, Posture, objection
 from releve.server.outbox import Outbox
 
 ACK_S = 6.0  # how long a worker may take to say that it serves, or has paused; a switch waits for both
@@ -42,7 +43,7 @@ class Command:
         self._outbox = outbox
         self._now = now
         self._coming: Revision | None = None  # of a reload, until its switch
-        self._errands: list[Errand] = []
+        self._errands = Errands(outbox)
         self._quits: list[object] = []  # ids of the quit orders to answer at the end
         self._verbs: dict[str, Callable[[Message, list[int]], None]] = {
             "resume": self._resume,
@@ -59,22 +60,19 @@ class Command:
     def boot(self) -> None:
         """Fork the first workers; ``ready`` or ``failed`` is sent when it is known."""
         self._outbox.send({"type": "phase", "phase": "workers"})
-        waiting: set[int] = set()
-        try:
-            for _ in range(self.target):
-                waiting.add(self._spawn(self.current).number)
-        except OSError as error:
-            self._fail_boot("workers", f"cannot fork worker {len(waiting) + 1} of {self.target}: {error.strerror or error}")
-            return
-        self._start(Errand("boot", frozenset({State.READY}), waiting, self._booted, self._boot_lost))
+        new, trouble = self._spawn(self.current, self.target)
+        if trouble:
+            self._fail_boot({"step": "workers", "reason": trouble})
+        else:
+            self._errands.start(Errand("boot", frozenset({State.READY}), _numbers(new), self._booted, self._boot_lost))
 
     def obey(self, message: Message, fds: list[int]) -> None:
         """Begin to carry out one order; it is answered now or later. Takes the descriptors that it keeps out of ``fds``.
 
-        A message of a type that this release does not know is passed over, unless it waits for an answer.
+        Without an id it is passed over: nobody could be answered. Only ``quit`` is obeyed all the same.
         """
         verb, order_id = str(message.get("type")), message.get("id")
-        if verb not in self._verbs and order_id is None:
+        if order_id is None and verb != "quit":
             return
         trouble = objection(verb, self.posture, self.change)
         if trouble is None:
@@ -85,7 +83,7 @@ class Command:
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 trouble = f"cannot {verb}: the order is malformed ({type(error).__name__}: {error})"
         if trouble is not None:
-            self._fail(order_id, "order", trouble)
+            self._errands.fail(order_id, "order", trouble)
 
     def hear(self, worker: Worker, message: Message) -> None:
         """A worker said something."""
@@ -101,7 +99,7 @@ class Command:
         self._outbox.send({**message, "worker": worker.number})
         if worker.state is State.READY:
             self._on_ready(worker)
-        self._settle(worker, message)
+        self._errands.settle(worker, message)
 
     def bury(self, worker: Worker, status: int) -> None:
         """A worker was reaped."""
@@ -118,7 +116,7 @@ class Command:
             log.error("%s; another is started %s", worker.failure.get("reason"), f"in {wait_s:g}s" if wait_s else "at once")
         else:
             log.error("%s", worker.failure.get("reason"))
-        self._settle(worker, {})
+        self._errands.settle(worker, {})
 
     def keep(self) -> None:
         """What is due by the clock: overdue workers, late errands, replacements of the dead."""
@@ -132,28 +130,25 @@ class Command:
             if worker.kill_at is not None and worker.kill_at <= now:
                 worker.kill_at = None
                 worker.signal(signal.SIGKILL)
-        for errand in [e for e in self._errands if e.deadline is not None and e.deadline <= now]:
-            errand.late = sorted(errand.waiting)
-            log.warning("cannot wait for an answer to %s any longer: %s", errand.verb, _names(self._workers(errand.waiting)))
-            self._finish(errand)
+        self._errands.expire(now)
         if now >= self.backoff.due:
             self._fill()
 
     def next_due(self) -> float | None:
         """When ``keep`` must be called next (monotonic); None: not before something happens."""
-        dues = [errand.deadline for errand in self._errands]
-        dues += [worker.kill_at for worker in self._crew]
-        dues += [worker.ready_by for worker in self._crew if worker.failure is None]
+        dues = self._errands.deadlines()
+        dues += [worker.kill_at for worker in self._crew if worker.kill_at is not None]
+        dues += [worker.ready_by for worker in self._crew if worker.ready_by is not None and worker.failure is None]
         if self._missing() > 0:
             dues.append(self.backoff.due)
-        return min((due for due in dues if due is not None), default=None)
+        return min(dues, default=None)
 
     def leave(self, deadline_s: float, linger_s: float | None) -> None:
         """Have every worker finish and go; kill what is left after the deadline."""
         self.posture = Posture.LEAVING
         self.change = Change.NONE
-        for errand in list(self._errands):
-            self._drop(errand, "the generation was told to quit")
+        for errand in self._errands:
+            self._errands.drop(errand, "the generation was told to quit")
         for revision in list(self._nursery.revisions):
             self._nursery.close(revision)
         for worker in self._crew:
@@ -177,13 +172,11 @@ class Command:
         self._outbox.send({"type": "ready"})
 
     def _boot_lost(self, errand: Errand, worker: Worker) -> None:
-        failure = worker.failure or {}
-        self._fail_boot(failure.get("step"), failure.get("reason"), failure.get("traceback"))
+        self._fail_boot(worker.failure or {})
 
-    def _fail_boot(self, step: object, reason: object, trace: object = "") -> None:
+    def _fail_boot(self, failure: Message) -> None:
         self.exit_status = 1
-        self._errands.clear()
-        self._fail(None, str(step), str(reason), str(trace or ""))
+        self._refuse(None, failure)
         self.leave(DROP_S, None)
 
     # Resume, pause, quit
@@ -202,14 +195,14 @@ class Command:
         def done(errand: Errand) -> None:
             if any(w.state is State.SERVING for w in self._crew.up(self.current.number)):
                 self.posture = Posture.RESUMED
-                self._done(errand, workers=len(self._crew.up(self.current.number)))
+                self._errands.answer(errand, workers=len(self._crew.up(self.current.number)))
             else:
                 self.posture = before if before in (Posture.READY, Posture.RESUMED) else Posture.PAUSED
                 self._tell_pause(self._crew.up(self.current.number), None, ())  # whoever hears it late shall not serve alone
-                self._fail(errand.id, "resume", "cannot resume: no worker came to serve")
+                self._errands.fail(errand.id, "resume", "cannot resume: no worker came to serve")
 
         waiting = {w.number for w in (asked if able else self._crew.standing(self.current.number))}
-        self._start(Errand("resume", frozenset({State.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+        self._errands.start(Errand("resume", frozenset({State.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
 
     def _pause(self, order: Message, fds: list[int]) -> None:
         to = order.get("to")
@@ -222,12 +215,12 @@ class Command:
             self.posture = Posture.PAUSED
             if errand.late:
                 names = _names(self._workers(errand.late))
-                self._fail(errand.id, "pause", f"cannot see that all have paused: {names} did not answer for {ACK_S:g}s")
+                self._errands.fail(errand.id, "pause", f"cannot see that all have paused: {names} did not answer for {ACK_S:g}s")
             else:
-                self._done(errand, given=errand.given, kept=errand.kept)
+                self._errands.answer(errand, given=errand.given, kept=errand.kept)
 
         waiting = self._tell_pause(self._crew.up(self.current.number), to, tuple(fds[:1]) if to is not None else ())
-        self._start(Errand("pause", frozenset({State.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+        self._errands.start(Errand("pause", frozenset({State.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
 
     def _quit(self, order: Message, fds: list[int]) -> None:
         linger = order.get("linger_s")
@@ -249,28 +242,23 @@ class Command:
             self._scale_down(order["id"], standing[wanted:])
 
     def _scale_up(self, order_id: object, number: int, before: int) -> None:
-        new: list[Worker] = []
-
-        def back(reason: str, trace: str = "", step: str = "workers") -> None:
+        def back(failure: Message) -> None:
             self.target, self.change = before, Change.NONE
             for worker in new:
                 if worker.state is not State.GONE:
                     self._dismiss(worker, DROP_S, None)
-            self._fail(order_id, step, reason, trace)
+            self._refuse(order_id, failure)
 
         def lost(errand: Errand, worker: Worker) -> None:
-            failure = worker.failure or {}
-            back(str(failure.get("reason")), str(failure.get("traceback") or ""), str(failure.get("step")))
+            back(worker.failure or {})
 
-        try:
-            for _ in range(number):
-                new.append(self._spawn(self.current))
-        except OSError as error:
-            back(f"cannot fork a worker: {error.strerror or error}")
+        new, trouble = self._spawn(self.current, number)
+        if trouble:
+            back({"step": "workers", "reason": trouble})
             return
         # A worker that is ready in a paused generation counts as paused (_on_ready).
         awaited = frozenset({State.SERVING, State.PAUSED})
-        self._start(Errand("scale", awaited, {w.number for w in new}, self._scaled, lost, order_id))
+        self._errands.start(Errand("scale", awaited, _numbers(new), self._scaled, lost, order_id))
 
     def _scale_down(self, order_id: object, leaving: list[Worker]) -> None:
         def done(errand: Errand) -> None:
@@ -282,11 +270,11 @@ class Command:
         for worker in leaving:
             worker.dismissed = True
         waiting = self._give_up(leaving)
-        self._start(Errand("scale", frozenset({State.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S))
+        self._errands.start(Errand("scale", frozenset({State.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S))
 
     def _scaled(self, errand: Errand) -> None:
         self.change = Change.NONE
-        self._done(errand, workers=len(self._crew.standing(self.current.number)), given=errand.given, kept=errand.kept)
+        self._errands.answer(errand, workers=len(self._crew.standing(self.current.number)), given=errand.given, kept=errand.kept)
 
     # Reload, switch, cancel
 
@@ -298,34 +286,30 @@ class Command:
 
         def done(errand: Errand) -> None:
             self.change = Change.PREPARED
-            self._done(errand, workers=[w.number for w in self._crew.up(coming.number)])
+            self._errands.answer(errand, workers=[w.number for w in self._crew.up(coming.number)])
 
         def lost(errand: Errand, worker: Worker) -> None:
-            failure = worker.failure or {}
-            self._refuse(order["id"], failure)
+            self._withdraw(lambda _: self._refuse(order["id"], worker.failure or {}))
 
-        new: set[int] = set()
-        try:
-            for _ in range(coming.settings.workers):
-                new.add(self._spawn(coming).number)
-        except OSError as error:
-            self._refuse(order["id"], {"step": "workers", "reason": f"cannot fork a worker: {error.strerror or error}"})
-            return
-        self._start(Errand("reload", frozenset({State.READY}), new, done, lost, order["id"]))
+        new, trouble = self._spawn(coming, coming.settings.workers)
+        if trouble:
+            self._withdraw(lambda _: self._refuse(order["id"], {"step": "workers", "reason": trouble}))
+        else:
+            self._errands.start(Errand("reload", frozenset({State.READY}), _numbers(new), done, lost, order["id"]))
 
     def _switch(self, order: Message, fds: list[int]) -> None:
         coming = self._the_coming(order)
         new = self._crew.up(coming.number)
         if len(new) < coming.settings.workers:
             reason = f"cannot switch: only {len(new)} of {coming.settings.workers} new workers are alive; the old ones serve on"
-            self._refuse(order["id"], {"step": "switch", "reason": reason})
+            self._withdraw(lambda _: self._refuse(order["id"], {"step": "switch", "reason": reason}))
             return
         self.change = Change.SWITCHING
 
         def resumed(errand: Errand) -> None:
             if not any(w.state is State.SERVING for w in self._crew.up(coming.number)):
                 reason = "cannot switch: no new worker came to serve; the old ones serve on"
-                self._refuse(errand.id, {"step": "switch", "reason": reason})
+                self._withdraw(lambda _: self._refuse(errand.id, {"step": "switch", "reason": reason}))
                 return
             old = self._crew.standing(self.current.number)
             self._nursery.close(self.current)
@@ -341,21 +325,21 @@ class Command:
                 for worker in old:
                     if worker.state in UP:
                         self._dismiss(worker, coming.settings.upgrade.retire, None)
-                self._done(errand, given=errand.given, kept=errand.kept)
+                self._errands.answer(errand, given=errand.given, kept=errand.kept)
 
-            self._start(Errand("switch", frozenset({State.PAUSED}), waiting, paused, id=errand.id, deadline=self._now() + ACK_S))
+            self._errands.start(Errand("switch", frozenset({State.PAUSED}), waiting, paused, id=errand.id, deadline=self._now() + ACK_S))
 
         for worker in new:
             worker.order({"type": "resume"}, State.SERVING)
         waiting = {w.number for w in new}
-        self._start(Errand("switch", frozenset({State.SERVING}), waiting, resumed, id=order["id"], deadline=self._now() + ACK_S))
+        self._errands.start(Errand("switch", frozenset({State.SERVING}), waiting, resumed, id=order["id"], deadline=self._now() + ACK_S))
 
     def _cancel(self, order: Message, fds: list[int]) -> None:
         self._the_coming(order)
-        for errand in list(self._errands):
+        for errand in self._errands:
             if errand.verb == "reload":
-                self._drop(errand, "the reload was cancelled")
-        self._withdraw(lambda errand: self._done(errand), order["id"])
+                self._errands.drop(errand, "the reload was cancelled")
+        self._withdraw(lambda errand: self._errands.answer(errand), order["id"])
 
     def _the_coming(self, order: Message) -> Revision:
         if self._coming is None or self._coming.number != order["revision"]:
@@ -363,9 +347,7 @@ class Command:
         return self._coming
 
     def _refuse(self, order_id: object, failure: Message) -> None:
-        """End the new workers, then answer that the reload or switch failed."""
-        reason, trace = str(failure.get("reason")), str(failure.get("traceback") or "")
-        self._withdraw(lambda errand: self._fail(order_id, str(failure.get("step", "workers")), reason, trace))
+        self._errands.fail(order_id, str(failure.get("step", "workers")), str(failure.get("reason")), str(failure.get("traceback") or ""))
 
     def _withdraw(self, then: Callable[[Errand], None], order_id: object = None) -> None:
         """End the new workers of a reload, then go on."""
@@ -380,23 +362,34 @@ class Command:
             self.change = Change.NONE
             then(errand)
 
-        self._start(Errand("cancel", frozenset(), {w.number for w in new}, gone, id=order_id))
+        self._errands.start(Errand("cancel", frozenset(), {w.number for w in new}, gone, id=order_id))
 
     # Workers
 
-    def _spawn(self, revision: Revision) -> Worker:
-        """Fork a worker and report it. Raises OSError."""
+    def _supersede(self, verb: str) -> None:
+        for errand in self._errands:
+            if errand.verb in ("resume", "pause"):
+                self._errands.drop(errand, f"an order to {verb} followed")
+
+    def _spawn(self, revision: Revision, number: int) -> tuple[list[Worker], str]:
+        """Fork some workers and report each; returns those forked, and why they are fewer if they are."""
         booted = self.posture is not Posture.BOOTING
-        files = self._nursery.mixed() if booted else []
-        worker = self._nursery.spawn(revision)
-        if booted:  # the first boot is bounded by the supervisor
-            worker.ready_by = self._now() + revision.settings.timeouts.boot
-        report = {"type": "worker", "worker": worker.number, "pid": worker.pid, "slot": worker.slot, "revision": worker.revision}
-        self._outbox.send(report, (worker.control.fileno(), worker.pidfd))
+        files = self._nursery.mixed() if booted and number else []
+        new: list[Worker] = []
+        for _ in range(number):
+            try:
+                worker = self._nursery.spawn(revision)
+            except OSError as error:
+                return new, f"cannot fork a worker: {error.strerror or error}"
+            new.append(worker)
+            if booted:  # the first boot is bounded by the supervisor
+                worker.ready_by = self._now() + revision.settings.timeouts.boot
+            report = {"type": "worker", "worker": worker.number, "pid": worker.pid, "slot": worker.slot, "revision": worker.revision}
+            self._outbox.send(report, (worker.control.fileno(), worker.pidfd))
         if files:
-            log.warning("mixed code: %s was started after %s changed on disk", worker, ", ".join(files))
+            log.warning("mixed code: %s started after %s changed on disk", _names(new), ", ".join(files))
             self._outbox.send({"type": "mixed", "files": files})
-        return worker
+        return new, ""
 
     def _missing(self) -> int:
         if self.posture in (Posture.BOOTING, Posture.LEAVING):
@@ -404,13 +397,9 @@ class Command:
         return self.target - len(self._crew.standing(self.current.number))
 
     def _fill(self) -> None:
-        for _ in range(self._missing()):
-            try:
-                self._spawn(self.current)
-            except OSError as error:
-                wait_s = self.backoff.note(self._now())
-                log.error("cannot fork a worker: %s; trying again in %gs", error.strerror or error, wait_s)
-                return
+        _, trouble = self._spawn(self.current, max(0, self._missing()))
+        if trouble:
+            log.error("%s; trying again in %gs", trouble, self.backoff.note(self._now()))
 
     def _on_ready(self, worker: Worker) -> None:
         worker.ready_by = None
@@ -419,7 +408,7 @@ class Command:
         if self.posture in (Posture.RESUMING, Posture.RESUMED):
             worker.order({"type": "resume"}, State.SERVING)
         elif self.posture is not Posture.BOOTING:
-            self._settle(worker, {}, State.PAUSED)  # it waits as the others do
+            self._errands.settle(worker, {}, State.PAUSED)  # it waits as the others do
 
     def _tell_pause(self, workers: Iterable[Worker], to: object, fds: tuple[int, ...]) -> set[int]:
         waiting = set()
@@ -448,59 +437,10 @@ class Command:
     def _workers(self, numbers: Iterable[int]) -> list[Worker]:
         return [worker for worker in map(self._crew.get, sorted(numbers)) if worker is not None]
 
-    # Errands and answers
-
-    def _start(self, errand: Errand) -> None:
-        self._errands.append(errand)
-        if not errand.waiting:
-            self._finish(errand)
-
-    def _settle(self, worker: Worker, message: Message, state: State | None = None) -> None:
-        """A worker has come to a state: whoever awaits that of it, or loses it, is told."""
-        state = state or worker.state
-        for errand in [e for e in self._errands if worker.number in e.waiting]:
-            if errand not in self._errands:
-                continue  # dropped by what came of the one before
-            if state in errand.awaited:
-                errand.given += int(message.get("given", 0))
-                errand.kept += int(message.get("kept", 0))
-            elif state is not State.GONE and not (state is State.LEAVING and errand.awaited):
-                continue
-            elif errand.lost is not None:
-                self._errands.remove(errand)
-                errand.lost(errand, worker)
-                continue
-            errand.waiting.discard(worker.number)
-            if not errand.waiting:
-                self._finish(errand)
-
-    def _finish(self, errand: Errand) -> None:
-        self._errands.remove(errand)
-        errand.done(errand)
-
-    def _supersede(self, verb: str) -> None:
-        for errand in list(self._errands):
-            if errand.verb in ("resume", "pause"):
-                self._drop(errand, f"an order to {verb} followed")
-
-    def _drop(self, errand: Errand, why: str) -> None:
-        self._errands.remove(errand)
-        if errand.id is not None:
-            self._fail(errand.id, "order", f"cannot go on to {errand.verb}: {why}")
-
-    def _done(self, errand: Errand, **results: object) -> None:
-        if errand.late:
-            results["late"] = errand.late
-        if errand.id is not None:
-            self._outbox.send({"type": "done", "id": errand.id, **results})
-
-    def _fail(self, order_id: object, step: str, reason: str, trace: str = "") -> None:
-        answer: Message = {"type": "failed", "step": step, "reason": clip(reason), "traceback": clip(trace)}
-        if order_id is not None:
-            answer["id"] = order_id
-        log.error("%s", reason)
-        self._outbox.send(answer)
-
 
 def _names(workers: Iterable[Worker]) -> str:
     return ", ".join(map(str, workers))
+
+
+def _numbers(workers: Iterable[Worker]) -> set[int]:
+    return {worker.number for worker in workers}

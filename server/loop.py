@@ -65,6 +65,9 @@ class Loop:
         while not self._stopped:
             self._turn(0.0 if hurry else self._wait_s())
             hurry = self.after_turn()
+            self.tally.beat()
+            self.tally.put("connections", len(self.table))
+            self.tally.put("busy", min(self.pool.busy, self.pool.threads))
 
     def disown(self) -> None:
         """In a child that the application forked: close what is ours; the connections and the wake-up too."""
@@ -109,9 +112,6 @@ class Loop:
             if due <= now and self._timers.get(name) == (due, action):  # not cancelled by another one just now
                 del self._timers[name]
                 action()
-        self.tally.beat()
-        self.tally.put("connections", len(self.table))
-        self.tally.put("busy", min(self.pool.busy, self.pool.threads))
 
     def _wait_s(self) -> float | None:
         now = self.now()

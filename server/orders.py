@@ -1,12 +1,9 @@
-"""The orders of a supervisor: which is legal when, and what is still awaited of one that is under way."""
+"""The orders of a supervisor: which is legal when."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
-from releve.server.crew import State, Worker
+from dataclasses import dataclass
 
 
 class Posture(enum.Enum):
@@ -64,30 +61,8 @@ def objection(verb: str, posture: Posture, change: Change) -> str | None:
         return f"cannot {verb}: the generation is {posture.value}"
     if change not in legal.changes:
         return (
-            f"cannot {verb}: the generation is in the middle of {change.value}"
-            if change is not Change.NONE
-            else f"cannot {verb}: no reload"
+            f"cannot {verb}: no reload is prepared"
+            if change is Change.NONE
+            else f"cannot {verb}: the generation is in the middle of {change.value}"
         )
     return None
-
-
-@dataclass
-class Errand:
-    """Something that some workers were told, until each has done it or has died.
-
-    ``done`` runs when the last one has arrived in one of ``awaited`` (empty: gone).
-    ``lost`` runs, if given, for one that dies before; else a dead worker counts as
-    arrived, since it holds nothing any more.
-    """
-
-    verb: str
-    awaited: frozenset[State]
-    waiting: set[int]
-    done: Callable[[Errand], None]
-    lost: Callable[[Errand, Worker], None] | None = None
-    id: object = None  # of the order
-    deadline: float | None = None  # monotonic
-    arrived: int = 0
-    given: int = 0
-    kept: int = 0
-    late: list[int] = field(default_factory=list)

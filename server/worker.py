@@ -244,7 +244,11 @@ class Worker:
         """Serve the connected socket in ``fds`` as a private connection, in whatever posture."""
         if len(fds) != 1:
             raise IllegalOrder(f"cannot serve a private connection: {len(fds)} descriptors, not one")
-        sock = socket.socket(fileno=fds.pop())
+        try:
+            sock = socket.socket(fileno=fds[0])
+        except OSError as error:
+            raise IllegalOrder(f"cannot serve a private connection: {error.strerror}") from error
+        fds.clear()  # the socket owns it now
         try:
             peer = peer_text(sock.getpeername())
         except OSError:  # it has gone again; the first read tells

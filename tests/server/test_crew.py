@@ -1,0 +1,158 @@
+"""The master's books: workers' states, back-off, which order is legal when, and the queue of the link."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+
+import pytest
+
+from releve.server.crew import NEXT, Backoff, Crew, IllegalTransition, State, Worker, describe_exit
+from releve.server.fork import EXIT_INTERNAL, fork
+from releve.server.link import pair
+from releve.server.orders import TABLE, Change, Posture, objection
+from releve.server.outbox import Outbox
+
+
+def worker(state: State = State.BOOTING, number: int = 1) -> Worker:
+    one = Worker(number, 0, 1, 0, -1, pair()[0])
+    one.state = state
+    return one
+
+
+@pytest.mark.parametrize(("before", "after"), itertools.product(State, State))
+def test_transitions(before: State, after: State) -> None:
+    one = worker(before)
+    if after in NEXT[before]:
+        one.become(after)
+        assert one.state is after
+    else:
+        with pytest.raises(IllegalTransition, match=f"cannot become {after.value}: it is {before.value}"):
+            one.become(after)
+        assert one.state is before
+
+
+def test_every_state_but_the_last_can_end() -> None:
+    assert set(NEXT) == set(State)
+    assert all(State.GONE in after for state, after in NEXT.items() if state is not State.GONE)
+
+
+def test_backoff_grows_and_starts_anew_after_good_service() -> None:
+    backoff = Backoff()
+    assert [backoff.note(now) for now in range(10)] == [0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10]
+    assert backoff.due == 19
+    assert backoff.note(38.9) == 10
+    assert backoff.note(69) == 0
+
+
+def test_slots_and_numbers() -> None:
+    crew = Crew(slots=2)
+    assert [crew.next_number(), crew.next_number()] == [1, 2]
+    assert [crew.take_slot(), crew.take_slot()] == [0, 1]
+    with pytest.raises(OSError, match="slot"):
+        crew.take_slot()
+    crew.free_slot(0)
+    assert crew.take_slot() == 0
+
+
+def test_standing_workers_are_of_the_revision_and_not_on_their_way_out() -> None:
+    crew = Crew()
+    for number, state in enumerate(State, 1):
+        crew.add(worker(state, number))
+    assert [w.state for w in crew.standing(1)] == [State.BOOTING, State.READY, State.SERVING, State.PAUSED, State.GONE]
+    assert [w.state for w in crew.up(1)] == [State.READY, State.SERVING, State.PAUSED]
+    assert crew.up(2) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (0, "exited with status 0"),
+        (3, "exited with status 3"),
+        (-9, "was killed by SIGKILL"),
+        (-int(signal.SIGRTMIN) - 1, "was killed by signal 35"),
+    ],
+)
+def test_exits_in_words(status: int, text: str) -> None:
+    assert describe_exit(status) == text
+
+
+@pytest.mark.parametrize(
+    ("verb", "posture", "change", "why"),
+    [
+        ("dance", Posture.READY, Change.NONE, "cannot dance: this release knows no such order"),
+        ("resume", Posture.BOOTING, Change.NONE, "cannot resume: the generation is booting"),
+        ("resume", Posture.LEAVING, Change.NONE, "cannot resume: the generation is leaving"),
+        ("pause", Posture.PAUSING, Change.NONE, "cannot pause: the generation is pausing"),
+        ("scale", Posture.RESUMED, Change.PREPARED, "cannot scale: the generation is in the middle of holding a prepared reload"),
+        ("reload", Posture.RESUMED, Change.SCALING, "cannot reload: the generation is in the middle of scaling"),
+        ("switch", Posture.PAUSED, Change.PREPARED, "cannot switch: the generation is paused"),
+        ("switch", Posture.RESUMED, Change.NONE, "cannot switch: no reload is prepared"),
+        ("cancel", Posture.RESUMED, Change.NONE, "cannot cancel: no reload is prepared"),
+        ("resume", Posture.PAUSED, Change.NONE, None),
+        ("pause", Posture.RESUMED, Change.PREPARED, None),
+        ("resume", Posture.PAUSING, Change.NONE, None),
+        ("switch", Posture.RESUMED, Change.PREPARED, None),
+    ],
+)
+def test_objections(verb: str, posture: Posture, change: Change, why: str | None) -> None:
+    assert objection(verb, posture, change) == why
+
+
+def test_quit_is_always_legal() -> None:
+    assert all(objection("quit", *where) is None for where in itertools.product(Posture, Change))
+    assert set(TABLE) == {"resume", "pause", "quit", "scale", "reload", "switch", "cancel"}
+
+
+def test_outbox_keeps_the_order_and_the_descriptors_while_nobody_reads() -> None:
+    ours, theirs = pair()
+    outbox = Outbox(ours)
+    read_end, write_end = os.pipe()
+    for number in range(600):
+        outbox.send({"type": "x", "n": number}, (read_end,) if number == 599 else ())
+    assert outbox.waiting
+    os.close(read_end)
+    got, fds = [], []
+    while len(got) < 600:
+        outbox.flush()
+        try:
+            while (received := theirs.receive()) is not None:
+                got.append(received[0]["n"])
+                fds += received[1]
+        except BlockingIOError:
+            pass
+    assert got == list(range(600)) and not outbox.waiting
+    os.write(write_end, b"y")
+    assert os.read(fds[0], 1) == b"y"
+    theirs.close()
+    outbox.send({"type": "x"})
+    assert outbox.broken
+    outbox.close()
+    for fd in (*fds, write_end):
+        os.close(fd)
+
+
+def test_whatever_the_child_does_ends_the_child() -> None:
+    def fail() -> None:
+        raise KeyboardInterrupt
+
+    for child, status in ((lambda: None, 0), (fail, EXIT_INTERNAL)):
+        pid, pidfd = fork(child)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == status
+        os.close(pidfd)
+
+
+def test_a_fork_without_a_pidfd_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pids: list[int] = []
+
+    def full(pid: int) -> int:
+        pids.append(pid)
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", full)
+    with pytest.raises(OSError, match="Too many"):
+        fork(signal.pause)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())

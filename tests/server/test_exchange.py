@@ -1,0 +1,158 @@
+"""The exchange's messages, and giving and taking with real descriptors."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from releve.server import exchange, system
+from releve.server.exchange import ExchangeError, Parcel, decode, encode, give, take
+
+PARCEL = Parcel("127.0.0.1:8000", "192.0.2.1:4711", 3, 123_456_789, 42, False, b"GET / HT")
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    receive_end, send_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with receive_end, send_end:
+        receive_end.setblocking(False)
+        yield receive_end, send_end
+
+
+@pytest.mark.parametrize(
+    "parcel",
+    [
+        PARCEL,
+        replace(PARCEL, fresh=True, rest=b"", requests=0),
+        replace(PARCEL, peer="", listener="unix:/run/caf\N{LATIN SMALL LETTER E WITH ACUTE}.sock"),
+        replace(PARCEL, rest=b"\0\xff" * 4096),
+        replace(PARCEL, requests=0xFFFFFFFF, hops=32, deadline_ns=0),
+    ],
+)
+def test_what_is_encoded_is_decoded(parcel: Parcel) -> None:
+    before = time.monotonic_ns()
+    decoded = decode(encode(parcel))
+    assert before <= decoded.sent_ns <= time.monotonic_ns()
+    assert replace(decoded, sent_ns=0) == parcel
+
+
+def test_the_layout_is_that_of_the_protocol_page() -> None:
+    data = encode(replace(PARCEL, fresh=True))
+    assert struct.unpack_from("<BBH", data) == (1, 1, 3)
+    assert struct.unpack_from("<QIHH", data, 12) == (123_456_789, 42, 14, 14)
+    assert data[28:] == b"127.0.0.1:8000192.0.2.1:4711GET / HT"
+
+
+def test_usual_messages_stay_in_the_smallest_kernel_buffer() -> None:
+    assert len(encode(replace(PARCEL, rest=b"", peer="[2001:db8:1234:5678:1234:5678:1234:5678]:65535"))) <= 192
+
+
+@pytest.mark.parametrize("data", [b"", b"\1", encode(PARCEL)[:27], encode(PARCEL)[:40], b"\2" + encode(PARCEL)[1:]])
+def test_what_is_no_message_is_refused(data: bytes) -> None:
+    with pytest.raises(ExchangeError, match="cannot take a connection"):
+        decode(data)
+
+
+def test_too_long_a_rest_is_not_sent() -> None:
+    with pytest.raises(ExchangeError):
+        encode(replace(PARCEL, rest=b"x" * (exchange.REST_MAX_BYTES + 1)))
+
+
+def test_a_connection_changes_hands(ends: tuple[socket.socket, socket.socket]) -> None:
+    receive_end, send_end = ends
+    client, server = socket.socketpair()
+    with client:
+        give(send_end.fileno(), PARCEL, server.fileno())
+        server.close()
+        client.send(b"while it is under way")
+        taken = take(receive_end.fileno())
+        assert taken is not None
+        parcel, received = taken
+        with received:
+            assert replace(parcel, sent_ns=0) == PARCEL
+            assert received.recv(100) == b"while it is under way"
+            assert not os.get_inheritable(received.fileno())
+            assert received.gettimeout() == 0.0
+        assert client.recv(1) == b""
+    assert take(receive_end.fileno()) is None
+
+
+def test_a_full_exchange_says_so_and_takes_nothing(ends: tuple[socket.socket, socket.socket]) -> None:
+    receive_end, send_end = ends
+    client, server = socket.socketpair()
+    with client, server:
+        number = 0
+        with pytest.raises(BlockingIOError) as caught:
+            for number in range(100_000):
+                give(send_end.fileno(), PARCEL, server.fileno())
+        assert caught.value.errno in exchange.FULL
+        for _ in range(number):
+            taken = take(receive_end.fileno())
+            assert taken is not None
+            taken[1].close()
+        assert take(receive_end.fileno()) is None
+
+
+def test_without_receivers_the_connection_stays(ends: tuple[socket.socket, socket.socket]) -> None:
+    receive_end, send_end = ends
+    receive_end.close()
+    client, server = socket.socketpair()
+    with client, server:
+        with pytest.raises(OSError) as caught:
+            give(send_end.fileno(), PARCEL, server.fileno())
+        assert caught.value.errno in exchange.BROKEN
+        server.send(b"alive")
+        assert client.recv(10) == b"alive"
+
+
+def test_the_end_of_the_exchange_is_an_error(ends: tuple[socket.socket, socket.socket]) -> None:
+    receive_end, send_end = ends
+    send_end.close()
+    with pytest.raises(OSError) as caught:
+        take(receive_end.fileno())
+    assert caught.value.errno in exchange.BROKEN
+
+
+def test_at_the_descriptor_limit_nothing_is_taken_and_nothing_lost(ends: tuple[socket.socket, socket.socket]) -> None:
+    receive_end, send_end = ends
+    client, server = socket.socketpair()
+    with client:
+        give(send_end.fileno(), PARCEL, server.fileno())
+        server.close()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            with pytest.raises(OSError) as caught:
+                take(receive_end.fileno())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert caught.value.errno == errno.EMFILE
+        taken = take(receive_end.fileno())
+        assert taken is not None
+        with taken[1]:
+            taken[1].send(b"alive")
+            assert client.recv(10) == b"alive"
+
+
+def test_a_message_of_a_newer_version_costs_its_connection_only(ends: tuple[socket.socket, socket.socket]) -> None:
+    receive_end, send_end = ends
+    client, server = socket.socketpair()
+    with client:
+        system.send_rights(send_end.fileno(), b"\2" + encode(PARCEL)[1:], server.fileno())
+        give(send_end.fileno(), PARCEL, server.fileno())
+        server.close()
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(ExchangeError, match="version 2"):
+            take(receive_end.fileno())
+        assert len(os.listdir("/proc/self/fd")) == before
+        taken = take(receive_end.fileno())
+        assert taken is not None
+        taken[1].close()

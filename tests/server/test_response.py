@@ -1,0 +1,189 @@
+"""Status, headers and framing of a response."""
+
+from __future__ import annotations
+
+import email.utils
+import locale
+import time
+from http.client import HTTPResponse
+from io import BytesIO
+from typing import Any
+
+import pytest
+
+from releve.config.settings import Limits
+from releve.server.head import Head, parse_head
+from releve.server.response import HOP_BY_HOP, check_start, frame, http_date, response_head, simple_response
+
+
+def request(method: bytes = b"GET", version: bytes = b"1.1") -> Head:
+    return parse_head(b"%b / HTTP/%b\r\nHost: a\r\n\r\n" % (method, version), Limits())
+
+
+def sent(
+    status: str = "200 OK", headers: Any = (), method: bytes = b"GET", version: bytes = b"1.1", known: int | None = None, keep: bool = True
+) -> tuple[str, dict[str, str]]:
+    head = request(method, version)
+    start = check_start(status, list(headers))
+    data = response_head(start, frame(start, head, known, keep), head.version).decode("latin-1")
+    assert data.endswith("\r\n\r\n") and data.count("\r\n\r\n") == 1
+    first, *lines = data[:-4].split("\r\n")
+    pairs = [line.split(": ", 1) for line in lines]
+    assert len({name.lower() for name, _ in pairs}) == len(pairs)
+    return first, {name: value for name, value in pairs if name not in ("Date", "Server")}
+
+
+class Text(str):
+    pass
+
+
+@pytest.mark.parametrize("status", ["200 OK", "200 ", "200", "404 Not Found", "299 A\tb", "599 Ä", Text("200 OK")])
+def test_good_status(status: str) -> None:
+    assert check_start(status, []).status == int(status[:3])
+
+
+BAD_STATUS: list[Any] = [
+    *("", "OK", "20 OK", "2000 OK", "099 X", "200OK", " 200 OK", "2x0 OK", "+20 OK", "200 €", "٢٠٠ OK"),
+    *("200 OK\r\nA: b", "200 OK\n", "200 \x00"),
+    *(b"200 OK", 200, None),
+]
+
+
+@pytest.mark.parametrize("status", BAD_STATUS)
+def test_bad_status(status: Any) -> None:
+    with pytest.raises(ValueError, match="cannot send status"):
+        check_start(status, [])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        None,
+        {"A": "b"},
+        "A: b",
+        iter([("A", "b")]),
+        ["ab"],
+        [("A",)],
+        [("A", "b", "c")],
+        [("A", 1)],
+        [("A", None)],
+        [(b"A", b"b")],
+        [("A", b"b")],
+        [("", "b")],
+        [("A b", "c")],
+        [("A:", "b")],
+        [("Ä", "b")],
+        [("A\n", "b")],
+        [("A", "b\r\nC: d")],
+        [("A", "b\n")],
+        [("A", "b\rc")],
+        [("A", "b\n c")],
+        [("A", "\x00")],
+        [("A", "\x7f")],
+        [("A", "€")],
+        [("Content-Length", "-1")],
+        [("Content-Length", "+1")],
+        [("Content-Length", "1, 1")],
+        [("Content-Length", "")],
+        [("Content-Length", "x")],
+        [("Content-Length", "٥")],
+        [("Content-Length", "1"), ("content-length", "1")],
+        *([(name.title(), "x")] for name in sorted(HOP_BY_HOP)),
+    ],
+    ids=repr,
+)
+def test_bad_headers(headers: Any) -> None:
+    with pytest.raises(ValueError, match="cannot send header"):
+        check_start("200 OK", headers)
+
+
+def test_good_headers() -> None:
+    headers = [("Set-Cookie", "a=b"), ("Set-Cookie", "c=ä"), ("X_y", ""), (Text("A"), Text("b\tc"))]
+    start = check_start("200 OK", headers)
+    headers.clear()
+    data = response_head(start, frame(start, request(), 0, True), (1, 1))
+    assert b"\r\nSet-Cookie: a=b\r\nSet-Cookie: c=\xe4\r\nX_y: \r\nA: b\tc\r\n" in data
+
+
+CLOSE = {"Connection": "close"}
+CHUNKED = {"Transfer-Encoding": "chunked"}
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"known": 5}, {"Content-Length": "5"}),
+        ({"known": 0}, {"Content-Length": "0"}),
+        ({}, CHUNKED),
+        ({"keep": False}, CHUNKED | CLOSE),
+        ({"headers": [("Content-Length", "7")]}, {"Content-Length": "7"}),
+        ({"headers": [("content-length", "007")], "known": 5}, {"Content-Length": "7"}),
+        ({"version": b"1.0"}, CLOSE),
+        ({"version": b"1.0", "known": 5}, {"Content-Length": "5", "Connection": "keep-alive"}),
+        ({"version": b"1.0", "known": 5, "keep": False}, {"Content-Length": "5"} | CLOSE),
+        ({"method": b"HEAD"}, {}),
+        ({"method": b"HEAD", "known": 0}, {}),
+        ({"method": b"HEAD", "known": 5}, {"Content-Length": "5"}),
+        ({"method": b"HEAD", "headers": [("Content-Length", "0")]}, {"Content-Length": "0"}),
+        ({"method": b"HEAD", "headers": [("Content-Length", "7")], "known": 0}, {"Content-Length": "7"}),
+        ({"status": "204 No Content"}, {}),
+        ({"status": "204 No Content", "headers": [("Content-Length", "0")]}, {}),
+        ({"status": "304 Not Modified", "known": 0}, {}),
+        ({"status": "304 Not Modified", "headers": [("Content-Length", "7")]}, {"Content-Length": "7"}),
+        ({"status": "205 Reset Content", "known": 5}, {"Content-Length": "0"}),
+        ({"status": "101 Switching Protocols"}, CLOSE),
+        ({"status": "100 Continue", "headers": [("Content-Length", "0")]}, CLOSE),
+    ],
+    ids=repr,
+)
+def test_framing(how: dict[str, Any], expected: dict[str, str]) -> None:
+    first, headers = sent(**how)
+    assert first == "HTTP/1.1 " + how.get("status", "200 OK")
+    assert headers == expected
+
+
+def test_date_and_server_are_added_unless_given() -> None:
+    start = check_start("200 OK", [])
+    data = response_head(start, frame(start, request(), 0, True), (1, 1))
+    assert b"\r\nDate: " in data and b"\r\nServer: releve\r\n" in data
+    start = check_start("200 OK", [("date", "D"), ("SERVER", "S")])
+    data = response_head(start, frame(start, request(), 0, True), (1, 1))
+    assert data.lower().count(b"date:") == data.lower().count(b"server:") == 1
+
+
+def test_the_date_is_right_and_made_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    for now in (0.0, 951782400.9, 1709164800.0, 4102444799.5):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        assert http_date() == email.utils.formatdate(int(now), usegmt=True)
+        assert http_date() is http_date()
+
+
+def test_the_date_is_english_in_every_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1.0)
+    old = locale.setlocale(locale.LC_TIME)
+    try:
+        locale.setlocale(locale.LC_TIME, "")
+        assert http_date() == "Thu, 01 Jan 1970 00:00:01 GMT"
+    finally:
+        locale.setlocale(locale.LC_TIME, old)
+
+
+class Received:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def makefile(self, mode: str) -> BytesIO:
+        return BytesIO(self.data)
+
+
+@pytest.mark.parametrize(("status", "phrase"), [(400, "Bad Request"), (408, "Request Timeout"), (431, None), (500, None), (599, "Error")])
+def test_simple_response(status: int, phrase: str | None) -> None:
+    data = simple_response(status, "the reason\u20ac")
+    response = HTTPResponse(Received(data))  # type: ignore[arg-type]
+    response.begin()
+    body = response.read()
+    assert (response.status, response.getheader("Connection")) == (status, "close")
+    assert phrase is None or response.reason == phrase
+    assert response.getheader("Date") and len(body) == int(response.getheader("Content-Length") or 0)
+    assert b"the reason" in body and body.isascii()
+    assert data == simple_response(status, "the reason\u20ac", head=True) + body
