@@ -116,15 +116,15 @@ def _supervise(told: Configuration) -> int:
 
 def _guarded(told: Configuration, action: Callable[[Configuration], int]) -> int:
     from releve.config.errors import ConfigError
-    from releve.supervisor.lock import LockError
+    from releve.supervisor.lock import LockError, LockHeld
 
     try:
         return int(action(told))
-    except (ConfigError, InstanceError) as error:
+    except LockHeld as error:  # not the configuration's fault: the other one may be on its way out, a later start may do
+        print(error, file=sys.stderr)
+    except (ConfigError, InstanceError, LockError) as error:
         print(error, file=sys.stderr)
         return Status.USAGE
-    except LockError as error:
-        print(error, file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted before the service had started", file=sys.stderr)
     return Status.UNEXPECTED

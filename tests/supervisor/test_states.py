@@ -19,7 +19,7 @@ def test_an_unknown_verb_is_refused() -> None:
         states.admit("dance", ServiceState.SERVING)
 
 
-@pytest.mark.parametrize("pair", itertools.product(GenerationState, GenerationEvent), ids=str)
+@pytest.mark.parametrize("pair", list(itertools.product(GenerationState, GenerationEvent)), ids=str)
 def test_an_event_is_taken_by_the_table_or_refused(pair: tuple[GenerationState, GenerationEvent]) -> None:
     if pair in GENERATION:
         assert states.next_state(*pair) is GENERATION[pair]

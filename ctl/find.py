@@ -1,0 +1,202 @@
+"""Which instance a command means, and a connection to it.
+
+In this order: ``--socket``; ``-c FILE``; ``$RELEVE_SOCKET``; the instance that was started in this folder, or whose
+configuration file lies here; the only running one of this user. An instance runs if its control socket accepts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from releve.supervisor.instances import (
+    PLACES,
+    USUAL_FILE,
+    Card,
+    InstanceError,
+    Places,
+    absolute,
+    instance_name,
+    runtime_directory,
+    scan,
+    working_folder,
+)
+from releve.supervisor.protocol import SOCKET_NAME, Status
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+class FindError(Exception):
+    """No instance, or not exactly one, can be asked; ``status`` is the exit status."""
+
+    def __init__(self, status: Status, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A connection to the one instance meant. ``guessed``: nothing but its being the only one points to it."""
+
+    socket: socket.socket
+    path: str
+    card: Card | None = None
+    guessed: bool = False
+
+    @property
+    def label(self) -> str:
+        """How to name it to the user."""
+        return self.path if self.card is None else label(self.card)
+
+
+def label(card: Card) -> str:
+    """An instance in one line."""
+    return f"{card.config or card.folder} (pid {card.pid})"
+
+
+def find(told_socket: str | None, told_config: str | None, environ: Mapping[str, str], uid: int, places: Places = PLACES) -> Found:
+    """Connect to the instance meant. Raises FindError, with what to do."""
+    folder = working_folder(environ)
+    if told_socket is None and told_config is None:
+        told_socket = environ.get("RELEVE_SOCKET") or None
+    if told_socket is not None:
+        return _ask_path(str(absolute(told_socket, folder)), "nothing accepts there; is the service started?")
+    cards = scan(environ, uid, places)
+    if told_config is not None:
+        return _by_config(absolute(told_config, folder), cards, environ, uid, places)
+    here = {str(folder), os.path.realpath(folder)}
+    mine = _reachable(card for card in cards if card.folder in here or (card.config and os.path.dirname(card.config) in here))
+    if mine:
+        return _only(mine, "several services belong to this folder")
+    if (folder / USUAL_FILE).exists():
+        return _by_config(folder / USUAL_FILE, cards, environ, uid, places)
+    return _only(_reachable(cards), "several services run, none was started in this folder", guessed=True)
+
+
+def connect(path: str) -> socket.socket | None:
+    """A connection to a control socket, or None if nobody accepts there.
+
+    Raises FindError if this user may not connect, or if it accepts nothing for ``CONNECT_TIMEOUT_S``.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Where the accept queue is full, a non-blocking connect fails at once, and a blocking one waits for this long: unix(7).
+    _set_send_timeout(sock, CONNECT_TIMEOUT_S)
+    try:
+        sock.connect(path)
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        sock.close()
+        return None
+    except PermissionError as error:
+        sock.close()
+        raise FindError(
+            Status.UNEXPECTED, f"cannot connect to {path}: permission denied; use the user that runs the service, or root"
+        ) from error
+    except BlockingIOError as error:
+        sock.close()
+        raise FindError(
+            Status.INTERRUPTED, f"cannot connect to {path}: it takes no connection; the supervisor hangs, or is stopped"
+        ) from error
+    except OSError as error:
+        sock.close()
+        raise FindError(Status.UNEXPECTED, f"cannot connect to {path}: {(error.strerror or str(error)).lower()}") from error
+    _set_send_timeout(sock, 0)
+    return sock
+
+
+def _set_send_timeout(sock: socket.socket, seconds: float) -> None:
+    """SO_SNDTIMEO, 0 for none: socket(7)."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000)))
+
+
+def _ask_path(path: str, hint: str) -> Found:
+    sock = connect(path)
+    if sock is None:
+        raise FindError(Status.NOT_RUNNING, f"not running: {path}: {hint}")
+    return Found(sock, path)
+
+
+def _by_config(config: Path, cards: list[Card], environ: Mapping[str, str], uid: int, places: Places) -> Found:
+    """The instance whose card names this file, else whoever is in the folder that the file names."""
+    named = [card for card in cards if card.config == str(config)]
+    real = os.path.realpath(config)
+    named += [card for card in cards if card.config is not None and card not in named and os.path.realpath(card.config) == real]
+    for card in named:
+        reachable = _reachable([card])
+        if reachable:
+            return _only(reachable, "")
+    if not config.exists():
+        raise FindError(Status.USAGE, f"cannot read {config}: no such file, and no running service was started with it")
+    try:
+        directory = runtime_directory(_told_directory(config, environ), instance_name(config.parent, config), environ, uid, places)
+    except InstanceError as error:
+        raise FindError(Status.USAGE, str(error)) from error
+    return _ask_path(str(directory / SOCKET_NAME), f"start it with: releve -c {config}")
+
+
+def _told_directory(config: Path, environ: Mapping[str, str]) -> str | None:
+    """``runtime_directory`` of a configuration file. Raises FindError.
+
+    A file that has become invalid must not hide the service that still runs: then the line itself is looked for.
+    """
+    from releve.config import load, sources
+    from releve.config.errors import ConfigError
+
+    try:
+        return load.load(config, sources.overrides({}, environ)).settings.runtime_directory
+    except ConfigError as error:
+        line = _line_of_runtime_directory(config)
+        if line is None:
+            raise FindError(Status.USAGE, str(error)) from error
+        return str(absolute(line, config.parent))
+
+
+def _line_of_runtime_directory(config: Path) -> str | None:
+    try:
+        line = re.search(r"^runtime_directory:[ \t]*[\"']?([^\s\"'#]+)", config.read_text(errors="replace"), re.MULTILINE)
+    except OSError:
+        return None
+    return None if line is None or line[1] == "auto" else line[1]
+
+
+def _reachable(cards: Iterable[Card]) -> list[tuple[Card, socket.socket | FindError]]:
+    """Those whose socket accepts, or might for somebody else."""
+    found: list[tuple[Card, socket.socket | FindError]] = []
+    for card in cards:
+        try:
+            sock = connect(card.socket)
+        except FindError as error:
+            found.append((card, error))
+            continue
+        if sock is not None:
+            found.append((card, sock))
+    return found
+
+
+def _only(found: list[tuple[Card, socket.socket | FindError]], several: str, guessed: bool = False) -> Found:
+    """The one that can be asked; the others are closed. Raises FindError unless there is exactly one."""
+    open_ones = [(card, sock) for card, sock in found if isinstance(sock, socket.socket)]
+    if len(open_ones) == 1:
+        card, sock = open_ones[0]
+        return Found(sock, card.socket, card, guessed)
+    for _, sock in open_ones:
+        sock.close()
+    if open_ones:
+        lines = "".join(f"\n  ctl {choice(card)}" for card, _ in open_ones)
+        raise FindError(Status.USAGE, f"cannot choose: {several}; name one:{lines}")
+    for _, error in found:
+        if isinstance(error, FindError):
+            raise error
+    raise FindError(
+        Status.NOT_RUNNING,
+        "not running: no service of this user runs; start one with releve, or name it: ctl -c FILE VERB, ctl --socket PATH VERB",
+    )
+
+
+def choice(card: Card) -> str:
+    """The option by which ``ctl`` can be told to mean this instance."""
+    return f"-c {card.config}" if card.config is not None else f"--socket {card.socket}"

@@ -1,0 +1,96 @@
+"""``ctl history``: the attempts, the newest last."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TextIO
+
+from releve.ctl import render
+from releve.supervisor.protocol import Event
+
+HEAD = ("id", "began", "verb", "by", "generation", "outcome", "took", "why")
+NUMBERS = (0, 6)
+GOOD = ("done", "committed", "degraded")
+UNDECIDED = ("running", "interrupted", "aborted")
+
+
+def entries(result: Event) -> list[dict[str, Any]]:
+    """The attempts in a ``history`` result."""
+    found = result.get("entries")
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def row(entry: dict[str, Any]) -> tuple[str, ...]:
+    """The texts of one line of the table."""
+    return (
+        render.line(entry.get("id")),
+        _when(entry.get("began")),
+        render.line(entry.get("verb")),
+        render.line(entry.get("by")),
+        _step(entry),
+        render.line(entry.get("outcome") or "running"),
+        render.age(entry.get("seconds")),
+        _why(entry),
+    )
+
+
+def sentence(entry: dict[str, Any]) -> str:
+    """One attempt in one line, empty for none."""
+    if not entry:
+        return ""
+    why = _why(entry)
+    outcome = render.line(entry.get("outcome") or "running")
+    took = f" in {render.age(entry['seconds'])}" if entry.get("seconds") is not None else ""
+    end = f": {why}" if why != render.UNKNOWN else ""
+    return (
+        f"#{render.line(entry.get('id'))} {render.line(entry.get('verb'))} {_step(entry)} {outcome}{took}, {_when(entry.get('began'))}{end}"
+    )
+
+
+def show_plain(result: Event, stream: TextIO) -> None:
+    """The table as aligned text."""
+    rows = [row(entry) for entry in entries(result)]
+    print("\n".join(render.table(HEAD, rows, NUMBERS)) if rows else "no attempts yet", file=stream)
+
+
+def show_rich(result: Event, stream: TextIO) -> None:
+    """The table, for a terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = [row(entry) for entry in entries(result)]
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column, name in enumerate(HEAD):
+        grid.add_column(name, justify="right" if column in NUMBERS else "left", no_wrap=column < len(HEAD) - 1)
+    for cells in rows:
+        grid.add_row(*(Text(cell, style=_style(cells[5]) if column == 5 else "") for column, cell in enumerate(cells)))
+    render.console(stream).print(grid if rows else "no attempts yet")
+
+
+def _style(outcome: str) -> str:
+    return "green" if outcome in GOOD else "yellow" if outcome in UNDECIDED else "red"
+
+
+def _step(entry: dict[str, Any]) -> str:
+    old, new = _generation(entry.get("from")), _generation(entry.get("to"))
+    return new if old in (render.UNKNOWN, new) else f"{old} → {new}"
+
+
+def _generation(described: Any) -> str:
+    """The number of a generation that is described in the history."""
+    return render.line(described.get("generation") if isinstance(described, dict) else described)
+
+
+def _why(entry: dict[str, Any]) -> str:
+    step, reason = render.line(entry.get("step")), render.line(entry.get("reason"))
+    if reason == render.UNKNOWN:
+        return render.UNKNOWN
+    return reason if step == render.UNKNOWN else f"{step}: {reason}"
+
+
+def _when(stamp: Any) -> str:
+    """A time stamp (ISO 8601) in the reader's own time zone."""
+    try:
+        return datetime.fromisoformat(str(stamp)).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return render.line(stamp)

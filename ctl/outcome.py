@@ -1,0 +1,73 @@
+"""What ``ctl`` says when a verb has ended: the result, or what failed, what is serving, what to do next."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from releve.ctl import render
+from releve.supervisor.protocol import Event, Status
+
+TRACEBACK_LINES = 15
+GOOD = (Status.DONE, Status.DEGRADED)
+
+NEXT = {
+    Status.UNEXPECTED: "see the service's log, then `ctl status`",
+    Status.FAILED: "put it right and try again; `ctl history` has the attempts",
+    Status.ROLLED_BACK: "put the release right and upgrade again; `ctl history` has the attempts",
+    Status.INTERRUPTED: "`ctl status` shows how it goes on",
+    Status.BUSY: "wait for it (`ctl status`), or end it with `ctl abort`",
+    Status.DEGRADED: "`ctl status` says why",
+}
+SERVING = {
+    Status.USAGE: "as before; nothing was touched",
+    Status.FAILED: "the old generation, as before",
+    Status.ROLLED_BACK: "the generation before",
+}
+
+
+def say(result: Event, stream: TextIO) -> None:
+    """Everything a person needs of a result, plain: it may end up in a journal or a deploy log."""
+    print("\n".join(lines(result)), file=stream)
+
+
+def lines(result: Event) -> list[str]:
+    """The message; the rest of the story where it is not simply done."""
+    status = result["status"]
+    message = render.clean(result.get("message") or f"ended with status {status}").rstrip()
+    notes = _notes(result)
+    if status == Status.DONE:
+        return [message, *render.facts(notes, "  ")]
+    reason = render.clean(result.get("reason") or "").strip()
+    story = [
+        ("step", render.line(result.get("step"))),
+        ("reason", "" if reason in message else render.line(reason)),
+        *notes,
+    ]
+    asked = result.get("event") == "result"  # else it was made here, and says all there is to say
+    serving = render.line(result.get("serving", SERVING.get(status) if asked else None))
+    after = render.line(result.get("next", NEXT.get(status) if asked else None))
+    traceback = render.clean(result.get("traceback") or "").rstrip().splitlines()
+    shown = [message, *render.facts(_present(story), "  ")]
+    if traceback:
+        shown += [
+            "",
+            *(["    …"] if len(traceback) > TRACEBACK_LINES else []),
+            *(f"    {line}" for line in traceback[-TRACEBACK_LINES:]),
+            "",
+        ]
+    return [*shown, *render.facts(_present([("serving", serving), ("next", after)]), "  ")]
+
+
+def _notes(result: Event) -> list[tuple[str, str]]:
+    """What was done otherwise than the configuration says."""
+    pairs = (
+        ("ignored", "ignored_keys"),
+        ("needs an upgrade", "needs_upgrade"),
+        ("needs a restart", "needs_restart"),
+        ("degraded", "degraded"),
+    )
+    return [(name, ", ".join(map(render.line, result[key]))) for name, key in pairs if isinstance(result.get(key), list) and result[key]]
+
+
+def _present(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in pairs if value not in ("", render.UNKNOWN)]

@@ -1,0 +1,167 @@
+"""``ctl`` on a terminal: a real pty, a real Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WAIT_S = 20.0
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """A process whose three streams are a terminal of 100 columns."""
+
+    def __init__(self, command: list[str], environ: dict[str, str], term: str = "xterm-256color") -> None:
+        self.master, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        self.raw = ""
+        self.process = subprocess.Popen(
+            command, stdin=terminal, stdout=terminal, stderr=terminal, env={**environ, "TERM": term}, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
+        os.close(terminal)
+
+    def read_until(self, text: str | None) -> str:
+        """Everything shown so far, once it has ``text`` (None: once the process has closed the terminal)."""
+        deadline = time.monotonic() + WAIT_S
+        while text is None or text not in self.shown:
+            ready, _, _ = select.select([self.master], [], [], max(0, deadline - time.monotonic()))
+            assert ready, f"not shown: {text!r}; shown: {self.shown!r}"
+            try:
+                self.raw += os.read(self.master, 65536).decode()
+            except OSError:  # EIO: the last process on it has gone
+                assert text is None, f"not shown: {text!r}; shown: {self.shown!r}"
+                break
+        return self.shown
+
+    @property
+    def shown(self) -> str:
+        return ESCAPES.sub("", self.raw).replace("\r\n", "\n")
+
+    def type(self, key: bytes) -> None:
+        os.write(self.master, key)
+
+    def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait(WAIT_S)
+        os.close(self.master)
+
+
+@pytest.fixture
+def on_terminal(environ: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
+    """Start ``ctl`` on a terminal."""
+    started: list[Terminal] = []
+
+    def start(*arguments: str, term: str = "xterm-256color") -> Terminal:
+        started.append(Terminal([sys.executable, "-m", "releve.ctl.main", *arguments], environ, term))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.end()
+
+
+def phase(name: str, state: str, **more: Any) -> dict[str, Any]:
+    return {"send": {"event": "phase", "phase": name, "state": state, **more}}
+
+
+def test_phases_are_live(fake: Callable[..., Any], on_terminal: Callable[..., Terminal]) -> None:
+    server = fake(
+        phase("boot", "begin"),
+        phase("boot", "doing", text="1 of 2 workers ready"),
+        {"await": "go"},
+        phase("boot", "done", seconds=1.5),
+        {"send": {"event": "note", "text": "app has changed", "level": "warning"}},
+        phase("switch", "begin"),
+        phase("switch", "failed", seconds=0.1),
+        {"send": {"event": "result", "status": 4, "message": "cannot switch: it died"}},
+    )
+    terminal = on_terminal("--socket", str(server.path), "upgrade")
+    first = terminal.read_until("1 of 2 workers ready")
+    assert "✓" not in first
+    terminal.read_until("0.3s")  # it ticks while it waits
+    server.go("go")
+    last = terminal.read_until(None)
+    assert terminal.process.wait(WAIT_S) == 4
+    assert re.search(r"✓ +boot +1\.5s +1 of 2 workers ready", last) and re.search(r"✗ +switch +0\.1s", last)
+    assert "warning: app has changed" in last and last.index("✗") < last.index("cannot switch: it died")
+    assert terminal.raw.count("\x1b[?25l") == terminal.raw.count("\x1b[?25h") == 1, "the cursor comes back"
+
+
+@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
+def test_ctrl_c_detaches_and_says_so(fake: Callable[..., Any], on_terminal: Callable[..., Terminal], term: str) -> None:
+    server = fake(phase("preflight", "done", seconds=0.1), phase("boot", "begin"), {"hang": True})
+    terminal = on_terminal("--socket", str(server.path), "upgrade", term=term)
+    terminal.read_until("preflight")
+    terminal.type(b"\x03")
+    shown = terminal.read_until(None)
+    assert terminal.process.wait(WAIT_S) == 6
+    assert "detached; the upgrade goes on: ctl status, ctl abort\n" in shown and "Traceback" not in shown
+    assert server.said()["verb"] == "upgrade" and server.said() == "gone"
+    assert terminal.raw.count("\x1b[?25l") == terminal.raw.count("\x1b[?25h")
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"), [("stop", "the stop goes on"), ("rollback", "the rollback goes on"), ("reload", "the reload goes on")]
+)
+def test_an_interrupt_names_the_verb(fake: Callable[..., Any], environ: dict[str, str], verb: str, words: str) -> None:
+    server = fake({"hang": True})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "releve.ctl.main", "--socket", str(server.path), verb], stderr=subprocess.PIPE, text=True, env=environ
+    )
+    try:
+        assert server.said()["verb"] == verb
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=WAIT_S)
+    finally:
+        process.kill()
+        process.wait(WAIT_S)
+    assert process.returncode == 6 and said.startswith(f"detached; {words}: ctl status")
+
+
+def test_a_dumb_terminal_gets_plain_lines(fake: Callable[..., Any], on_terminal: Callable[..., Terminal]) -> None:
+    server = fake(phase("boot", "done", seconds=1.5), {"send": {"event": "result", "status": 0, "message": "fine"}})
+    terminal = on_terminal("--socket", str(server.path), "upgrade", term="dumb")
+    terminal.read_until(None)
+    assert terminal.raw.replace("\r\n", "\n") == "boot done (1.5s)\nfine\n"
+
+
+def test_status_is_a_tree(fake: Callable[..., Any], on_terminal: Callable[..., Terminal], tmp_path: Path) -> None:
+    worker = {"pid": 821, "state": "serving", "age_s": 192.4, "requests": 1204, "connections": 3, "busy": 1, "pss_bytes": 43 << 20}
+    server = fake(
+        {
+            "send": {
+                "event": "result",
+                "status": 0,
+                "message": "serving",
+                "service": {"name": "shop-1a9af1ca", "app": "shop:app [bold]", "pid": 812, "uptime_s": 11520, "state": "serving"},
+                "generations": [
+                    {"generation": n, "state": state, "workers": [{"worker": 1, **worker}]} for n, state in ((7, "standby"), (8, "serving"))
+                ],
+            }
+        }
+    )
+    terminal = on_terminal("--socket", str(server.path), "status")
+    shown = terminal.read_until(None)
+    assert terminal.process.wait(WAIT_S) == 0
+    assert shown.startswith("shop-1a9af1ca shop:app [bold] (pid 812, up 3h12m)  serving\n"), "no markup is read in names"
+    assert "├── generation 7" in shown and "└── generation 8" in shown
+    assert re.search(r"8\.1 +821 +serving +3m12s +1,204 +3 +1 +43 MiB", shown)
+    assert max(map(len, shown.splitlines())) <= 80, "it fits a terminal of 80 columns"

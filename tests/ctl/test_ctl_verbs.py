@@ -1,0 +1,311 @@
+"""``ctl`` against a scripted supervisor: each verb, each outcome, and whatever else may answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from releve.supervisor.protocol import LINE_MAX_BYTES, MEANING, VERBS, VERSION, Status
+
+Ctl = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., Any]
+
+
+def result(status: int, message: str, **more: Any) -> dict[str, Any]:
+    return {"send": {"event": "result", "status": status, "message": message, **more}}
+
+
+def phase(name: str, state: str, **more: Any) -> dict[str, Any]:
+    return {"send": {"event": "phase", "phase": name, "state": state, **more}}
+
+
+REQUESTS: list[tuple[list[str], str, dict[str, Any]]] = [
+    (["status"], "status", {}),
+    (["upgrade"], "upgrade", {"wait": True}),
+    (["upgrade", "--no-wait"], "upgrade", {"wait": False}),
+    (
+        ["upgrade", "--directory", "/srv/42", "--python", "/opt/p/bin/python"],
+        "upgrade",
+        {"directory": "/srv/42", "python": "/opt/p/bin/python", "wait": True},
+    ),
+    (["upgrade", "--python", "auto"], "upgrade", {"python": "auto", "wait": True}),
+    (["reload"], "reload", {"wait": True}),
+    (["rollback", "--no-wait"], "rollback", {"wait": False}),
+    (["stop", "--no-wait"], "stop", {"now": False, "wait": False}),
+    (["stop", "--now", "--no-wait"], "stop", {"now": True, "wait": False}),
+    (["scale", "5"], "scale", {"workers": 5, "wait": True}),
+    (["scale", "+1"], "scale", {"workers": "+1", "wait": True}),
+    (["scale", "-1"], "scale", {"workers": "-1", "wait": True}),
+    (["scale", "--reset"], "scale", {"reset": True, "wait": True}),
+    (["abort"], "abort", {}),
+    (["history"], "history", {"limit": 20}),
+    (["history", "-n", "3"], "history", {"limit": 3}),
+    (["check"], "check", {}),
+]
+
+
+@pytest.mark.parametrize(("arguments", "verb", "sent"), REQUESTS, ids=[" ".join(row[0]) for row in REQUESTS])
+def test_request(ctl: Ctl, fake: Start, arguments: list[str], verb: str, sent: dict[str, Any]) -> None:
+    server = fake(result(0, "fine"))
+    ended = ctl("--socket", str(server.path), *arguments)
+    assert server.said() == {"version": VERSION, "verb": verb, "arguments": sent}
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "fine\n", "")
+
+
+def test_every_verb_of_the_protocol_is_a_command_and_the_other_way_round() -> None:
+    from releve.ctl.main import ctl as group
+
+    assert set(group.commands) == set(VERBS)
+
+
+def test_relative_paths_are_made_absolute_without_following_links(ctl: Ctl, fake: Start, tmp_path: Path) -> None:
+    (tmp_path / "releases" / "41").mkdir(parents=True)
+    (tmp_path / "current").symlink_to("releases/41")
+    server = fake(result(0, "fine"))
+    ctl("--socket", "ctl.sock", "upgrade", "--directory", "current")
+    assert server.said()["arguments"]["directory"] == str(tmp_path / "current")
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_the_exit_status_is_the_outcome(ctl: Ctl, fake: Start, status: Status) -> None:
+    server = fake(result(status, "so it ended"))
+    ended = ctl("--socket", str(server.path), "upgrade")
+    assert ended.returncode == status
+    good, bad = (ended.stdout, ended.stderr) if status in (Status.DONE, Status.DEGRADED) else (ended.stderr, ended.stdout)
+    assert good.startswith("so it ended\n") and bad == ""
+    as_json = ctl("--socket", str(server.path), "upgrade", "--json")
+    assert as_json.returncode == status and as_json.stderr == ""
+    assert json.loads(as_json.stdout) == {"status": status, "message": "so it ended"}
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "reload", "rollback"])
+def test_a_failure_says_step_reason_traceback_what_serves_and_what_next(ctl: Ctl, fake: Start, verb: str) -> None:
+    server = fake(
+        phase("preflight", "done", seconds=0.1),
+        phase("boot", "begin"),
+        phase("boot", "failed", seconds=0.4),
+        result(
+            4,
+            "cannot import shop: ModuleNotFoundError: No module named 'x'",
+            step="import",
+            reason="cannot import shop: ModuleNotFoundError: No module named 'x'",
+            traceback="\n".join(
+                ["Traceback (most recent call last):", *(f"  line {n}" for n in range(40)), "ModuleNotFoundError: No module named 'x'"]
+            ),
+            serving="generation 7 is serving /srv/41 with 2 workers",
+            next="mend it and upgrade again",
+        ),
+    )
+    ended = ctl("--socket", str(server.path), verb)
+    assert ended.returncode == Status.FAILED and ended.stdout == ""
+    lines = ended.stderr.splitlines()
+    assert lines[:4] == [
+        "preflight done (0.1s)",
+        "boot failed (0.4s)",
+        "cannot import shop: ModuleNotFoundError: No module named 'x'",
+        "  step  import",
+    ]
+    assert "    ModuleNotFoundError: No module named 'x'" in lines and "      line 39" in lines and "      line 3" not in lines
+    assert lines[-2:] == ["  serving  generation 7 is serving /srv/41 with 2 workers", "  next     mend it and upgrade again"]
+
+
+def test_progress_is_one_line_a_phase_with_its_last_words(ctl: Ctl, fake: Start) -> None:
+    server = fake(
+        phase("boot", "begin"),
+        phase("boot", "doing", text="1 of 2 workers ready"),
+        phase("boot", "doing", text="2 workers ready"),
+        {"send": {"event": "note", "text": "not preloaded: the import left a thread", "level": "warning"}},
+        {"send": {"event": "something new", "text": "that this release does not know"}},
+        phase("boot", "done", seconds=1.25),
+        phase("switch", "done"),
+        result(0, "generation 8 serves /srv/42"),
+    )
+    ended = ctl("--socket", str(server.path), "upgrade")
+    assert ended.stdout == "generation 8 serves /srv/42\n"
+    assert ended.stderr.splitlines() == [
+        "warning: not preloaded: the import left a thread",
+        "boot done (1.2s): 2 workers ready",
+        "switch done",
+    ]
+
+
+def test_busy_names_the_operation_under_way(ctl: Ctl, fake: Start) -> None:
+    server = fake(
+        result(7, "cannot upgrade: upgrade 17 by root is under way (boot, 3.0s)", next="wait for it (ctl status), or end it (ctl abort)")
+    )
+    ended = ctl("--socket", str(server.path), "upgrade")
+    assert ended.returncode == Status.BUSY
+    assert ended.stderr.splitlines() == [
+        "cannot upgrade: upgrade 17 by root is under way (boot, 3.0s)",
+        "  next  wait for it (ctl status), or end it (ctl abort)",
+    ]
+
+
+def test_an_empty_next_is_not_made_up(ctl: Ctl, fake: Start) -> None:
+    server = fake(result(4, "upgrade 3 was ended: aborted by root", serving="generation 7 serves", next=""))
+    assert ctl("--socket", str(server.path), "upgrade").stderr.splitlines() == [
+        "upgrade 3 was ended: aborted by root",
+        "  serving  generation 7 serves",
+    ]
+
+
+def test_what_was_ignored_is_named(ctl: Ctl, fake: Start) -> None:
+    server = fake(result(0, "done", ignored_keys=["limits.head"], needs_upgrade=["app", "env"]))
+    assert ctl("--socket", str(server.path), "reload").stdout.splitlines() == [
+        "done",
+        "  ignored           limits.head",
+        "  needs an upgrade  app, env",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "why"),
+    [
+        ([], "ended the conversation before there was a result"),
+        ([phase("boot", "begin")], "ended the conversation before there was a result"),
+        ([{"raw": '{"event": "result", "status": 0'}], "ended the conversation before there was a result"),
+        ([{"raw": "HTTP/1.1 400 Bad Request\r\n\r\n"}], "not a supervisor of this kind"),
+        ([{"raw": "[1, 2]\n"}], "not a supervisor of this kind"),
+        ([{"raw": "\xff\xfe\n"}], "not a supervisor of this kind"),
+        ([{"raw": "x" * 100_000}] * (LINE_MAX_BYTES // 100_000 + 2), "not a supervisor of this kind"),
+        ([{"raw": '{"event": "result"}\n'}], "no exit status"),
+        ([{"raw": '{"event": "result", "status": "0"}\n'}], "no exit status"),
+        ([{"raw": '{"event": "result", "status": true}\n'}], "no exit status"),
+        ([{"raw": '{"event": "result", "status": 256}\n'}], "no exit status"),
+    ],
+)
+def test_no_outcome_is_an_unexpected_error_that_says_what_to_do(
+    ctl: Ctl, tmp_path: Path, fake: Start, steps: list[dict[str, Any]], why: str
+) -> None:
+    server = fake(*steps)
+    ended = ctl("--socket", str(server.path), "upgrade")
+    assert ended.returncode == Status.UNEXPECTED and ended.stdout == ""
+    assert why in ended.stderr and "ctl status" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_a_result_of_a_newer_release_is_still_shown(ctl: Ctl, fake: Start) -> None:
+    server = fake(result(9, "a kind of outcome that this release does not know", novel={"a": [1]}))
+    ended = ctl("--socket", str(server.path), "upgrade")
+    assert ended.returncode == 9 and "does not know" in ended.stderr
+
+
+def test_timeout(ctl: Ctl, fake: Start) -> None:
+    server = fake(phase("boot", "begin"), {"hang": True})
+    ended = ctl("--socket", str(server.path), "upgrade", "--timeout", "0.2")
+    assert ended.returncode == Status.INTERRUPTED
+    assert ended.stderr == "timed out: no result in 0.2 s; the upgrade goes on: ctl status, ctl abort\n"
+    server.said()
+    assert server.said() == "gone"
+
+
+def test_stop_returns_when_the_process_has_ended(fake: Start, environ: dict[str, str]) -> None:
+    server = fake(result(0, "stopped"), {"await": "go"}, {"exit": True})
+    command = [sys.executable, "-m", "releve.ctl.main", "--socket", str(server.path), "stop"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
+        server.said()
+        with pytest.raises(subprocess.TimeoutExpired):  # it has the result, and still waits
+            process.wait(0.5)
+        server.go("go")
+        said, _ = process.communicate(timeout=20)
+    assert (process.returncode, said) == (0, "stopped\n")
+    assert server.process.wait(20) == 0
+
+
+def test_control_characters_do_not_reach_the_terminal(ctl: Ctl, fake: Start) -> None:
+    server = fake(phase("bo\x1b[2Jot", "done", text="\x9b31m"), result(4, "evil \x1b]0;title\x07", traceback="\x1b[31mred"))
+    ended = ctl("--socket", str(server.path), "upgrade")
+    assert "\x1b" not in ended.stderr and "\x9b" not in ended.stderr and "evil \\x1b]0;title\\x07" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["frobnicate"],
+        ["upgrade", "--bogus"],
+        ["upgrade", "--timeout", "0"],
+        ["upgrade", "--timeout", "soon"],
+        ["scale"],
+        ["scale", "many"],
+        ["scale", "--rest"],
+        ["scale", "0"],
+        ["scale", "1.5"],
+        ["scale", "3", "--reset"],
+        ["history", "-n", "0"],
+        ["-c", "a.yaml", "--socket", "b", "status"],
+        ["-c", "absent.yaml", "status"],
+    ],
+)
+def test_usage_errors(ctl: Ctl, arguments: list[str]) -> None:
+    ended = ctl(*arguments)
+    assert ended.returncode == Status.USAGE and ended.stdout == "" and ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_help_has_every_exit_status(ctl: Ctl) -> None:
+    ended = ctl("--help")
+    assert ended.returncode == 0
+    for status, meaning in MEANING.items():
+        assert f"{int(status)}  {meaning.split(';')[0]}" in ended.stdout
+
+
+def test_the_instance_may_be_named_after_the_verb_too(ctl: Ctl, fake: Start) -> None:
+    server = fake(result(0, "fine"))
+    assert ctl("status", "--socket", str(server.path)).stdout == "fine\n"
+    assert ctl("status", env={"RELEVE_SOCKET": str(server.path)}).stdout == "fine\n"
+
+
+def test_history_is_a_list_as_json_and_a_table_else(ctl: Ctl, fake: Start) -> None:
+    start = {
+        "id": 1,
+        "verb": "start",
+        "by": "releve",
+        "began": "2026-11-23T21:38:31+00:00",
+        "from": None,
+        "outcome": "done",
+        "seconds": 0.8,
+    }
+    bad = {"id": 2, "verb": "upgrade", "by": "root", "began": "2026-11-23T21:40:00+00:00", "outcome": "failed", "seconds": 65.2}
+    entries = [
+        {**start, "from": None, "to": {"generation": 1}},
+        {**bad, "from": {"generation": 1}, "step": "import", "reason": "no module 'x'"},
+    ]
+    server = fake(result(0, "2 attempts", entries=entries))
+    assert json.loads(ctl("--socket", str(server.path), "history", "--json").stdout) == entries
+    lines = ctl("--socket", str(server.path), "history", env={"TZ": "UTC"}).stdout.splitlines()
+    assert lines[0].split() == ["id", "began", "verb", "by", "generation", "outcome", "took", "why"]
+    assert lines[1].split() == ["1", "2026-11-23", "21:38:31", "start", "releve", "1", "done", "0.8s", "-"]
+    assert lines[2].split(maxsplit=9)[5:] == ["1", "→", "-", "failed", "1m05s  import: no module 'x'"]
+
+
+def test_an_empty_history(ctl: Ctl, fake: Start) -> None:
+    assert ctl("--socket", str(fake(result(0, "0 attempts", entries=[])).path), "history").stdout == "no attempts yet\n"
+
+
+@pytest.mark.parametrize(("verb", "status"), [("status", 1), ("upgrade", 0)])
+def test_a_full_disk_behind_standard_output(fake: Start, environ: dict[str, str], verb: str, status: int) -> None:
+    """The outcome of an operation is its exit status, whatever became of the words."""
+    server = fake(result(0, "fine"))
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "releve.ctl.main", "--socket", str(server.path), verb],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=20, env=environ, check=False,
+        )  # fmt: skip
+    assert ended.returncode == status and ended.stderr == "cannot write the result: no space left on device\n"
+
+
+def test_a_reader_of_the_progress_who_leaves_does_not_end_the_waiting(fake: Start, environ: dict[str, str]) -> None:
+    server = fake(phase("boot", "done"), {"await": "go"}, phase("switch", "done"), result(4, "so it ended"))
+    with subprocess.Popen(
+        [sys.executable, "-m", "releve.ctl.main", "--socket", str(server.path), "upgrade"], stderr=subprocess.PIPE, env=environ
+    ) as process:
+        assert process.stderr is not None and process.stderr.readline() == b"boot done\n"
+        process.stderr.close()
+        server.go("go")
+        assert process.wait(20) == Status.FAILED
