@@ -79,7 +79,7 @@ class Link:
             message = json.loads(data)
             if not isinstance(message, dict):
                 raise LinkError("cannot read a message: not a JSON object")
-        except (ValueError, LinkError) as error:
+        except (ValueError, RecursionError, LinkError) as error:
             for fd in fds:
                 os.close(fd)
             raise error if isinstance(error, LinkError) else LinkError(f"cannot read a message: {error}") from error

@@ -28,6 +28,7 @@ from releve.config.settings import Settings, to_wire
 from releve.server import scoreboard
 from releve.server.link import LINK_VERSION, Link, LinkError, Message, pair
 from releve.supervisor import lending, system
+from releve.supervisor.crash import open_crash_file, read_crash_file
 from releve.supervisor.failure import StepFailed, UnsafePreload
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
@@ -39,7 +40,6 @@ from releve.supervisor.worker import Worker
 ORDER_S = 15.0  # how long a master may take for an order that waits for no client
 KILL_MARGIN_S = 3.0  # how long after its deadline a generation is killed
 _STACK_S = 2.0  # how long a hung master may take to write its stack
-_STACK_LINES = 20
 
 Phase = Callable[[str], None]
 
@@ -81,7 +81,7 @@ class Generation:
             end.setblocking(False)
         self._board_fd = scoreboard.make()
         self.board = scoreboard.Scoreboard(self._board_fd)
-        self._crash_fd = os.memfd_create("releve-crash", os.MFD_CLOEXEC)
+        self._crash_fd = open_crash_file()
 
     # ---------------------------------------------------------------- birth
 
@@ -180,10 +180,7 @@ class Generation:
 
     def crash_stack(self) -> str:
         """What faulthandler wrote when a process of this generation crashed; empty if none did."""
-        if self._crash_fd < 0:
-            return self._crash
-        text = os.pread(self._crash_fd, 65536, 0).decode("utf-8", "replace")
-        return "\n".join(text.strip().splitlines()[:_STACK_LINES])
+        return self._crash if self._crash_fd < 0 else read_crash_file(self._crash_fd)
 
     # ---------------------------------------------------------------- orders
 

@@ -70,7 +70,7 @@ def decode(line: bytes) -> Event:
     """The object on a line. Raises ProtocolError."""
     try:
         event = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"cannot read a message: {error}") from error
     if not isinstance(event, dict):
         raise ProtocolError("cannot read a message: not a JSON object")
