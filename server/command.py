@@ -106,7 +106,6 @@ class Command:
         ready, left = worker.state is not State.BOOTING, worker.state is State.LEAVING
         worker.become(State.GONE)
         self._crew.remove(worker)
-        self._outbox.send({"type": "gone", "worker": worker.number, "pid": worker.pid, "status": status, "expected": worker.dismissed})
         if worker.failure is None:
             worker.failure = {"step": "workers", "reason": f"{worker} {describe_exit(status)}{'' if ready else ' before it was ready'}"}
         if worker.dismissed or left:
@@ -116,6 +115,7 @@ class Command:
             log.error("%s; another is started %s", worker.failure.get("reason"), f"in {wait_s:g}s" if wait_s else "at once")
         else:
             log.error("%s", worker.failure.get("reason"))
+        self._outbox.send({"type": "gone", "worker": worker.number, "pid": worker.pid, "status": status, "expected": worker.dismissed})
         self._errands.settle(worker, {})
 
     def keep(self) -> None:

@@ -92,7 +92,7 @@ class Connection:
         self.registered = False  # in the loop's epoll
         self.buffer = bytearray()  # read, and not yet part of a request
         self.searched = 0  # bytes of the buffer in which no end of a head was found
-        self.hops = 0  # times it was handed over
+        self.hops = 0  # times it was handed over since its last request
         self.requests = 0  # answered on it, by all its workers
         self.fresh = True  # no byte was read on it yet
         self.swallowed_bytes = 0  # read and dropped while closing

@@ -1,7 +1,10 @@
 """In the worker: the doors by which connections come in: the listeners, and the generation's exchange.
 
 They are in epoll together or not at all: iff the worker is resumed, has a free
-thread and is below its limit. Level-triggered, without EPOLLEXCLUSIVE: with it, a
+thread and is below its limit. A worker whose threads always have the next request
+of some kept-alive connection would never open them: there each answer entitles one
+newcomer (``glance``), while a worker that is stuck in long requests leaves newcomers
+to its siblings. Level-triggered, without EPOLLEXCLUSIVE: with it, a
 worker that is woken and then dies or pauses swallows the wake-up, and the client
 waits for the next one to come.
 """
@@ -20,11 +23,14 @@ from releve.server.connection import Connection, State, peer_text
 from releve.server.loop import Loop
 
 BATCH = 16  # connections taken per wake-up and door
+GLANCE_S = 0.005  # between two glances
 BACKOFF_S = 0.1  # without a free descriptor
 # More than any accept queue holds: what was queued when the sweep began has come when so many have.
 SWEEP_MAX = 8192
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+Door = Callable[[], Connection | None]  # takes the next one in, if there is one
 
 log = logging.getLogger("releve.worker")
 
@@ -41,6 +47,8 @@ class Doors:
         self._max = connections_max
         self._exhausted = False  # backing off
         self._complained: set[int] = set()
+        self._glanced_at = 0.0  # monotonic
+        self._answers_seen = 0
         for sock in self.listeners.values():
             sock.setblocking(False)  # on the shared description, as every process of the service has it
 
@@ -60,11 +68,24 @@ class Doors:
         if wanted == self.is_open:
             return
         self.is_open = wanted
+        self._answers_seen = self._loop.pool.answered
         for fd, handler in self._handlers():
             if wanted:
                 self._loop.watch(fd, handler)
             else:
                 self._loop.unwatch(fd)
+
+    def glance(self) -> None:
+        """Shut for want of a free thread: let in as many as were answered since the last glance, or since they were shut."""
+        now = self._loop.now()
+        if self.is_open or not self.resumed or self._exhausted or now - self._glanced_at < GLANCE_S:
+            return
+        entitled = min(BATCH, self._loop.pool.answered - self._answers_seen)
+        self._glanced_at, self._answers_seen = now, self._loop.pool.answered
+        for name, sock in self.listeners.items():
+            self._let_in(partial(self._accept, name, sock), entitled, self._below_limit)
+        if self.exchange >= 0:
+            self._let_in(self._receive, entitled, self._below_limit)
 
     def sweep(self, *, listeners: bool = True, exchange: bool = True) -> Iterator[Connection]:
         """With the doors shut: whatever has queued at them, until nothing is left (or no descriptor is free).
@@ -97,34 +118,31 @@ class Doors:
             os.close(self.exchange)
             self.exchange = -1
 
+    def _below_limit(self) -> bool:
+        return len(self._loop.table) < self._max
+
     def _has_room(self) -> bool:
-        return self._loop.pool.free > 0 and len(self._loop.table) < self._max
+        return self._loop.pool.free > 0 and self._below_limit()
 
     def _handlers(self) -> Iterator[tuple[int, Callable[[], None]]]:
         for name, sock in self.listeners.items():
-            yield sock.fileno(), partial(self._on_listener, name, sock)
+            yield sock.fileno(), partial(self._on_event, partial(self._accept, name, sock))
         if self.exchange >= 0:
-            yield self.exchange, self._on_exchange
+            yield self.exchange, partial(self._on_event, self._receive)
 
-    def _on_listener(self, name: str, sock: socket.socket) -> None:
-        for _ in range(BATCH):
-            if not self._has_room():
-                break
-            connection = self._accept(name, sock)
-            if connection is None:
-                return
-            self._loop.read(connection)  # most clients have sent their request by now
+    def _on_event(self, door: Door) -> None:
+        self._let_in(door, BATCH, self._has_room)
         self.update()
 
-    def _on_exchange(self) -> None:
-        for _ in range(BATCH):
-            if not self._has_room():
-                break
-            connection = self._receive()
+    def _let_in(self, door: Door, most: int, room: Callable[[], bool]) -> None:
+        for _ in range(most):
+            connection = door() if room() else None
             if connection is None:
                 return
-            self._loop.welcome(connection)
-        self.update()
+            if connection.buffer:
+                self._loop.welcome(connection)
+            else:
+                self._loop.read(connection)  # most clients have sent their request by now
 
     def _accept(self, name: str, sock: socket.socket) -> Connection | None:
         while True:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from releve.server import system
 
 VERSION = 1
-HOPS_MAX = 32  # then it is kept; a connection moves once per switch
+HOPS_MAX = 1000  # since its last request; then it is kept. A connection moves once per switch, so only a ping-pong comes there
 REST_MAX_BYTES = 8 * 1024  # a longer beginning of a request is served where it is
 _FIXED = struct.Struct("<BBHQQIHH")  # version, flags, hops, sent_ns, deadline_ns, requests, bytes of listener, of peer
 _FRESH = 1
@@ -39,7 +39,7 @@ class Parcel:
 
     listener: str  # its name, `str(Address)`
     peer: str  # host:port, or empty
-    hops: int  # how often it was handed over, this time included
+    hops: int  # how often it was handed over since its last request, this time included
     deadline_ns: int  # CLOCK_MONOTONIC, the end of its keepalive or header timeout
     requests: int = 0  # answered on it so far
     fresh: bool = False  # no request was read on it yet

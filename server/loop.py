@@ -221,6 +221,7 @@ class Loop:
             connection.outcome = connection.head = connection.body = None
             self.tally.answered(outcome.status)
             connection.requests += 1
+            connection.hops = 0
             if outcome.keep:
                 connection.enter(State.IDLE)
                 _skip_empty_line(connection.buffer)

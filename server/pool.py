@@ -35,6 +35,7 @@ class Pool:
         """``may_keep`` is asked, in a thread, when a response's head is made: may the connection outlive this request?"""
         self.threads = settings.threads
         self.busy = 0  # connections that are not with the loop; counted by the loop
+        self.answered = 0  # connections that have come back
         self.bell = system.wakeup()  # readable when a connection has come back
         self.pid = os.getpid()
         self._application = application
@@ -81,6 +82,7 @@ class Pool:
         self._rung = False  # before the deque is emptied: who appends later rings again
         while self._finished:
             self.busy -= 1
+            self.answered += 1
             yield self._finished.popleft()
 
     def _answer(self, connection: Connection) -> Outcome:

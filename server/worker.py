@@ -305,6 +305,7 @@ class Worker:
         doors, handover = self.doors, self._handover
         if doors.resumed and not doors.is_open:
             doors.update()
+            doors.glance()
         if handover is not None:
             handover.step()
         if not self._pause_reported and (handover is None or handover.done):

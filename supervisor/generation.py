@@ -32,6 +32,7 @@ from releve.supervisor.crash import open_crash_file, read_crash_file
 from releve.supervisor.failure import StepFailed, UnsafePreload
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
+from releve.supervisor.relay import Relay
 from releve.supervisor.release import Pin
 from releve.supervisor.roster import Roster
 from releve.supervisor.states import GenerationEvent, GenerationState, next_state
@@ -75,6 +76,7 @@ class Generation:
         self._phase = ""
         self._crash = ""
         self._was_serving = False
+        self._relay: Relay | None = None
         self._killer: asyncio.TimerHandle | None = None
         self._exchange = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in self._exchange:
@@ -225,6 +227,23 @@ class Generation:
                 await self.order("pause", (send,), timeout_s, to=to.number)
             finally:
                 self.state = after  # even when a worker is stuck: it was told, and accepts no more once it can hear
+
+    def relay_to(self, successor: Callable[[], Generation | None]) -> None:
+        """Pass on what still reaches this generation's exchange; ends with the last sender, or at ``end_relay``."""
+
+        def target() -> socket.socket | None:
+            generation = successor()
+            open_ = generation is not None and generation is not self and generation.state is not GenerationState.GONE
+            return generation._exchange[1] if open_ and generation is not None else None
+
+        if self._relay is None and self.state is not GenerationState.GONE:
+            self._relay = Relay(self._exchange[0], target)
+
+    def end_relay(self) -> None:
+        """The generation is about to receive for itself again."""
+        if self._relay is not None:
+            self._relay.close()
+            self._relay = None
 
     def dismiss(self, deadline_s: float, linger_s: float | None = None) -> None:
         """Have everything finish and leave; what has not after ``deadline_s`` is killed. Does not wait."""

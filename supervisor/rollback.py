@@ -23,7 +23,12 @@ async def rollback(service: Service, operation: Operation) -> Generation:
             service.bring_back(back)
         except ListenError as error:
             raise StepFailed("listen", str(error)) from error
-        await back.resume()
+        back.end_relay()
+        try:
+            await back.resume()
+        except StepFailed:
+            back.relay_to(lambda: service.active)
+            raise
         operation.committed = True
         try:
             await rejected.pause(back)

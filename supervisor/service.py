@@ -77,6 +77,7 @@ class Service:
         self.listeners = listeners
         self.degraded.clear()
         if old is not None:
+            old.relay_to(lambda: self.active)
             if dropped:
                 self._put_aside(old, dropped)
             if standby_s is None or old.orphaned or old.state is not GenerationState.STANDBY:
@@ -110,6 +111,7 @@ class Service:
         if added:
             self._put_aside(rejected, added)
         self.degraded.clear()
+        rejected.relay_to(lambda: self.active)
         self.retire(rejected)
         self.announce()
         return rejected

@@ -143,7 +143,15 @@ def test_module_itself_missing(folder: Path) -> None:
 
 
 def test_traceback_is_the_end_and_keeps_causes(folder: Path) -> None:
-    source = "def deep(n):\n    if n: deep(n - 1)\n    else: raise KeyError('k')\ntry:\n    deep(3)\nexcept KeyError as error:\n    raise OSError('why') from error\n"
+    source = """
+def deep(n):
+    if n: deep(n - 1)
+    else: raise KeyError("k")
+try:
+    deep(3)
+except KeyError as error:
+    raise OSError("why") from error
+"""
     module = write(folder, source)
     with pytest.raises(BootError) as caught:
         load(module, str(folder))
@@ -168,17 +176,26 @@ application = get_wsgi_application()
 """
 
 
-@pytest.mark.parametrize(
-    ("views", "reason"), [("def view(request): ...", ""), ("import lost", "ModuleNotFoundError: No module named 'lost'")]
-)
+LOAD = """
+import sys
+from releve.server.application import BootError, load
+try:
+    load("wsgi", sys.argv[1])
+    print("views" in sys.modules)
+except BootError as error:
+    print(error.reason)
+"""
+NOT_FOUND = "ModuleNotFoundError: No module named 'lost'"
+
+
+@pytest.mark.parametrize(("views", "reason"), [("def view(request): ...", ""), ("import lost", NOT_FOUND)])
 def test_django_urls_are_imported(folder: Path, views: str, reason: str) -> None:
     pytest.importorskip("django", reason="needs Django")
     (folder / "wsgi.py").write_text(DJANGO)
     (folder / "urls.py").write_text("from django.urls import include, path\nurlpatterns = [path('in/', include('inner'))]\n")
     (folder / "inner.py").write_text("from django.urls import path\nimport views\nurlpatterns = [path('', views.view)]\n")
     (folder / "views.py").write_text(views)
-    script = "import sys; from releve.server.application import *\ntry: load('wsgi', sys.argv[1]); print('views' in sys.modules)\nexcept BootError as error: print(error.reason)"
-    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", LOAD, str(folder)], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == (f"cannot import the URL configuration: {reason}" if reason else "True"), done.stderr
 
 

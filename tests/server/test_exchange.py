@@ -55,7 +55,16 @@ def test_usual_messages_stay_in_the_smallest_kernel_buffer() -> None:
     assert len(encode(replace(PARCEL, rest=b"", peer="[2001:db8:1234:5678:1234:5678:1234:5678]:65535"))) <= 192
 
 
-@pytest.mark.parametrize("data", [b"", b"\1", encode(PARCEL)[:27], encode(PARCEL)[:40], b"\2" + encode(PARCEL)[1:]])
+NO_MESSAGES = {
+    "nothing": b"",
+    "one byte": b"\1",
+    "half a head": encode(PARCEL)[:27],
+    "half a text": encode(PARCEL)[:40],
+    "version 2": b"\2" + encode(PARCEL)[1:],
+}
+
+
+@pytest.mark.parametrize("data", NO_MESSAGES.values(), ids=NO_MESSAGES.keys())
 def test_what_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(ExchangeError, match="cannot take a connection"):
         decode(data)
@@ -89,12 +98,13 @@ def test_a_full_exchange_says_so_and_takes_nothing(ends: tuple[socket.socket, so
     receive_end, send_end = ends
     client, server = socket.socketpair()
     with client, server:
-        number = 0
+        given = 0
         with pytest.raises(BlockingIOError) as caught:
-            for number in range(100_000):
+            while given < 100_000:
                 give(send_end.fileno(), PARCEL, server.fileno())
+                given += 1
         assert caught.value.errno in exchange.FULL
-        for _ in range(number):
+        for _ in range(given):
             taken = take(receive_end.fileno())
             assert taken is not None
             taken[1].close()

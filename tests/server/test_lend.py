@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,25 +11,18 @@ import pytest
 import releve.config
 import releve.server
 from harness.master import APP, Master
+from harness.pythons import find_python
 
 SERVER = Path(releve.server.__file__ or "").resolve().parent
 CONFIG = Path(releve.config.__file__ or "").resolve().parent
 
 
-def interpreters() -> list[str]:
-    """One interpreter for each of the minor versions that may be found here; the running one stands for its own."""
-    found = {f"{sys.version_info.major}.{sys.version_info.minor}": sys.executable}
-    for minor in range(11, 20):
-        places = glob.glob(os.path.expanduser(f"~/.pyenv/versions/3.{minor}.*/bin/python"))
-        for path in [shutil.which(f"python3.{minor}"), *sorted(places, reverse=True)]:
-            if path is not None:
-                found.setdefault(f"3.{minor}", path)
-    return list(found.values())
-
-
-@pytest.mark.parametrize("python", interpreters())
+@pytest.mark.parametrize("version", ["", "3.11", "3.12", "3.13", "3.14"])
 @pytest.mark.parametrize("preload", [None, False])
-def test_serves_under(python: str, preload: bool | None, tmp_path: Path) -> None:
+def test_serves_under(version: str, preload: bool | None, tmp_path: Path) -> None:
+    python = find_python(version) if version else sys.executable
+    if python is None:
+        pytest.skip(f"no Python {version} here")
     (tmp_path / "app.py").write_text(APP)
     with Master(tmp_path, python=python, lend=True, flags=("-I", "-S")) as master:
         master.boot(preload=preload)
@@ -44,12 +34,7 @@ def test_serves_under(python: str, preload: bool | None, tmp_path: Path) -> None
         assert master.exit_status() == 0
         hello = master.messages[0]
         assert hello["lent"] is True and hello["releve"] == "9.9"
-        assert (
-            hello["python"]
-            == subprocess.run(
-                [python, "-c", "import platform; print(platform.python_version())"], capture_output=True, text=True
-            ).stdout.strip()
-        )
+        assert hello["python"].startswith(version)
 
 
 def test_every_module_of_the_server_is_standard_library_only() -> None:

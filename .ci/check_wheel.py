@@ -1,0 +1,36 @@
+"""Is the wheel what it should be: everything below ``releve``, every package and the units in it?
+
+python .ci/check_wheel.py dist/releve-*.whl
+"""
+
+import sys
+import zipfile
+
+PACKAGES = ("releve", "releve/config", "releve/ctl", "releve/server", "releve/supervisor")
+UNITS = ("releve.service", "releve@.service", "releve.socket")
+
+
+def problems(names: list[str]) -> list[str]:
+    """What is wrong with a wheel that holds these paths."""
+    found = [f"{name}: outside of releve" for name in names if not name.startswith(("releve/", "releve-"))]
+    found += [f"{name}: not for a wheel" for name in names if name.endswith((".pyc", ".so", ".c", ".orig", ".rej"))]
+    found += [f"{package}: missing" for package in PACKAGES if f"{package}/__init__.py" not in names]
+    found += [f"{unit}: missing" for unit in UNITS if not any(name.endswith(f"/share/releve/systemd/{unit}") for name in names)]
+    if "releve/py.typed" not in names:
+        found.append("releve/py.typed: missing")
+    return found
+
+
+def main(paths: list[str]) -> int:
+    """Check each wheel; the exit status is 1 if one is wrong."""
+    status = 0
+    for path in paths or [""]:
+        with zipfile.ZipFile(path) as wheel:
+            for problem in problems(wheel.namelist()):
+                print(f"{path}: {problem}", file=sys.stderr)
+                status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

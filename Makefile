@@ -1,0 +1,120 @@
+# Relève. Two commands matter: `make run` and `make test`. `make help` lists all of them.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+JOBS ?= 4
+
+VENV := .venv
+CACHE := .cache
+BOX := $(CACHE)/wheel
+BIN := $(VENV)/bin
+PIP := -m pip --quiet --quiet --disable-pip-version-check --no-input
+PACKAGES := config ctl server src/releve supervisor
+SOURCES := pyproject.toml $(PACKAGES) $(wildcard $(addsuffix /*.py,$(PACKAGES)) systemd/*)
+RENDERED := config.reference:configuration.md config.schema:releve.schema.json supervisor.reference:operations.md
+
+# What one run leaves for the next: made again when pyproject.toml (or, for the wheel, a source) is newer.
+RUNTIME := $(VENV)/.releve
+TOOLS := $(VENV)/.tools
+WHEEL := $(CACHE)/.wheel
+INSTALLED := $(BOX)/.releve
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help run test lint format type cover bench soak docs docs-compare check wheel clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(RUNTIME) ## set up, then serve examples/hello on http://127.0.0.1:8000
+	@printf '%s\n' '' \
+	    'Relève serves examples/hello. Open http://127.0.0.1:8000/' \
+	    'Then, in a second terminal, in this folder:' '' \
+	    '    $(BIN)/ctl status                    what runs' \
+	    '    vi examples/hello/app.py                change the text of RELEASE' \
+	    '    $(BIN)/ctl upgrade                   the new code serves, and nobody notices' \
+	    '    $(BIN)/ctl rollback                  and back' '' \
+	    'Ctrl-C here stops it.' ''
+	@exec $(BIN)/releve -c examples/hello/releve.yaml
+
+test: $(INSTALLED) ## set up, build the wheel, install it in an environment of its own, test that
+	@$(BOX)/bin/pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+
+lint: $(TOOLS) ## ruff: rules and format
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
+
+format: $(TOOLS) ## ruff: apply rules and format
+	@$(BIN)/ruff check --quiet --fix . && $(BIN)/ruff format --quiet .
+
+type: $(TOOLS) ## mypy, strict
+	@$(BIN)/mypy --no-error-summary && $(BIN)/mypy --no-error-summary tests
+
+cover: $(TOOLS) ## the tests on the tree, with coverage of every process
+	@rm -f $(CACHE)/coverage*
+	@$(BIN)/coverage run -m pytest --timeout 600 $(PYTEST_ARGS)
+	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report
+
+bench: $(INSTALLED) ## every script in benchmarks/
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BOX)/bin/python "$$script"; done
+
+soak: $(INSTALLED) ## the long runs
+	@$(BOX)/bin/pytest -m soak --timeout 3600 $(PYTEST_ARGS)
+
+docs: $(RUNTIME) ## write the pages that are rendered from the code
+	@for page in $(RENDERED); do $(BIN)/python -m "releve.$${page%:*}" "docs/$${page#*:}"; done
+
+docs-compare: $(RUNTIME) ## are those pages up to date?
+	@rm -rf $(CACHE)/docs && cp -r docs $(CACHE)/docs
+	@for page in $(RENDERED); do $(BIN)/python -m "releve.$${page%:*}" "$(CACHE)/docs/$${page#*:}"; done
+	@diff -r docs $(CACHE)/docs || { echo 'docs: not up to date; make docs renews them'; exit 1; }
+
+check: lint type docs-compare test ## everything that must pass before a change goes in
+
+wheel: $(WHEEL) ## the wheel, in .cache/dist
+
+clean: ## remove what these commands made
+	@rm -rf $(VENV) $(CACHE) build dist *.egg-info src/*.egg-info .coverage* .pytest_cache
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------- set-up
+
+# A virtual environment at $(1), or a word on what the machine lacks.
+define environment
+	@command -v $(PYTHON) >/dev/null || { echo "cannot set up: no $(PYTHON) here; install Python 3.11 or later, or: make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "cannot set up: $(PYTHON) is $$($(PYTHON) -V); Relève needs 3.11 or later; try: make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "cannot set up: $(PYTHON) makes no virtual environments; on Debian: apt-get install python3-venv"; exit 1; }
+	@[ -x $(1)/bin/pip ] && $(1)/bin/python -c '' 2>/dev/null || { rm -rf $(1); $(PYTHON) -m venv $(1); }
+endef
+
+$(RUNTIME): pyproject.toml
+	@mkdir -p $(CACHE)
+	@echo "setting up $(VENV) ..."
+	$(call environment,$(VENV))
+	@$(BIN)/python $(PIP) install --editable .
+	@touch $@
+
+$(TOOLS): $(RUNTIME)
+	@echo "installing the tools into $(VENV) ..."
+	@$(BIN)/python $(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(WHEEL): $(SOURCES)
+	@echo "building the wheel ..."
+	$(call environment,$(BOX))
+	@rm -rf build $(CACHE)/dist
+	@$(BOX)/bin/python $(PIP) wheel --no-deps --wheel-dir $(CACHE)/dist .
+	@$(BOX)/bin/python .ci/check_wheel.py $(CACHE)/dist/*.whl
+	@rm -rf build
+	@touch $@
+
+$(INSTALLED): $(WHEEL)
+	@echo "installing the wheel into $(BOX) ..."
+	@wheel=$$(echo $(CACHE)/dist/*.whl); \
+	    $(BOX)/bin/python $(PIP) install "$$wheel[test]"; \
+	    $(BOX)/bin/python $(PIP) install --force-reinstall --no-deps "$$wheel"
+	@touch $@

@@ -1,0 +1,79 @@
+"""How long an upgrade, a reload and a rollback take, and what a client notices of them.
+
+For the small application of the tests, under the load of the strict client; prints a
+table. Run it on an otherwise idle machine:
+``python benchmarks/bench_upgrade.py [ROUNDS]``.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from harness.load import Load, strictly
+from harness.service import Service, serving
+
+IDLE = 10_000
+
+
+def timed(service: Service, load: Load, verb: str, to: int | None) -> float:
+    """Seconds until the supervisor says that it is done."""
+    if to is not None:
+        load.begin(to)
+    began = time.monotonic()
+    result = service.ask(verb)
+    seconds = time.monotonic() - began
+    assert result["status"] == 0, result
+    if to is not None:
+        load.done(to)
+    return seconds
+
+
+def verbs(rounds: int) -> None:
+    """The table of verbs, and the latencies that the client saw meanwhile."""
+    seconds: dict[str, list[float]] = {"upgrade": [], "reload": [], "rollback": []}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder)) as service,
+        strictly(*service.addresses, serving=1, clients=20, think=1.0, think_mean=0.05) as load,
+    ):
+        load.wait(500)
+        quiet = load.report()["seconds"]
+        serves = newest = 1
+        for _ in range(rounds):
+            newest += 1
+            seconds["upgrade"].append(timed(service, load, "upgrade", newest))
+            seconds["reload"].append(timed(service, load, "reload", None))
+            seconds["rollback"].append(timed(service, load, "rollback", serves))
+        report = load.report()
+    counts = ", ".join(f"{report[key]} {key}" for key in ("answered", "failed", "announced_closes"))
+    print(f"{rounds} rounds under load: {counts}")
+    for verb, values in seconds.items():
+        print(f"  {verb:9} median {statistics.median(values) * 1000:7.1f} ms   worst {max(values) * 1000:7.1f} ms")
+    for name, figures in (("before", quiet), ("in all", report["seconds"])):
+        print(f"  answers {name}: " + "   ".join(f"{key} {value * 1000:.1f} ms" for key, value in figures.items()))
+
+
+def idle(connections: int) -> None:
+    """What it takes to hand over many idle connections."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder)) as service,
+        strictly(*service.addresses, serving=1, rounds=True, clients=connections) as load,
+    ):
+        load.say(f"wait {connections}")
+        seconds = timed(service, load, "upgrade", 2)
+        back = timed(service, load, "rollback", 1)
+        report = load.round()
+    print(f"{connections} idle connections: upgrade {seconds * 1000:.0f} ms, rollback {back * 1000:.0f} ms, {report['failed']} lost")
+
+
+if __name__ == "__main__":
+    verbs(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    idle(1000)
+    idle(IDLE)

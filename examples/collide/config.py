@@ -1,0 +1,3 @@
+"""The application's own ``config``."""
+
+OWNER = "the application"

@@ -1,0 +1,3 @@
+"""The application's own ``ctl``."""
+
+OWNER = "the application"

@@ -1,0 +1,3 @@
+"""The application's own ``server``."""
+
+OWNER = "the application"

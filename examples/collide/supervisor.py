@@ -1,0 +1,3 @@
+"""The application's own ``supervisor``."""
+
+OWNER = "the application"

@@ -1,0 +1,90 @@
+"""The relay: what reaches the exchange of a generation that no longer serves is passed on to the one that does.
+
+A worker gives its connections to the generation that followed its own. A request
+that takes longer than the next upgrade comes back too late: by then that one has
+been followed in its turn, and nobody there receives. Its exchange is emptied from
+here, until the last sender is gone (the end of the stream says so).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+from releve.server.link import FDS_MAX
+from releve.supervisor.log import log
+
+_RETRY_S = 0.02  # the exchange is full, or there is nobody to pass on to just now
+_BYTES_MAX = 65536
+_BATCH = 32
+
+
+class Relay:
+    """Empties one exchange into another. Lives in the supervisor's loop; owns a duplicate of the receive end."""
+
+    def __init__(self, receive_end: socket.socket, target: Callable[[], socket.socket | None]) -> None:
+        self._from = receive_end.dup()
+        self._from.setblocking(False)
+        self._target = target
+        self._held: tuple[bytes, list[int]] | None = None  # taken, and not yet passed on
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._from.fileno(), self._pass_on)
+
+    def close(self) -> None:
+        """Pass nothing on any more; what is held goes first, if it can."""
+        if self._from.fileno() < 0:
+            return
+        self._loop.remove_reader(self._from.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._held is not None:
+            self._send(self._held)
+            self._drop()
+        self._from.close()
+
+    def _pass_on(self) -> None:
+        for _ in range(_BATCH):
+            if self._held is None:
+                try:
+                    data, ancillary, _, _ = self._from.recvmsg(_BYTES_MAX, socket.CMSG_SPACE(4 * FDS_MAX), socket.MSG_CMSG_CLOEXEC)
+                except BlockingIOError:
+                    return
+                except OSError as error:
+                    log.error("cannot read an exchange: %s", error)
+                    data, ancillary = b"", []
+                if not data:
+                    self.close()
+                    return
+                fds = [int.from_bytes(rights[at : at + 4], "little") for _, _, rights in ancillary for at in range(0, len(rights) - 3, 4)]
+                self._held = (data, fds)
+            if not self._send(self._held):
+                self._loop.remove_reader(self._from.fileno())
+                self._timer = self._loop.call_later(_RETRY_S, self._again)
+                return
+            self._drop()
+
+    def _again(self) -> None:
+        self._timer = None
+        self._loop.add_reader(self._from.fileno(), self._pass_on)
+        self._pass_on()
+
+    def _send(self, held: tuple[bytes, list[int]]) -> bool:
+        target = self._target()
+        if target is None:
+            return False
+        data, fds = held
+        with suppress(OSError):
+            socket.send_fds(target, [data], fds, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            return True
+        return False
+
+    def _drop(self) -> None:
+        """Close our copies: the connection is the receiver's now."""
+        assert self._held is not None
+        for fd in self._held[1]:
+            os.close(fd)
+        self._held = None

@@ -1,0 +1,347 @@
+"""A real service for a test: its own folders, ports and releases, and a census of everything that belongs to it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+APPLICATION = Path(__file__).with_name("application.py")
+PYTHON = os.environ.get("RELEVE_TEST_PYTHON", sys.executable)
+PATIENCE_S = 30.0
+MARK = "RELEVE_TEST_MARK"  # an environment variable by which every process of a service is found again
+OWN = (
+    "RELEVE_",
+    "PORT",
+    "WEB_CONCURRENCY",
+    "NOTIFY_SOCKET",
+    "LISTEN_",
+    "PYTHON",
+    "COVERAGE",
+)  # never inherited from whoever runs the tests
+
+
+def eventually(holds: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
+    """Wait until ``holds`` returns something true, and return that."""
+    until = time.monotonic() + patience_s
+    while True:
+        found = holds()
+        if found:
+            return found
+        assert time.monotonic() < until, f"not within {patience_s:g} s: {what}"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A TCP port below the ephemeral range, so that no client's own port can take it before it is bound."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """The environment of whoever runs the tests, without what would steer Relève."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(OWN) or k.startswith("COVERAGE")}
+    return {**kept, "PYTHONUNBUFFERED": "1", **more}
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists and is not a zombie."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+class Service:
+    """One ``releve`` under test. Use it by ``serving`` below."""
+
+    def __init__(self, root: Path, **settings: Any) -> None:
+        self.root = root
+        self.releases = root / "releases"
+        self.current = root / "current"
+        self.file = root / "releve.yaml"
+        self.log_file = root / "log"
+        self.port = free_port()
+        self.unix = root / "http.sock"
+        self.mark = uuid.uuid4().hex
+        self.environment = clean_environment(**{MARK: self.mark})
+        self.process: subprocess.Popen[bytes] | None = None
+        self.settings: dict[str, Any] = {
+            "app": "app:application",
+            "directory": str(self.current),
+            "listen": [f"127.0.0.1:{self.port}", f"unix:{self.unix}"],
+            "runtime_directory": str(root / "run"),
+            "state_directory": str(root / "state"),
+            **settings,
+        }
+        self.releases.mkdir(parents=True, exist_ok=True)
+
+    # the addresses, for clients
+
+    @property
+    def tcp(self) -> str:
+        return f"tcp:127.0.0.1:{self.port}"
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        return self.tcp, f"unix:{self.unix}"
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, port: int | None = None
+    ) -> tuple[int, bytes]:
+        """One request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=PATIENCE_S)
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def get(self, path: str) -> bytes:
+        """A GET that succeeds."""
+        status, body = self.request("GET", path)
+        assert status == 200, (path, status, body)
+        return body
+
+    def who(self) -> dict[str, Any]:
+        """What the answering release says about itself."""
+        said: dict[str, Any] = json.loads(self.get("/release"))
+        return said
+
+    # releases and settings
+
+    def release(self, name: str, **files: str) -> Path:
+        """A release folder with the application of the tests; ``files`` replace or add (``app="…"`` is app.py)."""
+        folder = self.releases / name
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(APPLICATION, folder / "app.py")
+        texts = {"release": f"RELEASE = {name!r}\n", "late": f"TEXT = {name!r}\n", **files}
+        for module, text in texts.items():
+            (folder / f"{module}.py").write_text(text)
+        return folder
+
+    def flip(self, name: str) -> Path:
+        """Point ``current`` at a release, as deploy tools do: a new symlink renamed over the old one."""
+        beside = self.root / "current.new"
+        beside.symlink_to(self.releases / name)
+        beside.replace(self.current)
+        return self.releases / name
+
+    def configure(self, **changes: Any) -> None:
+        """Change settings (None takes a key away) and write the file."""
+        self.settings.update(changes)
+        self.settings = {k: v for k, v in self.settings.items() if v is not None}
+        self.file.write_text(yaml.safe_dump(self.settings, sort_keys=False))
+
+    # the processes
+
+    def start(self, *arguments: str, wait: bool = True) -> None:
+        """Start the supervisor; with ``wait`` until it serves."""
+        if not self.file.exists():
+            self.configure()
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [PYTHON, "-m", "releve", *(arguments or ("-c", str(self.file)))],
+                cwd=self.root,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        if wait:
+            eventually(self.is_serving, "the service serves")
+
+    def is_serving(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"releve ended with status {self.process.returncode}"
+        try:
+            status = self.status()
+        except OSError:
+            return False
+        return any(g["state"] == "serving" for g in status["generations"])
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's."""
+        assert self.process is not None
+        return self.process.pid
+
+    def ctl(self, *arguments: str, timeout_s: float = 60.0, found_by: str = "file") -> subprocess.CompletedProcess[str]:
+        """Run ``ctl`` for this service, told its configuration file or its control socket."""
+        where = {"file": ("-c", str(self.file)), "socket": ("--socket", str(self.control_socket))}[found_by]
+        return subprocess.run(
+            [PYTHON, "-m", "releve.ctl.main", *where, *arguments],
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+
+    def must(self, *arguments: str) -> str:
+        """Run ``ctl``, which has to succeed; its output."""
+        done = self.ctl(*arguments)
+        assert done.returncode == 0, f"ctl {' '.join(arguments)}: status {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def begin_ctl(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start ``ctl`` and do not wait."""
+        command = [PYTHON, "-m", "releve.ctl.main", "-c", str(self.file), *arguments]
+        return subprocess.Popen(command, cwd=self.root, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    @property
+    def control_socket(self) -> Path:
+        return Path(self.settings["runtime_directory"]) / "ctl.sock"
+
+    def talk(self, data: bytes) -> list[dict[str, Any]]:
+        """Send bytes to the control socket; every event until its end."""
+        with socket.socket(socket.AF_UNIX) as conversation:
+            conversation.settimeout(PATIENCE_S)
+            conversation.connect(str(self.control_socket))
+            conversation.sendall(data)
+            with conversation.makefile("rb") as lines:
+                events = []
+                for line in lines:
+                    events.append(json.loads(line))
+                    if events[-1].get("event") == "result":
+                        break
+        return events
+
+    def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
+        """The result of a verb, straight over the control socket."""
+        events = self.talk(json.dumps({"version": 1, "verb": verb, "arguments": arguments}).encode() + b"\n")
+        assert events, f"no answer to {verb}"
+        return events[-1]
+
+    def status(self) -> dict[str, Any]:
+        return self.ask("status")
+
+    def generation(self, state: str = "serving") -> dict[str, Any]:
+        """The one generation in that state."""
+        found = [g for g in self.status()["generations"] if g["state"] == state]
+        assert len(found) == 1, self.status()["generations"]
+        one: dict[str, Any] = found[0]
+        return one
+
+    def serving(self) -> int:
+        """The number of the generation in service."""
+        return int(self.generation()["generation"])
+
+    def workers(self) -> set[int]:
+        """The pids of the workers in service."""
+        return {w["pid"] for w in self.generation()["workers"]}
+
+    def wait_for(self, generation: int) -> None:
+        """Until that generation is in service and no operation is under way."""
+
+        def committed() -> bool:
+            status = self.status()
+            in_service = [g["generation"] for g in status["generations"] if g["state"] == "serving"]
+            return in_service == [generation] and not status["service"]["operation"]
+
+        eventually(committed, f"generation {generation} serves and the operation has ended")
+
+    def settled(self) -> None:
+        """Until no generation is left but the one in service (and the one standing by)."""
+        eventually(lambda: {g["state"] for g in self.status()["generations"]} <= {"serving", "standby"}, "retired generations have left")
+
+    # the census
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process that was started with the environment of this service, the supervisor included."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def pids(self) -> set[int]:
+        return {process.pid for process in self.processes()}
+
+    def descriptors(self, pid: int | None = None) -> list[str]:
+        """What the open descriptors of a process (default: the supervisor) are, without their changing numbers; sorted."""
+        folder = Path(f"/proc/{pid or self.pid}/fd")
+        found = []
+        for name in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                found.append(os.readlink(folder / name).partition(":[")[0])
+        return sorted(found)
+
+    def files(self) -> set[str]:
+        """Every file, socket and folder in the runtime directory and beside the configuration, releases left out."""
+        runtime = Path(self.settings["runtime_directory"])
+        found = {str(path.relative_to(self.root)) for path in runtime.rglob("*")}
+        return found | {path.name for path in self.root.iterdir()}
+
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    # the end
+
+    def stop(self) -> None:
+        """Stop it by ``ctl``; nothing may be left."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.must("stop")
+        status = self.process.wait(PATIENCE_S)
+        assert status == 0, f"releve ended with status {status}"
+        self.gone()
+
+    def gone(self) -> None:
+        """No process, socket or socket file of the service is left."""
+        eventually(lambda: not self.processes(), f"no process left; there are {[(p.pid, p.cmdline()) for p in self.processes()]}")
+        assert not self.unix.exists(), "the Unix socket is left"
+        runtime = Path(self.settings["runtime_directory"])
+        sockets = [p.name for p in runtime.rglob("*") if p.is_socket()] if runtime.exists() else []
+        assert not sockets, f"left in the runtime directory: {sockets}"
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", self.port)) != 0, "the port still accepts"
+
+    def kill(self) -> None:
+        """End whatever is left, without a word."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGKILL)
+        if self.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+
+
+@contextlib.contextmanager
+def serving(root: Path, *, start: bool = True, release: str = "one", **settings: Any) -> Iterator[Service]:
+    """A service around a block: with a first release, started; stopped after it, and then nothing may be left."""
+    service = Service(root, **settings)
+    service.release(release)
+    service.flip(release)
+    service.configure()
+    try:
+        if start:
+            service.start()
+        yield service
+        if service.process is not None and service.process.poll() is None:
+            service.stop()
+    except BaseException:
+        print(f"--- log of the service\n{service.log()[-12_000:]}\n---")
+        raise
+    finally:
+        service.kill()

@@ -1,0 +1,336 @@
+"""Promise: no request is lost; not by upgrades, reloads, rollbacks, and not behind a proxy."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.load import strictly
+from harness.service import Service, eventually, free_port, serving
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+UPGRADES, RELOADS, ROLLBACKS = 20, 20, 5
+REQUESTS = 20_000
+TOKEN = "0123456789abcdefghijklmnopqrstuv"  # Django compares the cookie with the form field; both are ours
+CSRF = {"Cookie": f"csrftoken={TOKEN}", "Content-Type": "application/x-www-form-urlencoded"}
+SIGNED = f"csrfmiddlewaretoken={TOKEN}&name=strict&text="
+SITE = [
+    {"method": "GET", "target": "/healthz", "weight": 10, "body": None, "echo": "none"},
+    {"method": "GET", "target": "/?q={nonce}", "weight": 2, "body": None, "echo": "none"},
+    # An entry without a text is refused, and the answer shows the form again with the name that was sent.
+    {
+        "method": "POST",
+        "target": "/",
+        "weight": 5,
+        "headers": CSRF,
+        "body": f"csrfmiddlewaretoken={TOKEN}&text=&name={{nonce}}",
+        "pad": 0,
+        "echo": "contains",
+        "statuses": [422],
+    },
+    {
+        "method": "POST",
+        "target": "/",
+        "weight": 1,
+        "headers": CSRF,
+        "body": SIGNED + "{nonce}",
+        "pad": 0,
+        "echo": "none",
+        "statuses": [302],
+    },
+]
+
+
+class Site:
+    """The Django example, release after release; its database outlives them."""
+
+    def __init__(self, root: Path) -> None:
+        pytest.importorskip("django", reason="the Django example needs Django")
+        self.database = root / "site.sqlite3"
+        self.service = Service(root, app="mysite.wsgi:application", env={"SITE_DATABASE": str(self.database)})
+        self.release("one")
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+            cwd=self.service.current,
+            env={**self.service.environment, "SITE_DATABASE": str(self.database)},
+            check=True,
+        )
+
+    def release(self, name: str) -> None:
+        """Deploy the example under that name."""
+        folder = self.service.releases / name
+        shutil.copytree(EXAMPLES / "django_site", folder, ignore=shutil.ignore_patterns("*.sqlite3*", "__pycache__", "releve.yaml"))
+        settings = folder / "mysite" / "settings.py"
+        settings.write_text(settings.read_text().replace('RELEASE = "one"', f'RELEASE = "{name}"'))
+        self.service.flip(name)
+
+    def entries(self) -> list[str]:
+        """The texts of all entries, as often as they were written."""
+        with contextlib.closing(sqlite3.connect(self.database)) as database:
+            return [row[0] for row in database.execute("SELECT text FROM guestbook_entry")]
+
+
+@contextlib.contextmanager
+def django(root: Path) -> Iterator[Site]:
+    site = Site(root)
+    site.service.configure()
+    try:
+        site.service.start()
+        yield site
+        site.service.stop()
+    except BaseException:
+        print(f"--- log of the service\n{site.service.log()[-12_000:]}\n---")
+        raise
+    finally:
+        site.service.kill()
+
+
+@pytest.mark.timeout(400)
+def test_upgrades_reloads_and_rollbacks_of_the_django_example(tmp_path: Path) -> None:
+    """With the default settings, over TCP and a Unix socket: nothing fails, and every form that was sent is stored once."""
+    done = {"upgrade": 0, "reload": 0, "rollback": 0}
+    with django(tmp_path) as site:
+        service = site.service
+
+        def do(verb: str, to: int | None = None) -> None:
+            if to is not None:
+                load.begin(to)
+            service.must(verb)
+            if to is not None:
+                load.done(to)
+                assert service.serving() == to
+            done[verb] += 1
+
+        serves = newest = 1
+        with strictly(*service.addresses, serving=1, clients=60, think=10.0, think_mean=0.13, templates=SITE) as load:
+            while done["upgrade"] < UPGRADES or load.report()["answered"] < REQUESTS:
+                site.release(f"release-{newest + 1}")
+                newest += 1
+                do("upgrade", newest)
+                if done["reload"] < RELOADS:
+                    do("reload")
+                if done["rollback"] < ROLLBACKS:
+                    do("rollback", serves)
+                else:
+                    serves = newest
+            report = load.stop()
+        assert done["upgrade"] >= UPGRADES
+        assert (done["reload"], done["rollback"]) == (RELOADS, ROLLBACKS)
+        assert report["sent"] == report["answered"] >= REQUESTS
+        assert len(report["by_generation"]) >= UPGRADES
+        stored = site.entries()
+        assert len(stored) == len(set(stored)) == report["by_template"]["3"], "a form was stored twice or not at all"
+        print(
+            report["answered"],
+            "requests,",
+            done,
+            report["seconds"],
+            report["connects"],
+            "connects",
+            report["announced_closes"],
+            "announced closes",
+        )
+
+
+def test_a_thousand_idle_connections_survive(tmp_path: Path) -> None:
+    """They stay open through an upgrade, a reload and a rollback, and whoever serves then answers each."""
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, rounds=True, clients=1000) as load:
+        load.say("wait 1000")
+        service.release("two")
+        service.flip("two")
+        load.begin(2)
+        service.must("upgrade")
+        load.done(2)
+        load.round()
+        service.must("reload")
+        load.round()
+        load.begin(1)
+        service.must("rollback")
+        load.done(1)
+        report = load.round()
+        assert report["by_generation"] == {"1": 2000, "2": 2000}
+        assert report["connects"] == 1000
+        assert report["announced_closes"] == 0
+
+
+def test_scaling_under_load(tmp_path: Path) -> None:
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=40, think=2.0) as load:
+        for workers in (4, 1, 3, 2):
+            service.must("scale", str(workers))
+            assert len(service.workers()) == workers
+            load.wait(50)
+        assert load.report()["announced_closes"] == 0
+
+
+def test_requests_in_flight_and_streams_survive(tmp_path: Path) -> None:
+    """What began at the old generation ends there, however long it takes, whole."""
+    slow = [
+        {"method": "GET", "target": "/slow?s=1.5", "weight": 1, "body": None, "echo": "header"},
+        {"method": "GET", "target": "/stream?n=30&s=0.05", "weight": 1, "body": None, "echo": "header"},
+    ]
+    with (
+        serving(tmp_path, upgrade={"standby": "off"}) as service,
+        strictly(*service.addresses, serving=1, clients=12, templates=slow, least=6) as load,
+    ):
+        for generation in (2, 3, 4):
+            load.begin(generation)
+            service.must("upgrade")
+            load.done(generation)
+        service.must("reload")
+        load.wait(12)
+
+
+def test_a_stop_answers_what_has_begun(tmp_path: Path) -> None:
+    """In flight, queued and idle: each gets its answer; only then the doors are shut."""
+    with serving(tmp_path, timeouts={"linger": "2s"}) as service:
+        slow = [{"method": "GET", "target": "/slow?s=1", "weight": 1, "body": None, "echo": "header"}]
+        with strictly(*service.addresses, serving=1, rounds=True, clients=40, templates=slow) as load:
+            eventually(lambda: sum(w["busy"] for w in service.generation()["workers"]) >= 8, "requests are in flight")
+            service.must("stop")
+            load.say("wait 40")
+            report = load.report()
+        assert report["answered"] == 40
+        assert service.process is not None
+        assert service.process.wait(10) == 0
+        service.gone()
+
+
+# other people's clients: they know nothing of generations, and count errors in their own way
+
+CYCLES = 3
+SECONDS = 9
+
+
+def deploy(service: Service, seconds: float = SECONDS) -> None:
+    """Upgrades, reloads and a rollback, while something else runs."""
+    until = time.monotonic() + seconds * 0.8
+    for number in range(CYCLES):
+        name = f"r{number:02}"
+        service.release(name)
+        service.flip(name)
+        service.must("upgrade")
+        service.must("reload")
+    service.must("rollback")
+    assert time.monotonic() < until, "the load ended before the deploys did"
+
+
+def program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["keep-alive", "connect anew"])
+def test_ab(tmp_path: Path, keep: bool) -> None:
+    ab = program("ab")
+    with serving(tmp_path, release="r99") as service:
+        url = f"http://127.0.0.1:{service.port}/late"
+        command = [ab, *(["-k"] if keep else []), "-t", str(SECONDS), "-n", "10000000", "-c", "8", "-r", "-s", "20", url]
+        with throttled(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)) as process:
+            deploy(service)
+            said, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+        assert int(re.findall(r"Complete requests:\s+(\d+)", said)[0]) > 100, said
+        assert re.findall(r"Failed requests:\s+(\d+)", said) == ["0"], said
+        assert "Non-2xx" not in said, said
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["keep-alive", "connect anew"])
+def test_wrk(tmp_path: Path, keep: bool) -> None:
+    wrk = program("wrk")
+    with serving(tmp_path, release="r99") as service:
+        command = [wrk, "-t", "1", "-c", "8", "-d", f"{SECONDS}s", "--timeout", "20s", *([] if keep else ["-H", "Connection: close"])]
+        command.append(f"http://127.0.0.1:{service.port}/late")
+        with throttled(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)) as process:
+            deploy(service)
+            said, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+        assert int(re.findall(r"(\d+) requests in", said)[0]) > 100, said
+        assert "Socket errors" not in said, said
+        assert "Non-2xx" not in said, said
+
+
+@contextlib.contextmanager
+def throttled(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A load generator that leaves some processor to those who upgrade: it is nicer than they are, and ends with the block."""
+    subprocess.run(["renice", "-n", "10", "-p", str(process.pid)], check=False, capture_output=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+        if process.stdout:
+            process.stdout.close()
+
+
+NGINX = """
+{user}
+daemon off;
+worker_processes 1;
+pid {root}/nginx.pid;
+error_log {root}/nginx.log info;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {root}/body;
+    proxy_temp_path {root}/proxy;
+    fastcgi_temp_path {root}/fastcgi;
+    uwsgi_temp_path {root}/uwsgi;
+    scgi_temp_path {root}/scgi;
+    upstream tcp {{ server 127.0.0.1:{upstream}; keepalive 16; }}
+    upstream unix {{ server unix:{unix}; keepalive 16; }}
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_next_upstream off;
+    server {{ listen 127.0.0.1:{one}; location / {{ proxy_pass http://tcp; }} }}
+    server {{ listen 127.0.0.1:{two}; location / {{ proxy_pass http://unix; }} }}
+}}
+"""
+
+
+def test_nginx_in_front(tmp_path: Path) -> None:
+    """Its pools of kept connections to us, never retried, never give a 502."""
+    nginx = program("nginx")
+    with serving(tmp_path / "service") as service:
+        one, two = free_port(), free_port()
+        folder = tmp_path / "nginx"
+        folder.mkdir()
+        user = "user root;" if Path("/proc/self").stat().st_uid == 0 else ""
+        (folder / "nginx.conf").write_text(NGINX.format(root=folder, upstream=service.port, unix=service.unix, one=one, two=two, user=user))
+        process = subprocess.Popen([nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL)
+        try:
+            eventually(lambda: accepts(service, one) and accepts(service, two), "nginx accepts")
+            with strictly(f"tcp:127.0.0.1:{one}", f"tcp:127.0.0.1:{two}", serving=1, unordered=True, clients=40, think=2.0) as load:
+                for number in range(2, 2 + CYCLES):
+                    load.begin(number)
+                    service.must("upgrade")
+                    load.done(number)
+                    service.must("reload")
+                load.begin(CYCLES)
+                service.must("rollback")
+                load.done(CYCLES)
+                load.wait(200)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{(folder / 'nginx.log').read_text()[-4000:]}") from error
+        finally:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(10)
+
+
+def accepts(service: Service, port: int) -> bool:
+    try:
+        return service.request("GET", "/echo", port=port)[0] == 200
+    except OSError:
+        return False

@@ -1,0 +1,317 @@
+"""The units in a real systemd: started, upgraded under load, reloaded onto a broken release, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import itertools
+import os
+import shutil
+import socket
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.box import Box
+
+pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.xdist_group("systemd"), pytest.mark.timeout(180)]
+
+APP = """
+import os, time
+
+RELEASE = {release!r}
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(1.0)
+    body = RELEASE.encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("X-Process", str(os.getpid()))])
+    return [body]
+"""
+GATED = "import os\nos.close(os.open({gate!r}, os.O_RDONLY))  # blocks until somebody opens it to write\n" + APP
+BROKEN = "import a_module_that_nobody_has\n" + APP
+
+
+class Client(http.client.HTTPConnection):
+    """HTTP over a Unix socket, which is the same inside and outside of the box."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=30)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
+
+    def ask(self, target: str = "/") -> tuple[str, str]:
+        """The body, and the pid of the worker that made it."""
+        self.request("GET", target)
+        answer = self.getresponse()
+        body = answer.read().decode()
+        assert answer.status == 200, body
+        return body, answer.headers["X-Process"]
+
+
+class Site:
+    """One service in the box: its unit, its release on disk, its socket."""
+
+    def __init__(self, box: Box, unit: str, folder: Path) -> None:
+        self.box = box
+        self.unit = unit
+        self.folder = folder
+        self.socket = folder / "http.sock"
+        self.cursor = box.cursor()
+
+    def configure(self, name: str, more: str = "") -> None:
+        text = f"app: app:app\ndirectory: {self.folder}\nlisten:\n- unix:{self.socket}\n{more}"
+        self.box.write(f"/etc/releve/{name}.yaml", text)
+
+    def release(self, text: str) -> None:
+        # Python takes compiled code for fresh if the source has the same size and was written in the same second.
+        shutil.rmtree(self.folder / "__pycache__", ignore_errors=True)
+        (self.folder / "app.py").write_text(textwrap.dedent(text))
+
+    def ask(self, target: str = "/") -> tuple[str, str]:
+        with contextlib.closing(Client(self.socket)) as client:
+            return client.ask(target)
+
+    def workers(self) -> set[str]:
+        """The pids that answer, asked often enough to have met them all."""
+        return {self.ask()[1] for _ in range(40)}
+
+    def systemctl(self, verb: str) -> tuple[int, str]:
+        done = self.box.run("systemctl", verb, self.unit)
+        return done.returncode, done.stdout + done.stderr
+
+    def show(self, name: str) -> str:
+        return self.box.show(self.unit, name)
+
+    def must(self, verb: str) -> None:
+        status, said = self.systemctl(verb)
+        assert status == 0, f"systemctl {verb} {self.unit}: {said}\n{self.journal()}"
+
+    def journal(self) -> str:
+        """What the unit said since this object was made."""
+        return self.box.journal(self.unit, self.cursor)
+
+    def must_have_said(self, text: str) -> None:
+        """The journal of the unit holds a text."""
+        journal = self.journal()
+        assert text in journal, journal
+
+    def wait_for(self, name: str, value: str, within_s: float = 30.0) -> None:
+        """Until a property of the unit has a value."""
+        deadline = time.monotonic() + within_s
+        while (seen := self.show(name)) != value:
+            assert time.monotonic() < deadline, f"{name} is {seen}, not {value}\n{self.journal()}"
+            time.sleep(0.02)
+
+
+class Load:
+    """Clients that keep asking, half of them over kept-alive connections, and never retry."""
+
+    def __init__(self, path: Path, clients: int = 4) -> None:
+        self.path = path
+        self.answered = 0
+        self.lost: list[str] = []
+        self.ending = threading.Event()
+        self.threads = [threading.Thread(target=self._ask, args=(number % 2 == 0,)) for number in range(clients)]
+
+    def _ask(self, keep: bool) -> None:
+        client = Client(self.path)
+        while not self.ending.is_set():
+            try:
+                client.ask()
+                self.answered += 1
+            except Exception as error:
+                self.lost.append(repr(error))
+                client.close()
+            if not keep:
+                client.close()
+            self.ending.wait(0.005)
+        client.close()
+
+    def __enter__(self) -> Load:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ending.set()
+        for thread in self.threads:
+            thread.join()
+
+
+FOLDERS = (f"site{number}" for number in itertools.count(1))  # short: a Unix socket's path takes 107 bytes
+
+
+@pytest.fixture
+def site(box: Box) -> Iterator[Site]:
+    """``releve.service`` with release "one" on disk, not started."""
+    folder = box.shared / next(FOLDERS)
+    folder.mkdir()
+    made = Site(box, "releve.service", folder)
+    made.configure("releve")
+    made.release(APP.format(release="one"))
+    yield made
+    box.run("systemctl", "stop", "releve.socket")
+    box.run("systemctl", "stop", made.unit)
+    box.run("systemctl", "reset-failed", made.unit)
+    assert box.processes() == []
+
+
+@contextlib.contextmanager
+def until_read(gate: Path, site: Site, within_s: float = 30.0) -> Iterator[None]:
+    """Waits until the import has come to the gate, and lets it pass at the end."""
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            fd = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError as error:
+            assert error.errno == errno.ENXIO and time.monotonic() < deadline, site.journal()
+            time.sleep(0.02)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def test_the_units_pass_systemds_own_verification(box: Box) -> None:
+    for unit in ("releve.service", "releve@shop.service", "releve.socket"):
+        done = box.run("systemd-analyze", "verify", "--man=no", unit)
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_start_returns_only_when_a_generation_serves(site: Site) -> None:
+    gate = site.folder / "gate"
+    os.mkfifo(gate)
+    site.release(GATED.format(gate=str(gate), release="one"))
+    start = site.box.start("systemctl", "start", site.unit)
+    try:
+        with until_read(gate, site):
+            assert site.show("ActiveState") == "activating"
+            assert start.poll() is None, site.journal()
+        said, _ = start.communicate(timeout=60)
+    finally:
+        start.kill()
+        start.wait()
+    assert start.returncode == 0, said + site.journal()
+    assert site.ask()[0] == "one"
+    assert site.show("ActiveState") == "active"
+
+
+def test_a_first_release_that_does_not_boot_fails_the_start_and_says_why(site: Site) -> None:
+    site.release(BROKEN.format(release="one"))
+    status, _ = site.systemctl("start")
+    assert status != 0
+    site.must_have_said("ModuleNotFoundError: No module named 'a_module_that_nobody_has'")
+
+
+def test_a_configuration_error_fails_the_start_once(site: Site) -> None:
+    site.configure("releve", "wrokers: 3\n")
+    status, _ = site.systemctl("start")
+    assert status != 0
+    assert site.show("NRestarts") == "0"
+    assert site.show("ActiveState") == "failed"
+    assert site.show("ExecMainStatus") == "2"
+    site.must_have_said("'wrokers'")
+
+
+def test_reload_is_an_upgrade_and_loses_nothing(site: Site) -> None:
+    site.must("start")
+    main = site.show("MainPID")
+    with Load(site.socket) as load:
+        for release in ("two", "three", "four"):
+            site.release(APP.format(release=release))
+            site.must("reload")
+            assert site.ask()[0] == release
+    assert load.lost == []
+    assert load.answered > 100
+    assert site.show("MainPID") == main
+    assert site.show("NRestarts") == "0"
+
+
+def test_reload_onto_a_broken_release_fails_and_the_service_stays(site: Site) -> None:
+    site.must("start")
+    workers = site.workers()
+    site.release(BROKEN.format(release="two"))
+    with Load(site.socket) as load:
+        status, _ = site.systemctl("reload")
+        answer, worker = site.ask()
+    assert status != 0
+    assert load.lost == []
+    assert answer == "one"
+    assert worker in workers
+    assert site.workers() == workers
+    assert site.show("ActiveState") == "active"
+    site.must_have_said("ModuleNotFoundError: No module named 'a_module_that_nobody_has'")
+
+
+def test_ctl_finds_the_service(site: Site) -> None:
+    site.must("start")
+    assert site.box.must("/opt/releve/bin/ctl", "status", "--json").lstrip().startswith("{")
+
+
+def test_stop_answers_what_is_in_flight_and_leaves_no_process(site: Site) -> None:
+    site.must("start")
+    with contextlib.closing(Client(site.socket)) as client:
+        client.request("GET", "/slow")
+        stop = site.box.start("systemctl", "stop", site.unit)
+        answer = client.getresponse()
+        assert (answer.status, answer.read()) == (200, b"one")
+    said, _ = stop.communicate(timeout=60)
+    assert stop.returncode == 0, said
+    assert site.show("Result") == "success"
+    assert site.show("ActiveState") == "inactive"
+    assert site.box.processes() == []
+    assert not site.socket.exists()
+
+
+def test_a_supervisor_that_is_killed_is_started_again(site: Site) -> None:
+    site.must("start")
+    main = site.show("MainPID")
+    site.box.must("kill", "-9", main)
+    site.wait_for("NRestarts", "1")
+    site.wait_for("ActiveState", "active")
+    assert site.show("MainPID") != main
+    assert site.ask()[0] == "one"
+
+
+def test_an_instance_of_the_template_has_its_own_configuration(site: Site) -> None:
+    shop = Site(site.box, "releve@shop.service", site.folder)
+    shop.configure("shop")
+    try:
+        shop.must("start")
+        assert shop.ask()[0] == "one"
+        shop.release(APP.format(release="two"))
+        shop.must("reload")
+        assert shop.ask()[0] == "two"
+    finally:
+        shop.systemctl("stop")
+
+
+def ask_inside(box: Box) -> str:
+    """What the address of ``releve.socket`` answers."""
+    code = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:8000/', timeout=60).read().decode())"
+    return box.must("/usr/bin/python3", "-c", code).strip()
+
+
+def test_the_first_connection_to_the_socket_starts_the_service(site: Site) -> None:
+    site.configure("releve", "- fd:http\n")
+    site.box.must("systemctl", "start", "releve.socket")
+    assert site.show("ActiveState") == "inactive"
+    assert ask_inside(site.box) == "one"
+    assert site.show("ActiveState") == "active"
+    site.release(APP.format(release="two"))
+    site.must("reload")
+    assert ask_inside(site.box) == "two"
+    site.must("stop")
+    assert ask_inside(site.box) == "two"  # the socket is still there, and starts it anew
+    assert site.show("ActiveState") == "active"

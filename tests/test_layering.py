@@ -1,0 +1,93 @@
+"""Who may import whom, read from the source (docs/adr/0001-packaging.md).
+
+supervisor -> server.link, server.scoreboard, config
+ctl        -> config, supervisor.protocol, supervisor.instances
+server     -> config.settings; standard library only
+config     -> nothing of ours
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("config", "ctl", "server", "supervisor")
+ALLOWED = {
+    "config": ("config",),
+    "ctl": ("ctl", "config", "supervisor.protocol", "supervisor.instances"),
+    "server": ("server", "config.settings"),
+    "supervisor": ("supervisor", "config", "server.link", "server.scoreboard"),
+}
+STANDARD_LIBRARY_ONLY = [*sorted((ROOT / "server").glob("*.py")), ROOT / "config" / "settings.py", ROOT / "config" / "__init__.py"]
+ONE_MODULE_EACH = ("psutil", "watchdog", "yaml")
+
+
+def imports(source: str) -> set[str]:
+    """Every module that a source imports, at the top or inside of functions, as a dotted name.
+
+    ``from releve.server import link`` counts as ``releve.server.link``: the name may be a module, and is judged as one.
+    """
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"line {node.lineno}: imports inside of the product are written absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def violations(folder: str, source: str) -> list[str]:
+    """Imports of ours that the layer does not allow. The umbrella itself, and the bare package of an allowed module, hold no code."""
+    allowed = tuple(f"releve.{layer}" for layer in ALLOWED[folder])
+    bare = {"releve", "releve.__version__", *(".".join(layer.split(".")[:2]) for layer in allowed)}
+    ours = {name for name in imports(source) if name.split(".")[0] == "releve"} - bare
+    return sorted(name for name in ours if not any(name == layer or name.startswith(f"{layer}.") for layer in allowed))
+
+
+def foreign(source: str) -> list[str]:
+    """Imports from neither the standard library nor us."""
+    tops = {name.split(".")[0] for name in imports(source)}
+    return sorted(tops - set(sys.stdlib_module_names) - {"releve"})
+
+
+@pytest.mark.parametrize(
+    ("folder", "source", "found"),
+    [
+        ("config", "from releve.server import link", ["releve.server.link"]),
+        ("server", "import releve.config.load", ["releve.config.load"]),
+        ("server", "def f():\n    from releve.supervisor.protocol import Status", ["releve.supervisor.protocol.Status"]),
+        ("ctl", "from releve.supervisor.supervisor import run", ["releve.supervisor.supervisor.run"]),
+        ("supervisor", "from releve.server.link import Link\nfrom releve.config import load\nfrom releve import __version__", []),
+        ("supervisor", "from releve.server.linkage import x", ["releve.server.linkage.x"]),
+    ],
+)
+def test_the_rule_finds_what_it_should(folder: str, source: str, found: list[str]) -> None:
+    assert violations(folder, source) == found
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_each_layer_imports_only_what_it_may(folder: str) -> None:
+    wrong = {path.name: violations(folder, path.read_text()) for path in sorted((ROOT / folder).rglob("*.py"))}
+    assert wrong, f"no source in {folder}"
+    assert {name: names for name, names in wrong.items() if names} == {}
+
+
+def test_the_server_is_standard_library_only() -> None:
+    wrong = {str(path.relative_to(ROOT)): foreign(path.read_text()) for path in STANDARD_LIBRARY_ONLY}
+    assert {name: names for name, names in wrong.items() if names} == {}
+
+
+@pytest.mark.parametrize("library", ONE_MODULE_EACH)
+def test_a_library_is_imported_in_one_module(library: str) -> None:
+    users = [
+        str(path.relative_to(ROOT))
+        for folder in FOLDERS
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if library in {name.split(".")[0] for name in imports(path.read_text())}
+    ]
+    assert len(users) <= 1, users
