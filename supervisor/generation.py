@@ -355,6 +355,8 @@ class Generation:
             self._booted.set_result(None)
 
     def _on_done(self, message: Message, fds: list[int]) -> None:
+        if message.get("late"):
+            log.warning("workers %s have not answered yet", message["late"], extra=self.tag)
         answer = self._orders.get(int(message.get("id", 0)))
         if answer is not None and not answer.done():
             answer.set_result(message)

@@ -117,6 +117,7 @@ async def _start(service: Service, operation: Operation, target: Target) -> Gene
                 new.spawn()
             with operation.step("boot"):
                 await new.boot(service.wanted_workers, operation.say)
+                operation.say(f"{len(new.workers)} workers are ready")
         except UnsafePreload as unsafe:
             await _end(new)
             operation.note(f"not preloaded: the import left {', '.join(unsafe.found)}; each worker imports for itself")

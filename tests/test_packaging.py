@@ -21,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = PROJECT["tool"]["setuptools"]["packages"]
 FOLDERS = PROJECT["tool"]["setuptools"]["package-dir"]
 README = (ROOT / "README.md").read_text()
-MACHINE = re.compile(r"(?<![\w.})])/(?:work|root|farm|tmp/(?:rv|brief|bash_jobs))(?:/|\b)(?!-)")
+MACHINE = re.compile(r"(?<![\w.})])/(?:work|root|farm|tmp/(?:rv|brief|bash_jobs))/")
 PAGES = sorted(path for path in ROOT.rglob("*.md") if not {part for part in path.parts if part.startswith(".")})
 
 

@@ -1,0 +1,37 @@
+"""docs/protocol.md lists exactly the messages that the code sends and takes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from releve.server import orders, worker
+from releve.supervisor.generation import Generation
+from releve.supervisor.protocol import VERSION
+
+PAGE = (Path(__file__).parents[1] / "docs" / "protocol.md").read_text("utf-8")
+
+
+def listed(header: str) -> set[str]:
+    """The first column of the table that begins with a header."""
+    table = PAGE[PAGE.index(f"| {header} |") :].split("\n\n")[0]
+    return set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("header", "known"),
+    [
+        ("supervisor to master", {"boot", *orders.TABLE}),
+        ("master to supervisor", set(Generation._REPORTS)),
+        ("to the worker", set(worker.Worker.ORDERS)),
+        ("from the worker", {"state", "failed"}),
+    ],
+)
+def test_the_page_lists_what_the_code_knows(header: str, known: set[str]) -> None:
+    assert listed(header) == known
+
+
+def test_the_page_names_the_version_of_the_control_protocol() -> None:
+    assert f'{{"version": {VERSION}, "verb":' in PAGE
