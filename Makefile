@@ -76,7 +76,7 @@ check: lint type docs-compare test ## everything that must pass before a change 
 wheel: $(WHEEL) ## the wheel, in .cache/dist
 
 clean: ## remove what these commands made
-	@rm -rf $(VENV) $(CACHE) build dist *.egg-info src/*.egg-info .coverage* .pytest_cache
+	@rm -rf $(VENV) $(CACHE) build dist *.egg-info src/*.egg-info .hypothesis .coverage* .pytest_cache
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------- set-up

@@ -212,7 +212,7 @@ class Master:
     # Signals
 
     def _hear_signals(self) -> None:
-        """SIGTERM means to leave; those for the supervisor mean nothing. Replaces what the application's import has set."""
+        """None of them ends a master: it leaves when its supervisor says so, or is gone. Replaces what the application's import has set."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it were ignored, nobody could be waited for
         system.settle_signals(IGNORED)
         self._nursery.wakeups = system.record_signal(signal.SIGTERM)
@@ -220,8 +220,7 @@ class Master:
 
     def _obey_signals(self) -> None:
         if signal.SIGTERM in system.recorded_signals(self._signals):
-            log.info("told by SIGTERM to leave")
-            self._leave()
+            log.warning("ignored SIGTERM: only the supervisor ends a generation in service (ctl stop, or SIGTERM to it)")
 
 
 def _close(fds: list[int]) -> None:

@@ -236,7 +236,8 @@ class Worker:
             os.close(self._exchange_send)
             self._exchange_send = -1
             self._send_state()
-        self.loop.hasten(self._post.settings.timeouts.linger if linger_s is None else linger_s)
+        if linger_s is not None:  # else what is left was kept for a reason, and is closed by its next response or its own time
+            self.loop.hasten(linger_s)
         self._quit_at = min(self._quit_at, self.loop.now() + deadline_s)
         self.loop.at("quit", self._quit_at, self._overdue)
 

@@ -198,7 +198,7 @@ class Master:
         message, fds = received
         self.messages.append(message)
         if message["type"] == "worker":
-            self.workers[message["worker"]] = Forked(message["pid"], message["revision"], *fds)
+            self.workers[message["worker"]] = Forked(message["pid"], message["revision"], fds[0], fds[1])
         elif message["type"] == "state":
             self.workers[message["worker"]].states.append(message["state"])
         return True
@@ -224,7 +224,7 @@ class Master:
 
     def get(self, path: str = "/", listener: socket.socket | None = None) -> str:
         """One request on a new connection."""
-        client = http.client.HTTPConnection(*(listener or self.listener).getsockname(), timeout=WAIT_S)
+        client = client_of(listener or self.listener)
         try:
             client.request("GET", path)
             return client.getresponse().read().decode()
@@ -250,6 +250,12 @@ class Master:
     def log(self) -> str:
         """What the master and its workers logged so far."""
         return self.stderr.read_text()
+
+
+def client_of(listener: socket.socket) -> http.client.HTTPConnection:
+    """A client of a listener, not yet connected."""
+    host, port = listener.getsockname()
+    return http.client.HTTPConnection(host, port, timeout=WAIT_S)
 
 
 def listen() -> socket.socket:

@@ -16,7 +16,13 @@ import pytest
 
 from harness.service import PYTHON, Service, eventually, serving
 
-SLOW_IMPORT_S = 1.5
+SLOW_IMPORT = """
+import os, time
+
+while not os.path.exists({flag!r}):
+    time.sleep(0.02)
+raise ImportError("in the end it fails")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -208,12 +214,17 @@ def test_a_dead_control_socket(service: Service, tmp_path: Path) -> None:
 
 
 def slow_upgrade(service: Service) -> subprocess.Popen[str]:
-    """An upgrade that is still importing for a while."""
-    service.release("slow", app=f"import time\ntime.sleep({SLOW_IMPORT_S})\nraise ImportError('in the end it fails')\n")
+    """An upgrade that imports until ``let_go``."""
+    (service.root / "go").unlink(missing_ok=True)
+    service.release("slow", app=SLOW_IMPORT.format(flag=str(service.root / "go")))
     service.flip("slow")
     upgrade = service.begin_ctl("upgrade")
     eventually(lambda: (service.status()["service"]["operation"] or {}).get("phase") == "boot", "the upgrade boots")
     return upgrade
+
+
+def let_go(service: Service) -> None:
+    (service.root / "go").touch()
 
 
 def test_two_upgrades_at_once(service: Service) -> None:
@@ -222,6 +233,7 @@ def test_two_upgrades_at_once(service: Service) -> None:
         second = service.ctl(verb)
         assert second.returncode == 7, second.stderr
         one_error(second.stderr + second.stdout, r"cannot \w+: upgrade \d+ by .* is under way")
+    let_go(service)
     out, err = first.communicate(timeout=30)
     assert first.returncode == 4, out + err
     assert "in the end it fails" in out + err
@@ -256,10 +268,14 @@ def test_interrupted_and_timed_out_waiting(service: Service) -> None:
     _, err = first.communicate(timeout=30)
     assert first.returncode == 6, err
     one_error(err, "goes on")
+    assert service.status()["service"]["operation"]["verb"] == "upgrade"
+    let_go(service)
     eventually(lambda: not service.status()["service"]["operation"], "the upgrade has ended by itself")
+    (service.root / "go").unlink()
     limited = service.ctl("upgrade", "--timeout", "0.5")
     assert limited.returncode == 6, limited.stderr
     one_error(limited.stderr, "goes on")
+    let_go(service)
     eventually(lambda: not service.status()["service"]["operation"], "the upgrade has ended by itself")
 
 

@@ -113,7 +113,8 @@ def test_outbox_keeps_the_order_and_the_descriptors_while_nobody_reads() -> None
         outbox.send({"type": "x", "n": number}, (read_end,) if number == 599 else ())
     assert outbox.waiting
     os.close(read_end)
-    got, fds = [], []
+    got: list[int] = []
+    fds: list[int] = []
     while len(got) < 600:
         outbox.flush()
         try:

@@ -10,11 +10,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.master import APP, WAIT_S, Master, listen
+from harness.master import APP, WAIT_S, Master, client_of, listen
+from harness.workers import eventually
 from releve.config.settings import Timeouts
+from releve.server.link import Message
 
 SLOW = """
 import time
@@ -99,7 +102,7 @@ def test_pause_and_resume(master: Master) -> None:
 
 def test_pause_gives_idle_connections_to_the_exchange(master: Master) -> None:
     master.up()
-    client = http.client.HTTPConnection(*master.listener.getsockname(), timeout=WAIT_S)
+    client = client_of(master.listener)
     client.request("GET", "/")
     client.getresponse().read()
     master.pause()  # the worker may be busy with the end of the request yet: then it gives after
@@ -118,7 +121,7 @@ def test_a_resume_supersedes_a_pause_and_the_last_order_counts(master: Master) -
         master.order("pause", to=None),
         master.order("resume"),
     ]
-    answers = {}
+    answers: dict[int, Message] = {}
     while len(answers) < len(orders):
         message = master.until(lambda m: m["type"] in ("done", "failed"))
         answers[message["id"]] = message
@@ -140,7 +143,7 @@ def test_a_resume_supersedes_a_pause_and_the_last_order_counts(master: Master) -
         ("quit", {"linger_s": None}, "cannot quit: the order is malformed (KeyError"),
     ],
 )
-def test_orders_that_cannot_be_change_nothing(master: Master, kind: str, keys: dict[str, object], reason: str) -> None:
+def test_orders_that_cannot_be_change_nothing(master: Master, kind: str, keys: dict[str, Any], reason: str) -> None:
     pids = master.up()
     failed = master.failed(kind, **keys)
     assert failed["step"] == "order" and failed["reason"].startswith(reason)
@@ -353,7 +356,7 @@ def test_reload_brings_other_listeners_and_drops_the_old(master: Master) -> None
 
 def test_kept_alive_connections_survive_a_switch(master: Master) -> None:
     master.up()
-    clients = [http.client.HTTPConnection(*master.listener.getsockname(), timeout=WAIT_S) for _ in range(20)]
+    clients = [client_of(master.listener) for _ in range(20)]
     for client in clients:
         client.request("GET", "/")
         client.getresponse().read()
@@ -489,16 +492,12 @@ def test_garbage_on_the_link_is_a_graceful_quit(master: Master) -> None:
     assert master.left_over() == []
 
 
-def test_sigterm_is_a_graceful_quit(master: Master) -> None:
-    master.up()
-    request = Request(master, "/slow")
+def test_sigterm_does_not_end_a_generation(master: Master) -> None:
+    pids = master.up()
     master.process.terminate()
-    master.expect("state", state="leaving")
-    master.process.terminate()
-    (master.directory / "go").touch()
-    assert request.wait().startswith("one ")
-    assert master.exit_status() == 0
-    assert master.left_over() == []
+    eventually(lambda: "ignored SIGTERM" in master.log, "SIGTERM is heard")
+    assert master.done("scale", workers=2)["workers"] == 2
+    assert sorted(master.pids("serving")) == sorted(pids)
 
 
 def test_workers_outlive_their_master(master: Master) -> None:

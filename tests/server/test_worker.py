@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.workers import Client, Generation, Worker, eventually, listening, request
+from releve.config.settings import Timeouts
 from releve.server.exchange import HOPS_MAX, REST_MAX_BYTES, Parcel, give, take
 from releve.server.worker import POSTURES, Posture
 
@@ -205,6 +206,24 @@ def test_a_busy_connection_follows_after_its_response(old: Generation, new: Gene
     assert (answer.pid, answer.kept) == (one.pid, True)
     assert client.ask().pid == other.pid
     assert one.ended() == 0
+
+
+def test_what_a_leaving_worker_gives_has_its_whole_keepalive_time(old: Generation, new: Generation, tmp_path: Path) -> None:
+    one = old.start()
+    one.resume()
+    client = connect(old)
+    busy(client, tmp_path)
+    one.pause(new)
+    one.quit()  # from now on its own idle connections are closed after timeouts.linger
+    finish(tmp_path)
+    client.answer()
+    assert one.ended() == 0
+    taken = take(new.hold_exchange().fileno())
+    assert taken is not None
+    parcel, connection = taken
+    connection.close()
+    left_s = (parcel.deadline_ns - time.monotonic_ns()) / 1e9
+    assert left_s > 5 * Timeouts().linger
 
 
 def test_a_pipelined_request_is_answered_once_and_in_order(old: Generation, new: Generation, tmp_path: Path) -> None:
