@@ -272,9 +272,7 @@ class Supervisor:
                 next="mend the file and try again",
             )
         except StepFailed as error:
-            outcome = failure(
-                error, Status.FAILED, service.serving_words(), f"mend it and {operation.verb} again; ctl history keeps this attempt"
-            )
+            outcome = failure(error, Status.FAILED, service.serving_words(), _NEXT[operation.verb])
         except asyncio.CancelledError:
             ended = StepFailed(operation.phase, f"{operation.verb} {operation.number} was ended: {operation.stop_reason}")
             outcome = failure(ended, Status.FAILED, service.serving_words(), "")

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from harness.load import Load, strictly
-from harness.pythons import find_python
-from harness.service import Service, eventually, serving
+from harness.pythons import find_python, make_venv
+from harness.service import PYTHON, Service, eventually, serving
 
 HANG_BOOT_S = 1.5
 
@@ -65,6 +65,23 @@ def old_python(service: Service) -> None:
             service.configure(python=found)
             return
     pytest.skip("no Python older than 3.11 here")
+
+
+def foreign_server(service: Service) -> None:
+    """The release's environment has a releve of another age, which speaks another version of the link."""
+    folder = service.release("bad")
+    package = folder / "vendored" / "releve" / "server"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("__version__ = '9.0'\n")
+    (package / "__init__.py").write_text("")
+    (package / "__main__.py").write_text(
+        "import json, socket, sys\n"
+        "link = socket.socket(fileno=int(sys.argv[2]))\n"
+        "link.send(json.dumps({'type': 'hello', 'link': 99, 'releve': '9.0'}).encode())\n"
+        "link.recv(65536)\n"
+    )
+    make_venv(PYTHON, folder / ".venv", package.parent.parent)
+    service.flip("bad")
 
 
 def failing_check(service: Service) -> None:
@@ -146,6 +163,7 @@ CASES = {
     "virtual environment broken": Case(broken_venv, "interpreter", (r"\.venv/bin/python", "/nonexistent/python3.11")),
     "no interpreter at all": Case(no_python, "interpreter", ("no working Python", "no python here")),
     "an incompatible interpreter": Case(old_python, "interpreter", (r"it is Python [23]\.\d+", r"3\.11 or later")),
+    "an incompatible releve": Case(foreign_server, "boot", ("releve 9.0 speaks link version 99", "this supervisor speaks 1")),
     "syntax error": Case(bad_app("def application(:\n"), "import", ("SyntaxError", r"app\.py", r"def application\(:")),
     "ImportError": Case(
         bad_app("def load():\n    import no_such_module_at_all\n\nload()\n"),
