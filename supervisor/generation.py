@@ -18,7 +18,6 @@ import asyncio
 import itertools
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,10 +28,10 @@ from releve.server import scoreboard
 from releve.server.link import LINK_VERSION, Link, LinkError, Message, pair
 from releve.supervisor import lending, system
 from releve.supervisor.crash import open_crash_file, read_crash_file
+from releve.supervisor.exchange import Exchange
 from releve.supervisor.failure import StepFailed, UnsafePreload
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
-from releve.supervisor.relay import Relay
 from releve.supervisor.release import Pin
 from releve.supervisor.roster import Roster
 from releve.supervisor.states import GenerationEvent, GenerationState, next_state
@@ -76,11 +75,8 @@ class Generation:
         self._phase = ""
         self._crash = ""
         self._was_serving = False
-        self._relay: Relay | None = None
         self._killer: asyncio.TimerHandle | None = None
-        self._exchange = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in self._exchange:
-            end.setblocking(False)
+        self.exchange = Exchange()
         self._board_fd = scoreboard.make()
         self.board = scoreboard.Scoreboard(self._board_fd)
         self._crash_fd = open_crash_file()
@@ -139,9 +135,8 @@ class Generation:
             )
 
     def _send_boot(self, workers: int) -> None:
-        receive, send = self._exchange
         fds = [one.socket.fileno() for one in self.listeners]
-        fds += [receive.fileno(), send.fileno(), self._board_fd, self._crash_fd]
+        fds += [self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self._crash_fd]
         message = {
             "type": "boot",
             "link": LINK_VERSION,
@@ -218,7 +213,7 @@ class Generation:
         Raises StepFailed when some did not say so in time: they may hold connections yet.
         """
         after = next_state(self.state, GenerationEvent.PAUSED)
-        send = to._exchange[1].fileno()
+        send = to.exchange.send.fileno()
         if self.orphaned:
             self.state = after
             await self._command("pause", "paused", (send,), timeout_s, to=to.number)
@@ -227,23 +222,6 @@ class Generation:
                 await self.order("pause", (send,), timeout_s, to=to.number)
             finally:
                 self.state = after  # even when a worker is stuck: it was told, and accepts no more once it can hear
-
-    def relay_to(self, successor: Callable[[], Generation | None]) -> None:
-        """Pass on what still reaches this generation's exchange; ends with the last sender, or at ``end_relay``."""
-
-        def target() -> socket.socket | None:
-            generation = successor()
-            open_ = generation is not None and generation is not self and generation.state is not GenerationState.GONE
-            return generation._exchange[1] if open_ and generation is not None else None
-
-        if self._relay is None and self.state is not GenerationState.GONE:
-            self._relay = Relay(self._exchange[0], target)
-
-    def end_relay(self) -> None:
-        """The generation is about to receive for itself again."""
-        if self._relay is not None:
-            self._relay.close()
-            self._relay = None
 
     def dismiss(self, deadline_s: float, linger_s: float | None = None) -> None:
         """Have everything finish and leave; what has not after ``deadline_s`` is killed. Does not wait."""
@@ -439,8 +417,7 @@ class Generation:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
         self.roster.close()
-        for end in self._exchange:
-            end.close()
+        self.exchange.close()
         self._crash = self.crash_stack()
         self.board.close()
         os.close(self._board_fd)

@@ -23,11 +23,11 @@ async def rollback(service: Service, operation: Operation) -> Generation:
             service.bring_back(back)
         except ListenError as error:
             raise StepFailed("listen", str(error)) from error
-        back.end_relay()
+        back.exchange.end_relay()
         try:
             await back.resume()
         except StepFailed:
-            back.relay_to(lambda: service.active)
+            back.exchange.relay_to(service.serving_exchange)
             raise
         operation.committed = True
         try:

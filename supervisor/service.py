@@ -19,6 +19,7 @@ from releve.config.load import Loaded
 from releve.supervisor import listeners as listening
 from releve.supervisor import notify
 from releve.supervisor.configuration import Configuration
+from releve.supervisor.exchange import Exchange
 from releve.supervisor.generation import Generation
 from releve.supervisor.history import History
 from releve.supervisor.listeners import Listener
@@ -64,6 +65,10 @@ class Service:
         known = [self.active, self.standby, *self.retiring]
         return sorted((g for g in known if g is not None and g.state is not GenerationState.GONE), key=lambda g: g.number)
 
+    def serving_exchange(self) -> Exchange | None:
+        """Where a connection that comes late is passed on to."""
+        return self.active.exchange if self.active is not None else None
+
     @property
     def wanted_workers(self) -> int:
         """How many workers the next generation gets: what `ctl scale` said, else the settings."""
@@ -77,7 +82,7 @@ class Service:
         self.listeners = listeners
         self.degraded.clear()
         if old is not None:
-            old.relay_to(lambda: self.active)
+            old.exchange.relay_to(self.serving_exchange)
             if dropped:
                 self._put_aside(old, dropped)
             if standby_s is None or old.orphaned or old.state is not GenerationState.STANDBY:
@@ -111,7 +116,7 @@ class Service:
         if added:
             self._put_aside(rejected, added)
         self.degraded.clear()
-        rejected.relay_to(lambda: self.active)
+        rejected.exchange.relay_to(self.serving_exchange)
         self.retire(rejected)
         self.announce()
         return rejected

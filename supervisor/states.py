@@ -69,6 +69,7 @@ class ServiceState(enum.Enum):
     STARTING = "starting"  # no generation has served yet
     SERVING = "serving"
     OPERATING = "operating"  # serving, and an operation is under way
+    RECOVERING = "recovering"  # serving, and the supervisor looks for a successor of a generation that lost its master
     STOPPING = "stopping"
 
 
@@ -88,19 +89,20 @@ class Admission(enum.Enum):
 
 
 _A, _V = Admission, ServiceState
-_OPERATION = {_V.STARTING: _A.BUSY, _V.SERVING: _A.RUN, _V.OPERATING: _A.BUSY, _V.STOPPING: _A.BUSY}
+_OPERATION = {_V.STARTING: _A.BUSY, _V.SERVING: _A.RUN, _V.OPERATING: _A.BUSY, _V.RECOVERING: _A.BUSY, _V.STOPPING: _A.BUSY}
+_REMEDY = {**_OPERATION, _V.RECOVERING: _A.INTERRUPT}  # what a user asks for is better than what the supervisor tries by itself
 _QUESTION = dict.fromkeys(_V, _A.RUN)
 
 VERBS: dict[str, dict[ServiceState, Admission]] = {
     "status": _QUESTION,
     "history": _QUESTION,
     "check": _QUESTION,
-    "upgrade": _OPERATION,
+    "upgrade": _REMEDY,
     "reload": _OPERATION,
-    "rollback": _OPERATION,
+    "rollback": _REMEDY,
     "scale": _OPERATION,
-    "stop": {_V.STARTING: _A.INTERRUPT, _V.SERVING: _A.RUN, _V.OPERATING: _A.INTERRUPT, _V.STOPPING: _A.JOIN},
-    "abort": {_V.STARTING: _A.NOTHING, _V.SERVING: _A.NOTHING, _V.OPERATING: _A.RUN, _V.STOPPING: _A.NOTHING},
+    "stop": {_V.STARTING: _A.INTERRUPT, _V.SERVING: _A.RUN, _V.OPERATING: _A.INTERRUPT, _V.RECOVERING: _A.INTERRUPT, _V.STOPPING: _A.JOIN},
+    "abort": {_V.STARTING: _A.NOTHING, _V.SERVING: _A.NOTHING, _V.OPERATING: _A.RUN, _V.RECOVERING: _A.RUN, _V.STOPPING: _A.NOTHING},
 }
 
 

@@ -58,7 +58,7 @@ def snapshot(supervisor: Supervisor) -> Event:
 
 
 def _state(supervisor: Supervisor) -> str:
-    if supervisor.state is ServiceState.OPERATING:
+    if supervisor.state in (ServiceState.OPERATING, ServiceState.RECOVERING):
         return "degraded" if supervisor.service.degraded else "serving"
     if supervisor.state is ServiceState.SERVING and supervisor.service.degraded:
         return "degraded"

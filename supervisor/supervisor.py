@@ -118,7 +118,9 @@ class Supervisor:
             return ServiceState.STOPPING
         if self.service.active is None:
             return ServiceState.STARTING
-        return ServiceState.SERVING if self.operation is None else ServiceState.OPERATING
+        if self.operation is None:
+            return ServiceState.SERVING
+        return ServiceState.RECOVERING if self.operation.verb == "recover" else ServiceState.OPERATING
 
     @property
     def syntax_errors(self) -> list[str]:
@@ -127,7 +129,10 @@ class Supervisor:
 
     async def ask(self, verb: str, arguments: dict[str, Any], by: str) -> Operation | Event:
         """Carry out a verb: the operation it began or joined, or a result where there is nothing to wait for."""
-        admission = admit(verb, self.state)
+        while (admission := admit(verb, self.state)) is Admission.INTERRUPT and verb != "stop":  # which interrupts for itself
+            assert self.operation is not None
+            self.operation.interrupt(f"{verb} by {by} goes first")
+            await self.operation.finished.wait()
         if admission in (Admission.BUSY, Admission.NOTHING):
             return self._refuse(verb, admission)
         try:

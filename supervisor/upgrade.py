@@ -184,7 +184,7 @@ async def _undo(service: Service, old: Generation | None, new: Generation | None
             if old.state is GenerationState.STANDBY:
                 await old.resume()
             await new.pause(old)
-        new.relay_to(lambda: service.active)
+        new.exchange.relay_to(service.serving_exchange)
         service.retire(new)  # it may hold requests: let it answer them
     elif new is not None:
         await _end(new)

@@ -1,0 +1,46 @@
+"""The exchange of one generation, as the supervisor holds it: both ends, so that no connection in it is ever without an owner."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from releve.supervisor.relay import Relay
+
+
+class Exchange:
+    """A ``SOCK_SEQPACKET`` pair through which connections come to a generation. Owns both ends.
+
+    ``receive`` goes to the generation's own workers, ``send`` to whoever pauses
+    in its favour (``docs/protocol.md``). Nobody ever shuts either down: that would
+    shut it down for all.
+    """
+
+    def __init__(self) -> None:
+        self.receive, self.send = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.receive.setblocking(False)
+        self.send.setblocking(False)
+        self.closed = False
+        self._relay: Relay | None = None
+
+    def relay_to(self, successor: Callable[[], Exchange | None]) -> None:
+        """Pass on what still comes in; ends with the last sender, or at ``end_relay``."""
+
+        def target() -> socket.socket | None:
+            exchange = successor()
+            return None if exchange is None or exchange is self or exchange.closed else exchange.send
+
+        if self._relay is None and not self.closed:
+            self._relay = Relay(self.receive, target)
+
+    def end_relay(self) -> None:
+        """The generation is about to receive for itself again."""
+        if self._relay is not None:
+            self._relay.close()
+            self._relay = None
+
+    def close(self) -> None:
+        """Let go of both ends; a relay lives on until the last sender has gone."""
+        self.closed = True
+        self.receive.close()
+        self.send.close()
