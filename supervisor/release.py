@@ -180,6 +180,9 @@ def make_environment(settings: Settings, base: Mapping[str, str], resolved: str,
     if settings.user is not None:
         entry = _account(settings.user)
         environment |= {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
+    if settings.watch == "code":
+        # A saved file of the same size in the same second would be taken for its cached bytecode (importlib compares whole seconds).
+        environment.setdefault("PYTHONDONTWRITEBYTECODE", "1")
     if settings.env_file is not None:
         environment |= _read_env_file(settings.env_file)
     environment |= settings.env

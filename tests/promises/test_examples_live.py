@@ -95,10 +95,12 @@ def test_a_folder_with_a_test_py(tmp_path: Path) -> None:
         assert service.get("/") == b"hello"
         said = ctl("status").stdout
         assert "test:app" in said or "test" in said
-        (folder / "test.py").write_text("def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'again']\n")
+        (folder / "test.py").write_text(
+            "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'hello again']\n"
+        )
         done = ctl("upgrade")
         assert done.returncode == 0, done.stderr
-        assert service.get("/") == b"again"
+        assert service.get("/") == b"hello again"
         done = ctl("stop")
         assert done.returncode == 0, done.stderr
         assert service.process is not None

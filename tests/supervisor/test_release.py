@@ -275,3 +275,10 @@ def test_a_folder_without_git_and_a_broken_one_have_no_revision(tmp_path: Path) 
     assert git_revision(str(tmp_path)) is None
     (tmp_path / ".git" / "HEAD").write_bytes(b"\xff\xfe")
     assert git_revision(str(tmp_path)) is None
+
+
+def test_no_bytecode_is_written_while_code_is_watched(tmp_path: Path) -> None:
+    for watch, value in (("off", None), ("release", None), ("code", "1")):
+        settings = Settings(app="app:app", directory=str(tmp_path), watch=watch)
+        environment = release.make_environment(settings, {}, str(tmp_path), release.own_python())
+        assert environment.get("PYTHONDONTWRITEBYTECODE") == value

@@ -33,7 +33,7 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("X-Process", str(os.getpid()))])
     return [body]
 """
-GATED = "import os\nos.close(os.open({gate!r}, os.O_RDONLY))  # blocks until somebody opens it to write\n" + APP
+GATED = "import os\nos.read(os.open({gate!r}, os.O_RDONLY), 1)  # blocks until somebody has opened it to write, and closed it\n" + APP
 BROKEN = "import a_module_that_nobody_has\n" + APP
 
 
