@@ -88,13 +88,12 @@ class Generation:
         ours, theirs = pair()
         environment = {**self.pin.environment, "RELEVE_GENERATION": str(self.number)}
         argv = lending.command(self.pin, theirs.fileno())
-        settings = self.settings
         try:
             self.pid = system.spawn(
                 argv,
                 directory=self.pin.resolved,
                 environment=environment,
-                identity=system.Identity(settings.user, settings.group, settings.umask),
+                identity=self.pin.identity,
                 pass_fds=(theirs.fileno(),),
             )
         except (OSError, ValueError) as error:

@@ -26,6 +26,7 @@ from releve.config.env_file import read_env_file
 from releve.config.errors import ConfigError
 from releve.config.settings import Settings
 from releve.supervisor import system
+from releve.supervisor.identity import Identity, IdentityError, identify
 from releve.supervisor.notify import strip
 
 OLDEST_PYTHON = (3, 11)
@@ -84,6 +85,7 @@ class Pin:
     app: str
     settings: Settings
     environment: dict[str, str]
+    identity: Identity
     lend: bool  # the interpreter has no Relève: the supervisor lends its server
     python_version: str
     prefix: str
@@ -96,8 +98,12 @@ async def pin(settings: Settings, base_environ: Mapping[str, str]) -> Pin:
     """Resolve a release and look at its interpreter. Raises ReleaseError; nothing was started that stays."""
     resolved = resolve_directory(settings.directory)
     python = choose_python(settings, resolved)
-    environment = make_environment(settings, base_environ, resolved, python)
-    found = await probe(python, resolved, environment, system.Identity(settings.user, settings.group, settings.umask))
+    try:
+        identity = identify(settings.user, settings.group, settings.umask)
+    except IdentityError as error:
+        raise ReleaseError("environment", str(error)) from error
+    environment = make_environment(settings, base_environ, resolved, python, identity.account)
+    found = await probe(python, resolved, environment, identity)
     return Pin(
         directory=settings.directory,
         resolved=resolved,
@@ -106,6 +112,7 @@ async def pin(settings: Settings, base_environ: Mapping[str, str]) -> Pin:
         app=settings.app,
         settings=settings,
         environment=environment,
+        identity=identity,
         lend=not found.has_server,
         python_version=".".join(map(str, found.version)),
         prefix=found.prefix,
@@ -168,7 +175,9 @@ def choose_python(settings: Settings, resolved: str) -> str:
     return os.path.join(os.path.realpath(folder), name)
 
 
-def make_environment(settings: Settings, base: Mapping[str, str], resolved: str, python: str) -> dict[str, str]:
+def make_environment(
+    settings: Settings, base: Mapping[str, str], resolved: str, python: str, account: pwd.struct_passwd | None = None
+) -> dict[str, str]:
     """The environment of a generation: the supervisor's at its start, then ``env_file``, then ``env``.
 
     Raises ReleaseError with step ``environment``.
@@ -177,9 +186,8 @@ def make_environment(settings: Settings, base: Mapping[str, str], resolved: str,
     if python != own_python():
         for name in ("PYTHONHOME", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "__PYVENV_LAUNCHER__"):
             environment.pop(name, None)
-    if settings.user is not None:
-        entry = _account(settings.user)
-        environment |= {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
+    if account is not None:
+        environment |= {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name}
     if settings.watch == "code":
         # A saved file of the same size in the same second would be taken for its cached bytecode (importlib compares whole seconds).
         environment.setdefault("PYTHONDONTWRITEBYTECODE", "1")
@@ -198,7 +206,7 @@ def own_python() -> str:
 
 
 async def probe(
-    python: str, directory: str, environment: Mapping[str, str], identity: system.Identity, timeout_s: float = PROBE_TIMEOUT_S
+    python: str, directory: str, environment: Mapping[str, str], identity: Identity, timeout_s: float = PROBE_TIMEOUT_S
 ) -> ProbeResult:
     """Run an interpreter once and ask what it is, without the application. Raises ReleaseError with step ``interpreter``."""
     with _memory_file("probe-out") as out, _memory_file("probe-err") as err:
@@ -270,13 +278,6 @@ def _read_env_file(path: str) -> dict[str, str]:
         raise ReleaseError("environment", str(error)) from error
     except (OSError, UnicodeError) as error:
         raise ReleaseError("environment", f"cannot read {path}: {_reason(error)}; change env_file") from error
-
-
-def _account(user: str) -> pwd.struct_passwd:
-    try:
-        return pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
-    except KeyError:
-        raise ReleaseError("environment", f"cannot run as {user}: there is no such user; create it, or change user") from None
 
 
 async def _end_of(pid: int, timeout_s: float) -> int | None:

@@ -12,21 +12,13 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+
+from releve.supervisor.identity import AS_WE_ARE, Identity
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 # Children that somebody here waits for by name; `orphans` must not take their exit status.
 _spawned: set[int] = set()
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Whom a process runs as; ``None`` leaves it as it is."""
-
-    user: str | None = None
-    group: str | None = None
-    umask: int | None = None
 
 
 @contextmanager
@@ -48,7 +40,7 @@ def spawn(
     *,
     directory: str,
     environment: Mapping[str, str],
-    identity: Identity = Identity(),
+    identity: Identity = AS_WE_ARE,
     pass_fds: Sequence[int] = (),
     stdout: int | None = None,
     stderr: int | None = None,
@@ -61,11 +53,11 @@ def spawn(
     """
     more: dict[str, object] = {}
     if identity.user is not None:
-        more.update(user=identity.user, extra_groups=supplementary_groups(identity.user))
+        more.update(user=identity.user)
     if identity.group is not None:
         more.update(group=identity.group)
-    elif identity.user is not None:
-        more.update(group=primary_group(identity.user))
+    if identity.groups is not None:
+        more.update(extra_groups=identity.groups)
     if identity.umask is not None:
         more.update(umask=identity.umask)
     with signals_blocked():
@@ -84,21 +76,6 @@ def spawn(
     child.returncode = 0  # Popen shall not wait for it behind our back
     _spawned.add(pid)
     return pid
-
-
-def primary_group(user: str) -> int:
-    """The group of a user's passwd entry. Raises OSError for an unknown user."""
-    import pwd
-
-    try:
-        return pwd.getpwnam(user).pw_gid
-    except KeyError:
-        raise OSError(f"no such user: {user}") from None
-
-
-def supplementary_groups(user: str) -> list[int]:
-    """All groups of a user. Raises OSError for an unknown user."""
-    return os.getgrouplist(user, primary_group(user))
 
 
 def open_pidfd(pid: int) -> int:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from releve.config.settings import Settings
-from releve.supervisor import release, system
+from releve.supervisor import release
+from releve.supervisor.identity import Identity
 from releve.supervisor.release import Pin, ReleaseError, git_revision, make_environment, pin
 
 
@@ -158,7 +159,7 @@ def test_an_old_python_is_named(tmp_path: Path) -> None:
 def test_an_interpreter_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
     hangs = _program(tmp_path / "python", f"sleep 60 & echo $! > {tmp_path}/pid; echo waiting >&2; wait")
     with pytest.raises(ReleaseError, match=r"it did not start within 0\.5s; its last words: waiting"):
-        asyncio.run(release.probe(str(hangs), str(tmp_path), os.environ, system.Identity(), 0.5))
+        asyncio.run(release.probe(str(hangs), str(tmp_path), os.environ, Identity(), 0.5))
     sleeper = int((tmp_path / "pid").read_text())
     # Its parent is gone, so it is somebody else's to reap: gone or a zombie will do.
     deadline = time.monotonic() + 10
@@ -178,7 +179,7 @@ def test_a_cancelled_probe_leaves_nothing(tmp_path: Path) -> None:
     hangs = _program(tmp_path / "python", f"touch {tmp_path}/begun; exec sleep 60")
 
     async def cancel() -> None:
-        task = asyncio.create_task(release.probe(str(hangs), str(tmp_path), os.environ, system.Identity()))
+        task = asyncio.create_task(release.probe(str(hangs), str(tmp_path), os.environ, Identity()))
         async with asyncio.timeout(20):
             while not (tmp_path / "begun").exists():
                 await asyncio.sleep(0.01)

@@ -1,0 +1,57 @@
+"""Whom masters and workers run as: the settings' names, resolved to numbers once for each generation."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from dataclasses import dataclass
+
+
+class IdentityError(Exception):
+    """Masters and workers cannot run as the settings say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Numbers for the C-level spawn; ``None`` leaves what the supervisor has."""
+
+    user: int | None = None
+    group: int | None = None
+    groups: tuple[int, ...] | None = None  # supplementary ones
+    umask: int | None = None
+    account: pwd.struct_passwd | None = None
+
+
+AS_WE_ARE = Identity()
+
+
+def identify(user: str | None, group: str | None, umask: int | None, *, root: bool | None = None) -> Identity:
+    """Resolve the names (or numbers) of ``user`` and ``group``. Raises IdentityError with what to change.
+
+    ``root``: whether the supervisor may change identity; default: whether it runs as root.
+    """
+    if user is None and group is None:
+        return Identity(umask=umask)
+    if not (os.geteuid() == 0 if root is None else root):
+        raise IdentityError(
+            f"cannot run as {user or group}: the supervisor was not started as root; start it as root, or drop user and group"
+        )
+    account = None if user is None else _account(user)
+    number = _group(group) if group is not None else None if account is None else account.pw_gid
+    groups = None if account is None or number is None else tuple(os.getgrouplist(account.pw_name, number))
+    return Identity(None if account is None else account.pw_uid, number, groups, umask, account)
+
+
+def _account(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+    except KeyError:
+        raise IdentityError(f"cannot run as {user}: there is no such user; create it, or change user") from None
+
+
+def _group(group: str) -> int:
+    try:
+        return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise IdentityError(f"cannot run as group {group}: there is no such group; create it, or change group") from None
