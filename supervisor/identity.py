@@ -33,12 +33,13 @@ def identify(user: str | None, group: str | None, umask: int | None, *, root: bo
     """
     if user is None and group is None:
         return Identity(umask=umask)
-    if not (os.geteuid() == 0 if root is None else root):
-        raise IdentityError(
-            f"cannot run as {user or group}: the supervisor was not started as root; start it as root, or drop user and group"
-        )
     account = None if user is None else _account(user)
     number = _group(group) if group is not None else None if account is None else account.pw_gid
+    if not (os.geteuid() == 0 if root is None else root):
+        if (account is None or account.pw_uid == os.geteuid()) and number == os.getegid():
+            return Identity(umask=umask)  # we are that already
+        advice = "start it as root, or drop user and group"
+        raise IdentityError(f"cannot run as {user or group}: the supervisor was not started as root; {advice}")
     groups = None if account is None or number is None else tuple(os.getgrouplist(account.pw_name, number))
     return Identity(None if account is None else account.pw_uid, number, groups, umask, account)
 
