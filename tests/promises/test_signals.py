@@ -1,0 +1,52 @@
+"""Each signal to the supervisor does what docs/operations.md says of it, and none ends it by accident."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from harness.load import strictly
+from harness.service import Service, eventually, serving
+from releve.supervisor.supervisor import SIGNALS
+
+TESTED = {"upgrade", "reload", "scale", "stop"}
+
+
+def test_every_verb_that_a_signal_means_is_tested_here() -> None:
+    assert {verb for verb, _ in SIGNALS.values()} == TESTED
+
+
+def idle(service: Service) -> bool:
+    return service.status()["service"]["operation"] is None
+
+
+def test_signals_that_change_the_guard(tmp_path: Path) -> None:
+    with serving(tmp_path, workers=2) as service, strictly(*service.addresses, clients=8, think=1.0, think_mean=0.05):
+        before = service.workers()
+        os.kill(service.pid, signal.SIGUSR2)
+        eventually(lambda: service.serving() == 2 and idle(service), "USR2 has upgraded")
+        second = service.workers()
+        assert not second & before
+        os.kill(service.pid, signal.SIGHUP)
+        eventually(lambda: idle(service) and not service.workers() & second, "HUP has replaced every worker")
+        assert service.serving() == 2
+        os.kill(service.pid, signal.SIGTTIN)
+        eventually(lambda: idle(service) and len(service.workers()) == 3, "TTIN has added a worker")
+        os.kill(service.pid, signal.SIGTTOU)
+        eventually(lambda: idle(service) and len(service.workers()) == 2, "TTOU has taken one away")
+        os.kill(service.pid, signal.SIGUSR1)
+        os.kill(service.pid, signal.SIGWINCH)
+        eventually(lambda: "USR1" in service.log(), "USR1 is heard")
+        assert service.serving() == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT, signal.SIGINT])
+def test_signals_that_stop(tmp_path: Path, number: signal.Signals) -> None:
+    with serving(tmp_path, timeouts={"linger": "1s"}) as service:
+        assert service.process is not None
+        os.kill(service.pid, number)
+        assert service.process.wait(30) == 0
+        service.gone()
