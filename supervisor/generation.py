@@ -198,13 +198,21 @@ class Generation:
             del self._orders[number]
 
     async def resume(self) -> None:
-        """Have the workers accept. Raises StepFailed when none does, IllegalEvent in a wrong state."""
-        after = next_state(self.state, GenerationEvent.RESUMED)
-        if self.orphaned:
-            await self._command("resume", "serving")
-        else:
-            await self.order("resume")
-        self.state = after
+        """Have the workers accept. Raises StepFailed when none does, IllegalEvent in a wrong state.
+
+        From the moment the order is out they may hold requests, so a caller that is
+        interrupted here leaves a generation that is serving.
+        """
+        before, self.state = self.state, next_state(self.state, GenerationEvent.RESUMED)
+        try:
+            if self.orphaned:
+                await self._command("resume", "serving")
+            else:
+                await self.order("resume")
+        except StepFailed:
+            if self.state is GenerationState.SERVING:
+                self.state = before
+            raise
 
     async def pause(self, to: Generation, timeout_s: float = ORDER_S) -> None:
         """Have the workers stop accepting and give their idle connections to another generation.

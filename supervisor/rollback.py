@@ -7,6 +7,7 @@ from releve.supervisor.generation import Generation
 from releve.supervisor.listeners import ListenError
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
+from releve.supervisor.states import GenerationState
 
 
 async def rollback(service: Service, operation: Operation) -> Generation:
@@ -24,16 +25,17 @@ async def rollback(service: Service, operation: Operation) -> Generation:
         except ListenError as error:
             raise StepFailed("listen", str(error)) from error
         back.exchange.end_relay()
+        operation.committed = True  # a matter of milliseconds: nothing is gained by going back from going back
         try:
             await back.resume()
         except StepFailed:
             back.exchange.relay_to(service.serving_exchange)
             raise
-        operation.committed = True
-        try:
-            await rejected.pause(back)
-        except StepFailed as error:
-            operation.note(f"{error.reason}; connections it holds stay with generation {rejected.number}")
+        if rejected.state is GenerationState.SERVING:
+            try:
+                await rejected.pause(back)
+            except StepFailed as error:
+                operation.note(f"{error.reason}; connections it holds stay with generation {rejected.number}")
     with operation.step("commit"):
         service.commit_rollback()
     wanted = service.scaled

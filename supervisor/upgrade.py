@@ -179,7 +179,7 @@ async def _undo(service: Service, old: Generation | None, new: Generation | None
     """Back to where the upgrade began, whatever step it had reached."""
     if new is not None and new is service.active:
         return  # committed
-    if new is not None and new.state is GenerationState.SERVING and old is not None:
+    if new is not None and new.state is GenerationState.SERVING and old is not None and old.state is not GenerationState.GONE:
         with suppress(StepFailed):
             if old.state is GenerationState.STANDBY:
                 await old.resume()

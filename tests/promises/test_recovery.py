@@ -55,6 +55,22 @@ def test_a_generation_that_is_killed_whole_is_followed_by_another(tmp_path: Path
         successor(service, lost["generation"])
 
 
+def test_a_rollback_from_a_generation_that_is_gone(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        service.release("two")
+        service.flip("two")
+        service.must("upgrade")
+        service.release("two", app="raise RuntimeError('never again')")
+        lost = service.generation()
+        for pid in (lost["pid"], *(worker["pid"] for worker in lost["workers"])):
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: (service.status()["last"] or {}).get("verb") == "recover", "a recovery is tried")
+        service.must("rollback")
+        assert service.who()["release"] == "one"
+        assert [g["generation"] for g in service.status()["generations"]] == [1]
+        assert service.status()["status"] == 0
+
+
 def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         before = service.workers()
