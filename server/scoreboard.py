@@ -90,7 +90,7 @@ class Scoreboard:
 
 
 class Tally:
-    """In the worker: the only writer of a slot. Called with the lead (the loop) only."""
+    """In the worker: the only writer of a slot. Called by the loop only."""
 
     __slots__ = ("_view",)
 
