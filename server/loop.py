@@ -44,7 +44,7 @@ class Loop:
         self.table: dict[int, Connection] = {}  # by descriptor: every open connection of this worker
         self.intake = threading.RLock()  # held from the birth of a connection's descriptor until it is in the table; see worker.py
         self.epoll = select.epoll()
-        self.idle_s = self._keepalive_s = settings.timeouts.keepalive  # silence after which an idle connection is closed
+        self.idle_s = settings.timeouts.keepalive  # silence after which an idle connection is closed
         # Asked when a connection has come back with its response sent; True: it was given away.
         self.give: Callable[[Connection], bool] = lambda connection: False
         self.after_turn: Callable[[], bool] = lambda: False  # True: there is more to do at once
@@ -225,11 +225,8 @@ class Loop:
             if outcome.keep:
                 connection.enter(State.IDLE)
                 _skip_empty_line(connection.buffer)
-                # Whoever gets it keeps to its own time, not to what a worker that leaves still grants.
-                self._deadlines.put(connection, self.now() + (self._header_s if connection.buffer else self._keepalive_s))
+                self._deadlines.put(connection, self.now() + (self._header_s if connection.buffer else self.idle_s))
                 if not self.give(connection):
-                    if not connection.buffer:
-                        self._deadlines.put(connection, self.now() + self.idle_s)
                     self.welcome(connection)
             elif head.keep_alive or connection.buffer or body is None or not body.finished:
                 self._close_gently(connection)
