@@ -1,0 +1,82 @@
+"""New addresses are bound before the switch, dropped ones refused after it, and a rollback has the old ones back."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from harness.service import Service, eventually, free_port, serving
+
+
+def answers(address: str) -> bool:
+    """Whether somebody serves HTTP there; False if the connection is refused. Whoever accepts and says nothing fails the test."""
+    kind, _, where = address.partition(":")
+    family = socket.AF_UNIX if kind == "unix" else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as client:
+        client.settimeout(10)
+        try:
+            client.connect(where if kind == "unix" else ("127.0.0.1", int(where)))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        client.sendall(b"GET /release HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+    return True
+
+
+def listen(service: Service, *addresses: str) -> None:
+    service.configure(listen=[a if a.startswith("unix:") else f"127.0.0.1:{a.removeprefix('tcp:')}" for a in addresses])
+
+
+def served(*addresses: str) -> list[bool]:
+    return [answers(address) for address in addresses]
+
+
+def test_a_rollback_has_the_dropped_addresses_back_and_drops_the_new_ones(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        old = [f"tcp:{service.port}", f"unix:{service.unix}"]
+        new = [f"tcp:{free_port()}", f"unix:{tmp_path / 'new.sock'}"]
+        assert served(*old, *new) == [True, True, False, False]
+        listen(service, *new)
+        service.must("upgrade")
+        assert served(*old, *new) == [False, False, True, True]
+        service.must("rollback")
+        assert served(*old, *new) == [True, True, False, False]
+        service.settled()
+        assert not (tmp_path / "new.sock").exists()
+        service.must("upgrade")
+        assert served(*old, *new) == [False, False, True, True]
+        listen(service, *old)
+        service.must("upgrade")
+        assert served(*old, *new) == [True, True, False, False]
+
+
+def test_a_reload_changes_addresses_and_a_rollback_after_it_changes_them_back(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        old, new = [f"tcp:{service.port}", f"unix:{service.unix}"], [f"tcp:{free_port()}"]
+        service.must("upgrade")
+        listen(service, *new)
+        service.must("reload")
+        assert served(*old, *new) == [False, False, True]
+        service.must("rollback")
+        assert served(*old, *new) == [True, True, False]
+
+
+def test_a_dropped_address_is_free_for_others_once_the_old_generation_has_left(tmp_path: Path) -> None:
+    with serving(tmp_path, upgrade={"standby": "off"}) as service:
+        old, new = service.port, free_port()
+        listen(service, f"tcp:{new}")
+        service.must("upgrade")
+        service.settled()
+        service.port = new
+
+        def bindable() -> bool:
+            with socket.socket() as other:
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    other.bind(("127.0.0.1", old))
+                    other.listen()
+                except OSError:
+                    return False
+            return True
+
+        eventually(bindable, "the dropped address is free")
