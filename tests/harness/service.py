@@ -248,7 +248,7 @@ class Service:
 
     def workers(self) -> set[int]:
         """The pids of the workers in service."""
-        return {w["pid"] for w in self.generation()["workers"]}
+        return {w["pid"] for w in self.generation()["workers"] if w["state"] == "serving"}
 
     def wait_for(self, generation: int) -> None:
         """Until that generation is in service and no operation is under way."""

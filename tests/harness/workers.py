@@ -261,6 +261,12 @@ def eventually(condition: Any, what: str, timeout_s: float = PATIENCE_S) -> None
         time.sleep(0.005)
 
 
+def hold(pid: int) -> None:
+    """Stop a process, and wait until it is: SIGSTOP returns before the process has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "it is stopped")
+
+
 @contextlib.contextmanager
 def listening(address: Any = ("127.0.0.1", 0), backlog: int = 2048) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as sock:

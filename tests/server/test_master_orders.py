@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.master import APP, WAIT_S, Master, client_of, listen
-from harness.workers import eventually
+from harness.workers import eventually, hold
 from releve.config.settings import Timeouts
 from releve.server.link import Message
 
@@ -202,8 +202,9 @@ def test_replacements_of_a_paused_generation_wait(master: Master) -> None:
 def test_resume_needs_only_one_that_lives_and_waits_for_a_new_one_if_none_does(master: Master) -> None:
     pids = master.up(workers=1)
     master.pause()
-    os.kill(pids[0], signal.SIGSTOP)
+    hold(pids[0])
     resume = master.order("resume")
+    master.failed("scale", workers=1)  # refused at once while it resumes: the order before it has been read
     os.kill(pids[0], signal.SIGKILL)  # while it is waited for
     failed = master.answer(resume)
     assert failed["step"] == "resume" and failed["reason"] == "cannot resume: no worker came to serve"
@@ -213,8 +214,9 @@ def test_resume_needs_only_one_that_lives_and_waits_for_a_new_one_if_none_does(m
 
 def test_a_worker_that_dies_while_it_should_pause_counts_as_paused(master: Master) -> None:
     pids = master.up()
-    os.kill(pids[0], signal.SIGSTOP)
+    hold(pids[0])
     pause = master.order("pause", [master.other[1].fileno()], to=8)
+    master.failed("scale", workers=1)
     os.kill(pids[0], signal.SIGKILL)
     assert master.answer(pause)["type"] == "done"
 
@@ -278,7 +280,7 @@ def test_a_worker_that_leaves_while_it_should_pause_counts_as_paused(master: Mas
     pids = master.up()
     request = Request(master, "/slow")
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        hold(pid)
         os.kill(pid, signal.SIGTERM)
     pause = master.order("pause", [master.other[1].fileno()], to=8)
     for pid in pids:
@@ -453,7 +455,7 @@ def test_quit_waits_for_requests(master: Master) -> None:
 def test_quit_kills_what_is_left_at_the_deadline_and_an_earlier_one_counts(master: Master) -> None:
     pids = master.up()
     request = Request(master, "/for-ever")
-    os.kill(pids[0], signal.SIGSTOP)
+    hold(pids[0])
     orders = [master.order("quit", deadline_s=600, linger_s=None), master.order("quit", deadline_s=0.2, linger_s=None)]
     assert {master.until(lambda m: m["type"] == "done")["id"] for _ in orders} == set(orders)
     assert master.exit_status() == 0
@@ -509,7 +511,7 @@ def test_workers_outlive_their_master(master: Master) -> None:
 
 def test_a_wedged_worker_does_not_hold_up_a_pause_for_ever(master: Master) -> None:
     pids = master.up()
-    os.kill(pids[0], signal.SIGSTOP)
+    hold(pids[0])
     failed = master.failed("pause", [master.other[1].fileno()], to=8)
     assert failed["step"] == "pause"
     assert failed["reason"] == f"cannot see that all have paused: worker 1 (pid {pids[0]}) did not answer for 6s"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.workers import Client, Generation, Worker, eventually, listening, request
+from harness.workers import Client, Generation, Worker, eventually, hold, listening, request
 from releve.config.settings import Timeouts
 from releve.server.exchange import HOPS_MAX, REST_MAX_BYTES, Parcel, give, take
 from releve.server.worker import POSTURES, Posture
@@ -59,8 +59,7 @@ def switch(before: Worker, after: Worker, to: Generation) -> dict[str, object]:
 
 def freeze(worker: Worker) -> None:
     """Stop the process, and wait until it is."""
-    worker.process.send_signal(signal.SIGSTOP)
-    eventually(lambda: Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "it is stopped")
+    hold(worker.pid)
 
 
 def thaw(worker: Worker) -> None:
