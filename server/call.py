@@ -13,15 +13,13 @@ import os
 import stat
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 from wsgiref.types import WSGIApplication
 
 from releve.server.body import BodyRefused, ClientGone, ClientTooSlow, Input
 from releve.server.channel import Channel
-from releve.server.head import Head
-from releve.server.response import Framing, Start, check_start, frame, response_head, simple_response
+from releve.server.response import Asked, Framing, Start, check_start, frame, response_head, simple_response
 
 Application = WSGIApplication
 Environ = dict[str, Any]
@@ -35,8 +33,7 @@ CLIENT_GONE = 499  # status of a request whose client left before the response b
 log = logging.getLogger("releve.worker")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one call.
 
     ``status`` is the one that was sent (499: none, since the client had gone), ``sent_bytes`` counts the body. Unless ``keep``,
@@ -64,7 +61,7 @@ class FileWrapper:
 
 
 def run_call(
-    application: Application, head: Head, environ: Environ, body: Input, channel: Channel, *, keep_alive: Callable[[], bool]
+    application: Application, head: Asked, environ: Environ, body: Input | None, channel: Channel, *, keep_alive: Callable[[], bool]
 ) -> Outcome:
     """Call ``application`` for one request and send its response.
 
@@ -85,15 +82,21 @@ class State(Enum):
     OVER = "over"
 
 
+# Looking a member up in its Enum costs more than all else in a comparison; these are used in every request.
+_NEW, _STARTED, _SENDING, _OVER = State.NEW, State.STARTED, State.SENDING, State.OVER
+
+
 class Call:
     """One response in the making."""
 
-    def __init__(self, head: Head, body: Input, channel: Channel, keep_alive: Callable[[], bool]) -> None:
+    __slots__ = ("_body", "_channel", "_error", "_framing", "_gone", "_head", "_keep_alive", "_sent_bytes", "_start", "_state", "_status")
+
+    def __init__(self, head: Asked, body: Input | None, channel: Channel, keep_alive: Callable[[], bool]) -> None:
         self._head = head
         self._body = body
         self._channel = channel
         self._keep_alive = keep_alive
-        self._state = State.NEW
+        self._state = _NEW
         self._start: Start | None = None
         self._framing: Framing | None = None
         self._status = 0  # sent
@@ -106,6 +109,8 @@ class Call:
         complete = False
         try:
             iterable = application(environ, self.start_response)
+            if type(iterable) is list and len(iterable) == 1 and self._send_whole(iterable[0]):
+                return Outcome(self._status, self._sent_bytes, self._framing.keep, None)  # type: ignore[union-attr]
             try:
                 self._send_all(iterable)
                 complete = self._finish()
@@ -116,11 +121,12 @@ class Call:
         except BaseException as error:  # SystemExit in a view ends the request, not the worker
             self._failed(error, complete)
         keep = complete and self._gone is None and self._framing is not None and self._framing.keep
-        self._state = State.OVER
+        self._state = _OVER
         if self._gone is not None and self._error is None:
             self._error = str(self._gone)
-        keep = keep and self._body.drain()
-        self._body.abandon()
+        if self._body is not None:
+            keep = keep and self._body.drain()
+            self._body.abandon()
         return Outcome(self._status or CLIENT_GONE, self._sent_bytes, keep, self._error)
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /) -> Callable[[bytes], None]:
@@ -130,22 +136,55 @@ class Call:
         the exception in ``exc_info`` if the head has been sent.
         """
         try:
-            if exc_info is not None and self._state is State.SENDING and exc_info[1] is not None:
+            if exc_info is not None and self._state is _SENDING and exc_info[1] is not None:
                 raise exc_info[1].with_traceback(exc_info[2])
         finally:
             error_given = exc_info is not None
             exc_info = None  # breaks the cycle of traceback and frame
-        if self._state is State.OVER:
+        if self._state is _OVER:
             raise RuntimeError("cannot start a response: the request is over")
-        if self._state is not State.NEW and not error_given:
+        if self._state is not _NEW and not error_given:
             raise RuntimeError("cannot start the response twice without exc_info")
         self._start = check_start(status, headers)
-        self._state = State.STARTED
+        self._state = _STARTED
         return self.write
 
     def write(self, data: bytes, /) -> None:
         """Send one piece of the body at once (PEP 3333, "The write() Callable")."""
         self._send(data, None)
+
+    def _send_whole(self, data: object) -> bool:
+        """The usual response, a list of one piece that is the whole body, in one send. False: not usual, and nothing was sent."""
+        start = self._start
+        if (
+            self._state is not _STARTED
+            or type(data) is not bytes
+            or not data
+            or self._body is not None
+            or start is None
+            or start.status < 200
+            or start.status in (204, 205, 304)
+            or (start.content_length is not None and start.content_length != len(data))
+            or self._head.method == "HEAD"
+            or self._head.version != (1, 1)
+        ):
+            return False
+        self._framing = framing = Framing(True, len(data), False, self._head.keep_alive and self._keep_alive())
+        self._state = _SENDING
+        self._status = start.status
+        try:
+            head = response_head(start, framing, (1, 1))
+            if len(data) > JOIN_BYTES:
+                self._channel.write(head)
+                self._channel.finish(data)
+            else:
+                self._channel.finish(head + data)
+        except (ClientGone, ClientTooSlow) as error:
+            self._gone = error
+            raise
+        self._sent_bytes = len(data)
+        self._state = _OVER
+        return True
 
     def _send_all(self, iterable: Iterable[bytes]) -> None:
         if isinstance(iterable, FileWrapper) and self._send_file(iterable.file):
@@ -191,14 +230,15 @@ class Call:
         if framing.chunked:
             self._put(prefix + b"%x\r\n" % len(data), data, b"\r\n")
         else:
-            self._put(prefix, data)
+            # The last piece of a known length: a client that takes it slowly holds the loop's memory, and no thread.
+            self._put(prefix, data, last=framing.length is not None and len(data) == room)
         self._sent_bytes += len(data)
         return not over
 
     def _send_file(self, file: Any) -> bool:
         """Send a file by the kernel; False if this one, or this response, cannot be sent so, and nothing was."""
         found = _plain_file(file)
-        if found is None or self._state is not State.STARTED:
+        if found is None or self._state is not _STARTED:
             return False
         descriptor, offset, available = found
         prefix, framing = self._begin(available)
@@ -236,33 +276,36 @@ class Call:
 
     def _begin(self, known_length: int | None) -> tuple[bytes, Framing]:
         """The head, the first time (then an empty one), and how the response is framed."""
-        if self._state is State.SENDING:
+        if self._state is _SENDING:
             assert self._framing is not None
             return b"", self._framing
-        if self._state is State.OVER:
+        if self._state is _OVER:
             raise RuntimeError("cannot send: the request is over")
         if self._start is None:
             raise RuntimeError("cannot send: the application has not called start_response")
-        keep = self._head.keep_alive and self._body.droppable() and self._keep_alive()
+        keep = self._head.keep_alive and (self._body is None or self._body.droppable()) and self._keep_alive()
         self._framing = frame(self._start, self._head, known_length, keep)
         self._begun(self._start.status)
         return response_head(self._start, self._framing, self._head.version), self._framing
 
     def _begun(self, status: int) -> None:
-        self._body.forget_continue()
+        if self._body is not None:
+            self._body.forget_continue()
         self._status = status
-        self._state = State.SENDING
+        self._state = _SENDING
 
-    def _put(self, *parts: bytes) -> None:
-        """Send the parts: in one piece where copying them together costs less than a system call."""
+    def _put(self, *parts: bytes, last: bool = False) -> None:
+        """Send the parts: in one piece where copying them together costs less than a system call. ``last``: nothing follows."""
         if self._gone is not None:
             raise self._gone
         if sum(map(len, parts)) <= JOIN_BYTES:
             parts = (b"".join(parts),)
         try:
-            for part in parts:
+            for part in parts[:-1] if last else parts:
                 if part:
                     self._channel.write(part)
+            if last:
+                self._channel.finish(parts[-1])
         except (ClientGone, ClientTooSlow) as error:
             self._gone = error
             raise
@@ -280,7 +323,7 @@ class Call:
     def _failed(self, error: BaseException, complete: bool) -> None:
         """Say what went wrong, and answer if nothing was sent so far."""
         status, reason = 500, "the application failed"
-        failure = self._body.failure
+        failure = self._body.failure if self._body is not None else None
         if self._gone is not None and _caused_by(error, self._gone):
             return
         if failure is not None and _caused_by(error, failure):
@@ -291,8 +334,8 @@ class Call:
         else:
             self._error = "".join(traceback.format_exception_only(error)).split("\n", 1)[0]
             when = "after its response was complete" if complete else "in the middle of its response"
-            log.error("%s: the application failed%s", self._request(), f" {when}" if self._state is State.SENDING else "", exc_info=error)
-        if self._state is State.SENDING:
+            log.error("%s: the application failed%s", self._request(), f" {when}" if self._state is _SENDING else "", exc_info=error)
+        if self._state is _SENDING:
             return
         self._begun(status)
         answer = simple_response(status, reason, head=self._head.method == "HEAD")

@@ -35,3 +35,10 @@ class Channel(Protocol):
         OSError (EINVAL: the file system has no sendfile) means that not one byte was sent by this call.
         """
         ...
+
+    def finish(self, data: bytes) -> None:
+        """Send the last bytes of a response, without blocking: whoever owns the connection afterwards sends what the client did not take.
+
+        Raises ClientGone.
+        """
+        ...

@@ -1,9 +1,9 @@
 """In the worker: one client connection, and how the thread that owns it reads and writes it.
 
 A connection has exactly one owner. The loop owns it while it is ``IDLE``,
-``READING`` or ``CLOSING``; a thread of the pool owns it while it is ``BUSY``.
-Only the owner touches socket and buffer. The thread that finishes sets
-``outcome`` and hands the connection back (``pool.py``).
+``READING``, ``WRITING`` or ``CLOSING``; the thread that answers owns it while it is
+``BUSY``. Only the owner touches socket and buffer. The thread that finishes sets
+``outcome``; if it does not lead it hands the connection back (``lead.py``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import select
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from releve.config.settings import Timeouts
@@ -22,9 +23,10 @@ from releve.server import system
 from releve.server.body import ClientGone, ClientTooSlow, Input
 from releve.server.call import Outcome
 from releve.server.environ import base_environ
+from releve.server.fasthead import Usual
 from releve.server.head import Head
 
-READ_BYTES = 64 * 1024
+READ_BYTES = 16 * 1024
 CLOSING_S = 2.0  # how long a client may go on sending after our last word
 CLOSING_MAX_BYTES = 64 * 1024  # and how much
 _PROGRESS_S = 5.0  # how often a blocked write looks whether the client took something
@@ -36,6 +38,7 @@ class State(enum.Enum):
     IDLE = "idle"  # no byte of a next request yet
     READING = "reading"  # a part of its head
     BUSY = "busy"  # owned by a thread
+    WRITING = "writing"  # answered; the client has not taken the end of the response yet
     CLOSING = "closing"  # answered for the last time; what the client still sends is dropped, so that our answer arrives
     CLOSED = "closed"
 
@@ -44,7 +47,8 @@ class State(enum.Enum):
 TRANSITIONS = {
     State.IDLE: {State.READING, State.BUSY, State.CLOSING, State.CLOSED},
     State.READING: {State.BUSY, State.CLOSING, State.CLOSED},
-    State.BUSY: {State.IDLE, State.CLOSING, State.CLOSED},
+    State.BUSY: {State.IDLE, State.WRITING, State.CLOSING, State.CLOSED},
+    State.WRITING: {State.IDLE, State.CLOSING, State.CLOSED},
     State.CLOSING: {State.CLOSED},
     State.CLOSED: set[State](),
 }
@@ -53,21 +57,27 @@ TRANSITIONS = {
 class Connection:
     """One client connection. Owns its socket."""
 
+    multithread = True  # of this worker: whether calls run in several threads
+
     __slots__ = (
         "base",
         "body",
         "buffer",
         "channel",
         "deadline",
+        "environ",
+        "events",
         "fd",
         "fresh",
         "head",
         "hops",
+        "keeps",
         "listener",
         "outcome",
         "peer",
         "polite",
         "private",
+        "queued_bytes",
         "registered",
         "requests",
         "searched",
@@ -90,17 +100,21 @@ class Connection:
         self.polite = False  # its next response says `Connection: close`
         self.state = State.IDLE
         self.registered = False  # in the loop's epoll
+        self.events = 0  # what for
         self.buffer = bytearray()  # read, and not yet part of a request
         self.searched = 0  # bytes of the buffer in which no end of a head was found
         self.hops = 0  # times it was handed over since its last request
         self.requests = 0  # answered on it, by all its workers
         self.fresh = True  # no byte was read on it yet
         self.swallowed_bytes = 0  # read and dropped while closing
+        self.queued_bytes = 0  # in the kernel's send queue when its write deadline was set
         self.deadline = math.inf
         self.tick = -1
         self.base: dict[str, Any] | None = None
-        self.channel: SocketChannel | None = None
-        self.head: Head | None = None
+        self.channel: SocketChannel | None = None  # made at the first request
+        self.keeps: Callable[[], bool] = lambda: False  # the same
+        self.head: Head | Usual | None = None
+        self.environ: dict[str, Any] | None = None  # of a usual request, its body included
         self.body: Input | None = None
         self.outcome: Outcome | None = None
 
@@ -110,10 +124,11 @@ class Connection:
             raise ValueError(f"a connection that is {self.state.value} cannot become {state.value}")
         self.state = state
 
-    def base_environ(self, *, multithread: bool) -> dict[str, Any]:
+    def base_environ(self) -> dict[str, Any]:
         """The part of the environ that all its requests share, made at the first."""
         if self.base is None:
-            self.base = base_environ(self.listener, self.socket.getsockname(), self.peer, multithread=multithread, private=self.private)
+            local = self.socket.getsockname()
+            self.base = base_environ(self.listener, local, self.peer, multithread=Connection.multithread, private=self.private)
         return self.base
 
 
@@ -126,11 +141,16 @@ def peer_text(address: Any) -> str:
 
 
 class SocketChannel:
-    """In a thread of the pool: blocking reads and writes on a non-blocking socket (``channel.py`` has the contract)."""
+    """In the thread that answers: blocking reads and writes on a non-blocking socket (``channel.py`` has the contract)."""
 
-    def __init__(self, sock: socket.socket, timeouts: Timeouts) -> None:
+    __slots__ = ("_before_blocking", "_socket", "_write_s", "unsent")
+
+    def __init__(self, sock: socket.socket, timeouts: Timeouts, before_blocking: Callable[[], None] = lambda: None) -> None:
+        """``before_blocking`` is called whenever the thread is about to wait for the client."""
+        self.unsent: memoryview | None = None  # what `finish` left
         self._socket = sock
         self._write_s = timeouts.write
+        self._before_blocking = before_blocking
 
     def read(self, limit: int, timeout_s: float) -> bytes:
         """Up to ``limit`` bytes, ``b""`` at the end. Raises TimeoutError, ConnectionError."""
@@ -139,9 +159,21 @@ class SocketChannel:
             try:
                 return self._socket.recv(limit)
             except BlockingIOError:
+                self._before_blocking()
                 left_s = deadline - time.monotonic()
                 if left_s <= 0 or not _wait(self._socket, select.POLLIN, left_s):
                     raise TimeoutError("the client sent nothing in time") from None
+
+    def finish(self, data: bytes) -> None:
+        """Send the last bytes of a response; what the client does not take at once is left in ``unsent``. Raises ClientGone."""
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise ClientGone(f"cannot send the response: {error.strerror or error}") from error
+        if sent < len(data):
+            self.unsent = memoryview(data)[sent:]
 
     def write(self, data: bytes | memoryview) -> None:
         """Send all of it. Raises ClientGone, ClientTooSlow."""
@@ -175,17 +207,19 @@ class SocketChannel:
     def _wait_until_taken(self) -> None:
         # The kernel reports "writable" only when a third of its buffer is free, which a slow client may
         # need minutes for: a shrinking send queue is progress too.
+        self._before_blocking()
         deadline = time.monotonic() + self._write_s
-        queued = _unsent(self._socket)
+        queued = unsent_bytes(self._socket)
         while not _wait(self._socket, select.POLLOUT, min(_PROGRESS_S, max(0.0, deadline - time.monotonic()))):
-            left = _unsent(self._socket)
+            left = unsent_bytes(self._socket)
             if left < queued:
                 queued, deadline = left, time.monotonic() + self._write_s
             elif time.monotonic() >= deadline:
                 raise ClientTooSlow("cannot send the response: the client takes nothing")
 
 
-def _unsent(sock: socket.socket) -> int:
+def unsent_bytes(sock: socket.socket) -> int:
+    """Bytes sent that the client has not acknowledged yet; 0 if nobody can tell."""
     try:
         return system.unsent_bytes(sock)
     except OSError:

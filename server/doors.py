@@ -68,7 +68,7 @@ class Doors:
         if wanted == self.is_open:
             return
         self.is_open = wanted
-        self._answers_seen = self._loop.pool.answered
+        self._answers_seen = self._loop.lead.answered
         for fd, handler in self._handlers():
             if wanted:
                 self._loop.watch(fd, handler)
@@ -80,8 +80,8 @@ class Doors:
         now = self._loop.now()
         if self.is_open or not self.resumed or self._exhausted or now - self._glanced_at < GLANCE_S:
             return
-        entitled = min(BATCH, self._loop.pool.answered - self._answers_seen)
-        self._glanced_at, self._answers_seen = now, self._loop.pool.answered
+        entitled = min(BATCH, self._loop.lead.answered - self._answers_seen)
+        self._glanced_at, self._answers_seen = now, self._loop.lead.answered
         for name, sock in self.listeners.items():
             self._let_in(partial(self._accept, name, sock), entitled, self._below_limit)
         if self.exchange >= 0:
@@ -122,7 +122,7 @@ class Doors:
         return len(self._loop.table) < self._max
 
     def _has_room(self) -> bool:
-        return self._loop.pool.free > 0 and self._below_limit()
+        return self._loop.lead.free > 0 and self._below_limit()
 
     def _handlers(self) -> Iterator[tuple[int, Callable[[], None]]]:
         for name, sock in self.listeners.items():

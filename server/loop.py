@@ -1,8 +1,9 @@
 """In the worker: the loop. It owns epoll and the connection table, and every connection that no thread owns.
 
-It accepts (through ``doors.py``), reads heads without ever blocking, hands each
-complete one to the pool, takes the connection back after the response, and keeps
-the deadlines. Level-triggered throughout.
+Only the leader (``lead.py``) is in here. It accepts (through ``doors.py``), reads
+heads without ever blocking, calls the application inline, sends what a slow client
+has not taken of a response, and keeps the deadlines. Level-triggered throughout:
+a leader that loses the lead in a call drops the rest of its batch.
 
 A connection stays in epoll while a thread has it, which saves two system calls per
 request; an event that comes meanwhile takes it out, or the loop would spin.
@@ -18,18 +19,25 @@ import select
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from io import BytesIO
+from typing import NoReturn
 
 from releve.config.settings import Settings
-from releve.server.connection import CLOSING_MAX_BYTES, CLOSING_S, READ_BYTES, Connection, State
+from releve.server.connection import CLOSING_MAX_BYTES, CLOSING_S, READ_BYTES, Connection, State, unsent_bytes
 from releve.server.deadlines import Deadlines
-from releve.server.head import HTTPError, check_partial, head_end, parse_head
-from releve.server.pool import Pool
+from releve.server.fasthead import fast_environ, usual
+from releve.server.head import END, HTTPError, check_partial, head_end, parse_head
+from releve.server.lead import Lead
 from releve.server.response import simple_response
 from releve.server.scoreboard import Tally
 
 EVENTS_MAX = 128  # of one turn
 EMPTY_LINE = b"\r\n"
+
+# Looking a member up in its Enum costs more than all else in a comparison; these are used in every request.
+_IDLE, _BUSY, _CLOSING, _WRITING = State.IDLE, State.BUSY, State.CLOSING, State.WRITING
 
 log = logging.getLogger("releve.worker")
 
@@ -39,13 +47,15 @@ class Loop:
 
     now = staticmethod(time.monotonic)
 
-    def __init__(self, settings: Settings, pool: Pool, tally: Tally) -> None:
-        self.pool = pool
+    def __init__(self, settings: Settings, call: Callable[[Connection], None], tally: Tally) -> None:
+        """``call`` answers the request of a connection; it runs in the leader or another thread, and sets its ``outcome``."""
+        self.lead = Lead(settings.threads, call, self._run)
         self.table: dict[int, Connection] = {}  # by descriptor: every open connection of this worker
         self.intake = threading.RLock()  # held from the birth of a connection's descriptor until it is in the table; see worker.py
         self.epoll = select.epoll()
         self.idle_s = settings.timeouts.keepalive  # silence after which an idle connection is closed
-        # Asked when a connection has come back with its response sent; True: it was given away.
+        # While `giving`, asked when a connection has come back with its response sent; True: it was given away.
+        self.giving = False
         self.give: Callable[[Connection], bool] = lambda connection: False
         self.after_turn: Callable[[], bool] = lambda: False  # True: there is more to do at once
         self._header_s = settings.timeouts.header
@@ -54,30 +64,48 @@ class Loop:
         self._deadlines: Deadlines[Connection] = Deadlines()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
+        self._ready: deque[Connection] = deque()  # BUSY, and not with a thread yet
+        self._classes = [0] * 10  # answers since the last turn, by the first digit of their status
+        self._hurry = False
+        self._write_s = settings.timeouts.write
+        self.ended: Callable[[], NoReturn] = lambda: os._exit(0)  # called in the leader after `stop`
+        self.failed: Callable[[], NoReturn] = lambda: os._exit(70)  # the same, in an exception that nobody expected
         self._stopped = False
-        self.watch(pool.bell, self._take_back)
+        self.watch(self.lead.bell, self._take_back)
 
     # The turn
 
-    def run(self) -> None:
-        """Turn until stopped. Whatever is raised in here is an internal error."""
-        hurry = False
-        while not self._stopped:
-            self._turn(0.0 if hurry else self._wait_s())
-            hurry = self.after_turn()
-            self.tally.beat()
-            self.tally.put("connections", len(self.table))
-            self.tally.put("busy", min(self.pool.busy, self.pool.threads))
+    def _run(self) -> None:
+        """In the leader: turn until the lead is lost. Ends the process at ``stop``, and if anything is raised in here."""
+        try:
+            while self._turn():
+                self._hurry = self.after_turn()
+                self._count()
+                self.tally.beat()
+                self.tally.put("connections", len(self.table))
+                self.tally.put("busy", min(self.lead.busy, self.lead.threads))
+                if self._stopped:
+                    self.ended()
+        except BaseException:
+            self.failed()
+
+    def _count(self) -> None:
+        """Onto the scoreboard what was answered in this turn: once a turn, not once a request."""
+        for index, number in enumerate(self._classes):
+            if number:
+                self.tally.answered(index, number)
+                self._classes[index] = 0
 
     def disown(self) -> None:
         """In a child that the application forked: close what is ours; the connections and the wake-up too."""
         self.epoll.close()
         for connection in list(self.table.values()):
             connection.socket.close()
-        os.close(self.pool.bell)
+        self.lead.forked = True
+        os.close(self.lead.bell)
 
     def stop(self) -> None:
-        """Let ``run`` return after this turn."""
+        """End after this turn."""
         self._stopped = True
 
     def watch(self, fd: int, handler: Callable[[], None], events: int = select.EPOLLIN) -> None:
@@ -98,13 +126,20 @@ class Loop:
         """Forget a timer, if there is one."""
         self._timers.pop(name, None)
 
-    def _turn(self, timeout_s: float | None) -> None:
-        for fd, _ in self.epoll.poll(timeout_s, EVENTS_MAX):
-            connection = self.table.get(fd)
-            if connection is not None:
-                self._on_connection(connection)
-            elif fd in self._handlers:
-                self._handlers[fd]()
+    def _turn(self) -> bool:
+        """Serve one batch of events. False: the lead was lost in a call, the rest of the batch is the next leader's."""
+        table = self.table
+        ready = self._ready
+        for fd, _ in self.epoll.poll(0.0 if self._hurry or ready else self._wait_s(), EVENTS_MAX):
+            connection = table.get(fd)
+            if connection is None:
+                if fd in self._handlers:
+                    self._handlers[fd]()
+                continue
+            self._on_connection(connection)
+            while ready:  # at most one, but for those that came in through a door
+                if not self._dispatch(ready.popleft()):
+                    return False
         now = self.now()
         for connection in self._deadlines.due(now):
             self._expire(connection)
@@ -112,6 +147,22 @@ class Loop:
             if due <= now and self._timers.get(name) == (due, action):  # not cancelled by another one just now
                 del self._timers[name]
                 action()
+        while ready:
+            if not self._dispatch(ready.popleft()):
+                return False
+        return True
+
+    def _dispatch(self, connection: Connection) -> bool:
+        """Have a request answered: here, if a thread is free. False: the lead was lost in it."""
+        lead = self.lead
+        if (not lead.inline or lead.out >= lead.threads) and lead.queue(connection):
+            return True
+        if not lead.call(connection):
+            self._hurry = True  # the next leader does what is due after this turn
+            return False
+        lead.answered += 1
+        self._settle(connection)
+        return True
 
     def _wait_s(self) -> float | None:
         now = self.now()
@@ -135,11 +186,14 @@ class Loop:
         else:
             self.register(connection)
 
-    def register(self, connection: Connection) -> None:
-        """Into epoll."""
+    def register(self, connection: Connection, events: int = select.EPOLLIN) -> None:
+        """Into epoll, for these events."""
         if not connection.registered:
-            self.epoll.register(connection.fd, select.EPOLLIN)
+            self.epoll.register(connection.fd, events)
             connection.registered = True
+        elif connection.events != events:
+            self.epoll.modify(connection.fd, events)
+        connection.events = events
 
     def unregister(self, connection: Connection) -> None:
         """Out of epoll."""
@@ -160,7 +214,7 @@ class Loop:
         """From now on close idle connections after ``idle_s`` seconds of silence, those that are idle now too."""
         self.idle_s = idle_s
         for connection in self.table.values():
-            if connection.state is State.IDLE:
+            if connection.state is _IDLE:
                 self._deadlines.put(connection, self.now() + idle_s)
 
     def read(self, connection: Connection) -> None:
@@ -176,21 +230,52 @@ class Loop:
             self.close(connection)
             return
         connection.fresh = False
-        connection.buffer += data
-        self._advance(connection)
+        if connection.buffer or connection.private or not self._usual(connection, data):
+            connection.buffer += data
+            self._advance(connection)
+
+    def _usual(self, connection: Connection, data: bytes) -> bool:
+        """Make a plain, complete request ready, its body included. False: nothing was done, the strict parser reads it."""
+        end = data.find(END) + len(END)
+        if end < len(END):
+            return False
+        environ = fast_environ(data, end, connection.base or connection.base_environ(), self._limits)
+        if environ is None:
+            return False
+        head = usual(environ)
+        if head is None:
+            return False
+        whole = end
+        length = environ.get("CONTENT_LENGTH")
+        if length is not None:
+            whole += int(length)
+            if whole > len(data) or (self._limits.body is not None and int(length) > self._limits.body):
+                return False
+        environ["wsgi.input"] = BytesIO(data[end:whole])
+        connection.head = head
+        connection.environ = environ
+        if whole < len(data):
+            connection.buffer += data[whole:]
+        connection.state = _BUSY  # not by `enter`: IDLE and READING may become that, and this is the way of every request
+        self._ready.append(connection)
+        return True
 
     def _on_connection(self, connection: Connection) -> None:
-        if connection.state is State.BUSY:
+        if connection.state is _IDLE:
+            self.read(connection)
+        elif connection.state is _BUSY:
             self.unregister(connection)
-        elif connection.state is State.CLOSING:
+        elif connection.state is _CLOSING:
             self._swallow(connection)
+        elif connection.state is _WRITING:
+            self._write(connection)
         else:
             self.read(connection)
 
     def _advance(self, connection: Connection) -> None:
         """Go as far as the bytes at hand allow."""
         buffer = connection.buffer
-        if connection.state is State.IDLE:
+        if connection.state is _IDLE:
             _skip_empty_line(buffer)
         try:
             end = head_end(buffer, connection.searched)
@@ -203,40 +288,86 @@ class Loop:
             self._refuse(connection, error.status, error.reason)
             return
         if end < 0:
-            if connection.state is State.IDLE and not EMPTY_LINE.startswith(buffer):
+            if connection.state is _IDLE and not EMPTY_LINE.startswith(buffer):
                 connection.enter(State.READING)
                 self._deadlines.put(connection, self.now() + self._header_s)
             self.register(connection)
             return
         del buffer[:end]
         connection.searched = 0
-        connection.enter(State.BUSY)
+        connection.enter(_BUSY)
         self._deadlines.put(connection, math.inf)
-        self.pool.submit(connection)
+        self._ready.append(connection)
 
     def _take_back(self) -> None:
-        for connection in self.pool.returned():
-            outcome, head, body = connection.outcome, connection.head, connection.body
-            assert outcome is not None and head is not None
-            connection.outcome = connection.head = connection.body = None
-            self.tally.answered(outcome.status)
-            connection.requests += 1
-            connection.hops = 0
-            if outcome.keep:
-                connection.enter(State.IDLE)
+        for connection in self.lead.returned():
+            self._settle(connection)
+
+    def _settle(self, connection: Connection) -> None:
+        """A request was answered; its connection is the loop's again."""
+        outcome, channel = connection.outcome, connection.channel
+        assert outcome is not None and channel is not None
+        self._classes[outcome.status // 100] += 1
+        connection.requests += 1
+        connection.hops = 0
+        if channel.unsent is not None:
+            connection.enter(_WRITING)
+            self._await_write(connection)
+        else:
+            self._answered(connection)
+
+    def _answered(self, connection: Connection) -> None:
+        """The response has left: keep the connection, or close it."""
+        outcome, head, body = connection.outcome, connection.head, connection.body
+        assert outcome is not None and head is not None
+        connection.outcome = connection.head = connection.body = None
+        if outcome.keep:
+            connection.state = _IDLE  # BUSY and WRITING may become that
+            if connection.buffer:
                 _skip_empty_line(connection.buffer)
-                self._deadlines.put(connection, self.now() + (self._header_s if connection.buffer else self.idle_s))
-                if not self.give(connection):
-                    self.welcome(connection)
-            elif head.keep_alive or connection.buffer or body is None or not body.finished:
-                self._close_gently(connection)
+            deadline = self.now() + (self._header_s if connection.buffer else self.idle_s)
+            if connection.tick >= 0 and connection.deadline <= deadline:
+                connection.deadline = deadline  # its bucket is early enough: all that `put` would do
             else:
-                self.close(connection)
+                self._deadlines.put(connection, deadline)
+            if self.giving and self.give(connection):
+                return
+            if connection.buffer:
+                self._advance(connection)
+            elif not connection.registered or connection.events != select.EPOLLIN:
+                self.register(connection)
+        elif head.keep_alive or connection.buffer or (body is not None and not body.finished):
+            self._close_gently(connection)
+        else:
+            self.close(connection)
+
+    def _write(self, connection: Connection) -> None:
+        """Send more of a response that its client takes slowly."""
+        channel = connection.channel
+        assert channel is not None and channel.unsent is not None
+        try:
+            sent = connection.socket.send(channel.unsent)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close(connection)
+            return
+        if sent < len(channel.unsent):
+            channel.unsent = channel.unsent[sent:]
+            self._await_write(connection)
+        else:
+            channel.unsent = None
+            self._answered(connection)
+
+    def _await_write(self, connection: Connection) -> None:
+        connection.queued_bytes = unsent_bytes(connection.socket)
+        self.register(connection, select.EPOLLOUT)
+        self._deadlines.put(connection, self.now() + self._write_s)
 
     def _refuse(self, connection: Connection, status: int, reason: str) -> None:
         """Answer what is no request, and close."""
         log.debug("refused a request from %s: %d %s", connection.peer or "a Unix socket", status, reason)
-        self.tally.answered(status)
+        self._classes[status // 100] += 1
         with contextlib.suppress(OSError):  # gone, or it reads nothing: then it does without
             connection.socket.send(simple_response(status, reason))
         self._close_gently(connection)
@@ -249,7 +380,7 @@ class Loop:
         except OSError:
             self.close(connection)
             return
-        connection.enter(State.CLOSING)
+        connection.enter(_CLOSING)
         self._deadlines.put(connection, self.now() + CLOSING_S)
         self.register(connection)
 
@@ -266,9 +397,16 @@ class Loop:
 
     def _expire(self, connection: Connection) -> None:
         before = connection.state
-        if before is State.BUSY:
+        if before is _BUSY:
             return
-        if before is not State.CLOSING:
+        if before is _WRITING:
+            # The kernel reports "writable" only when a third of its buffer is free: a shrinking send queue is progress too.
+            if unsent_bytes(connection.socket) < connection.queued_bytes:
+                self._await_write(connection)
+            else:
+                self.close(connection)
+            return
+        if before is not _CLOSING:
             self.read(connection)  # what came at the last moment counts
         if connection.state is before:
             if before is State.READING:

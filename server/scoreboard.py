@@ -101,11 +101,11 @@ class Tally:
         """Note a turn of the loop."""
         self._view[1] = time.monotonic_ns()
 
-    def answered(self, status: int) -> None:
-        """Count a response by its status class."""
-        self._view[2] += 1
-        if 200 <= status < 600:
-            self._view[3 + status // 100] += 1
+    def answered(self, status_class: int, number: int) -> None:
+        """Count responses of one status class (``2`` for 2xx)."""
+        self._view[2] += number
+        if 2 <= status_class < 6:
+            self._view[3 + status_class] += number
 
     def add(self, name: str, number: int) -> None:
         """Add to a counter (``received``, ``given``, ``accepted``)."""

@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -21,6 +20,7 @@ from typing import NoReturn
 from releve.config.settings import Settings
 from releve.server import log as logs
 from releve.server import system
+from releve.server.answer import Answer
 from releve.server.application import BootError, traceback_text
 from releve.server.connection import Connection, State, peer_text
 from releve.server.doors import Doors
@@ -28,7 +28,6 @@ from releve.server.fork import EXIT_INTERNAL
 from releve.server.handover import Handover
 from releve.server.link import Link, LinkError, Message, clip
 from releve.server.loop import Loop
-from releve.server.pool import Pool
 from releve.server.scoreboard import Scoreboard
 
 Application = Callable[..., Iterable[bytes]]
@@ -134,8 +133,10 @@ class Worker:
 
     def __init__(self, post: Post, application: Application) -> None:
         self.posture = Posture.READY
-        self.pool = Pool(application, post.settings, self.may_keep)
-        self.loop = Loop(post.settings, self.pool, post.board.tally(post.slot))
+        answer = Answer(application, post.settings, self.may_keep)
+        self.loop = Loop(post.settings, answer, post.board.tally(post.slot))
+        answer.before_blocking = self.loop.lead.give_up
+        Connection.multithread = post.settings.threads > 1
         self.doors = Doors(self.loop, post.listeners, post.exchange_receive, post.settings.limits.connections)
         self._post = post
         self._control = post.control
@@ -146,17 +147,15 @@ class Worker:
         self._signals = system.record_signal(signal.SIGTERM)
         self.loop.give = self._give
         self.loop.after_turn = self._after_turn
+        self.loop.ended = lambda: _exit(EXIT_LEFT)
+        self.loop.failed = self._failed
         self.loop.watch(self._control.fileno(), self._on_control)
         self.loop.watch(self._signals[0], self._on_signal)
 
     def start(self) -> NoReturn:
-        """Serve. The main thread takes the loop, or, if there is one application thread only, the application."""
+        """Serve, until the process ends."""
         self._send_state()
-        if self.pool.threads > 1:
-            self.pool.start()
-            self._run()
-        threading.Thread(target=self._run, name="releve-loop", daemon=True).start()
-        self.pool.work()
+        self.loop.lead.start()
 
     def disown(self) -> None:
         """In a child that the application forked: close everything of ours, so that our end is seen as one, and hear signals again."""
@@ -210,6 +209,7 @@ class Worker:
         self._pause_reported = False
         if fds:
             self._handover = Handover(self.loop, fds.pop(0))
+            self.loop.giving = True
             self._handover.add(self.loop.table.values())
         else:
             for connection in swept:
@@ -317,24 +317,20 @@ class Worker:
 
     # Helpers
 
-    def _run(self) -> NoReturn:
-        """The loop, from the first turn to the end of the process."""
-        try:
-            self.loop.run()
-        except BaseException:
-            log.exception("leaving at once: internal error in the loop")
-            _exit(EXIT_INTERNAL)
-        _exit(EXIT_LEFT)
+    def _failed(self) -> NoReturn:
+        log.exception("leaving at once: internal error in the loop")
+        _exit(EXIT_INTERNAL)
 
     def _overdue(self) -> None:
-        if self.pool.busy:
-            log.warning("leaving with %d requests unfinished: the deadline has passed", self.pool.busy)
+        if self.loop.lead.busy:
+            log.warning("leaving with %d requests unfinished: the deadline has passed", self.loop.lead.busy)
         self.loop.stop()
 
     def _end_handover(self) -> None:
         if self._handover is not None:
             self._handover.close()
             self._handover = None
+            self.loop.giving = False
 
     def _report_pause(self) -> None:
         self._pause_reported = True

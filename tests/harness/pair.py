@@ -49,6 +49,9 @@ class PairChannel:
         self.writes.pop()
         return len(data)
 
+    def finish(self, data: bytes) -> None:
+        self.write(data)
+
     def received(self) -> bytes:
         """Everything the client gets, to the end."""
         self.server.shutdown(socket.SHUT_WR)

@@ -91,7 +91,7 @@ def test_a_folder_with_a_test_py(tmp_path: Path) -> None:
 
     try:
         service.start("-w", "3", "test:app", wait=False)
-        eventually(lambda: ctl("status").returncode == 0, "ctl finds it")
+        eventually(lambda: '"state": "serving"' in ctl("status", "--json").stdout, "ctl finds it, and it serves")
         assert service.get("/") == b"hello"
         said = ctl("status").stdout
         assert "test:app" in said or "test" in said

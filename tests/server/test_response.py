@@ -13,7 +13,7 @@ import pytest
 
 from releve.config.settings import Limits
 from releve.server.head import Head, parse_head
-from releve.server.response import HOP_BY_HOP, check_start, frame, http_date, response_head, simple_response
+from releve.server.response import HOP_BY_HOP, check_start, date_line, frame, http_date, response_head, simple_response
 
 
 def request(method: bytes = b"GET", version: bytes = b"1.1") -> Head:
@@ -155,7 +155,7 @@ def test_the_date_is_right_and_made_once_a_second(monkeypatch: pytest.MonkeyPatc
     for now in (0.0, 951782400.9, 1709164800.0, 4102444799.5):
         monkeypatch.setattr(time, "time", lambda now=now: now)
         assert http_date() == email.utils.formatdate(int(now), usegmt=True)
-        assert http_date() is http_date()
+        assert date_line() is date_line()
 
 
 def test_the_date_is_english_in_every_locale(monkeypatch: pytest.MonkeyPatch) -> None:
