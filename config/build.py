@@ -31,6 +31,8 @@ FOREIGN = {
     "raw_env": "env",
     "environment": "env",
     "loglevel": "log.level",
+    "accesslog": "log.access",
+    "access_log_format": "log.access_format",
     "worker_connections": "limits.connections",
     "graceful_timeout": "timeouts.drain",
     "reload": "watch",
@@ -143,7 +145,8 @@ def _word(key: str, written: Written, rules: Rules, problems: Problems) -> Any:
     if not isinstance(text, str):
         raise ValueError("expected one value")
     value = values.convert(rules["kind"], text, rules)
-    return values.join(written.folder, value) if rules["kind"] == "path" and value is not None else value
+    is_path = rules["kind"] == "path" or (rules["kind"] == "log" and value != "-")
+    return values.join(written.folder, value) if is_path and value is not None else value
 
 
 def _listen(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[Address, ...]:

@@ -19,6 +19,7 @@ from releve.config.values import duration_text, either, size_text
 BEGIN, END = "<!-- settings -->", "<!-- end -->"
 
 KINDS = {
+    "access_format": "preset or format",
     "app": "`module:object`",
     "check": "path or block",
     "choice": "word",
@@ -28,6 +29,7 @@ KINDS = {
     "headers": "block of names and texts",
     "host": "host name",
     "listen": "address or list",
+    "log": "path or `-`",
     "mode": "octal mode",
     "modules": "list of modules",
     "name": "name or number",

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from releve.config.access_format import PRESETS
 from releve.config.reference import default_text
 from releve.config.settings import GROUPS, Check, Settings
 from releve.config.values import Rules
@@ -42,6 +43,7 @@ def _number(rules: Rules) -> Schema:
 
 
 KINDS: dict[str, Callable[[Rules], Schema]] = {
+    "access_format": lambda rules: {"anyOf": [{"enum": list(PRESETS)}, {"type": "string", "pattern": r"%\("}]},
     "app": lambda rules: {"type": "string", "pattern": r"^[\w.]+:[\w.]+(\(\))?$"},
     "check": lambda rules: {"anyOf": [{"type": "string", "pattern": "^/"}, _block(Check)]},
     "choice": lambda rules: {"enum": [*rules["choices"], *([False] if "off" in rules["choices"] else [])]},
@@ -51,6 +53,7 @@ KINDS: dict[str, Callable[[Rules], Schema]] = {
     "headers": lambda rules: _TEXTS,
     "host": lambda rules: _TEXT,
     "listen": lambda rules: {"anyOf": [*_ADDRESS["anyOf"], {"type": "array", "items": _ADDRESS, "minItems": 1}]},
+    "log": lambda rules: _TEXT,
     "mode": lambda rules: _MODE,
     "modules": lambda rules: {"anyOf": [_MODULE, {"type": "array", "items": _MODULE}]},
     "name": lambda rules: _NAME,

@@ -118,9 +118,13 @@ class Upgrade:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """``log``: what Relève itself writes to standard error."""
+    """``log``: what Relève itself writes to standard error, and the access log."""
 
     level: str = key("info", "choice", "Least severe message written.", choices=("debug", "info", "warning", "error"))
+    access: str | None = key("-", "log", "Where the access log goes: a file, or - for standard output.", off="off")
+    access_format: str = key(
+        "combined", "access_format", "A line of the access log: common, combined, json, or a format with atoms such as %(h)s."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from releve.config.access_format import PRESETS, check_format
 from releve.config.errors import nearest
 
 Rules = Mapping[str, Any]
@@ -208,6 +209,14 @@ def parse_host(text: str, rules: Rules) -> str:
     return text
 
 
+def parse_access_format(text: str, rules: Rules) -> str:
+    """A preset, or a format as written, once ``check_format`` understands it."""
+    if text.lower() in PRESETS:
+        return text.lower()
+    check_format(parse_text(text, rules))
+    return text
+
+
 def parse_statuses(text: str, rules: Rules) -> str:
     """Statuses as written, once ``parse_expect`` understands them."""
     parse_expect(text)
@@ -262,6 +271,11 @@ def parse_path(text: str, rules: Rules) -> str:
     return path
 
 
+def parse_log(text: str, rules: Rules) -> str:
+    """The path of a file, or ``-``."""
+    return text if text == "-" else parse_path(text, rules)
+
+
 def parse_python(text: str, rules: Rules) -> str:
     """The path of an interpreter; a bare name is not looked up, since PATH is not part of a release."""
     if "/" not in text:
@@ -314,7 +328,9 @@ PARSERS: dict[str, Callable[[str, Rules], Any]] = {
     "module": parse_module,
     "target": parse_target,
     "host": parse_host,
+    "access_format": parse_access_format,
     "statuses": parse_statuses,
     "path": parse_path,
+    "log": parse_log,
     "python": parse_python,
 }

@@ -14,7 +14,8 @@ from releve.config.settings import Settings, from_wire, key_names
 from releve.server import scoreboard
 from releve.server.link import EXCHANGE_VERSION, LINK_VERSION, Link, Message
 
-_MORE_FDS = 4  # after the listeners: exchange receive end, exchange send end, scoreboard, crash file
+_MORE_FDS = 4  # after the listeners: exchange receive end, exchange send end, scoreboard, crash file; then what a revision has more
+_STANDARD_OUTPUT = 1
 
 
 class MalformedOrder(Exception):
@@ -23,16 +24,19 @@ class MalformedOrder(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One set of settings that a generation runs with, and the listeners that go with it (owned)."""
+    """One set of settings that a generation runs with, and the listeners and the access log that go with it (owned)."""
 
     number: int
     settings: Settings
     listeners: tuple[tuple[str, socket.socket], ...]
+    access: int = -1  # where the access log goes; -1: there is none
 
     def close(self) -> None:
         """Close this process's copies of the listeners; others go on accepting from them."""
         for _, sock in self.listeners:
             sock.close()
+        if self.access > _STANDARD_OUTPUT:
+            os.close(self.access)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +95,17 @@ def read_boot(message: Message, fds: list[int]) -> Boot:
         raise MalformedOrder(f"cannot boot: the supervisor speaks link version {message.get('link')!r}, this release {LINK_VERSION}")
     try:
         names = _names(message)
-        if len(fds) != len(names) + _MORE_FDS:
+        more = len(names) + _MORE_FDS
+        if len(fds) != more + _lent(message):
             raise MalformedOrder(f"cannot boot: {len(fds)} descriptors for {len(names)} listeners")
-        receive, send, board, crash = fds[len(names) :]
+        receive, send, board, crash = fds[len(names) : more]
         preload = message.get("preload")
         return Boot(
             generation=int(message["generation"]),
             app=str(message["app"]),
             directory=str(message["directory"]),
             preload=None if preload is None else bool(preload),
-            revision=read_revision(message, fds[: len(names)]),
+            revision=read_revision(message, [*fds[: len(names)], *fds[more:]]),
             exchange_receive=receive,
             exchange_send=send,
             board=board,
@@ -113,21 +118,27 @@ def read_boot(message: Message, fds: list[int]) -> Boot:
 def read_revision(message: Message, fds: list[int]) -> Revision:
     """The revision in a ``boot`` or ``reload``; takes ``fds`` over. Raises MalformedOrder, or what odd types raise."""
     names = _names(message)
-    if len(fds) != len(names):
+    if len(fds) != len(names) + _lent(message):
         raise MalformedOrder(f"cannot {message.get('type')}: {len(fds)} descriptors for {len(names)} listeners")
     number, settings = int(message["revision"]), from_wire(message["settings"])
     if settings.workers < 1:
         raise MalformedOrder(f"cannot {message.get('type')}: {settings.workers} workers")
     sockets: list[socket.socket] = []
     try:
-        for fd in fds:
+        for fd in fds[: len(names)]:
             sockets.append(socket.socket(fileno=fd))
             sockets[-1].setblocking(False)
     except OSError as error:
         for sock in sockets:
             sock.detach()
         raise MalformedOrder(f"cannot {message.get('type')}: a listener is not a socket ({error.strerror})") from error
-    return Revision(number, settings, tuple(zip(names, sockets, strict=True)))
+    access = fds[-1] if _lent(message) else _STANDARD_OUTPUT if settings.log.access == "-" else -1
+    return Revision(number, settings, tuple(zip(names, sockets, strict=True)), access)
+
+
+def _lent(message: Message) -> int:
+    """How many descriptors come for the access log: one if it is a file."""
+    return 1 if message.get("access") else 0
 
 
 def _names(message: Message) -> list[str]:

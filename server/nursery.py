@@ -105,6 +105,7 @@ class Nursery:
                 control=theirs,
                 application=self.application,
                 load=self.load,
+                access=revision.access,
             )
         )
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import fcntl
 import os
 import resource
 import signal
 import socket
+import stat
 import struct
 import termios
 from collections.abc import Iterable
@@ -150,3 +152,27 @@ def raise_descriptor_limit(wanted: int) -> None:
 
 def _nothing(number: int, frame: FrameType | None) -> None:
     """A handler that does nothing."""
+
+
+def is_regular(fd: int) -> bool:
+    """Whether a descriptor is a regular file, whose writes never wait for a reader; False also for one that is closed."""
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+
+def write_now(fd: int, data: bytes) -> int:
+    """Write without waiting for a reader; returns how many bytes were taken. Raises OSError, BlockingIOError if none were.
+
+    A pipe or socket that others share must not be made non-blocking for them, so each write says it (RWF_NOWAIT,
+    pwritev2(2)). Regular files and terminals do not know it; they are written as ever.
+    """
+    if is_regular(fd):
+        return os.write(fd, data)
+    try:
+        return os.pwritev(fd, [data], -1, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.ESPIPE, errno.EINVAL, errno.ENOSYS):
+            raise
+    return os.write(fd, data)

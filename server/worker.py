@@ -58,6 +58,7 @@ class Post:
     control: Link
     application: Application | None  # None: the worker imports it
     load: Callable[[], Application]  # raises BootError
+    access: int = -1  # descriptor of the access log; -1: there is none
 
 
 class Posture(enum.Enum):

@@ -27,6 +27,7 @@ from releve.config.settings import Settings, to_wire
 from releve.server import scoreboard
 from releve.server.link import LINK_VERSION, Link, LinkError, Message, pair
 from releve.supervisor import lending, system
+from releve.supervisor.access import open_access_file
 from releve.supervisor.crash import open_crash_file, read_crash_file
 from releve.supervisor.exchange import Exchange
 from releve.supervisor.failure import StepFailed, UnsafePreload
@@ -80,11 +81,17 @@ class Generation:
         self._board_fd = scoreboard.make()
         self.board = scoreboard.Scoreboard(self._board_fd)
         self._crash_fd = open_crash_file()
+        self._access_fd = -1  # of the access log, until the master has it
 
     # ---------------------------------------------------------------- birth
 
     def spawn(self) -> None:
         """Start the master process. Raises StepFailed; the caller still calls ``kill`` or lets it end."""
+        try:
+            self._access_fd = open_access_file(self.settings.log.access)
+        except StepFailed:
+            self._finish()
+            raise
         ours, theirs = pair()
         environment = {**self.pin.environment, "RELEVE_GENERATION": str(self.number)}
         argv = lending.command(self.pin, theirs.fileno())
@@ -147,7 +154,21 @@ class Generation:
             "settings": {**to_wire(self.settings), "workers": workers},
             "listeners": [one.name for one in self.listeners],
         }
+        if self._access_fd >= 0 and self.knows("log.access"):
+            message["access"] = True
+            fds.append(self._access_fd)
         self._send(message, fds)
+        self._close_access()
+
+    def _close_access(self) -> None:
+        """The master has it, or nobody will."""
+        if self._access_fd >= 0:
+            os.close(self._access_fd)
+            self._access_fd = -1
+
+    def knows(self, key: str) -> bool:
+        """Whether the release of this generation has a setting (dotted key); asked once it has said hello."""
+        return key in self.hello.get("settings", [])
 
     @property
     def _doing(self) -> str:
@@ -429,6 +450,7 @@ class Generation:
         self.board.close()
         os.close(self._board_fd)
         os.close(self._crash_fd)
+        self._close_access()
         self._crash_fd = self._pidfd = self._board_fd = -1
         self.ended.set()
 

@@ -13,6 +13,7 @@ from releve.config import diff
 from releve.config.load import Loaded
 from releve.config.settings import Settings, to_wire
 from releve.supervisor import listeners as listening
+from releve.supervisor.access import lent_access_file
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import ORDER_S, Generation
@@ -43,14 +44,15 @@ async def reload(service: Service, operation: Operation, configuration: Configur
             operation.note(f"{key} has changed: it needs a restart of the supervisor")
     revision = generation.revision + 1
     try:
-        with operation.step("boot"):
+        with operation.step("boot"), lent_access_file(target.settings.log.access if generation.knows("log.access") else None) as access:
             await generation.order(
                 "reload",
-                [one.socket.fileno() for one in target.listeners.all],
+                [*(one.socket.fileno() for one in target.listeners.all), *access],
                 generation.settings.timeouts.boot + ORDER_S,
                 revision=revision,
                 settings=to_wire(target.settings),
                 listeners=[one.name for one in target.listeners.all],
+                access=bool(access),
             )
         with operation.step("check"):
             await prove(operation, generation, revision, target.settings.upgrade.check)

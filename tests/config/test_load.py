@@ -30,7 +30,7 @@ upgrade:
   check: off
   standby: 60s
   retire: 1h
-log: {level: info}
+log: {level: info, access: "-", access_format: combined}
 watch: off
 """
 
@@ -108,6 +108,8 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     "upgrade.standby": ("upgrade: {standby: off}", None),
     "upgrade.retire": ("upgrade: {retire: 10s}", 10.0),
     "log.level": ("log: {level: debug}", "debug"),
+    "log.access": ("log: {access: /var/log/x.log}", "/var/log/x.log"),
+    "log.access_format": ("log: {access_format: '%(h)s %({x-a}i)s'}", "%(h)s %({x-a}i)s"),
     "watch": ("watch: code", "code"),
 }
 
@@ -295,7 +297,7 @@ BAD_LINES = [
     ("bind: ':80'", "1: cannot use 'bind': unknown key; did you mean 'listen'?"),
     ("graceful_timeout: 30", "1: cannot use 'graceful_timeout': unknown key; did you mean 'timeouts.drain'?"),
     ("zzz: 3", "1: cannot use 'zzz': unknown key"),
-    ("log: {zzz: 3}", "7: cannot use 'zzz' in log: unknown key; known are level"),
+    ("log: {zzz: 3}", "7: cannot use 'zzz' in log: unknown key; known are access, access_format, level"),
     ("upgrade: {check: {pth: /}}", "19: cannot use 'pth' in upgrade.check: unknown key; did you mean 'path'?"),
     # Keys that exist only once they work.
     ("proxy: {trusted: []}", "1: cannot use 'proxy': unknown key"),
