@@ -3,8 +3,8 @@
 ``add`` runs once for each request and keeps nothing of it but the line; ``flush`` writes many lines at once. Whatever
 a client or an application has given is escaped in a line: it can neither end it nor leave its field.
 
-The presets ``combined`` and ``common`` have a short way, which takes only what needs no escaping. All else, and any
-other format, is made of its pieces (``compile_format``).
+The presets ``combined`` and ``common`` have a short way for usual requests: their values are kept until there are many
+lines to make, and escaped only if any of them needs it. All else is made of its pieces at once (``compile_format``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple
 
@@ -33,6 +34,11 @@ CLOSE_S = 1.0  # how long the last lines wait for a slow reader
 COMMON = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s'
 COMBINED = COMMON + ' "%(f)s" "%(a)s"'
 PRESETS = {"common": COMMON, "combined": COMBINED}
+# The same for a usual request; without referer and agent: formatted, and cut to nothing.
+_SHORT = {
+    "common": '%s - - %s "%s %s HTTP/1.1" %s %s%.0s%.0s\n',
+    "combined": '%s - - %s "%s %s HTTP/1.1" %s %s "%s" "%s"\n',
+}
 
 REQUEST_LINE = "releve.request_line"  # in the place of an environ, for a request that never got one
 
@@ -58,6 +64,7 @@ class Entry(NamedTuple):
     iso_clock: str
 
 
+Usual = tuple[str, str, str, str, int, int | str, str, str]  # remote, clock, method, target, status, bytes, referer, agent
 Atom = Callable[[Entry], Any]
 
 
@@ -223,15 +230,15 @@ class AccessLog:
 
     def __init__(self, fd: int, access_format: str) -> None:
         """``fd`` is where to write, not owned; ``access_format`` a preset or a format with atoms."""
-        self.full = False
+        self.long = False
         self._fd = fd
         self._pipe = not system.is_regular(fd)
         self._line = json_line if access_format == "json" else compile_format(PRESETS.get(access_format, access_format))
         self._combined = access_format in ("combined", COMBINED)
-        self._quotes = (
-            6 if self._combined else 2 if access_format in ("common", COMMON) else 0
-        )  # in a line of the short way; 0: there is none
-        self._lines: list[str] = []
+        self._preset = "common" if access_format in ("common", COMMON) else "combined" if access_format in ("combined", COMBINED) else ""
+        self.short = bool(self._preset)  # `usual` may be called
+        self.wants_headers = "}o)" in access_format
+        self.lines: list[str | Usual] = []
         self._kept = b""
         self._lost = 0  # lines, since writing last succeeded
         self._troubled = False
@@ -242,9 +249,14 @@ class AccessLog:
         self._clock = self._iso = ""
 
     @property
+    def full(self) -> bool:
+        """Whether it is time to flush."""
+        return self.long or len(self.lines) >= FULL_LINES
+
+    @property
     def pending(self) -> bool:
         """Whether anything is to be written."""
-        return bool(self._lines or self._kept)
+        return bool(self.lines or self._kept)
 
     @property
     def kept(self) -> bool:
@@ -256,19 +268,14 @@ class AccessLog:
         second = int(time.time())
         if second != self._second:
             self._tick(second)
-        if self._quotes and "HTTP_AUTHORIZATION" not in environ:
-            try:
-                remote = environ["REMOTE_ADDR"] or "-"
-                request = f"{environ['REQUEST_METHOD']} {environ['RAW_URI']} {environ['SERVER_PROTOCOL']}"
-                line = f'{remote} - - {self._clock} "{request}" {status} {sent_bytes or "-"}'
-                if self._combined:
-                    line = f'{line} "{environ.get("HTTP_REFERER", "-")}" "{environ.get("HTTP_USER_AGENT", "-")}"'
-                if line.isascii() and line.isprintable() and line.count('"') == self._quotes and "\\" not in line and " " not in remote:
-                    self._append(line)
-                    return
-            except Exception:  # the application has changed its environ, and what it put there is no text
-                pass
         self._append(self._line(Entry(environ, status, sent_bytes, duration_s, response_headers, self._clock, self._iso)))
+
+    def usual(self, remote: str, method: str, target: str, status: int, sent_bytes: int, referer: str, agent: str) -> None:
+        """The same in a short way, for a preset that is ``short``: an HTTP/1.1 request without credentials, all of it printable text."""
+        second = int(time.time())
+        if second != self._second:
+            self._tick(second)
+        self.lines.append((remote or "-", self._clock, method, target, status, sent_bytes or "-", referer, agent))
 
     def refuse(self, peer: str, status: int, sent_bytes: int = 0, duration_s: float = 0.0, request_line: str = "-") -> None:
         """Make the line of a request that never got an environ.
@@ -281,12 +288,11 @@ class AccessLog:
     def flush(self) -> None:
         """Write what is there, whole lines at a time, as far as it can be done without waiting. Never raises."""
         with self._flushing:
-            lines = self._lines
+            lines = self.lines
             count = len(lines)
-            text = "\n".join([*lines[:count], ""])
-            data = self._kept + text.encode("utf-8", "backslashreplace")
+            data = self._kept + self._text(lines[:count]).encode("utf-8", "backslashreplace")
             del lines[:count]  # never another list: a thread may be about to append to this one
-            self.full = False
+            self.long = False
             self._kept = self._write(data)
 
     def close(self, wait_s: float = CLOSE_S) -> None:
@@ -299,16 +305,32 @@ class AccessLog:
             poll.poll(left_s * 1000)
             self.flush()
 
+    def _text(self, lines: list[str | Usual]) -> str:
+        """The lines with their ends. Usual ones are made here, many at once: that takes half the time."""
+        if set(map(type, lines)) == {tuple}:
+            template = _SHORT[self._preset]
+            text = template * len(lines) % tuple(chain.from_iterable(lines))
+            # No field has a control character; one with a quote or a backslash, or beyond ASCII, has to be escaped.
+            if text.isascii() and "\\" not in text and text.count('"') == template.count('"') * len(lines):
+                return text
+        return "\n".join([*(line if type(line) is str else self._escaped(line) for line in lines), ""])
+
+    def _escaped(self, line: str | Usual) -> str:
+        assert not isinstance(line, str)
+        remote, clock, method, target, status, sent_bytes, referer, agent = line
+        values = (escape(remote), clock, method, escape(target), status, sent_bytes, escape(referer), escape(agent))
+        return (_SHORT[self._preset] % values).removesuffix("\n")
+
     def _tick(self, second: int) -> None:
         moment = time.localtime(second)
         self._clock, self._iso = clock(moment), iso_clock(moment)
         self._second = second  # last: another thread takes it for done
 
     def _append(self, line: str) -> None:
-        lines = self._lines
+        lines = self.lines
         lines.append(line)
-        if len(lines) >= FULL_LINES or len(line) > LONG_LINE:
-            self.full = True
+        if len(line) > LONG_LINE:
+            self.long = True
 
     def _write(self, data: bytes) -> bytes:
         """Write; returns what is left to write later."""

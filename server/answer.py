@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from releve.config.settings import Settings
+from releve.server.access import AccessLog
 from releve.server.body import Input
-from releve.server.call import Outcome, run_call
+from releve.server.call import Call, Outcome, new_call
 from releve.server.connection import Connection, SocketChannel
 from releve.server.environ import build_environ
 from releve.server.head import Head
@@ -22,39 +24,55 @@ log = logging.getLogger("releve.worker")
 class Answer:
     """Answers the request of a connection; called with it, in whatever thread."""
 
-    def __init__(self, application: Application, settings: Settings, may_keep: Callable[[Connection], bool]) -> None:
+    def __init__(
+        self, application: Application, settings: Settings, may_keep: Callable[[Connection], bool], access: AccessLog | None = None
+    ) -> None:
         """``may_keep`` is asked when a response's head is made: may the connection outlive this request?"""
+        self.application = application
+        self.access = access
         self.before_blocking: Callable[[Connection], None] = lambda connection: None
-        self._application = application
         self._settings = settings
         self._may_keep = may_keep
 
+    def prepare(self, connection: Connection) -> SocketChannel:
+        """What an answer needs of its connection; made once."""
+        connection.channel = SocketChannel(connection.socket, self._settings.timeouts, partial(self.before_blocking, connection))
+        connection.keeps = partial(self._may_keep, connection)
+        return connection.channel
+
     def __call__(self, connection: Connection) -> None:
         """Set the connection's ``outcome``. Never raises."""
+        began = time.monotonic()
         try:
-            channel = connection.channel
-            if channel is None:
-                channel = SocketChannel(connection.socket, self._settings.timeouts, partial(self.before_blocking, connection))
-                connection.channel = channel
-                connection.keeps = partial(self._may_keep, connection)
+            channel = connection.channel or self.prepare(connection)
             environ, head = connection.environ, connection.head
             assert head is not None, "an answer needs a complete head"
+            body = None
             if environ is None:
-                self._strictly(connection, channel)
-                return
+                assert isinstance(head, Head)
+                body = self._body(connection, channel, head)
+                environ = build_environ(head, connection.base_environ(), body)
+                environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
             connection.environ = None
-            connection.outcome = run_call(self._application, head, environ, None, channel, keep_alive=connection.keeps)
-        except BaseException:  # ours: the application's own were answered by run_call
+            call = connection.call = new_call(head, body, channel, connection.keeps)
+            outcome = call.run(self.application, environ)
+            if body is not None:
+                connection.buffer += body.rest
+            self.note(environ, call, outcome, time.monotonic() - began)
+        except BaseException:  # ours: the application's own were answered by the call
             log.exception("cannot finish a request: internal error")
-            connection.outcome = Outcome(500, 0, False, "internal error")
+            outcome = Outcome(500, 0, False, "internal error")
+        connection.call = None
+        connection.outcome = outcome
 
-    def _strictly(self, connection: Connection, channel: SocketChannel) -> None:
-        """A request that came through the strict parser; its body may be still to come."""
-        head, settings = connection.head, self._settings
-        assert isinstance(head, Head)
-        buffered = bytes(connection.buffer)
+    def note(self, environ: dict[str, Any], call: Call, outcome: Outcome, duration_s: float) -> None:
+        """Onto the access log."""
+        if self.access is not None:
+            self.access.add(environ, outcome.status, outcome.sent_bytes, duration_s, call.headers if self.access.wants_headers else ())
+
+    def _body(self, connection: Connection, channel: SocketChannel, head: Head) -> Input:
+        """That of a request which came through the strict parser; it may be still to come."""
+        settings = self._settings
+        connection.body = body = Input(channel, head, bytes(connection.buffer), settings.limits, timeout_s=settings.timeouts.body)
         connection.buffer.clear()
-        connection.body = body = Input(channel, head, buffered, settings.limits, timeout_s=settings.timeouts.body)
-        environ: dict[str, Any] = build_environ(head, connection.base_environ(), body)
-        connection.outcome = run_call(self._application, head, environ, body, channel, keep_alive=connection.keeps)
-        connection.buffer += body.rest
+        return body

@@ -19,7 +19,7 @@ from wsgiref.types import WSGIApplication
 
 from releve.server.body import BodyRefused, ClientGone, ClientTooSlow, Input
 from releve.server.channel import Channel
-from releve.server.response import Asked, Framing, Start, check_start, frame, response_head, simple_response
+from releve.server.response import Asked, Framing, Headers, Start, check_start, frame, response_head, simple_response
 
 Application = WSGIApplication
 Environ = dict[str, Any]
@@ -60,17 +60,12 @@ class FileWrapper:
         return iter(lambda: self.file.read(self.block_size), b"")
 
 
-def run_call(
-    application: Application, head: Asked, environ: Environ, body: Input | None, channel: Channel, *, keep_alive: Callable[[], bool]
-) -> Outcome:
-    """Call ``application`` for one request and send its response.
-
-    ``keep_alive`` is asked when the head of the response is made; False announces the end of the connection. Nothing that the
-    application raises comes out of here, SystemExit and KeyboardInterrupt neither. Each call has a context of its own:
-    a ``ContextVar`` set in one request is not seen by the next.
-    """
-    call = Call(head, body, channel, keep_alive)
-    return contextvars.Context().run(call.run, application, environ)
+def new_call(head: Asked, body: Input | None, channel: Channel, keeps: Callable[[], bool]) -> Call:
+    """The call for one request. ``keeps`` is asked when the head of the response is made; False announces the end of the connection."""
+    call = Call()
+    call.method, call.target, call.version, call.keep_alive = head.method, head.target, head.version, head.keep_alive
+    call.body, call.channel, call.keeps = body, channel, keeps
+    return call
 
 
 class State(Enum):
@@ -87,30 +82,48 @@ _NEW, _STARTED, _SENDING, _OVER = State.NEW, State.STARTED, State.SENDING, State
 
 
 class Call:
-    """One response in the making."""
+    """One response in the making. It knows of its request what ``response.Asked`` says.
 
-    __slots__ = ("_body", "_channel", "_error", "_framing", "_gone", "_head", "_keep_alive", "_sent_bytes", "_start", "_state", "_status")
+    Made without arguments, its attributes set by whoever makes it: most of them are never needed.
+    """
 
-    def __init__(self, head: Asked, body: Input | None, channel: Channel, keep_alive: Callable[[], bool]) -> None:
-        self._head = head
-        self._body = body
-        self._channel = channel
-        self._keep_alive = keep_alive
-        self._state = _NEW
-        self._start: Start | None = None
-        self._framing: Framing | None = None
-        self._status = 0  # sent
-        self._sent_bytes = 0
-        self._gone: ClientGone | ClientTooSlow | None = None  # nothing can be sent any more
-        self._error: str | None = None
+    method = "GET"
+    target = "/"
+    version = (1, 1)
+    keep_alive = True
+    body: Input | None = None
+    channel: Channel
+    keeps: Callable[[], bool]
+    state = _NEW
+    start: Start | None = None
+    framing: Framing | None = None
+    status = 0  # sent
+    sent_bytes = 0
+    gone: ClientGone | ClientTooSlow | None = None  # nothing can be sent any more
+    error: str | None = None
 
     def run(self, application: Application, environ: Environ) -> Outcome:
-        """Call the application, send what it gives, close it, and drop what it left of the request."""
-        complete = False
+        """Call the application and send its response, in a context of its own: a ``ContextVar`` set in one request is not seen by the next.
+
+        Nothing that the application raises comes out of here, SystemExit and KeyboardInterrupt neither.
+        """
+        return contextvars.Context().run(self._run, application, environ)
+
+    def _run(self, application: Application, environ: Environ) -> Outcome:
         try:
             iterable = application(environ, self.start_response)
-            if type(iterable) is list and len(iterable) == 1 and self._send_whole(iterable[0]):
-                return Outcome(self._status, self._sent_bytes, self._framing.keep, None)  # type: ignore[union-attr]
+        except BaseException as error:  # SystemExit in a view ends the request, not the worker
+            return self.fail(error)
+        return self.complete(iterable)
+
+    def complete(self, iterable: Iterable[bytes]) -> Outcome:
+        """Send what the application has returned, close it, and drop what it left of the request."""
+        complete = False
+        try:
+            whole = self.whole(iterable) if type(iterable) is list and self.keeps() else None
+            if whole is not None:
+                self.state = _OVER
+                return self.rest(memoryview(whole))
             try:
                 self._send_all(iterable)
                 complete = self._finish()
@@ -118,16 +131,24 @@ class Call:
                 close = getattr(iterable, "close", None)
                 if close is not None:
                     close()
-        except BaseException as error:  # SystemExit in a view ends the request, not the worker
+        except BaseException as error:
             self._failed(error, complete)
-        keep = complete and self._gone is None and self._framing is not None and self._framing.keep
-        self._state = _OVER
-        if self._gone is not None and self._error is None:
-            self._error = str(self._gone)
-        if self._body is not None:
-            keep = keep and self._body.drain()
-            self._body.abandon()
-        return Outcome(self._status or CLIENT_GONE, self._sent_bytes, keep, self._error)
+        return self._outcome(complete)
+
+    def fail(self, error: BaseException) -> Outcome:
+        """The application has raised this instead of returning something."""
+        self._failed(error, False)
+        return self._outcome(False)
+
+    def _outcome(self, complete: bool) -> Outcome:
+        keep = complete and self.gone is None and self.framing is not None and self.framing.keep
+        self.state = _OVER
+        if self.gone is not None and self.error is None:
+            self.error = str(self.gone)
+        if self.body is not None:
+            keep = keep and self.body.drain()
+            self.body.abandon()
+        return Outcome(self.status or CLIENT_GONE, self.sent_bytes, keep, self.error)
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /) -> Callable[[bytes], None]:
         """PEP 3333, "The start_response() Callable".
@@ -136,55 +157,70 @@ class Call:
         the exception in ``exc_info`` if the head has been sent.
         """
         try:
-            if exc_info is not None and self._state is _SENDING and exc_info[1] is not None:
+            if exc_info is not None and self.state is _SENDING and exc_info[1] is not None:
                 raise exc_info[1].with_traceback(exc_info[2])
         finally:
             error_given = exc_info is not None
             exc_info = None  # breaks the cycle of traceback and frame
-        if self._state is _OVER:
+        if self.state is _OVER:
             raise RuntimeError("cannot start a response: the request is over")
-        if self._state is not _NEW and not error_given:
+        if self.state is not _NEW and not error_given:
             raise RuntimeError("cannot start the response twice without exc_info")
-        self._start = check_start(status, headers)
-        self._state = _STARTED
+        self.start = check_start(status, headers)
+        self.state = _STARTED
         return self.write
 
     def write(self, data: bytes, /) -> None:
         """Send one piece of the body at once (PEP 3333, "The write() Callable")."""
         self._send(data, None)
 
-    def _send_whole(self, data: object) -> bool:
-        """The usual response, a list of one piece that is the whole body, in one send. False: not usual, and nothing was sent."""
-        start = self._start
+    def whole(self, iterable: object) -> bytes | None:
+        """The usual response: a list of one piece that is all of a small body, to a client that may stay. Its bytes, to be sent at once.
+
+        ``None``: it is another one, and nothing is decided.
+        """
+        if type(iterable) is not list or len(iterable) != 1:
+            return None
+        data, start = iterable[0], self.start
         if (
-            self._state is not _STARTED
-            or type(data) is not bytes
-            or not data
-            or self._body is not None
+            type(data) is not bytes
             or start is None
-            or start.status < 200
-            or start.status in (204, 205, 304)
-            or (start.content_length is not None and start.content_length != len(data))
-            or self._head.method == "HEAD"
-            or self._head.version != (1, 1)
+            or not start.plain
+            or self.state is not _STARTED
+            or self.body is not None
+            or self.method == "HEAD"
+            or self.version != (1, 1)
+            or not self.keep_alive
         ):
-            return False
-        self._framing = framing = Framing(True, len(data), False, self._head.keep_alive and self._keep_alive())
-        self._state = _SENDING
-        self._status = start.status
+            return None
+        length = len(data)
+        if length == 0 or length > JOIN_BYTES or (start.content_length is not None and start.content_length != length):
+            return None
+        self.state = _SENDING
+        self.status = start.status
+        self.sent_bytes = length
+        return start.head(length) + data
+
+    def rest(self, data: memoryview) -> Outcome:
+        """Send what is due of ``whole``, and that was all."""
         try:
-            head = response_head(start, framing, (1, 1))
-            if len(data) > JOIN_BYTES:
-                self._channel.write(head)
-                self._channel.finish(data)
-            else:
-                self._channel.finish(head + data)
-        except (ClientGone, ClientTooSlow) as error:
-            self._gone = error
-            raise
-        self._sent_bytes = len(data)
-        self._state = _OVER
-        return True
+            self.channel.finish(data)
+        except ClientGone as error:
+            return Outcome(self.status, 0, False, str(error))
+        return self.usual_outcome()
+
+    def usual_outcome(self) -> Outcome:
+        """What became of a call whose response was ``whole``."""
+        return Outcome(self.status, self.sent_bytes, True, None)
+
+    @property
+    def headers(self) -> Headers:
+        """Those of the response, as far as the application gave them."""
+        if self.start is None:
+            return []
+        pairs = [(name, value) for name, _, value in (line.partition(": ") for line in self.start.fields.split("\r\n")[:-1])]
+        length = self.start.content_length if self.framing is None else self.framing.length
+        return pairs if length is None else [*pairs, ("Content-Length", str(length))]
 
     def _send_all(self, iterable: Iterable[bytes]) -> None:
         if isinstance(iterable, FileWrapper) and self._send_file(iterable.file):
@@ -218,11 +254,11 @@ class Call:
             return True  # an empty piece does not send the head
         prefix, framing = self._begin(known_length)
         if not framing.body:
-            if self._head.method != "HEAD":
-                self._note(f"a response with status {self._status} has no body: cut")
+            if self.method != "HEAD":
+                self._note(f"a response with status {self.status} has no body: cut")
             self._put(prefix)
             return False
-        room = len(data) if framing.length is None else framing.length - self._sent_bytes
+        room = len(data) if framing.length is None else framing.length - self.sent_bytes
         over = len(data) > room
         if over:
             self._note("the body is longer than its Content-Length: cut")
@@ -232,13 +268,13 @@ class Call:
         else:
             # The last piece of a known length: a client that takes it slowly holds the loop's memory, and no thread.
             self._put(prefix, data, last=framing.length is not None and len(data) == room)
-        self._sent_bytes += len(data)
+        self.sent_bytes += len(data)
         return not over
 
     def _send_file(self, file: Any) -> bool:
         """Send a file by the kernel; False if this one, or this response, cannot be sent so, and nothing was."""
         found = _plain_file(file)
-        if found is None or self._state is not _STARTED:
+        if found is None or self.state is not _STARTED:
             return False
         descriptor, offset, available = found
         prefix, framing = self._begin(available)
@@ -249,9 +285,9 @@ class Call:
         self._put(prefix)
         count = min(framing.length, available)
         try:
-            self._sent_bytes += self._channel.sendfile(descriptor, offset, count)
+            self.sent_bytes += self.channel.sendfile(descriptor, offset, count)
         except (ClientGone, ClientTooSlow) as error:
-            self._gone = error
+            self.gone = error
             raise
         except OSError:
             self._send_blocks(file, count)
@@ -269,80 +305,80 @@ class Call:
             self._put(prefix + b"0\r\n\r\n")
         elif prefix:
             self._put(prefix)
-        if framing.body and framing.length is not None and self._sent_bytes < framing.length:
-            self._note(f"the body has {self._sent_bytes} bytes, its Content-Length is {framing.length}: closing the connection")
+        if framing.body and framing.length is not None and self.sent_bytes < framing.length:
+            self._note(f"the body has {self.sent_bytes} bytes, its Content-Length is {framing.length}: closing the connection")
             return False
         return True
 
     def _begin(self, known_length: int | None) -> tuple[bytes, Framing]:
         """The head, the first time (then an empty one), and how the response is framed."""
-        if self._state is _SENDING:
-            assert self._framing is not None
-            return b"", self._framing
-        if self._state is _OVER:
+        if self.state is _SENDING:
+            assert self.framing is not None
+            return b"", self.framing
+        if self.state is _OVER:
             raise RuntimeError("cannot send: the request is over")
-        if self._start is None:
+        if self.start is None:
             raise RuntimeError("cannot send: the application has not called start_response")
-        keep = self._head.keep_alive and (self._body is None or self._body.droppable()) and self._keep_alive()
-        self._framing = frame(self._start, self._head, known_length, keep)
-        self._begun(self._start.status)
-        return response_head(self._start, self._framing, self._head.version), self._framing
+        keep = self.keep_alive and (self.body is None or self.body.droppable()) and self.keeps()
+        self.framing = frame(self.start, self, known_length, keep)
+        self._begun(self.start.status)
+        return response_head(self.start, self.framing, self.version), self.framing
 
     def _begun(self, status: int) -> None:
-        if self._body is not None:
-            self._body.forget_continue()
-        self._status = status
-        self._state = _SENDING
+        if self.body is not None:
+            self.body.forget_continue()
+        self.status = status
+        self.state = _SENDING
 
     def _put(self, *parts: bytes, last: bool = False) -> None:
         """Send the parts: in one piece where copying them together costs less than a system call. ``last``: nothing follows."""
-        if self._gone is not None:
-            raise self._gone
+        if self.gone is not None:
+            raise self.gone
         if sum(map(len, parts)) <= JOIN_BYTES:
             parts = (b"".join(parts),)
         try:
             for part in parts[:-1] if last else parts:
                 if part:
-                    self._channel.write(part)
+                    self.channel.write(part)
             if last:
-                self._channel.finish(parts[-1])
+                self.channel.finish(parts[-1])
         except (ClientGone, ClientTooSlow) as error:
-            self._gone = error
+            self.gone = error
             raise
 
     def _note(self, error: str) -> None:
-        if self._error is None:
-            self._error = error
+        if self.error is None:
+            self.error = error
             log.warning("%s: %s", self._request(), error)
 
     def _request(self) -> str:
         """Method and target for the log, without control characters, and not endless."""
-        target = self._head.target[:TARGET_LOGGED].encode("ascii", "backslashreplace").decode()
-        return f"{self._head.method[:TARGET_LOGGED]} {target}"
+        target = self.target[:TARGET_LOGGED].encode("ascii", "backslashreplace").decode()
+        return f"{self.method[:TARGET_LOGGED]} {target}"
 
     def _failed(self, error: BaseException, complete: bool) -> None:
         """Say what went wrong, and answer if nothing was sent so far."""
         status, reason = 500, "the application failed"
-        failure = self._body.failure if self._body is not None else None
-        if self._gone is not None and _caused_by(error, self._gone):
+        failure = self.body.failure if self.body is not None else None
+        if self.gone is not None and _caused_by(error, self.gone):
             return
         if failure is not None and _caused_by(error, failure):
-            self._error = str(failure)
+            self.error = str(failure)
             if isinstance(failure, ClientGone):
                 return
             status, reason = (failure.status, failure.reason) if isinstance(failure, BodyRefused) else (408, "the body does not arrive")
         else:
-            self._error = "".join(traceback.format_exception_only(error)).split("\n", 1)[0]
+            self.error = "".join(traceback.format_exception_only(error)).split("\n", 1)[0]
             when = "after its response was complete" if complete else "in the middle of its response"
-            log.error("%s: the application failed%s", self._request(), f" {when}" if self._state is _SENDING else "", exc_info=error)
-        if self._state is _SENDING:
+            log.error("%s: the application failed%s", self._request(), f" {when}" if self.state is _SENDING else "", exc_info=error)
+        if self.state is _SENDING:
             return
         self._begun(status)
-        answer = simple_response(status, reason, head=self._head.method == "HEAD")
+        answer = simple_response(status, reason, head=self.method == "HEAD")
         try:
-            self._channel.write(answer)
+            self.channel.write(answer)
         except (ClientGone, ClientTooSlow) as gone:
-            self._gone = gone
+            self.gone = gone
 
 
 def _check_piece(data: object) -> None:

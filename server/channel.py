@@ -36,7 +36,7 @@ class Channel(Protocol):
         """
         ...
 
-    def finish(self, data: bytes) -> None:
+    def finish(self, data: bytes | memoryview) -> None:
         """Send the last bytes of a response, without blocking: whoever owns the connection afterwards sends what the client did not take.
 
         Raises ClientGone.

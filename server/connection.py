@@ -21,10 +21,11 @@ from typing import Any
 from releve.config.settings import Timeouts
 from releve.server import system
 from releve.server.body import ClientGone, ClientTooSlow, Input
-from releve.server.call import Outcome
-from releve.server.environ import base_environ
+from releve.server.call import Call, Outcome
+from releve.server.environ import base_environ, split_peer
 from releve.server.fasthead import Usual
 from releve.server.head import Head
+from releve.server.shape import Shape
 
 READ_BYTES = 16 * 1024
 CLOSING_S = 2.0  # how long a client may go on sending after our last word
@@ -63,6 +64,7 @@ class Connection:
         "base",
         "body",
         "buffer",
+        "call",
         "channel",
         "deadline",
         "environ",
@@ -71,16 +73,20 @@ class Connection:
         "fresh",
         "head",
         "hops",
+        "host",
         "keeps",
+        "learned",
         "listener",
         "outcome",
         "peer",
         "polite",
+        "port",
         "private",
         "queued_bytes",
         "registered",
         "requests",
         "searched",
+        "shape",
         "socket",
         "state",
         "swallowed_bytes",
@@ -110,12 +116,17 @@ class Connection:
         self.queued_bytes = 0  # in the kernel's send queue when its write deadline was set
         self.deadline = math.inf
         self.tick = -1
-        self.base: dict[str, Any] | None = None
-        self.channel: SocketChannel | None = None  # made at the first request
-        self.keeps: Callable[[], bool] = lambda: False  # the same
+        # Made at the first request:
+        self.base: dict[str, Any] | None = None  # of its environs; shared with others, never changed
+        self.host = self.port = ""  # of the peer
+        self.channel: SocketChannel | None = None
+        self.keeps: Callable[[], bool] = _never  # asked when the head of a response is made
+        self.shape: Shape | None = None
+        self.learned = 0  # requests that had another shape than the one before
         self.head: Head | Usual | None = None
         self.environ: dict[str, Any] | None = None  # of a usual request, its body included
         self.body: Input | None = None
+        self.call: Call | None = None  # while the application has it
         self.outcome: Outcome | None = None
 
     def enter(self, state: State) -> None:
@@ -125,11 +136,26 @@ class Connection:
         self.state = state
 
     def base_environ(self) -> dict[str, Any]:
-        """The part of the environ that all its requests share, made at the first."""
+        """The part of the environ that requests to the same address of ours share; the peer is not in it."""
         if self.base is None:
             local = self.socket.getsockname()
-            self.base = base_environ(self.listener, local, self.peer, multithread=Connection.multithread, private=self.private)
+            key = (self.listener, local, self.private)
+            base = _bases.get(key)
+            if base is None:
+                if len(_bases) >= BASES_MAX:
+                    _bases.clear()
+                base = _bases[key] = base_environ(self.listener, local, multithread=Connection.multithread, private=self.private)
+            self.base = base
+            self.host, self.port = split_peer(self.peer)
         return self.base
+
+
+BASES_MAX = 64
+_bases: dict[tuple[str, Any, bool], dict[str, Any]] = {}
+
+
+def _never() -> bool:
+    return False
 
 
 def peer_text(address: Any) -> str:
@@ -164,7 +190,7 @@ class SocketChannel:
                 if left_s <= 0 or not _wait(self._socket, select.POLLIN, left_s):
                     raise TimeoutError("the client sent nothing in time") from None
 
-    def finish(self, data: bytes) -> None:
+    def finish(self, data: bytes | memoryview) -> None:
         """Send the last bytes of a response; what the client does not take at once is left in ``unsent``. Raises ClientGone."""
         try:
             sent = self._socket.send(data)

@@ -1,4 +1,4 @@
-"""The WSGI environ: a base made once per connection, and one copy per request. Pure (PEP 3333)."""
+"""The WSGI environ: a base made once for each address of ours, and one copy per request. Pure (PEP 3333)."""
 
 from __future__ import annotations
 
@@ -19,22 +19,28 @@ PRIVATE = "releve.private"  # key of a base: the connection is the supervisor's 
 _UNSPECIFIED = {"", "0.0.0.0", "::"}
 
 
+def split_peer(peer: str) -> tuple[str, str]:
+    """REMOTE_ADDR and REMOTE_PORT of ``host:port``; both are empty for a Unix socket."""
+    host, _, port = peer.rpartition(":")
+    return host.strip("[]"), port
+
+
 def base_environ(
-    listener_name: str, local: tuple[Any, ...] | str | bytes | None, peer: str, *, multithread: bool, private: bool = False
+    listener_name: str, local: tuple[Any, ...] | str | bytes | None, peer: str = "", *, multithread: bool, private: bool = False
 ) -> Environ:
-    """What is the same for every request of one connection.
+    """What is the same for every request that comes to one address of ours.
 
     ``listener_name`` is the listener's address as configured, ``local`` the connection's ``getsockname()`` and ``peer``
     is ``host:port``, or empty for a Unix socket. ``private`` marks a check by the supervisor itself, whose
     ``X-Forwarded-Proto`` is believed.
     """
     name, port = _server(listener_name, local)
-    remote, _, remote_port = peer.rpartition(":")
+    remote, remote_port = split_peer(peer)
     return {
         "SERVER_NAME": name,
         "SERVER_PORT": port,
         "SERVER_SOFTWARE": SOFTWARE,
-        "REMOTE_ADDR": remote.strip("[]"),
+        "REMOTE_ADDR": remote,
         "REMOTE_PORT": remote_port,
         "SCRIPT_NAME": "",
         "wsgi.version": (1, 0),

@@ -24,7 +24,7 @@ NAMES_MAX = 512
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 # Never kept, and looked at in every request: credentials, and what decides where the message ends or goes.
-_UNKEPT = frozenset(("HTTP_COOKIE", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION", "CONTENT_LENGTH", "HTTP_HOST"))
+UNKEPT = frozenset(("HTTP_COOKIE", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION", "CONTENT_LENGTH", "HTTP_HOST"))
 _KEEP = {"": True, "keep-alive": True, "Keep-Alive": True, "close": False}
 # For the strict parser.
 _STRICT = frozenset(("HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", "HTTP_PROXY"))
@@ -35,7 +35,7 @@ _host = re.compile(r"[0-9A-Za-z.\-]+(?::[0-9]{1,4})?").fullmatch
 Field = tuple[str, str]  # environ key and value
 
 _lines: dict[str, Field] = {}
-_names: dict[str, str] = {}  # a field name as sent -> its environ key, "" if the strict parser decides
+names: dict[str, str] = {}  # a field name as sent -> its environ key, "" if the strict parser decides
 
 
 class Usual(NamedTuple):
@@ -98,20 +98,24 @@ def usual(environ: dict[str, Any]) -> Usual | None:
 def forget() -> None:
     """Empty the cache."""
     _lines.clear()
-    _names.clear()
+    names.clear()
+
+
+def key_of(name: str) -> str:
+    """The environ key of a field name, "" if the strict parser decides."""
+    key = names.get(name)
+    return _read_name(name) if key is None else key
 
 
 def _read(line: str) -> Field | None:
     """Check one line; keep it if it may be kept."""
     name, colon, value = line.partition(":")
-    key = _names.get(name)
-    if key is None:
-        key = _read_name(name)
+    key = key_of(name)
     value = value.strip(" \t")
     # What is not printable may still be legal (a tab, the odd byte above 0x7f): rare enough for the strict parser.
     if not key or not colon or not value.isprintable():
         return None
-    if key in _UNKEPT:
+    if key in UNKEPT:
         if key == "CONTENT_LENGTH":
             if not value.isdecimal() or len(value) > 18 or (value[0] == "0" and value != "0"):
                 return None
@@ -133,8 +137,8 @@ def _read_name(name: str) -> str:
         key = key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else "HTTP_" + key
         if key in _STRICT:
             key = ""
-    if len(_names) >= NAMES_MAX:
-        _names.clear()
+    if len(names) >= NAMES_MAX:
+        names.clear()
     if len(name) <= LINE_MAX:
-        _names[name] = key
+        names[name] = key
     return key

@@ -60,19 +60,20 @@ class Lead:
         self.threads = threads
         self.inline = threads > 1
         self.out = 0  # threads in the application, but for a leader that is there
+        self.open = self.inline  # whether the leader may call the application: a thread would be left for the loop
         self.answered = 0  # connections that have come back, or never went; counted by the leader
         self.bell = system.wakeup()  # readable when a connection has come back
         self.forked = False  # this process is a child that the application forked
+        self.token: deque[Connection] = deque()  # holds the connection that the leader answers
+        self.calls = 0  # begun by the leader
+        self.finished: deque[Connection] = deque()  # those to give back
+        self.resting = False  # the monitor
         self._call = call
         self._turn = turn
-        self._token: deque[Connection] = deque()
-        self._calls = 0
         self._mutex = threading.Lock()
         self._parked: list[Runner] = []  # last in, first out: database connections stay few
         self._waiting: deque[Connection] = deque()
-        self._finished: deque[Connection] = deque()
         self._rung = False
-        self._resting = False  # the monitor
         self._alarm = threading.Lock()
         self._alarm.acquire()
 
@@ -120,7 +121,7 @@ class Lead:
                 with self._mutex:
                     connection = self._waiting.popleft() if self._waiting else None
                     if connection is None:
-                        self.out -= 1
+                        self._count(-1)
                         self._parked.append(runner)
                 self._ring()  # now, since the leader looks at `free` when it takes the connection back
                 if connection is None:
@@ -128,16 +129,16 @@ class Lead:
 
     def _monitor(self) -> NoReturn:
         while True:
-            self._resting = True
-            if not self._token:
+            self.resting = True
+            if not self.token:
                 self._alarm.acquire()
-            self._resting = False
+            self.resting = False
             quiet, seen = 0, -1
             while quiet < QUIET_TICKS:
                 time.sleep(TICK_S)
-                if self._calls != seen:
-                    seen, quiet = self._calls, 0
-                elif self._token:
+                if self.calls != seen:
+                    seen, quiet = self.calls, 0
+                elif self.token:
                     self._take_over(None)
                 else:
                     quiet += 1
@@ -147,12 +148,12 @@ class Lead:
         with self._mutex:
             try:
                 if connection is None:
-                    self._token.pop()
+                    self.token.pop()
                 else:
-                    self._token.remove(connection)
+                    self.token.remove(connection)
             except (IndexError, ValueError):
                 return
-            self.out += 1
+            self._count(1)
             follower = self._parked.pop()
             follower.leads = True
             follower.wake.release()
@@ -161,18 +162,18 @@ class Lead:
 
     def call(self, connection: Connection) -> bool:
         """In the leader, with ``free`` threads: answer a request inline. False: the lead is lost, and the connection given back."""
-        token = self._token
-        self._calls += 1
+        token = self.token
+        self.calls += 1
         token.append(connection)
-        if self._resting:
-            self._rouse()
+        if self.resting:
+            self.rouse()
         self._call(connection)
         if self.forked:
-            os._exit(EXIT_INTERNAL)  # a child that the application forked has come back from the view: it is no worker
+            self.forsake()
         try:
             token.remove(connection)
         except ValueError:
-            self._finished.append(connection)
+            self.finished.append(connection)
             return False
         return True
 
@@ -184,7 +185,7 @@ class Lead:
             elif self.inline:
                 return False
             else:  # handed over
-                self.out += 1
+                self._count(1)
                 runner = self._parked.pop()
                 runner.job = connection
                 runner.wake.release()
@@ -199,23 +200,33 @@ class Lead:
         """In the leader: the connections that have come back. They are the loop's from now on."""
         system.hush(self.bell)
         self._rung = False  # before the deque is emptied: who appends later rings again
-        while self._finished:
+        while self.finished:
             self.answered += 1
-            yield self._finished.popleft()
+            yield self.finished.popleft()
+
+    def forsake(self) -> NoReturn:
+        """In a child that the application forked, which has come back from the view: it is no worker."""
+        os._exit(EXIT_INTERNAL)
 
     def _answer(self, connection: Connection) -> None:
         self._call(connection)
         if self.forked:
-            os._exit(EXIT_INTERNAL)
-        self._finished.append(connection)
+            self.forsake()
+        self.finished.append(connection)
+
+    def _count(self, change: int) -> None:
+        """Under the mutex: a thread goes into the application, or comes out."""
+        self.out += change
+        self.open = self.inline and self.out < self.threads
 
     def _ring(self) -> None:
         if not self._rung:
             self._rung = True
             system.ring(self.bell)
 
-    def _rouse(self) -> None:
-        self._resting = False
+    def rouse(self) -> None:
+        """In the leader, in a call while the monitor is ``resting``: have it watch."""
+        self.resting = False
         try:
             self._alarm.release()
         except RuntimeError:

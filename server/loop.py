@@ -25,16 +25,21 @@ from io import BytesIO
 from typing import NoReturn
 
 from releve.config.settings import Settings
+from releve.server.answer import Answer
 from releve.server.connection import CLOSING_MAX_BYTES, CLOSING_S, READ_BYTES, Connection, State, unsent_bytes
 from releve.server.deadlines import Deadlines
 from releve.server.fasthead import fast_environ, usual
+from releve.server.fastpath import fast_path
 from releve.server.head import END, HTTPError, check_partial, head_end, parse_head
 from releve.server.lead import Lead
 from releve.server.response import simple_response
 from releve.server.scoreboard import Tally
+from releve.server.shape import LEARN_MAX, learn
 
 EVENTS_MAX = 128  # of one turn
 EMPTY_LINE = b"\r\n"
+ACCESS_RETRY_S = 1.0  # how soon a slow reader of the access log is tried again
+LINE_LOGGED = 1000  # bytes of a request line that was refused
 
 # Looking a member up in its Enum costs more than all else in a comparison; these are used in every request.
 _IDLE, _BUSY, _CLOSING, _WRITING = State.IDLE, State.BUSY, State.CLOSING, State.WRITING
@@ -47,9 +52,9 @@ class Loop:
 
     now = staticmethod(time.monotonic)
 
-    def __init__(self, settings: Settings, call: Callable[[Connection], None], tally: Tally) -> None:
-        """``call`` answers the request of a connection; it runs in the leader or another thread, and sets its ``outcome``."""
-        self.lead = Lead(settings.threads, call, self._run)
+    def __init__(self, settings: Settings, answer: Answer, tally: Tally) -> None:
+        """``answer`` runs in the leader or another thread, and sets the connection's ``outcome``."""
+        self.lead = Lead(settings.threads, answer, self._run)
         self.table: dict[int, Connection] = {}  # by descriptor: every open connection of this worker
         self.intake = threading.RLock()  # held from the birth of a connection's descriptor until it is in the table; see worker.py
         self.epoll = select.epoll()
@@ -61,16 +66,20 @@ class Loop:
         self._header_s = settings.timeouts.header
         self._limits = settings.limits
         self.tally = tally
-        self._deadlines: Deadlines[Connection] = Deadlines()
+        self.deadlines: Deadlines[Connection] = Deadlines()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
-        self._ready: deque[Connection] = deque()  # BUSY, and not with a thread yet
-        self._classes = [0] * 10  # answers since the last turn, by the first digit of their status
+        self.ready: deque[Connection] = deque()  # BUSY, and not with a thread yet
+        self.classes = [0] * 10  # answers since the last turn, by the first digit of their status
         self._hurry = False
         self._write_s = settings.timeouts.write
         self.ended: Callable[[], NoReturn] = lambda: os._exit(0)  # called in the leader after `stop`
         self.failed: Callable[[], NoReturn] = lambda: os._exit(70)  # the same, in an exception that nobody expected
         self._stopped = False
+        self.plain = False  # connections may be kept after their responses, and none is given away
+        self.prepare = answer.prepare
+        self._access = answer.access
+        self.serve = fast_path(self, answer)
         self.watch(self.lead.bell, self._take_back)
 
     # The turn
@@ -78,23 +87,24 @@ class Loop:
     def _run(self) -> None:
         """In the leader: turn until the lead is lost. Ends the process at ``stop``, and if anything is raised in here."""
         try:
+            self._post()  # a call has begun to last
             while self._turn():
                 self._hurry = self.after_turn()
-                self._count()
-                self.tally.beat()
-                self.tally.put("connections", len(self.table))
-                self.tally.put("busy", min(self.lead.busy, self.lead.threads))
+                self._post()
                 if self._stopped:
                     self.ended()
         except BaseException:
             self.failed()
 
-    def _count(self) -> None:
-        """Onto the scoreboard what was answered in this turn: once a turn, not once a request."""
-        for index, number in enumerate(self._classes):
+    def _post(self) -> None:
+        """Onto the scoreboard: once a turn, not once a request."""
+        self.tally.beat()
+        self.tally.put("connections", len(self.table))
+        self.tally.put("busy", min(self.lead.busy, self.lead.threads))
+        for index, number in enumerate(self.classes):
             if number:
                 self.tally.answered(index, number)
-                self._classes[index] = 0
+                self.classes[index] = 0
 
     def disown(self) -> None:
         """In a child that the application forked: close what is ours; the connections and the wake-up too."""
@@ -128,20 +138,29 @@ class Loop:
 
     def _turn(self) -> bool:
         """Serve one batch of events. False: the lead was lost in a call, the rest of the batch is the next leader's."""
-        table = self.table
-        ready = self._ready
-        for fd, _ in self.epoll.poll(0.0 if self._hurry or ready else self._wait_s(), EVENTS_MAX):
-            connection = table.get(fd)
+        table_get = self.table.get
+        ready = self.ready
+        access = self._access
+        events = self.epoll.poll(0.0 if self._hurry or ready or (access is not None and access.lines) else self._wait_s(), EVENTS_MAX)
+        if access is not None and (access.full or (not events and access.pending)):
+            access.flush()
+        for fd, _ in events:
+            connection = table_get(fd)
             if connection is None:
                 if fd in self._handlers:
                     self._handlers[fd]()
                 continue
-            self._on_connection(connection)
+            if connection.state is _IDLE and connection.shape is not None and not connection.buffer:
+                if not self.serve(connection):
+                    self._hurry = True  # the next leader does what is due after this turn
+                    return False
+            else:
+                self._on_connection(connection)
             while ready:  # at most one, but for those that came in through a door
                 if not self._dispatch(ready.popleft()):
                     return False
         now = self.now()
-        for connection in self._deadlines.due(now):
+        for connection in self.deadlines.due(now):
             self._expire(connection)
         for name, (due, action) in list(self._timers.items()):
             if due <= now and self._timers.get(name) == (due, action):  # not cancelled by another one just now
@@ -155,21 +174,23 @@ class Loop:
     def _dispatch(self, connection: Connection) -> bool:
         """Have a request answered: here, if a thread is free. False: the lead was lost in it."""
         lead = self.lead
-        if (not lead.inline or lead.out >= lead.threads) and lead.queue(connection):
+        if not lead.open and lead.queue(connection):
             return True
         if not lead.call(connection):
             self._hurry = True  # the next leader does what is due after this turn
             return False
         lead.answered += 1
-        self._settle(connection)
+        self.settle(connection)
         return True
 
     def _wait_s(self) -> float | None:
         now = self.now()
         waits = [max(0.0, due - now) for due, _ in self._timers.values()]
-        first = self._deadlines.wait_s(now)
+        first = self.deadlines.wait_s(now)
         if first is not None:
             waits.append(first)
+        if self._access is not None and self._access.kept:
+            waits.append(ACCESS_RETRY_S)
         return min(waits) if waits else None
 
     # The life of a connection
@@ -177,7 +198,7 @@ class Loop:
     def adopt(self, connection: Connection, deadline: float | None = None) -> None:
         """Enter a new connection in the table; ``welcome`` or ``read`` it next, or give it away."""
         self.table[connection.fd] = connection
-        self._deadlines.put(connection, self.now() + self.idle_s if deadline is None else deadline)
+        self.deadlines.put(connection, self.now() + self.idle_s if deadline is None else deadline)
 
     def welcome(self, connection: Connection) -> None:
         """Serve a connection of the loop: what it has brought already, or what comes."""
@@ -206,7 +227,7 @@ class Loop:
         # Explicitly, since a child forked by some library may hold a duplicate, and epoll would fire for ever.
         self.unregister(connection)
         connection.enter(State.CLOSED)
-        self._deadlines.drop(connection)
+        self.deadlines.drop(connection)
         connection.socket.close()
         del self.table[connection.fd]
 
@@ -215,7 +236,7 @@ class Loop:
         self.idle_s = idle_s
         for connection in self.table.values():
             if connection.state is _IDLE:
-                self._deadlines.put(connection, self.now() + idle_s)
+                self.deadlines.put(connection, self.now() + idle_s)
 
     def read(self, connection: Connection) -> None:
         """Read what has arrived on a connection of the loop and go on with it."""
@@ -226,6 +247,10 @@ class Loop:
             return
         except OSError:
             data = b""
+        self.received(connection, data)
+
+    def received(self, connection: Connection, data: bytes) -> None:
+        """Go on with what was read on a connection of the loop; nothing: the client has closed it."""
         if not data:
             self.close(connection)
             return
@@ -239,7 +264,8 @@ class Loop:
         end = data.find(END) + len(END)
         if end < len(END):
             return False
-        environ = fast_environ(data, end, connection.base or connection.base_environ(), self._limits)
+        base = connection.base or connection.base_environ()
+        environ = fast_environ(data, end, base, self._limits)
         if environ is None:
             return False
         head = usual(environ)
@@ -251,13 +277,21 @@ class Loop:
             whole += int(length)
             if whole > len(data) or (self._limits.body is not None and int(length) > self._limits.body):
                 return False
+        elif whole == len(data) and connection.learned < LEARN_MAX and not connection.polite and head.keep_alive:
+            connection.learned += 1
+            connection.shape = learn(data.decode("latin-1"), environ, base, connection.shape, self._limits)
+            if connection.shape is None:
+                connection.learned = LEARN_MAX  # it does not repeat itself
+            elif connection.channel is None:
+                self.prepare(connection)
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
         environ["wsgi.input"] = BytesIO(data[end:whole])
         connection.head = head
         connection.environ = environ
         if whole < len(data):
             connection.buffer += data[whole:]
-        connection.state = _BUSY  # not by `enter`: IDLE and READING may become that, and this is the way of every request
-        self._ready.append(connection)
+        connection.state = _BUSY  # not by `enter`: IDLE and READING may become that, and this is the way of every other request
+        self.ready.append(connection)
         return True
 
     def _on_connection(self, connection: Connection) -> None:
@@ -290,24 +324,24 @@ class Loop:
         if end < 0:
             if connection.state is _IDLE and not EMPTY_LINE.startswith(buffer):
                 connection.enter(State.READING)
-                self._deadlines.put(connection, self.now() + self._header_s)
+                self.deadlines.put(connection, self.now() + self._header_s)
             self.register(connection)
             return
         del buffer[:end]
         connection.searched = 0
         connection.enter(_BUSY)
-        self._deadlines.put(connection, math.inf)
-        self._ready.append(connection)
+        self.deadlines.put(connection, math.inf)
+        self.ready.append(connection)
 
     def _take_back(self) -> None:
         for connection in self.lead.returned():
-            self._settle(connection)
+            self.settle(connection)
 
-    def _settle(self, connection: Connection) -> None:
+    def settle(self, connection: Connection) -> None:
         """A request was answered; its connection is the loop's again."""
         outcome, channel = connection.outcome, connection.channel
         assert outcome is not None and channel is not None
-        self._classes[outcome.status // 100] += 1
+        self.classes[outcome.status // 100] += 1
         connection.requests += 1
         connection.hops = 0
         if channel.unsent is not None:
@@ -329,7 +363,7 @@ class Loop:
             if connection.tick >= 0 and connection.deadline <= deadline:
                 connection.deadline = deadline  # its bucket is early enough: all that `put` would do
             else:
-                self._deadlines.put(connection, deadline)
+                self.deadlines.put(connection, deadline)
             if self.giving and self.give(connection):
                 return
             if connection.buffer:
@@ -362,12 +396,14 @@ class Loop:
     def _await_write(self, connection: Connection) -> None:
         connection.queued_bytes = unsent_bytes(connection.socket)
         self.register(connection, select.EPOLLOUT)
-        self._deadlines.put(connection, self.now() + self._write_s)
+        self.deadlines.put(connection, self.now() + self._write_s)
 
     def _refuse(self, connection: Connection, status: int, reason: str) -> None:
         """Answer what is no request, and close."""
         log.debug("refused a request from %s: %d %s", connection.peer or "a Unix socket", status, reason)
-        self._classes[status // 100] += 1
+        self.classes[status // 100] += 1
+        if self._access is not None:
+            self._access.refuse(connection.peer, status, request_line=_first_line(connection.buffer))
         with contextlib.suppress(OSError):  # gone, or it reads nothing: then it does without
             connection.socket.send(simple_response(status, reason))
         self._close_gently(connection)
@@ -381,7 +417,7 @@ class Loop:
             self.close(connection)
             return
         connection.enter(_CLOSING)
-        self._deadlines.put(connection, self.now() + CLOSING_S)
+        self.deadlines.put(connection, self.now() + CLOSING_S)
         self.register(connection)
 
     def _swallow(self, connection: Connection) -> None:
@@ -413,6 +449,11 @@ class Loop:
                 self._refuse(connection, 408, "the request head took too long")
             else:
                 self.close(connection)
+
+
+def _first_line(buffer: bytearray) -> str:
+    """What is known of a request line, for the access log."""
+    return bytes(buffer[:LINE_LOGGED]).lstrip(EMPTY_LINE).split(EMPTY_LINE, 1)[0].decode("latin-1") or "-"
 
 
 def _skip_empty_line(buffer: bytearray) -> None:

@@ -20,6 +20,7 @@ from typing import NoReturn
 from releve.config.settings import Settings
 from releve.server import log as logs
 from releve.server import system
+from releve.server.access import AccessLog
 from releve.server.answer import Answer
 from releve.server.application import BootError, traceback_text
 from releve.server.connection import Connection, State, peer_text
@@ -134,7 +135,8 @@ class Worker:
 
     def __init__(self, post: Post, application: Application) -> None:
         self.posture = Posture.READY
-        answer = Answer(application, post.settings, self.may_keep)
+        self._access = AccessLog(post.access, post.settings.log.access_format) if post.access >= 0 else None
+        answer = Answer(application, post.settings, self.may_keep, self._access)
         self.loop = Loop(post.settings, answer, post.board.tally(post.slot))
         answer.before_blocking = self.loop.lead.give_up
         Connection.multithread = post.settings.threads > 1
@@ -146,9 +148,10 @@ class Worker:
         self._pause_reported = True
         self._quit_at = float("inf")  # monotonic
         self._signals = system.record_signal(signal.SIGTERM)
+        self._review()
         self.loop.give = self._give
         self.loop.after_turn = self._after_turn
-        self.loop.ended = lambda: _exit(EXIT_LEFT)
+        self.loop.ended = self._ended
         self.loop.failed = self._failed
         self.loop.watch(self._control.fileno(), self._on_control)
         self.loop.watch(self._signals[0], self._on_signal)
@@ -187,6 +190,7 @@ class Worker:
         if after is None:
             raise IllegalOrder(f"cannot {verb}: the worker is {self.posture.value}")
         before, self.posture = self.posture, after
+        self._review()
         return before
 
     def resume(self, message: Message, fds: list[int]) -> None:
@@ -210,7 +214,7 @@ class Worker:
         self._pause_reported = False
         if fds:
             self._handover = Handover(self.loop, fds.pop(0))
-            self.loop.giving = True
+            self._review()
             self._handover.add(self.loop.table.values())
         else:
             for connection in swept:
@@ -318,6 +322,11 @@ class Worker:
 
     # Helpers
 
+    def _ended(self) -> NoReturn:
+        if self._access is not None:
+            self._access.close()
+        _exit(EXIT_LEFT)
+
     def _failed(self) -> NoReturn:
         log.exception("leaving at once: internal error in the loop")
         _exit(EXIT_INTERNAL)
@@ -331,7 +340,12 @@ class Worker:
         if self._handover is not None:
             self._handover.close()
             self._handover = None
-            self.loop.giving = False
+            self._review()
+
+    def _review(self) -> None:
+        """Tell the loop what becomes of connections after their responses."""
+        self.loop.giving = self._handover is not None
+        self.loop.plain = self._handover is None and self.posture is not Posture.LEAVING
 
     def _report_pause(self) -> None:
         self._pause_reported = True

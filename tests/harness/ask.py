@@ -8,7 +8,7 @@ from typing import Any
 from harness.pair import PairChannel
 from releve.config.settings import Limits
 from releve.server.body import Input
-from releve.server.call import Outcome, run_call
+from releve.server.call import Outcome, new_call
 from releve.server.environ import base_environ, build_environ
 from releve.server.head import head_end, parse_head
 
@@ -69,7 +69,7 @@ def ask(
             prepare(channel)
         body = Input(channel, head, data[end:], limits, timeout_s=0.2)
         base = base_environ("127.0.0.1:80", ("127.0.0.1", 80), "10.0.0.1:1", multithread=True)
-        outcome = run_call(application, head, build_environ(head, base, body), body, channel, keep_alive=lambda: keep)
+        outcome = new_call(head, body, channel, lambda: keep).run(application, build_environ(head, base, body))
         return Answer(b"" if channel.client.fileno() < 0 else channel.received(), outcome, channel, body)
     finally:
         channel.close()

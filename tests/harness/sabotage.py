@@ -9,6 +9,6 @@ from releve.server.loop import Loop
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    Loop.read = None  # type: ignore[method-assign, assignment]
+    Loop._post = None  # type: ignore[method-assign, assignment]
     start_response("200 OK", [("Content-Length", "0")])
     return [b""]

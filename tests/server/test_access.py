@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Sink(AccessLog):
 
     def __init__(self, format_: str) -> None:
         self.fd = os.memfd_create("access")
+        weakref.finalize(self, os.close, self.fd)
         super().__init__(self.fd, format_)
 
     def text(self) -> str:
@@ -85,6 +87,25 @@ def test_the_presets() -> None:
         "id": "abc-1",
         "pid": os.getpid(),
     }
+
+
+VALUES = st.text(st.characters(max_codepoint=0xFF, exclude_categories=["Cc", "Zs", "Cf"]) | st.sampled_from(' "\\'), max_size=8)
+
+
+@pytest.mark.parametrize("preset", ["common", "combined"])
+@given(st.lists(st.tuples(VALUES, VALUES, VALUES, st.booleans(), st.integers(0, 2)), max_size=5))
+def test_the_short_way_makes_the_same_lines(preset: str, requests: list[tuple[str, str, str, bool, int]]) -> None:
+    """Whatever is mixed in one batch, and whatever has to be escaped."""
+    one, other = Sink(preset), Sink(preset)
+    for target, referer, agent, short, sent in requests:
+        environ = ENVIRON | {"RAW_URI": "/" + target, "HTTP_REFERER": referer, "HTTP_USER_AGENT": agent}
+        one.add(environ, 200, sent, 0.0)
+        if short:
+            other.usual(environ["REMOTE_ADDR"], environ["REQUEST_METHOD"], "/" + target, 200, sent, referer, agent)
+        else:
+            other.add(environ, 200, sent, 0.0)
+    one_text, other_text = one.text(), other.text()
+    assert re.sub(TIME, "", one_text) == re.sub(TIME, "", other_text) and one_text.count("\n") == len(requests)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from harness.ask import OK, Answer, ask, request, simple, streamed
 from harness.pair import PairChannel
 from releve.config.settings import Limits
 from releve.server.body import Input
-from releve.server.call import Outcome, run_call
+from releve.server.call import Outcome, new_call
 from releve.server.environ import base_environ, build_environ
 from releve.server.head import parse_head
 
@@ -118,7 +118,8 @@ def test_keep_alive_is_asked_when_the_head_is_made() -> None:
     channel = PairChannel()
     body = Input(channel, head, b"", Limits())
     environ = build_environ(head, base_environ("a:1", "", "", multithread=False), body)
-    assert run_call(application, head, environ, body, channel, keep_alive=lambda: order.append("asked") or True).keep  # type: ignore[func-returns-value]
+    call = new_call(head, body, channel, lambda: order.append("asked") or True)  # type: ignore[func-returns-value]
+    assert call.run(application, environ).keep
     channel.close()
     assert order == ["started", "asked"]
 
