@@ -88,6 +88,9 @@ class Timeouts:
     keepalive: float = key(75.0, "duration", "For the next request of an idle connection.")
     body: float = key(30.0, "duration", "Without a byte of the request body.")
     write: float = key(30.0, "duration", "Without the client taking a byte of the response.")
+    min_rate: int | None = key(
+        240, "size", "Bytes a second that a client must send of a body or take of a response, on average.", off="off", minimum=1
+    )
     boot: float = key(60.0, "duration", "For a new generation, from its start until all its workers are ready.")
     drain: float = key(30.0, "duration", "For requests in flight, at a stop.")
     linger: float = key(5.0, "duration", "Silence after which an idle connection is closed, at a stop.")

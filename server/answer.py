@@ -40,6 +40,13 @@ class Answer:
         connection.keeps = partial(self._may_keep, connection)
         return connection.channel
 
+    def open_body(self, connection: Connection, head: Head) -> Input:
+        """In the loop: the body of a request that came through the strict parser; it may be still to come."""
+        channel, settings = connection.channel or self.prepare(connection), self._settings
+        connection.body = body = Input(channel, head, bytes(connection.buffer), settings.limits, timeout_s=settings.timeouts.body)
+        connection.buffer.clear()
+        return body
+
     def __call__(self, connection: Connection) -> None:
         """Set the connection's ``outcome``. Never raises."""
         began = time.monotonic()
@@ -47,17 +54,14 @@ class Answer:
             channel = connection.channel or self.prepare(connection)
             environ, head = connection.environ, connection.head
             assert head is not None, "an answer needs a complete head"
-            body = None
+            body = connection.body
             if environ is None:
                 assert isinstance(head, Head)
-                body = self._body(connection, channel, head)
                 environ = build_environ(head, connection.base_environ(), body)
                 environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
             connection.environ = None
             call = connection.call = new_call(head, body, channel, connection.keeps)
             outcome = call.run(self.application, environ)
-            if body is not None:
-                connection.buffer += body.rest
             self.note(environ, call, outcome, time.monotonic() - began)
         except BaseException:  # ours: the application's own were answered by the call
             log.exception("cannot finish a request: internal error")
@@ -69,10 +73,3 @@ class Answer:
         """Onto the access log."""
         if self.access is not None:
             self.access.add(environ, outcome.status, outcome.sent_bytes, duration_s, call.headers if self.access.wants_headers else ())
-
-    def _body(self, connection: Connection, channel: SocketChannel, head: Head) -> Input:
-        """That of a request which came through the strict parser; it may be still to come."""
-        settings = self._settings
-        connection.body = body = Input(channel, head, bytes(connection.buffer), settings.limits, timeout_s=settings.timeouts.body)
-        connection.buffer.clear()
-        return body

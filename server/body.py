@@ -38,7 +38,7 @@ class ClientGone(ConnectionError):
 
 
 class ClientTooSlow(TimeoutError):
-    """The client sent or took no byte for ``timeouts.body`` or ``timeouts.write``."""
+    """The client sent or took no byte for ``timeouts.body`` or ``timeouts.write``, or fewer than ``timeouts.min_rate``."""
 
 
 class BodyRefused(OSError):
@@ -177,8 +177,7 @@ class Input:
         if not head.has_body:
             self._finish(buffered)
         elif buffered:
-            with contextlib.suppress(BodyRefused):  # kept in failure, for whoever reads that far
-                self._take(buffered)
+            self.take(buffered)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """``size`` bytes, fewer only at the end of the body; all of it without a size."""
@@ -213,6 +212,23 @@ class Input:
     def __iter__(self) -> Iterator[bytes]:
         """The lines of the body."""
         return iter(self.readline, b"")
+
+    # In the loop, before a thread has it
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that have arrived, and that the application has not taken."""
+        return len(self._buffer)
+
+    def take(self, data: bytes) -> None:
+        """More of the body, or of what follows it, has arrived. What is wrong with it is kept in ``failure``."""
+        with contextlib.suppress(BodyRefused):
+            self._take(data)
+
+    def asked(self) -> bool:
+        """Whether the client waits for ``100 Continue``; whoever asks sends it."""
+        asked, self._continue = self._continue, False
+        return asked
 
     def forget_continue(self) -> None:
         """The response begins: from now on an interim ``100 Continue`` would be taken for the next response."""
@@ -271,7 +287,7 @@ class Input:
             self.failure = error
             raise
         except TimeoutError as error:
-            self.failure = ClientTooSlow("cannot read the request body: the client sends nothing")
+            self.failure = ClientTooSlow("cannot read the request body: the client sends nothing, or too slowly")
             raise self.failure from error
         except OSError as error:
             self.failure = ClientGone(f"cannot read the request body: {error.strerror or error}")

@@ -123,7 +123,7 @@ class Call:
             whole = self.whole(iterable) if type(iterable) is list and self.keeps() else None
             if whole is not None:
                 self.state = _OVER
-                return self.rest(memoryview(whole))
+                return self.finish(memoryview(whole))
             try:
                 self._send_all(iterable)
                 complete = self._finish()
@@ -201,7 +201,7 @@ class Call:
         self.sent_bytes = length
         return start.head(length) + data
 
-    def rest(self, data: memoryview) -> Outcome:
+    def finish(self, data: memoryview) -> Outcome:
         """Send what is due of ``whole``, and that was all."""
         try:
             self.channel.finish(data)
@@ -285,7 +285,7 @@ class Call:
         self._put(prefix)
         count = min(framing.length, available)
         try:
-            self.sent_bytes += self.channel.sendfile(descriptor, offset, count)
+            self.sent_bytes += self.channel.finish_file(descriptor, offset, count)
         except (ClientGone, ClientTooSlow) as error:
             self.gone = error
             raise

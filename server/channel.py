@@ -28,11 +28,12 @@ class Channel(Protocol):
         """
         ...
 
-    def sendfile(self, file: int, offset: int, count: int) -> int:
-        """Send up to ``count`` bytes of the regular file behind the descriptor ``file``, from ``offset`` on.
+    def finish_file(self, file: int, offset: int, count: int) -> int:
+        """Send the end of a response: up to ``count`` bytes of the regular file behind the descriptor ``file``, from ``offset`` on.
 
-        Returns the bytes sent: fewer than ``count`` only where the file ends. Raises as ``write`` does; any other
-        OSError (EINVAL: the file system has no sendfile) means that not one byte was sent by this call.
+        Returns how many that are: fewer than ``count`` only where the file ends. Does not block: whoever owns the
+        connection afterwards sends what the client did not take, even if the descriptor is closed. Raises ClientGone;
+        any other OSError (EINVAL: the file system has no sendfile) means that not one byte was sent.
         """
         ...
 

@@ -1,7 +1,7 @@
 """In the worker: one client connection, and how the thread that owns it reads and writes it.
 
-A connection has exactly one owner. The loop owns it while it is ``IDLE``,
-``READING``, ``WRITING`` or ``CLOSING``; the thread that answers owns it while it is
+A connection has exactly one owner. The loop owns it while it is ``IDLE``, ``READING``,
+``COLLECTING``, ``WRITING`` or ``CLOSING``; the thread that answers owns it while it is
 ``BUSY``. Only the owner touches socket and buffer. The thread that finishes sets
 ``outcome``; if it does not lead it hands the connection back (``lead.py``).
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import math
 import os
 import select
@@ -28,6 +29,7 @@ from releve.server.head import Head
 from releve.server.shape import Shape
 
 READ_BYTES = 16 * 1024
+FILE_PART_BYTES = 256 * 1024  # of a file, before the loop looks at others
 CLOSING_S = 2.0  # how long a client may go on sending after our last word
 CLOSING_MAX_BYTES = 64 * 1024  # and how much
 _PROGRESS_S = 5.0  # how often a blocked write looks whether the client took something
@@ -39,6 +41,7 @@ class State(enum.Enum):
     IDLE = "idle"  # no byte of a next request yet
     READING = "reading"  # a part of its head
     BUSY = "busy"  # owned by a thread
+    COLLECTING = "collecting"  # its head is read; its body waits for a thread, which may not wait for it
     WRITING = "writing"  # answered; the client has not taken the end of the response yet
     CLOSING = "closing"  # answered for the last time; what the client still sends is dropped, so that our answer arrives
     CLOSED = "closed"
@@ -46,8 +49,9 @@ class State(enum.Enum):
 
 # state -> those it may change to
 TRANSITIONS = {
-    State.IDLE: {State.READING, State.BUSY, State.CLOSING, State.CLOSED},
-    State.READING: {State.BUSY, State.CLOSING, State.CLOSED},
+    State.IDLE: {State.READING, State.COLLECTING, State.BUSY, State.CLOSING, State.CLOSED},
+    State.READING: {State.COLLECTING, State.BUSY, State.CLOSING, State.CLOSED},
+    State.COLLECTING: {State.BUSY, State.CLOSING, State.CLOSED},
     State.BUSY: {State.IDLE, State.WRITING, State.CLOSING, State.CLOSED},
     State.WRITING: {State.IDLE, State.CLOSING, State.CLOSED},
     State.CLOSING: {State.CLOSED},
@@ -82,13 +86,14 @@ class Connection:
         "polite",
         "port",
         "private",
-        "queued_bytes",
+        "paced_bytes",
         "registered",
         "requests",
         "searched",
         "shape",
         "socket",
         "state",
+        "streams",
         "swallowed_bytes",
         "tick",
     )
@@ -113,7 +118,8 @@ class Connection:
         self.requests = 0  # answered on it, by all its workers
         self.fresh = True  # no byte was read on it yet
         self.swallowed_bytes = 0  # read and dropped while closing
-        self.queued_bytes = 0  # in the kernel's send queue when its write deadline was set
+        self.paced_bytes = 0  # that were still to be taken, or had come of a body, when its deadline was set
+        self.streams = False  # its body was not complete when a thread got it
         self.deadline = math.inf
         self.tick = -1
         # Made at the first request:
@@ -166,29 +172,100 @@ def peer_text(address: Any) -> str:
     return f"{host}:{address[1]}"
 
 
+class Pace:
+    """Whether a client keeps up: in every ``window_s`` that we spend waiting for it, it must move its share of bytes."""
+
+    __slots__ = ("_min_bytes", "_moved_bytes", "_waited_s", "_window_s")
+
+    def __init__(self, window_s: float, min_rate: int | None) -> None:
+        """``min_rate`` is in bytes per second; ``None``: any pace will do."""
+        self._window_s = window_s
+        self._min_bytes = min_bytes(window_s, min_rate)
+        self._waited_s = 0.0
+        self._moved_bytes = 0
+
+    def too_slow(self, waited_s: float, moved_bytes: int) -> bool:
+        """We have waited, and so much has come of it."""
+        self._waited_s += waited_s
+        self._moved_bytes += moved_bytes
+        if self._waited_s < self._window_s:
+            return False
+        slow = self._moved_bytes < self._min_bytes
+        self._waited_s, self._moved_bytes = 0.0, 0
+        return slow
+
+
+def min_bytes(window_s: float, min_rate: int | None) -> int:
+    """What a client has to move in a window."""
+    return 0 if min_rate is None else max(1, int(min_rate * window_s))
+
+
+class Rest:
+    """The end of a response that its client has not taken: bytes, or a part of a file (owned)."""
+
+    __slots__ = ("_count", "_data", "_file", "_offset")
+
+    def __init__(self, data: memoryview | None = None, file: int = -1, offset: int = 0, count: int = 0) -> None:
+        self._data = data
+        self._file = os.dup(file) if file >= 0 else -1
+        self._offset = offset
+        self._count = count
+
+    @property
+    def left_bytes(self) -> int:
+        """Bytes still to be sent."""
+        return self._count if self._data is None else len(self._data)
+
+    def send(self, sock: socket.socket) -> None:
+        """Send what the client takes now. Raises BlockingIOError if that is nothing, OSError also where the file has become shorter."""
+        if self._data is not None:
+            self._data = self._data[sock.send(self._data) :]
+            return
+        sent = os.sendfile(sock.fileno(), self._file, self._offset, min(self._count, FILE_PART_BYTES))
+        if sent == 0:
+            raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
+        self._offset += sent
+        self._count -= sent
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
 class SocketChannel:
     """In the thread that answers: blocking reads and writes on a non-blocking socket (``channel.py`` has the contract)."""
 
-    __slots__ = ("_before_blocking", "_socket", "_write_s", "unsent")
+    __slots__ = ("_before_blocking", "_read_pace", "_socket", "_write_pace", "_write_s", "moved_at", "unsent")
 
     def __init__(self, sock: socket.socket, timeouts: Timeouts, before_blocking: Callable[[], None] = lambda: None) -> None:
         """``before_blocking`` is called whenever the thread is about to wait for the client."""
-        self.unsent: memoryview | None = None  # what `finish` left
+        self.unsent: Rest | None = None  # what `finish` left
+        self.moved_at = 0.0  # monotonic: when the application last took or gave a byte, as far as that went through here
         self._socket = sock
         self._write_s = timeouts.write
+        self._read_pace = Pace(timeouts.body, timeouts.min_rate)
+        self._write_pace = Pace(timeouts.write, timeouts.min_rate)
         self._before_blocking = before_blocking
 
     def read(self, limit: int, timeout_s: float) -> bytes:
         """Up to ``limit`` bytes, ``b""`` at the end. Raises TimeoutError, ConnectionError."""
-        deadline = time.monotonic() + timeout_s
+        began = time.monotonic()
+        waited_s = 0.0
         while True:
             try:
-                return self._socket.recv(limit)
+                data = self._socket.recv(limit)
             except BlockingIOError:
                 self._before_blocking()
-                left_s = deadline - time.monotonic()
-                if left_s <= 0 or not _wait(self._socket, select.POLLIN, left_s):
+                if waited_s >= timeout_s or not _wait(self._socket, select.POLLIN, timeout_s - waited_s):
                     raise TimeoutError("the client sent nothing in time") from None
+                waited_s = time.monotonic() - began
+                continue
+            if self._read_pace.too_slow(waited_s, len(data)):
+                raise TimeoutError("the client sends too slowly")
+            self.moved_at = began + waited_s
+            return data
 
     def finish(self, data: bytes | memoryview) -> None:
         """Send the last bytes of a response; what the client does not take at once is left in ``unsent``. Raises ClientGone."""
@@ -197,51 +274,62 @@ class SocketChannel:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            raise ClientGone(f"cannot send the response: {error.strerror or error}") from error
+            raise _gone(error) from error
         if sent < len(data):
-            self.unsent = memoryview(data)[sent:]
+            self.unsent = Rest(memoryview(data)[sent:])
 
-    def write(self, data: bytes | memoryview) -> None:
-        """Send all of it. Raises ClientGone, ClientTooSlow."""
-        view = memoryview(data).cast("B")
-        while view:
-            try:
-                view = view[self._socket.send(view) :]
-            except BlockingIOError:
-                self._wait_until_taken()
-            except OSError as error:
-                raise ClientGone(f"cannot send the response: {error.strerror or error}") from error
-
-    def sendfile(self, file: int, offset: int, count: int) -> int:
-        """Send a part of a file; fewer than ``count`` bytes where it ends. Raises as ``write``, other OSErrors before the first byte."""
+    def finish_file(self, file: int, offset: int, count: int) -> int:
+        """Send the last part of a response from a file, likewise. Raises as ``sendfile``."""
         sent = 0
         while sent < count:
             try:
                 number = os.sendfile(self._socket.fileno(), file, offset + sent, count - sent)
             except BlockingIOError:
-                self._wait_until_taken()
-                continue
+                self.unsent = Rest(file=file, offset=offset + sent, count=count - sent)
+                return count
             except OSError as error:
                 if isinstance(error, ConnectionError) or sent:
-                    raise ClientGone(f"cannot send the response: {error.strerror or error}") from error
+                    raise _gone(error) from error
                 raise
             if number == 0:
                 break
             sent += number
         return sent
 
+    def write(self, data: bytes | memoryview) -> None:
+        """Send all of it. Raises ClientGone, ClientTooSlow."""
+        view = memoryview(data).cast("B")
+        self.moved_at = time.monotonic()
+        while view:
+            try:
+                view = view[self._socket.send(view) :]
+            except BlockingIOError:
+                self._wait_until_taken()
+            except OSError as error:
+                raise _gone(error) from error
+
     def _wait_until_taken(self) -> None:
         # The kernel reports "writable" only when a third of its buffer is free, which a slow client may
         # need minutes for: a shrinking send queue is progress too.
         self._before_blocking()
-        deadline = time.monotonic() + self._write_s
+        began = at = time.monotonic()
         queued = unsent_bytes(self._socket)
-        while not _wait(self._socket, select.POLLOUT, min(_PROGRESS_S, max(0.0, deadline - time.monotonic()))):
-            left = unsent_bytes(self._socket)
+        writable = False
+        while not writable:
+            writable = _wait(self._socket, select.POLLOUT, min(_PROGRESS_S, max(0.0, began + self._write_s - at)))
+            now, left = time.monotonic(), unsent_bytes(self._socket)
+            if self._write_pace.too_slow(now - at, max(0, queued - left)):
+                raise ClientTooSlow("cannot send the response: the client takes it too slowly")
             if left < queued:
-                queued, deadline = left, time.monotonic() + self._write_s
-            elif time.monotonic() >= deadline:
+                began = now
+            elif not writable and now >= began + self._write_s:
                 raise ClientTooSlow("cannot send the response: the client takes nothing")
+            at, queued = now, left
+        self.moved_at = at
+
+
+def _gone(error: OSError) -> ClientGone:
+    return ClientGone(f"cannot send the response: {error.strerror or error}")
 
 
 def unsent_bytes(sock: socket.socket) -> int:

@@ -85,11 +85,11 @@ def fast_path(loop: Loop, answer: Answer) -> Callable[[Connection], bool]:
                 else:
                     try:
                         sent = connection.socket.send(whole)
-                    except OSError:  # or the client takes nothing: `rest` finds out
+                    except OSError:  # or the client takes nothing: `finish` finds out
                         sent = 0
                     call.state = over
                     if sent < len(whole):
-                        outcome = call.rest(memoryview(whole)[sent:])
+                        outcome = call.finish(memoryview(whole)[sent:])
         except BaseException:  # ours: the application's own were answered
             log.exception("cannot finish a request: internal error")
             outcome = Outcome(500, 0, False, "internal error")

@@ -26,7 +26,8 @@ from typing import NoReturn
 
 from releve.config.settings import Settings
 from releve.server.answer import Answer
-from releve.server.connection import CLOSING_MAX_BYTES, CLOSING_S, READ_BYTES, Connection, State, unsent_bytes
+from releve.server.body import CONTINUE, Input
+from releve.server.connection import CLOSING_MAX_BYTES, CLOSING_S, READ_BYTES, Connection, State, min_bytes, unsent_bytes
 from releve.server.deadlines import Deadlines
 from releve.server.fasthead import fast_environ, usual
 from releve.server.fastpath import fast_path
@@ -37,12 +38,13 @@ from releve.server.scoreboard import Tally
 from releve.server.shape import LEARN_MAX, learn
 
 EVENTS_MAX = 128  # of one turn
+COLLECT_MAX_BYTES = 64 * 1024  # of a body, before the application has its request
 EMPTY_LINE = b"\r\n"
 ACCESS_RETRY_S = 1.0  # how soon a slow reader of the access log is tried again
 LINE_LOGGED = 1000  # bytes of a request line that was refused
 
 # Looking a member up in its Enum costs more than all else in a comparison; these are used in every request.
-_IDLE, _BUSY, _CLOSING, _WRITING = State.IDLE, State.BUSY, State.CLOSING, State.WRITING
+_IDLE, _BUSY, _CLOSING, _WRITING, _COLLECTING = State.IDLE, State.BUSY, State.CLOSING, State.WRITING, State.COLLECTING
 
 log = logging.getLogger("releve.worker")
 
@@ -72,12 +74,18 @@ class Loop:
         self.ready: deque[Connection] = deque()  # BUSY, and not with a thread yet
         self.classes = [0] * 10  # answers since the last turn, by the first digit of their status
         self._hurry = False
-        self._write_s = settings.timeouts.write
+        timeouts = settings.timeouts
+        self._body_s, self._write_s = timeouts.body, timeouts.write
+        self._body_min_bytes = max(1, min_bytes(timeouts.body, timeouts.min_rate))
+        self._write_min_bytes = max(1, min_bytes(timeouts.write, timeouts.min_rate))
+        self._streams = 0  # requests that went to a thread before their body was complete
+        self._streams_max = settings.threads // 2
+        self._full: deque[Connection] = deque()  # COLLECTING, with as much as is kept of a body
         self.ended: Callable[[], NoReturn] = lambda: os._exit(0)  # called in the leader after `stop`
         self.failed: Callable[[], NoReturn] = lambda: os._exit(70)  # the same, in an exception that nobody expected
         self._stopped = False
         self.plain = False  # connections may be kept after their responses, and none is given away
-        self.prepare = answer.prepare
+        self._answer = answer
         self._access = answer.access
         self.serve = fast_path(self, answer)
         self.watch(self.lead.bell, self._take_back)
@@ -228,6 +236,8 @@ class Loop:
         self.unregister(connection)
         connection.enter(State.CLOSED)
         self.deadlines.drop(connection)
+        if connection.channel is not None and connection.channel.unsent is not None:
+            connection.channel.unsent.close()
         connection.socket.close()
         del self.table[connection.fd]
 
@@ -283,7 +293,7 @@ class Loop:
             if connection.shape is None:
                 connection.learned = LEARN_MAX  # it does not repeat itself
             elif connection.channel is None:
-                self.prepare(connection)
+                self._answer.prepare(connection)
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
         environ["wsgi.input"] = BytesIO(data[end:whole])
         connection.head = head
@@ -303,6 +313,8 @@ class Loop:
             self._swallow(connection)
         elif connection.state is _WRITING:
             self._write(connection)
+        elif connection.state is _COLLECTING:
+            self._gather(connection)
         else:
             self.read(connection)
 
@@ -317,7 +329,7 @@ class Loop:
                 connection.searched = len(buffer)
                 check_partial(buffer, self._limits)
             else:
-                connection.head = parse_head(bytes(buffer[:end]), self._limits)
+                connection.head = head = parse_head(bytes(buffer[:end]), self._limits)
         except HTTPError as error:
             self._refuse(connection, error.status, error.reason)
             return
@@ -329,9 +341,53 @@ class Loop:
             return
         del buffer[:end]
         connection.searched = 0
-        connection.enter(_BUSY)
-        self.deadlines.put(connection, math.inf)
-        self.ready.append(connection)
+        self._collect(connection, self._answer.open_body(connection, head))
+
+    def _collect(self, connection: Connection, body: Input) -> None:
+        """Give a request to the threads, or wait for its body first.
+
+        A thread that waits for a client does nothing else, so at most half of them may: only so many requests go to the
+        application before their bodies are complete. What the others bring is kept here, up to a limit.
+        """
+        full = body.held_bytes >= COLLECT_MAX_BYTES
+        complete = body.finished or body.failure is not None
+        if complete or self._streams < (max(1, self._streams_max) if full else self._streams_max):
+            connection.streams = not complete
+            self._streams += not complete
+            connection.enter(_BUSY)
+            self.deadlines.put(connection, math.inf)
+            self.ready.append(connection)
+            return
+        if connection.state is not _COLLECTING:
+            connection.enter(_COLLECTING)
+            connection.paced_bytes = 0
+            self.deadlines.put(connection, self.now() + self._body_s)
+        if full:
+            self.unregister(connection)
+            self.deadlines.put(connection, math.inf)  # it waits for us, not we for it
+            self._full.append(connection)
+            return
+        self.register(connection)
+        if body.asked():
+            with contextlib.suppress(OSError):  # gone, or it reads nothing: then it does without
+                connection.socket.send(CONTINUE)
+
+    def _gather(self, connection: Connection) -> None:
+        """More of a body that is kept here."""
+        body = connection.body
+        assert body is not None
+        try:
+            data = connection.socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close(connection)  # in the middle of its request
+            return
+        connection.paced_bytes += len(data)
+        body.take(data)
+        self._collect(connection, body)
 
     def _take_back(self) -> None:
         for connection in self.lead.returned():
@@ -344,6 +400,12 @@ class Loop:
         self.classes[outcome.status // 100] += 1
         connection.requests += 1
         connection.hops = 0
+        if connection.body is not None:
+            connection.buffer += connection.body.rest
+        if connection.streams:
+            connection.streams = False
+            self._streams -= 1
+            self._refill()
         if channel.unsent is not None:
             connection.enter(_WRITING)
             self._await_write(connection)
@@ -375,26 +437,32 @@ class Loop:
         else:
             self.close(connection)
 
+    def _refill(self) -> None:
+        """A thread has come back from a client: those that wait with as much as we keep of a body go on."""
+        waiting = list(self._full)
+        self._full.clear()
+        for connection in waiting:
+            if connection.state is _COLLECTING and connection.body is not None:
+                self._collect(connection, connection.body)
+
     def _write(self, connection: Connection) -> None:
         """Send more of a response that its client takes slowly."""
         channel = connection.channel
         assert channel is not None and channel.unsent is not None
         try:
-            sent = connection.socket.send(channel.unsent)
+            channel.unsent.send(connection.socket)
         except BlockingIOError:
             return
         except OSError:
             self.close(connection)
             return
-        if sent < len(channel.unsent):
-            channel.unsent = channel.unsent[sent:]
-            self._await_write(connection)
-        else:
+        if not channel.unsent.left_bytes:
+            channel.unsent.close()
             channel.unsent = None
             self._answered(connection)
 
     def _await_write(self, connection: Connection) -> None:
-        connection.queued_bytes = unsent_bytes(connection.socket)
+        connection.paced_bytes = _untaken_bytes(connection)
         self.register(connection, select.EPOLLOUT)
         self.deadlines.put(connection, self.now() + self._write_s)
 
@@ -437,10 +505,19 @@ class Loop:
             return
         if before is _WRITING:
             # The kernel reports "writable" only when a third of its buffer is free: a shrinking send queue is progress too.
-            if unsent_bytes(connection.socket) < connection.queued_bytes:
+            if connection.paced_bytes - _untaken_bytes(connection) >= self._write_min_bytes:
                 self._await_write(connection)
             else:
                 self.close(connection)
+            return
+        if before is _COLLECTING:
+            self._gather(connection)
+            if connection.state is before:
+                if connection.paced_bytes < self._body_min_bytes:
+                    self._refuse(connection, 408, "the request body does not arrive")
+                elif connection.registered:
+                    connection.paced_bytes = 0
+                    self.deadlines.put(connection, self.now() + self._body_s)
             return
         if before is not _CLOSING:
             self.read(connection)  # what came at the last moment counts
@@ -449,6 +526,12 @@ class Loop:
                 self._refuse(connection, 408, "the request head took too long")
             else:
                 self.close(connection)
+
+
+def _untaken_bytes(connection: Connection) -> int:
+    """What a client has still to take of its response."""
+    rest = connection.channel.unsent if connection.channel is not None else None
+    return unsent_bytes(connection.socket) + (rest.left_bytes if rest is not None else 0)
 
 
 def _first_line(buffer: bytearray) -> str:

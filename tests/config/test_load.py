@@ -98,6 +98,7 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     "timeouts.keepalive": ("timeouts: {keepalive: 5m}", 300.0),
     "timeouts.body": ("timeouts: {body: 1h}", 3600.0),
     "timeouts.write": ("timeouts: {write: 250ms}", 0.25),
+    "timeouts.min_rate": ("timeouts: {min_rate: off}", None),
     "timeouts.boot": ("timeouts: {boot: 1.5s}", 1.5),
     "timeouts.drain": ("timeouts: {drain: 7d}", 604800.0),
     "timeouts.linger": ("timeouts: {linger: 1ms}", 0.001),

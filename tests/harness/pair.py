@@ -40,7 +40,7 @@ class PairChannel:
         except OSError as error:
             raise ClientGone("it has gone") from error
 
-    def sendfile(self, file: int, offset: int, count: int) -> int:
+    def finish_file(self, file: int, offset: int, count: int) -> int:
         if self.refuse_sendfile:
             raise OSError(22, "Invalid argument")
         self.sendfiles.append((offset, count))
