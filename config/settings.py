@@ -75,6 +75,9 @@ class Limits:
     head: int = key(65536, "size", "Longest request head in all.", minimum=256, maximum=HEAD_MAX_BYTES)
     body: int | None = key(None, "size", "Longest request body.", off="unlimited", minimum=1)
     connections: int = key(10000, "count", "Most open connections of one worker.", minimum=1, maximum=1_000_000)
+    requests: int | None = key(None, "count", "Requests after which a worker is replaced.", off="off", minimum=1)
+    requests_jitter: int = key(0, "count", "Up to so many more, by chance, so that workers are not replaced together.", minimum=0)
+    rss: int | None = key(None, "size", "Resident memory beyond which a worker is replaced.", off="off", minimum=1)
     backlog: int = key(
         2048, "count", "Length of the accept queue of each listener; the kernel caps it at net.core.somaxconn.", minimum=1, maximum=65_535
     )
@@ -90,6 +93,9 @@ class Timeouts:
     write: float = key(30.0, "duration", "Without the client taking a byte of the response.")
     min_rate: int | None = key(
         240, "size", "Bytes a second that a client must send of a body or take of a response, on average.", off="off", minimum=1
+    )
+    request: float | None = key(
+        None, "duration", "Since the application took or gave a byte; then its stack is logged, and its worker replaced.", off="off"
     )
     boot: float = key(60.0, "duration", "For a new generation, from its start until all its workers are ready.")
     drain: float = key(30.0, "duration", "For requests in flight, at a stop.")

@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Any, BinaryIO, NamedTuple
 from wsgiref.types import WSGIApplication
 
+from releve.server.access import escape
 from releve.server.body import BodyRefused, ClientGone, ClientTooSlow, Input
 from releve.server.channel import Channel
 from releve.server.response import Asked, Framing, Headers, Start, check_start, frame, response_head, simple_response
@@ -27,7 +28,7 @@ ExcInfo = tuple[type[BaseException], BaseException, Any] | tuple[None, None, Non
 
 JOIN_BYTES = 64 * 1024  # pieces up to this size are copied together and sent at once
 FILE_BLOCK_BYTES = 64 * 1024
-TARGET_LOGGED = 200  # characters
+WORD_LOGGED = 200  # characters of a target, or of a request id
 CLIENT_GONE = 499  # status of a request whose client left before the response began
 
 log = logging.getLogger("releve.worker")
@@ -93,6 +94,7 @@ class Call:
     keep_alive = True
     body: Input | None = None
     channel: Channel
+    environ: Environ | None = None
     keeps: Callable[[], bool]
     state = _NEW
     start: Start | None = None
@@ -101,6 +103,7 @@ class Call:
     sent_bytes = 0
     gone: ClientGone | ClientTooSlow | None = None  # nothing can be sent any more
     error: str | None = None
+    shown = False  # its stack was logged: it lasts
 
     def run(self, application: Application, environ: Environ) -> Outcome:
         """Call the application and send its response, in a context of its own: a ``ContextVar`` set in one request is not seen by the next.
@@ -111,6 +114,7 @@ class Call:
 
     def _run(self, application: Application, environ: Environ) -> Outcome:
         try:
+            self.environ = environ
             iterable = application(environ, self.start_response)
         except BaseException as error:  # SystemExit in a view ends the request, not the worker
             return self.fail(error)
@@ -349,12 +353,14 @@ class Call:
     def _note(self, error: str) -> None:
         if self.error is None:
             self.error = error
-            log.warning("%s: %s", self._request(), error)
+            log.warning("%s: %s", self.request(), error)
 
-    def _request(self) -> str:
-        """Method and target for the log, without control characters, and not endless."""
-        target = self.target[:TARGET_LOGGED].encode("ascii", "backslashreplace").decode()
-        return f"{self.method[:TARGET_LOGGED]} {target}"
+    def request(self) -> str:
+        """Method, target and request id for the log, without control characters, and not endless."""
+        words = [self.method, self.target]
+        if self.environ is not None and "HTTP_X_REQUEST_ID" in self.environ:
+            words += ["id", str(self.environ["HTTP_X_REQUEST_ID"])]
+        return " ".join(escape(word[:WORD_LOGGED]) for word in words)
 
     def _failed(self, error: BaseException, complete: bool) -> None:
         """Say what went wrong, and answer if nothing was sent so far."""
@@ -370,7 +376,7 @@ class Call:
         else:
             self.error = "".join(traceback.format_exception_only(error)).split("\n", 1)[0]
             when = "after its response was complete" if complete else "in the middle of its response"
-            log.error("%s: the application failed%s", self._request(), f" {when}" if self.state is _SENDING else "", exc_info=error)
+            log.error("%s: the application failed%s", self.request(), f" {when}" if self.state is _SENDING else "", exc_info=error)
         if self.state is _SENDING:
             return
         self._begun(status)

@@ -19,6 +19,7 @@ from releve.server.link import Message
 from releve.server.nursery import Nursery
 from releve.server.orders import Change, Posture, objection
 from releve.server.outbox import Outbox
+from releve.server.turnover import Turnover
 
 ACK_S = 6.0  # how long a worker may take to say that it serves, or has paused; a switch waits for both
 DROP_S = 5.0  # deadline of workers that were never resumed
@@ -44,6 +45,7 @@ class Command:
         self._now = now
         self._coming: Revision | None = None  # of a reload, until its switch
         self._errands = Errands(outbox)
+        self._turnover = Turnover(crew, self._errands, self, now)
         self._quits: list[object] = []  # ids of the quit orders to answer at the end
         self._verbs: dict[str, Callable[[Message, list[int]], None]] = {
             "resume": self._resume,
@@ -89,6 +91,8 @@ class Command:
         """A worker said something."""
         if message.get("type") == "failed":
             worker.failure = message
+        if message.get("type") == "recycle":
+            self._turnover.ask(worker, str(message.get("reason")))
         if message.get("type") != "state":
             return
         try:
@@ -133,6 +137,7 @@ class Command:
         self._errands.expire(now)
         if now >= self.backoff.due:
             self._fill()
+        self._turnover.step()
 
     def next_due(self) -> float | None:
         """When ``keep`` must be called next (monotonic); None: not before something happens."""
@@ -141,6 +146,8 @@ class Command:
         dues += [worker.ready_by for worker in self._crew if worker.ready_by is not None and worker.failure is None]
         if self._missing() > 0:
             dues.append(self.backoff.due)
+        if (due := self._turnover.next_due()) is not None:
+            dues.append(due)
         return min(dues, default=None)
 
     def leave(self, deadline_s: float, linger_s: float | None) -> None:
@@ -275,6 +282,32 @@ class Command:
     def _scaled(self, errand: Errand) -> None:
         self.change = Change.NONE
         self._errands.answer(errand, workers=len(self._crew.standing(self.current.number)), given=errand.given, kept=errand.kept)
+
+    # Workers that ask to be replaced: what the turnover does
+
+    def may_turn_over(self) -> bool:
+        """Whether the generation serves, and its crew is not in the middle of another change."""
+        return self.posture is Posture.RESUMED and self.change is Change.NONE
+
+    def add_one(self) -> tuple[Worker | None, str]:
+        """Fork one worker beyond the target."""
+        new, trouble = self._spawn(self.current, 1)
+        return (new[0] if new else None), trouble
+
+    def retire(self, worker: Worker, done: Callable[[], None]) -> None:
+        """Have a worker give its idle connections to its siblings, finish what it has, and leave."""
+
+        def paused(errand: Errand) -> None:
+            if worker.state in UP:
+                self._dismiss(worker, self.current.settings.upgrade.retire, None)
+            done()
+
+        worker.dismissed = True
+        self._errands.start(Errand("retire", frozenset({State.PAUSED}), self._give_up([worker]), paused, deadline=self._now() + ACK_S))
+
+    def dismiss_new(self, worker: Worker) -> None:
+        """End a worker that was forked in vain."""
+        self._dismiss(worker, DROP_S, None)
 
     # Reload, switch, cancel
 

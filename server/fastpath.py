@@ -65,7 +65,7 @@ def fast_path(loop: Loop, answer: Answer) -> Callable[[Connection], bool]:
         # What the client sent, before the application can change it.
         referer, agent = environ.get("HTTP_REFERER", "-"), environ.get("HTTP_USER_AGENT", "-")
         call = connection.call = Call()
-        call.method, call.target, call.keeps, call.channel = method, target, connection.keeps, channel
+        call.method, call.target, call.keeps, call.channel, call.environ = method, target, connection.keeps, channel, environ
         outcome: Outcome | None = None
         began = now()
         lead.calls += 1
@@ -105,7 +105,7 @@ def fast_path(loop: Loop, answer: Answer) -> Callable[[Connection], bool]:
             take_token(connection)
         except ValueError:
             connection.outcome, connection.head = outcome or call.usual_outcome(), Usual(method, target, True)
-            lead.finished.append(connection)
+            lead.lose(connection)
             return False
         lead.answered += 1
         if outcome is not None:

@@ -8,8 +8,10 @@ says it is about to block (``give_up``). Whoever finishes a call without the lea
 the connection back through a deque and an eventfd, takes the next request that
 waits for a thread, and parks.
 
-There is one thread more than ``threads``: when all of those are in the
-application, the last one keeps the I/O going and queues complete requests. With
+``threads`` calls may last. Beside them the leader goes on answering what is quick, so
+that requests of a millisecond need not wait for those of a second; if one of these
+lasts too, the next leader only does the I/O, and queues complete requests. So there
+are two threads more than ``threads``. With
 more than one thread the main thread is the monitor and never runs the application;
 it sleeps while no call is out. With one, the application runs in the main thread
 only (people of pre-forked servers count on it: signals, asyncio, sqlite), a spare
@@ -27,13 +29,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from releve.server import system
 from releve.server.connection import Connection
 from releve.server.fork import EXIT_INTERNAL
 
 TICK_S = 0.005  # a call that is seen at two ticks in a row has overrun
+SHORT_TICK_S = 0.001  # the same, where others have overrun of late: each holds up everybody for a tick
+SHORT_TICKS = 1000  # after the last of them
 QUIET_TICKS = 20  # without any call; then the monitor sleeps
 
 log = logging.getLogger("releve.worker")
@@ -42,7 +46,7 @@ log = logging.getLogger("releve.worker")
 class Runner:
     """One thread: parked, leading, or in the application."""
 
-    __slots__ = ("job", "leads", "number", "wake")
+    __slots__ = ("job", "leads", "number", "thread", "wake")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -50,6 +54,14 @@ class Runner:
         self.wake.acquire()
         self.leads = False
         self.job: Connection | None = None
+        self.thread = 0  # its identifier
+
+
+class Overrun(NamedTuple):
+    """A call that lasts: the thread that is in it (its identifier), and the monotonic time from which that is known."""
+
+    thread: int
+    since: float
 
 
 class Lead:
@@ -60,14 +72,16 @@ class Lead:
         self.threads = threads
         self.inline = threads > 1
         self.out = 0  # threads in the application, but for a leader that is there
-        self.open = self.inline  # whether the leader may call the application: a thread would be left for the loop
+        self.open = self.inline  # whether the leader may call the application: a thread is left that could take the lead
         self.answered = 0  # connections that have come back, or never went; counted by the leader
         self.bell = system.wakeup()  # readable when a connection has come back
+        self.overruns: dict[Connection, Overrun] = {}  # calls that last
         self.forked = False  # this process is a child that the application forked
         self.token: deque[Connection] = deque()  # holds the connection that the leader answers
         self.calls = 0  # begun by the leader
         self.finished: deque[Connection] = deque()  # those to give back
         self.resting = False  # the monitor
+        self._leader = 0  # the identifier of its thread
         self._call = call
         self._turn = turn
         self._mutex = threading.Lock()
@@ -96,7 +110,7 @@ class Lead:
             self._parked.append(main)
             threading.Thread(target=self._lead_for_ever, name="releve-loop", daemon=True).start()
             self._work(main)
-        runners = [Runner(number) for number in range(1, self.threads + 2)]
+        runners = [Runner(number) for number in range(1, self.threads + 3)]
         runners[0].leads = True
         runners[0].wake.release()
         self._parked.extend(reversed(runners[1:]))
@@ -105,22 +119,27 @@ class Lead:
         self._monitor()
 
     def _lead_for_ever(self) -> NoReturn:
+        self._leader = threading.get_ident()
         while True:
             self._turn()
 
     def _work(self, runner: Runner) -> NoReturn:
+        runner.thread = threading.get_ident()
         while True:
             runner.wake.acquire()
             connection, runner.job = runner.job, None
             if runner.leads:
                 runner.leads = False
+                self._leader = threading.get_ident()
                 self._turn()  # returns when the lead is lost and its call is over
             while True:
                 if connection is not None:
                     self._answer(connection)
                 with self._mutex:
                     connection = self._waiting.popleft() if self._waiting else None
-                    if connection is None:
+                    if connection is not None:
+                        self.overruns[connection] = Overrun(threading.get_ident(), time.monotonic())
+                    else:
                         self._count(-1)
                         self._parked.append(runner)
                 self._ring()  # now, since the leader looks at `free` when it takes the connection back
@@ -128,6 +147,7 @@ class Lead:
                     break
 
     def _monitor(self) -> NoReturn:
+        short = 0
         while True:
             self.resting = True
             if not self.token:
@@ -135,11 +155,13 @@ class Lead:
             self.resting = False
             quiet, seen = 0, -1
             while quiet < QUIET_TICKS:
-                time.sleep(TICK_S)
+                time.sleep(SHORT_TICK_S if short else TICK_S)
+                short = max(0, short - 1)
                 if self.calls != seen:
                     seen, quiet = self.calls, 0
                 elif self.token:
                     self._take_over(None)
+                    short = SHORT_TICKS
                 else:
                     quiet += 1
 
@@ -148,11 +170,12 @@ class Lead:
         with self._mutex:
             try:
                 if connection is None:
-                    self.token.pop()
+                    connection = self.token.pop()
                 else:
                     self.token.remove(connection)
             except (IndexError, ValueError):
                 return
+            self.overruns[connection] = Overrun(self._leader, time.monotonic())
             self._count(1)
             follower = self._parked.pop()
             follower.leads = True
@@ -173,14 +196,19 @@ class Lead:
         try:
             token.remove(connection)
         except ValueError:
-            self.finished.append(connection)
+            self.lose(connection)
             return False
         return True
+
+    def lose(self, connection: Connection) -> None:
+        """In a thread whose call is over, and whose token is gone: give the connection back."""
+        self.overruns.pop(connection, None)
+        self.finished.append(connection)
 
     def queue(self, connection: Connection) -> bool:
         """In the leader, without a free thread: have one answer a request as soon as it can. False: one is free now, ``call``."""
         with self._mutex:
-            if self.out >= self.threads:
+            if self.out >= self.threads + self.inline:
                 self._waiting.append(connection)
             elif self.inline:
                 return False
@@ -188,6 +216,7 @@ class Lead:
                 self._count(1)
                 runner = self._parked.pop()
                 runner.job = connection
+                self.overruns[connection] = Overrun(runner.thread, time.monotonic())  # now, so that the loop reckons with it
                 runner.wake.release()
         return True
 
@@ -212,12 +241,12 @@ class Lead:
         self._call(connection)
         if self.forked:
             self.forsake()
-        self.finished.append(connection)
+        self.lose(connection)
 
     def _count(self, change: int) -> None:
         """Under the mutex: a thread goes into the application, or comes out."""
         self.out += change
-        self.open = self.inline and self.out < self.threads
+        self.open = self.inline and self.out <= self.threads
 
     def _ring(self) -> None:
         if not self._rung:

@@ -17,8 +17,10 @@ import math
 import os
 import select
 import socket
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from io import BytesIO
@@ -40,6 +42,7 @@ from releve.server.shape import LEARN_MAX, learn
 EVENTS_MAX = 128  # of one turn
 COLLECT_MAX_BYTES = 64 * 1024  # of a body, before the application has its request
 EMPTY_LINE = b"\r\n"
+OVERRUNS_LOOK_S = 1.0  # how often, where requests have a limit and some last
 ACCESS_RETRY_S = 1.0  # how soon a slow reader of the access log is tried again
 LINE_LOGGED = 1000  # bytes of a request line that was refused
 
@@ -84,6 +87,8 @@ class Loop:
         self.ended: Callable[[], NoReturn] = lambda: os._exit(0)  # called in the leader after `stop`
         self.failed: Callable[[], NoReturn] = lambda: os._exit(70)  # the same, in an exception that nobody expected
         self._stopped = False
+        self._request_s = timeouts.request
+        self.overdue: Callable[[str], None] = lambda reason: None  # a request has lasted too long
         self.plain = False  # connections may be kept after their responses, and none is given away
         self._answer = answer
         self._access = answer.access
@@ -170,6 +175,8 @@ class Loop:
         now = self.now()
         for connection in self.deadlines.due(now):
             self._expire(connection)
+        if self._request_s is not None and self.lead.overruns:
+            self._look_at_overruns(now, self._request_s)
         for name, (due, action) in list(self._timers.items()):
             if due <= now and self._timers.get(name) == (due, action):  # not cancelled by another one just now
                 del self._timers[name]
@@ -199,7 +206,22 @@ class Loop:
             waits.append(first)
         if self._access is not None and self._access.kept:
             waits.append(ACCESS_RETRY_S)
+        if self._request_s is not None and self.lead.overruns:
+            waits.append(min(self._request_s, OVERRUNS_LOOK_S))
         return min(waits) if waits else None
+
+    def _look_at_overruns(self, now: float, limit_s: float) -> None:
+        """Show where a request is that has moved nothing for too long; once."""
+        for connection, overrun in list(self.lead.overruns.items()):
+            call, channel = connection.call, connection.channel
+            if call is None or call.shown or now - max(overrun.since, channel.moved_at if channel is not None else 0.0) < limit_s:
+                continue
+            call.shown = True
+            frame = sys._current_frames().get(overrun.thread)
+            stack = "".join(traceback.format_stack(frame)) if frame is not None else "(its thread has ended)"
+            text = f"{call.request()}: the application neither took nor gave a byte for {limit_s:g} s (timeouts.request); it is in:"
+            log.handle(log.makeRecord(log.name, logging.WARNING, __file__, 0, text, (), None, sinfo=stack.rstrip()))
+            self.overdue(f"had a request that lasted longer than {limit_s:g} s (timeouts.request)")
 
     # The life of a connection
 

@@ -29,6 +29,7 @@ from releve.server.fork import EXIT_INTERNAL
 from releve.server.handover import Handover
 from releve.server.link import Link, LinkError, Message, clip
 from releve.server.loop import Loop
+from releve.server.recycle import Recycling
 from releve.server.scoreboard import Scoreboard
 
 Application = Callable[..., Iterable[bytes]]
@@ -146,10 +147,13 @@ class Worker:
         self._exchange_send = post.exchange_send  # held so that the queue outlives other holders; -1: closed
         self._handover: Handover | None = None  # of the last pause, if it named a receiver
         self._pause_reported = True
+        self._recycling = Recycling(post.settings.limits)
+        self._asked = False  # to be replaced
         self._quit_at = float("inf")  # monotonic
         self._signals = system.record_signal(signal.SIGTERM)
         self._review()
         self.loop.give = self._give
+        self.loop.overdue = self.ask_recycle
         self.loop.after_turn = self._after_turn
         self.loop.ended = self._ended
         self.loop.failed = self._failed
@@ -316,9 +320,17 @@ class Worker:
             handover.step()
         if not self._pause_reported and (handover is None or handover.done):
             self._report_pause()
+        if self.posture is Posture.SERVING and not self._asked and (reason := self._recycling.due(self.loop.lead.answered)):
+            self.ask_recycle(reason)
         if self.posture is Posture.LEAVING and not self.loop.table:
             self.loop.stop()
         return handover is not None and handover.hurry
+
+    def ask_recycle(self, reason: str) -> None:
+        """Ask to be replaced, once; it goes on serving until it is told to leave."""
+        if not self._asked:
+            self._asked = True
+            self._tell({"type": "recycle", "reason": reason})
 
     # Helpers
 
@@ -355,7 +367,10 @@ class Worker:
             self._send_state(given=0, kept=sum(c.state is not State.BUSY and not c.private for c in self.loop.table.values()))
 
     def _send_state(self, **more: int) -> None:
+        self._tell({"type": "state", "state": self.posture.value, **more})
+
+    def _tell(self, message: Message) -> None:
         try:
-            self._control.send({"type": "state", "state": self.posture.value, **more})
+            self._control.send(message)
         except LinkError as error:
             log.warning("%s", error)  # if nobody is there, the end of the control pair says so too

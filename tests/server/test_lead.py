@@ -49,10 +49,10 @@ def switches(worker: Worker) -> int:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
-def test_one_thread_more_than_the_application_has(generation: Generation, threads: int) -> None:
+def test_two_threads_more_than_the_application_has(generation: Generation, threads: int) -> None:
     worker = start(generation, threads=threads)
     assert connect(generation).ask().status == 200
-    wanted = 2 if threads == 1 else threads + 2  # and the monitor
+    wanted = 2 if threads == 1 else threads + 3  # and the monitor
     eventually(lambda: threads_of(worker) == wanted, f"{wanted} threads, not {threads_of(worker)}")
 
 
