@@ -20,19 +20,19 @@ def application(environ, start_response):
 def test_workers_are_replaced_after_so_many_requests(tmp_path: Path) -> None:
     with serving(tmp_path, workers=2, limits={"requests": 200, "requests_jitter": 50}) as service:
         first = service.workers()
-        with strictly(*service.addresses, serving=service.serving) as load:
+        with strictly(*service.addresses, serving=service.serving()) as load:
             load.wait(3000)
             assert not first & service.workers()
-        assert service.log.count("takes its place") >= 5
-        assert service.log.count("(limits.requests)") >= 5
+        assert service.log().count("takes its place") >= 5
+        assert service.log().count("(limits.requests)") >= 5
 
 
 def test_workers_that_grow_are_replaced(tmp_path: Path) -> None:
     with serving(tmp_path, start=False, workers=1, app="leaking:application", limits={"rss": "120MiB"}) as service:
-        service.release("one", **{"leaking.py": LEAKING})
+        service.release("one", leaking=LEAKING)
         service.start()
         first = service.workers()
-        with strictly(*service.addresses, serving=service.serving) as load:
+        with strictly(*service.addresses, serving=service.serving()) as load:
             load.wait(1500)
             eventually(lambda: not first & service.workers(), "it was replaced")
-        assert "MiB of memory (limits.rss)" in service.log
+        assert "MiB of memory (limits.rss)" in service.log()
