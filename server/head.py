@@ -242,12 +242,13 @@ def _chunked(coding: bytes) -> bool:
 
 
 def _tokens(values: list[bytes]) -> list[bytes]:
-    return [token.strip(b" \t").lower() for value in values for token in value.split(b",")]
+    """The members of a list, in lower case. Empty ones do not count (RFC 9110, 5.6.1.2)."""
+    return [token for value in values for part in value.split(b",") if (token := part.strip(b" \t").lower())]
 
 
 def _keep_alive(values: list[bytes], version: tuple[int, int]) -> bool:
     """RFC 9112, 9.3: any ``close`` on any line wins; a list that is no list of tokens closes too."""
-    tokens = [token for token in _tokens(values) if token]
+    tokens = _tokens(values)
     if b"close" in tokens or not all(_token(token) for token in tokens):
         return False
     return version == (1, 1) or b"keep-alive" in tokens
@@ -257,6 +258,7 @@ def _expect_continue(values: list[bytes], version: tuple[int, int]) -> bool:
     """RFC 9110, 10.1.1: ignored in HTTP/1.0, refused if it is anything but ``100-continue``."""
     if not values or version == (1, 0):
         return False
-    if any(token != b"100-continue" for token in _tokens(values)):
+    tokens = _tokens(values)
+    if any(token != b"100-continue" for token in tokens):
         raise HTTPError(417, "the only expectation is 100-continue")
-    return True
+    return bool(tokens)

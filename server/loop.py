@@ -343,8 +343,9 @@ class Loop:
     def _advance(self, connection: Connection) -> None:
         """Go as far as the bytes at hand allow."""
         buffer = connection.buffer
-        if connection.state is _IDLE:
-            _skip_empty_line(buffer)
+        if buffer.startswith(EMPTY_LINE):
+            _skip_empty_lines(buffer)
+            connection.searched = 0
         try:
             end = head_end(buffer, connection.searched)
             if end < 0:
@@ -442,7 +443,7 @@ class Loop:
         if outcome.keep:
             connection.state = _IDLE  # BUSY and WRITING may become that
             if connection.buffer:
-                _skip_empty_line(connection.buffer)
+                _skip_empty_lines(connection.buffer)
             deadline = self.now() + (self._header_s if connection.buffer else self.idle_s)
             if connection.tick >= 0 and connection.deadline <= deadline:
                 connection.deadline = deadline  # its bucket is early enough: all that `put` would do
@@ -495,7 +496,8 @@ class Loop:
         if self._access is not None:
             self._access.refuse(connection.peer, status, request_line=_first_line(connection.buffer))
         with contextlib.suppress(OSError):  # gone, or it reads nothing: then it does without
-            connection.socket.send(simple_response(status, reason))
+            method = connection.head.method if connection.head is not None else "HEAD" * connection.buffer.startswith(b"HEAD ")
+            connection.socket.send(simple_response(status, reason, head=method == "HEAD"))
         self._close_gently(connection)
 
     def _close_gently(self, connection: Connection) -> None:
@@ -561,7 +563,7 @@ def _first_line(buffer: bytearray) -> str:
     return bytes(buffer[:LINE_LOGGED]).lstrip(EMPTY_LINE).split(EMPTY_LINE, 1)[0].decode("latin-1") or "-"
 
 
-def _skip_empty_line(buffer: bytearray) -> None:
+def _skip_empty_lines(buffer: bytearray) -> None:
     """Old clients send one behind the body of a POST (RFC 9112, 2.2). It is not yet a request, and no deadline follows from it."""
-    if buffer == EMPTY_LINE:
-        buffer.clear()
+    while buffer.startswith(EMPTY_LINE):
+        del buffer[: len(EMPTY_LINE)]

@@ -204,7 +204,7 @@ REFUSED: list[tuple[int, bytes]] = [
     # Expect
     (417, post(b"Expect: 200-ok", b"Content-Length: 1")),
     (417, post(b"Expect: 100-continue, x", b"Content-Length: 1")),
-    (417, post(b"Expect:", b"Content-Length: 1")),
+    (417, post(b"Expect: ,x,", b"Content-Length: 1")),
     # limits
     (414, first(b"GET /" + b"a" * 100 + b" HTTP/1.1")),
     (414, b"A" * 101),
@@ -265,6 +265,8 @@ ACCEPTED: list[tuple[bytes, dict[str, Any]]] = [
     (old(b"Content-Length: 5"), {"content_length": 5, "keep_alive": False}),
     (post(b"Expect: 100-continue", b"Content-Length: 1"), {"expect_continue": True}),
     (post(b"Expect: 100-Continue", b"Content-Length: 1"), {"expect_continue": True}),
+    (post(b"Expect: , 100-continue,", b"Content-Length: 1"), {"expect_continue": True}),
+    (post(b"Expect:", b"Content-Length: 1"), {"expect_continue": False}),
     (old(b"Expect: 100-continue", b"Content-Length: 1"), {"expect_continue": False}),
     (old(b"Expect: anything", b"Content-Length: 1"), {"expect_continue": False}),
     (get(b"Connection: close"), {"keep_alive": False}),

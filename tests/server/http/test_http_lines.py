@@ -1,0 +1,146 @@
+"""The request line, line ends, and what is not HTTP/1.1 at all (RFC 9112, 2 and 3)."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.cases import Case, Mode, Server, bad, chunked, first, get, good, post
+
+HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(range(64))  # the first bytes of a TLS handshake
+
+CASES = [
+    # methods
+    *(
+        good(f"method {name}", first(name.encode() + b" /x HTTP/1.1"), REQUEST_METHOD=name, PATH_INFO="/x")
+        for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "M-SEARCH", "QUERY")
+    ),
+    good("method in lower case is another one", first(b"get / HTTP/1.1"), REQUEST_METHOD="get"),
+    good("method that nobody knows", first(b"BREW / HTTP/1.1"), REQUEST_METHOD="BREW"),
+    good("method of one letter", first(b"X / HTTP/1.1"), REQUEST_METHOD="X"),
+    good("method of every token character", first(b"!#$%&'*+-.^_`|~09Az / HTTP/1.1"), REQUEST_METHOD="!#$%&'*+-.^_`|~09Az"),
+    good("method that is long", first(b"M" * 200 + b" / HTTP/1.1"), REQUEST_METHOD="M" * 200),
+    bad("method that is empty", first(b" / HTTP/1.1")),
+    bad("method after a space", first(b" GET / HTTP/1.1")),
+    bad("method after a tab", first(b"\tGET / HTTP/1.1")),
+    bad("method with a delimiter", first(b"G(T / HTTP/1.1")),
+    bad("method with a colon", first(b"GET: / HTTP/1.1")),
+    bad("method with a slash", first(b"G/T / HTTP/1.1")),
+    bad("method in quotes", first(b'"GET" / HTTP/1.1')),
+    bad("method with NUL", first(b"G\x00T / HTTP/1.1")),
+    bad("method with DEL", first(b"G\x7fT / HTTP/1.1")),
+    bad("method outside ASCII", first("GËT / HTTP/1.1".encode())),
+    bad("method after a byte order mark", first(b"\xef\xbb\xbfGET / HTTP/1.1")),
+    bad("CONNECT", get(first=b"CONNECT a:443 HTTP/1.1", host=b"Host: a:443"), 501),
+    bad("CONNECT with a path", first(b"CONNECT / HTTP/1.1"), 501),
+    good("connect in lower case is another one", first(b"connect / HTTP/1.1"), REQUEST_METHOD="connect"),
+    # a refusal of HEAD has no content either, once the method is known
+    bad("HEAD without Host", b"HEAD / HTTP/1.1\r\n\r\n"),
+    bad("HEAD without Host behind an empty line", b"\r\nHEAD / HTTP/1.1\r\n\r\n"),
+    bad("HEAD of a version that nobody speaks", first(b"HEAD / HTTP/3.0"), 505),
+    bad("HEAD that expects something", get(b"Expect: x", first=b"HEAD / HTTP/1.1"), 417),
+    bad("HEAD with a bad length", get(b"Content-Length: x", first=b"HEAD / HTTP/1.1")),
+    bad("HEAD with a field without end", get(first=b"HEAD / HTTP/1.1")[:-2] + b"A" * 1000, 431),
+    bad("HEAD with a target without end", b"HEAD /" + b"x" * 1000, 414),
+    # white space
+    bad("two spaces before the target", first(b"GET  / HTTP/1.1")),
+    bad("two spaces behind the target", first(b"GET /  HTTP/1.1")),
+    bad("tab before the target", first(b"GET\t/ HTTP/1.1")),
+    bad("tab behind the target", first(b"GET /\tHTTP/1.1")),
+    bad("vertical tab before the target", first(b"GET\x0b/ HTTP/1.1")),
+    bad("form feed behind the target", first(b"GET /\x0cHTTP/1.1")),
+    bad("no-break space behind the target", first(b"GET /\xa0HTTP/1.1")),
+    bad("space behind the version", first(b"GET / HTTP/1.1 ")),
+    bad("tab behind the version", first(b"GET / HTTP/1.1\t")),
+    bad("word behind the version", first(b"GET / HTTP/1.1 x")),
+    bad("space in the target", first(b"GET /a b HTTP/1.1")),
+    bad("bare CR in the target", first(b"GET /a\rb HTTP/1.1")),
+    bad("bare CR before the target", first(b"GET\r/ HTTP/1.1")),
+    bad("bare CR behind the version", first(b"GET / HTTP/1.1\r")),
+    # versions
+    bad("no version", first(b"GET /")),
+    bad("no version but a space", first(b"GET / ")),
+    bad("no target", first(b"GET HTTP/1.1")),
+    bad("no target but its space", first(b"GET  HTTP/1.1")),
+    bad("nothing but a method", first(b"GET")),
+    bad("version 0.9", first(b"GET / HTTP/0.9"), 505),
+    bad("version 1.2", first(b"GET / HTTP/1.2"), 505),
+    bad("version 1.9", first(b"GET / HTTP/1.9"), 505),
+    bad("version 2.0", first(b"GET / HTTP/2.0"), 505),
+    bad("version 3.0", first(b"GET / HTTP/3.0"), 505),
+    bad("version 9.9", first(b"GET / HTTP/9.9"), 505),
+    bad("version 0.0", first(b"GET / HTTP/0.0"), 505),
+    bad("version of one digit", first(b"GET / HTTP/1")),
+    bad("version 2 of one digit", first(b"GET / HTTP/2")),
+    bad("version of three digits", first(b"GET / HTTP/1.10")),
+    bad("version with leading zeros", first(b"GET / HTTP/01.1")),
+    bad("version of three parts", first(b"GET / HTTP/1.1.1")),
+    bad("version with a comma", first(b"GET / HTTP/1,1")),
+    bad("version with a sign", first(b"GET / HTTP/+1.1")),
+    bad("version without a point", first(b"GET / HTTP/11")),
+    bad("version in lower case", first(b"GET / http/1.1")),
+    bad("version in mixed case", first(b"GET / Http/1.1")),
+    bad("version of another protocol", first(b"GET / HTTPS/1.1")),
+    bad("version of RTSP", first(b"GET / RTSP/1.0")),
+    bad("version of letters", first(b"GET / HTTP/x.y")),
+    bad("version with a space", first(b"GET / HTTP/ 1.1")),
+    bad("version in arabic digits", first("GET / HTTP/١.١".encode())),
+    bad("version without its slash", first(b"GET / HTTP1.1")),
+    bad("version with NUL", first(b"GET / HTTP/1.1\x00")),
+    # line ends
+    bad("bare LF everywhere", b"GET / HTTP/1.1\nHost: a\n\n"),
+    bad("bare LF behind the request line", b"GET / HTTP/1.1\nHost: a\r\n\r\n"),
+    bad("bare LF behind a field", b"GET / HTTP/1.1\r\nHost: a\nA: b\r\n\r\n"),
+    bad("bare LF for the empty line", b"GET / HTTP/1.1\r\nHost: a\r\n\n"),
+    bad("bare LF in a value", get(b"A: b\nC: d")),
+    bad("bare LF and another request in a value", get(b"A: b\n\nGET /smuggled HTTP/1.1")),
+    bad("bare CR behind the request line", b"GET / HTTP/1.1\rHost: a\r\n\r\n"),
+    bad("bare CR in a value", get(b"A: b\rC: d")),
+    bad("bare CR before the end of a line", get(b"A: b\r")),
+    bad("CR CR LF CR CR LF", b"GET / HTTP/1.1\r\r\nHost: a\r\r\n\r\r\n\r\n"),
+    bad("LF CR", b"GET / HTTP/1.1\n\rHost: a\n\r\n\r"),
+    # before the request line
+    good("an empty line before", b"\r\n" + get(), REQUEST_METHOD="GET"),
+    good("two empty lines before", b"\r\n\r\n" + get(), REQUEST_METHOD="GET"),
+    good("many empty lines before", b"\r\n" * 50 + get(), REQUEST_METHOD="GET"),
+    good("empty lines before a body", b"\r\n\r\n\r\n" + post(b"Content-Length: 5", body=b"hello"), body="hello"),
+    good("an empty line behind", get() + b"\r\n"),
+    good("empty lines behind", get() + b"\r\n\r\n\r\n"),
+    good("an empty line behind a body", post(b"Content-Length: 5", body=b"hello\r\n"), body="hello"),
+    good("empty lines behind a body", post(b"Content-Length: 5", body=b"hello\r\n\r\n"), body="hello"),
+    good("an empty line behind a chunked body", chunked(b"5\r\nhello\r\n0\r\n\r\n\r\n"), body="hello"),
+    good("empty lines behind a chunked body", chunked(b"5\r\nhello\r\n0\r\n\r\n\r\n\r\n"), body="hello"),
+    bad("two empty lines and a bare LF before", b"\r\n\r\n\n" + get()),
+    bad("a bare LF before", b"\n" + get()),
+    bad("a bare CR before", b"\r" + get()),
+    bad("a space before", b" " + get()),
+    bad("an empty line and a space before", b"\r\n " + get()),
+    bad("a NUL before", b"\x00" + get()),
+    bad("a field before the request line", b"Host: a\r\nGET / HTTP/1.1\r\n\r\n"),
+    # other protocols
+    bad("HTTP/0.9", b"GET /\r\n"),
+    bad("HTTP/0.9 with fields", b"GET /\r\nHost: a\r\n\r\n"),
+    bad("HTTP/0.9 with a bare LF", b"GET /\n"),
+    bad("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+    bad("the preface of HTTP/2 and a frame", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9), 505),
+    bad("TLS", HELLO),
+    bad("TLS, one byte", HELLO[:1]),
+    bad("SSLv2", b"\x80\x2e\x01\x03\x01"),
+    bad("SSH", b"SSH-2.0-OpenSSH_9.2\r\n"),
+    bad("SMTP", b"EHLO a\r\n"),
+    bad("RTSP", b"OPTIONS rtsp://a/ RTSP/1.0\r\nCSeq: 1\r\n\r\n"),
+    bad("SIP", b"OPTIONS sip:a@b SIP/2.0\r\nVia: a\r\n\r\n"),
+    bad("a response", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    bad("a response, 204", b"HTTP/1.1 204 No Content\r\n\r\n"),
+    bad("PROXY protocol, unasked", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + get()),
+    bad("PROXY protocol v2, unasked", b"\r\n\r\n\x00\r\nQUIT\n" + bytes(4) + get()),
+    bad("uwsgi", b"\x00\x10\x00\x00" + bytes(16)),
+    bad("FastCGI", b"\x01\x01\x00\x01\x00\x08\x00\x00"),
+    bad("JSON", b'{"jsonrpc": "2.0"}\r\n\r\n'),
+    bad("zeros", bytes(50)),
+]
+
+
+@pytest.mark.parametrize("mode", Mode, ids=lambda mode: mode.value)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_lines(server: Server, case: Case, mode: Mode) -> None:
+    server.play(case, mode)
