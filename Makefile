@@ -57,7 +57,7 @@ cover: $(TOOLS) ## the tests on the tree, with coverage of every process
 	@$(BIN)/coverage run -m pytest --timeout 600 $(PYTEST_ARGS)
 	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report
 
-bench: $(INSTALLED) ## every script in benchmarks/
+bench: $(INSTALLED) ## every script in benchmarks/; bench_peers.py alone takes half an hour
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BOX)/bin/python "$$script"; done
 
 soak: $(INSTALLED) ## the long runs

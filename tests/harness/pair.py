@@ -49,7 +49,7 @@ class PairChannel:
         self.writes.pop()
         return len(data)
 
-    def finish(self, data: bytes) -> None:
+    def finish(self, data: bytes | memoryview) -> None:
         self.write(data)
 
     def received(self) -> bytes:

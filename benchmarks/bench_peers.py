@@ -1,0 +1,191 @@
+"""Relève beside its peers: one worker each on one core, wrk on another, rounds interleaved so that drift cancels.
+
+``python benchmarks/bench_peers.py [--loads bare,browser] [--peers granian] [--rounds 5] [--seconds 3] [--write FILE]``
+
+Each peer comes from its package, into a virtual environment of its own with the Python that runs this. What cannot be
+installed is named with the reason. Every answer is checked before it is measured. Prints a table of requests per second
+(median of the rounds) and of the ratio to Relève's in the same round (median, least, most). Needs wrk and two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import os
+import platform
+import random
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from peers.loads import LOADS, Load
+from peers.servers import HERE, ROOT, SERVERS, Server
+
+START_S = 20.0
+SERVER_CORE, CLIENT_CORE = 0, 1
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Of one round: requests per second, the slowest percent in milliseconds, errors, and requests per second beside."""
+
+    rate: float
+    p99_ms: float
+    errors: int
+    beside: float
+
+
+def free_port() -> int:
+    """A port that nobody has."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def ask(port: int, path: str) -> bytes:
+    """The body of one good answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    assert response.status == 200, response.status
+    return response.read()
+
+
+class Running:
+    """A server that answers, pinned to its core; ended with all that it started."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.port = free_port()
+        home = folder / server.name
+        home.mkdir(exist_ok=True)
+        environment = {**os.environ, "PYTHONPATH": str(HERE), "XDG_RUNTIME_DIR": str(home), "XDG_STATE_HOME": str(home)}
+        with (home / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["taskset", "-c", str(SERVER_CORE), *server.argv("small", self.port)],
+                cwd=HERE,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                assert ask(self.port, "/") == b"Hello, world\n" and len(ask(self.port, "/large")) == 102_400
+                return
+            except OSError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    self.stop()
+                    raise RuntimeError((home / "log").read_text()[-500:]) from None
+                time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def measure(port: int, load: Load, seconds: int) -> Figure:
+    """One round of one server."""
+    client = ["taskset", "-c", str(CLIENT_CORE)]
+    beside = None
+    if load.beside:
+        argv = [*client, sys.executable, str(HERE / "beside.py"), str(port), load.beside, str(load.clients), str(seconds + 1)]
+        beside = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        time.sleep(0.5)
+    argv = [*client, "wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--latency"]
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(load.script)
+        script.flush()
+        if load.script:
+            argv += ["-s", script.name]
+        said = subprocess.run([*argv, f"http://127.0.0.1:{port}{load.path}"], capture_output=True, text=True, check=True).stdout
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", said)
+    errors = [int(number) for number in re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", said)]
+    assert rate is not None and p99 is not None, said
+    p99_ms = float(p99[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]]
+    return Figure(float(rate[1]), p99_ms, sum(errors), float(beside.communicate()[0]) if beside else 0.0)
+
+
+def compare(servers: list[Server], load: Load, rounds: int, seconds: int) -> list[str]:
+    """The table of one load."""
+    figures: dict[str, list[Figure]] = {server.name: [] for server in servers}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(rounds):
+            for server in random.sample(servers, len(servers)):
+                running = Running(server, Path(folder))
+                try:
+                    measure(running.port, load, 1)
+                    figures[server.name].append(measure(running.port, load, seconds))
+                finally:
+                    running.stop()
+    lines = [
+        f"### {load.name}: {load.what}",
+        "",
+        "| server | requests/s | p99 | Relève is faster by | beside | errors |",
+        "| --- | --: | --: | --: | --: | --: |",
+    ]
+    ours = figures["releve"]
+    for name, found in sorted(figures.items(), key=lambda item: -statistics.median(one.rate for one in item[1])):
+        ratios = [our.rate / one.rate for our, one in zip(ours, found, strict=True)]
+        ratio = "" if name == "releve" else f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
+        beside = f"{statistics.median(one.beside for one in found):.0f}/s" if load.beside else ""
+        p99 = statistics.median(one.p99_ms for one in found)
+        rate = statistics.median(one.rate for one in found)
+        lines.append(f"| {name} | {rate:,.0f} | {p99:.2f} ms | {ratio} | {beside} | {sum(one.errors for one in found)} |")
+    return [*lines, ""]
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--loads", default=",".join(load.name for load in LOADS))
+    parser.add_argument("--peers", default=",".join(server.name for server in SERVERS if server.name != "releve"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--write", type=Path, help="write the tables to this file too")
+    asked = parser.parse_args()
+    if shutil.which("wrk") is None or (os.cpu_count() or 1) < 2:
+        sys.exit("cannot measure: wrk (Debian package wrk) and two cores are needed")
+    wanted = ["releve", *asked.peers.split(",")]
+    servers = []
+    lines = []
+    for server in SERVERS:
+        if server.name in wanted:
+            trouble = server.install()
+            lines.append(f"- {server.name}: {trouble and f'left out, it cannot be installed: {trouble}' or server.note}")
+            if trouble is None:
+                servers.append(server)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    head = f"Relève {commit}, CPython {platform.python_version()}, Linux {platform.release()}, {asked.rounds} rounds of {asked.seconds:g} s"
+    lines = [head, "", *lines, ""]
+    print("\n".join(lines), flush=True)
+    for load in LOADS:
+        if load.name in asked.loads.split(","):
+            table = compare(servers, load, asked.rounds, asked.seconds)
+            print("\n".join(table), flush=True)
+            lines += table
+    if asked.write is not None:
+        asked.write.parent.mkdir(parents=True, exist_ok=True)
+        asked.write.write_text("# Relève beside its peers\n\n" + "\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

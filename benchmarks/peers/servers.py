@@ -1,0 +1,101 @@
+"""The servers that are compared: how each is installed, and started on one port."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+CACHE = ROOT / ".cache" / "bench"
+
+
+@dataclass(frozen=True)
+class Server:
+    """``command`` has ``{bin}`` (of its virtual environment), ``{port}`` and ``{app}`` (a module of this folder) in it."""
+
+    name: str
+    packages: tuple[str, ...]
+    command: tuple[str, ...]
+    note: str = ""
+    kinds: frozenset[str] = field(default_factory=lambda: frozenset({"app"}))
+
+    @property
+    def box(self) -> Path:
+        """Its virtual environment."""
+        return CACHE / self.name
+
+    def install(self) -> str | None:
+        """Make the virtual environment, once. Returns why that cannot be done, if it cannot."""
+        if (self.box / "installed").exists():
+            return None
+        made = subprocess.run([sys.executable, "-m", "venv", "--clear", self.box], capture_output=True, text=True)
+        if made.returncode == 0 and self.packages:
+            made = subprocess.run([self.box / "bin" / "pip", "install", "-q", *self.packages], capture_output=True, text=True)
+        if made.returncode != 0:
+            return (made.stderr.strip().splitlines() or ["no reason given"])[-1]
+        (self.box / "installed").touch()
+        return None
+
+    def argv(self, app: str, port: int) -> list[str]:
+        """The command line."""
+        return [part.format(bin=self.box / "bin", port=port, app=app) for part in self.command]
+
+
+SERVERS = (
+    Server(
+        "releve",
+        (str(ROOT),),
+        ("{bin}/releve", "-w", "1", "--threads", "8", "-b", "127.0.0.1:{port}", "{app}:application"),
+        "one worker, 8 threads, everything on: access log into a file, scoreboard, timeouts, strict parsing",
+    ),
+    Server("gunicorn-sync", ("gunicorn",), ("{bin}/gunicorn", "-w", "1", "-b", "127.0.0.1:{port}", "{app}:application"), "no access log"),
+    Server(
+        "gunicorn-gthread",
+        ("gunicorn",),
+        ("{bin}/gunicorn", "-w", "1", "--threads", "8", "-b", "127.0.0.1:{port}", "{app}:application"),
+        "8 threads, no access log",
+    ),
+    Server(
+        "granian",
+        ("granian",),
+        (
+            "{bin}/granian",
+            "--interface",
+            "wsgi",
+            "--port",
+            "{port}",
+            "--workers",
+            "1",
+            "--blocking-threads",
+            "8",
+            "--no-ws",
+            "{app}:application",
+        ),
+        "8 blocking threads, no access log",
+    ),
+    Server("bjoern", ("bjoern",), ("{bin}/python", str(HERE / "run_bjoern.py"), "{app}", "{port}"), "C, one thread, no access log"),
+    Server("fastwsgi", ("fastwsgi",), ("{bin}/fastwsgi", "--port", "{port}", "{app}:application"), "C, one thread, no access log"),
+    Server(
+        "waitress", ("waitress",), ("{bin}/waitress-serve", "--listen=127.0.0.1:{port}", "--threads=8", "{app}:application"), "8 threads"
+    ),
+    Server("cheroot", ("cheroot",), ("{bin}/cheroot", "--bind", "127.0.0.1:{port}", "{app}:application"), "10 threads"),
+    Server(
+        "uwsgi",
+        ("uwsgi",),
+        (
+            "{bin}/uwsgi",
+            "--http-socket",
+            "127.0.0.1:{port}",
+            "--module",
+            "{app}:application",
+            "--threads",
+            "8",
+            "--disable-logging",
+            "--master",
+        ),
+        "8 threads, no log, HTTP without keep-alive",
+    ),
+)
