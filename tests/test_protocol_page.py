@@ -26,7 +26,7 @@ def listed(header: str) -> set[str]:
         ("supervisor to master", {"boot", *orders.TABLE}),
         ("master to supervisor", set(Generation._REPORTS)),
         ("to the worker", set(worker.Worker.ORDERS)),
-        ("from the worker", {"state", "failed"}),
+        ("from the worker", {"state", "failed", "recycle"}),
     ],
 )
 def test_the_page_lists_what_the_code_knows(header: str, known: set[str]) -> None:
