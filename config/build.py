@@ -34,6 +34,9 @@ FOREIGN = {
     "accesslog": "log.access",
     "access_log_format": "log.access_format",
     "worker_connections": "limits.connections",
+    "forwarded_allow_ips": "proxy.trusted",
+    "proxy_allow_ips": "proxy.trusted",
+    "proxy_protocol": "proxy.protocol",
     "graceful_timeout": "timeouts.drain",
     "reload": "watch",
 }
@@ -195,17 +198,21 @@ def _check(key: str, written: Written, rules: Rules, problems: Problems) -> Chec
     return None if path is None else Check(path=path)
 
 
-def _modules(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[str, ...]:
-    """A list of modules, or one."""
-    items = written.content if isinstance(written.content, list) else [written] if written.content is not None else []
-    found = []
-    for item in items:
-        try:
-            found.append(_word(key, item, {"kind": "module"}, problems))
-        except ValueError as error:
-            relation = "as" if item is written else "in"
-            problems.append(Problem(item.place, f"cannot use {item.described()} {relation} {key}: {error}"))
-    return tuple(found)
+def _words(kind: str) -> Reader:
+    """A reader of a list of words of this kind, or of one."""
+
+    def read(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[str, ...]:
+        items = written.content if isinstance(written.content, list) else [written] if written.content is not None else []
+        found = []
+        for item in items:
+            try:
+                found.append(_word(key, item, {"kind": kind}, problems))
+            except ValueError as error:
+                relation = "as" if item is written else "in"
+                problems.append(Problem(item.place, f"cannot use {item.described()} {relation} {key}: {error}"))
+        return tuple(found)
+
+    return read
 
 
 def _pairs(check: Callable[[str, str], None]) -> Reader:
@@ -234,7 +241,8 @@ def _pairs(check: Callable[[str, str], None]) -> Reader:
 READERS: dict[str, Reader] = {
     "listen": _listen,
     "check": _check,
-    "modules": _modules,
+    "modules": _words("module"),
+    "networks": _words("network"),
     "variables": _pairs(values.check_variable),
     "headers": _pairs(values.check_header),
 }

@@ -33,6 +33,7 @@ KINDS = {
     "mode": "octal mode",
     "modules": "list of modules",
     "name": "name or number",
+    "networks": "list of addresses and networks",
     "path": "path",
     "python": "path",
     "size": "size",
@@ -60,6 +61,8 @@ def default_text(field: dataclasses.Field[Any]) -> str:
             return str(flag).lower()
         case "listen", addresses:
             return ", ".join(map(str, addresses))
+        case "networks", networks:
+            return ", ".join(networks)
         case "modules", _:
             return "[]"
         case _, dict():

@@ -57,6 +57,7 @@ KINDS: dict[str, Callable[[Rules], Schema]] = {
     "mode": lambda rules: _MODE,
     "modules": lambda rules: {"anyOf": [_MODULE, {"type": "array", "items": _MODULE}]},
     "name": lambda rules: _NAME,
+    "networks": lambda rules: {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
     "path": lambda rules: _TEXT,
     "python": lambda rules: {"type": "string", "pattern": "/"},
     "size": lambda rules: {"anyOf": [_number(rules), {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?([KMGkmg]i?)?[Bb]?$"}]},

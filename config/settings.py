@@ -27,7 +27,7 @@ def key(default: Any, kind: str, text: str, **more: Any) -> Any:
     ``kind`` says how it is written: the parser of one word in ``values``
     (``duration``, ``size``, ``count``, ``path``, ``choice``, ...), or a reader of
     a list or block in ``build`` (``listen``, ``check``, ``modules``,
-    ``variables``, ``headers``, ``group``). ``more`` may hold ``choices``,
+    ``networks``, ``variables``, ``headers``, ``group``). ``more`` may hold ``choices``,
     ``minimum``, ``maximum``, ``off`` (the word for ``None``), ``required``,
     ``upgrade`` (a reload cannot apply it, an upgrade can) and ``restart`` (only a
     new supervisor can).
@@ -126,6 +126,18 @@ class Upgrade:
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """``proxy``: whom to believe what a client's request has come through."""
+
+    trusted: tuple[str, ...] = key(
+        ("127.0.0.1", "::1", "unix:"),
+        "networks",
+        "Peers whose X-Forwarded-For, -Proto and -Prefix are believed: addresses, networks, and unix: for Unix sockets.",
+    )
+    protocol: bool = key(False, "flag", "Trusted peers begin each connection with a PROXY protocol header; no other peer may connect.")
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """``log``: what Relève itself writes to standard error, and the access log."""
 
@@ -187,6 +199,7 @@ class Settings:
     limits: Limits = field(default=Limits(), metadata={"kind": "group", "help": "What one client may ask for."})
     timeouts: Timeouts = field(default=Timeouts(), metadata={"kind": "group", "help": "How long to wait."})
     upgrade: Upgrade = field(default=Upgrade(), metadata={"kind": "group", "help": "How generations follow one another."})
+    proxy: Proxy = field(default=Proxy(), metadata={"kind": "group", "help": "What is believed of a proxy in front."})
     log: Log = field(default=Log(), metadata={"kind": "group", "help": "What Relève itself writes."})
     watch: str = key(
         "off",
@@ -196,7 +209,7 @@ class Settings:
     )
 
 
-GROUPS: dict[str, type[Any]] = {"limits": Limits, "timeouts": Timeouts, "upgrade": Upgrade, "log": Log}
+GROUPS: dict[str, type[Any]] = {"limits": Limits, "timeouts": Timeouts, "upgrade": Upgrade, "proxy": Proxy, "log": Log}
 
 
 def rules() -> dict[str, Mapping[str, Any]]:
@@ -232,6 +245,9 @@ def from_wire(wire: Wire) -> Settings:
     upgrade = values.get("upgrade")
     if isinstance(upgrade, Upgrade) and isinstance(upgrade.check, dict):
         values["upgrade"] = dataclasses.replace(upgrade, check=Check(**_known(Check, upgrade.check)))
+    proxy = values.get("proxy")
+    if isinstance(proxy, Proxy):
+        values["proxy"] = dataclasses.replace(proxy, trusted=tuple(proxy.trusted))
     if "listen" in values:
         values["listen"] = tuple(Address(**_known(Address, address)) for address in values["listen"])
     if "preload_modules" in values:

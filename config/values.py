@@ -11,6 +11,7 @@ A parser takes the text and the setting's rules (the metadata of its field in
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -193,6 +194,20 @@ def parse_module(text: str, rules: Rules) -> str:
     return text
 
 
+def parse_network(text: str, rules: Rules) -> str:
+    """An IP address, a network in CIDR notation, or ``unix:``."""
+    if text.lower() in ("unix", "unix:"):
+        return "unix:"
+    if text == "*":
+        raise ValueError("write 0.0.0.0/0 and ::/0 to trust everybody")
+    try:
+        return str(ipaddress.ip_network(text) if "/" in text else ipaddress.ip_address(text))
+    except ValueError as error:
+        if "host bits" in str(error):
+            raise ValueError(f"that is an address in a network; write {ipaddress.ip_network(text, strict=False)}") from None
+        raise ValueError("expected an IP address, a network such as 10.0.0.0/8, or unix:") from None
+
+
 def parse_target(text: str, rules: Rules) -> str:
     """Path and query of a request, in origin form (RFC 9112, section 3.2.1)."""
     if not text.startswith("/"):
@@ -326,6 +341,7 @@ PARSERS: dict[str, Callable[[str, Rules], Any]] = {
     "name": parse_name,
     "app": parse_app,
     "module": parse_module,
+    "network": parse_network,
     "target": parse_target,
     "host": parse_host,
     "access_format": parse_access_format,

@@ -15,6 +15,7 @@ from releve.server.call import Call, Outcome, new_call
 from releve.server.connection import Connection, SocketChannel
 from releve.server.environ import build_environ
 from releve.server.head import Head
+from releve.server.proxy import introduce
 
 Application = Callable[..., Iterable[bytes]]
 
@@ -59,6 +60,7 @@ class Answer:
                 assert isinstance(head, Head)
                 environ = build_environ(head, connection.base_environ(), body)
                 environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
+                introduce(environ, connection.trust)
             connection.environ = None
             call = connection.call = new_call(head, body, channel, connection.keeps)
             outcome = call.run(self.application, environ)

@@ -26,6 +26,7 @@ from releve.server.call import Call, Outcome
 from releve.server.environ import base_environ, split_peer
 from releve.server.fasthead import Usual
 from releve.server.head import Head
+from releve.server.proxy import Trust
 from releve.server.shape import Shape
 
 READ_BYTES = 16 * 1024
@@ -63,8 +64,10 @@ class Connection:
     """One client connection. Owns its socket."""
 
     multithread = True  # of this worker: whether calls run in several threads
+    trusted = Trust(())  # of this worker: the peers whose word is believed
 
     __slots__ = (
+        "anonymous",
         "base",
         "body",
         "buffer",
@@ -82,6 +85,7 @@ class Connection:
         "learned",
         "listener",
         "outcome",
+        "owes_preface",
         "peer",
         "polite",
         "port",
@@ -96,6 +100,7 @@ class Connection:
         "streams",
         "swallowed_bytes",
         "tick",
+        "trust",
     )
 
     def __init__(self, sock: socket.socket, listener: str, peer: str, *, private: bool = False) -> None:
@@ -109,6 +114,8 @@ class Connection:
         self.peer = peer
         self.private = private  # brought by `serve`: served paused or not, never given away
         self.polite = False  # its next response says `Connection: close`
+        self.owes_preface = False  # it begins with a header of the PROXY protocol, which was not read yet
+        self.anonymous = False  # that header named no client: nothing is believed of it
         self.state = State.IDLE
         self.registered = False  # in the loop's epoll
         self.events = 0  # what for
@@ -125,6 +132,7 @@ class Connection:
         # Made at the first request:
         self.base: dict[str, Any] | None = None  # of its environs; shared with others, never changed
         self.host = self.port = ""  # of the peer
+        self.trust: Trust | None = None  # whom to believe further, if the peer is believed
         self.channel: SocketChannel | None = None
         self.keeps: Callable[[], bool] = _never  # asked when the head of a response is made
         self.shape: Shape | None = None
@@ -145,19 +153,21 @@ class Connection:
         """The part of the environ that requests to the same address of ours share; the peer is not in it."""
         if self.base is None:
             local = self.socket.getsockname()
-            key = (self.listener, local, self.private)
+            key = (self.listener, local)
             base = _bases.get(key)
             if base is None:
                 if len(_bases) >= BASES_MAX:
                     _bases.clear()
-                base = _bases[key] = base_environ(self.listener, local, multithread=Connection.multithread, private=self.private)
+                base = _bases[key] = base_environ(self.listener, local, multithread=Connection.multithread)
             self.base = base
             self.host, self.port = split_peer(self.peer)
+            if self.private or (self.host in Connection.trusted and not self.anonymous):
+                self.trust = Connection.trusted
         return self.base
 
 
 BASES_MAX = 64
-_bases: dict[tuple[str, Any, bool], dict[str, Any]] = {}
+_bases: dict[tuple[str, Any], dict[str, Any]] = {}
 
 
 def _never() -> bool:

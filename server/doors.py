@@ -38,13 +38,23 @@ log = logging.getLogger("releve.worker")
 class Doors:
     """Owns the listening sockets and the worker's receive end of the exchange."""
 
-    def __init__(self, loop: Loop, listeners: tuple[tuple[str, socket.socket], ...], exchange_receive: int, connections_max: int) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        listeners: tuple[tuple[str, socket.socket], ...],
+        exchange_receive: int,
+        connections_max: int,
+        *,
+        prefaced: bool = False,
+    ) -> None:
+        """``prefaced``: what comes in through a listener begins with a header of the PROXY protocol."""
         self.listeners = dict(listeners)
         self.exchange = exchange_receive  # -1: closed, or has ended
         self.resumed = False
         self.is_open = False
         self._loop = loop
         self._max = connections_max
+        self._prefaced = prefaced
         self._exhausted = False  # backing off
         self._complained: set[int] = set()
         self._glanced_at = 0.0  # monotonic
@@ -150,6 +160,7 @@ class Doors:
                 with self._loop.intake:
                     client, address = sock.accept()
                     connection = Connection(client, name, peer_text(address))
+                    connection.owes_preface = self._prefaced
                     self._loop.adopt(connection)
             except BlockingIOError:
                 return None
@@ -172,8 +183,9 @@ class Doors:
                     connection = Connection(client, parcel.listener, parcel.peer)
                     connection.hops, connection.requests, connection.fresh = parcel.hops, parcel.requests, parcel.fresh
                     connection.polite = parcel.listener not in self.listeners  # dropped by a new configuration
+                    connection.owes_preface, connection.anonymous = parcel.owes_preface, parcel.anonymous
                     connection.buffer += parcel.rest
-                    if parcel.rest:
+                    if parcel.rest and not parcel.owes_preface:
                         connection.enter(State.READING)
                     self._loop.adopt(connection, parcel.deadline_ns / 1e9)
             except exchange.ExchangeError as error:

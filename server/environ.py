@@ -13,7 +13,6 @@ from releve.server.head import Head, split_absolute
 Environ = dict[str, Any]
 
 SOFTWARE = f"releve/{__version__}"
-PRIVATE = "releve.private"  # key of a base: the connection is the supervisor's own
 
 # An unspecified address is where a listener is bound, never where a client has reached it.
 _UNSPECIFIED = {"", "0.0.0.0", "::"}
@@ -25,14 +24,11 @@ def split_peer(peer: str) -> tuple[str, str]:
     return host.strip("[]"), port
 
 
-def base_environ(
-    listener_name: str, local: tuple[Any, ...] | str | bytes | None, peer: str = "", *, multithread: bool, private: bool = False
-) -> Environ:
+def base_environ(listener_name: str, local: tuple[Any, ...] | str | bytes | None, peer: str = "", *, multithread: bool) -> Environ:
     """What is the same for every request that comes to one address of ours.
 
     ``listener_name`` is the listener's address as configured, ``local`` the connection's ``getsockname()`` and ``peer``
-    is ``host:port``, or empty for a Unix socket. ``private`` marks a check by the supervisor itself, whose
-    ``X-Forwarded-Proto`` is believed.
+    is ``host:port``, or empty for a Unix socket.
     """
     name, port = _server(listener_name, local)
     remote, remote_port = split_peer(peer)
@@ -51,7 +47,6 @@ def base_environ(
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,  # wsgi.input ends where the body ends, chunked or not
         "wsgi.file_wrapper": FileWrapper,
-        PRIVATE: private,
     }
 
 
@@ -86,8 +81,6 @@ def build_environ(head: Head, base: Environ, body_input: Any) -> Environ:
         environ["CONTENT_LENGTH"] = str(head.content_length)
     if authority is not None:
         environ["HTTP_HOST"] = authority
-    if environ[PRIVATE] and environ.get("HTTP_X_FORWARDED_PROTO") == "https":
-        environ["wsgi.url_scheme"] = "https"
     return environ
 
 

@@ -19,7 +19,7 @@ VERSION = 1
 HOPS_MAX = 1000  # since its last request; then it is kept. A connection moves once per switch, so only a ping-pong comes there
 REST_MAX_BYTES = 8 * 1024  # a longer beginning of a request is served where it is
 _FIXED = struct.Struct("<BBHQQIHH")  # version, flags, hops, sent_ns, deadline_ns, requests, bytes of listener, of peer
-_FRESH = 1
+_FRESH, _OWES_PREFACE, _ANONYMOUS = 1, 2, 4  # flags
 _TEXT_MAX_BYTES = 1024
 MESSAGE_MAX_BYTES = 64 * 1024  # more than any giver sends, of any version so far
 
@@ -45,6 +45,8 @@ class Parcel:
     fresh: bool = False  # no request was read on it yet
     rest: bytes = b""  # already read of the next request
     sent_ns: int = 0  # CLOCK_MONOTONIC; set by `encode`
+    owes_preface: bool = False  # its PROXY protocol header is not read yet; `rest` may hold the beginning
+    anonymous: bool = False  # that header named no client
 
 
 def encode(parcel: Parcel) -> bytes:
@@ -54,7 +56,7 @@ def encode(parcel: Parcel) -> bytes:
         raise ExchangeError("cannot give a connection: it carries more than fits a message")
     fixed = _FIXED.pack(
         VERSION,
-        _FRESH if parcel.fresh else 0,
+        _FRESH * parcel.fresh | _OWES_PREFACE * parcel.owes_preface | _ANONYMOUS * parcel.anonymous,
         parcel.hops,
         time.monotonic_ns(),
         max(0, parcel.deadline_ns),
@@ -80,7 +82,18 @@ def decode(data: bytes) -> Parcel:
     except UnicodeDecodeError as error:
         raise ExchangeError(f"cannot take a connection: {error}") from error
     rest = data[_FIXED.size + len(texts) :]
-    return Parcel(listener, peer, hops, deadline_ns, requests, bool(flags & _FRESH), rest, sent_ns)
+    return Parcel(
+        listener,
+        peer,
+        hops,
+        deadline_ns,
+        requests,
+        bool(flags & _FRESH),
+        rest,
+        sent_ns,
+        owes_preface=bool(flags & _OWES_PREFACE),
+        anonymous=bool(flags & _ANONYMOUS),
+    )
 
 
 def give(send_end: int, parcel: Parcel, connection: int) -> None:

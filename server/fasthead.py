@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from releve.config.settings import Limits
 from releve.server.head import END
+from releve.server.proxy import FAMILY, FORWARDED
 
 LINES_MAX = 2048  # lines kept; then the cache starts anew
 LINE_MAX = 160  # characters of a line that is kept
@@ -135,7 +136,7 @@ def _read_name(name: str) -> str:
     if _token(name):
         key = name.upper().replace("-", "_")
         key = key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else "HTTP_" + key
-        if key in _STRICT:
+        if key in _STRICT or (key.startswith(FAMILY) and key not in FORWARDED):
             key = ""
     if len(names) >= NAMES_MAX:
         names.clear()

@@ -23,6 +23,7 @@ from releve.server.answer import Answer
 from releve.server.call import Call, Outcome
 from releve.server.connection import READ_BYTES, Connection, State
 from releve.server.fasthead import Usual
+from releve.server.proxy import introduce
 
 if TYPE_CHECKING:
     from releve.server.loop import Loop
@@ -56,6 +57,9 @@ def fast_path(loop: Loop, answer: Answer) -> Callable[[Connection], bool]:
         environ["REMOTE_ADDR"] = host = connection.host
         environ["REMOTE_PORT"] = connection.port
         environ["wsgi.input"] = BytesIO()
+        if shape.forwarded:
+            introduce(environ, connection.trust)
+            host = environ["REMOTE_ADDR"]
         method, target = shape.method, environ["RAW_URI"]
         connection.state = busy  # not by `enter`: IDLE may become that
         if not lead.open:

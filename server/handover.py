@@ -119,6 +119,8 @@ class Handover:
             requests=connection.requests,
             fresh=connection.fresh,
             rest=bytes(connection.buffer),
+            owes_preface=connection.owes_preface,
+            anonymous=connection.anonymous,
         )
         self._loop.unregister(connection)
         try:

@@ -31,10 +31,13 @@ from releve.server.answer import Answer
 from releve.server.body import CONTINUE, Input
 from releve.server.connection import CLOSING_MAX_BYTES, CLOSING_S, READ_BYTES, Connection, State, min_bytes, unsent_bytes
 from releve.server.deadlines import Deadlines
+from releve.server.environ import split_peer
 from releve.server.fasthead import fast_environ, usual
 from releve.server.fastpath import fast_path
 from releve.server.head import END, HTTPError, check_partial, head_end, parse_head
 from releve.server.lead import Lead
+from releve.server.preface import PrefaceError, read_preface
+from releve.server.proxy import concerns, introduce
 from releve.server.response import simple_response
 from releve.server.scoreboard import Tally
 from releve.server.shape import LEARN_MAX, learn
@@ -287,9 +290,37 @@ class Loop:
             self.close(connection)
             return
         connection.fresh = False
-        if connection.buffer or connection.private or not self._usual(connection, data):
+        if connection.buffer or connection.private or connection.owes_preface or not self._usual(connection, data):
             connection.buffer += data
             self._advance(connection)
+
+    def _take_preface(self, connection: Connection) -> bool:
+        """Read who the client is, as the proxy says; nothing else may stand there. False: it is not whole yet, or refused."""
+        buffer = connection.buffer
+        try:
+            if split_peer(connection.peer)[0] not in Connection.trusted:
+                raise PrefaceError("it is none of proxy.trusted, which alone may connect while proxy.protocol is on")
+            preface = read_preface(buffer)
+        except PrefaceError as error:
+            log.warning("refused a connection from %s: %s", connection.peer or "a Unix socket", error)
+            self.close(connection)  # not by an answer: who does not speak the protocol gets nothing to read
+            return False
+        if preface is None:
+            if not connection.searched:
+                self.deadlines.put(connection, self.now() + self._header_s)
+            connection.searched = len(buffer)
+            self.register(connection)
+            return False
+        del buffer[: preface.length_bytes]
+        connection.searched = 0
+        connection.owes_preface = False
+        connection.peer = preface.source or connection.peer
+        connection.anonymous = not preface.source and not preface.local
+        self.deadlines.put(connection, self.now() + self.idle_s)
+        if not buffer:
+            self.register(connection)
+            return False
+        return True
 
     def _usual(self, connection: Connection, data: bytes) -> bool:
         """Make a plain, complete request ready, its body included. False: nothing was done, the strict parser reads it."""
@@ -318,6 +349,8 @@ class Loop:
                 self._answer.prepare(connection)
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
         environ["wsgi.input"] = BytesIO(data[end:whole])
+        if concerns(environ):
+            introduce(environ, connection.trust)
         connection.head = head
         connection.environ = environ
         if whole < len(data):
@@ -343,6 +376,8 @@ class Loop:
     def _advance(self, connection: Connection) -> None:
         """Go as far as the bytes at hand allow."""
         buffer = connection.buffer
+        if connection.owes_preface and not self._take_preface(connection):
+            return
         if buffer.startswith(EMPTY_LINE):
             _skip_empty_lines(buffer)
             connection.searched = 0

@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from releve.config.settings import Limits
 from releve.server.fasthead import key_of
+from releve.server.proxy import concerns
 
 CREDENTIALS = frozenset(("HTTP_COOKIE", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION"))
 _DECISIVE = frozenset(("HTTP_HOST", "HTTP_CONNECTION"))  # what more than `isprintable` has checked: the same in all of a shape
@@ -39,7 +40,20 @@ _latest: dict[int, Shape] = {}
 class Shape:
     """A checked head, but for some of its values. Immutable."""
 
-    __slots__ = ("authorized", "base", "environ", "first", "first_length", "last", "last_length", "limit", "lines", "method", "parts")
+    __slots__ = (
+        "authorized",
+        "base",
+        "environ",
+        "first",
+        "first_length",
+        "forwarded",
+        "last",
+        "last_length",
+        "limit",
+        "lines",
+        "method",
+        "parts",
+    )
 
     def __init__(
         self, base: Environ, environ: Environ, parts: tuple[Part, ...], last: str, lines: dict[str, str | None], limits: Limits
@@ -55,6 +69,7 @@ class Shape:
         self.last_length = len(last)
         self.lines = lines
         self.authorized = "HTTP_AUTHORIZATION" in environ
+        self.forwarded = concerns(environ)
         self.limit = min(limits.header, limits.request_line, limits.head)
 
     def read(self, text: str) -> Environ | None:

@@ -29,6 +29,7 @@ from releve.server.fork import EXIT_INTERNAL
 from releve.server.handover import Handover
 from releve.server.link import Link, LinkError, Message, clip
 from releve.server.loop import Loop
+from releve.server.proxy import Trust
 from releve.server.recycle import Recycling
 from releve.server.scoreboard import Scoreboard
 
@@ -141,7 +142,10 @@ class Worker:
         self.loop = Loop(post.settings, answer, post.board.tally(post.slot))
         answer.before_blocking = self.loop.lead.give_up
         Connection.multithread = post.settings.threads > 1
-        self.doors = Doors(self.loop, post.listeners, post.exchange_receive, post.settings.limits.connections)
+        Connection.trusted = Trust(post.settings.proxy.trusted)
+        self.doors = Doors(
+            self.loop, post.listeners, post.exchange_receive, post.settings.limits.connections, prefaced=post.settings.proxy.protocol
+        )
         self._post = post
         self._control = post.control
         self._exchange_send = post.exchange_send  # held so that the queue outlives other holders; -1: closed

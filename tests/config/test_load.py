@@ -30,6 +30,7 @@ upgrade:
   check: off
   standby: 60s
   retire: 1h
+proxy: {trusted: ["127.0.0.1", "::1", "unix:"], protocol: off}
 log: {level: info, access: "-", access_format: combined}
 watch: off
 """
@@ -112,6 +113,8 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     ),
     "upgrade.standby": ("upgrade: {standby: off}", None),
     "upgrade.retire": ("upgrade: {retire: 10s}", 10.0),
+    "proxy.trusted": ("proxy: {trusted: [10.0.0.0/8, '2001:DB8::1', unix]}", ("10.0.0.0/8", "2001:db8::1", "unix:")),
+    "proxy.protocol": ("proxy: {protocol: on}", True),
     "log.level": ("log: {level: debug}", "debug"),
     "log.access": ("log: {access: /var/log/x.log}", "/var/log/x.log"),
     "log.access_format": ("log: {access_format: '%(h)s %({x-a}i)s'}", "%(h)s %({x-a}i)s"),
@@ -305,7 +308,13 @@ BAD_LINES = [
     ("log: {zzz: 3}", "7: cannot use 'zzz' in log: unknown key; known are access, access_format, level"),
     ("upgrade: {check: {pth: /}}", "19: cannot use 'pth' in upgrade.check: unknown key; did you mean 'path'?"),
     # Keys that exist only once they work.
-    ("proxy: {trusted: []}", "1: cannot use 'proxy': unknown key"),
+    ("forwarded_allow_ips: '*'", "1: cannot use 'forwarded_allow_ips': unknown key; did you mean 'proxy.trusted'?"),
+    ("proxy: {trusted: ['*']}", "19: cannot use '*' in proxy.trusted: write 0.0.0.0/0 and ::/0 to trust everybody"),
+    ("proxy: {trusted: 10.0.0.1/8}", "18: cannot use '10.0.0.1/8' as proxy.trusted: that is an address in a network; write 10.0.0.0/8"),
+    (
+        "proxy: {trusted: [nginx]}",
+        "19: cannot use 'nginx' in proxy.trusted: expected an IP address, a network such as 10.0.0.0/8, or unix:",
+    ),
     ("upgrade: {probation: 5s}", "11: cannot use 'probation' in upgrade: unknown key; known are check, retire, standby"),
     # Shapes
     ("limits: 3", "9: cannot use '3' as limits: expected a block of keys"),

@@ -17,9 +17,9 @@ from releve.server.head import parse_head
 BODY = io.BytesIO()
 
 
-def make(*lines: bytes, first: bytes = b"GET / HTTP/1.1", host: bytes = b"Host: a", private: bool = False) -> dict[str, Any]:
+def make(*lines: bytes, first: bytes = b"GET / HTTP/1.1", host: bytes = b"Host: a") -> dict[str, Any]:
     head = parse_head(b"\r\n".join((first, host, *lines)) + b"\r\n\r\n", Limits())
-    base = base_environ("127.0.0.1:8000", ("127.0.0.1", 8000), "10.0.0.1:4711", multithread=True, private=private)
+    base = base_environ("127.0.0.1:8000", ("127.0.0.1", 8000), "10.0.0.1:4711", multithread=True)
     before = dict(base)
     environ = build_environ(head, base, BODY)
     assert base == before, "the base belongs to the connection"
@@ -53,7 +53,6 @@ def test_what_every_request_has() -> None:
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,
         "wsgi.file_wrapper": FileWrapper,
-        "releve.private": False,
     }
 
 
@@ -120,11 +119,6 @@ def test_the_asterisk_is_the_root() -> None:
 )
 def test_headers(lines: tuple[bytes, ...], key: str, value: str | None) -> None:
     assert make(*lines).get(key) == value
-
-
-def test_the_supervisors_own_check_may_say_https() -> None:
-    assert make(b"X-Forwarded-Proto: https", private=True)["wsgi.url_scheme"] == "https"
-    assert make(private=True)["wsgi.url_scheme"] == "http"
 
 
 @pytest.mark.parametrize(
