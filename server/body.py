@@ -267,11 +267,15 @@ class Input:
 
     def _more(self) -> bool:
         """Get at least one more piece; False at the end of the body."""
-        if self.failure is not None:
-            raise self.failure
-        if self.finished:
+        if self.finished and self.failure is None:
             return False
-        self._take(self._receive())
+        try:
+            if self.failure is not None:
+                raise self.failure
+            self._take(self._receive())
+        except OSError:
+            self._buffer.clear()  # no later read may find a line in it, and go on as if nothing had happened
+            raise
         return True
 
     def _receive(self) -> bytes:

@@ -152,7 +152,7 @@ class Doors:
             if connection.buffer:
                 self._loop.welcome(connection)
             else:
-                self._loop.read(connection)  # most clients have sent their request by now
+                self._loop.reception.read(connection)  # most clients have sent their request by now
 
     def _accept(self, name: str, sock: socket.socket) -> Connection | None:
         while True:

@@ -37,7 +37,7 @@ def fast_path(loop: Loop, answer: Answer) -> Callable[[Connection], bool]:
     log_usual = access.usual if access is not None and access.short else None
     lead, classes, ready = loop.lead, loop.classes, loop.ready
     put_token, take_token = lead.token.append, lead.token.remove
-    received, settle = loop.received, loop.settle
+    received, settle = loop.reception.received, loop.settle
     now = time.monotonic
     idle, busy, over = State.IDLE, State.BUSY, calls.State.OVER
 
