@@ -164,6 +164,7 @@ class Client:
     """A client that reads exactly one response at a time, and never retries."""
 
     def __init__(self, address: Any, *, timeout_s: float = PATIENCE_S) -> None:
+        self.address = address
         self.socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
         self.socket.settimeout(timeout_s)
         self.socket.connect(address)

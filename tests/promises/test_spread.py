@@ -1,0 +1,106 @@
+"""Promise: new connections go to workers that are free, to all of them, and never wait for one that is gone or stuck."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.service import Service, eventually, serving
+
+CONNECTIONS = 400
+WORKERS = 4
+APP = """
+import json, os, time
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/json")])
+    if environ["PATH_INFO"] == "/wait":
+        until = time.monotonic() + 60
+        while not os.path.exists(environ["QUERY_STRING"]) and time.monotonic() < until:
+            time.sleep(0.01)
+    return [json.dumps(os.getpid()).encode()]
+"""
+
+
+@contextmanager
+def service_of(root: Path, **settings: object) -> Iterator[Service]:
+    with serving(root, start=False, app="spread:application", **settings) as service:  # type: ignore[arg-type]
+        service.release("one", spread=APP)
+        service.start()
+        yield service
+
+
+def begin(service: Service, target: str = "/", more: str = "") -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", service.port), timeout=30)
+    sock.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\n{more}\r\n".encode())
+    return sock
+
+
+def pid_of(sock: socket.socket) -> int:
+    """Who answered; the response ends where the server closes."""
+    with sock:
+        data = sock.makefile("rb").read()
+    assert data.startswith(b"HTTP/1.1 200 "), data
+    return int(json.loads(data.partition(b"\r\n\r\n")[2]))
+
+
+CLOSE = "Connection: close\r\n"
+
+
+@pytest.mark.parametrize("together", [1, 8])
+def test_no_idle_worker_gets_more_than_half(tmp_path: Path, together: int) -> None:
+    with service_of(tmp_path, workers=WORKERS, threads=2) as service:
+        counts: Counter[int] = Counter()
+        for _ in range(CONNECTIONS // together):
+            counts.update([pid_of(sock) for sock in [begin(service, more=CLOSE) for _ in range(together)]])
+        assert set(counts) <= service.workers()
+        assert max(counts.values()) <= CONNECTIONS // 2, counts
+
+
+def test_a_worker_that_is_busy_takes_none(tmp_path: Path) -> None:
+    """As many calls as a worker has threads are under way in it: whoever comes now goes to the other one."""
+    threads = 2
+    with service_of(tmp_path, workers=2, threads=threads) as service:
+        waiting = [begin(service, f"/wait?{tmp_path}/go", CLOSE) for _ in range(threads + 1)]
+        eventually(lambda: sum(worker["busy"] for worker in service.generation()["workers"]) == threads + 1, "all of them are in a call")
+        busy = {worker["pid"] for worker in service.generation()["workers"] if worker["busy"] == threads}
+        counts = Counter(pid_of(begin(service, more=CLOSE)) for _ in range(50))
+        assert not busy & set(counts), (busy, counts)
+        (tmp_path / "go").touch()
+        assert {pid_of(sock) for sock in waiting} <= service.workers()
+
+
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_worker_that_stops_before_it_accepts_delays_nobody(tmp_path: Path, how: signal.Signals) -> None:
+    """Every worker in turn, with no other traffic: if the kernel's wake-up goes to it, a sibling has to have one as well."""
+    with service_of(tmp_path, workers=WORKERS, threads=2) as service:
+        for pid in sorted(service.workers()):
+            os.kill(pid, how)
+            try:
+                for _ in range(3 * WORKERS):
+                    assert pid_of(begin(service, more=CLOSE)) != pid
+            finally:
+                if how == signal.SIGSTOP:
+                    os.kill(pid, signal.SIGCONT)
+            eventually(lambda: len(service.workers()) == WORKERS, "a replacement is there")
+
+
+def test_a_worker_killed_while_it_is_woken_delays_nobody(tmp_path: Path) -> None:
+    """The connection comes first, and the worker is stopped or killed in whatever it does about it."""
+    with service_of(tmp_path, workers=WORKERS, threads=2) as service:
+        for victim in sorted(service.workers())[:3]:
+            os.kill(victim, signal.SIGSTOP)
+            socks = [socket.create_connection(("127.0.0.1", service.port), timeout=30) for _ in range(WORKERS)]
+            os.kill(victim, signal.SIGKILL)
+            for sock in socks:
+                sock.sendall(f"GET / HTTP/1.1\r\nHost: a\r\n{CLOSE}\r\n".encode())
+                assert pid_of(sock) != victim
