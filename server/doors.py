@@ -132,7 +132,8 @@ class Doors:
         return len(self._loop.table) < self._max
 
     def _has_room(self) -> bool:
-        return self._loop.lead.free > 0 and self._below_limit()
+        # What was just let in has no thread yet: a sibling may have one.
+        return self._loop.lead.free > len(self._loop.ready) and self._below_limit()
 
     def _handlers(self) -> Iterator[tuple[int, Callable[[], None]]]:
         for name, sock in self.listeners.items():

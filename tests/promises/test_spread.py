@@ -53,6 +53,14 @@ def pid_of(sock: socket.socket) -> int:
     return int(json.loads(data.partition(b"\r\n\r\n")[2]))
 
 
+def state(pid: int) -> str:
+    """Its letter in proc(5): T is stopped, Z is dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "-"
+
+
 CLOSE = "Connection: close\r\n"
 
 
@@ -85,6 +93,7 @@ def test_a_worker_that_stops_before_it_accepts_delays_nobody(tmp_path: Path, how
     with service_of(tmp_path, workers=WORKERS, threads=2) as service:
         for pid in sorted(service.workers()):
             os.kill(pid, how)
+            eventually(lambda pid=pid: state(pid) in "TZ-", "the signal has arrived")  # type: ignore[misc]
             try:
                 for _ in range(3 * WORKERS):
                     assert pid_of(begin(service, more=CLOSE)) != pid
@@ -99,6 +108,7 @@ def test_a_worker_killed_while_it_is_woken_delays_nobody(tmp_path: Path) -> None
     with service_of(tmp_path, workers=WORKERS, threads=2) as service:
         for victim in sorted(service.workers())[:3]:
             os.kill(victim, signal.SIGSTOP)
+            eventually(lambda victim=victim: state(victim) == "T", "the signal has arrived")  # type: ignore[misc]
             socks = [socket.create_connection(("127.0.0.1", service.port), timeout=30) for _ in range(WORKERS)]
             os.kill(victim, signal.SIGKILL)
             for sock in socks:
