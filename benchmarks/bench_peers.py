@@ -23,12 +23,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from peers.loads import LOADS, Load
+from peers.plot import Rates, svg
 from peers.servers import HERE, ROOT, SERVERS, Server
 
 START_S = 20.0
@@ -61,17 +62,31 @@ def ask(port: int, path: str) -> bytes:
     return response.read()
 
 
+def check_small(port: int) -> None:
+    """The small application says what it should."""
+    assert ask(port, "/") == b"Hello, world\n" and len(ask(port, "/large")) == 102_400
+
+
+def check_page(port: int) -> None:
+    """So does the page."""
+    assert ask(port, "/articles").count(b"<tr>") == 50
+
+
+CHECKS = {"small": check_small, "page": check_page}
+
+
 class Running:
     """A server that answers, pinned to its core; ended with all that it started."""
 
-    def __init__(self, server: Server, folder: Path) -> None:
+    def __init__(self, server: Server, folder: Path, app: str = "small", cores: str = str(SERVER_CORE)) -> None:
         self.port = free_port()
         home = folder / server.name
         home.mkdir(exist_ok=True)
+        check = CHECKS[app]
         environment = {**os.environ, "PYTHONPATH": str(HERE), "XDG_RUNTIME_DIR": str(home), "XDG_STATE_HOME": str(home)}
         with (home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["taskset", "-c", str(SERVER_CORE), *server.argv("small", self.port)],
+                ["taskset", "-c", cores, *server.argv(app, self.port, home)],
                 cwd=HERE,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -82,7 +97,7 @@ class Running:
         deadline = time.monotonic() + START_S
         while True:
             try:
-                assert ask(self.port, "/") == b"Hello, world\n" and len(ask(self.port, "/large")) == 102_400
+                check(self.port)
                 return
             except OSError:
                 if time.monotonic() > deadline or self.process.poll() is not None:
@@ -101,9 +116,9 @@ class Running:
             self.process.wait()
 
 
-def measure(port: int, load: Load, seconds: int) -> Figure:
+def measure(port: int, load: Load, seconds: int, cores: str = str(CLIENT_CORE)) -> Figure:
     """One round of one server."""
-    client = ["taskset", "-c", str(CLIENT_CORE)]
+    client = ["taskset", "-c", cores]
     beside = None
     if load.beside:
         argv = [*client, sys.executable, str(HERE / "beside.py"), str(port), load.beside, str(load.clients), str(seconds + 1)]
@@ -124,13 +139,14 @@ def measure(port: int, load: Load, seconds: int) -> Figure:
     return Figure(float(rate[1]), p99_ms, sum(errors), float(beside.communicate()[0]) if beside else 0.0)
 
 
-def compare(servers: list[Server], load: Load, rounds: int, seconds: int) -> list[str]:
-    """The table of one load."""
+def compare(servers: list[Server], load: Load, rounds: int, seconds: int, rates: Rates) -> list[str]:
+    """The table of one load; its medians go to ``rates``."""
+    servers = [server for server in servers if not server.program or (load.app == "small" and not load.beside)]
     figures: dict[str, list[Figure]] = {server.name: [] for server in servers}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds):
             for server in random.sample(servers, len(servers)):
-                running = Running(server, Path(folder))
+                running = Running(server, Path(folder), load.app)
                 try:
                     measure(running.port, load, 1)
                     figures[server.name].append(measure(running.port, load, seconds))
@@ -143,6 +159,7 @@ def compare(servers: list[Server], load: Load, rounds: int, seconds: int) -> lis
         "| --- | --: | --: | --: | --: | --: |",
     ]
     ours = figures["releve"]
+    rates[load.name] = {name: statistics.median(one.rate for one in found) for name, found in figures.items()}
     for name, found in sorted(figures.items(), key=lambda item: -statistics.median(one.rate for one in item[1])):
         ratios = [our.rate / one.rate for our, one in zip(ours, found, strict=True)]
         ratio = "" if name == "releve" else f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
@@ -153,6 +170,34 @@ def compare(servers: list[Server], load: Load, rounds: int, seconds: int) -> lis
     return [*lines, ""]
 
 
+def scaling(server: Server, loads: list[Load], rounds: int, seconds: int) -> list[str]:
+    """One worker on one core, and two workers on two cores with the client beside them."""
+    lines = ["### scaling: two workers beside one", "", "| load | one worker | two workers | ratio |", "| --- | --: | --: | --: |"]
+    two = replace(
+        server, command=tuple("2" if before == "-w" else part for before, part in zip(("", *server.command), server.command, strict=False))
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for load in loads:
+            pairs = []
+            for _ in range(rounds):
+                pair = []
+                for which, cores, client in ((server, str(SERVER_CORE), str(CLIENT_CORE)), (two, "0,1", "0,1")):
+                    running = Running(which, Path(folder), load.app, cores)
+                    try:
+                        measure(running.port, load, 1, client)
+                        pair.append(measure(running.port, load, seconds, client).rate)
+                    finally:
+                        running.stop()
+                pairs.append(pair)
+            ratios = [pair[1] / pair[0] for pair in pairs]
+            rates = [statistics.median(pair[index] for pair in pairs) for index in (0, 1)]
+            lines.append(
+                f"| {load.name} | {rates[0]:,.0f}/s | {rates[1]:,.0f}/s | "
+                f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f}) |"
+            )
+    return [*lines, ""]
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -160,7 +205,7 @@ def main() -> None:
     parser.add_argument("--peers", default=",".join(server.name for server in SERVERS if server.name != "releve"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--write", type=Path, help="write the tables to this file too")
+    parser.add_argument("--write", type=Path, help="write the tables to this file too, and a picture beside it")
     asked = parser.parse_args()
     if shutil.which("wrk") is None or (os.cpu_count() or 1) < 2:
         sys.exit("cannot measure: wrk (Debian package wrk) and two cores are needed")
@@ -177,14 +222,20 @@ def main() -> None:
     head = f"Relève {commit}, CPython {platform.python_version()}, Linux {platform.release()}, {asked.rounds} rounds of {asked.seconds:g} s"
     lines = [head, "", *lines, ""]
     print("\n".join(lines), flush=True)
+    rates: Rates = {}
     for load in LOADS:
         if load.name in asked.loads.split(","):
-            table = compare(servers, load, asked.rounds, asked.seconds)
+            table = compare(servers, load, asked.rounds, asked.seconds, rates)
             print("\n".join(table), flush=True)
             lines += table
+    table = scaling(servers[0], [load for load in LOADS if load.name in ("browser", "django")], asked.rounds, asked.seconds)
+    print("\n".join(table), flush=True)
+    lines += table
     if asked.write is not None:
         asked.write.parent.mkdir(parents=True, exist_ok=True)
-        asked.write.write_text("# Relève beside its peers\n\n" + "\n".join(lines))
+        picture = asked.write.with_suffix(".svg")
+        picture.write_text(svg(rates, f"Requests per second, as a share of Relève's. {head}"))
+        asked.write.write_text(f"# Relève beside its peers\n\n![the figures below]({picture.name})\n\n" + "\n".join(lines))
 
 
 if __name__ == "__main__":

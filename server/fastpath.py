@@ -61,6 +61,8 @@ def fast_path(loop: Loop, answer: Answer) -> Callable[[Connection], bool]:
             introduce(environ, connection.trust)
             host = environ["REMOTE_ADDR"]
         method, target = shape.method, environ["RAW_URI"]
+        if not lead.open and loop.share(connection, data):
+            return True
         connection.state = busy  # not by `enter`: IDLE may become that
         if not lead.open:
             connection.environ, connection.head = environ, Usual(method, target, True)

@@ -34,6 +34,21 @@ class Result(enum.Enum):
     LATER = "later"  # the exchange takes no more just now
 
 
+def parcel_of(connection: Connection) -> exchange.Parcel:
+    """What a receiver has to know of it."""
+    return exchange.Parcel(
+        listener=connection.listener,
+        peer=connection.peer,
+        hops=connection.hops + 1,
+        deadline_ns=int(connection.deadline * 1e9),
+        requests=connection.requests,
+        fresh=connection.fresh,
+        rest=bytes(connection.buffer),
+        owes_preface=connection.owes_preface,
+        anonymous=connection.anonymous,
+    )
+
+
 class Handover:
     """One pause: the send end of an exchange (owned), and the connections that are to go there."""
 
@@ -111,20 +126,9 @@ class Handover:
             or len(connection.buffer) > exchange.REST_MAX_BYTES
         ):
             return self._keep(connection)
-        parcel = exchange.Parcel(
-            listener=connection.listener,
-            peer=connection.peer,
-            hops=connection.hops + 1,
-            deadline_ns=int(connection.deadline * 1e9),
-            requests=connection.requests,
-            fresh=connection.fresh,
-            rest=bytes(connection.buffer),
-            owes_preface=connection.owes_preface,
-            anonymous=connection.anonymous,
-        )
         self._loop.unregister(connection)
         try:
-            exchange.give(self._send_end, parcel, connection.fd)
+            exchange.give(self._send_end, parcel_of(connection), connection.fd)
         except exchange.ExchangeError:
             return self._keep(connection)
         except OSError as error:

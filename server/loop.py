@@ -57,6 +57,8 @@ class Loop:
         # While `giving`, asked when a connection has come back with its response sent; True: it was given away.
         self.giving = False
         self.give: Callable[[Connection], bool] = lambda connection: False
+        # Asked when a request comes and no thread is left; True: a sibling has it.
+        self.share: Callable[[Connection, bytes], bool] = lambda connection, data: False
         self.after_turn: Callable[[], bool] = lambda: False  # True: there is more to do at once
         self.tally = tally
         self.deadlines: Deadlines[Connection] = Deadlines()

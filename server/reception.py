@@ -68,6 +68,8 @@ class Reception:
             self._loop.close(connection)
             return
         connection.fresh = False
+        if not self._loop.lead.open and self._loop.share(connection, data):
+            return
         if connection.buffer or connection.private or connection.owes_preface or not self._usual(connection, data):
             connection.buffer += data
             self.advance(connection)

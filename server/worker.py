@@ -32,6 +32,7 @@ from releve.server.loop import Loop
 from releve.server.proxy import Trust
 from releve.server.recycle import Recycling
 from releve.server.scoreboard import Scoreboard
+from releve.server.sharing import share
 
 Application = Callable[..., Iterable[bytes]]
 
@@ -157,6 +158,7 @@ class Worker:
         self._signals = system.record_signal(signal.SIGTERM)
         self._review()
         self.loop.give = self._give
+        self.loop.share = self._share
         self.loop.overdue = self.ask_recycle
         self.loop.after_turn = self._after_turn
         self.loop.ended = self._ended
@@ -314,6 +316,10 @@ class Worker:
 
     def _give(self, connection: Connection) -> bool:
         return self._handover is not None and self._handover.offer(connection)
+
+    def _share(self, connection: Connection, data: bytes) -> bool:
+        alone = self._post.settings.workers == 1
+        return not alone and self.posture is Posture.SERVING and share(self.loop, connection, data, self._exchange_send)
 
     def _after_turn(self) -> bool:
         doors, handover = self.doors, self._handover

@@ -47,6 +47,7 @@ class Load:
     connections: int = 64
     beside: str = ""
     clients: int = 0
+    app: str = "small"
 
 
 LOADS = (
@@ -56,6 +57,7 @@ LOADS = (
     Load("post", "a body of 1 KiB", POST),
     Load("large", "a response of 100 KiB", path="/large"),
     Load("new", "a new connection for each request", CLOSE),
+    Load("django", "a page of Django: middlewares, a template with fifty rows", app="page", connections=16),
     Load("sleeping", "bare, beside eight calls that sleep 100 ms", connections=16, beside="/sleep", clients=8),
     Load("computing", "bare, beside four calls of 50 ms of pure Python", connections=16, beside="/cpu", clients=4),
 )

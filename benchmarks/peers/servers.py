@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -20,7 +21,8 @@ class Server:
     packages: tuple[str, ...]
     command: tuple[str, ...]
     note: str = ""
-    kinds: frozenset[str] = field(default_factory=lambda: frozenset({"app"}))
+    config: str = ""  # written to ``{home}/config`` before it starts
+    program: str = ""  # of the system, instead of packages
 
     @property
     def box(self) -> Path:
@@ -29,20 +31,48 @@ class Server:
 
     def install(self) -> str | None:
         """Make the virtual environment, once. Returns why that cannot be done, if it cannot."""
+        if self.program:
+            return None if shutil.which(self.program) else f"{self.program} is not there (a package of the system)"
         if (self.box / "installed").exists():
             return None
         made = subprocess.run([sys.executable, "-m", "venv", "--clear", self.box], capture_output=True, text=True)
-        if made.returncode == 0 and self.packages:
-            made = subprocess.run([self.box / "bin" / "pip", "install", "-q", *self.packages], capture_output=True, text=True)
+        if made.returncode == 0:
+            made = subprocess.run([self.box / "bin" / "pip", "install", "-q", "django", *self.packages], capture_output=True, text=True)
         if made.returncode != 0:
             return (made.stderr.strip().splitlines() or ["no reason given"])[-1]
         (self.box / "installed").touch()
         return None
 
-    def argv(self, app: str, port: int) -> list[str]:
-        """The command line."""
-        return [part.format(bin=self.box / "bin", port=port, app=app) for part in self.command]
+    def argv(self, app: str, port: int, home: Path) -> list[str]:
+        """The command line; ``home`` is a folder for what the server writes."""
+        if self.config:
+            (home / "config").write_text(self.config.replace("{port}", str(port)).replace("{home}", str(home)))
+            (home / "large").write_bytes(b"x" * 102_400)
+        return [part.format(bin=self.box / "bin", port=port, app=app, home=home) for part in self.command]
 
+
+NGINX = """
+daemon off;
+worker_processes 1;
+pid {home}/pid;
+error_log stderr;
+events { worker_connections 1024; }
+http {
+    access_log off;
+    keepalive_requests 1000000000;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    default_type text/plain;
+    server {
+        listen 127.0.0.1:{port};
+        location = /large { alias {home}/large; }
+        location / { return 200 "Hello, world\\n"; }
+    }
+}
+"""
 
 SERVERS = (
     Server(
@@ -97,5 +127,13 @@ SERVERS = (
             "--master",
         ),
         "8 threads, no log, HTTP without keep-alive",
+    ),
+    Server(
+        "nginx",
+        (),
+        ("nginx", "-p", "{home}", "-c", "{home}/config"),
+        "the ceiling: `return 200`, C, no application, no access log",
+        NGINX,
+        "nginx",
     ),
 )

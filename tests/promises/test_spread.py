@@ -87,6 +87,48 @@ def test_a_worker_that_is_busy_takes_none(tmp_path: Path) -> None:
         assert {pid_of(sock) for sock in waiting} <= service.workers()
 
 
+def answer(sock: socket.socket) -> int:
+    """Who answered on a connection that is kept."""
+    data = b""
+    while b"\r\n\r\n" not in data or len(data.partition(b"\r\n\r\n")[2]) < int(data.lower().split(b"content-length: ")[1].split(b"\r")[0]):
+        piece = sock.recv(4096)
+        assert piece, data
+        data += piece
+    return int(data.partition(b"\r\n\r\n")[2])
+
+
+def test_the_clients_of_a_worker_that_is_stuck_are_served_by_its_sibling(tmp_path: Path) -> None:
+    """Kept-alive connections of a worker whose threads are all out: each moves once, with its request, and stays there."""
+    threads = 2
+    with service_of(tmp_path, workers=2, threads=threads) as service:
+        kept: dict[int, list[socket.socket]] = {}
+        while min(map(len, kept.values()), default=0) < 8 or len(kept) < 2:
+            sock = begin(service)
+            kept.setdefault(answer(sock), []).append(sock)
+        stuck, free = kept
+        waiting, others = kept[stuck][: threads + 1], kept[stuck][threads + 1 :]
+        for number, sock in enumerate(waiting, 1):
+            sock.sendall(f"GET /wait?{tmp_path}/go HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            if number <= threads:
+                eventually(lambda number=number: busy(service, stuck) == number, "it is in the call")  # type: ignore[misc]
+        moved = 0
+        for _ in range(10):
+            for sock in others:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert answer(sock) == free, "and not after sixty seconds"
+        for worker in service.generation()["workers"]:
+            moved += worker["given"]
+        assert moved <= len(others), "no connection goes back and forth"
+        (tmp_path / "go").touch()
+        assert [answer(sock) for sock in waiting] == [stuck] * len(waiting)
+        for sock in [*kept[stuck], *kept[free]]:
+            sock.close()
+
+
+def busy(service: Service, pid: int) -> int:
+    return next(int(worker["busy"]) for worker in service.generation()["workers"] if worker["pid"] == pid)
+
+
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_worker_that_stops_before_it_accepts_delays_nobody(tmp_path: Path, how: signal.Signals) -> None:
     """Every worker in turn, with no other traffic: if the kernel's wake-up goes to it, a sibling has to have one as well."""
