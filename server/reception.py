@@ -68,8 +68,6 @@ class Reception:
             self._loop.close(connection)
             return
         connection.fresh = False
-        if not self._loop.lead.open and self._loop.share(connection, data):
-            return
         if connection.buffer or connection.private or connection.owes_preface or not self._usual(connection, data):
             connection.buffer += data
             self.advance(connection)
@@ -127,6 +125,8 @@ class Reception:
                 connection.learned = LEARN_MAX  # it does not repeat itself
             elif connection.channel is None:
                 self._answer.prepare(connection)
+        if not self._loop.lead.open and self._loop.share(connection, data):
+            return True
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
         environ["wsgi.input"] = BytesIO(data[end:whole])
         if concerns(environ):
@@ -162,6 +162,8 @@ class Reception:
                 connection.enter(State.READING)
                 self._loop.deadlines.put(connection, self._loop.now() + self.header_s)
             self._loop.register(connection)
+            return
+        if not self._loop.lead.open and self._loop.share(connection, b""):
             return
         del buffer[:end]
         connection.searched = 0

@@ -8,17 +8,19 @@ a thread; if none has, it waits for the first one anywhere, and not for this wor
 from __future__ import annotations
 
 from releve.server import exchange
-from releve.server.connection import Connection, State
+from releve.server.connection import Connection
 from releve.server.handover import parcel_of
 from releve.server.loop import Loop
 
 
 def share(loop: Loop, connection: Connection, data: bytes, send_end: int) -> bool:
-    """Give a connection of the loop on which ``data`` was just read, the beginning of a request. False: it is served here."""
+    """Give a connection of the loop whose buffer, and ``data`` behind it, begin with a good request. False: it is served here.
+
+    What is no good request is refused by whoever reads it, which takes no thread.
+    """
     lead = loop.lead
     if (
         lead.out < lead.threads + lead.inline  # one is left
-        or connection.state is not State.IDLE
         or connection.hops
         or connection.private
         or connection.polite
