@@ -3,10 +3,12 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 JOBS ?= 4
+FUZZ_S ?= 60
 
 VENV := .venv
 CACHE := .cache
 BOX := $(CACHE)/wheel
+FUZZ := $(CACHE)/fuzz
 BIN := $(VENV)/bin
 PIP := -m pip --quiet --quiet --disable-pip-version-check --no-input
 PACKAGES := config ctl server src/releve supervisor
@@ -24,7 +26,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-.PHONY: help run test lint format type cover bench soak docs docs-compare check wheel clean
+.PHONY: help run test lint format type cover bench soak fuzz docs docs-compare check wheel clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +64,15 @@ bench: $(INSTALLED) ## every script in benchmarks/; bench_peers.py alone takes h
 
 soak: $(INSTALLED) ## the long runs
 	@$(BOX)/bin/pytest -m soak --timeout 3600 $(PYTEST_ARGS)
+
+fuzz: $(FUZZ)/.releve ## look for bytes that break the parsers, FUZZ_S=60 seconds for each of two targets
+	@mkdir -p $(FUZZ)/{head,chunks}
+	@for target in head chunks; do \
+	    echo "== $$target, $(FUZZ_S) s"; \
+	    $(FUZZ)/bin/python tests/fuzz/fuzz_$$target.py -max_total_time=$(FUZZ_S) -max_len=8192 -timeout=300 -verbosity=0 -print_final_stats=1 \
+	        -dict=tests/fuzz/$$target.dict -artifact_prefix=$(FUZZ)/found-$$target- $(FUZZ)/$$target tests/fuzz/corpus/$$target 2>&1 \
+	        | grep -Ev '^(INFO|WARNING|"|#####)'; \
+	done
 
 docs: $(RUNTIME) ## write the pages that are rendered from the code
 	@for page in $(RENDERED); do $(BIN)/python -m "releve.$${page%:*}" "docs/$${page#*:}"; done
@@ -101,6 +112,14 @@ $(RUNTIME): pyproject.toml
 $(TOOLS): $(RUNTIME)
 	@echo "installing the tools into $(VENV) ..."
 	@$(BIN)/python $(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(FUZZ)/.releve: pyproject.toml
+	@mkdir -p $(CACHE)
+	@echo "setting up $(FUZZ) ..."
+	$(call environment,$(FUZZ))
+	@$(FUZZ)/bin/python $(PIP) install --editable . 'atheris>=3.0' || \
+	    { echo "cannot set up: atheris has wheels for CPython 3.11 to 3.13 on Linux; try: make fuzz PYTHON=/path/to/python"; exit 1; }
 	@touch $@
 
 $(WHEEL): $(SOURCES)

@@ -148,12 +148,12 @@ def keep_alive(fields: list[tuple[bytes, bytes]], version: tuple[int, int]) -> b
 
 
 def expectation(fields: list[tuple[bytes, bytes]], version: tuple[int, int]) -> bool:
-    """RFC 9110, 10.1.1. Stricter: an empty member is none that is known."""
-    expected = members(fields, b"expect")
-    if version == (1, 0) or not values(fields, b"expect"):
+    """RFC 9110, 10.1.1; empty members do not count (5.6.1.2)."""
+    expected = [member for member in members(fields, b"expect") if member]
+    if version == (1, 0):
         return False
     need(all(member == b"100-continue" for member in expected))
-    return True
+    return bool(expected)
 
 
 def values(fields: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
@@ -294,7 +294,7 @@ def chunked_body(data: bytes) -> Body:
 
 
 def line_of(data: bytes) -> bytes | None:
-    """The first line without its CRLF; ``None`` if it is not all there. LF ends a line only after CR (RFC 9112, 2.2: a server may insist)."""
+    """The first line without its CRLF; ``None`` if it is not all there. LF without CR ends none (RFC 9112, 2.2)."""
     line_feed = data.find(b"\n")
     if line_feed < 0:
         need(len(data) <= LINE_MAX_BYTES + 1)

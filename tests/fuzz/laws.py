@@ -1,6 +1,6 @@
 """What holds for every sequence of bytes, as functions that raise when it does not: ``grammar`` is the judge.
 
-The property tests and the fuzzers (``tests/fuzz``) call the same ones. Where chance is needed (cuts, the reads of an
+The property tests (``tests/server``) and the fuzzers call the same ones. Where chance is needed (cuts, the reads of an
 application) it follows from the bytes, so that a file of the corpus is a case.
 """
 
@@ -11,13 +11,14 @@ import random
 import zlib
 from typing import Any
 
-from harness import grammar
+from fuzz import grammar, prefaces
 from releve.config.settings import Limits
-from releve.server import fasthead
+from releve.server import fasthead, shape
 from releve.server.body import BodyRefused, ChunkDecoder, Input
 from releve.server.environ import base_environ, build_environ
 from releve.server.fasthead import fast_environ, usual
 from releve.server.head import Head, HTTPError, check_partial, head_end, parse_head
+from releve.server.preface import Preface, PrefaceError, read_preface
 
 LIMITS = (Limits(), Limits(request_line=64, headers=3, header=64, head=256, body=1000))
 BASE = base_environ("127.0.0.1:80", ("127.0.0.1", 80), "10.0.0.1:1", multithread=True)
@@ -56,9 +57,12 @@ def check_head(data: bytes) -> None:
                 assert fed[1] == message.end, "the end of the head"
             elif message is not None:
                 assert isinstance(fed, HTTPError), "accepted, but it is no request"
+            else:
+                assert not isinstance(fed, tuple), "accepted, but its empty line is missing"
         if isinstance(message, grammar.Message):
             check_again(message, limits)
         check_fast(data, limits)
+        check_shape(data, limits)
     if b"\r\n\r\n" not in data and len(data) <= EACH_BYTE:
         for completion in COMPLETIONS:
             check_prefix(data + completion)
@@ -113,33 +117,146 @@ def check_prefix(data: bytes) -> None:
                 check_partial(data[:length], limits)
 
 
-def check_fast(data: bytes, limits: Limits) -> bool:
-    """The cache of known lines says nothing that the strict parser would not, with what it knows from before and with all of these lines.
-
-    Returns whether it had an answer.
+def check_fast(data: bytes, limits: Limits) -> dict[str, Any] | None:
+    """The cache of known lines says nothing that the strict parser would not: cold, knowing all that it has kept of this head, and
+    knowing all that it keeps of these lines in other heads. Returns its answer.
     """
     end = head_end(data, 0)
     if end < 0:
-        return False
-    answers = [fast_environ(data, end, BASE, limits) for _ in range(2)]
-    assert answers[0] == answers[1], "with every line known, it says something else"
-    environ = answers[0]
-    assert len(fasthead._lines) <= fasthead.LINES_MAX and len(fasthead._names) <= fasthead.NAMES_MAX
-    if environ is None:
-        return False
+        return None
+    fasthead.forget()
+    cold = fast_environ(data, end, BASE, limits)
+    answers = [fast_environ(data, end, BASE, limits)]
+    for line in data[:end].split(b"\r\n"):
+        alone = b"GET / HTTP/1.1\r\n" + line + b"\r\n\r\n"
+        fast_environ(alone, len(alone), BASE, limits)
+        fast_environ(alone, alone.index(b"\r\n\r\n") + 4, BASE, limits)
+    answers.append(fast_environ(data, end, BASE, limits))
+    assert answers == [cold, cold], "with more lines known, it says something else"
+    assert len(fasthead._lines) <= fasthead.LINES_MAX and len(fasthead.names) <= fasthead.NAMES_MAX
+    if cold is None:
+        return None
+    head = assert_strict(data[:end], cold, limits)
+    assert not head.chunked and not head.expect_continue and head.version == (1, 1)
+    short = usual(cold)
+    assert short is None or (short.method, short.target, short.keep_alive) == (head.method, head.target, head.keep_alive)
+    return cold
+
+
+def assert_strict(data: bytes, environ: dict[str, Any], limits: Limits) -> Head:
+    """The strict parser says the same as ``environ``, but for ``wsgi.input``. ``limits.body`` is not looked at: callers do that."""
+    unlimited = Limits(request_line=limits.request_line, headers=limits.headers, header=limits.header, head=limits.head)
+    assert head_end(data, 0) == len(data), "the end of the head"
     try:
-        head = parse_head(
-            data[:end], Limits(limits.request_line, limits.headers, limits.header, limits.head)
-        )  # its caller knows limits.body
+        head = parse_head(data, unlimited)
     except HTTPError as error:
         raise AssertionError("taken by the cache, refused by the strict parser") from error
-    expected = build_environ(head, BASE, None)
-    del expected["wsgi.input"]
-    assert environ == expected
-    assert not head.chunked and not head.expect_continue and head.version == (1, 1)
-    short = usual(environ)
-    assert short is None or (short.method, short.target, short.keep_alive) == (head.method, head.target, head.keep_alive)
-    return True
+    assert {**environ, "wsgi.input": None} == build_environ(head, BASE, None)
+    return head
+
+
+def check_shape(data: bytes, limits: Limits) -> int:
+    """A shape learned from the head at the beginning of ``data``, and one from it and its like, read what is behind it, all of it, and
+    all that chance makes of it as the strict parser does, or not at all. Returns how many were read.
+    """
+    end = head_end(data, 0)
+    fasthead.forget()
+    shape.forget()
+    environ = fast_environ(data, end, BASE, limits) if end >= 0 else None
+    if environ is None:
+        return 0
+    chance = chance_of(data)
+    first, rest = data[:end], data[end:]
+    before = dict(environ)
+    known = shape.learn(text(first), environ, BASE, None, limits)
+    assert environ == before, "learning changes nothing"
+    shapes = [known] if known is not None else []
+    others = [renewed(first, chance) for _ in range(2)]
+    for like in others:
+        environ = fast_environ(like, len(like), BASE, limits) if head_end(like, 0) == len(like) else None
+        if environ is None:
+            continue
+        known = shape.learn(text(like), environ, BASE, known, limits)
+        if known is not None:
+            shapes.append(known)
+    others += [first, data, rest, rest[: head_end(rest, 0)] if head_end(rest, 0) >= 0 else b""]
+    others += [mutated(chance.choice((first, *others[:2])), chance) for _ in range(6)]
+    found = 0
+    for number, known in enumerate(shapes):
+        for other in others:
+            environ = known.read(text(other))
+            if environ is not None:
+                found += 1
+                head = assert_strict(other, environ, limits)
+                assert head.keep_alive and not head.has_body and not head.expect_continue and head.version == (1, 1)
+        trailing = any(line.endswith((b" ", b"\t")) for line in first.split(b"\r\n"))  # of a value that differs: it is in no shape
+        assert number or trailing or known.read(text(first)) is not None, "it does not know the head that it was learned from"
+    return found
+
+
+def renewed(head: bytes, chance: random.Random) -> bytes:
+    """The next request of the same client: another target, and other values in some lines."""
+    first, *lines = head[:-4].split(b"\r\n")
+    first = first.replace(b"/", b"/%d" % chance.randrange(100), 1)
+    number = b"%d" % chance.randrange(10 ** chance.randrange(1, 12))
+    for index in range(len(lines)):
+        name, colon, _ = lines[index].partition(b":")
+        if chance.random() < 0.3:
+            lines[index] = name + colon + chance.choice((b"", b" ", b"\t")) + number
+        elif chance.random() < 0.2:
+            lines[index] += number
+    return b"\r\n".join((first, *lines)) + b"\r\n\r\n"
+
+
+HOSTILE = (
+    b"\r\n", b"\n", b"\r", b" ", b"\t", b"\0", b":", b"#", b"%0d%0a", b"\x7f", b"\x85", b"\xa0", b"\xad", b"_", b",", b"\r\n\r\n",
+    b"\r\n folded", b"\r\nHost: b", b"\r\nContent-Length: 5", b"\r\nTransfer-Encoding: chunked", b"\r\nExpect: 100-continue",
+    b"\r\nConnection: close", b"\r\nX_A: b", b"\r\nProxy: b", b"\r\nContent-Type: a", b" HTTP/1.1", b"a" * 300,
+)  # fmt: skip
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    """``data`` with one to three changes, none of them sure to be harmless."""
+    for _ in range(chance.randrange(1, 4)):
+        if chance.random() < 0.2:  # a line twice, or not at all
+            lines = data.split(b"\r\n")
+            line = chance.randrange(len(lines))
+            data = b"\r\n".join((*lines[:line], *chance.choice(((), (lines[line],) * 2)), *lines[line + 1 :]))
+            continue
+        at = chance.randrange(len(data) + 1)
+        cut = at + chance.choice((0, 0, 1, 1, 2, 5))
+        put = chance.choice((b"", chance.choice(HOSTILE), chance.choice(HOSTILE), bytes((chance.randrange(256),))))
+        data = data[:at] + put + data[cut:]
+    return data
+
+
+# ---------------------------------------------------------------- prefaces
+
+
+def check_preface(data: bytes) -> None:
+    """A preface is the same however much follows it; nothing is said too early, and what is refused is refused for good."""
+    said = preface_of(data)
+    assert said == prefaces.preface(data)
+    whole = isinstance(said, Preface)
+    assert preface_of(bytearray(data)) == said
+    lengths = range(len(data)) if len(data) <= EACH_BYTE else sorted({*range(40), *chance_of(data).sample(range(len(data)), 20)})
+    refused = False
+    for length in lengths:
+        early = preface_of(data[:length])
+        if isinstance(said, Preface) and length >= said.length_bytes:
+            assert early == said
+        elif whole or said is None:
+            assert early is None, "a prefix of a good one is refused, or taken for all of it"
+        else:
+            assert early in (None, "refused") and (early or not refused), "refused, and then not"
+            refused = early is not None
+
+
+def preface_of(data: bytes | bytearray) -> Preface | str | None:
+    try:
+        return read_preface(data)
+    except PrefaceError:
+        return "refused"
 
 
 def text(data: bytes) -> str:
@@ -156,6 +273,15 @@ def check_chunks(data: bytes) -> None:
         check_decoder(pieces, body)
         for limits in LIMITS:
             check_input(pieces, body, limits)
+        check_length(pieces)
+
+
+def check_length(pieces: list[bytes]) -> None:
+    """The same bytes as those of a body with a Content-Length, and what follows it."""
+    data = b"".join(pieces)
+    length = chance_of(data).randrange(len(data) * 5 // 4 + 2)
+    body = grammar.Body(data[:length], finished=len(data) >= length, rest=data[length:])
+    check_input(pieces, body, Limits(), length)
 
 
 def check_decoder(pieces: list[bytes], body: grammar.Body) -> None:
@@ -207,10 +333,10 @@ class Pieces:
     def write(self, data: bytes | memoryview) -> None:
         self.written += bytes(data)
 
-    def sendfile(self, file: int, offset: int, count: int) -> int:
+    def finish_file(self, file: int, offset: int, count: int) -> int:
         raise AssertionError("wsgi.input sends no file")
 
-    def finish(self, data: bytes) -> None:
+    def finish(self, data: bytes | memoryview) -> None:
         raise AssertionError("wsgi.input ends no response")
 
     @property
@@ -250,7 +376,7 @@ def check_input(pieces: list[bytes], body: grammar.Body, limits: Limits, length:
                 again()
             except OSError:
                 continue
-            raise AssertionError("a body that failed once reads as one that ended")
+            raise AssertionError("a body that failed once reads as one that ended") from error
         assert not source.drain()
         return
     assert good, "a body that broke off, or broke the rules, reads as one that ended"
@@ -268,6 +394,6 @@ def operations(chance: random.Random) -> list[Any]:
         lambda file: file.readlines(size),
         lambda file: file.readline(),
         lambda file: file.read(5),
-        lambda file: [line for line, _ in zip(file, range(2), strict=False)],
+        lambda file: [line for _, line in zip(range(2), file, strict=False)],
     )
     return [chance.choice(known) for _ in range(chance.randrange(6))]
