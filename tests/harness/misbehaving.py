@@ -95,6 +95,11 @@ class RealFile:
         events.append("close")
 
 
+def plain(environ: Environ, start: Start, number: str = "") -> Iterable[bytes]:
+    start("200 OK", TEXT)
+    return [b"ok"]
+
+
 def closing(environ: Environ, start: Start, pieces: str = "a,b", length: str = "") -> Iterable[bytes]:
     start("200 OK", [*TEXT, *([("Content-Length", length)] if length else [])])
     return Closing(*(piece.encode() for piece in pieces.split(",") if piece))
@@ -173,12 +178,18 @@ def odd_types(environ: Environ, start: Start, what: str = "") -> Iterable[Any]:
     headers: Any = {
         "headers tuple": tuple(TEXT),
         "headers list of lists": [["Content-Type", "text/plain"]],
+        "headers iterator": iter(TEXT),
+        "pair of three": [("X", "1", "2")],
+        "pair of one": [("X",)],
+        "pair is text": ["XY"],
         "name bytes": [(b"X", "1")],
         "value int": [("X", 1)],
         "value subclass": [("X", Text("1"))],
         "headers dict": {"X": "1"},
         "value wide": [("X", "€")],
     }.get(what, TEXT)
+    if what == "headers none":
+        headers = None
     start(status, headers)
     body: dict[str, Any] = {
         "str": "ok",
@@ -232,6 +243,197 @@ def wrapped(environ: Environ, start: Start, kind: str = "real", offset: str = "0
     start("200 OK", [*TEXT, *([("Content-Length", length)] if length else [])])
     file = RealFile(int(offset)) if kind == "real" else File(100_000 - int(offset))
     return environ["wsgi.file_wrapper"](file, 5000)  # type: ignore[no-any-return]
+
+
+def kernel_file(environ: Environ, start: Start, offset: str = "0", length: str = "", status: str = "200 OK") -> Iterable[bytes]:
+    """A file as ``open`` gives it, which the kernel can send."""
+    start(status, [*TEXT, *([("Content-Length", length)] if length else [])])
+    file = open(FILE.name, "rb")  # noqa: SIM115
+    file.seek(int(offset))
+    close = file.close
+
+    def noted() -> None:
+        close()
+        events.append("close")
+
+    file.close = noted  # type: ignore[method-assign]
+    return environ["wsgi.file_wrapper"](file, 5000)  # type: ignore[no-any-return]
+
+
+def huge_file(environ: Environ, start: Start) -> Iterable[bytes]:
+    """More than any socket buffer takes: a hole of 32 MiB."""
+    start("200 OK", TEXT)
+    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+    file.truncate(32 * 1024 * 1024)
+
+    def noted() -> None:
+        file.close()
+        events.append("close")
+
+    wrapper = environ["wsgi.file_wrapper"](file)
+    wrapper.close = noted
+    return wrapper  # type: ignore[no-any-return]
+
+
+def generates(environ: Environ, start: Start) -> Iterator[bytes]:
+    """A generator has a ``close`` of its own: its ``finally`` runs there."""
+    start("200 OK", TEXT)
+    try:
+        while True:
+            yield b"x" * 65536
+    except GeneratorExit:
+        events.append("generator exit")
+        raise
+    finally:
+        events.append("finally")
+
+
+def writes(environ: Environ, start: Start, pieces: str = "a,b", length: str = "", returned: str = "") -> Iterable[bytes]:
+    write = start("200 OK", [*TEXT, *([("Content-Length", length)] if length else [])])
+    for piece in pieces.split(","):
+        write(piece.encode())
+    return Closing(*([returned.encode()] if returned else []))
+
+
+def writes_text(environ: Environ, start: Start) -> Iterable[bytes]:
+    start("200 OK", TEXT)("text")
+    return []
+
+
+def writes_and_fails(environ: Environ, start: Start) -> Iterable[bytes]:
+    start("200 OK", TEXT)(b"a")
+    raise RuntimeError("as asked")
+
+
+def starts_badly_then_well(environ: Environ, start: Start) -> Iterable[bytes]:
+    """A head that was refused is none: nothing of it is sent."""
+    try:
+        start("200 OK", [*TEXT, ("X-Bad", "a\r\nY: b")])
+    except ValueError:
+        events.append("refused")
+    start("201 Created", TEXT)
+    return [b"ok"]
+
+
+def starts_twice_and_goes_on(environ: Environ, start: Start) -> Iterable[bytes]:
+    """The first one counts, if the application takes the second one back."""
+    start("200 OK", TEXT)
+    try:
+        start("201 Created", TEXT)
+    except RuntimeError:
+        events.append("refused")
+    return [b"ok"]
+
+
+def replaces_lengths(environ: Environ, start: Start) -> Iterable[bytes]:
+    """The length of a head that was replaced does not count."""
+    start("200 OK", [*TEXT, ("Content-Length", "1000")])
+    try:
+        raise KeyError("x")
+    except KeyError as error:
+        start("500 Internal Server Error", [*TEXT, ("Content-Length", "5")], (KeyError, error, error.__traceback__))
+    return Closing(b"sor", b"ry")
+
+
+def fields(environ: Environ, start: Start) -> Iterable[bytes]:
+    """Repeated ones, in this order and spelling; and two that a server adds where they are missing."""
+    start(
+        "200 OK",
+        [
+            ("X-b", "1"),
+            ("Set-Cookie", "a=1"),
+            ("x-A", "\xe4"),
+            ("Set-Cookie", "b=2"),
+            ("Date", "then"),
+            ("SERVER", "mine"),
+            ("X-Empty", ""),
+        ],
+    )
+    return [b"ok"]
+
+
+def keeps_start(environ: Environ, start: Start) -> Iterable[bytes]:
+    kept[:] = [start, start("200 OK", TEXT), environ]
+    return [b"ok"]
+
+
+def uses_kept_start(environ: Environ, start: Start) -> Iterable[bytes]:
+    """From a request that is over, nothing can be sent any more."""
+    found = []
+    for what, arguments in ((kept[0], ("200 OK", TEXT)), (kept[1], (b"stray",))):
+        try:
+            what(*arguments)
+            found.append("done")
+        except RuntimeError:
+            found.append("refused")
+    start("200 OK", TEXT)
+    return [" ".join(found).encode()]
+
+
+def thread_writes(environ: Environ, start: Start) -> Iterable[bytes]:
+    """A thread of the application that outlives its request, and writes when ``/go_on`` is asked."""
+    write = start("200 OK", TEXT)
+    go_on.clear()
+
+    def later() -> None:
+        go_on.wait(20)
+        try:
+            write(b"HTTP/1.1 200 OK\r\n\r\n")
+            events.append("written")
+        except Exception as error:
+            events.append(type(error).__name__)
+
+    threading.Thread(target=later, daemon=True).start()
+    return [b"ok"]
+
+
+def reads(environ: Environ, start: Start, how: str = "read") -> Iterable[bytes]:
+    body = environ["wsgi.input"]
+    ways: dict[str, Callable[[], bytes]] = {
+        "read": lambda: body.read(),
+        "read None": lambda: body.read(None),
+        "read -1": lambda: body.read(-1),
+        "read much": lambda: body.read(10_000_000) + body.read(1),
+        "read pieces": lambda: b"".join(iter(lambda: body.read(3), b"")),
+        "readline": lambda: b"".join(iter(body.readline, b"")),
+        "readline 3": lambda: b"".join(iter(lambda: body.readline(3), b"")),
+        "readlines": lambda: b"".join(body.readlines()),
+        "readlines 4": lambda: b"".join(line for lines in iter(lambda: body.readlines(4), []) for line in lines),
+        "iterate": lambda: b"".join(body),
+        "nothing": lambda: b"",
+        "read 0": lambda: body.read(0),
+        "read 2": lambda: body.read(2),
+        "mixed": lambda: body.read(2) + body.readline() + body.readline(1) + next(iter(body), b"") + body.read(),
+    }
+    found = ways[how]()
+    start("200 OK", TEXT)
+    return [found]
+
+
+def reads_after_answer(environ: Environ, start: Start) -> Iterator[bytes]:
+    """The body is read between two pieces of the response."""
+    start("200 OK", TEXT)
+    yield b"first "
+    yield environ["wsgi.input"].read()
+
+
+def upload_breaks_off(environ: Environ, start: Start) -> Iterable[bytes]:
+    """Each read of a body that broke off says so."""
+    for _ in range(3):
+        try:
+            events.append(f"{len(environ['wsgi.input'].read())} bytes")
+        except OSError:
+            events.append("OSError")
+    start("200 OK", TEXT)
+    return Closing(b"ok")
+
+
+def upload_is_refused(environ: Environ, start: Start) -> Iterable[bytes]:
+    """It does not look at the error."""
+    data = environ["wsgi.input"].read()
+    events.append("read all")
+    start("200 OK", TEXT)
+    return [data]
 
 
 def two_steps(environ: Environ, start: Start) -> Iterator[bytes]:

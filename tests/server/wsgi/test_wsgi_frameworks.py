@@ -71,29 +71,36 @@ def test_a_file(client: Client) -> None:
     assert ask(client, "/file", "HEAD").headers["content-length"] == str(len(BINARY))
 
 
-def test_a_part_of_a_file(client: Client) -> None:
-    answer = ask(client, "/file", more="Range: bytes=10-19\r\n")
-    assert (answer.status, answer.body) in ((206, BINARY[10:20]), (200, BINARY)), "Django's FileResponse knows no ranges"
+def test_a_part_of_a_file(client: Client, framework: str) -> None:
+    for _ in range(2):
+        answer = ask(client, "/file", more="Range: bytes=10-19\r\n")
+        if framework == "django":  # its FileResponse knows no ranges
+            assert (answer.status, answer.body) == (200, BINARY)
+        else:
+            assert (answer.status, answer.body, answer.headers["content-range"]) == (206, BINARY[10:20], f"bytes 10-19/{len(BINARY)}")
 
 
-@pytest.mark.parametrize("chunked", [False, True])
-def test_an_upload(client: Client, framework: str, chunked: bool) -> None:
-    expected = hashlib.sha256(UPLOAD).hexdigest().encode()
-    if not chunked:
-        assert ask(client, "/body", "POST", UPLOAD, "Content-Type: application/octet-stream\r\n").body == expected
-        return
+def test_an_upload(client: Client) -> None:
+    for _ in range(2):
+        answer = ask(client, "/body", "POST", UPLOAD, "Content-Type: application/octet-stream\r\n")
+        assert answer.body == hashlib.sha256(UPLOAD).hexdigest().encode()
+
+
+def test_an_upload_in_chunks(client: Client, framework: str) -> None:
+    knows = framework in ("flask", "pyramid")  # of `wsgi.input_terminated`
+    sent = UPLOAD if knows else BINARY[:10_000]  # which is little enough to be dropped behind the answer
     client.send(b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-    for at in range(0, len(UPLOAD), 100_000):
-        piece = UPLOAD[at : at + 100_000]
+    for at in range(0, len(sent), 100_000):
+        piece = sent[at : at + 100_000]
         client.send(b"%x\r\n%s\r\n" % (len(piece), piece))
     client.send(b"0\r\n\r\n")
     answer = client.answer()
-    empty = hashlib.sha256(b"").hexdigest().encode()
-    if framework == "flask":
-        assert answer.body == expected
-    else:  # Django and Pyramid read as far as Content-Length says, Bottle decodes a second time
-        assert (answer.status, answer.body) in ((200, expected), (200, empty)) or answer.status in (400, 411)
-    assert ask(Client(client.address), "/hello").status == 200
+    if knows:
+        assert (answer.status, answer.body) == (200, hashlib.sha256(sent).hexdigest().encode())
+    else:  # Django reads as far as Content-Length says, Bottle decodes a second time
+        found = (hashlib.sha256(data).hexdigest().encode() for data in (sent, b""))
+        assert answer.status in (400, 411) or answer.body in found
+    assert answer.kept and ask(client, "/hello").status == 200
 
 
 def test_a_form_with_a_file(client: Client) -> None:

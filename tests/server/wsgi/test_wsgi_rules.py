@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
 
-from harness.workers import Client, Generation, Response, eventually, listening, request
+from harness.noted import await_events, connect, events, rest
+from harness.workers import Client, Generation, Response, request
 
 HOP_BY_HOP = ("Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "TE", "Trailer", "Transfer-Encoding", "Upgrade")
 
 
-@pytest.fixture(scope="module")
-def generation() -> Iterator[Generation]:
-    with listening() as sock:
-        made = Generation(8, [("127.0.0.1:8000", sock)])
-        made.start("misbehaving", threads=4).resume()
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def client(generation: Generation) -> Iterator[Client]:
-    made = connect(generation)
-    events(generation)
-    yield made
-    made.close()
-
-
-def connect(generation: Generation) -> Client:
-    return Client(generation.listeners[0][1].getsockname())
-
-
-def events(generation: Generation) -> list[str]:
-    """What the application has noted since the last time."""
-    return json.loads(connect(generation).ask("/events").body)[1:]  # type: ignore[no-any-return]
-
-
 def target(route: str, /, **options: str) -> str:
     return f"/{route}?" + "&".join(f"{key}={quote(value)}" for key, value in options.items())
-
-
-def rest(client: Client) -> bytes:
-    """Everything until the server closes."""
-    data = b""
-    while piece := client.socket.recv(65536):
-        data += piece
-    return data
 
 
 def serves(generation: Generation, client: Client | None = None) -> None:
@@ -99,12 +65,12 @@ def test_close_is_called_when_the_client_goes_away(generation: Generation, clien
     client.send(request("/endless"))
     assert client.socket.recv(1000)
     client.close()
-    eventually(lambda: events(generation) == ["close"], "it is told")
+    assert await_events(generation) == ["close"]
 
 
 def test_close_is_called_for_a_response_to_head(generation: Generation, client: Client) -> None:
     assert client.ask("/endless", method="HEAD").status == 200
-    eventually(lambda: events(generation) == ["close"], "it is told")
+    assert await_events(generation) == ["close"]
 
 
 # start_response
@@ -201,6 +167,12 @@ def test_a_field_that_is_none_is_a_500(generation: Generation, client: Client, n
         ("status int", 500),
         ("status subclass", 200),
         ("headers list of lists", 200),
+        ("headers tuple", 200),
+        ("headers none", 500),
+        ("headers iterator", 500),
+        ("pair of three", 500),
+        ("pair of one", 500),
+        ("pair is text", 500),
         ("headers dict", 500),
         ("name bytes", 500),
         ("value int", 500),
@@ -208,7 +180,10 @@ def test_a_field_that_is_none_is_a_500(generation: Generation, client: Client, n
         ("value wide", 500),
         ("str", 500),
         ("strs", 500),
+        ("bytes", 500),
         ("bytes subclass", 200),
+        ("bytearray", 500),
+        ("memoryview", 500),
         ("none", 500),
         ("none piece", 500),
         ("int", 500),

@@ -32,7 +32,7 @@ def send(client: Client, name: str, case: Case, version: str = "1.1", more: str 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_validator_finds_nothing(generation: Generation, client: Client, name: str) -> None:
-    """Twice on one connection, since the second request may take another way than the first; then the next one is found."""
+    """Again and again on one connection, since a later request may take another way than the first; then the next one is found."""
     case = CASES[name]
     for _ in range(3):
         send(client, name, case)
