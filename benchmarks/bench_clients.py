@@ -172,10 +172,26 @@ def select_readable(socks: list[socket.socket]) -> list[int]:
 
 def slow(server: Running) -> Outcome:
     """A byte of the request at a time, and a byte of the response; by a process of their own."""
-    ordinary = Ordinary(server.port)
+    before = connections(server)
     argv = [sys.executable, __file__, "--slow-clients-of", str(server.port)]
-    words = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
-    return Outcome(*ordinary.finish(), words)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as clients:
+        assert clients.stdout is not None
+        clients.stdout.readline()  # all are there, and have asked
+        time.sleep(5)  # until the server has answered as much as the kernel takes of it
+        begun = connections(server) - before
+        ordinary = Ordinary(server.port)
+        time.sleep(SLOW_S - 10)
+        latencies_s, errors = ordinary.finish()
+        left = connections(server) - before
+        words = clients.stdout.read().strip()
+    return Outcome(latencies_s, errors, f"{words}; of {begun} connections the server has {left} left after {SLOW_S} s")
+
+
+def connections(server: Running) -> int:
+    """Sockets that its processes have open."""
+    root = psutil.Process(server.process.pid)
+    links = [link for process in [root, *root.children(recursive=True)] for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+    return sum(os.path.basename(os.readlink(link)).startswith("socket:") for link in links if link.is_symlink())
 
 
 def slow_clients(port: int) -> str:
@@ -185,6 +201,7 @@ def slow_clients(port: int) -> str:
     for sock in readers:
         sock.sendall(REQUEST.replace(b" / ", b" /large ") * PIPELINED)
     head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: " + b"x" * 10_000
+    print("ready", flush=True)
     began = time.monotonic()
     ended: dict[str, list[float]] = {"senders": [], "readers": []}
     for sock in [*senders, *readers]:
@@ -209,7 +226,8 @@ def slow_clients(port: int) -> str:
                     sock.close()
         time.sleep(max(0.0, began + (step + 1) * STEP_S - time.monotonic()))
     return ", ".join(
-        f"{len(times)} {kind} ended" + (f" after {min(times):.0f} to {max(times):.0f} s" if times else "") for kind, times in ended.items()
+        f"{len(times)} {kind} saw their end" + (f" after {min(times):.0f} to {max(times):.0f} s" if times else "")
+        for kind, times in ended.items()
     )
 
 
@@ -227,6 +245,7 @@ def attacked(mode: str) -> Callable[[Running], Outcome]:
         time.sleep(SECONDS - 4)
         latencies_s, errors = ordinary.finish()
         said = attack.communicate()[0]
+        said = re.sub(r"\x1b\[[\d;]*m", "", said)  # it writes in colours
         found = {word: re.findall(rf"{word}:\s+(\w+)", said) for word in ("connected", "closed", "error", "service available")}
         return Outcome(latencies_s, errors, ", ".join(f"{word}: {numbers[-1]}" for word, numbers in found.items() if numbers))
 
@@ -274,6 +293,7 @@ def main() -> None:
     if hard < IDLE + 1000:
         sys.exit(f"cannot measure: only {hard} descriptors are allowed here (ulimit -Hn)")
     os.sched_setaffinity(0, {CLIENT_CORE})
+    sys.setswitchinterval(0.0005)  # or a client waits for another one's turn, ten times as long as for the server
     if asked.slow_clients_of is not None:
         print(slow_clients(asked.slow_clients_of))
         return

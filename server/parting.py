@@ -6,6 +6,7 @@ import contextlib
 import logging
 import select
 import socket
+import struct
 from typing import TYPE_CHECKING
 
 from releve.config.settings import Settings
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 LINE_LOGGED = 1000  # bytes of a request line that was refused
 
 _CLOSING = State.CLOSING
+_RESET = struct.pack("ii", 1, 0)  # socket(7): SO_LINGER, for no time at all
 
 log = logging.getLogger("releve.worker")
 
@@ -94,8 +96,10 @@ class Parting:
         # The kernel reports "writable" only when a third of its buffer is free: a shrinking send queue is progress too.
         if connection.paced_bytes - _untaken_bytes(connection) >= self._write_min_bytes:
             self.await_write(connection)
-        else:
-            self._loop.close(connection)
+            return
+        with contextlib.suppress(OSError):  # by a reset, or the kernel keeps what is unsent, megabytes, for as long as the client likes
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._loop.close(connection)
 
 
 def _untaken_bytes(connection: Connection) -> int:
