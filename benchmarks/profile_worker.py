@@ -107,7 +107,14 @@ def whole(access: AccessLog, base: dict[str, Any], known: shapes.Shape) -> float
     """Seconds for one request on the fast path."""
     lead = SimpleNamespace(token=collections.deque(), calls=0, resting=False, forked=False, open=True, answered=0)
     loop: Any = SimpleNamespace(
-        lead=lead, classes=[0] * 10, ready=None, received=None, settle=None, plain=True, idle_s=75.0, deadlines=None
+        lead=lead,
+        classes=[0] * 10,
+        ready=None,
+        reception=SimpleNamespace(received=None),
+        settle=None,
+        plain=True,
+        idle_s=75.0,
+        deadlines=None,
     )
     answer: Any = SimpleNamespace(application=application, access=access)
     connection = Connection.__new__(Connection)
@@ -115,7 +122,7 @@ def whole(access: AccessLog, base: dict[str, Any], known: shapes.Shape) -> float
     connection.socket, connection.shape, connection.channel = client, known, SocketChannel(client, Settings().timeouts)
     connection.host, connection.port, connection.keeps, connection.call = "127.0.0.1", "4711", lambda: True, None
     connection.requests = connection.hops = connection.tick = 0
-    connection.deadline = 0.0
+    connection.deadline, connection.trust = 0.0, None
     serve = fast_path(loop, answer)
 
     def turn() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+USER = "user root;" if os.geteuid() == 0 else ""  # of nginx: it has to read what we wrote
 CACHE = ROOT / ".cache" / "bench"
 
 
@@ -46,12 +48,13 @@ class Server:
     def argv(self, app: str, port: int, home: Path) -> list[str]:
         """The command line; ``home`` is a folder for what the server writes."""
         if self.config:
-            (home / "config").write_text(self.config.replace("{port}", str(port)).replace("{home}", str(home)))
+            (home / "config").write_text(self.config.replace("{port}", str(port)).replace("{home}", str(home)).replace("{user}", USER))
             (home / "large").write_bytes(b"x" * 102_400)
         return [part.format(bin=self.box / "bin", port=port, app=app, home=home) for part in self.command]
 
 
 NGINX = """
+{user}
 daemon off;
 worker_processes 1;
 pid {home}/pid;
