@@ -35,14 +35,17 @@ class Server:
         """Make the virtual environment, once. Returns why that cannot be done, if it cannot."""
         if self.program:
             return None if shutil.which(self.program) else f"{self.program} is not there (a package of the system)"
-        if (self.box / "installed").exists():
+        wanted = " ".join(("django", *self.packages))
+        marker = self.box / "installed"
+        ours = str(ROOT) in self.packages  # the working tree may have changed
+        if marker.exists() and marker.read_text() == wanted and not ours:
             return None
         made = subprocess.run([sys.executable, "-m", "venv", "--clear", self.box], capture_output=True, text=True)
         if made.returncode == 0:
-            made = subprocess.run([self.box / "bin" / "pip", "install", "-q", "django", *self.packages], capture_output=True, text=True)
+            made = subprocess.run([self.box / "bin" / "pip", "install", "-q", *wanted.split()], capture_output=True, text=True)
         if made.returncode != 0:
             return (made.stderr.strip().splitlines() or ["no reason given"])[-1]
-        (self.box / "installed").touch()
+        marker.write_text(wanted)
         return None
 
     def argv(self, app: str, port: int, home: Path) -> list[str]:
