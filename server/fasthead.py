@@ -31,7 +31,7 @@ _KEEP = {"": True, "keep-alive": True, "Keep-Alive": True, "close": False}
 _STRICT = frozenset(("HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", "HTTP_PROXY"))
 
 _token = re.compile(r"[!#$%&'*+\-.^`|~0-9A-Za-z]+").fullmatch  # without the underscore
-_host = re.compile(r"[0-9A-Za-z.\-]+(?::[0-9]{1,4})?").fullmatch
+_host = re.compile(r"[0-9A-Za-z.\-]+(?::(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?").fullmatch
 
 Field = tuple[str, str]  # environ key and value
 
