@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import math
 import os
 import platform
 import random
@@ -167,7 +168,7 @@ def compare(servers: list[Server], load: Load, rounds: int, seconds: int, rates:
     ours = figures["releve"]
     rates[load.name] = {name: statistics.median(one.rate for one in found) for name, found in figures.items()}
     for name, found in sorted(figures.items(), key=lambda item: -statistics.median(one.rate for one in item[1])):
-        ratios = [our.rate / one.rate for our, one in zip(ours, found, strict=True)]
+        ratios = [our.rate / one.rate if one.rate else math.inf for our, one in zip(ours, found, strict=True)]  # some serve none beside
         ratio = "" if name == "releve" else f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
         beside = f"{statistics.median(one.beside for one in found):.0f}/s" if load.beside else ""
         p99 = statistics.median(one.p99_ms for one in found)
