@@ -183,7 +183,7 @@ def test_the_replacement_is_killed_while_it_boots(tmp_path: Path) -> None:
     write(tmp_path)
     with Master(tmp_path) as master:
         (pid,) = master.up(workers=1, limits=Limits(requests=2))
-        for _ in range(3):
+        for _ in range(2):
             assert asks(master) == str(pid)
         os.kill(master.expect("worker", worker=2)["pid"], signal.SIGKILL)
         master.expect("gone", worker=1)
