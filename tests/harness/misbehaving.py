@@ -95,9 +95,15 @@ class RealFile:
         events.append("close")
 
 
-def plain(environ: Environ, start: Start, number: str = "") -> Iterable[bytes]:
-    start("200 OK", TEXT)
+def plain(environ: Environ, start: Start, number: str = "", length: str = "", status: str = "200 OK") -> Iterable[bytes]:
+    """A list of one piece: what the short way is made for."""
+    start(status, [*TEXT, *([("Content-Length", length)] if length else [])])
     return [b"ok"]
+
+
+def sized(environ: Environ, start: Start, letter: str = "x", size: str = "1") -> Iterable[bytes]:
+    start("200 OK", TEXT)
+    return [letter.encode() * int(size)]
 
 
 def closing(environ: Environ, start: Start, pieces: str = "a,b", length: str = "") -> Iterable[bytes]:
@@ -182,6 +188,7 @@ def odd_types(environ: Environ, start: Start, what: str = "") -> Iterable[Any]:
         "pair of three": [("X", "1", "2")],
         "pair of one": [("X",)],
         "pair is text": ["XY"],
+        "two lengths": [("Content-Length", "2"), ("content-length", "2")],
         "name bytes": [(b"X", "1")],
         "value int": [("X", 1)],
         "value subclass": [("X", Text("1"))],
@@ -295,6 +302,17 @@ def writes(environ: Environ, start: Start, pieces: str = "a,b", length: str = ""
     return Closing(*([returned.encode()] if returned else []))
 
 
+def writes_and_returns_a_list(environ: Environ, start: Start) -> Iterable[bytes]:
+    """The list has one piece, and is not all of the body."""
+    start("200 OK", TEXT)(b"a")
+    return [b"b"]
+
+
+def empty(environ: Environ, start: Start) -> Iterable[bytes]:
+    start("200 OK", TEXT)
+    return []
+
+
 def writes_text(environ: Environ, start: Start) -> Iterable[bytes]:
     start("200 OK", TEXT)("text")
     return []
@@ -360,7 +378,8 @@ def keeps_start(environ: Environ, start: Start) -> Iterable[bytes]:
 def uses_kept_start(environ: Environ, start: Start) -> Iterable[bytes]:
     """From a request that is over, nothing can be sent any more."""
     found = []
-    for what, arguments in ((kept[0], ("200 OK", TEXT)), (kept[1], (b"stray",))):
+    error = KeyError("x")
+    for what, arguments in ((kept[0], ("200 OK", TEXT)), (kept[0], ("200 OK", TEXT, (KeyError, error, None))), (kept[1], (b"stray",))):
         try:
             what(*arguments)
             found.append("done")
@@ -419,9 +438,10 @@ def reads_after_answer(environ: Environ, start: Start) -> Iterator[bytes]:
 
 def upload_breaks_off(environ: Environ, start: Start) -> Iterable[bytes]:
     """Each read of a body that broke off says so."""
-    for _ in range(3):
+    body = environ["wsgi.input"]
+    for read in (body.read, body.readline, lambda: body.read(1), lambda: next(iter(body), b"")):
         try:
-            events.append(f"{len(environ['wsgi.input'].read())} bytes")
+            events.append(f"{len(read())} bytes")
         except OSError:
             events.append("OSError")
     start("200 OK", TEXT)

@@ -180,6 +180,7 @@ class Client:
     def answer(self, *, head: bool = False) -> Response:
         """The next response, interim ones included."""
         start, *lines = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")[:-2]
+        assert start.startswith("HTTP/1.1 "), f"{start!r} where a response should begin"
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         status = int(start.split()[1])
         body = b""

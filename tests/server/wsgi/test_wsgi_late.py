@@ -14,6 +14,7 @@ def test_what_is_written_comes_before_what_is_returned(generation: Generation, c
     for _ in range(3):
         assert client.ask("/writes?pieces=a,b&returned=c").body == b"abc"
         assert client.ask("/writes?pieces=a,b&returned=c&length=3").body == b"abc"
+        assert client.ask("/writes_and_returns_a_list").body == b"ab"
         assert events(generation) == ["close"] * 2
 
 
@@ -88,7 +89,7 @@ def test_fields_keep_their_order_and_their_spelling(client: Client) -> None:
 def test_a_request_that_is_over_can_send_nothing(client: Client) -> None:
     for _ in range(2):
         assert client.ask("/keeps_start").body == b"ok"
-        assert client.ask("/uses_kept_start").body == b"refused refused"
+        assert client.ask("/uses_kept_start").body == b"refused refused refused"
     assert client.ask("/plain").body == b"ok"
 
 

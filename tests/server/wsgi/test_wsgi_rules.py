@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import string
 from urllib.parse import quote
 
 import pytest
@@ -174,6 +176,7 @@ def test_a_field_that_is_none_is_a_500(generation: Generation, client: Client, n
         ("pair of one", 500),
         ("pair is text", 500),
         ("headers dict", 500),
+        ("two lengths", 500),
         ("name bytes", 500),
         ("value int", 500),
         ("value subclass", 200),
@@ -214,6 +217,79 @@ def test_less_than_its_length_ends_the_connection(generation: Generation, client
     client.send(request(target("closing", pieces="abc", length="5")))
     assert rest(client).endswith(b"\r\n\r\nabc")
     assert events(generation) == ["close"]
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "length", "body"),
+    [
+        ("GET", "", "2", b"ok"),
+        ("GET", "length=2", "2", b"ok"),
+        ("GET", "length=1", "1", b"o"),
+        ("GET", "length=0", "0", b""),
+        ("HEAD", "", "2", b""),
+        ("HEAD", "length=2", "2", b""),
+        ("HEAD", "length=7", "7", b""),
+        ("GET", "status=204%20No%20Content", None, b""),
+        ("GET", "status=304%20Not%20Modified", None, b""),
+        ("GET", "status=205%20Reset%20Content", "0", b""),
+    ],
+)
+def test_a_list_of_one_piece(client: Client, method: str, query: str, length: str | None, body: bytes) -> None:
+    """The usual response; its length is known, and the next response comes right behind it."""
+    for _ in range(3):
+        client.send(request(f"/plain?{query}", method=method))
+        answer = client.answer(head=not body)
+        assert (answer.body, answer.headers.get("content-length")) == (body, length)
+        assert "transfer-encoding" not in answer.headers
+    if answer.kept:
+        assert client.ask("/plain").body == b"ok"
+
+
+def test_a_list_of_one_piece_that_is_too_short(client: Client) -> None:
+    client.send(request("/plain?length=3"))
+    assert rest(client).endswith(b"\r\n\r\nok")
+
+
+@pytest.mark.parametrize(
+    ("version", "line", "kept"),
+    [
+        ("1.1", "", True),
+        ("1.1", "Connection: close\r\n", False),
+        ("1.0", "", False),
+        ("1.0", "Connection: keep-alive\r\n", True),
+    ],
+)
+@pytest.mark.parametrize("path", ["/plain", "/writes_and_returns_a_list"])
+def test_the_connection_is_kept_as_announced(client: Client, version: str, line: str, kept: bool, path: str) -> None:
+    client.send(f"GET {path} HTTP/{version}\r\nHost: a\r\n{line}\r\n".encode())
+    if version == "1.0" and path != "/plain":  # a body of unknown length ends with the connection
+        assert rest(client).endswith(b"\r\n\r\nab")
+        return
+    answer = client.answer()
+    announced = "close" if not kept else "keep-alive" if version == "1.0" else None
+    assert answer.headers.get("connection") == announced
+    if kept:
+        assert client.ask("/plain").body == b"ok"
+    else:
+        assert client.ended()
+
+
+def test_a_client_that_reads_late_gets_all(generation: Generation, client: Client) -> None:
+    """At some response the kernel takes no more, but for a part: the client gets the rest of that, and all that follow."""
+    size, count = 65_000, 200  # altogether more than the buffers of both ends
+    client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    letters = [string.ascii_letters[number % 52] for number in range(count)]
+    for letter in letters:
+        client.send(request(f"/sized?letter={letter}&size={size}"))
+        events(generation)  # by then it is answered: the next one comes alone
+    for letter in letters:
+        assert client.answer().body == letter.encode() * size
+
+
+def test_no_body_for_head_does_not_say_that_get_has_none(client: Client) -> None:
+    for _ in range(3):
+        assert client.ask("/empty").headers["content-length"] == "0"
+        assert "content-length" not in client.ask("/empty", method="HEAD").headers
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
