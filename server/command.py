@@ -8,13 +8,13 @@ be waited for is an errand.
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Callable, Iterable
 
 from releve.server import log as logs
 from releve.server.boot import Boot, MalformedOrder, Revision, read_revision
 from releve.server.crew import UP, Backoff, Crew, IllegalTransition, State, Worker, describe_exit
 from releve.server.errands import Errand, Errands
+from releve.server.foreman import Foreman, names
 from releve.server.link import Message
 from releve.server.nursery import Nursery
 from releve.server.orders import Change, Posture, objection
@@ -23,7 +23,6 @@ from releve.server.turnover import Turnover
 
 ACK_S = 6.0  # how long a worker may take to say that it serves, or has paused; a switch waits for both
 DROP_S = 5.0  # deadline of workers that were never resumed
-KILL_MARGIN_S = 1.0  # between a deadline and SIGKILL
 
 log = logging.getLogger("releve.master")
 
@@ -45,6 +44,7 @@ class Command:
         self._now = now
         self._coming: Revision | None = None  # of a reload, until its switch
         self._errands = Errands(outbox)
+        self._foreman = Foreman(boot, crew, nursery, outbox, now)
         self._turnover = Turnover(crew, self._errands, self, now)
         self._quits: list[object] = []  # ids of the quit orders to answer at the end
         self._verbs: dict[str, Callable[[Message, list[int]], None]] = {
@@ -62,7 +62,7 @@ class Command:
     def boot(self) -> None:
         """Fork the first workers; ``ready`` or ``failed`` is sent when it is known."""
         self._outbox.send({"type": "phase", "phase": "workers"})
-        new, trouble = self._spawn(self.current, self.target)
+        new, trouble = self._foreman.spawn(self.current, self.target, first=True)
         if trouble:
             self._fail_boot({"step": "workers", "reason": trouble})
         else:
@@ -125,15 +125,7 @@ class Command:
     def keep(self) -> None:
         """What is due by the clock: overdue workers, late errands, replacements of the dead."""
         now = self._now()
-        for worker in self._crew:
-            if worker.ready_by is not None and worker.ready_by <= now and worker.failure is None:
-                limit_s = self.current.settings.timeouts.boot
-                worker.failure = {"step": "workers", "reason": f"{worker} was not ready within {limit_s:g}s (timeouts.boot)"}
-                worker.signal(signal.SIGABRT)  # faulthandler writes where it hangs
-                worker.kill_at = now + KILL_MARGIN_S
-            if worker.kill_at is not None and worker.kill_at <= now:
-                worker.kill_at = None
-                worker.signal(signal.SIGKILL)
+        self._foreman.keep(self.current.settings.timeouts.boot)
         self._errands.expire(now)
         if now >= self.backoff.due:
             self._fill()
@@ -142,8 +134,7 @@ class Command:
     def next_due(self) -> float | None:
         """When ``keep`` must be called next (monotonic); None: not before something happens."""
         dues = self._errands.deadlines()
-        dues += [worker.kill_at for worker in self._crew if worker.kill_at is not None]
-        dues += [worker.ready_by for worker in self._crew if worker.ready_by is not None and worker.failure is None]
+        dues += self._foreman.deadlines()
         if self._missing() > 0:
             dues.append(self.backoff.due)
         if (due := self._turnover.next_due()) is not None:
@@ -159,7 +150,7 @@ class Command:
         for revision in list(self._nursery.revisions):
             self._nursery.close(revision)
         for worker in self._crew:
-            self._dismiss(worker, deadline_s, linger_s)
+            self._foreman.dismiss(worker, deadline_s, linger_s)
 
     @property
     def over(self) -> bool:
@@ -205,7 +196,7 @@ class Command:
                 self._errands.answer(errand, workers=len(self._crew.up(self.current.number)))
             else:
                 self.posture = before if before in (Posture.READY, Posture.RESUMED) else Posture.PAUSED
-                self._tell_pause(self._crew.up(self.current.number), None, ())  # whoever hears it late shall not serve alone
+                self._foreman.pause(self._crew.up(self.current.number), None, ())  # whoever hears it late shall not serve alone
                 self._errands.fail(errand.id, "resume", "cannot resume: no worker came to serve")
 
         waiting = {w.number for w in (asked if able else self._crew.standing(self.current.number))}
@@ -221,12 +212,12 @@ class Command:
         def done(errand: Errand) -> None:
             self.posture = Posture.PAUSED
             if errand.late:
-                names = _names(self._workers(errand.late))
-                self._errands.fail(errand.id, "pause", f"cannot see that all have paused: {names} did not answer for {ACK_S:g}s")
+                late = names(self._workers(errand.late))
+                self._errands.fail(errand.id, "pause", f"cannot see that all have paused: {late} did not answer for {ACK_S:g}s")
             else:
                 self._errands.answer(errand, given=errand.given, kept=errand.kept)
 
-        waiting = self._tell_pause(self._crew.up(self.current.number), to, tuple(fds[:1]) if to is not None else ())
+        waiting = self._foreman.pause(self._crew.up(self.current.number), to, tuple(fds[:1]) if to is not None else ())
         self._errands.start(Errand("pause", frozenset({State.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
 
     def _quit(self, order: Message, fds: list[int]) -> None:
@@ -253,13 +244,13 @@ class Command:
             self.target, self.change = before, Change.NONE
             for worker in new:
                 if worker.state is not State.GONE:
-                    self._dismiss(worker, DROP_S, None)
+                    self._foreman.dismiss(worker, DROP_S, None)
             self._refuse(order_id, failure)
 
         def lost(errand: Errand, worker: Worker) -> None:
             back(worker.failure or {})
 
-        new, trouble = self._spawn(self.current, number)
+        new, trouble = self._foreman.spawn(self.current, number)
         if trouble:
             back({"step": "workers", "reason": trouble})
             return
@@ -271,12 +262,12 @@ class Command:
         def done(errand: Errand) -> None:
             for worker in leaving:
                 if worker.state in UP:
-                    self._dismiss(worker, self.current.settings.upgrade.retire, None)
+                    self._foreman.dismiss(worker, self.current.settings.upgrade.retire, None)
             self._scaled(errand)
 
         for worker in leaving:
             worker.dismissed = True
-        waiting = self._give_up(leaving)
+        waiting = self._foreman.give_up(leaving)
         self._errands.start(Errand("scale", frozenset({State.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S))
 
     def _scaled(self, errand: Errand) -> None:
@@ -291,7 +282,7 @@ class Command:
 
     def add_one(self) -> tuple[Worker | None, str]:
         """Fork one worker beyond the target."""
-        new, trouble = self._spawn(self.current, 1)
+        new, trouble = self._foreman.spawn(self.current, 1)
         return (new[0] if new else None), trouble
 
     def retire(self, worker: Worker, done: Callable[[], None]) -> None:
@@ -299,15 +290,17 @@ class Command:
 
         def paused(errand: Errand) -> None:
             if worker.state in UP:
-                self._dismiss(worker, self.current.settings.upgrade.retire, None)
+                self._foreman.dismiss(worker, self.current.settings.upgrade.retire, None)
             done()
 
         worker.dismissed = True
-        self._errands.start(Errand("retire", frozenset({State.PAUSED}), self._give_up([worker]), paused, deadline=self._now() + ACK_S))
+        self._errands.start(
+            Errand("retire", frozenset({State.PAUSED}), self._foreman.give_up([worker]), paused, deadline=self._now() + ACK_S)
+        )
 
     def dismiss_new(self, worker: Worker) -> None:
         """End a worker that was forked in vain."""
-        self._dismiss(worker, DROP_S, None)
+        self._foreman.dismiss(worker, DROP_S, None)
 
     # Reload, switch, cancel
 
@@ -324,7 +317,7 @@ class Command:
         def lost(errand: Errand, worker: Worker) -> None:
             self._withdraw(lambda _: self._refuse(order["id"], worker.failure or {}))
 
-        new, trouble = self._spawn(coming, coming.settings.workers)
+        new, trouble = self._foreman.spawn(coming, coming.settings.workers)
         if trouble:
             self._withdraw(lambda _: self._refuse(order["id"], {"step": "workers", "reason": trouble}))
         else:
@@ -351,13 +344,13 @@ class Command:
             logs.setup(coming.settings.log.level, self._boot.generation)
             for worker in old:
                 worker.dismissed = True
-            waiting = self._give_up(old)
+            waiting = self._foreman.give_up(old)
 
             def paused(errand: Errand) -> None:
                 self.change = Change.NONE
                 for worker in old:
                     if worker.state in UP:
-                        self._dismiss(worker, coming.settings.upgrade.retire, None)
+                        self._foreman.dismiss(worker, coming.settings.upgrade.retire, None)
                 self._errands.answer(errand, given=errand.given, kept=errand.kept)
 
             self._errands.start(Errand("switch", frozenset({State.PAUSED}), waiting, paused, id=errand.id, deadline=self._now() + ACK_S))
@@ -389,7 +382,7 @@ class Command:
         self._nursery.close(coming)
         new = [w for w in self._crew if w.revision == coming.number]
         for worker in new:
-            self._dismiss(worker, DROP_S, None)
+            self._foreman.dismiss(worker, DROP_S, None)
 
         def gone(errand: Errand) -> None:
             self.change = Change.NONE
@@ -404,33 +397,13 @@ class Command:
             if errand.verb in ("resume", "pause"):
                 self._errands.drop(errand, f"an order to {verb} followed")
 
-    def _spawn(self, revision: Revision, number: int) -> tuple[list[Worker], str]:
-        """Fork some workers and report each; returns those forked, and why they are fewer if they are."""
-        booted = self.posture is not Posture.BOOTING
-        files = self._nursery.mixed() if booted and number else []
-        new: list[Worker] = []
-        for _ in range(number):
-            try:
-                worker = self._nursery.spawn(revision)
-            except OSError as error:
-                return new, f"cannot fork a worker: {error.strerror or error}"
-            new.append(worker)
-            if booted:  # the first boot is bounded by the supervisor
-                worker.ready_by = self._now() + revision.settings.timeouts.boot
-            report = {"type": "worker", "worker": worker.number, "pid": worker.pid, "slot": worker.slot, "revision": worker.revision}
-            self._outbox.send(report, (worker.control.fileno(), worker.pidfd))
-        if files:
-            log.warning("mixed code: %s started after %s changed on disk", _names(new), ", ".join(files))
-            self._outbox.send({"type": "mixed", "files": files})
-        return new, ""
-
     def _missing(self) -> int:
         if self.posture in (Posture.BOOTING, Posture.LEAVING):
             return 0
         return self.target - len(self._crew.standing(self.current.number))
 
     def _fill(self) -> None:
-        _, trouble = self._spawn(self.current, max(0, self._missing()))
+        _, trouble = self._foreman.spawn(self.current, max(0, self._missing()))
         if trouble:
             log.error("%s; trying again in %gs", trouble, self.backoff.note(self._now()))
 
@@ -443,36 +416,8 @@ class Command:
         elif self.posture is not Posture.BOOTING:
             self._errands.settle(worker, {}, State.PAUSED)  # it waits as the others do
 
-    def _tell_pause(self, workers: Iterable[Worker], to: object, fds: tuple[int, ...]) -> set[int]:
-        waiting = set()
-        for worker in workers:
-            worker.order({"type": "pause", "to": to}, State.PAUSED, fds)
-            waiting.add(worker.number)
-        return waiting
-
-    def _give_up(self, workers: list[Worker]) -> set[int]:
-        """Have workers pause to the generation's own exchange; returns those to wait for. One that is booting is killed."""
-        for worker in workers:
-            if worker.state is State.BOOTING:
-                worker.signal(signal.SIGKILL)
-        up = [worker for worker in workers if worker.state in UP]
-        return self._tell_pause(up, self._boot.generation, (self._boot.exchange_send,))
-
-    def _dismiss(self, worker: Worker, deadline_s: float, linger_s: float | None) -> None:
-        """Have a worker finish and go. One that is booting holds nothing and could not hear it."""
-        worker.dismissed = True
-        if worker.state is State.BOOTING:
-            worker.signal(signal.SIGKILL)
-            return
-        worker.order({"type": "quit", "deadline_s": deadline_s, "linger_s": linger_s}, State.LEAVING)
-        worker.kill_at = self._now() + deadline_s + KILL_MARGIN_S
-
     def _workers(self, numbers: Iterable[int]) -> list[Worker]:
         return [worker for worker in map(self._crew.get, sorted(numbers)) if worker is not None]
-
-
-def _names(workers: Iterable[Worker]) -> str:
-    return ", ".join(map(str, workers))
 
 
 def _numbers(workers: Iterable[Worker]) -> set[int]:
