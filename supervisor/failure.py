@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class StepFailed(Exception):
     """A step of an operation failed; the operation is undone and what served goes on serving.
@@ -15,6 +17,14 @@ class StepFailed(Exception):
         self.step = step
         self.reason = reason
         self.traceback = traceback
+
+
+class RolledBack(StepFailed):
+    """The new generation served, was judged bad, and the old one serves again. ``evidence`` is for the history."""
+
+    def __init__(self, step: str, reason: str, traceback: str = "", evidence: dict[str, Any] | None = None) -> None:
+        super().__init__(step, reason, traceback)
+        self.evidence = evidence or {}
 
 
 class UnsafePreload(Exception):

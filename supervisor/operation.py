@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 class Operation:
     """One run of a verb. Watchers get every event since its start and the result last."""
 
-    def __init__(self, verb: str, by: str) -> None:
+    def __init__(self, verb: str, by: str, *, dry: bool = False) -> None:
         self.number = next(_numbers)
         self.verb = verb
         self.by = by
@@ -30,6 +30,8 @@ class Operation:
         self.phase = ""
         self.times: dict[str, float] = {}
         self.notes: list[str] = []
+        self.dry = dry  # a rehearsal: nothing that serves is touched
+        self.switched = False  # clients have been served by the new generation
         self.committed = False
         self.stop_reason = ""  # why it was interrupted, if it was
         self.outcome: Event | None = None

@@ -46,7 +46,7 @@ MEANING = {
 # verb -> names of its arguments
 VERBS: dict[str, tuple[str, ...]] = {
     "status": (),
-    "upgrade": ("directory", "python", "wait"),
+    "upgrade": ("directory", "python", "dry_run", "wait"),
     "reload": ("wait",),
     "rollback": ("wait",),
     "stop": ("now", "wait"),

@@ -13,12 +13,7 @@ from releve.supervisor.states import GenerationState
 async def rollback(service: Service, operation: Operation) -> Generation:
     """Switch back to the generation that stands by; the one in service retires. Raises StepFailed."""
     back, rejected = service.standby, service.active
-    if back is None or rejected is None:
-        raise StepFailed(
-            "standby",
-            "cannot roll back: no generation stands by (the old one has retired, see upgrade.standby); "
-            "point the release back and ctl upgrade",
-        )
+    assert back is not None and rejected is not None, "the caller has looked"
     with operation.step("switch"):
         try:
             service.bring_back(back)
@@ -38,7 +33,7 @@ async def rollback(service: Service, operation: Operation) -> Generation:
                 operation.note(f"{error.reason}; connections it holds stay with generation {rejected.number}")
     with operation.step("commit"):
         service.commit_rollback()
-    wanted = service.scaled
-    if wanted is not None and not back.orphaned and wanted != len(back.workers):
+    wanted = service.wanted_workers if service.scaled is not None else back.settings.workers
+    if not back.orphaned and wanted != len(back.workers):  # scaled meanwhile, or left with one by a rolling upgrade
         await back.order("scale", workers=wanted, timeout_s=back.settings.timeouts.boot)
     return back

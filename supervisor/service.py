@@ -39,6 +39,8 @@ class Service:
         self.started = time.monotonic()
         self.active: Generation | None = None
         self.standby: Generation | None = None
+        self.candidate: Generation | None = None  # of the upgrade under way
+        self.on_trial = False  # the candidate has been switched to, and is not committed yet
         self.retiring: list[Generation] = []
         self.listeners: list[Listener] = []
         self.inherited = listening.inherited_sockets(os.environ, os.getpid())
@@ -58,26 +60,42 @@ class Service:
         generation = Generation(self._last_number, pin, list(listeners))
         generation.on_lost = self._lost
         generation.on_report = self._judge
+        self.candidate = generation
         return generation
+
+    @property
+    def serving(self) -> Generation | None:
+        """The generation that clients are served by: the one in service, or the one on trial."""
+        return self.candidate if self.on_trial else self.active
 
     def generations(self) -> list[Generation]:
         """Those that live, oldest first."""
-        known = [self.active, self.standby, *self.retiring]
+        known = [self.active, self.standby, self.candidate, *self.retiring]
         return sorted((g for g in known if g is not None and g.state is not GenerationState.GONE), key=lambda g: g.number)
 
     def serving_exchange(self) -> Exchange | None:
         """Where a connection that comes late is passed on to."""
-        return self.active.exchange if self.active is not None else None
+        return self.serving.exchange if self.serving is not None else None
 
     @property
     def wanted_workers(self) -> int:
         """How many workers the next generation gets: what `ctl scale` said, else the settings."""
         return self.scaled if self.scaled is not None else self.loaded.settings.workers
 
+    def begin_trial(self, new: Generation) -> None:
+        """The switch to a generation is complete; it serves, and is not committed yet."""
+        self.candidate, self.on_trial = new, True
+        if self.active is not None:
+            self.active.exchange.relay_to(self.serving_exchange)
+
+    def end_trial(self) -> None:
+        """The generation in service serves again."""
+        self.on_trial = False
+
     def commit(self, new: Generation, listeners: list[Listener], *, standby_s: float | None) -> None:
         """The new generation is the one in service from here on; the old one stands by or retires."""
         old = self.active
-        self.active = new
+        self.active, self.candidate, self.on_trial = new, None, False
         dropped = [one for one in self.listeners if one not in listeners]
         self.listeners = listeners
         self.degraded.clear()
@@ -209,9 +227,10 @@ class Service:
 
     def serving_words(self) -> str:
         """What is serving now, for the end of an error message."""
-        if self.active is None or self.active.state is GenerationState.GONE:
+        serving = self.serving
+        if serving is None or serving.state is GenerationState.GONE:
             return "nothing is serving"
-        return f"generation {self.active.number} is serving {self.active.pin.resolved} with {len(self.active.workers)} workers"
+        return f"generation {serving.number} is serving {serving.pin.resolved} with {len(serving.workers)} workers"
 
     def describe(self, generation: Generation | None) -> dict[str, Any] | None:
         """A generation as the history keeps it."""

@@ -69,6 +69,7 @@ class ServiceState(enum.Enum):
     STARTING = "starting"  # no generation has served yet
     SERVING = "serving"
     OPERATING = "operating"  # serving, and an operation is under way
+    TRIAL = "on trial"  # an upgrade has switched, and is not committed yet
     RECOVERING = "recovering"  # serving, and the supervisor looks for a successor of a generation that lost its master
     STOPPING = "stopping"
 
@@ -89,7 +90,7 @@ class Admission(enum.Enum):
 
 
 _A, _V = Admission, ServiceState
-_OPERATION = {_V.STARTING: _A.BUSY, _V.SERVING: _A.RUN, _V.OPERATING: _A.BUSY, _V.RECOVERING: _A.BUSY, _V.STOPPING: _A.BUSY}
+_OPERATION = {**dict.fromkeys(_V, _A.BUSY), _V.SERVING: _A.RUN}
 _REMEDY = {**_OPERATION, _V.RECOVERING: _A.INTERRUPT}  # what a user asks for is better than what the supervisor tries by itself
 _QUESTION = dict.fromkeys(_V, _A.RUN)
 
@@ -99,10 +100,10 @@ VERBS: dict[str, dict[ServiceState, Admission]] = {
     "check": _QUESTION,
     "upgrade": _REMEDY,
     "reload": _OPERATION,
-    "rollback": _REMEDY,
+    "rollback": {**_REMEDY, _V.TRIAL: _A.RUN},  # which ends the upgrade: that is the way back
     "scale": _OPERATION,
-    "stop": {_V.STARTING: _A.INTERRUPT, _V.SERVING: _A.RUN, _V.OPERATING: _A.INTERRUPT, _V.RECOVERING: _A.INTERRUPT, _V.STOPPING: _A.JOIN},
-    "abort": {_V.STARTING: _A.NOTHING, _V.SERVING: _A.NOTHING, _V.OPERATING: _A.RUN, _V.RECOVERING: _A.RUN, _V.STOPPING: _A.NOTHING},
+    "stop": {**dict.fromkeys(_V, _A.INTERRUPT), _V.SERVING: _A.RUN, _V.STOPPING: _A.JOIN},
+    "abort": {**dict.fromkeys(_V, _A.NOTHING), _V.OPERATING: _A.RUN, _V.TRIAL: _A.RUN, _V.RECOVERING: _A.RUN},
 }
 
 

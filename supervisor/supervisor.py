@@ -20,7 +20,7 @@ from releve.supervisor import listeners as listening
 from releve.supervisor import scale as scaling
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.control import ControlServer
-from releve.supervisor.failure import StepFailed
+from releve.supervisor.failure import RolledBack, StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.history import History, HistoryError
 from releve.supervisor.lock import LockError, RuntimeLock
@@ -32,7 +32,8 @@ from releve.supervisor.reload import reload
 from releve.supervisor.rollback import rollback
 from releve.supervisor.service import Service
 from releve.supervisor.states import Admission, GenerationState, ServiceState, admit
-from releve.supervisor.upgrade import from_configuration, from_generation, upgrade
+from releve.supervisor.target import from_configuration, from_generation, from_history
+from releve.supervisor.upgrade import rehearse, upgrade
 from releve.supervisor.watching import Watching
 
 Work = Callable[[Operation], Awaitable[str]]
@@ -46,6 +47,9 @@ SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
     signal.SIGTTIN: ("scale", {"workers": "+1"}),
     signal.SIGTTOU: ("scale", {"workers": "-1"}),
 }
+
+# status of an operation -> outcome of its attempt in the history; "failed" for the others
+OUTCOMES = {Status.DONE: "done", Status.DEGRADED: "done", Status.ROLLED_BACK: "rolled back"}
 
 _RECOVER_FIRST_S, _RECOVER_LAST_S = 0.5, 60.0
 _NOW_DRAIN_S = 0.0
@@ -120,6 +124,8 @@ class Supervisor:
             return ServiceState.STARTING
         if self.operation is None:
             return ServiceState.SERVING
+        if self.service.on_trial:
+            return ServiceState.TRIAL
         return ServiceState.RECOVERING if self.operation.verb == "recover" else ServiceState.OPERATING
 
     @property
@@ -180,7 +186,8 @@ class Supervisor:
         chosen = {key: str(arguments[key]) for key in ("directory", "python") if arguments.get(key)}
         if chosen:
             configuration = configuration.changed(**chosen)
-        return self._begin("upgrade", by, self._upgrade_work(configuration))
+        dry = bool(arguments.get("dry_run"))
+        return self._begin("upgrade", by, self._rehearsal_work(configuration) if dry else self._upgrade_work(configuration), dry=dry)
 
     async def _reload(self, arguments: dict[str, Any], by: str) -> Operation:
         async def work(operation: Operation) -> str:
@@ -190,9 +197,19 @@ class Supervisor:
 
         return self._begin("reload", by, work)
 
-    async def _rollback(self, arguments: dict[str, Any], by: str) -> Operation:
+    async def _rollback(self, arguments: dict[str, Any], by: str) -> Operation | Event:
+        trial = self.operation if self.service.on_trial else None
+        if trial is not None:
+            trial.interrupt(f"rollback by {by}")
+            await trial.finished.wait()
+            back = not self.service.on_trial and "rollback" not in self.service.degraded
+            return result(Status.DONE if back else Status.DEGRADED, f"ended {trial.verb} {trial.number}: {self.service.serving_words()}")
+
         async def work(operation: Operation) -> str:
-            generation = await rollback(self.service, operation)
+            if self.service.standby is not None:
+                generation = await rollback(self.service, operation)
+            else:
+                generation = await upgrade(self.service, operation, from_history(self.service))
             return f"rolled back: generation {generation.number} serves {generation.pin.resolved}"
 
         return self._begin("rollback", by, work)
@@ -243,13 +260,20 @@ class Supervisor:
     def _upgrade_work(self, configuration: Configuration, *, standby: bool = True, settle: bool = True) -> Work:
         async def work(operation: Operation) -> str:
             choose = from_configuration(self.service, configuration)
-            new = await upgrade(self.service, operation, choose, standby=standby, settle=settle)
+            new = await upgrade(self.service, operation, choose, standby=standby, settle=settle, judged=standby)
             return f"generation {new.number} serves {new.pin.resolved}"
 
         return work
 
-    def _begin(self, verb: str, by: str, work: Work) -> Operation:
-        operation = Operation(verb, by)
+    def _rehearsal_work(self, configuration: Configuration) -> Work:
+        async def work(operation: Operation) -> str:
+            new = await rehearse(self.service, operation, from_configuration(self.service, configuration))
+            return f"would serve {new.pin.resolved} with {new.pin.python} (Python {new.pin.python_version}); nothing was touched"
+
+        return work
+
+    def _begin(self, verb: str, by: str, work: Work, *, dry: bool = False) -> Operation:
+        operation = Operation(verb, by, dry=dry)
         self.operation = operation
         operation.task = asyncio.get_running_loop().create_task(self._perform(operation, work))
         return operation
@@ -276,11 +300,14 @@ class Supervisor:
                 serving=service.serving_words(),
                 next="mend the file and try again",
             )
+        except RolledBack as error:
+            outcome = failure(error, Status.ROLLED_BACK, service.serving_words(), _NEXT[operation.verb])
+            outcome["evidence"] = error.evidence
         except StepFailed as error:
             outcome = failure(error, Status.FAILED, service.serving_words(), _NEXT[operation.verb])
         except asyncio.CancelledError:
             ended = StepFailed(operation.phase, f"{operation.verb} {operation.number} was ended: {operation.stop_reason}")
-            outcome = failure(ended, Status.FAILED, service.serving_words(), "")
+            outcome = failure(ended, Status.ROLLED_BACK if operation.switched else Status.FAILED, service.serving_words(), "")
         except Exception as error:
             log.exception("%s %d failed in a way nobody foresaw", operation.verb, operation.number)
             outcome = result(Status.UNEXPECTED, f"unexpected error: {error!r}; the log has the traceback", serving=service.serving_words())
@@ -294,8 +321,8 @@ class Supervisor:
         )
         self._log_outcome(operation, outcome)
         if attempt is not None:
-            evidence = {key: outcome[key] for key in ("step", "reason", "traceback", "notes", "phases") if outcome.get(key)}
-            words = "done" if outcome["status"] in (Status.DONE, Status.DEGRADED) else "failed"
+            evidence = {key: outcome[key] for key in ("step", "reason", "traceback", "evidence", "notes", "phases") if outcome.get(key)}
+            words = OUTCOMES.get(outcome["status"], "failed")
             service.history.finish(attempt, words, to=service.describe(service.active), **evidence)
         self.operation = None
         operation.finish(outcome)
@@ -366,7 +393,7 @@ class Supervisor:
             return
 
         async def work(operation: Operation) -> str:
-            new = await upgrade(self.service, operation, from_generation(self.service, lost), standby=False)
+            new = await upgrade(self.service, operation, from_generation(self.service, lost), standby=False, judged=False)
             return f"generation {new.number} follows generation {lost.number}, from the same release"
 
         self._begin("recover", "supervisor", work)

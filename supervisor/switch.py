@@ -1,0 +1,67 @@
+"""The switch: the change of the guard itself, forward to the new generation and back to the old one.
+
+Both ways the one that takes over accepts before the other one stops, so that at no
+moment nobody accepts; and both are a matter of milliseconds, since the other one is
+warm. What reaches an exchange too late is passed on to whoever is in service.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from releve.supervisor.failure import StepFailed
+from releve.supervisor.generation import Generation
+from releve.supervisor.log import log
+from releve.supervisor.operation import Operation
+from releve.supervisor.service import Service
+from releve.supervisor.states import GenerationState
+
+BACK_S = 1.0  # how long the workers of a generation that is switched back from may take to say that they have paused
+
+
+async def forward(service: Service, operation: Operation, old: Generation | None, new: Generation) -> None:
+    """First the new generation accepts, then the old one stops and hands its connections over. Raises StepFailed."""
+    await new.resume()
+    if old is not None and old.state is GenerationState.SERVING:
+        try:
+            await old.pause(new)
+        except StepFailed as error:
+            # A stuck worker of the old generation is a reason to get rid of it, not to keep it.
+            operation.note(f"{error.reason}; connections it holds stay with generation {old.number}")
+    for loss in new.roster.losses(new.revision):
+        raise StepFailed("switch", f"cannot trust generation {new.number}: {loss}", new.crash_stack())
+    operation.switched = True
+    service.begin_trial(new)
+
+
+async def back(service: Service, old: Generation, new: Generation) -> None:
+    """From wherever ``forward`` (or a canary) has come to: the old generation serves as before, the new one finishes and leaves.
+
+    Raises StepFailed if the old one cannot serve any more; then the new one goes on.
+    """
+    if old.state is GenerationState.STANDBY:
+        old.exchange.end_relay()
+        try:
+            await old.resume()
+        except StepFailed:
+            old.exchange.relay_to(service.serving_exchange)
+            raise
+    service.end_trial()
+    asked_ns = time.monotonic_ns()
+    try:
+        await new.pause(old, BACK_S)
+    except StepFailed as error:
+        log.warning("%s", error.reason, extra=new.tag)
+        _end_wedged(new, asked_ns)
+    new.exchange.relay_to(service.serving_exchange)
+    service.retire(new)  # it may hold requests: let it answer them
+
+
+def _end_wedged(generation: Generation, since_ns: int) -> None:
+    """End the workers whose loop has not turned since: nothing that they hold will ever be answered."""
+    for worker in generation.workers.values():
+        record = generation.board.read(worker.slot)
+        if worker.state != "paused" and record.pid == worker.pid and record.heartbeat_ns < since_ns:
+            log.error("worker %d (pid %d) does not turn any more: ended", worker.number, worker.pid, extra=generation.tag)
+            worker.kill(signal.SIGABRT)  # faulthandler writes where it hangs
