@@ -121,6 +121,12 @@ class Upgrade:
     check: Check | None = key(
         None, "check", "Path (or path, host, headers, https, expect, timeout) asked of every new worker before it gets traffic.", off="off"
     )
+    mode: str = key(
+        "switch",
+        "choice",
+        "switch: all new workers beside all old ones; rolling: worker by worker, never more than one extra, for tight memory.",
+        choices=("switch", "rolling"),
+    )
     standby: float | None = key(60.0, "duration", "How long the old generation stays warm after the commit.", off="off")
     retire: float = key(3600.0, "duration", "How long the last requests of an old generation may take.")
 

@@ -10,10 +10,15 @@ import asyncio
 import socket
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from releve.config.settings import Check
 from releve.config.values import parse_expect
+
+if TYPE_CHECKING:
+    from releve.supervisor.generation import Generation
+    from releve.supervisor.worker import Worker
 
 ANSWER_MAX_BYTES = 1024 * 1024
 EXCERPT_MAX = 200
@@ -40,6 +45,19 @@ class Answer:
     status: int
     fields: dict[str, str]
     body: bytes
+
+
+async def ask_worker(generation: Generation, worker: Worker, check: Check) -> CheckResult:
+    """Ask one worker, on a private connection of its own. Raises CheckFailed, also when it is gone."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        told = worker.tell("serve", (theirs.fileno(),), listener="private")
+    try:
+        if not told:
+            raise CheckFailed(f"cannot check worker {worker.number} of generation {generation.number}: it is gone")
+        return await ask(ours, check)
+    finally:
+        ours.close()
 
 
 async def ask(sock: socket.socket, check: Check) -> CheckResult:

@@ -22,7 +22,8 @@ BACK_S = 1.0  # how long the workers of a generation that is switched back from 
 
 async def forward(service: Service, operation: Operation, old: Generation | None, new: Generation) -> None:
     """First the new generation accepts, then the old one stops and hands its connections over. Raises StepFailed."""
-    await new.resume()
+    if new.state is not GenerationState.SERVING:  # a rolling switch has begun with that
+        await new.resume()
     if old is not None and old.state is GenerationState.SERVING:
         try:
             await old.pause(new)

@@ -9,20 +9,18 @@ told to leave, so going back is one `resume`.
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import suppress
 
 from releve.config import diff
 from releve.config.settings import Check, Settings
 from releve.supervisor import check as checking
-from releve.supervisor import release, switch
+from releve.supervisor import release, rolling, switch
 from releve.supervisor.failure import StepFailed, UnsafePreload
 from releve.supervisor.generation import Generation
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
 from releve.supervisor.states import GenerationState
 from releve.supervisor.target import Choose, Target
-from releve.supervisor.worker import Worker
 
 SETTLE_S = 0.3  # a worker that dies right after it was ready does so within this time
 _UNDO_S = 10.0  # how long the end of a failed generation is waited for
@@ -46,12 +44,21 @@ async def upgrade(
     try:
         with operation.step("preflight"):
             target = await choose()
-        new = await start(service, operation, target, service.wanted_workers)
+        how = target.loaded.settings.upgrade
+        rolls = how.mode == "rolling" and old is not None and old.state is GenerationState.SERVING and not old.orphaned
+        if rolls and service.standby is not None:
+            standing_by = service.standby  # there is room for one extra worker, and this is one
+            service.retire_standby()
+            await rolling.settled(standing_by, 0)
+        new = await start(service, operation, target, 1 if rolls else service.wanted_workers)
         with operation.step("check"):
             await prove(operation, new, new.revision, new.settings.upgrade.check, settle=settle)
             new.proved()
         service.retire_standby()  # two generations at most; the new one may stand now
         with operation.step("switch"):
+            if rolls:
+                assert old is not None
+                await rolling.roll(operation, old, new, service.wanted_workers)
             await switch.forward(service, operation, old, new)
         await _conclude(service, operation, old, new, target, standby=standby, judged=judged)
         return new
@@ -117,7 +124,7 @@ async def prove(operation: Operation, generation: Generation, revision: int, che
     if check is not None:
         for worker in workers:
             try:
-                await _ask(generation, worker, check)
+                await checking.ask_worker(generation, worker, check)
             except checking.CheckFailed as error:
                 raise StepFailed("check", str(error)) from error
         operation.say(f"{len(workers)} workers passed {check.path}")
@@ -156,6 +163,8 @@ async def _undo(service: Service, operation: Operation, old: Generation | None, 
             service.commit(new, new.listeners, standby_s=None)
             service.degraded["rollback"] = f"generation {new.number} serves though it failed: generation {old.number} could not serve again"
             return
+        with suppress(StepFailed):  # the crew is filled up again by its master, sooner or later
+            await rolling.unroll(old, service.wanted_workers)
     elif new is not None:
         await _end(new)
     service.candidate = None
@@ -168,15 +177,3 @@ async def _end(generation: Generation) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(_UNDO_S):
             await generation.ended.wait()
-
-
-async def _ask(generation: Generation, worker: Worker, check: Check) -> None:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        told = worker.tell("serve", (theirs.fileno(),), listener="private")
-    try:
-        if not told:
-            raise StepFailed("check", f"cannot check worker {worker.number} of generation {generation.number}: it is gone")
-        await checking.ask(ours, check)
-    finally:
-        ours.close()

@@ -1,0 +1,59 @@
+"""A rolling switch, for tight memory: worker by worker, never more than one extra (``upgrade.mode: rolling``).
+
+The new generation boots with one worker. Then, in turn, one old worker gives its
+connections to its siblings and leaves, and one new worker is started beside the
+others, until one old worker is left: the one that the switch pauses, and that
+stands by. Meanwhile both releases serve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from releve.supervisor import check as checking
+from releve.supervisor.failure import StepFailed
+from releve.supervisor.generation import ORDER_S, Generation
+from releve.supervisor.operation import Operation
+
+SETTLED_S = 5.0  # a worker that was told to leave says so at once, but for one that is stuck
+
+
+async def roll(operation: Operation, old: Generation, new: Generation, workers: int) -> None:
+    """From all old workers and one new one, proved, to one old worker and ``workers`` new ones. Raises StepFailed, half-way."""
+    await new.resume()
+    left, come = len(old.workers), 1
+    while left > 1 or come < workers:
+        if left > 1:
+            left -= 1
+            await old.order("scale", workers=left)
+            await settled(old, left)
+        if come < workers:
+            come += 1
+            await new.order("scale", workers=come, timeout_s=new.settings.timeouts.boot + ORDER_S)
+            await _prove_youngest(new)
+        operation.say(f"{come} of {workers} new workers serve, {left} old ones")
+        for loss in new.roster.losses(new.revision):
+            raise StepFailed("switch", f"cannot trust generation {new.number}: {loss}", new.crash_stack())
+
+
+async def settled(generation: Generation, workers: int) -> None:
+    """Until no more workers than that are in a generation, those that finish their last requests left out; not for ever."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SETTLED_S):
+            await generation.until(lambda: sum(worker.state != "leaving" for worker in generation.workers.values()) <= workers)
+
+
+async def unroll(old: Generation, workers: int) -> None:
+    """Give a generation that serves again the workers that it had. Raises StepFailed."""
+    if not old.orphaned and len(old.workers) < workers:
+        await old.order("scale", workers=workers, timeout_s=old.settings.timeouts.boot + ORDER_S)
+
+
+async def _prove_youngest(new: Generation) -> None:
+    check = new.settings.upgrade.check
+    if check is not None and new.workers:
+        try:
+            await checking.ask_worker(new, new.workers[max(new.workers)], check)
+        except checking.CheckFailed as error:
+            raise StepFailed("check", str(error)) from error
