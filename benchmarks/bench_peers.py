@@ -100,6 +100,9 @@ class Running:
             try:
                 check(self.port)
                 return
+            except AssertionError:  # a wrong answer
+                self.stop()
+                raise
             except OSError:
                 if time.monotonic() > deadline or self.process.poll() is not None:
                     self.stop()

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from releve.config.settings import Address
+from releve.supervisor import fdstore
 
 UNIX_PATH_MAX_BYTES = 107  # sun_path of unix(7) less its closing zero byte
 _TRIES = 100  # random names, until a free one is found
@@ -143,13 +144,15 @@ def expand(wanted: Iterable[Address], inherited: Mapping[str, socket.socket]) ->
 def unclaimed(wanted: Iterable[Address], inherited: Mapping[str, socket.socket]) -> list[str]:
     """Names of inherited sockets that no address uses: their clients would wait for ever."""
     claimed = {address.name for address in expand(wanted, inherited) if address.kind == "fd"}
-    return [name for name in inherited if name not in claimed]
+    return [name for name in inherited if name not in claimed and not fdstore.is_ours(name)]
 
 
 def open_listener(address: Address, backlog: int, inherited: Mapping[str, socket.socket]) -> Listener:
     """Listen on an address. Raises ListenError with what the user can change; then nothing stays open."""
     if address.kind == "fd":
         return _open_inherited(address, inherited)
+    if (listener := _open_stored(address, inherited)) is not None:
+        return listener
     return _open_unix(address, backlog) if address.kind == "unix" else _open_tcp(address, backlog)
 
 
@@ -221,10 +224,10 @@ def bring_back(listener: Listener, backlog: int) -> None:
         raise _refusal(listener.address, error, _ADVICE.get(error.errno or 0, "ctl upgrade binds it anew")) from error
 
 
-def close_listener(listener: Listener) -> None:
+def close_listener(listener: Listener, *, unlink: bool = True) -> None:
     """Close our descriptor, and remove the Unix socket file if it is still the one we bound. Never raises."""
     path = listener.aside or listener.address.path
-    if listener.inode is not None and _inode(path) == listener.inode:
+    if unlink and listener.inode is not None and _inode(path) == listener.inode:
         with contextlib.suppress(OSError):
             os.unlink(path)
     listener.socket.close()
@@ -377,7 +380,7 @@ def _open_inherited(address: Address, inherited: Mapping[str, socket.socket]) ->
     """A duplicate of an inherited socket, so that an address that is dropped can come back later."""
     given = inherited.get(address.name)
     if given is None:
-        names = ", ".join(inherited) or "none"
+        names = ", ".join(name for name in inherited if not fdstore.is_ours(name)) or "none"
         raise ListenError(
             f"cannot listen on {address}: no such socket was passed on (passed on: {names}); "
             "start the service by a socket unit with FileDescriptorName=, or change listen"
@@ -388,6 +391,18 @@ def _open_inherited(address: Address, inherited: Mapping[str, socket.socket]) ->
     sock = given.dup()
     sock.setblocking(False)
     return Listener(str(address), address, sock, inherited=True, inode=None)
+
+
+def _open_stored(address: Address, inherited: Mapping[str, socket.socket]) -> Listener | None:
+    """What systemd has kept for us over a restart, if it still is what clients of the address reach."""
+    found = fdstore.find(str(address), inherited)
+    if found is None or (address.kind == "unix" and found[1] != _inode(address.path)):
+        return None
+    if not found[0].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return None
+    sock = found[0].dup()
+    sock.setblocking(False)
+    return Listener(str(address), address, sock, inherited=False, inode=found[1])
 
 
 def _reachable(listener: Listener) -> bool:

@@ -6,6 +6,7 @@ the socket that ``NOTIFY_SOCKET`` names. Outside systemd nothing is sent.
 
 from __future__ import annotations
 
+import array
 import contextlib
 import socket
 import time
@@ -66,18 +67,27 @@ class Notifier:
         """The stop has begun. Final: systemd takes nothing else after it for a running service."""
         self._send("STOPPING=1", f"STATUS={_line(status)}" if status else "")
 
+    def store(self, name: str, fd: int) -> None:
+        """Have systemd keep a duplicate of a descriptor, which it passes to whoever it starts next. Storing it again changes nothing."""
+        self._send("FDSTORE=1", f"FDNAME={name}", fds=(fd,))
+
+    def forget(self, name: str) -> None:
+        """Have systemd close what it keeps under a name."""
+        self._send("FDSTOREREMOVE=1", f"FDNAME={name}")
+
     def extend(self, seconds: float) -> None:
         """Ask systemd to wait for at least so many seconds more, in a start, a reload or a stop."""
         self._send(f"EXTEND_TIMEOUT_USEC={max(1, int(seconds * 1_000_000))}")
 
-    def _send(self, *assignments: str) -> None:
+    def _send(self, *assignments: str, fds: tuple[int, ...] = ()) -> None:
         if self._address is None:
             return
         message = "\n".join(filter(None, assignments)).encode("utf-8", "replace")
         # A manager that is gone or does not read must never cost the service anything.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
-            sock.sendto(message, self._address)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+            sock.sendmsg([message], rights, 0, self._address)
 
 
 def _address(text: str) -> str | None:

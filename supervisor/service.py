@@ -16,8 +16,8 @@ from contextlib import suppress
 from typing import Any
 
 from releve.config.load import Loaded
+from releve.supervisor import fdstore, notify
 from releve.supervisor import listeners as listening
-from releve.supervisor import notify
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.exchange import Exchange
 from releve.supervisor.generation import Generation
@@ -44,6 +44,7 @@ class Service:
         self.retiring: list[Generation] = []
         self.listeners: list[Listener] = []
         self.inherited = listening.inherited_sockets(os.environ, os.getpid())
+        self._stored = {name for name in self.inherited if fdstore.is_ours(name)}  # names of what systemd keeps for us
         self.scaled: int | None = None  # workers, as told by `ctl scale`
         self.degraded: dict[str, str] = {}  # subject -> why
         self.on_lost: Callable[[Generation], None] = lambda generation: None
@@ -108,6 +109,7 @@ class Service:
             else:
                 self.standby = old
                 self._standby_timer = asyncio.get_running_loop().call_later(standby_s, self.retire_standby)
+        self._keep_in_store()
         self.announce()
 
     def commit_reload(self, generation: Generation, listeners: list[Listener]) -> None:
@@ -120,6 +122,7 @@ class Service:
         else:
             for listener in dropped:
                 listening.close_listener(listener)
+        self._keep_in_store()
         self.degraded.pop("workers", None)
 
     def commit_rollback(self) -> Generation:
@@ -136,6 +139,7 @@ class Service:
         self.degraded.clear()
         rejected.exchange.relay_to(self.serving_exchange)
         self.retire(rejected)
+        self._keep_in_store()
         self.announce()
         return rejected
 
@@ -188,10 +192,22 @@ class Service:
         for listener in self._aside.get(generation, []):
             listening.bring_back(listener, self.loaded.settings.limits.backlog)
 
+    def _keep_in_store(self) -> None:
+        """Have systemd keep exactly the listeners that are held, so that its restart refuses nobody."""
+        if not self.notifier.active:
+            return
+        wanted = {fdstore.name_of(one.name, one.inode): one for one in self.listeners if not one.inherited}
+        for name in self._stored - set(wanted):
+            self.notifier.forget(name)
+        self._stored = {name for name in wanted if name is not None}
+        for name in self._stored:
+            self.notifier.store(name, wanted[name].socket.fileno())
+
     def close_listeners(self) -> None:
-        """At the end: nothing of ours stays bound."""
+        """At the end: nothing of ours stays bound. What systemd keeps for a restart keeps its file too."""
         for listener in [*self.listeners, *(one for some in self._aside.values() for one in some)]:
-            listening.close_listener(listener)
+            kept = fdstore.name_of(listener.name, listener.inode) in self._stored
+            listening.close_listener(listener, unlink=not kept)
         self.listeners = []
         self._aside.clear()
 

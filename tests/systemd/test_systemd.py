@@ -271,7 +271,33 @@ def test_stop_answers_what_is_in_flight_and_leaves_no_process(site: Site) -> Non
     assert site.show("Result") == "success"
     assert site.show("ActiveState") == "inactive"
     assert site.box.processes() == []
-    assert not site.socket.exists()
+    with pytest.raises(ConnectionRefusedError):  # the file stays, since systemd would keep the socket over a restart
+        site.ask()
+
+
+def test_a_restart_refuses_nobody(site: Site) -> None:
+    """systemd keeps the listening socket: who connects between the stop and the start waits, and is answered."""
+    site.must("start")
+    with Load(site.socket) as load:
+        for release in ("two", "three"):
+            main = site.show("MainPID")
+            site.release(APP.format(release=release))
+            site.must("restart")
+            assert site.ask()[0] == release
+            assert site.show("MainPID") != main
+    assert load.lost == []
+    assert load.answered > 100
+
+
+def test_an_address_that_is_dropped_is_not_kept(site: Site) -> None:
+    other = site.folder / "other.sock"
+    site.configure("releve", f"- unix:{other}\n")
+    site.must("start")
+    assert site.show("NFileDescriptorStore") == "2"
+    site.configure("releve", "upgrade: {standby: off}\n")
+    site.must("reload")
+    assert site.show("NFileDescriptorStore") == "1"
+    assert not other.exists()
 
 
 def test_a_supervisor_that_is_killed_is_started_again(site: Site) -> None:
@@ -282,6 +308,7 @@ def test_a_supervisor_that_is_killed_is_started_again(site: Site) -> None:
     site.wait_for("ActiveState", "active")
     assert site.show("MainPID") != main
     assert site.ask()[0] == "one"
+    assert site.show("NFileDescriptorStore") == "1"
 
 
 def test_an_instance_of_the_template_has_its_own_configuration(site: Site) -> None:
