@@ -67,6 +67,10 @@ class Notifier:
         """The stop has begun. Final: systemd takes nothing else after it for a running service."""
         self._send("STOPPING=1", f"STATUS={_line(status)}" if status else "")
 
+    def watchdog(self) -> None:
+        """The supervisor is well (sd_watchdog_enabled(3))."""
+        self._send("WATCHDOG=1")
+
     def store(self, name: str, fd: int) -> None:
         """Have systemd keep a duplicate of a descriptor, which it passes to whoever it starts next. Storing it again changes nothing."""
         self._send("FDSTORE=1", f"FDNAME={name}", fds=(fd,))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from releve.supervisor.failure import StepFailed
@@ -37,6 +37,7 @@ class Operation:
         self.outcome: Event | None = None
         self.finished = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+        self.told: Callable[[str], None] = lambda phase: None  # as each phase begins
         self._events: list[Event] = []
         self._watchers: set[asyncio.Queue[Event]] = set()
 
@@ -45,6 +46,7 @@ class Operation:
         """Run a phase: announced, timed, and its failure announced too."""
         begun = time.monotonic()
         self.phase = name
+        self.told(name)
         self.emit({"event": "phase", "phase": name, "state": "begin"})
         state = "failed"
         try:

@@ -237,9 +237,10 @@ class Service:
             self.degraded.pop("workers", None)
 
     def announce(self) -> None:
-        """Tell systemd who serves."""
+        """Tell systemd who serves: it ends a start or a reload."""
         if self.active is not None:
-            self.notifier.ready(f"Generation {self.active.number} serves {self.active.pin.resolved}")
+            words = "; ".join([self.serving_words(), *self.degraded.values()])
+            self.notifier.ready(words[0].upper() + words[1:])
 
     def serving_words(self) -> str:
         """What is serving now, for the end of an error message."""

@@ -11,6 +11,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from releve.supervisor.log import log, setup
 from releve.supervisor.notify import Notifier
 from releve.supervisor.operation import Operation, failure
 from releve.supervisor.protocol import SOCKET_NAME, Event, Status, result
+from releve.supervisor.pulse import Pulse
 from releve.supervisor.reload import reload
 from releve.supervisor.rollback import rollback
 from releve.supervisor.service import Service
@@ -79,6 +81,7 @@ class Supervisor:
         self._ended = asyncio.Event()
         self._control = ControlServer(runtime / SOCKET_NAME, self)
         self._recover_delay_s = _RECOVER_FIRST_S
+        self._pulse = Pulse(service.notifier, os.environ, os.getpid(), lambda: self.operation is not None or self.stopping is not None)
         self._watching = Watching(service, self._upgrade_for_watch)
         service.on_lost = lambda generation: self._recover()
 
@@ -90,6 +93,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGUSR1, lambda: log.info("USR1: the log goes to standard error, there is nothing to reopen"))
         loop.add_signal_handler(signal.SIGCHLD, self._reap_orphans)
         await self._control.start()
+        self._pulse.start()
         if self.service.history.trouble:
             log.warning("the history is in trouble, upgrades will be refused: %s", self.service.history.trouble)
         for name in listening.unclaimed(self.service.loaded.settings.listen, self.service.inherited):
@@ -111,6 +115,7 @@ class Supervisor:
             self.service.close_listeners()
             await self._control.close()
             instances.remove_card(self.runtime)
+            self._pulse.stop()
         return self.exit_status
 
     # ---------------------------------------------------------------- verbs
@@ -274,7 +279,11 @@ class Supervisor:
 
     def _begin(self, verb: str, by: str, work: Work, *, dry: bool = False) -> Operation:
         operation = Operation(verb, by, dry=dry)
+        operation.told = partial(self._tell_systemd, operation)
         self.operation = operation
+        self._pulse.extend()
+        if self.service.active is not None:
+            self.service.notifier.reloading(f"{verb} {operation.number} begins; {self.service.serving_words()}")
         operation.task = asyncio.get_running_loop().create_task(self._perform(operation, work))
         return operation
 
@@ -325,11 +334,16 @@ class Supervisor:
             words = OUTCOMES.get(outcome["status"], "failed")
             service.history.finish(attempt, words, to=service.describe(service.active), **evidence)
         self.operation = None
+        if self.stopping is None:
+            service.announce()
         operation.finish(outcome)
         if self.stopping is None:
             self._watching.follow()
             self._recover()
             self._flush_history()
+
+    def _tell_systemd(self, operation: Operation, phase: str) -> None:
+        self.service.notifier.status(f"{operation.verb} {operation.number}: {phase}; {self.service.serving_words()}")
 
     def _record(self, operation: Operation, before: dict[str, Any] | None) -> int | None:
         entry = {"verb": operation.verb, "by": operation.by, "from": before}

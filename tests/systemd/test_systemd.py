@@ -167,6 +167,20 @@ def site(box: Box) -> Iterator[Site]:
 
 
 @contextlib.contextmanager
+def drop_in(site: Site, text: str) -> Iterator[None]:
+    """The unit with some lines changed."""
+    path = f"/etc/systemd/system/{site.unit}.d/test.conf"
+    site.box.write(path, text)
+    site.box.must("systemctl", "daemon-reload")
+    try:
+        yield
+    finally:
+        site.box.run("systemctl", "stop", site.unit)
+        site.box.must("rm", path)
+        site.box.must("systemctl", "daemon-reload")
+
+
+@contextlib.contextmanager
 def until_read(gate: Path, site: Site, within_s: float = 30.0) -> Iterator[None]:
     """Waits until the import has come to the gate, and lets it pass at the end."""
     deadline = time.monotonic() + within_s
@@ -252,6 +266,44 @@ def test_reload_onto_a_broken_release_fails_and_the_service_stays(site: Site) ->
     assert site.workers() == workers
     assert site.show("ActiveState") == "active"
     site.must_have_said("ModuleNotFoundError: No module named 'a_module_that_nobody_has'")
+
+
+@pytest.mark.parametrize("verb", ["start", "reload"])
+def test_a_boot_that_takes_longer_than_systemd_waits(site: Site, verb: str) -> None:
+    """The supervisor asks for more time for as long as it is at work."""
+    with drop_in(site, "[Service]\nTimeoutStartSec=3\n"):
+        if verb == "reload":
+            site.must("start")
+        gate = site.folder / "gate"
+        os.mkfifo(gate)
+        site.release(GATED.format(gate=str(gate), release="two"))
+        waiting = site.box.start("systemctl", verb, site.unit)
+        try:
+            with until_read(gate, site):
+                time.sleep(7.0)
+                assert waiting.poll() is None, site.journal()
+                assert "boot" in site.show("StatusText")
+            said, _ = waiting.communicate(timeout=60)
+        finally:
+            waiting.kill()
+            waiting.wait()
+        assert waiting.returncode == 0, said + site.journal()
+        assert site.ask()[0] == "two"
+        assert "is serving" in site.show("StatusText")
+
+
+def test_a_supervisor_that_hangs_is_replaced(site: Site) -> None:
+    with drop_in(site, "[Service]\nWatchdogSec=1\n"):
+        site.must("start")
+        main = site.show("MainPID")
+        time.sleep(2.5)
+        assert site.show("MainPID") == main  # it feeds the watchdog
+        site.box.must("kill", "-STOP", main)
+        deadline = time.monotonic() + 30
+        while site.show("MainPID") in (main, "0") or site.show("ActiveState") != "active":
+            assert time.monotonic() < deadline, site.journal()
+            time.sleep(0.05)
+        assert site.ask()[0] == "one"
 
 
 def test_ctl_finds_the_service(site: Site) -> None:
