@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,8 @@ FLAGS: tuple[tuple[tuple[str, ...], str, str, str, bool], ...] = (
 PATHS = ("directory", "python")
 
 EPILOG = f"""Without -c and APP, ./{USUAL_FILE} is used if it is there. `releve check` validates the same command line and
-touches nothing. While it runs: `ctl status`, `ctl upgrade`, `ctl stop` in the same folder."""
+touches nothing, `releve systemd-unit -c FILE` prints a unit for systemd. While it runs: `ctl status`,
+`ctl upgrade`, `ctl stop` in the same folder."""
 
 
 def configuration(file: str | None, app: str | None, options: dict[str, Any]) -> Configuration:
@@ -46,8 +48,8 @@ def configuration(file: str | None, app: str | None, options: dict[str, Any]) ->
             given[key] = list(value)
         else:
             given[key] = str(absolute(value, folder)) if key in PATHS and value != "auto" else value
-    if app == "check":
-        raise click.UsageError("cannot run an application called 'check': write check:app; to validate, `releve check` comes first")
+    if app in SUBCOMMANDS:
+        raise click.UsageError(f"cannot run an application called {app!r}: write {app}:app; a command, as in `releve {app}`, comes first")
     if file is None and app is None:
         if not (folder / USUAL_FILE).exists():
             raise click.UsageError(
@@ -81,19 +83,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the command line says, and return the exit status."""
-    checking = bool(arguments) and arguments[0] == "check"
-    if checking:
-        parser = command("releve check", "Validate the configuration and start nothing.")
-    else:
-        parser = command("releve", "Serve APP (module:object), or what the configuration file says, and supervise it.")
+    name = arguments[0] if arguments else ""
+    summary, action = SUBCOMMANDS.get(name, (SUMMARY, _supervise))
+    told = name in SUBCOMMANDS
+    parser = command(f"releve {name}" if told else "releve", summary)
     try:
-        parsed = parser.main(list(arguments[1:] if checking else arguments), prog_name=parser.name, standalone_mode=False)
+        parsed = parser.main(list(arguments[1:] if told else arguments), prog_name=parser.name, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     if not isinstance(parsed, Configuration):  # --help and --version have said everything
         return int(parsed or 0)
-    return _guarded(parsed, check if checking else _supervise)
+    return _guarded(parsed, action)
 
 
 def check(told: Configuration) -> int:
@@ -106,6 +107,24 @@ def check(told: Configuration) -> int:
     for note in loaded.notes:
         print(note)
     return Status.DONE
+
+
+def print_unit(told: Configuration) -> int:
+    """A systemd unit for the configuration. Raises ConfigError."""
+    from releve.supervisor import unit
+
+    loaded: Loaded = told.read()
+    if told.path is None:
+        print("cannot make a unit: give the configuration file, as in releve systemd-unit -c /etc/releve/shop.yaml", file=sys.stderr)
+        return Status.USAGE
+    print(unit.unit(loaded.settings, unit.Place(str(told.path), _commands(), told.path.stem)), end="")
+    return Status.DONE
+
+
+def _commands() -> str:
+    """The folder that ``releve`` and ``ctl`` are in: where this was started from, else where this Python installs commands."""
+    started = os.path.abspath(sys.argv[0])
+    return os.path.dirname(started) if os.path.basename(started) == "releve" else sysconfig.get_path("scripts")
 
 
 def _supervise(told: Configuration) -> int:
@@ -128,6 +147,15 @@ def _guarded(told: Configuration, action: Callable[[Configuration], int]) -> int
     except KeyboardInterrupt:
         print("interrupted before the service had started", file=sys.stderr)
     return Status.UNEXPECTED
+
+
+SUMMARY = "Serve APP (module:object), or what the configuration file says, and supervise it."
+
+# first word of the command line -> its help, and what it does
+SUBCOMMANDS: dict[str, tuple[str, Callable[[Configuration], int]]] = {
+    "check": ("Validate the configuration and start nothing.", check),
+    "systemd-unit": ("Print a hardened systemd unit for the configuration, its timeouts computed from the settings.", print_unit),
+}
 
 
 def _collect(file: str | None, app: str | None, **options: Any) -> Configuration:

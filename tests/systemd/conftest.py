@@ -29,7 +29,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     made.outside("up", *(word for path in paths for word in ("--bind", str(path))))
     try:
         for command, module in COMMANDS.items():
-            code = f"import sys; sys.argv[0] = '{command}'; from {module} import main; sys.exit(main())"
+            code = f"import sys; sys.argv[0] = '/opt/releve/bin/{command}'; from {module} import main; sys.exit(main())"
             made.write(f"/opt/releve/bin/{command}", f'#!/bin/sh\nexec {sys.executable} -P -c "{code}" "$@"\n', 0o755)
         for unit in UNITS.iterdir():
             made.write(f"/etc/systemd/system/{unit.name}", unit.read_text())

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import http.client
+import importlib.util
 import itertools
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import textwrap
 import threading
 import time
@@ -290,6 +293,55 @@ def test_a_boot_that_takes_longer_than_systemd_waits(site: Site, verb: str) -> N
         assert waiting.returncode == 0, said + site.journal()
         assert site.ask()[0] == "two"
         assert "is serving" in site.show("StatusText")
+
+
+PACKAGES = ("releve", "click", "yaml", "psutil", "watchdog", "rich", "markdown_it", "mdurl", "pygments")
+
+
+@pytest.fixture
+def made(box: Box) -> Iterator[Site]:
+    """A service by the unit that ``releve systemd-unit`` makes for it: a user of its own, the system's Python, no home folder, no /tmp."""
+    asked = ["/usr/bin/python3", "-c", "import sys; print(sys.version_info[:2])"]
+    version = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if version.stdout.strip() != str(sys.version_info[:2]):
+        pytest.skip(f"needs a system Python of the version of this one, to lend it psutil: it is {version.stdout.strip() or 'none'}")
+    root = Path(box.outside("root"))
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations:
+            for folder in spec.submodule_search_locations:
+                shutil.copytree(Path(folder).resolve(), root / "opt/made/lib" / name, dirs_exist_ok=True)
+    for name, module in {"releve": "releve.supervisor.cli", "ctl": "releve.ctl.main"}.items():
+        code = f"import sys; sys.argv[0] = '/opt/made/bin/{name}'; from {module} import main; main()"
+        box.write(f"/opt/made/bin/{name}", f'#!/bin/sh\nPYTHONPATH=/opt/made/lib exec /usr/bin/python3 -P -c "{code}" "$@"\n', 0o755)
+    site = Site(box, "made.service", root / "srv/made")
+    site.folder.mkdir()
+    site.socket = root / "run/releve/made/http.sock"
+    box.write("/etc/releve/made.yaml", "app: app:app\ndirectory: /srv/made\nuser: www-data\nlisten: unix:/run/releve/made/http.sock\n")
+    site.release(APP.format(release="one"))
+    box.write("/etc/systemd/system/made.service", box.must("/opt/made/bin/releve", "systemd-unit", "-c", "/etc/releve/made.yaml"))
+    box.must("systemctl", "daemon-reload")
+    yield site
+    box.run("systemctl", "stop", "made.service")
+
+
+def test_a_unit_made_for_a_configuration(made: Site) -> None:
+    """It passes systemd's verification, and within its confinement everything works."""
+    checked = made.box.run("systemd-analyze", "verify", "--man=no", made.unit)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    made.must("start")
+    assert made.ask()[0] == "one"
+    assert made.box.must("ps", "-o", "user=", "-p", made.show("MainPID")).strip() == "www-data"
+    with Load(made.socket) as load:
+        for release in ("two", "three"):
+            made.release(APP.format(release=release))
+            made.must("reload")
+            assert made.ask()[0] == release
+        made.must("restart")
+        made.box.must("/opt/made/bin/ctl", "-c", "/etc/releve/made.yaml", "scale", "+1")
+    assert load.lost == []
+    made.must("stop")
+    assert made.box.processes() == []
 
 
 def test_a_supervisor_that_hangs_is_replaced(site: Site) -> None:

@@ -1,0 +1,69 @@
+"""The unit that is made for a configuration: what it says follows from the settings, and systemd finds nothing wrong with it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from releve.config.settings import Address, Check, Limits, Log, Settings, Timeouts, Upgrade
+from releve.supervisor.unit import MARGIN_S, Place, unit
+
+PLACE = Place(config="/etc/releve/shop.yaml", commands="/opt/releve/bin", name="shop")
+USUAL = Settings(app="shop:app", directory="/srv/shop", user="www-data")
+
+
+def said(settings: Settings, name: str) -> list[str]:
+    """Every value of a directive."""
+    return [line.partition("=")[2] for line in unit(settings, PLACE).splitlines() if line.startswith(name + "=")]
+
+
+def test_timeouts_follow_from_the_settings() -> None:
+    settings = Settings(
+        app="a:b", directory="/srv", workers=3, timeouts=Timeouts(boot=100, drain=60, linger=2.5), upgrade=Upgrade(check=Check(timeout=4))
+    )
+    assert said(settings, "TimeoutStartSec") == [str(200 + 12 + MARGIN_S)]
+    assert said(settings, "TimeoutStopSec") == [str(63 + MARGIN_S)]
+
+
+def test_limits_follow_from_the_settings() -> None:
+    settings = Settings(app="a:b", directory="/srv", limits=Limits(connections=50_000), listen=(Address("tcp", "::", 80),) * 3)
+    assert int(said(settings, "LimitNOFILE")[0]) > 50_000
+    assert int(said(settings, "FileDescriptorStoreMax")[0]) >= 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "value"),
+    [
+        (USUAL, "User", ["www-data"]),
+        (USUAL, "CapabilityBoundingSet", [""]),
+        (
+            Settings(app="a:b", directory="/srv", user="x", listen=(Address("tcp", "", 80),)),
+            "AmbientCapabilities",
+            ["CAP_NET_BIND_SERVICE"],
+        ),
+        (Settings(app="a:b", directory="/home/me/site", user="x"), "ProtectHome", ["read-only"]),
+        (USUAL, "ProtectHome", ["yes"]),
+        (USUAL, "PrivateTmp", ["yes"]),
+        (Settings(app="a:b", directory="/srv", user="x", listen=(Address("unix", path="/tmp/s"),)), "PrivateTmp", ["no"]),
+        (Settings(app="a:b", directory="/srv", user="x", log=Log(access="/var/log/shop/access")), "ReadWritePaths", ["-/var/log/shop"]),
+        (Settings(app="a:b", directory="/srv", listen=(Address("fd", name="http"),)), "Requires", ["shop.socket"]),
+        (Settings(app="a:b", directory="/srv", runtime_directory="/run/x"), "RuntimeDirectory", []),
+        (USUAL, "RuntimeDirectory", ["releve/shop"]),
+    ],
+)
+def test_a_directive_and_its_reason_in_the_settings(settings: Settings, name: str, value: list[str]) -> None:
+    assert said(settings, name) == value
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
+@pytest.mark.parametrize("port", [80, 8000])
+def test_systemd_rates_it_as_hardened(tmp_path: Path, port: int) -> None:
+    settings = Settings(app="shop:app", directory="/srv/shop", user="www-data", listen=(Address("tcp", "127.0.0.1", port),))
+    file = tmp_path / "shop.service"
+    file.write_text(unit(settings, PLACE))
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=20", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
