@@ -127,6 +127,9 @@ class Upgrade:
         "switch: all new workers beside all old ones; rolling: worker by worker, never more than one extra, for tight memory.",
         choices=("switch", "rolling"),
     )
+    probation: float | None = key(
+        5.0, "duration", "How long a new generation is watched after the switch; what is bad goes back.", off="off"
+    )
     standby: float | None = key(60.0, "duration", "How long the old generation stays warm after the commit.", off="off")
     retire: float = key(3600.0, "duration", "How long the last requests of an old generation may take.")
 

@@ -68,6 +68,7 @@ class Answer:
         except BaseException:  # ours: the application's own were answered by the call
             log.exception("cannot finish a request: internal error")
             outcome = Outcome(500, 0, False, "internal error")
+        connection.took_s = time.monotonic() - began
         connection.call = None
         connection.outcome = outcome
 

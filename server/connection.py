@@ -97,6 +97,7 @@ class Connection:
         "shape",
         "socket",
         "state",
+        "took_s",
         "streams",
         "swallowed_bytes",
         "tick",
@@ -110,6 +111,7 @@ class Connection:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = sock
         self.fd = sock.fileno()
+        self.took_s = 0.0  # its last request, in the application
         self.listener = listener
         self.peer = peer
         self.private = private  # brought by `serve`: served paused or not, never given away

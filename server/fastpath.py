@@ -24,6 +24,7 @@ from releve.server.call import Call, Outcome
 from releve.server.connection import READ_BYTES, Connection, State
 from releve.server.fasthead import Usual
 from releve.server.proxy import introduce
+from releve.server.scoreboard import BUCKETS
 
 if TYPE_CHECKING:
     from releve.server.loop import Loop
@@ -37,6 +38,7 @@ def fast_path(loop: Loop, answer: Answer) -> Callable[[Connection], bool]:
     log_usual = access.usual if access is not None and access.short else None
     lead, classes, ready = loop.lead, loop.classes, loop.ready
     put_token, take_token = lead.token.append, lead.token.remove
+    durations, longest = loop.tally.durations, BUCKETS - 1
     received, settle = loop.reception.received, loop.settle
     now = time.monotonic
     idle, busy, over = State.IDLE, State.BUSY, calls.State.OVER
@@ -102,23 +104,28 @@ def fast_path(loop: Loop, answer: Answer) -> Callable[[Connection], bool]:
         if lead.forked:
             lead.forsake()
         ended = now()
+        took_s = ended - began
         if log_usual is not None and outcome is None and not shape.authorized:
             log_usual(host, method, target, call.status, call.sent_bytes, referer, agent)
         elif access is not None:
-            answer.note(environ, call, outcome or call.usual_outcome(), ended - began)
+            answer.note(environ, call, outcome or call.usual_outcome(), took_s)
         connection.call = None
         try:
             take_token(connection)
         except ValueError:
             connection.outcome, connection.head = outcome or call.usual_outcome(), Usual(method, target, True)
+            connection.took_s = took_s
             lead.lose(connection)
             return False
         lead.answered += 1
         if outcome is not None:
             connection.outcome, connection.head = outcome, Usual(method, target, True)
+            connection.took_s = took_s
             settle(connection)
             return True
         classes[call.status // 100] += 1
+        number = int(took_s * 1e6).bit_length()
+        durations[number if number < longest else longest] += 1
         connection.requests += 1
         connection.hops = 0
         connection.state = idle

@@ -30,7 +30,7 @@ from releve.server.fastpath import fast_path
 from releve.server.lead import Lead
 from releve.server.parting import Parting
 from releve.server.reception import Reception, skip_empty_lines
-from releve.server.scoreboard import Tally
+from releve.server.scoreboard import Tally, bucket
 
 EVENTS_MAX = 128  # of one turn
 OVERRUNS_LOOK_S = 1.0  # how often, where requests have a limit and some last
@@ -277,6 +277,7 @@ class Loop:
         outcome, channel = connection.outcome, connection.channel
         assert outcome is not None and channel is not None
         self.classes[outcome.status // 100] += 1
+        self.tally.durations[bucket(connection.took_s)] += 1
         connection.requests += 1
         connection.hops = 0
         if connection.body is not None:

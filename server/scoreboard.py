@@ -11,13 +11,18 @@ import mmap
 import os
 import struct
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 VERSION = 1
 SLOTS = 512
 _HEADER = struct.Struct("=8sIII")  # magic, version, slots, record size
 _MAGIC = b"releve\x00\x00"
-_RECORD_BYTES = 128
+_RECORD_BYTES = 512  # room to grow: what a release does not know it leaves alone
+BUCKETS = (
+    28  # of durations: bucket n counts requests of less than 2**n microseconds, and at least half of that; the last has all longer ones
+)
 _FIELDS = (
     "pid",
     "heartbeat_ns",  # CLOCK_MONOTONIC of the loop's last turn
@@ -32,7 +37,7 @@ _FIELDS = (
     "given",  # connections given to an exchange
     "accepted",  # connections taken from listeners
 )
-_RECORD = struct.Struct("=" + "Q" * len(_FIELDS))
+_RECORD = struct.Struct("=" + "Q" * (len(_FIELDS) + BUCKETS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class Record:
     received: int
     given: int
     accepted: int
+    durations: tuple[int, ...]
 
 
 def make() -> int:
@@ -72,14 +78,15 @@ class Scoreboard:
 
     def read(self, slot: int) -> Record:
         """The record of a slot, dead or alive."""
-        return Record(*_RECORD.unpack_from(self._map, self._size * (slot + 1)))
+        numbers = _RECORD.unpack_from(self._map, self._size * (slot + 1))
+        return Record(**dict(zip(_FIELDS, numbers, strict=False)), durations=numbers[len(_FIELDS) :])
 
     def tally(self, slot: int) -> Tally:
         """In the worker: the writer of one slot, zeroed and given to this process."""
         start = self._size * (slot + 1)
         view = memoryview(self._map)[start : start + _RECORD.size].cast("B").cast("Q")
         tally = Tally(view)
-        for index in range(len(_FIELDS)):
+        for index in range(len(view)):
             view[index] = 0
         view[0] = os.getpid()
         return tally
@@ -89,13 +96,28 @@ class Scoreboard:
         self._map.close()
 
 
+def bucket(seconds: float) -> int:
+    """The bucket of a duration."""
+    return min(int(seconds * 1e6).bit_length(), BUCKETS - 1)
+
+
+def quantile_s(durations: Sequence[int], share: float) -> float | None:
+    """Below how many seconds that share of the requests was answered, to the next power of two of microseconds; None without any."""
+    total = sum(durations)
+    if not total:
+        return None
+    reached = (number for number, seen in enumerate(accumulate(durations)) if seen >= share * total)
+    return float(2 ** next(reached)) / 1e6
+
+
 class Tally:
     """In the worker: the only writer of a slot. Called by the loop only."""
 
-    __slots__ = ("_view",)
+    __slots__ = ("_view", "durations")
 
     def __init__(self, view: memoryview) -> None:
         self._view = view
+        self.durations = view[len(_FIELDS) :]  # counted up in place, by the bucket
 
     def beat(self) -> None:
         """Note a turn of the loop."""

@@ -273,7 +273,16 @@ class Worker:
         self.loop.adopt(connection)
         self.loop.register(connection)
 
-    ORDERS: dict[str, Callable[[Worker, Message, list[int]], None]] = {"resume": resume, "pause": pause, "quit": quit, "serve": serve}
+    def ping(self, message: Message, fds: list[int]) -> None:
+        """Nothing: the turn of the loop that reads this is the answer, by the heartbeat on the scoreboard."""
+
+    ORDERS: dict[str, Callable[[Worker, Message, list[int]], None]] = {
+        "resume": resume,
+        "pause": pause,
+        "quit": quit,
+        "serve": serve,
+        "ping": ping,
+    }
 
     def _on_control(self) -> None:
         while True:

@@ -36,6 +36,7 @@ from releve.supervisor.log import log
 from releve.supervisor.release import Pin
 from releve.supervisor.roster import Roster
 from releve.supervisor.states import GenerationEvent, GenerationState, next_state
+from releve.supervisor.traffic import Traffic
 from releve.supervisor.worker import Worker
 
 ORDER_S = 15.0  # how long a master may take for an order that waits for no client
@@ -61,6 +62,7 @@ class Generation:
         self.preloaded = False
         self.mixed: list[str] = []
         self.roster = Roster(f"gen={number}")
+        self.traffic = Traffic(self.records)
         self.ended = asyncio.Event()
         self.on_lost: Callable[[Generation], None] = lambda generation: None
         self.on_report: Callable[[Generation], None] = lambda generation: None
@@ -276,6 +278,10 @@ class Generation:
             self.state = next_state(self.state, GenerationEvent.DISMISSED)
         system.kill_group(self.pid, signal.SIGKILL)
         self.roster.signal(signal.SIGKILL)
+
+    def records(self) -> list[tuple[int, scoreboard.Record]]:
+        """What its workers have counted, living and dead ones, by the slot of the scoreboard; nothing once it is gone."""
+        return [] if self.state is GenerationState.GONE else [(slot, self.board.read(slot)) for slot in self.roster.slots]
 
     def proved(self) -> None:
         """Booted and checked."""

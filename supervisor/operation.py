@@ -11,6 +11,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.log import log
@@ -30,6 +31,7 @@ class Operation:
         self.phase = ""
         self.times: dict[str, float] = {}
         self.notes: list[str] = []
+        self.figures: dict[str, Any] = {}  # what a probation has counted
         self.dry = dry  # a rehearsal: nothing that serves is touched
         self.switched = False  # clients have been served by the new generation
         self.committed = False

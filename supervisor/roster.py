@@ -24,6 +24,7 @@ class Roster:
 
     def __init__(self, who: str) -> None:
         self.workers: dict[int, Worker] = {}
+        self.slots: set[int] = set()  # of the scoreboard, that workers of this generation have written, living and dead
         self.orphaned = False
         self._who = {"who": who}
         self._losses: list[tuple[int, str]] = []  # workers that ended unasked: revision, and in words
@@ -39,6 +40,7 @@ class Roster:
         fds.clear()
         link = Link(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=control))
         number = int(message["worker"])
+        self.slots.add(int(message["slot"]))
         self.workers[number] = Worker(number, int(message["pid"]), int(message["slot"]), int(message["revision"]), link, pidfd)
 
     def note_state(self, message: Message, fds: list[int]) -> None:

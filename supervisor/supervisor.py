@@ -35,6 +35,7 @@ from releve.supervisor.rollback import rollback
 from releve.supervisor.service import Service
 from releve.supervisor.states import Admission, GenerationState, ServiceState, admit
 from releve.supervisor.target import from_configuration, from_generation, from_history
+from releve.supervisor.traffic import EVERY_S as SAMPLE_S
 from releve.supervisor.upgrade import rehearse, upgrade
 from releve.supervisor.watching import Watching
 
@@ -52,6 +53,7 @@ SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
 
 # status of an operation -> outcome of its attempt in the history; "failed" for the others
 OUTCOMES = {Status.DONE: "done", Status.DEGRADED: "done", Status.ROLLED_BACK: "rolled back"}
+EVIDENCE = ("step", "reason", "traceback", "evidence", "notes", "phases", "figures")  # of an outcome, what the history keeps
 
 _RECOVER_FIRST_S, _RECOVER_LAST_S = 0.5, 60.0
 _NOW_DRAIN_S = 0.0
@@ -94,6 +96,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGCHLD, self._reap_orphans)
         await self._control.start()
         self._pulse.start()
+        self._sample()
         if self.service.history.trouble:
             log.warning("the history is in trouble, upgrades will be refused: %s", self.service.history.trouble)
         for name in listening.unclaimed(self.service.loaded.settings.listen, self.service.inherited):
@@ -327,10 +330,13 @@ class Supervisor:
             seconds=operation.seconds,
             phases=operation.times,
             notes=operation.notes,
+            figures=operation.figures,
         )
         self._log_outcome(operation, outcome)
         if attempt is not None:
-            evidence = {key: outcome[key] for key in ("step", "reason", "traceback", "evidence", "notes", "phases") if outcome.get(key)}
+            evidence = {
+                key: outcome[key] for key in ("step", "reason", "traceback", "evidence", "notes", "phases", "figures") if outcome.get(key)
+            }
             words = OUTCOMES.get(outcome["status"], "failed")
             service.history.finish(attempt, words, to=service.describe(service.active), **evidence)
         self.operation = None
@@ -377,6 +383,13 @@ class Supervisor:
         known = {worker.pid for generation in self.service.generations() for worker in generation.workers.values()}
         for pid, ended in system.reap_orphans(known):
             log.debug("reaped pid %d, which %s", pid, system.describe_status(ended))
+
+    def _sample(self) -> None:
+        """Remember what the generation in service has answered: the next one is compared with its last minute."""
+        if self.service.active is not None:
+            self.service.active.traffic.sample()
+        if not self._ended.is_set():
+            asyncio.get_running_loop().call_later(SAMPLE_S, self._sample)
 
     def _upgrade_for_watch(self, code: bool) -> bool:
         """An upgrade because files changed; False when it has to wait."""

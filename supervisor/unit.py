@@ -16,7 +16,7 @@ from releve.config.settings import Settings
 MARGIN_S = 30  # for the processes themselves to start and to leave, on a busy host
 PRIVILEGED_PORTS = 1024
 DESCRIPTORS_SPARE = 4096  # beside the connections: the application's files, and the supervisor's
-_HOMES = ("/home/", "/root/", "/run/user/")
+_HOMES = ("home", "root", "run/user")  # what ProtectHome= hides
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _hardening(settings: Settings, place: Place) -> Iterator[str]:
             yield "ReadWritePaths=" + " ".join(f"-{path}" for path in writable)
     else:
         yield "ProtectSystem=full"
-    if any(path.startswith(_HOMES) for path in [*paths, *sockets]):
+    if any(path.startswith(f"/{home}/") for home in _HOMES for path in [*paths, *sockets]):
         yield "# The configuration, the release or its interpreter is in a home folder."
         yield "ProtectHome=read-only"
     else:

@@ -14,8 +14,8 @@ from contextlib import suppress
 from releve.config import diff
 from releve.config.settings import Check, Settings
 from releve.supervisor import check as checking
-from releve.supervisor import release, rolling, switch
-from releve.supervisor.failure import StepFailed, UnsafePreload
+from releve.supervisor import probation, release, rolling, switch
+from releve.supervisor.failure import RolledBack, StepFailed, UnsafePreload
 from releve.supervisor.generation import Generation
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
@@ -140,6 +140,10 @@ async def _conclude(
     service: Service, operation: Operation, old: Generation | None, new: Generation, target: Target | None, *, standby: bool, judged: bool
 ) -> None:
     """From the switch to the commit. ``target`` is None where another supervisor chose it: then it is as the generation has it."""
+    seconds = new.settings.upgrade.probation
+    if judged and old is not None and seconds is not None:
+        with operation.step("probation"):
+            await _judge(operation, old, new, seconds)
     with operation.step("commit"):
         operation.committed = True
         how = new.settings.upgrade
@@ -149,6 +153,18 @@ async def _conclude(
         service.commit(new, listeners, standby_s=how.standby if standby else None)
         for trouble in target.listeners.commit() if target is not None else ():
             operation.note(trouble)
+
+
+async def _judge(operation: Operation, old: Generation, new: Generation, seconds: float) -> None:
+    """Watch a generation that serves. Raises RolledBack if it is bad; the caller goes back."""
+    verdict = await probation.watch(new, old, seconds, new.settings.upgrade.check, old.traffic.last_minute())
+    operation.figures = verdict.figures
+    for note in verdict.notes:
+        operation.note(note)
+    bad = verdict.violation
+    if bad is not None:
+        evidence = {"rule": bad.rule, **bad.evidence, "figures": verdict.figures}
+        raise RolledBack("probation", f"generation {new.number} was bad: {bad.reason}", bad.traceback, evidence)
 
 
 async def _undo(service: Service, operation: Operation, old: Generation | None, new: Generation | None, target: Target | None) -> None:

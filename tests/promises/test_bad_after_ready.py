@@ -1,0 +1,174 @@
+"""Promise: a release that turns bad after it was ready is noticed, and the old workers serve again, by themselves."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.load import Load, strictly
+from harness.service import Service, eventually, serving
+
+HEAD = """
+import os, sys, threading, time
+from importlib import import_module
+
+sys.path.insert(0, {one!r})
+import app as before
+
+calls = 0
+began = time.monotonic()
+"""
+FIFTY = """
+def application(environ, start_response):
+    global calls
+    calls += 1
+    if calls > 20:
+        start_response("500 Internal Server Error", [("Content-Length", "0")])
+        return []
+    return before.application(environ, start_response)
+"""
+CRASH = """
+def crash():
+    time.sleep(0.8)
+    os._exit(7)
+
+def application(environ, start_response):
+    return before.application(environ, start_response)
+
+def after_fork():
+    threading.Thread(target=crash, daemon=True).start()
+
+os.register_at_fork(after_in_child=after_fork)
+"""
+WEDGE = """
+import ctypes
+
+def application(environ, start_response):
+    global calls
+    calls += 1
+    if calls > 20:
+        ctypes.PyDLL(None).sleep(600)  # with the interpreter's lock
+    return before.application(environ, start_response)
+"""
+DEADLOCK = """
+lock = threading.Lock()
+
+def application(environ, start_response):
+    global calls
+    calls += 1
+    if calls > 20:
+        lock.acquire()
+    return before.application(environ, start_response)
+"""
+
+
+def deploy(service: Service, text: str) -> None:
+    """A release that is the first one, but for what ``text`` makes of it."""
+    source = (service.releases / "one" / "app.py").read_text()
+    service.release("bad", before=source, app=re.sub("sys.path.insert.*\nimport app as before", "import before", HEAD) + text)
+    service.flip("bad")
+
+
+def went_back(service: Service, before: set[int], rule: str) -> dict[str, Any]:
+    """The upgrade has ended with 5, the old workers serve, and the history knows why."""
+    done = service.ctl("upgrade", "--json")
+    outcome: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert outcome["step"] == "probation" and outcome["evidence"]["rule"] == rule
+    assert service.serving() == 1 and service.workers() == before
+    last = service.ask("history")["entries"][-1]
+    assert (last["verb"], last["outcome"], last["evidence"]["rule"]) == ("upgrade", "rolled back", rule)
+    return outcome
+
+
+@pytest.mark.parametrize(("text", "rule"), [(FIFTY, "errors"), (CRASH, "exit"), (WEDGE, "heartbeat"), (DEADLOCK, "check")])
+def test_back_on_the_old_workers(tmp_path: Path, text: str, rule: str) -> None:
+    upgrade: dict[str, Any] = {"probation": "20s"}
+    if rule == "check":
+        upgrade["check"] = {"path": "/healthz", "timeout": "500ms"}
+    with serving(tmp_path, threads=2, upgrade=upgrade) as service:
+        before = service.workers()
+        deploy(service, text)
+        load = Load(*service.addresses, serving=1, clients=20, patience=40)
+        try:
+            load.wait(200)
+            load.begin(2)
+            outcome = went_back(service, before, rule)
+            assert outcome["phases"]["probation"] < 20  # not at its end
+            load.done(1)
+            lost = load.report()["failed"]
+            load.wait(500)
+            # Only what the bad release had answered wrongly or held.
+            assert load.report()["failed"] <= max(lost, 20)
+            if rule == "exit":
+                assert "exited with status 7" in outcome["message"]
+            if rule == "heartbeat":
+                assert "has not turned" in outcome["message"]
+        finally:
+            load.kill()
+        service.configure(upgrade={"retire": "100ms"})
+        for generation in service.status()["generations"]:
+            if generation["generation"] != 1:
+                service.must("stop", "--now")  # what is deadlocked has up to an hour for its requests
+                break
+
+
+def test_a_good_release_is_committed_and_too_little_traffic_is_said(tmp_path: Path) -> None:
+    """With the default settings."""
+    with serving(tmp_path, start=False) as service:
+        service.short = False
+        service.settings.pop("upgrade", None)
+        service.configure()
+        service.start()
+        outcome = service.ask("upgrade")
+        assert outcome["status"] == 0 and outcome["phases"]["probation"] >= 4.9
+        assert any("no traffic to judge by: 0 requests in 5s" in note for note in outcome["notes"])
+
+
+def test_trouble_that_both_generations_have_is_not_held_against_the_new_one(tmp_path: Path) -> None:
+    down = tmp_path / "down"
+    text = f"""
+import os, before
+def application(environ, start_response):
+    if os.path.exists({str(down)!r}):
+        start_response("500 Internal Server Error", [("Content-Length", "0")])
+        return []
+    return before.application(environ, start_response)
+"""
+    with serving(tmp_path, start=False) as service:
+        source = (service.releases / "one" / "app.py").read_text()
+        for name in ("one", "two"):
+            service.release(name, before=source, app=text)
+        service.configure(upgrade={"probation": "2s", "check": {"path": "/healthz"}})
+        service.start()
+        service.flip("two")
+        upgrade = service.begin_ctl("upgrade", "--json")
+        eventually(lambda: (service.status()["service"]["operation"] or {}).get("phase") == "probation", "the probation begins")
+        down.touch()
+        out, _ = upgrade.communicate(timeout=30)
+        outcome = json.loads(out)
+        assert outcome["status"] == 0, outcome
+        assert any("not only of the new generation" in note for note in outcome["notes"])
+        down.unlink()
+
+
+def test_a_rollback_ends_the_probation(tmp_path: Path) -> None:
+    with serving(tmp_path, upgrade={"probation": "60s"}) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+        before = service.workers()
+        service.release("two")
+        service.flip("two")
+        load.begin(2)
+        upgrade = service.begin_ctl("upgrade")
+        eventually(lambda: (service.status()["service"]["operation"] or {}).get("phase") == "probation", "the probation begins")
+        assert service.serving() == 2
+        busy = service.ctl("upgrade")
+        assert busy.returncode == 7, busy.stderr
+        service.must("rollback")
+        load.done(1)
+        out, err = upgrade.communicate(timeout=30)
+        assert upgrade.returncode == 5, out + err
+        assert service.serving() == 1 and service.workers() == before
