@@ -161,7 +161,7 @@ def _check(trial: Trial) -> Violation | None:
 
 def _errors(trial: Trial) -> Violation | None:
     now, before = trial.traffic, trial.before
-    if now.requests < REQUESTS_LEAST or now.errors < ERRORS_LEAST or now.share < before.share + SHARE_ABOVE:
+    if now.requests < REQUESTS_LEAST or now.errors < ERRORS_LEAST or round(now.share - before.share, 6) < SHARE_ABOVE:
         return None
     return Violation("errors", f"{now.words()}; the old generation in its last minute: {before.words()}", evidence=_figures(now, before))
 

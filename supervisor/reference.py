@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from releve.supervisor import protocol, states
+from releve.supervisor import probation, protocol, states
 from releve.supervisor.supervisor import SIGNALS
 
 _ADMISSION = {
@@ -49,7 +49,13 @@ def generations() -> str:
     return "\n".join(["| a generation that is | and is | becomes |", "| --- | --- | --- |", *rows])
 
 
-TABLES = {"signals": signals, "statuses": statuses, "verbs": verbs, "generations": generations}
+def rules() -> str:
+    """What a generation on probation must not do."""
+    rows = [f"| `{rule.name}` | {rule.words} |" for rule in probation.RULES]
+    return "\n".join(["| rule | broken when |", "| --- | --- |", *rows])
+
+
+TABLES = {"signals": signals, "statuses": statuses, "verbs": verbs, "generations": generations, "rules": rules}
 
 
 def renew(page: str) -> str:

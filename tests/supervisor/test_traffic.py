@@ -1,0 +1,82 @@
+"""What the records of a generation amount to, over worker deaths, new workers in old slots, and a minute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from releve.server.scoreboard import BUCKETS, Record, Scoreboard, bucket, make, quantile_s
+from releve.supervisor.traffic import Totals, Traffic
+
+NOTHING: dict[str, Any] = dict.fromkeys(
+    ("heartbeat_ns", "connections", "busy", "status_2xx", "status_3xx", "status_4xx", "received", "given", "accepted"), 0
+)
+
+
+def record(pid: int, requests: int, errors: int = 0) -> Record:
+    return Record(pid=pid, requests=requests, status_5xx=errors, durations=(requests,) + (0,) * (BUCKETS - 1), **NOTHING)
+
+
+class Board:
+    """Records by slot, and a clock."""
+
+    def __init__(self) -> None:
+        self.records: dict[int, Record] = {}
+        self.now = 1000.0
+        self.traffic = Traffic(lambda: list(self.records.items()), lambda: self.now)
+
+
+def test_a_new_worker_in_the_slot_of_a_dead_one_adds_to_what_that_one_did() -> None:
+    board = Board()
+    board.records[0] = record(10, 100, 3)
+    assert board.traffic.sample().requests == 100
+    board.records[0] = record(10, 150, 4)  # its last numbers, seen only after its death
+    assert board.traffic.sample() == Totals(150, 4, (150,) + (0,) * (BUCKETS - 1))
+    board.records[0] = record(11, 7)
+    board.records[1] = record(12, 1, 1)
+    total = board.traffic.sample()
+    assert (total.requests, total.errors) == (158, 5)
+    assert board.traffic.sample() == total
+
+
+def test_the_last_minute_is_no_longer_than_that() -> None:
+    board = Board()
+    for second in range(0, 200, 5):
+        board.now = 1000.0 + second
+        board.records[0] = record(10, second, second // 10)
+        board.traffic.sample()
+    board.now += 0.1
+    last = board.traffic.last_minute()
+    assert last.requests in (60, 65)
+    assert last.errors in (6, 7)
+
+
+def test_slots_that_nobody_has_written_yet_count_nothing() -> None:
+    board = Board()
+    board.records[0] = record(0, 0)
+    assert board.traffic.last_minute() == Totals()
+    assert Totals().share == 0 and Totals().p99_s is None
+
+
+@given(st.floats(0, 1e6))
+def test_a_duration_is_in_the_bucket_that_its_quantile_names(seconds: float) -> None:
+    durations = [0] * BUCKETS
+    durations[bucket(seconds)] += 1
+    below = quantile_s(durations, 0.99)
+    assert below is not None
+    assert seconds < below + 1e-6 or bucket(seconds) == BUCKETS - 1
+    assert quantile_s([0] * BUCKETS, 0.99) is None
+
+
+def test_a_worker_counts_in_place() -> None:
+    fd = make()
+    board = Scoreboard(fd)
+    tally = board.tally(3)
+    tally.durations[5] += 2
+    tally.answered(5, 2)
+    tally.add("accepted", 1)
+    seen = Scoreboard(fd).read(3)
+    assert seen.durations[5] == 2 and sum(seen.durations) == 2
+    assert (seen.requests, seen.status_5xx, seen.accepted) == (2, 2, 1)
