@@ -14,7 +14,8 @@ from releve.config.settings import Settings, from_wire, key_names
 from releve.server import scoreboard
 from releve.server.link import EXCHANGE_VERSION, LINK_VERSION, Link, Message
 
-_MORE_FDS = 4  # after the listeners: exchange receive end, exchange send end, scoreboard, crash file; then what a revision has more
+_MORE_FDS = 4  # after the listeners: exchange receive end, exchange send end, scoreboard, crash file; then those of EXTRAS
+EXTRAS = ("access", "door", "keepsake")  # descriptors that a message announces by a key each, in this order
 _STANDARD_OUTPUT = 1
 
 
@@ -52,6 +53,8 @@ class Boot:
     exchange_send: int
     board: int
     crash: int
+    door: int = -1  # a listening socket, at which the next supervisor finds this generation; -1: there is none
+    keepsake: int = -1  # what that supervisor must know; opaque to this release, but for what `guard.py` reads
 
 
 def hello(lent: bool) -> Message:
@@ -66,6 +69,7 @@ def hello(lent: bool) -> Message:
         "prefix": sys.prefix,
         "pid": os.getpid(),
         "settings": list(key_names()),
+        "features": ["door"],  # what this release can do beyond the first link version
         "lent": lent,
     }
 
@@ -96,20 +100,24 @@ def read_boot(message: Message, fds: list[int]) -> Boot:
     try:
         names = _names(message)
         more = len(names) + _MORE_FDS
-        if len(fds) != more + _lent(message):
+        announced = [key for key in EXTRAS if message.get(key)]
+        if len(fds) != more + len(announced):
             raise MalformedOrder(f"cannot boot: {len(fds)} descriptors for {len(names)} listeners")
         receive, send, board, crash = fds[len(names) : more]
+        extras = dict(zip(announced, fds[more:], strict=True))
         preload = message.get("preload")
         return Boot(
             generation=int(message["generation"]),
             app=str(message["app"]),
             directory=str(message["directory"]),
             preload=None if preload is None else bool(preload),
-            revision=read_revision(message, [*fds[: len(names)], *fds[more:]]),
+            revision=read_revision(message, [*fds[: len(names)], *([extras["access"]] if "access" in extras else [])]),
             exchange_receive=receive,
             exchange_send=send,
             board=board,
             crash=crash,
+            door=extras.get("door", -1),
+            keepsake=extras.get("keepsake", -1),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MalformedOrder(f"cannot boot: the order is malformed ({type(error).__name__}: {error})") from error

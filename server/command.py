@@ -11,13 +11,15 @@ import logging
 from collections.abc import Callable, Iterable
 
 from releve.server import log as logs
+from releve.server import system
 from releve.server.boot import Boot, MalformedOrder, Revision, read_revision
 from releve.server.crew import UP, Backoff, Crew, IllegalTransition, State, Worker, describe_exit
 from releve.server.errands import Errand, Errands
 from releve.server.foreman import Foreman, names
+from releve.server.guard import Guard
 from releve.server.link import Message
 from releve.server.nursery import Nursery
-from releve.server.orders import Change, Posture, objection
+from releve.server.orders import ESTABLISHED, Change, Posture, objection
 from releve.server.outbox import Outbox
 from releve.server.turnover import Turnover
 
@@ -46,6 +48,7 @@ class Command:
         self._errands = Errands(outbox)
         self._foreman = Foreman(boot, crew, nursery, outbox, now)
         self._turnover = Turnover(crew, self._errands, self, now)
+        self.guard = Guard(boot.keepsake)
         self._quits: list[object] = []  # ids of the quit orders to answer at the end
         self._verbs: dict[str, Callable[[Message, list[int]], None]] = {
             "resume": self._resume,
@@ -55,6 +58,7 @@ class Command:
             "reload": self._reload,
             "switch": self._switch,
             "cancel": self._cancel,
+            "keep": self._keep,
         }
 
     # What happens to it
@@ -130,6 +134,7 @@ class Command:
         if now >= self.backoff.due:
             self._fill()
         self._turnover.step()
+        self.guard.step(now)
 
     def next_due(self) -> float | None:
         """When ``keep`` must be called next (monotonic); None: not before something happens."""
@@ -137,8 +142,7 @@ class Command:
         dues += self._foreman.deadlines()
         if self._missing() > 0:
             dues.append(self.backoff.due)
-        if (due := self._turnover.next_due()) is not None:
-            dues.append(due)
+        dues += [due for due in (self._turnover.next_due(), self.guard.due) if due is not None]
         return min(dues, default=None)
 
     def leave(self, deadline_s: float, linger_s: float | None) -> None:
@@ -162,6 +166,44 @@ class Command:
         for order_id in self._quits:
             self._outbox.send({"type": "done", "id": order_id})
 
+    # Without a supervisor, and with the next one
+
+    def go_on_alone(self) -> None:
+        """The supervisor has gone without a goodbye: serve on. What was only prepared is dropped."""
+        if self.change in (Change.PREPARING, Change.PREPARED):
+            for errand in self._errands:
+                if errand.verb == "reload":
+                    self._errands.drop(errand, "the supervisor has gone")
+            self._withdraw(lambda _: None)
+        self.guard.alarm(self._now())
+
+    def take_stock(self) -> None:
+        """Tell a supervisor that has just come what there is, and hand it what it must hold."""
+        boot, revision = self._boot, self.current
+        fds = [sock.fileno() for _, sock in revision.listeners]
+        fds += [boot.exchange_receive, boot.exchange_send, boot.board, boot.crash, boot.keepsake]
+        self._outbox.send(
+            {
+                "type": "inventory",
+                "generation": boot.generation,
+                "posture": self.posture.value,
+                "revision": revision.number,
+                "listeners": [name for name, _ in revision.listeners],
+                "preloaded": self._nursery.application is not None,
+            },
+            fds,
+        )
+        for worker in self._crew:
+            self._foreman.report(worker)
+            self._outbox.send({"type": "state", "worker": worker.number, "state": worker.state.value})
+        self._outbox.send({"type": "ready"})
+
+    def _keep(self, order: Message, fds: list[int]) -> None:
+        if len(fds) != 1:
+            raise MalformedOrder(f"cannot keep: {len(fds)} descriptors, not one")
+        self.guard.keep(fds[0])
+        self._outbox.send({"type": "done", "id": order["id"]})
+
     # Boot
 
     def _booted(self, errand: Errand) -> None:
@@ -181,6 +223,8 @@ class Command:
 
     def _resume(self, order: Message, fds: list[int]) -> None:
         before = self.posture
+        if before not in ESTABLISHED:
+            system.die_with_parent(False)
         self._supersede("resume")
         self.posture = Posture.RESUMING
         able = self._crew.up(self.current.number)

@@ -44,12 +44,16 @@ class Foreman:
             new.append(worker)
             if not first:
                 worker.ready_by = self._now() + revision.settings.timeouts.boot
-            report = {"type": "worker", "worker": worker.number, "pid": worker.pid, "slot": worker.slot, "revision": worker.revision}
-            self._outbox.send(report, (worker.control.fileno(), worker.pidfd))
+            self.report(worker)
         if files:
             log.warning("mixed code: %s started after %s changed on disk", names(new), ", ".join(files))
             self._outbox.send({"type": "mixed", "files": files})
         return new, ""
+
+    def report(self, worker: Worker) -> None:
+        """Tell the supervisor of a worker, and hand it a duplicate of the control end and of the pidfd."""
+        message = {"type": "worker", "worker": worker.number, "pid": worker.pid, "slot": worker.slot, "revision": worker.revision}
+        self._outbox.send(message, (worker.control.fileno(), worker.pidfd))
 
     def pause(self, workers: Iterable[Worker], to: object, fds: tuple[int, ...]) -> set[int]:
         """Have workers pause to the exchange of a generation (or to none); returns those to wait for."""

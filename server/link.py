@@ -22,6 +22,7 @@ EXCHANGE_VERSION = 1
 MESSAGE_MAX_BYTES = 160 * 1024  # the default send buffer holds one message of 212,960 bytes
 FDS_MAX = 253  # SCM_MAX_FD of the kernel
 TEXT_MAX = 16 * 1024
+ORPHAN_S = 30.0  # how long a worker serves on when master and supervisor have gone: the service may be started again meanwhile
 
 Message = dict[str, Any]
 

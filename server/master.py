@@ -14,6 +14,8 @@ import math
 import os
 import select
 import signal
+import socket
+import struct
 import sys
 import time
 
@@ -25,7 +27,7 @@ from releve.server.command import Command
 from releve.server.crew import Crew, Worker
 from releve.server.link import Link, LinkError, clip
 from releve.server.nursery import IGNORED, Nursery
-from releve.server.orders import Posture
+from releve.server.orders import ESTABLISHED, Posture
 from releve.server.outbox import RETRY_S, Outbox
 
 FLUSH_S = 2.0  # for the last messages, at the end
@@ -37,6 +39,7 @@ def run(link: Link, *, lent: bool) -> int:
     """Be a master, from ``hello`` to the end of the last worker; returns the exit status. Takes the link over."""
     # They were blocked at our exec, lest one come before this. Nothing is served yet: SIGTERM may end us at once.
     system.settle_signals(IGNORED)
+    system.die_with_parent(True)  # until it has served: an import that hangs would not see the end of the link
     try:
         link.send(hello(lent))
         received = await_boot(link)
@@ -51,17 +54,19 @@ def run(link: Link, *, lent: bool) -> int:
     except MalformedOrder as error:
         outbox.send({"type": "failed", "step": "boot", "reason": str(error), "traceback": ""})
         return 1
-    return Master(link, outbox, boot).run()
+    return Master(link, outbox, boot, lent=lent).run()
 
 
 class Master:
     """One generation's master process, once it knows what to boot."""
 
-    def __init__(self, link: Link, outbox: Outbox, boot: Boot) -> None:
+    def __init__(self, link: Link, outbox: Outbox, boot: Boot, *, lent: bool) -> None:
         self._link = link
         self._outbox = outbox
         self._boot = boot
         self._linked = True
+        self._lent = lent
+        self._door = socket.socket(fileno=boot.door) if boot.door >= 0 else None
         self._signals = -1
         self._crew = Crew()
         self._nursery = Nursery(boot, outbox, self._crew)
@@ -122,7 +127,8 @@ class Master:
 
     def _turn(self) -> None:
         poll = select.poll()
-        for fd in (self._signals, self._link.fileno() if self._linked else -1):
+        door = -1 if self._linked or self._door is None else self._door.fileno()
+        for fd in (self._signals, self._link.fileno() if self._linked else -1, door):
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
         workers: dict[int, Worker] = {}
@@ -140,6 +146,8 @@ class Master:
             self._obey_signals()
         if self._linked and self._link.fileno() in ready:
             self._read_link()
+        elif door in ready:
+            self._admit()
         self._command.keep()
         self._outbox.flush()
 
@@ -184,16 +192,52 @@ class Master:
                 log.error("%s", error)
                 received = None
             if received is None:
-                self._linked = False
-                self._outbox.close()
-                log.warning("the supervisor is gone: leaving")
-                self._leave()
+                self._miss()
                 return
             message, fds = received
             try:
                 self._command.obey(message, fds)
             finally:
                 _close(fds)
+
+    # Without a supervisor
+
+    def _miss(self) -> None:
+        """The link has ended: without a goodbye, unless we are leaving. Who has served goes on and sees to it that there is another one."""
+        self._linked = False
+        self._outbox.close()
+        if self._door is not None and self._command.posture in ESTABLISHED:
+            log.warning("the supervisor is gone: serving on")
+            self._command.go_on_alone()
+            return
+        if self._command.posture is not Posture.LEAVING:
+            log.warning("the supervisor is gone: leaving")
+        self._shut_door()
+        self._leave()
+
+    def _admit(self) -> None:
+        """At the door: a supervisor that has come after the one that went."""
+        assert self._door is not None
+        try:
+            sock, _ = self._door.accept()
+        except OSError:  # it has gone again
+            return
+        _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid not in (0, os.geteuid()):
+            log.error("refused user %d at the door of this generation", uid)
+            sock.close()
+            return
+        self._link, self._linked = Link(sock), True
+        self._command.guard.calm()
+        self._outbox.attach(self._link)
+        self._outbox.send({**hello(self._lent), "adopted": True})
+        self._command.take_stock()
+        log.info("there is a supervisor again")
+
+    def _shut_door(self) -> None:
+        if self._door is not None:
+            self._door.close()
+            self._door = None
 
     # The end
 

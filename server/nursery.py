@@ -33,7 +33,6 @@ class Nursery:
         self._outbox = outbox
         self._crew = crew
         self._board = Scoreboard(boot.board)
-        os.close(boot.board)  # mapped
         self._source: snapshot.Snapshot | None = None
         self._forking = False
         self._left = False  # this process is a child of the master's
@@ -129,7 +128,9 @@ class Nursery:
         self._outbox.close()
         if self.wakeups:
             signal.set_wakeup_fd(-1)
-        for fd in self.wakeups:
-            os.close(fd)
+        boot = self._boot
+        for fd in (*self.wakeups, boot.board, boot.door, boot.keepsake):
+            if fd >= 0:
+                os.close(fd)
         for worker in self._crew:
             worker.close()

@@ -29,6 +29,10 @@ class Change(enum.Enum):
     CANCELLING = "cancelling a reload"
 
 
+# In these a generation has served, or does: it goes on without a supervisor. In all others nobody needs it.
+ESTABLISHED = frozenset({Posture.RESUMING, Posture.RESUMED, Posture.PAUSING, Posture.PAUSED})
+
+
 @dataclass(frozen=True, slots=True)
 class Legal:
     """Where an order is legal."""
@@ -45,6 +49,7 @@ TABLE: dict[str, Legal] = {
     "resume": Legal(_UP - {Posture.RESUMING}, frozenset(Change) - {Change.SWITCHING}),
     "pause": Legal(_UP - {Posture.PAUSING}, frozenset(Change) - {Change.SWITCHING}),
     "quit": Legal(frozenset(Posture), frozenset(Change)),
+    "keep": Legal(frozenset(Posture), frozenset(Change)),
     "scale": Legal(_STEADY, frozenset({Change.NONE})),
     "reload": Legal(_STEADY, frozenset({Change.NONE})),
     "switch": Legal(frozenset({Posture.RESUMED}), frozenset({Change.PREPARED})),

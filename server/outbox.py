@@ -51,6 +51,11 @@ class Outbox:
             for fd in self._queue.popleft()[1]:
                 os.close(fd)
 
+    def attach(self, link: Link) -> None:
+        """Send over another link from now on, to a supervisor that has come after the one that went."""
+        self._link = link
+        self.broken = False
+
     def _try(self, message: Message, fds: list[int]) -> bool:
         """Whether the message needs no further care: it went, or never will."""
         try:

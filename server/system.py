@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -21,6 +22,7 @@ from collections.abc import Iterable
 from types import FrameType
 
 RIGHTS_MAX = 253  # SCM_MAX_FD of the kernel
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 # Signals that mean something to the supervisor and nothing to its masters and workers.
 SUPERVISOR_SIGNALS = (
@@ -140,6 +142,18 @@ def forget_signals(numbers: Iterable[int]) -> None:
     for number in numbers:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def die_with_parent(sure: bool) -> None:
+    """Have the kernel kill this process when its parent dies, or no more (PR_SET_PDEATHSIG of prctl(2)).
+
+    For who cannot hear of it in time: an import may take for ever. Whether the parent
+    has died before this call is for the caller to find out, by the end of its link.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL) if sure else 0, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def raise_descriptor_limit(wanted: int) -> None:

@@ -27,7 +27,7 @@ from releve.server.connection import Connection, State, peer_text
 from releve.server.doors import Doors
 from releve.server.fork import EXIT_INTERNAL
 from releve.server.handover import Handover
-from releve.server.link import Link, LinkError, Message, clip
+from releve.server.link import ORPHAN_S, Link, LinkError, Message, clip
 from releve.server.loop import Loop
 from releve.server.proxy import Trust
 from releve.server.recycle import Recycling
@@ -109,7 +109,9 @@ def _live(post: Post) -> NoReturn:
     system.raise_descriptor_limit(settings.limits.connections + DESCRIPTORS_SPARE)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
+        system.die_with_parent(True)  # an import that hangs would not see the end of the control pair
         application = post.load() if post.application is None else post.application
+        system.die_with_parent(False)
     except BaseException as error:
         _report_failure(post.control, error)
         _exit(EXIT_BOOT)
@@ -310,11 +312,14 @@ class Worker:
                 os.close(fd)
 
     def _orphaned(self) -> None:
-        """Both master and supervisor held the other end: nobody will ever command this worker again."""
+        """Both master and supervisor held the other end: nobody will ever command this worker again. It serves on for a while."""
         self.loop.unwatch(self._control.fileno())
+        if self.posture is Posture.LEAVING:
+            return
+        log.warning("nobody commands this worker any more: it leaves in %g s", ORPHAN_S)
         timeouts = self._post.settings.timeouts
-        log.warning("leaving within %g s: nobody commands this worker any more", timeouts.drain)
-        self.leave(timeouts.drain, timeouts.linger)
+        serving = self.posture is Posture.SERVING  # the others have nothing that a client waits for, or pass it on
+        self.loop.at("orphan", self.loop.now() + ORPHAN_S * serving, lambda: self.leave(timeouts.drain, timeouts.linger))
 
     def _on_signal(self) -> None:
         if signal.SIGTERM in system.recorded_signals(self._signals[0]):

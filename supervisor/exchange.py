@@ -16,8 +16,9 @@ class Exchange:
     shut it down for all.
     """
 
-    def __init__(self) -> None:
-        self.receive, self.send = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, ends: tuple[socket.socket, socket.socket] | None = None) -> None:
+        """``ends``: receive and send end of one that was made before us."""
+        self.receive, self.send = ends or socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.receive.setblocking(False)
         self.send.setblocking(False)
         self.closed = False

@@ -18,9 +18,11 @@ import asyncio
 import itertools
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from releve.config.settings import Settings, to_wire
@@ -29,6 +31,7 @@ from releve.server.link import LINK_VERSION, Link, LinkError, Message, pair
 from releve.supervisor import lending, system
 from releve.supervisor.access import open_access_file
 from releve.supervisor.crash import open_crash_file, read_crash_file
+from releve.supervisor.door import Door
 from releve.supervisor.exchange import Exchange
 from releve.supervisor.failure import StepFailed, UnsafePreload
 from releve.supervisor.listeners import Listener
@@ -46,10 +49,29 @@ _STACK_S = 2.0  # how long a hung master may take to write its stack
 Phase = Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A generation of a supervisor that has gone, as its master handed it over. Owned, descriptors and all."""
+
+    pid: int
+    pidfd: int
+    link: Link
+    hello: Message
+    revision: int
+    serves: bool  # its workers accept
+    preloaded: bool
+    receive: socket.socket  # of its exchange
+    send: socket.socket
+    board: int
+    crash: int
+    door: Door
+
+
 class Generation:
     """One generation, from its spawn to the end of its last process. Lives in the supervisor's loop."""
 
-    def __init__(self, number: int, pin: Pin, listeners: Sequence[Listener]) -> None:
+    def __init__(self, number: int, pin: Pin, listeners: Sequence[Listener], found: Found | None = None) -> None:
+        """``found``: one that lives already, and was another supervisor's."""
         self.number = number
         self.pin = pin
         self.settings: Settings = pin.settings
@@ -79,13 +101,31 @@ class Generation:
         self._crash = ""
         self._was_serving = False
         self._killer: asyncio.TimerHandle | None = None
-        self.exchange = Exchange()
-        self._board_fd = scoreboard.make()
+        self.exchange = Exchange() if found is None else Exchange((found.receive, found.send))
+        self._board_fd = scoreboard.make() if found is None else found.board
         self.board = scoreboard.Scoreboard(self._board_fd)
-        self._crash_fd = open_crash_file()
+        self._crash_fd = open_crash_file() if found is None else found.crash
+        self.door: Door | None = None  # where its master is found by the next supervisor
         self._access_fd = -1  # of the access log, until the master has it
 
+        if found is not None:
+            self._take_over(found)
+
     # ---------------------------------------------------------------- birth
+
+    def _take_over(self, found: Found) -> None:
+        """Hold a generation that was another supervisor's; its master tells us the rest."""
+        self.pid, self._pidfd, self._link = found.pid, found.pidfd, found.link
+        self.hello, self.revision, self.preloaded, self.door = found.hello, found.revision, found.preloaded, found.door
+        self.state = GenerationState.SERVING if found.serves else GenerationState.STANDBY
+        self._greeted.set_result(found.hello)
+        self._loop.add_reader(self._pidfd, self._master_ended)
+        self._loop.add_reader(self._link.fileno(), self._read_link)
+
+    async def counted(self, timeout_s: float = ORDER_S) -> None:
+        """Until the master of a generation that was taken over has told of all its workers. Raises StepFailed, TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            await self._booted
 
     def spawn(self) -> None:
         """Start the master process. Raises StepFailed; the caller still calls ``kill`` or lets it end."""
@@ -116,7 +156,7 @@ class Generation:
         self._loop.add_reader(self._pidfd, self._master_ended)
         self._loop.add_reader(ours.fileno(), self._read_link)
 
-    async def boot(self, workers: int, on_phase: Phase) -> None:
+    async def boot(self, workers: int, on_phase: Phase, keepsake: int = -1) -> None:
         """Have the master import the application and start its workers; returns when all are ready.
 
         Raises StepFailed, or UnsafePreload when the generation must be started
@@ -128,7 +168,7 @@ class Generation:
             async with asyncio.timeout(limit_s):
                 self.hello = await self._greeted
                 self._judge_hello()
-                self._send_boot(workers)
+                self._send_boot(workers, keepsake)
                 await self._booted
         except TimeoutError:
             stack = await self._dump()
@@ -142,7 +182,7 @@ class Generation:
                 f"this supervisor speaks {LINK_VERSION}; install a releve of this supervisor's age in the release, or none",
             )
 
-    def _send_boot(self, workers: int) -> None:
+    def _send_boot(self, workers: int, keepsake: int) -> None:
         fds = [one.socket.fileno() for one in self.listeners]
         fds += [self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self._crash_fd]
         message = {
@@ -159,14 +199,25 @@ class Generation:
         if self._access_fd >= 0 and self.knows("log.access"):
             message["access"] = True
             fds.append(self._access_fd)
+        if self.door is not None and self.door.socket is not None and keepsake >= 0 and "door" in self.hello.get("features", []):
+            message["door"] = message["keepsake"] = True
+            fds += [self.door.socket.fileno(), keepsake]
         self._send(message, fds)
         self._close_access()
+        if self.door is not None:
+            self.door.shut()
 
     def _close_access(self) -> None:
         """The master has it, or nobody will."""
         if self._access_fd >= 0:
             os.close(self._access_fd)
             self._access_fd = -1
+
+    def keep(self, keepsake: int) -> None:
+        """Have the master keep what the next supervisor must know: a memory file, which stays the caller's. Waits for nothing."""
+        if self._link is not None and "door" in self.hello.get("features", []):
+            with suppress(StepFailed):
+                self._send({"type": "keep", "id": next(self._ids)}, [keepsake])
 
     def knows(self, key: str) -> bool:
         """Whether the release of this generation has a setting (dotted key); asked once it has said hello."""
@@ -451,6 +502,8 @@ class Generation:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
         self.roster.close()
+        if self.door is not None:
+            self.door.close()
         self.exchange.close()
         self._crash = self.crash_stack()
         self.board.close()

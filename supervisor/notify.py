@@ -27,6 +27,7 @@ OURS_ALONE = frozenset(
         "FDSTORE",
         "MAINPID",
         "MANAGERPID",
+        "REVIVED_BY_RELEVE",
     }
 )
 

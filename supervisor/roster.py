@@ -118,7 +118,7 @@ class Roster:
         self._stop_reading(worker)
         status = system.wait(worker.pid)
         if worker.state != "leaving":
-            self._lose(worker, status or 0)
+            self._lose(worker, system.UNSEEN if status is None else status)
         self.workers.pop(worker.number, None)
         worker.close()
         self._on_change()

@@ -32,4 +32,5 @@ async def scale(service: Service, operation: Operation, number: int, reset: bool
     with operation.step("scale"):
         await generation.order("scale", workers=number, timeout_s=generation.settings.timeouts.boot + ORDER_S)
     service.scaled = None if reset else number
+    service.tell_roles()
     return number

@@ -9,19 +9,23 @@ when something is decided.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from releve.config.load import Loaded
-from releve.supervisor import fdstore, notify
+from releve.supervisor import fdstore, keepsake, notify, revival
 from releve.supervisor import listeners as listening
 from releve.supervisor.configuration import Configuration
+from releve.supervisor.door import open_door
 from releve.supervisor.exchange import Exchange
 from releve.supervisor.generation import Generation
 from releve.supervisor.history import History
+from releve.supervisor.keepsake import Keepsake, Role
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
 from releve.supervisor.release import Pin
@@ -31,7 +35,10 @@ from releve.supervisor.states import GenerationState
 class Service:
     """What the supervisor owns. Lives in its loop; one per process."""
 
-    def __init__(self, configuration: Configuration, loaded: Loaded, history: History, notifier: notify.Notifier) -> None:
+    def __init__(
+        self, configuration: Configuration, loaded: Loaded, history: History, notifier: notify.Notifier, runtime: Path | None = None
+    ) -> None:
+        """``runtime``: the runtime directory; without it no generation can be found again by another supervisor."""
         self.configuration = configuration
         self.loaded = loaded
         self.history = history
@@ -49,7 +56,10 @@ class Service:
         self.degraded: dict[str, str] = {}  # subject -> why
         self.on_lost: Callable[[Generation], None] = lambda generation: None
         self.base_environment = notify.strip(os.environ)
+        self.runtime = runtime
+        self.patient_until = 0.0  # monotonic: until then, addresses that are taken may become free
         self._last_number = 0
+        self._standby_until: float | None = None  # monotonic
         self._aside: dict[Generation, list[Listener]] = {}
         self._standby_timer: asyncio.TimerHandle | None = None
 
@@ -59,10 +69,65 @@ class Service:
         """The next generation, not yet spawned."""
         self._last_number += 1
         generation = Generation(self._last_number, pin, list(listeners))
-        generation.on_lost = self._lost
-        generation.on_report = self._judge
+        if self.runtime is not None:
+            try:
+                generation.door = open_door(self.runtime, generation.number)
+            except OSError as error:
+                log.warning("cannot make a door for generation %d: %s; it leaves when this supervisor is killed", generation.number, error)
+        self._enlist(generation)
         self.candidate = generation
         return generation
+
+    def _enlist(self, generation: Generation) -> None:
+        generation.on_lost = self._lost
+        generation.on_report = self._judge
+
+    # ---------------------------------------------------------------- what the next supervisor must know
+
+    def keepsake(self, generation: Generation, role: Role) -> int:
+        """A memory file for a generation's master to keep; owned by the caller."""
+        kept = Keepsake(
+            role=role,
+            revision=generation.revision,
+            pin=dataclasses.replace(generation.pin, settings=generation.settings),
+            listeners=tuple(generation.listeners),
+            standby_until=self._standby_until if role is Role.STANDBY else None,
+            scaled=self.scaled,
+            last_number=self._last_number,
+            hello=generation.hello,
+            started=generation.started,
+        )
+        return keepsake.write(kept, revival.command(self.runtime, self.history.path))
+
+    def tell_roles(self) -> None:
+        """Have each master keep what its generation now is to the service. Waits for nothing."""
+        roles = [(self.active, Role.ACTIVE), (self.standby, Role.STANDBY)]
+        if self.on_trial:
+            roles.insert(0, (self.candidate, Role.TRIAL))  # first: from here on it is the one in service
+        for generation, role in roles:
+            if generation is not None and generation.state is not GenerationState.GONE:
+                fd = self.keepsake(generation, role)
+                generation.keep(fd)
+                os.close(fd)
+
+    def restore(
+        self, active: Generation, standby: Generation | None, trial: Generation | None, listeners: list[Listener], last: int
+    ) -> None:
+        """Take over generations that another supervisor has left."""
+        self.active, self.candidate, self.on_trial, self.listeners = active, trial, trial is not None, listeners
+        self._last_number = max(self._last_number, last)
+        for generation in (active, standby, trial):
+            if generation is not None:
+                self._enlist(generation)
+        if trial is not None:
+            active.exchange.relay_to(self.serving_exchange)
+
+    def restore_standby(self, standby: Generation, seconds: float, set_aside: list[Listener]) -> None:
+        """Have a generation of another supervisor stand by for the rest of its time."""
+        assert self.active is not None
+        standby.exchange.relay_to(self.serving_exchange)
+        self._aside[standby] = set_aside
+        self._stand_by(standby, seconds)
 
     @property
     def serving(self) -> Generation | None:
@@ -88,6 +153,7 @@ class Service:
         self.candidate, self.on_trial = new, True
         if self.active is not None:
             self.active.exchange.relay_to(self.serving_exchange)
+            self.tell_roles()
 
     def end_trial(self) -> None:
         """The generation in service serves again."""
@@ -107,10 +173,15 @@ class Service:
             if standby_s is None or old.orphaned or old.state is not GenerationState.STANDBY:
                 self.retire(old)
             else:
-                self.standby = old
-                self._standby_timer = asyncio.get_running_loop().call_later(standby_s, self.retire_standby)
+                self._stand_by(old, standby_s)
+        self.tell_roles()
         self._keep_in_store()
         self.announce()
+
+    def _stand_by(self, old: Generation, seconds: float) -> None:
+        self.standby = old
+        self._standby_until = time.monotonic() + seconds
+        self._standby_timer = asyncio.get_running_loop().call_later(seconds, self.retire_standby)
 
     def commit_reload(self, generation: Generation, listeners: list[Listener]) -> None:
         """The generation in service has new settings, and perhaps other listeners."""
@@ -122,6 +193,7 @@ class Service:
         else:
             for listener in dropped:
                 listening.close_listener(listener)
+        self.tell_roles()
         self._keep_in_store()
         self.degraded.pop("workers", None)
 
@@ -139,6 +211,7 @@ class Service:
         self.degraded.clear()
         rejected.exchange.relay_to(self.serving_exchange)
         self.retire(rejected)
+        self.tell_roles()
         self._keep_in_store()
         self.announce()
         return rejected

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from releve.config.errors import ConfigError
-from releve.supervisor import instances, status, system
+from releve.config.load import Loaded
+from releve.config.settings import Settings
+from releve.supervisor import adoption, instances, revival, status, system
 from releve.supervisor import listeners as listening
 from releve.supervisor import scale as scaling
 from releve.supervisor.configuration import Configuration
@@ -66,6 +68,7 @@ _NEXT = {
     "rollback": "",
     "scale": "",
     "start": "mend it and start again",
+    "adopt": "ctl status shows what serves",
     "recover": "the supervisor tries again; ctl upgrade to another release ends that",
 }
 
@@ -73,8 +76,10 @@ _NEXT = {
 class Supervisor:
     """One service's supervisor, from its start to its stop."""
 
-    def __init__(self, service: Service, runtime: Path) -> None:
+    def __init__(self, service: Service, runtime: Path, broken: ConfigError | None = None) -> None:
+        """``broken``: what is wrong with the configuration of a supervisor that was revived."""
         self.service = service
+        self._broken = broken
         self.runtime = runtime
         self.operation: Operation | None = None
         self.stopping: Operation | None = None
@@ -94,6 +99,11 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_signal, number.name, verb, arguments)
         loop.add_signal_handler(signal.SIGUSR1, lambda: log.info("USR1: the log goes to standard error, there is nothing to reopen"))
         loop.add_signal_handler(signal.SIGCHLD, self._reap_orphans)
+        adopted = await adoption.adopt(self.service)
+        if self._broken is not None:
+            if not adopted:
+                raise self._broken
+            log.error("%s; what runs goes on with the settings that it has", self._broken)
         await self._control.start()
         self._pulse.start()
         self._sample()
@@ -105,10 +115,12 @@ class Supervisor:
             )
         instances.write_card(self.runtime, self.service.configuration.card(self.runtime))
         try:
-            start = self._begin("start", "releve", self._upgrade_work(self.service.configuration, standby=False))
+            start = self._begin("start", "releve", self._upgrade_work(self.service.configuration, standby=False)) if not adopted else None
+            if start is None:
+                start = self._begin("adopt", "guard" if revival.VARIABLE in os.environ else "releve", self._adoption_work(adopted))
             await start.finished.wait()
             assert start.outcome is not None
-            if start.outcome["status"] not in (Status.DONE, Status.DEGRADED) and self.stopping is None:
+            if start.verb == "start" and start.outcome["status"] not in (Status.DONE, Status.DEGRADED) and self.stopping is None:
                 self.exit_status = int(start.outcome["status"])
                 await self._end_everything(_NOW_DRAIN_S, None)
             else:
@@ -270,6 +282,12 @@ class Supervisor:
             choose = from_configuration(self.service, configuration)
             new = await upgrade(self.service, operation, choose, standby=standby, settle=settle, judged=standby)
             return f"generation {new.number} serves {new.pin.resolved}"
+
+        return work
+
+    def _adoption_work(self, adopted: list[adoption.Adopted]) -> Work:
+        async def work(operation: Operation) -> str:
+            return await adoption.settle(self.service, operation, adopted)
 
         return work
 
@@ -457,21 +475,27 @@ def run(configuration: Configuration) -> int:
 
     Raises ConfigError (the settings), InstanceError and LockError (the folders).
     """
-    loaded = configuration.read()
+    lived = revival.folders(os.environ)
+    try:
+        loaded, broken = configuration.read(), None
+    except ConfigError as error:
+        if lived is None:
+            raise
+        loaded, broken = Loaded(Settings(), configuration.path), error  # what runs is adopted all the same, with its own settings
     setup(loaded.settings.log.level)
     for key, source in loaded.sources.items():
         log.info("%s comes from %s", key, source)
     for note in loaded.notes:
         log.warning("%s", note)
-    runtime = configuration.runtime_directory(loaded.settings.runtime_directory)
-    state = configuration.state_directory(loaded.settings.state_directory)
+    runtime = lived.runtime if lived else configuration.runtime_directory(loaded.settings.runtime_directory)
+    state = lived.state if lived else configuration.state_directory(loaded.settings.state_directory)
     lock = RuntimeLock.acquire(str(runtime))
     try:
         system.become_subreaper()
 
         async def main() -> int:
-            service = Service(configuration, loaded, History(str(state)), Notifier(os.environ))
-            return await Supervisor(service, runtime).main()
+            service = Service(configuration, loaded, History(str(state)), Notifier(os.environ), runtime)
+            return await Supervisor(service, runtime, broken).main()
 
         return asyncio.run(main())
     finally:

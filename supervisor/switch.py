@@ -49,9 +49,15 @@ async def back(service: Service, old: Generation, new: Generation) -> None:
             old.exchange.relay_to(service.serving_exchange)
             raise
     service.end_trial()
+    await leave(service, old, new)
+
+
+async def leave(service: Service, old: Generation, new: Generation) -> None:
+    """A generation that serves beside the old one hands its idle connections over to that, finishes, and leaves."""
     asked_ns = time.monotonic_ns()
     try:
-        await new.pause(old, BACK_S)
+        if new.state is GenerationState.SERVING:
+            await new.pause(old, BACK_S)
     except StepFailed as error:
         log.warning("%s", error.reason, extra=new.tag)
         _end_wedged(new, asked_ns)

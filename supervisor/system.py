@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from releve.supervisor.identity import AS_WE_ARE, Identity
+
+UNSEEN = 256  # no exit status: of a process that was not our child, which nobody tells us
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
@@ -84,11 +87,16 @@ def open_pidfd(pid: int) -> int:
 
 
 def peek(pidfd: int) -> int | None:
-    """Exit status of an ended child (minus the signal that killed it), None while it runs.
+    """Exit status of an ended child (minus the signal that killed it), None while it runs; ``UNSEEN`` for one that was not our child.
 
-    The zombie stays, so its pid and process group cannot be given to a stranger.
+    The zombie of a child stays, so its pid and process group cannot be given to a stranger.
     """
-    found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    try:
+        found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        ended = select.poll()
+        ended.register(pidfd, select.POLLIN)
+        return UNSEEN if ended.poll(0) else None
     return None if found is None else _status(found)
 
 
@@ -111,6 +119,8 @@ def _status(found: os.waitid_result) -> int:
 
 def describe_status(status: int) -> str:
     """``exited with status 3``, or ``was killed by SIGKILL``."""
+    if status == UNSEEN:
+        return "has ended"
     if status >= 0:
         return f"exited with status {status}"
     try:

@@ -9,6 +9,7 @@ told to leave, so going back is one `resume`.
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 
 from releve.config import diff
@@ -17,6 +18,7 @@ from releve.supervisor import check as checking
 from releve.supervisor import probation, release, rolling, switch
 from releve.supervisor.failure import RolledBack, StepFailed, UnsafePreload
 from releve.supervisor.generation import Generation
+from releve.supervisor.keepsake import Role
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
 from releve.supervisor.states import GenerationState
@@ -101,7 +103,11 @@ async def start(service: Service, operation: Operation, target: Target, workers:
             with operation.step("spawn"):
                 new.spawn()
             with operation.step("boot"):
-                await new.boot(workers, operation.say)
+                kept = service.keepsake(new, Role.CANDIDATE)
+                try:
+                    await new.boot(workers, operation.say, kept)
+                finally:
+                    os.close(kept)
                 operation.say(f"{len(new.workers)} workers are ready")
         except UnsafePreload as unsafe:
             await _end(new)

@@ -24,7 +24,7 @@ def listed(header: str) -> set[str]:
     ("header", "known"),
     [
         ("supervisor to master", {"boot", *orders.TABLE}),
-        ("master to supervisor", set(Generation._REPORTS)),
+        ("master to supervisor", {"inventory", *Generation._REPORTS}),
         ("to the worker", set(worker.Worker.ORDERS)),
         ("from the worker", {"state", "failed", "recycle"}),
     ],

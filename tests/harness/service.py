@@ -85,6 +85,7 @@ class Service:
         self.mark = uuid.uuid4().hex
         self.environment = clean_environment(**{MARK: self.mark})
         self.process: subprocess.Popen[bytes] | None = None
+        self.killed = False  # the supervisor that we started; another one follows
         self.settings: dict[str, Any] = {
             "app": "app:application",
             "directory": str(self.current),
@@ -305,11 +306,37 @@ class Service:
     def stop(self) -> None:
         """Stop it by ``ctl``; nothing may be left."""
         assert self.process is not None
-        if self.process.poll() is None:
+        if self.killed:
             self.must("stop")
-        status = self.process.wait(PATIENCE_S)
-        assert status == 0, f"releve ended with status {status}"
+        else:
+            if self.process.poll() is None:
+                self.must("stop")
+            status = self.process.wait(PATIENCE_S)
+            assert status == 0, f"releve ended with status {status}"
         self.gone()
+
+    def kill_supervisor(self) -> int:
+        """SIGKILL; returns the pid of the one that follows it by itself."""
+        before = self.supervisor()
+        os.kill(before, signal.SIGKILL)
+        self.killed = True
+        if self.process is not None and self.process.pid == before:
+            self.process.wait(PATIENCE_S)
+
+        def follower() -> int | None:
+            with contextlib.suppress(OSError):
+                pid = self.supervisor()
+                return pid if pid != before and self.status()["service"]["operation"] is None else None
+            return None
+
+        found: int = eventually(follower, "another supervisor follows")
+        return found
+
+    def supervisor(self) -> int:
+        """The pid of whoever listens on the control socket."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(self.control_socket))
+            return int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], "little")
 
     def gone(self) -> None:
         """No process, socket or socket file of the service is left."""
@@ -343,7 +370,7 @@ def serving(root: Path, *, start: bool = True, release: str = "one", **settings:
         if start:
             service.start()
         yield service
-        if service.process is not None and service.process.poll() is None:
+        if service.process is not None and (service.killed or service.process.poll() is None):
             service.stop()
     except BaseException:
         print(f"--- log of the service\n{service.log()[-12_000:]}\n---")

@@ -576,13 +576,14 @@ def test_signals_of_the_supervisor_do_nothing(old: Generation, number: signal.Si
     assert connect(old).ask().pid == one.pid
 
 
-def test_a_worker_that_nobody_commands_leaves_gracefully(old: Generation, tmp_path: Path) -> None:
-    one = old.start(timeouts={"linger": 0.5})
+def test_a_worker_that_nobody_commands_serves_on_for_a_while_and_leaves_gracefully(old: Generation, tmp_path: Path) -> None:
+    one = old.start(timeouts={"linger": 0.5})  # and a while of one second
     one.resume()
     client, silent = connect(old), connect(old)
     busy(client, tmp_path)
     one.control.close()
     assert silent.ask().pid == one.pid
+    assert connect(old).ask().pid == one.pid  # a new one too
     finish(tmp_path)
     assert client.answer().status == 200
     assert one.ended() == 0

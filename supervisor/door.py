@@ -1,0 +1,57 @@
+"""The door of a generation: a socket in the runtime directory, held by its master, at which the next supervisor finds it."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_NAME = re.compile(r"gen-(\d+)\.sock")
+
+
+class Door:
+    """Its path, and the listening end until the master has it. The file goes with the generation."""
+
+    def __init__(self, path: Path, sock: socket.socket | None) -> None:
+        self.path = path
+        self.socket = sock
+
+    def close(self) -> None:
+        """Remove the file; the master's descriptor is its own."""
+        with suppress(OSError):
+            self.path.unlink()
+        self.shut()
+
+    def shut(self) -> None:
+        """Let go of the listening end: the master has its own."""
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+
+def open_door(runtime: Path, number: int) -> Door:
+    """Make the door of a generation. Raises OSError."""
+    path = runtime / f"gen-{number}.sock"
+    with suppress(FileNotFoundError):
+        path.unlink()  # a dead one's: the lock of the runtime directory is held
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    mask = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+        sock.listen(4)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(mask)
+    return Door(path, sock)
+
+
+def doors(runtime: Path) -> Iterator[tuple[int, Path]]:
+    """Number and path of every door in the runtime directory, oldest first."""
+    found = ((_NAME.fullmatch(path.name), path) for path in runtime.iterdir() if path.is_socket() and not path.is_symlink())
+    yield from sorted((int(match[1]), path) for match, path in found if match)

@@ -1,0 +1,123 @@
+"""The keepsake: what the next supervisor must know of a generation, kept by that generation's master in a memory file.
+
+It is written anew at every transition, so that a supervisor that is killed at any
+moment leaves behind what its successor goes by. Environments are in it: it never
+touches a disk. Versioned, and tolerant both ways: unknown keys are passed over, and
+missing ones have defaults; what cannot be understood at all raises KeepsakeError.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import os
+from typing import Any
+
+from releve.config.settings import Address, from_wire, to_wire
+from releve.supervisor.identity import Identity
+from releve.supervisor.listeners import Listener
+from releve.supervisor.release import Pin
+
+VERSION = 1
+
+
+class KeepsakeError(Exception):
+    """A keepsake cannot be understood."""
+
+
+class Role(enum.Enum):
+    """What a generation is to the service."""
+
+    CANDIDATE = "candidate"  # not switched to yet, or not completely
+    TRIAL = "trial"  # switched to, and not committed
+    ACTIVE = "active"
+    STANDBY = "standby"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Keepsake:
+    """One generation's, and with it the service as it was at the last transition."""
+
+    role: Role
+    revision: int
+    pin: Pin
+    listeners: tuple[Listener, ...]  # without sockets: those come from the master
+    standby_until: float | None  # CLOCK_MONOTONIC, which all processes of a host share
+    scaled: int | None
+    last_number: int
+    hello: dict[str, Any]
+    started: float  # CLOCK_MONOTONIC
+
+
+def write(kept: Keepsake, revive: dict[str, Any]) -> int:
+    """A memory file with a keepsake, owned by the caller. ``revive`` and ``uid`` are for the guard (``server/guard.py``)."""
+    pin = {field.name: getattr(kept.pin, field.name) for field in dataclasses.fields(Pin) if field.name not in ("settings", "identity")}
+    identity = {name: getattr(kept.pin.identity, name) for name in ("user", "group", "groups", "umask")}
+    data = {
+        "version": VERSION,
+        "role": kept.role.value,
+        "uid": os.geteuid() if kept.pin.identity.user is None else -1,  # only who runs as we do can start another one of us
+        "revive": revive,
+        "revision": kept.revision,
+        "pin": {**pin, "settings": to_wire(kept.pin.settings), "identity": identity},
+        "listeners": [
+            {
+                "name": one.name,
+                "address": dataclasses.asdict(one.address),
+                "inherited": one.inherited,
+                "inode": one.inode,
+                "aside": one.aside,
+            }
+            for one in kept.listeners
+        ],
+        "standby_until": kept.standby_until,
+        "scaled": kept.scaled,
+        "last_number": kept.last_number,
+        "hello": kept.hello,
+        "started": kept.started,
+    }
+    fd = os.memfd_create("releve-keepsake", os.MFD_CLOEXEC)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(json.dumps(data, separators=(",", ":")).encode())
+    return fd
+
+
+def read(fd: int) -> Keepsake:
+    """What is in the memory file. Raises KeepsakeError."""
+    try:
+        data = json.loads(os.pread(fd, os.fstat(fd).st_size, 0))
+        settings = from_wire(data["pin"]["settings"])
+        fields = {field.name for field in dataclasses.fields(Pin)}
+        pin = {name: value for name, value in data["pin"].items() if name in fields}
+        identity = data["pin"].get("identity") or {}
+        groups = identity.get("groups")
+        pin["settings"] = settings
+        pin["identity"] = Identity(
+            identity.get("user"), identity.get("group"), None if groups is None else tuple(groups), identity.get("umask")
+        )
+        known = {field.name for field in dataclasses.fields(Address)}
+        listeners = tuple(
+            Listener(
+                name=str(one["name"]),
+                address=Address(**{name: value for name, value in one["address"].items() if name in known}),
+                socket=None,  # type: ignore[arg-type]  # the master has it
+                inherited=bool(one.get("inherited")),
+                inode=None if one.get("inode") is None else (int(one["inode"][0]), int(one["inode"][1])),
+                aside=one.get("aside"),
+            )
+            for one in data.get("listeners", [])
+        )
+        return Keepsake(
+            role=Role(data["role"]),
+            revision=int(data.get("revision", 1)),
+            pin=Pin(**pin),
+            listeners=listeners,
+            standby_until=data.get("standby_until"),
+            scaled=data.get("scaled"),
+            last_number=int(data.get("last_number", 0)),
+            hello=dict(data.get("hello", {})),
+            started=float(data.get("started", 0.0)),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise KeepsakeError(f"cannot understand the keepsake of a generation: {error!r}") from error

@@ -1,0 +1,43 @@
+"""The revival: how a guard starts this supervisor again, and how that one knows where the old one lived.
+
+The command line, folder and environment are those of this process, less what systemd
+addressed to it by its pid.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "REVIVED_BY_RELEVE"
+_OF_THIS_PROCESS = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", VARIABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where the one that has gone lived, whatever the configuration says by now."""
+
+    runtime: Path
+    state: Path
+
+
+def command(runtime: Path | None, history: str) -> dict[str, Any]:
+    """What a guard needs (``server/guard.py``)."""
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_THIS_PROCESS}
+    if runtime is not None:
+        environment[VARIABLE] = json.dumps({"runtime": str(runtime), "state": os.path.dirname(history)})
+    return {"argv": [sys.executable, *sys.orig_argv[1:]], "directory": os.getcwd(), "environment": environment}
+
+
+def folders(environ: Mapping[str, str]) -> Folders | None:
+    """Where the one that has gone lived; None for a supervisor that was not started by a guard."""
+    try:
+        said = json.loads(environ.get(VARIABLE, ""))
+        return Folders(Path(said["runtime"]), Path(said["state"]))
+    except (ValueError, KeyError, TypeError):
+        return None

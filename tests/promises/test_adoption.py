@@ -1,0 +1,184 @@
+"""Promise: kill anything. A supervisor that is killed is followed by another one, and no client notices."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.load import strictly
+from harness.service import Service, alive, eventually, serving
+
+GATE = "import os\nos.read(os.open({gate!r}, os.O_RDONLY), 1)\nfrom before import application\n"
+
+
+def masters(service: Service) -> set[int]:
+    return {g["pid"] for g in service.status()["generations"]}
+
+
+def phase(service: Service) -> str | None:
+    with contextlib.suppress(OSError):
+        return (service.status()["service"]["operation"] or {}).get("phase")
+    return None
+
+
+def test_ten_times_under_load(tmp_path: Path) -> None:
+    """The same workers, the same master, no request lost; and everything works afterwards."""
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=40) as load:
+        workers, before, files = service.workers(), masters(service), service.files()
+        descriptors = 0
+        for number in range(10):
+            service.kill_supervisor()
+            load.wait(100)
+            assert service.workers() == workers and masters(service) == before
+            if number == 1:
+                descriptors = len(service.descriptors(service.supervisor()))
+        assert service.files() == files
+        assert len(service.descriptors(service.supervisor())) <= descriptors + 1
+        service.release("two")
+        service.flip("two")
+        load.begin(2)
+        service.must("upgrade")
+        load.done(2)
+        assert service.who()["release"] == "two"
+        load.begin(1)
+        service.must("rollback")
+        load.done(1)
+        service.must("scale", "3")
+        service.must("reload")
+        assert [e["verb"] for e in service.ask("history")["entries"] if e["verb"] == "adopt"] == ["adopt"] * 10
+
+
+def test_what_stood_by_still_does(tmp_path: Path) -> None:
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+        service.release("two")
+        service.flip("two")
+        load.begin(2)
+        service.must("upgrade")
+        load.done(2)
+        service.must("scale", "3")
+        service.kill_supervisor()
+        assert service.generation("standby")["generation"] == 1
+        assert service.status()["service"]["workers_wanted"] == 3
+        load.begin(1)
+        service.must("rollback")
+        load.done(1)
+        assert service.who()["release"] == "one" and len(service.workers()) == 3
+
+
+def test_the_time_of_standing_by_goes_on(tmp_path: Path) -> None:
+    with serving(tmp_path, upgrade={"standby": "3s"}) as service:
+        service.must("upgrade")
+        service.kill_supervisor()
+        eventually(lambda: len(service.status()["generations"]) == 1, "its time is over")
+        assert service.serving() == 2
+
+
+def test_killed_in_the_middle_of_a_boot(tmp_path: Path) -> None:
+    """What was booting ends; what serves is not touched."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+        workers = service.workers()
+        source = (service.releases / "one" / "app.py").read_text()
+        service.release("two", before=source, app=GATE.format(gate=str(gate)))
+        service.flip("two")
+        upgrade = service.begin_ctl("upgrade")
+        eventually(lambda: phase(service) == "boot", "the upgrade boots")
+        with gate.open("w"):
+            service.kill_supervisor()
+        load.wait(100)
+        upgrade.communicate(timeout=30)
+        assert service.workers() == workers
+        left = {service.supervisor(), *masters(service), *workers}
+        eventually(lambda: service.pids() == left, "what was booting has ended")
+        entries = service.ask("history")["entries"]
+        assert [(e["verb"], e["outcome"]) for e in entries[-2:]] == [("upgrade", "interrupted"), ("adopt", "done")]
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_killed_during_the_probation(tmp_path: Path, good: bool) -> None:
+    """The new generation is judged on: committed, or back."""
+    with (
+        serving(tmp_path, upgrade={"probation": "2s", "check": "/healthz"}) as service,
+        strictly(*service.addresses, serving=1, clients=20) as load,
+    ):
+        workers = service.workers()
+        service.release("two")
+        service.flip("two")
+        load.begin(2)
+        upgrade = service.begin_ctl("upgrade")
+        eventually(lambda: phase(service) == "probation", "the probation begins")
+        new = service.generation()
+        service_pid = service.supervisor()
+        os.kill(service_pid, signal.SIGKILL)
+        service.killed = True
+        eventually(lambda: phase(service) == "probation", "the probation goes on")
+        if not good:
+            os.kill(new["workers"][0]["pid"], signal.SIGSEGV)
+        eventually(lambda: service.status()["service"]["operation"] is None, "it is over")
+        upgrade.communicate(timeout=30)
+        if good:
+            load.done(2)
+            assert service.serving() == 2 and service.generation("standby")["generation"] == 1
+        else:
+            assert service.serving() == 1 and service.workers() == workers
+            load.stop()
+            load.final = {**load.stop(), "failed": 0}  # what the killed worker held is lost
+
+
+def test_one_that_is_started_by_hand_adopts_too(tmp_path: Path) -> None:
+    """The guard cannot start another one: the program is gone, say. The workers go on until somebody does."""
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+        workers = service.workers()
+        with stopped(masters(service)):
+            os.kill(service.supervisor(), signal.SIGKILL)
+            service.killed = True
+            assert service.process is not None
+            service.process.wait(10)
+            load.wait(100)
+            first = service.process
+            service.start(wait=False)
+            assert first is not service.process
+
+        def adopted() -> bool:
+            with contextlib.suppress(OSError):
+                return service.workers() == workers
+            return False
+
+        eventually(adopted, "it has adopted")
+        load.wait(100)
+
+
+@contextlib.contextmanager
+def stopped(pids: set[int]):  # type: ignore[no-untyped-def]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_the_guard_is_killed_too(tmp_path: Path) -> None:
+    """Supervisor and master at once: the workers go on for a while, then they leave; nothing is left for ever."""
+    with serving(tmp_path) as service:
+        workers = service.workers()
+        for pid in (*masters(service), service.supervisor()):
+            os.kill(pid, signal.SIGKILL)
+        assert service.process is not None
+        service.process.wait(10)
+        assert service.who()["release"] == "one"
+        assert all(alive(pid) for pid in workers)
+        for pid in workers:
+            psutil.Process(pid).terminate()  # as after their time
+        eventually(lambda: not service.processes(), "nobody is left")
+        service.unix.unlink(missing_ok=True)
+        service.control_socket.unlink(missing_ok=True)
+        for door in service.control_socket.parent.glob("gen-*.sock"):
+            door.unlink()
