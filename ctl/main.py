@@ -207,10 +207,11 @@ def status(**told: Any) -> int:
 @ctl.command(short_help="Switch to what is on disk now.")
 @click.option("--directory", metavar="FOLDER", callback=_path, help="Release to start, this time only.")
 @click.option("--python", metavar="PATH", callback=_path, help="Interpreter to use, this time only.")
+@click.option("--dry-run", is_flag=True, help="Boot and check it, and end it again; what serves is not touched.")
 @_waits
-def upgrade(directory: str | None, python: str | None, **told: Any) -> int:
+def upgrade(directory: str | None, python: str | None, dry_run: bool, **told: Any) -> int:
     """Start what is on disk beside what runs, and switch to it once it has proved good."""
-    return _order("upgrade", told, waits=True, directory=directory, python=python)
+    return _order("upgrade", told, waits=True, directory=directory, python=python, dry_run=dry_run or None)
 
 
 @ctl.command(short_help="Apply new settings, never new code.")
@@ -223,7 +224,7 @@ def reload(**told: Any) -> int:
 @ctl.command()
 @_waits
 def rollback(**told: Any) -> int:
-    """Go back to the generation that stands by."""
+    """Go back: end a probation, or to the generation that stands by, or else to the release before."""
     return _order("rollback", told, waits=True)
 
 

@@ -89,6 +89,15 @@ class History:
             self._rewrite()
         return number
 
+    def note(self, number: int, **values: Any) -> None:
+        """Add to an attempt that is under way what is known by now. Never raises, and waits for no disk."""
+        attempt = self._attempts.get(number)
+        if attempt is not None and attempt["outcome"] is None:
+            record = {"event": "note", "id": number, **values}
+            self._merge(record)
+            self._queue.append(_line(record))
+            self.flush(sync=False)
+
     def finish(self, number: int, outcome: str, **evidence: Any) -> None:
         """Record the outcome of an attempt. Never raises; a line that cannot be written is ``pending``.
 
@@ -166,7 +175,7 @@ class History:
         values = {key: value for key, value in record.items() if key != "event"}
         if record.get("event") == "begin" and number not in self._attempts:
             self._attempts[number] = {**values, "outcome": None}
-        elif record.get("event") == "end" and number in self._attempts and isinstance(record.get("outcome"), str):
+        elif number in self._attempts and _continues(record):
             self._attempts[number].update(values)
 
     def _rewrite(self) -> None:
@@ -190,6 +199,12 @@ class History:
             return
         self._queue.clear()  # what was pending is in the new file
         self._torn = False
+
+
+def _continues(record: Record) -> bool:
+    """Whether a record adds to an attempt that has begun: what became known of it, or its end."""
+    event, outcome = record.get("event"), record.get("outcome")
+    return outcome is None if event == "note" else event == "end" and isinstance(outcome, str)
 
 
 def _lines(attempt: Record) -> bytes:

@@ -39,6 +39,7 @@ class Operation:
         self.outcome: Event | None = None
         self.finished = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+        self.record: Callable[..., None] = lambda **values: None  # into its attempt in the history, as it becomes known
         self.told: Callable[[str], None] = lambda phase: None  # as each phase begins
         self._events: list[Event] = []
         self._watchers: set[asyncio.Queue[Event]] = set()

@@ -57,6 +57,7 @@ class Service:
         self.on_lost: Callable[[Generation], None] = lambda generation: None
         self.base_environment = notify.strip(os.environ)
         self.runtime = runtime
+        self.passed_over = ""  # why the cold start took another release than the configured one, if it did
         self.patient_until = 0.0  # monotonic: until then, addresses that are taken may become free
         self._last_number = 0
         self._standby_until: float | None = None  # monotonic

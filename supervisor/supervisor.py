@@ -36,7 +36,7 @@ from releve.supervisor.reload import reload
 from releve.supervisor.rollback import rollback
 from releve.supervisor.service import Service
 from releve.supervisor.states import Admission, GenerationState, ServiceState, admit
-from releve.supervisor.target import from_configuration, from_generation, from_history
+from releve.supervisor.target import from_cold, from_configuration, from_generation, from_history
 from releve.supervisor.traffic import EVERY_S as SAMPLE_S
 from releve.supervisor.upgrade import rehearse, upgrade
 from releve.supervisor.watching import Watching
@@ -115,7 +115,7 @@ class Supervisor:
             )
         instances.write_card(self.runtime, self.service.configuration.card(self.runtime))
         try:
-            start = self._begin("start", "releve", self._upgrade_work(self.service.configuration, standby=False)) if not adopted else None
+            start = self._begin("start", "releve", self._start_work()) if not adopted else None
             if start is None:
                 start = self._begin("adopt", "guard" if revival.VARIABLE in os.environ else "releve", self._adoption_work(adopted))
             await start.finished.wait()
@@ -285,6 +285,15 @@ class Supervisor:
 
         return work
 
+    def _start_work(self) -> Work:
+        async def work(operation: Operation) -> str:
+            new = await upgrade(self.service, operation, from_cold(self.service, operation), standby=False)
+            if self.service.passed_over:
+                self.service.degraded["start"] = self.service.passed_over
+            return f"generation {new.number} serves {new.pin.resolved}"
+
+        return work
+
     def _adoption_work(self, adopted: list[adoption.Adopted]) -> Work:
         async def work(operation: Operation) -> str:
             return await adoption.settle(self.service, operation, adopted)
@@ -317,6 +326,9 @@ class Supervisor:
         outcome: Event
         try:
             attempt = self._record(operation, before)
+            if attempt is not None:
+                operation.record = partial(service.history.note, attempt)
+                operation.emit({"event": "attempt", "attempt": attempt})
             message = await work(operation)
             done = Status.DEGRADED if service.degraded else Status.DONE
             outcome = result(done, message, degraded=list(service.degraded.values()))
@@ -338,6 +350,7 @@ class Supervisor:
         except asyncio.CancelledError:
             ended = StepFailed(operation.phase, f"{operation.verb} {operation.number} was ended: {operation.stop_reason}")
             outcome = failure(ended, Status.ROLLED_BACK if operation.switched else Status.FAILED, service.serving_words(), "")
+            outcome["aborted"] = True
         except Exception as error:
             log.exception("%s %d failed in a way nobody foresaw", operation.verb, operation.number)
             outcome = result(Status.UNEXPECTED, f"unexpected error: {error!r}; the log has the traceback", serving=service.serving_words())
@@ -352,10 +365,10 @@ class Supervisor:
         )
         self._log_outcome(operation, outcome)
         if attempt is not None:
-            evidence = {
-                key: outcome[key] for key in ("step", "reason", "traceback", "evidence", "notes", "phases", "figures") if outcome.get(key)
-            }
-            words = OUTCOMES.get(outcome["status"], "failed")
+            evidence = {key: outcome[key] for key in EVIDENCE if outcome.get(key)}
+            words = "aborted" if outcome.get("aborted") else OUTCOMES.get(outcome["status"], "failed")
+            if operation.dry and words == "done":
+                words = "dry run"
             service.history.finish(attempt, words, to=service.describe(service.active), **evidence)
         self.operation = None
         if self.stopping is None:

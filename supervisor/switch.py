@@ -33,6 +33,7 @@ async def forward(service: Service, operation: Operation, old: Generation | None
     for loss in new.roster.losses(new.revision):
         raise StepFailed("switch", f"cannot trust generation {new.number}: {loss}", new.crash_stack())
     operation.switched = True
+    operation.record(switched=True)
     service.begin_trial(new)
 
 

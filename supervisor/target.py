@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -11,15 +12,16 @@ from dataclasses import dataclass, replace
 from releve.config import diff
 from releve.config.load import Loaded
 from releve.config.settings import Settings
+from releve.supervisor import coldstart, release
 from releve.supervisor import listeners as listening
-from releve.supervisor import release
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.listeners import ListenError, Plan
 from releve.supervisor.log import log
+from releve.supervisor.operation import Operation
 from releve.supervisor.release import Pin, ReleaseError
-from releve.supervisor.service import Service
+from releve.supervisor.service import Service, describe_pin
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,35 @@ def from_history(service: Service) -> Choose:
     """Choose the release that served before the present one, with today's settings: its directory and its interpreter."""
 
     async def choose() -> Target:
-        raise StepFailed(
-            "standby",
-            "cannot roll back: no generation stands by (the old one has retired, see upgrade.standby); "
-            "point the release back and ctl upgrade",
-        )
+        assert service.active is not None
+        before = coldstart.previous(service.history.entries(), describe_pin(service.active.pin))
+        if before.release is None:
+            raise StepFailed("standby", f"cannot roll back: no generation stands by (see upgrade.standby), and {before.reason}")
+        return await from_configuration(service, _changed(service, before.release))()
 
     return choose
+
+
+def from_cold(service: Service, operation: Operation) -> Choose:
+    """Choose what the configuration says now, unless the history says that exactly this went wrong."""
+
+    async def choose() -> Target:
+        target = await from_configuration(service, service.configuration)()
+        decision = coldstart.choose(service.history.entries(), describe_pin(target.pin), _exists)
+        if decision.reason:
+            operation.note(decision.reason)
+        if decision.release is None:
+            return target
+        service.passed_over = decision.reason
+        target.listeners.abandon()
+        return await from_configuration(service, _changed(service, decision.release))()
+
+    return choose
+
+
+def _changed(service: Service, release: coldstart.Release) -> Configuration:
+    return service.configuration.changed(directory=str(release["directory"]), python=str(release["python"]))
+
+
+def _exists(release: coldstart.Release) -> bool:
+    return os.path.isdir(str(release["directory"])) and os.access(str(release["python"]), os.X_OK)

@@ -20,7 +20,7 @@ from releve.supervisor.failure import RolledBack, StepFailed, UnsafePreload
 from releve.supervisor.generation import Generation
 from releve.supervisor.keepsake import Role
 from releve.supervisor.operation import Operation
-from releve.supervisor.service import Service
+from releve.supervisor.service import Service, describe_pin
 from releve.supervisor.states import GenerationState
 from releve.supervisor.target import Choose, Target
 
@@ -46,6 +46,7 @@ async def upgrade(
     try:
         with operation.step("preflight"):
             target = await choose()
+            operation.record(target=describe_pin(target.pin))
         how = target.loaded.settings.upgrade
         rolls = how.mode == "rolling" and old is not None and old.state is GenerationState.SERVING and not old.orphaned
         if rolls and service.standby is not None:

@@ -1,0 +1,102 @@
+"""What the history says about releases: which one a cold start takes, and which one a late rollback goes back to.
+
+Pure: from the attempts to a decision. A release is what was started: directory and
+interpreter, resolved, and the revision where it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Release = Mapping[str, Any]
+Entry = Mapping[str, Any]
+
+COMMITTING = ("start", "upgrade", "recover", "adopt")  # verbs whose outcome ``done`` means that ``to`` was committed
+BAD = ("failed", "rolled back")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``release`` is None: what is written, or none."""
+
+    release: Release | None
+    reason: str
+
+
+def choose(entries: Sequence[Entry], wanted: Release, exists: Callable[[Release], bool]) -> Decision:
+    """Which release a cold start takes: the one that is configured, unless exactly that one went wrong when it was tried last.
+
+    Wrong is: it failed, it was rolled back, or it was switched to and never committed
+    (a power cut in its probation). Then the last committed one is taken, if it is still there.
+    """
+    wrong = _last_word(entries, wanted)
+    if not wrong:
+        return Decision(None, "")
+    for entry in reversed(entries):
+        release = _committed(entry)
+        if release is not None and not same(release, wanted) and not _last_word(entries, release):
+            if exists(release):
+                return Decision(release, f"{wanted['directory']} {wrong}: the last committed release is started instead")
+            return Decision(None, f"{wanted['directory']} {wrong}, and the last committed release is not there any more: it is tried again")
+    return Decision(None, "")
+
+
+def previous(entries: Sequence[Entry], current: Release) -> Decision:
+    """The release that was committed before the present one; after a rollback, the one before that."""
+    line: list[Release] = []
+    same_folder = False
+    for entry in entries:
+        release = _committed(entry)
+        if release is None:
+            continue
+        if line and _place(line[-1]) == _place(release):
+            same_folder = same_folder or not same(line[-1], release)
+            line[-1] = release
+        elif entry.get("verb") == "rollback" and any(_place(one) == _place(release) for one in line):
+            while _place(line[-1]) != _place(release):
+                line.pop()
+        else:
+            line.append(release)
+    while line and _place(line[-1]) == _place(current):
+        line.pop()
+    if line:
+        return Decision(line[-1], "")
+    if same_folder:
+        return Decision(None, "the release before it had the same folder, which holds the present one now: deploy it again and ctl upgrade")
+    return Decision(None, "the history knows no release before the present one: point the release back and ctl upgrade")
+
+
+def same(one: Release, other: Release) -> bool:
+    """Whether two descriptions are of the same release, as far as it can be told."""
+    return _place(one) == _place(other) and one.get("revision") == other.get("revision")
+
+
+def _place(release: Release) -> tuple[Any, Any]:
+    return release.get("directory"), release.get("python")
+
+
+def _committed(entry: Entry) -> Release | None:
+    """The release that an attempt committed, if it did."""
+    release = entry.get("to")
+    done = entry.get("outcome") == "done" and entry.get("verb") in (*COMMITTING, "rollback")
+    return release if done and isinstance(release, dict) and release.get("directory") else None
+
+
+def _last_word(entries: Sequence[Entry], release: Release) -> str:
+    """How a release went wrong when it was tried last; empty if it did not, or was never tried."""
+    for entry in reversed(entries):
+        rejected = entry.get("from")
+        if entry.get("verb") == "rollback" and entry.get("outcome") == "done" and isinstance(rejected, dict) and same(rejected, release):
+            return "was rolled back"
+        committed = _committed(entry)
+        if committed is not None and same(committed, release):
+            return ""
+        target = entry.get("target")
+        if isinstance(target, dict) and same(target, release):
+            if entry.get("outcome") in BAD:
+                return "failed" if entry["outcome"] == "failed" else "was rolled back"
+            if entry.get("outcome") == "interrupted" and entry.get("switched"):
+                return "was switched to and never committed"
+    return ""
