@@ -15,6 +15,7 @@ from releve.server import system
 from releve.server.boot import Boot, MalformedOrder, Revision, read_revision
 from releve.server.crew import UP, Backoff, Crew, IllegalTransition, State, Worker, describe_exit
 from releve.server.errands import Errand, Errands
+from releve.server.faults import fault
 from releve.server.foreman import Foreman, names
 from releve.server.guard import Guard
 from releve.server.link import Message
@@ -222,6 +223,7 @@ class Command:
     # Resume, pause, quit
 
     def _resume(self, order: Message, fds: list[int]) -> None:
+        fault("master_resume")
         before = self.posture
         if before not in ESTABLISHED:
             system.die_with_parent(False)
@@ -247,6 +249,7 @@ class Command:
         self._errands.start(Errand("resume", frozenset({State.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
 
     def _pause(self, order: Message, fds: list[int]) -> None:
+        fault("master_pause")
         to = order.get("to")
         if to is not None and not fds:
             raise MalformedOrder("cannot pause: the exchange of the generation to give to is missing")
@@ -265,6 +268,7 @@ class Command:
         self._errands.start(Errand("pause", frozenset({State.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
 
     def _quit(self, order: Message, fds: list[int]) -> None:
+        fault("master_quit")
         linger = order.get("linger_s")
         deadline_s, linger_s = float(order["deadline_s"]), None if linger is None else float(linger)
         self._quits.append(order.get("id"))

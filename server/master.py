@@ -25,6 +25,7 @@ from releve.server.application import Application, BootError, load
 from releve.server.boot import Boot, MalformedOrder, await_boot, hello, read_boot
 from releve.server.command import Command
 from releve.server.crew import Crew, Worker
+from releve.server.faults import fault
 from releve.server.link import Link, LinkError, clip
 from releve.server.nursery import IGNORED, Nursery
 from releve.server.orders import ESTABLISHED, Posture
@@ -78,6 +79,7 @@ class Master:
         settings = self._boot.revision.settings
         logs.setup(settings.log.level, self._boot.generation)
         faulthandler.enable(self._boot.crash, all_threads=True)  # a boot that hangs or crashes leaves its stacks there
+        fault("master_boot")
         try:
             if self._boot.preload is False:
                 self._nursery.remember_source()
@@ -89,8 +91,10 @@ class Master:
             self._flush()
             return 1
         self._hear_signals()
+        fault("master_imported")
         self._command.boot()
         while not self._command.over:
+        fault("master_forked")
             self._turn()
         self._command.farewell()
         self._flush()

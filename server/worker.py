@@ -25,6 +25,7 @@ from releve.server.answer import Answer
 from releve.server.application import BootError, traceback_text
 from releve.server.connection import Connection, State, peer_text
 from releve.server.doors import Doors
+from releve.server.faults import fault
 from releve.server.fork import EXIT_INTERNAL
 from releve.server.handover import Handover
 from releve.server.link import ORPHAN_S, Link, LinkError, Message, clip
@@ -109,6 +110,7 @@ def _live(post: Post) -> NoReturn:
     system.raise_descriptor_limit(settings.limits.connections + DESCRIPTORS_SPARE)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
+        fault("worker_boot")
         system.die_with_parent(True)  # an import that hangs would not see the end of the control pair
         application = post.load() if post.application is None else post.application
         system.die_with_parent(False)
@@ -171,6 +173,7 @@ class Worker:
     def start(self) -> NoReturn:
         """Serve, until the process ends."""
         self._send_state()
+        fault("worker_ready")
         self.loop.lead.start()
 
     def disown(self) -> None:
@@ -207,6 +210,7 @@ class Worker:
 
     def resume(self, message: Message, fds: list[int]) -> None:
         """Accept connections, from the listeners and from the own exchange."""
+        fault("worker_resume")
         self.order("resume")
         self._end_handover()
         self._pause_reported = True  # a pause that was not complete never will be
@@ -215,6 +219,7 @@ class Worker:
 
     def pause(self, message: Message, fds: list[int]) -> None:
         """Accept no more; give what is idle, and what becomes idle, to the exchange in ``fds``, if there is one."""
+        fault("worker_pause")
         to = message.get("to")
         if (to is not None) != bool(fds):
             raise IllegalOrder("cannot pause: a receiver needs its exchange, and nothing else has one")
@@ -234,6 +239,7 @@ class Worker:
 
     def quit(self, message: Message, fds: list[int]) -> None:
         """Finish and leave: when no connection is left, or at the deadline."""
+        fault("worker_quit")
         timeouts = self._post.settings.timeouts
         linger_s, deadline_s = message.get("linger_s"), message.get("deadline_s")
         self.leave(timeouts.drain if deadline_s is None else float(deadline_s), None if linger_s is None else float(linger_s))
@@ -384,6 +390,7 @@ class Worker:
         self.loop.plain = self._handover is None and self.posture is not Posture.LEAVING
 
     def _report_pause(self) -> None:
+        fault("worker_paused")
         self._pause_reported = True
         if self._handover is not None:
             self._send_state(given=self._handover.given, kept=self._handover.kept)

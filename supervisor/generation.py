@@ -43,6 +43,8 @@ from releve.supervisor.traffic import Traffic
 from releve.supervisor.worker import Worker
 
 ORDER_S = 15.0  # how long a master may take for an order that waits for no client
+MASTER_S = 10.0  # the same for resume and pause; it waits for its workers for up to 6 s
+SILENT = "master"  # step of a failure where the master did not answer
 KILL_MARGIN_S = 3.0  # how long after its deadline a generation is killed
 _STACK_S = 2.0  # how long a hung master may take to write its stack
 
@@ -190,7 +192,7 @@ class Generation:
             "link": LINK_VERSION,
             "generation": self.number,
             "revision": self.revision,
-            "app": self.pin.app,
+            "app": self.settings.app,
             "directory": self.pin.resolved,
             "preload": self.pin.preload,
             "settings": {**to_wire(self.settings), "workers": workers},
@@ -267,7 +269,7 @@ class Generation:
             async with asyncio.timeout(timeout_s):
                 return await answer
         except TimeoutError:
-            raise StepFailed(kind, f"cannot {kind} generation {self.number}: its master did not answer for {timeout_s:g}s") from None
+            raise StepFailed(SILENT, f"cannot {kind} generation {self.number}: its master did not answer for {timeout_s:g}s") from None
         finally:
             del self._orders[number]
 
@@ -279,10 +281,7 @@ class Generation:
         """
         before, self.state = self.state, next_state(self.state, GenerationEvent.RESUMED)
         try:
-            if self.orphaned:
-                await self._command("resume", "serving")
-            else:
-                await self.order("resume")
+            await self._order_or_command("resume", "serving", (), ORDER_S)
         except StepFailed:
             if self.state is GenerationState.SERVING:
                 self.state = before
@@ -295,14 +294,10 @@ class Generation:
         """
         after = next_state(self.state, GenerationEvent.PAUSED)
         send = to.exchange.send.fileno()
-        if self.orphaned:
-            self.state = after
-            await self._command("pause", "paused", (send,), timeout_s, to=to.number)
-        else:
-            try:
-                await self.order("pause", (send,), timeout_s, to=to.number)
-            finally:
-                self.state = after  # even when a worker is stuck: it was told, and accepts no more once it can hear
+        try:
+            await self._order_or_command("pause", "paused", (send,), timeout_s, to=to.number)
+        finally:
+            self.state = after  # even when a worker is stuck: it was told, and accepts no more once it can hear
 
     def dismiss(self, deadline_s: float, linger_s: float | None = None) -> None:
         """Have everything finish and leave; what has not after ``deadline_s`` is killed. Does not wait."""
@@ -345,6 +340,23 @@ class Generation:
             raise StepFailed(verb, f"cannot {verb} generation {self.number}: a worker did not answer for {timeout_s:g}s")
         if verb == "resume" and not self.workers:
             raise StepFailed(verb, f"cannot resume generation {self.number}: it has no worker left")
+    async def _order_or_command(self, verb: str, state: str, fds: tuple[int, ...], timeout_s: float, **keys: object) -> None:
+        """By way of the master; straight to the workers where it has gone, or hangs: then it is ended, and costs nothing."""
+        if not self.orphaned:
+            try:
+                await self.order(verb, fds, min(timeout_s, MASTER_S), **keys)
+                return
+            except StepFailed as error:
+                if error.step != SILENT and not self.orphaned:
+                    raise
+                log.error("%s; its workers are commanded from here", error.reason, extra=self.tag)
+                if self._pidfd >= 0:
+                    system.send_signal(self._pidfd, signal.SIGKILL)
+                await self._wait(lambda: self.orphaned or self.state is GenerationState.GONE, _STACK_S)
+                if not self.orphaned:
+                    raise
+        await self._command(verb, state, fds, timeout_s, **keys)
+
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a report makes the condition true."""

@@ -75,7 +75,7 @@ class Trial:
         # Our own sleep does not count: where the whole machine stood still, nobody can have answered.
         passed_s, self._looked = min(now - self._looked, 2 * TICK_S), now
         for worker in self.new.workers.values():
-            if worker.state not in ("serving", "paused"):
+            if worker.state not in ("ready", "serving", "paused"):
                 continue
             ping = self._pings.get(worker.number)
             record = self.new.board.read(worker.slot)

@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from releve.config.errors import ConfigError
+from releve.config.errors import ConfigError, Place, Problem
 from releve.config.load import Loaded
 from releve.config.settings import Settings
+from releve.server import faults
 from releve.supervisor import adoption, instances, revival, status, system
 from releve.supervisor import listeners as listening
 from releve.supervisor import scale as scaling
@@ -496,6 +497,8 @@ def run(configuration: Configuration) -> int:
             raise
         loaded, broken = Loaded(Settings(), configuration.path), error  # what runs is adopted all the same, with its own settings
     setup(loaded.settings.log.level)
+    if faults.trouble():
+        raise ConfigError([Problem(Place("the environment"), faults.trouble())])
     for key, source in loaded.sources.items():
         log.info("%s comes from %s", key, source)
     for note in loaded.notes:

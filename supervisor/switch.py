@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 import time
 
+from releve.server.faults import fault
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.log import log
@@ -24,6 +25,12 @@ async def forward(service: Service, operation: Operation, old: Generation | None
     """First the new generation accepts, then the old one stops and hands its connections over. Raises StepFailed."""
     if new.state is not GenerationState.SERVING:  # a rolling switch has begun with that
         await new.resume()
+    fault("after_resume")
+    for worker in new.workers.values():
+        if worker.state == "ready":
+            raise StepFailed(
+                "switch", f"cannot trust generation {new.number}: worker {worker.number} (pid {worker.pid}) did not come to serve"
+            )
     if old is not None and old.state is GenerationState.SERVING:
         try:
             await old.pause(new)
@@ -32,6 +39,7 @@ async def forward(service: Service, operation: Operation, old: Generation | None
             operation.note(f"{error.reason}; connections it holds stay with generation {old.number}")
     for loss in new.roster.losses(new.revision):
         raise StepFailed("switch", f"cannot trust generation {new.number}: {loss}", new.crash_stack())
+    fault("after_pause")
     operation.switched = True
     operation.record(switched=True)
     service.begin_trial(new)

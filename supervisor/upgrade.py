@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from releve.config import diff
 from releve.config.settings import Check, Settings
+from releve.server.faults import fault
 from releve.supervisor import check as checking
 from releve.supervisor import probation, release, rolling, switch
 from releve.supervisor.failure import RolledBack, StepFailed, UnsafePreload
@@ -47,6 +48,7 @@ async def upgrade(
         with operation.step("preflight"):
             target = await choose()
             operation.record(target=describe_pin(target.pin))
+        fault("after_preflight")
         how = target.loaded.settings.upgrade
         rolls = how.mode == "rolling" and old is not None and old.state is GenerationState.SERVING and not old.orphaned
         if rolls and service.standby is not None:
@@ -57,6 +59,7 @@ async def upgrade(
         with operation.step("check"):
             await prove(operation, new, new.revision, new.settings.upgrade.check, settle=settle)
             new.proved()
+        fault("after_check")
         service.retire_standby()  # two generations at most; the new one may stand now
         with operation.step("switch"):
             if rolls:
@@ -103,6 +106,7 @@ async def start(service: Service, operation: Operation, target: Target, workers:
         try:
             with operation.step("spawn"):
                 new.spawn()
+            fault("after_spawn")
             with operation.step("boot"):
                 kept = service.keepsake(new, Role.CANDIDATE)
                 try:
@@ -110,6 +114,7 @@ async def start(service: Service, operation: Operation, target: Target, workers:
                 finally:
                     os.close(kept)
                 operation.say(f"{len(new.workers)} workers are ready")
+                fault("after_boot")
         except UnsafePreload as unsafe:
             await _end(new)
             operation.note(f"not preloaded: the import left {', '.join(unsafe.found)}; each worker imports for itself")
@@ -118,6 +123,8 @@ async def start(service: Service, operation: Operation, target: Target, workers:
         except BaseException:
             await _end(new)
             raise
+        for reason in new.broken:
+            operation.note(f"{reason}; it answers 503")
         used = diff.changed(Settings(), target.loaded.settings)
         unknown = sorted(set(used) - set(new.hello.get("settings", [])))
         if unknown:
@@ -150,7 +157,9 @@ async def _conclude(
     seconds = new.settings.upgrade.probation
     if judged and old is not None and seconds is not None:
         with operation.step("probation"):
+            fault("on_trial")
             await _judge(operation, old, new, seconds)
+    fault("before_commit")
     with operation.step("commit"):
         operation.committed = True
         how = new.settings.upgrade
@@ -160,6 +169,7 @@ async def _conclude(
         service.commit(new, listeners, standby_s=how.standby if standby else None)
         for trouble in target.listeners.commit() if target is not None else ():
             operation.note(trouble)
+    fault("after_commit")
 
 
 async def _judge(operation: Operation, old: Generation, new: Generation, seconds: float) -> None:

@@ -1,6 +1,6 @@
 """Who may import whom, read from the source (docs/adr/0001-packaging.md).
 
-supervisor -> server.link, server.scoreboard, config
+supervisor -> server.link, server.scoreboard, server.faults, config
 ctl        -> config, supervisor.protocol, supervisor.instances
 server     -> config.settings; standard library only
 config     -> nothing of ours
@@ -20,7 +20,7 @@ ALLOWED = {
     "config": ("config",),
     "ctl": ("ctl", "config", "supervisor.protocol", "supervisor.instances"),
     "server": ("server", "config.settings"),
-    "supervisor": ("supervisor", "config", "server.link", "server.scoreboard"),
+    "supervisor": ("supervisor", "config", "server.link", "server.scoreboard", "server.faults"),
 }
 STANDARD_LIBRARY_ONLY = [*sorted((ROOT / "server").glob("*.py")), ROOT / "config" / "settings.py", ROOT / "config" / "__init__.py"]
 ONE_MODULE_EACH = ("psutil", "watchdog", "yaml")

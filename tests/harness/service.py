@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -182,7 +183,7 @@ class Service:
             status = self.status()
         except OSError:
             return False
-        return any(g["state"] == "serving" for g in status["generations"])
+        return status["service"]["operation"] is None and any(g["state"] == "serving" for g in status["generations"])
 
     @property
     def pid(self) -> int:
@@ -295,7 +296,7 @@ class Service:
     def files(self) -> set[str]:
         """Every file, socket and folder in the runtime directory and beside the configuration, releases left out."""
         runtime = Path(self.settings["runtime_directory"])
-        found = {str(path.relative_to(self.root)) for path in runtime.rglob("*")}
+        found = {re.sub(r"gen-\d+", "gen-N", str(path.relative_to(self.root))) for path in runtime.rglob("*")}
         return found | {path.name for path in self.root.iterdir()}
 
     def log(self) -> str:

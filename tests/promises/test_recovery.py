@@ -86,14 +86,3 @@ def test_a_standby_that_loses_its_master_retires_and_a_rollback_says_so(tmp_path
         eventually(lambda: [g["state"] for g in service.status()["generations"]] == ["serving"], "the standby has retired")
         refused = service.ctl("rollback")
         assert refused.returncode == 4 and "no generation stands by" in refused.stderr
-
-
-def test_generations_leave_when_their_supervisor_is_killed(tmp_path: Path) -> None:
-    with serving(tmp_path) as service:
-        service.must("upgrade")
-        os.kill(service.pid, signal.SIGKILL)
-        assert service.process is not None
-        service.process.wait()
-        eventually(lambda: not service.processes(), "no process is left")
-        service.start()  # over the socket file and the lock of the dead one
-        assert service.who()["release"] == "one"

@@ -100,9 +100,10 @@ def test_objections(verb: str, posture: Posture, change: Change, why: str | None
     assert objection(verb, posture, change) == why
 
 
-def test_quit_is_always_legal() -> None:
-    assert all(objection("quit", *where) is None for where in itertools.product(Posture, Change))
-    assert set(TABLE) == {"resume", "pause", "quit", "scale", "reload", "switch", "cancel"}
+@pytest.mark.parametrize("verb", ["quit", "keep"])
+def test_some_orders_are_always_legal(verb: str) -> None:
+    assert all(objection(verb, *where) is None for where in itertools.product(Posture, Change))
+    assert set(TABLE) == {"resume", "pause", "quit", "keep", "scale", "reload", "switch", "cancel"}
 
 
 def test_outbox_keeps_the_order_and_the_descriptors_while_nobody_reads() -> None:
