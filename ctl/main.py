@@ -18,6 +18,7 @@ import click
 
 from releve import __version__
 from releve.ctl import outcome, render
+from releve.ctl.aftermath import aftermath
 from releve.ctl.client import ConversationLost, TimedOut, converse, has_ended, supervisor_pidfd
 from releve.ctl.find import FindError, Found, find
 from releve.ctl.progress import progress
@@ -97,15 +98,24 @@ def carry_out(order: Order) -> int:
 def ask(found: Found, order: Order) -> Event:
     """The result of the conversation, or what became of it."""
     pidfd = supervisor_pidfd(found.socket) if order.verb == "stop" else None
+    attempts: list[int] = []
     try:
         with found.socket, progress() as shown:
-            result = converse(found.socket, order.verb, order.arguments, shown.show, order.timeout_s)
+
+            def show(event: Event) -> None:
+                if event.get("event") == "attempt":
+                    attempts.append(int(event["attempt"]))
+                shown.show(event)
+
+            result = converse(found.socket, order.verb, order.arguments, show, order.timeout_s)
     except KeyboardInterrupt:
         return {"status": int(Status.INTERRUPTED), "message": f"detached; {GOES_ON.get(order.verb, 'nothing was touched')}"}
     except TimedOut as error:
         goes_on = GOES_ON.get(order.verb, "the supervisor hangs, or is stopped; its log may say why")
         return {"status": int(Status.INTERRUPTED), "message": f"timed out: {error}; {goes_on}"}
     except ConversationLost as error:
+        if attempts and (known := aftermath(found.path, order.verb, attempts[0])) is not None:
+            return known
         return {
             "status": int(Status.UNEXPECTED),
             "message": f"cannot tell how the {order.verb} ended: {error}",

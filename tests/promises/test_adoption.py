@@ -92,7 +92,8 @@ def test_killed_in_the_middle_of_a_boot(tmp_path: Path) -> None:
         with gate.open("w"):
             service.kill_supervisor()
         load.wait(100)
-        upgrade.communicate(timeout=30)
+        _, err = upgrade.communicate(timeout=30)
+        assert upgrade.returncode == 4 and "another one has taken over; it was undone" in err
         assert service.workers() == workers
         left = {service.supervisor(), *masters(service), *workers}
         eventually(lambda: service.pids() == left, "what was booting has ended")
@@ -121,7 +122,8 @@ def test_killed_during_the_probation(tmp_path: Path, good: bool) -> None:
         if not good:
             os.kill(new["workers"][0]["pid"], signal.SIGSEGV)
         eventually(lambda: service.status()["service"]["operation"] is None, "it is over")
-        upgrade.communicate(timeout=30)
+        out, err = upgrade.communicate(timeout=30)
+        assert upgrade.returncode == (0 if good else 5), out + err
         if good:
             load.done(2)
             assert service.serving() == 2 and service.generation("standby")["generation"] == 1

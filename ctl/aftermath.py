@@ -1,0 +1,59 @@
+"""What became of an operation whose supervisor was killed meanwhile: the next supervisor's history knows."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from releve.ctl.client import ConversationLost, TimedOut, converse
+from releve.ctl.find import FindError, connect
+from releve.supervisor.protocol import Event, Status
+
+PATIENCE_S = 15.0  # until another supervisor has settled what was under way; a probation is waited for beyond that
+AGAIN_S = 0.1
+
+
+def aftermath(path: str, verb: str, attempt: int) -> Event | None:
+    """The true result of an attempt, or None if nobody can tell: no supervisor came, or it knows nothing of it."""
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        entries = _history(path)
+        if entries is not None:
+            mine = next((entry for entry in entries if entry.get("id") == attempt), None)
+            if mine is None:
+                return None
+            after = next((entry for entry in entries if entry.get("id", 0) > attempt and entry.get("verb") in ("adopt", "start")), None)
+            if after is not None and after.get("outcome") is not None:
+                return _result(verb, attempt, mine, after)
+            if after is not None:
+                until = time.monotonic() + PATIENCE_S  # it is being settled
+        time.sleep(AGAIN_S)
+    return None
+
+
+def _history(path: str) -> list[dict[str, Any]] | None:
+    try:
+        sock = connect(path)
+        if sock is None:
+            return None
+        with sock:
+            result = converse(sock, "history", {}, lambda event: None, PATIENCE_S)
+    except (ConversationLost, TimedOut, FindError):
+        return None
+    entries = result.get("entries")
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else None
+
+
+def _result(verb: str, attempt: int, mine: dict[str, Any], after: dict[str, Any]) -> Event:
+    before, now = mine.get("from") or {}, after.get("to") or {}
+    switched = verb == "upgrade" and now.get("generation") not in (None, before.get("generation"))
+    status = Status.DONE if switched else Status.ROLLED_BACK if after.get("outcome") == "rolled back" else Status.FAILED
+    became = "it was switched, and is committed" if switched else "it was undone"
+    reason = f": {after['reason']}" if after.get("reason") else ""
+    return {
+        "event": "result",
+        "status": int(status),
+        "message": f"the supervisor was killed during {verb} {attempt} and another one has taken over; {became}{reason}",
+        "serving": f"generation {now.get('generation')}, {now.get('directory')}",
+        "next": "" if switched else "ctl history has both attempts; try again",
+    }
