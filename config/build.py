@@ -14,7 +14,7 @@ from typing import Any
 
 from releve.config import addresses, values
 from releve.config.errors import ConfigError, Place, Problem, in_order, nearest
-from releve.config.settings import GROUPS, Address, Check, Settings, key_names, to_wire
+from releve.config.settings import GROUPS, Address, Check, Mount, Settings, key_names, to_wire
 from releve.config.values import Rules
 from releve.config.written import Written
 
@@ -51,13 +51,15 @@ class Loaded:
 
     ``path`` is the file (absolute) or None; ``sources`` says of each setting that
     is neither from YAML nor a default where it came from, in words for the log;
-    ``notes`` are remarks for the log about what was ignored.
+    ``notes`` are remarks for the log about what was ignored; ``included`` are the
+    files that ``path`` includes.
     """
 
     settings: Settings
     path: Path | None
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    included: tuple[Path, ...] = ()
 
 
 Problems = list[Problem]
@@ -69,9 +71,13 @@ def build(document: Written, overrides: Mapping[str, Written]) -> Settings:
     problems: Problems = []
     entries = _entries("", document, problems)
     found = _fields(Settings, "", entries, overrides, problems)
-    if "app" not in entries and "app" not in overrides and isinstance(document.content, (dict, type(None))):
+    app = overrides.get("app", entries.get("app"))
+    if app is None and "mounts" not in entries and isinstance(document.content, (dict, type(None))):
         text = "cannot do without app, the application to serve: write app: mysite.wsgi:application"
         problems.append(Problem(Place(document.place.source), text))
+    if app is not None and "mounts" in entries:
+        text = f"cannot use mounts and app together (app is at {app.place}): mount it at '' instead"
+        problems.append(Problem(entries["mounts"].named_at, text))
     directory = found.setdefault("directory", document.folder)
     if found.get("python"):
         found["python"] = values.join(directory, found["python"])
@@ -198,6 +204,27 @@ def _check(key: str, written: Written, rules: Rules, problems: Problems) -> Chec
     return None if path is None else Check(path=path)
 
 
+def _mounts(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[Mount, ...]:
+    """A block of prefixes and applications."""
+    if not isinstance(written.content, dict):
+        raise ValueError("expected a block of prefixes and applications, such as /api: mysite.api:application")
+    if not written.content:
+        raise ValueError("nothing would be served")
+    found = []
+    for prefix, item in written.content.items():
+        try:
+            values.parse_prefix(prefix)
+        except ValueError as error:
+            problems.append(Problem(item.named_at, f"cannot mount at {prefix!r}: {error}"))
+        try:
+            app = _word(key, item, {"kind": "app", "required": True}, problems)
+        except ValueError as error:
+            problems.append(Problem(item.place, f"cannot use {item.described()} as {key}.{prefix}: {error}"))
+        else:
+            found.append(Mount(prefix, app, str(item.place)))
+    return tuple(found)
+
+
 def _words(kind: str) -> Reader:
     """A reader of a list of words of this kind, or of one."""
 
@@ -242,6 +269,8 @@ READERS: dict[str, Reader] = {
     "listen": _listen,
     "check": _check,
     "modules": _words("module"),
+    "mounts": _mounts,
+    "patterns": _words("text"),
     "networks": _words("network"),
     "variables": _pairs(values.check_variable),
     "headers": _pairs(values.check_header),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from releve.config import include
 from releve.config.build import Loaded, build
 from releve.config.env_file import read_env_file
 from releve.config.errors import ConfigError, Place, Problem, in_order
@@ -45,8 +46,10 @@ def load(path: Path, overrides: Overrides | None = None) -> Loaded:
     given = overrides or Overrides()
     absolute = _absolute(path)
     document = parse(_read(path), str(path), str(absolute.parent))
+    files = include.included(document)
+    whole = include.merge(document, files, lambda file: parse(_read(file), str(file), str(file.parent)))
     written, sources, notes = read_overrides(given)
-    return Loaded(build(document, written), absolute, sources, notes)
+    return Loaded(build(whole, written), absolute, sources, notes, tuple(files))
 
 
 def parse(text: str, source: str, folder: str) -> Written:

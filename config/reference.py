@@ -32,9 +32,11 @@ KINDS = {
     "log": "path or `-`",
     "mode": "octal mode",
     "modules": "list of modules",
+    "mounts": "block of prefixes and `module:object`",
     "name": "name or number",
     "networks": "list of addresses and networks",
     "path": "path",
+    "patterns": "list of files and patterns",
     "python": "path",
     "size": "size",
     "statuses": "numbers, ranges",
@@ -63,8 +65,10 @@ def default_text(field: dataclasses.Field[Any]) -> str:
             return ", ".join(map(str, addresses))
         case "networks", networks:
             return ", ".join(networks)
-        case "modules", _:
+        case "modules" | "patterns", _:
             return "[]"
+        case "mounts", _:
+            return "{}"
         case _, dict():
             return "{}"
         case _:

@@ -29,6 +29,13 @@ _MODE: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string",
 _NAME: Schema = {"type": ["string", "integer"]}
 _TEXTS: Schema = {"type": "object", "additionalProperties": {"type": _SCALAR}}
 _MODULE: Schema = {"type": "string", "pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"}
+_APP: Schema = {"type": "string", "pattern": r"^[\w.]+:[\w.]+(\(\))?$"}
+_MOUNTS: Schema = {
+    "type": "object",
+    "propertyNames": {"pattern": "^(/[^/?#]+)*$"},
+    "additionalProperties": _APP,
+    "minProperties": 1,
+}
 _UNIX: Schema = {
     "type": "object",
     "properties": {"unix": _TEXT, "mode": _MODE, "owner": _NAME, "group": _NAME},
@@ -44,7 +51,7 @@ def _number(rules: Rules) -> Schema:
 
 KINDS: dict[str, Callable[[Rules], Schema]] = {
     "access_format": lambda rules: {"anyOf": [{"enum": list(PRESETS)}, {"type": "string", "pattern": r"%\("}]},
-    "app": lambda rules: {"type": "string", "pattern": r"^[\w.]+:[\w.]+(\(\))?$"},
+    "app": lambda rules: _APP,
     "check": lambda rules: {"anyOf": [{"type": "string", "pattern": "^/"}, _block(Check)]},
     "choice": lambda rules: {"enum": [*rules["choices"], *([False] if "off" in rules["choices"] else [])]},
     "count": _number,
@@ -56,9 +63,16 @@ KINDS: dict[str, Callable[[Rules], Schema]] = {
     "log": lambda rules: _TEXT,
     "mode": lambda rules: _MODE,
     "modules": lambda rules: {"anyOf": [_MODULE, {"type": "array", "items": _MODULE}]},
+    "mounts": lambda rules: {
+        "type": "object",
+        "propertyNames": {"pattern": "^(/[^/?#]+)*$"},
+        "additionalProperties": _APP,
+        "minProperties": 1,
+    },
     "name": lambda rules: _NAME,
     "networks": lambda rules: {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
     "path": lambda rules: _TEXT,
+    "patterns": lambda rules: {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
     "python": lambda rules: {"type": "string", "pattern": "/"},
     "size": lambda rules: {"anyOf": [_number(rules), {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?([KMGkmg]i?)?[Bb]?$"}]},
     "statuses": lambda rules: {"type": ["string", "integer"]},
@@ -71,7 +85,10 @@ KINDS: dict[str, Callable[[Rules], Schema]] = {
 
 def schema() -> Schema:
     """The schema as a JSON value."""
-    return {"$schema": DIALECT, "title": "Configuration of Relève (releve.yaml)", **_block(Settings)}
+    block = _block(Settings)
+    del block["required"]  # app, unless there are mounts, here or in an included file
+    one_of = [{"required": ["app"]}, {"required": ["mounts"]}, {"required": ["include"]}]
+    return {"$schema": DIALECT, "title": "Configuration of Relève (releve.yaml)", **block, "anyOf": one_of}
 
 
 def schema_text() -> str:

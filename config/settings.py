@@ -18,6 +18,8 @@ from typing import Any
 
 Wire = dict[str, Any]
 
+_MOUNTS_SHOWN = 4
+
 HEAD_MAX_BYTES = 1 << 24  # a head is held in memory, once for each connection
 
 
@@ -27,7 +29,7 @@ def key(default: Any, kind: str, text: str, **more: Any) -> Any:
     ``kind`` says how it is written: the parser of one word in ``values``
     (``duration``, ``size``, ``count``, ``path``, ``choice``, ...), or a reader of
     a list or block in ``build`` (``listen``, ``check``, ``modules``,
-    ``networks``, ``variables``, ``headers``, ``group``). ``more`` may hold ``choices``,
+    ``networks``, ``variables``, ``headers``, ``mounts``, ``patterns``, ``group``). ``more`` may hold ``choices``,
     ``minimum``, ``maximum``, ``off`` (the word for ``None``), ``required``,
     ``upgrade`` (a reload cannot apply it, an upgrade can) and ``restart`` (only a
     new supervisor can).
@@ -63,6 +65,15 @@ class Address:
             return f"fd:{self.name}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One of several applications: ``app`` serves ``prefix`` and what is below it; ``place`` says where that is written."""
+
+    prefix: str
+    app: str
+    place: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +177,18 @@ class Settings:
     afresh for each generation.
     """
 
-    app: str = key("", "app", "The WSGI application, as module:object.", upgrade=True, required=True)
+    app: str = key("", "app", "The WSGI application, as module:object; or mounts instead.", upgrade=True, required=True)
+    mounts: tuple[Mount, ...] = key(
+        (), "mounts", "Several applications instead of app: path prefixes and the module:object that each is served by.", upgrade=True
+    )
+    on_app_error: str = key(
+        "refuse",
+        "choice",
+        "A mounted application that cannot be imported: refuse the release, or isolate it (503 for its prefix only).",
+        choices=("refuse", "isolate"),
+        upgrade=True,
+    )
+    include: tuple[str, ...] = key((), "patterns", "More files, as conf.d/*.yaml, relative to this one; their keys are added to it.")
     directory: str = key(
         "", "path", "Folder of the release; default: the configuration file's own. Resolved afresh for each generation.", upgrade=True
     )
@@ -217,6 +239,15 @@ class Settings:
         choices=("off", "release", "code"),
     )
 
+    @property
+    def served(self) -> str:
+        """What is served, in a few words: the application, or the prefixes of the mounted ones."""
+        if not self.mounts:
+            return self.app
+        prefixes = [mount.prefix or "/" for mount in self.mounts]
+        shown = ", ".join(prefixes[:_MOUNTS_SHOWN]) + (", …" if len(prefixes) > _MOUNTS_SHOWN else "")
+        return f"{len(prefixes)} {'application' if len(prefixes) == 1 else 'applications'} ({shown})"
+
 
 GROUPS: dict[str, type[Any]] = {"limits": Limits, "timeouts": Timeouts, "upgrade": Upgrade, "proxy": Proxy, "log": Log}
 
@@ -259,6 +290,10 @@ def from_wire(wire: Wire) -> Settings:
         values["proxy"] = dataclasses.replace(proxy, trusted=tuple(proxy.trusted))
     if "listen" in values:
         values["listen"] = tuple(Address(**_known(Address, address)) for address in values["listen"])
+    if "mounts" in values:
+        values["mounts"] = tuple(Mount(**_known(Mount, mount)) for mount in values["mounts"])
+    if "include" in values:
+        values["include"] = tuple(values["include"])
     if "preload_modules" in values:
         values["preload_modules"] = tuple(values["preload_modules"])
     return Settings(**values)

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 from releve.config.access_format import PRESETS, check_format
 from releve.config.errors import nearest
@@ -184,6 +185,27 @@ def parse_app(text: str, rules: Rules) -> str:
         raise ValueError(f"the object is missing; write {text}:application")
     if not _MODULE.fullmatch(module) or not _OBJECT.fullmatch(name):
         raise ValueError("expected module:object, such as mysite.wsgi:application")
+    return text
+
+
+def parse_prefix(text: str) -> str:
+    """A path prefix, as text and not percent-encoded: empty, or segments with one ``/`` before each. Raises ValueError."""
+    if text == "/":
+        raise ValueError("the prefix of everything is written ''")
+    if not text:
+        return text
+    if not text.startswith("/"):
+        raise ValueError(f"a prefix begins with /; write /{text.strip('/')}")
+    if "//" in text:
+        raise ValueError(f"a prefix has no empty segment; write {re.sub('/+', '/', text).rstrip('/')}")
+    if text.endswith("/"):
+        raise ValueError(f"a prefix covers what is below it without a / at its end; write {text.rstrip('/')}")
+    if re.search("%[0-9A-Fa-f]{2}", text):
+        raise ValueError(f"a prefix is written as text, not percent-encoded; write {unquote(text)}")
+    if not text.isprintable() or any(character in text for character in "?#"):
+        raise ValueError("a prefix is a path: no control characters, '?' or '#'")
+    if {".", ".."}.intersection(text.split("/")):
+        raise ValueError("a prefix has no segment . or ..")
     return text
 
 

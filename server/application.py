@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, TypeVar
 
+from releve.config.settings import Mount
+from releve.server.mounts import Mounts, unavailable
+
 Application = Callable[..., Iterable[bytes]]
 T = TypeVar("T")
 
@@ -69,8 +72,11 @@ def parse_target(app: str) -> Target:
         raise _malformed(app) from error
 
 
-def load(app: str, directory: str, more: Sequence[str] = ()) -> Application:
+def load(app: str, directory: str, more: Sequence[str] = (), mounts: Sequence[Mount] = (), *, isolate: bool = False) -> Application:
     """Import the application object and the modules ``more``; ``directory`` comes first in ``sys.path``.
+
+    With ``mounts`` these are imported instead of ``app`` and made one; ``isolate`` has those that cannot be imported
+    answer 503, as long as there is another.
 
     For a Django site its URL configuration is imported too: Django itself would do
     so at the first request only, from whatever lies on disk by then.
@@ -78,9 +84,7 @@ def load(app: str, directory: str, more: Sequence[str] = ()) -> Application:
     """
     if sys.path[:1] != [directory]:
         sys.path.insert(0, directory)
-    target = parse_target(app)
-    module = _import(target.module)
-    found = _find(module, target)
+    found = _mounted(mounts, isolate) if mounts else _load_one(app)
     for name in more:
         _import(name)
     _attempt("import the URL configuration", _import_django_urls)
@@ -95,6 +99,35 @@ def traceback_text(error: BaseException) -> str:
     if len(lines) > TRACEBACK_LINES:
         lines = ["…", *lines[-TRACEBACK_LINES:]]
     return "\n".join(lines)
+
+
+def _load_one(app: str) -> Application:
+    target = parse_target(app)
+    return _find(_import(target.module), target)
+
+
+def _mounted(mounts: Sequence[Mount], isolate: bool) -> Application:
+    """The mounted applications as one. One alone, of everything, is that one itself."""
+    found: dict[str, Application] = {}
+    broken: dict[str, Exception] = {}
+    for mount in mounts:
+        try:
+            found[mount.prefix] = _load_one(mount.app)
+        except BootError as error:
+            where = f"{mount.place}: " if mount.place else ""
+            reason = f"{where}cannot mount {mount.app} at {mount.prefix or '/'}: {error.reason}"
+            if not isolate or len(broken) + 1 == len(mounts):
+                raise BootError(reason, error.traceback, error.step) from error
+            broken[mount.prefix] = _blamed(BootError(reason, error.traceback, error.step), error)
+            found[mount.prefix] = unavailable
+    if list(found) == [""]:
+        return found[""]
+    return _attempt("mount the applications", lambda: Mounts(found, broken))
+
+
+def _blamed(error: BootError, cause: BootError) -> BootError:
+    error.__cause__ = cause.__cause__
+    return error
 
 
 def _malformed(app: str) -> BootError:

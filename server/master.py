@@ -27,6 +27,7 @@ from releve.server.command import Command
 from releve.server.crew import Crew, Worker
 from releve.server.faults import fault
 from releve.server.link import Link, LinkError, clip
+from releve.server.mounts import broken
 from releve.server.nursery import IGNORED, Nursery
 from releve.server.orders import ESTABLISHED, Posture
 from releve.server.outbox import RETRY_S, Outbox
@@ -78,8 +79,8 @@ class Master:
         """Boot, then turn until everybody has left; returns the exit status."""
         settings = self._boot.revision.settings
         logs.setup(settings.log.level, self._boot.generation)
-        faulthandler.enable(self._boot.crash, all_threads=True)  # a boot that hangs or crashes leaves its stacks there
         fault("master_boot")
+        faulthandler.enable(self._boot.crash, all_threads=True)  # a boot that hangs or crashes leaves its stacks there
         try:
             if self._boot.preload is False:
                 self._nursery.remember_source()
@@ -90,11 +91,11 @@ class Master:
             self._outbox.send({"type": "failed", "step": error.step, "reason": clip(error.reason), "traceback": clip(error.traceback)})
             self._flush()
             return 1
-        self._hear_signals()
         fault("master_imported")
+        self._hear_signals()
         self._command.boot()
-        while not self._command.over:
         fault("master_forked")
+        while not self._command.over:
             self._turn()
         self._command.farewell()
         self._flush()
@@ -114,18 +115,25 @@ class Master:
         if found:
             log.warning("preloaded as told (preload: true), but the import left %s, which a fork does not keep whole", ", ".join(found))
         seconds = round(time.monotonic() - started, 3)
-        self._outbox.send({"type": "imported", "seconds": seconds, "modules": len(sys.modules) - modules, "preloaded": True})
+        isolated = [clip(str(error), 300) for error in broken(self._nursery.application)[:20]]
+        new = len(sys.modules) - modules
+        self._outbox.send({"type": "imported", "seconds": seconds, "modules": new, "preloaded": True, "broken": isolated})
         gc.collect()
         gc.freeze()  # what is loaded now lives as long as the workers: a collection shall not copy its pages
         return True
 
     def _load(self) -> Application:
         """In the master or in the worker: import the application, and take back what its import took of ours. Raises BootError."""
+        settings = self._boot.revision.settings
+        isolate = settings.on_app_error == "isolate"
         try:
-            return load(self._boot.app, self._boot.directory, self._boot.revision.settings.preload_modules)
+            application = load(self._boot.app, self._boot.directory, settings.preload_modules, settings.mounts, isolate=isolate)
         finally:
             logs.revive()
             faulthandler.enable(self._boot.crash, all_threads=True)
+        for error in broken(application):
+            log.error("%s; it answers 503 (on_app_error: isolate)", error, exc_info=error.__cause__)
+        return application
 
     # The loop
 
@@ -247,6 +255,7 @@ class Master:
 
     def _leave(self) -> None:
         """Stop gracefully without an order, unless there was one."""
+        self._command.guard.calm()
         if self._command.posture is not Posture.LEAVING:
             timeouts = self._command.current.settings.timeouts
             self._command.leave(timeouts.drain, timeouts.linger)
@@ -267,7 +276,14 @@ class Master:
         self._signals = self._nursery.wakeups[0]
 
     def _obey_signals(self) -> None:
-        if signal.SIGTERM in system.recorded_signals(self._signals):
+        if signal.SIGTERM not in system.recorded_signals(self._signals):
+            return
+        if not self._linked:
+            log.warning("SIGTERM, and there is no supervisor: leaving")
+            self._shut_door()
+            self._leave()
+        else:
+            self._outbox.send({"type": "terminated"})
             log.warning("ignored SIGTERM: only the supervisor ends a generation in service (ctl stop, or SIGTERM to it)")
 
 

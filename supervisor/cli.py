@@ -101,7 +101,7 @@ def check(told: Configuration) -> int:
     """Read everything; say where unusual values come from. Raises ConfigError."""
     loaded: Loaded = told.read()
     source = "the command line" if told.path is None else str(told.path)
-    print(f"{source}: valid; {loaded.settings.app} on {', '.join(map(str, loaded.settings.listen))}")
+    print(f"{source}: valid; {loaded.settings.served} on {', '.join(map(str, loaded.settings.listen))}")
     for key, origin in sorted(loaded.sources.items()):
         print(f"{key} comes from {origin}")
     for note in loaded.notes:

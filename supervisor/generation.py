@@ -84,12 +84,14 @@ class Generation:
         self.pid = 0
         self.hello: Message = {}
         self.preloaded = False
+        self.broken: list[str] = []  # mounted applications that answer 503, each with its reason
         self.mixed: list[str] = []
         self.roster = Roster(f"gen={number}")
         self.traffic = Traffic(self.records)
         self.ended = asyncio.Event()
         self.on_lost: Callable[[Generation], None] = lambda generation: None
         self.on_report: Callable[[Generation], None] = lambda generation: None
+        self.on_terminated: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._pidfd = -1
@@ -182,6 +184,12 @@ class Generation:
                 "boot",
                 f"cannot boot: the release's releve {self.hello.get('releve')} speaks link version {self.hello.get('link')}, "
                 f"this supervisor speaks {LINK_VERSION}; install a releve of this supervisor's age in the release, or none",
+            )
+        if self.settings.mounts and not self.knows("mounts"):
+            raise StepFailed(
+                "boot",
+                f"cannot boot: the release's releve {self.hello.get('releve')} does not know mounts; "
+                "install a releve of this supervisor's age in the release, or none",
             )
 
     def _send_boot(self, workers: int, keepsake: int) -> None:
@@ -333,13 +341,6 @@ class Generation:
         """Booted and checked."""
         self.state = next_state(self.state, GenerationEvent.PROVED)
 
-    async def _command(self, verb: str, state: str, fds: tuple[int, ...] = (), timeout_s: float = ORDER_S, **keys: object) -> None:
-        """The same order, straight to the workers of a generation that lost its master."""
-        self.roster.tell(verb, fds, **keys)
-        if not await self._wait(lambda: self.roster.all_in(state), timeout_s):
-            raise StepFailed(verb, f"cannot {verb} generation {self.number}: a worker did not answer for {timeout_s:g}s")
-        if verb == "resume" and not self.workers:
-            raise StepFailed(verb, f"cannot resume generation {self.number}: it has no worker left")
     async def _order_or_command(self, verb: str, state: str, fds: tuple[int, ...], timeout_s: float, **keys: object) -> None:
         """By way of the master; straight to the workers where it has gone, or hangs: then it is ended, and costs nothing."""
         if not self.orphaned:
@@ -357,6 +358,13 @@ class Generation:
                     raise
         await self._command(verb, state, fds, timeout_s, **keys)
 
+    async def _command(self, verb: str, state: str, fds: tuple[int, ...] = (), timeout_s: float = ORDER_S, **keys: object) -> None:
+        """The same order, straight to the workers of a generation that lost its master."""
+        self.roster.tell(verb, fds, **keys)
+        if not await self._wait(lambda: self.roster.all_in(state), timeout_s):
+            raise StepFailed(verb, f"cannot {verb} generation {self.number}: a worker did not answer for {timeout_s:g}s")
+        if verb == "resume" and not self.workers:
+            raise StepFailed(verb, f"cannot resume generation {self.number}: it has no worker left")
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a report makes the condition true."""
@@ -417,6 +425,7 @@ class Generation:
 
     def _on_imported(self, message: Message, fds: list[int]) -> None:
         self.preloaded = bool(message.get("preloaded"))
+        self.broken = [str(one) for one in message.get("broken", [])]
 
     def _on_unsafe(self, message: Message, fds: list[int]) -> None:
         if not self._booted.done():
@@ -451,6 +460,7 @@ class Generation:
         "state": lambda self, message, fds: self.roster.note_state(message, fds),
         "gone": lambda self, message, fds: self.roster.leave(message, fds),
         "mixed": _on_mixed,
+        "terminated": lambda self, message, fds: self.on_terminated(),
         "ready": _on_ready,
         "done": _on_done,
         "failed": _on_failed,

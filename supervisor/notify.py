@@ -68,6 +68,10 @@ class Notifier:
         """The stop has begun. Final: systemd takes nothing else after it for a running service."""
         self._send("STOPPING=1", f"STATUS={_line(status)}" if status else "")
 
+    def main_pid(self, pid: int) -> None:
+        """Which process is the service's main one."""
+        self._send(f"MAINPID={pid}")
+
     def watchdog(self) -> None:
         """The supervisor is well (sd_watchdog_enabled(3))."""
         self._send("WATCHDOG=1")

@@ -109,7 +109,7 @@ async def pin(settings: Settings, base_environ: Mapping[str, str]) -> Pin:
         resolved=resolved,
         python=python,
         binary=os.path.realpath(python),
-        app=settings.app,
+        app=settings.served,
         settings=settings,
         environment=environment,
         identity=identity,

@@ -31,6 +31,9 @@ from releve.supervisor.log import log
 from releve.supervisor.release import Pin
 from releve.supervisor.states import GenerationState
 
+GUARD_FILE = "guard.pid"
+MISTAKEN_S = 10.0  # so long after an adoption systemd may still take the guard for the main process
+
 
 class Service:
     """What the supervisor owns. Lives in its loop; one per process."""
@@ -55,6 +58,7 @@ class Service:
         self.scaled: int | None = None  # workers, as told by `ctl scale`
         self.degraded: dict[str, str] = {}  # subject -> why
         self.on_lost: Callable[[Generation], None] = lambda generation: None
+        self.on_terminated: Callable[[], None] = lambda: None
         self.base_environment = notify.strip(os.environ)
         self.runtime = runtime
         self.passed_over = ""  # why the cold start took another release than the configured one, if it did
@@ -82,6 +86,12 @@ class Service:
     def _enlist(self, generation: Generation) -> None:
         generation.on_lost = self._lost
         generation.on_report = self._judge
+        generation.on_terminated = self._terminated
+
+    def _terminated(self) -> None:
+        if self.notifier.active and time.monotonic() - self.started < MISTAKEN_S:
+            log.info("SIGTERM to a master, which systemd still took for the main process: stopping")
+            self.on_terminated()
 
     # ---------------------------------------------------------------- what the next supervisor must know
 
@@ -110,6 +120,20 @@ class Service:
                 fd = self.keepsake(generation, role)
                 generation.keep(fd)
                 os.close(fd)
+        self._name_guard()
+
+    def _name_guard(self) -> None:
+        """For systemd (``PIDFile=``): whom to take for the main process when this one is killed, so that the unit lives on."""
+        serving = self.serving
+        if self.runtime is None or serving is None or not self.notifier.active:
+            return
+        path = self.runtime / GUARD_FILE
+        try:
+            beside = path.with_suffix(".new")
+            beside.write_text(f"{serving.pid}\n")
+            beside.replace(path)
+        except OSError as error:
+            log.warning("cannot write %s: %s; if this supervisor is killed, systemd starts the service anew", path, error.strerror)
 
     def restore(
         self, active: Generation, standby: Generation | None, trial: Generation | None, listeners: list[Listener], last: int
@@ -314,6 +338,7 @@ class Service:
         """Tell systemd who serves: it ends a start or a reload."""
         if self.active is not None:
             words = "; ".join([self.serving_words(), *self.degraded.values()])
+            self.notifier.main_pid(os.getpid())
             self.notifier.ready(words[0].upper() + words[1:])
 
     def serving_words(self) -> str:

@@ -30,7 +30,7 @@ def snapshot(supervisor: Supervisor) -> Event:
         f"{state}: {service.serving_words()}",
         service={
             "name": service.configuration.name,
-            "app": service.loaded.settings.app,
+            "app": service.loaded.settings.served,
             "pid": os.getpid(),
             "uptime_s": round(time.monotonic() - service.started, 1),
             "config": str(service.configuration.path) if service.configuration.path else None,
@@ -84,6 +84,7 @@ def _generation(generation: Generation, usage: dict[int, Usage], *, active: bool
         "revision": pin.revision,
         "preloaded": generation.preloaded,
         "mixed": generation.mixed,
+        "broken": generation.broken,
         "workers": [_worker(generation, worker, usage) for worker in sorted(generation.workers.values(), key=lambda w: w.number)],
     }
 

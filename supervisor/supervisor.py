@@ -35,7 +35,7 @@ from releve.supervisor.protocol import SOCKET_NAME, Event, Status, result
 from releve.supervisor.pulse import Pulse
 from releve.supervisor.reload import reload
 from releve.supervisor.rollback import rollback
-from releve.supervisor.service import Service
+from releve.supervisor.service import GUARD_FILE, Service
 from releve.supervisor.states import Admission, GenerationState, ServiceState, admit
 from releve.supervisor.target import from_cold, from_configuration, from_generation, from_history
 from releve.supervisor.traffic import EVERY_S as SAMPLE_S
@@ -59,6 +59,7 @@ OUTCOMES = {Status.DONE: "done", Status.DEGRADED: "done", Status.ROLLED_BACK: "r
 EVIDENCE = ("step", "reason", "traceback", "evidence", "notes", "phases", "figures")  # of an outcome, what the history keeps
 
 _RECOVER_FIRST_S, _RECOVER_LAST_S = 0.5, 60.0
+MAIN_AGAIN_S = (0.3, 1.0, 3.0)  # systemd reads PIDFile= after each reload, and takes the guard that is named there for the main process
 _NOW_DRAIN_S = 0.0
 _FLUSH_S = 10.0
 
@@ -92,6 +93,7 @@ class Supervisor:
         self._pulse = Pulse(service.notifier, os.environ, os.getpid(), lambda: self.operation is not None or self.stopping is not None)
         self._watching = Watching(service, self._upgrade_for_watch)
         service.on_lost = lambda generation: self._recover()
+        service.on_terminated = lambda: self._on_signal("SIGTERM", "stop", {})
 
     async def main(self) -> int:
         """Run until stopped; returns the exit status of ``releve``."""
@@ -131,6 +133,7 @@ class Supervisor:
             self.service.close_listeners()
             await self._control.close()
             instances.remove_card(self.runtime)
+            (self.runtime / GUARD_FILE).unlink(missing_ok=True)
             self._pulse.stop()
         return self.exit_status
 
@@ -376,6 +379,8 @@ class Supervisor:
             service.announce()
         operation.finish(outcome)
         if self.stopping is None:
+            for delay_s in MAIN_AGAIN_S:
+                asyncio.get_running_loop().call_later(delay_s, service.notifier.main_pid, os.getpid())
             self._watching.follow()
             self._recover()
             self._flush_history()

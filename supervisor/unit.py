@@ -48,7 +48,7 @@ def unit(settings: Settings, place: Place) -> str:
 
 
 def _unit(settings: Settings, place: Place) -> Iterator[str]:
-    yield f"Description=Relève, serving {settings.app} ({place.config})"
+    yield f"Description=Relève, serving {settings.served} ({place.config})"
     yield "After=network.target"
     sockets = sorted({address.name.partition(":")[0] for address in settings.listen if address.kind == "fd"})
     if sockets:
@@ -58,7 +58,9 @@ def _unit(settings: Settings, place: Place) -> Iterator[str]:
 
 def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield "Type=notify"
-    yield "NotifyAccess=main"
+    yield "# The supervisor that follows one that was killed reports for itself; PIDFile= names the process that starts it."
+    yield "NotifyAccess=all"
+    yield f"PIDFile={settings.runtime_directory or f'/run/releve/{place.name}'}/guard.pid"
     yield f"ExecStart={place.commands}/releve -c {place.config}"
     yield f"ExecReload={place.commands}/ctl -c {place.config} upgrade"
     yield "# The supervisor drains the workers and leaves last; only what is then left is killed."
@@ -72,6 +74,7 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield f"TimeoutStopSec={stop_s(settings)}"
     yield "# A supervisor that hangs is ended, and started again."
     yield "WatchdogSec=30"
+    yield "TimeoutAbortSec=5"
     yield "# During an upgrade there are two generations: losing one process to memory must not stop the other."
     yield "OOMPolicy=continue"
     yield "# systemd keeps the listening sockets over a restart and a crash: no connection is refused meanwhile."

@@ -57,8 +57,8 @@ def test_variables_reach_into_blocks(tmp_path: Path) -> None:
 
 
 def test_every_key_but_the_blocks_of_names_has_a_variable_of_its_own() -> None:
-    assert set(rules()) - set(variable_names().values()) == {"env"}
-    assert len(variable_names()) == len(rules()) - 1
+    assert set(rules()) - set(variable_names().values()) == {"env", "mounts", "include"}
+    assert len(variable_names()) == len(rules()) - 3
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,11 @@ class Site:
         """The pids that answer, asked often enough to have met them all."""
         return {self.ask()[1] for _ in range(40)}
 
+    def masters(self) -> list[int]:
+        """Their pids, inside."""
+        found = self.box.run("pgrep", "-f", "releve.server --link")
+        return [int(word) for word in found.stdout.split()]
+
     def systemctl(self, verb: str) -> tuple[int, str]:
         done = self.box.run("systemctl", verb, self.unit)
         return done.returncode, done.stdout + done.stderr
@@ -404,13 +409,43 @@ def test_an_address_that_is_dropped_is_not_kept(site: Site) -> None:
     assert not other.exists()
 
 
-def test_a_supervisor_that_is_killed_is_started_again(site: Site) -> None:
+def test_a_supervisor_that_is_killed_is_followed_and_nobody_notices(site: Site) -> None:
     site.must("start")
-    main = site.show("MainPID")
-    site.box.must("kill", "-9", main)
+    workers, invocation = site.workers(), site.show("InvocationID")
+    with Load(site.socket) as load:
+        for _ in range(10):
+            main = site.show("MainPID")
+            site.box.must("kill", "-9", main)
+            deadline = time.monotonic() + 30
+            while site.show("MainPID") in (main, "0", *map(str, site.masters())):
+                assert time.monotonic() < deadline, site.journal()
+                time.sleep(0.02)
+    assert load.lost == []
+    assert load.answered > 100
+    assert site.workers() == workers
+    assert (site.show("NRestarts"), site.show("ActiveState"), site.show("InvocationID")) == ("0", "active", invocation)
+    site.release(APP.format(release="two"))
+    site.must("reload")
+    assert site.ask()[0] == "two"
+    site.must("stop")
+    assert site.box.processes() == []
+
+
+def test_a_kill_beside_a_stop_leaves_no_process(site: Site) -> None:
+    for number in range(6):
+        site.must("start")
+        main = site.show("MainPID")
+        site.box.run("sh", "-c", f"kill -9 {main}; sleep 0.0{number}; systemctl stop {site.unit}")
+        assert site.show("ActiveState") in ("inactive", "failed")
+        assert site.box.processes() == []
+        site.box.run("systemctl", "reset-failed", site.unit)
+
+
+def test_everybody_killed_is_started_again(site: Site) -> None:
+    site.must("start")
+    site.box.must("sh", "-c", f"kill -9 {site.show('MainPID')} {' '.join(map(str, site.masters()))}")
     site.wait_for("NRestarts", "1")
     site.wait_for("ActiveState", "active")
-    assert site.show("MainPID") != main
     assert site.ask()[0] == "one"
     assert site.show("NFileDescriptorStore") == "1"
 

@@ -1,0 +1,87 @@
+"""``mounts`` and ``include``: what is read, and what is refused, each with file, line and column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from releve.config.errors import ConfigError
+from releve.config.load import load
+from releve.config.settings import Mount, from_wire, to_wire
+
+
+def refused(folder: Path, text: str, **files: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        written(folder, text, **files)
+    return str(caught.value).replace(f"{folder}/", "").split("\n")
+
+
+def written(folder: Path, text: str, **files: str):  # type: ignore[no-untyped-def]
+    (folder / "conf.d").mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / "conf.d" / f"{name}.yaml").write_text(content)
+    path = folder / "releve.yaml"
+    path.write_text(text)
+    return load(path)
+
+
+def test_mounts_travel_over_the_link(tmp_path: Path) -> None:
+    settings = written(tmp_path, "mounts:\n  /api: api:app\n  '': site:app\n").settings
+    assert settings.mounts == (Mount("/api", "api:app"), Mount("", "site:app"))
+    assert settings.mounts[0].place.endswith("releve.yaml:2:9")
+    assert from_wire(to_wire(settings)) == settings
+    assert settings.served == "2 applications (/api, /)"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "reason"),
+    [
+        ("/", "the prefix of everything is written ''"),
+        ("api", "a prefix begins with /; write /api"),
+        ("/api/", "write /api"),
+        ("/a//b", "write /a/b"),
+        ("/caf%C3%A9", "not percent-encoded; write /caf\u00e9"),
+        ("/a/../b", "no segment . or .."),
+        ("/a?b", "no control characters"),
+    ],
+)
+def test_malformed_prefixes(tmp_path: Path, prefix: str, reason: str) -> None:
+    (problem,) = refused(tmp_path, f"mounts:\n  '{prefix}': api:app\n")
+    assert problem.startswith(f"releve.yaml:2:3: cannot mount at {prefix!r}: ")
+    assert reason in problem
+
+
+def test_app_and_mounts_exclude_each_other(tmp_path: Path) -> None:
+    (problem,) = refused(tmp_path, "app: a:b\nmounts: {/api: api:app}\n")
+    assert problem == "releve.yaml:2:1: cannot use mounts and app together (app is at releve.yaml:1:6): mount it at '' instead"
+    assert "cannot do without app" in refused(tmp_path, "workers: 2\n")[0]
+
+
+def test_included_files_add_in_the_order_of_their_names(tmp_path: Path) -> None:
+    loaded = written(tmp_path, "include: conf.d/*.yaml\nworkers: 3\n", b="mounts: {/b: b:app}", a="mounts: {/a: a:app}\nthreads: 4\n")
+    assert [mount.prefix for mount in loaded.settings.mounts] == ["/a", "/b"]
+    assert (loaded.settings.workers, loaded.settings.threads) == (3, 4)
+    assert [path.name for path in loaded.included] == ["a.yaml", "b.yaml"]
+
+
+def test_what_is_given_twice_names_both_places(tmp_path: Path) -> None:
+    problems = refused(tmp_path, "include: conf.d/*\nworkers: 3\n", a="mounts: {/a: a:app}", b="workers: 2\nmounts: {/a: b:app}")
+    assert problems == [
+        "conf.d/b.yaml:1:1: cannot use 'workers' twice: it is at releve.yaml:2:1 already",
+        "conf.d/b.yaml:2:10: cannot use '/a' in mounts twice: it is at conf.d/a.yaml:1:10 already",
+    ]
+
+
+def test_a_problem_in_an_included_file_has_its_place(tmp_path: Path) -> None:
+    assert refused(tmp_path, "include: conf.d/*\napp: a:b\n", a="\nworkerz: 2\n")[0].startswith("conf.d/a.yaml:2:1: cannot use 'workerz'")
+
+
+def test_a_pattern_may_match_nothing_and_a_name_may_not(tmp_path: Path) -> None:
+    assert written(tmp_path, "app: a:b\ninclude: conf.d/*.yaml\n").included == ()
+    assert refused(tmp_path, "app: a:b\ninclude: [gone.yaml]\n") == ["releve.yaml:2:11: cannot include 'gone.yaml': no such file"]
+
+
+def test_an_included_file_includes_nothing(tmp_path: Path) -> None:
+    problems = refused(tmp_path, "app: a:b\ninclude: conf.d/*\n", a="include: b.yaml\n")
+    assert problems == ["conf.d/a.yaml:1:1: cannot include from an included file: only the main one includes"]
