@@ -81,7 +81,7 @@ class Running:
 
     def __init__(self, server: Server, folder: Path, app: str = "small", cores: str = str(SERVER_CORE)) -> None:
         self.port = free_port()
-        home = folder / server.name
+        self.home = home = folder / server.name
         home.mkdir(exist_ok=True)
         check = CHECKS[app]
         environment = {**os.environ, "PYTHONPATH": str(HERE), "XDG_RUNTIME_DIR": str(home), "XDG_STATE_HOME": str(home)}
