@@ -107,6 +107,7 @@ class Lead:
         """In the main thread: start the others, and never return."""
         if not self.inline:
             main = Runner(1)
+            main.thread = threading.get_ident()  # before the loop can hand it a request
             self._parked.append(main)
             threading.Thread(target=self._lead_for_ever, name="releve-loop", daemon=True).start()
             self._work(main)

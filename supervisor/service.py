@@ -32,7 +32,7 @@ from releve.supervisor.release import Pin
 from releve.supervisor.states import GenerationState
 
 GUARD_FILE = "guard.pid"
-MISTAKEN_S = 10.0  # so long after an adoption systemd may still take the guard for the main process
+MISTAKEN_S = 10.0  # so long after an adoption or a reload systemd may take the guard for the main process
 
 
 class Service:
@@ -61,6 +61,7 @@ class Service:
         self.on_terminated: Callable[[], None] = lambda: None
         self.base_environment = notify.strip(os.environ)
         self.runtime = runtime
+        self.mistaken_until = self.started + MISTAKEN_S  # monotonic
         self.passed_over = ""  # why the cold start took another release than the configured one, if it did
         self.patient_until = 0.0  # monotonic: until then, addresses that are taken may become free
         self._last_number = 0
@@ -89,7 +90,7 @@ class Service:
         generation.on_terminated = self._terminated
 
     def _terminated(self) -> None:
-        if self.notifier.active and time.monotonic() - self.started < MISTAKEN_S:
+        if self.notifier.active and time.monotonic() < self.mistaken_until:
             log.info("SIGTERM to a master, which systemd still took for the main process: stopping")
             self.on_terminated()
 
@@ -120,9 +121,9 @@ class Service:
                 fd = self.keepsake(generation, role)
                 generation.keep(fd)
                 os.close(fd)
-        self._name_guard()
+        self.name_guard()
 
-    def _name_guard(self) -> None:
+    def name_guard(self) -> None:
         """For systemd (``PIDFile=``): whom to take for the main process when this one is killed, so that the unit lives on."""
         serving = self.serving
         if self.runtime is None or serving is None or not self.notifier.active:
@@ -134,6 +135,12 @@ class Service:
             beside.replace(path)
         except OSError as error:
             log.warning("cannot write %s: %s; if this supervisor is killed, systemd starts the service anew", path, error.strerror)
+
+    def hide_guard(self) -> None:
+        """Name nobody for a while: a reload is about to end (``GUARD_HIDDEN_S``)."""
+        if self.runtime is not None and self.notifier.active:
+            with suppress(OSError):
+                (self.runtime / GUARD_FILE).unlink()
 
     def restore(
         self, active: Generation, standby: Generation | None, trial: Generation | None, listeners: list[Listener], last: int

@@ -35,7 +35,7 @@ from releve.supervisor.protocol import SOCKET_NAME, Event, Status, result
 from releve.supervisor.pulse import Pulse
 from releve.supervisor.reload import reload
 from releve.supervisor.rollback import rollback
-from releve.supervisor.service import GUARD_FILE, Service
+from releve.supervisor.service import GUARD_FILE, MISTAKEN_S, Service
 from releve.supervisor.states import Admission, GenerationState, ServiceState, admit
 from releve.supervisor.target import from_cold, from_configuration, from_generation, from_history
 from releve.supervisor.traffic import EVERY_S as SAMPLE_S
@@ -59,7 +59,9 @@ OUTCOMES = {Status.DONE: "done", Status.DEGRADED: "done", Status.ROLLED_BACK: "r
 EVIDENCE = ("step", "reason", "traceback", "evidence", "notes", "phases", "figures")  # of an outcome, what the history keeps
 
 _RECOVER_FIRST_S, _RECOVER_LAST_S = 0.5, 60.0
-MAIN_AGAIN_S = (0.3, 1.0, 3.0)  # systemd reads PIDFile= after each reload, and takes the guard that is named there for the main process
+# systemd reads PIDFile= after each reload, and would take the guard that is named there for the main process: it is hidden
+# for a moment when a reload may end, and systemd is told again who the main process is.
+GUARD_HIDDEN_S = 1.0
 _NOW_DRAIN_S = 0.0
 _FLUSH_S = 10.0
 
@@ -377,13 +379,20 @@ class Supervisor:
         self.operation = None
         if self.stopping is None:
             service.announce()
+        if operation.verb == "upgrade":  # what ExecReload= does
+            service.hide_guard()
         operation.finish(outcome)
         if self.stopping is None:
-            for delay_s in MAIN_AGAIN_S:
-                asyncio.get_running_loop().call_later(delay_s, service.notifier.main_pid, os.getpid())
+            service.mistaken_until = asyncio.get_running_loop().time() + MISTAKEN_S
+            asyncio.get_running_loop().call_later(GUARD_HIDDEN_S, self._show_guard)
             self._watching.follow()
             self._recover()
             self._flush_history()
+
+    def _show_guard(self) -> None:
+        if self.operation is None and self.stopping is None:
+            self.service.notifier.main_pid(os.getpid())
+            self.service.name_guard()
 
     def _tell_systemd(self, operation: Operation, phase: str) -> None:
         self.service.notifier.status(f"{operation.verb} {operation.number}: {phase}; {self.service.serving_words()}")
@@ -466,6 +475,7 @@ class Supervisor:
 
     async def _stop_task(self, operation: Operation, now: bool) -> None:
         service = self.service
+        service.notifier.main_pid(os.getpid())
         service.notifier.stopping()
         attempt = service.history.begin({"verb": "stop", "by": operation.by, "from": service.describe(service.active)}, rescue=True)
         current = self.operation

@@ -256,7 +256,7 @@ def test_reload_is_an_upgrade_and_loses_nothing(site: Site) -> None:
             assert site.ask()[0] == release
     assert load.lost == []
     assert load.answered > 100
-    assert site.show("MainPID") == main
+    site.wait_for("MainPID", main)  # after a reload systemd reads PIDFile= once more, and is told again
     assert site.show("NRestarts") == "0"
 
 
