@@ -28,6 +28,7 @@ from releve.supervisor.generation import Found, Generation
 from releve.supervisor.keepsake import Keepsake, KeepsakeError, Role
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
+from releve.supervisor.master import Reached
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
 from releve.supervisor.states import GenerationState
@@ -133,9 +134,7 @@ async def _take(number: int, path: Path, link: Link) -> Adopted:
         raise
     os.close(kept_fd)
     found = Found(
-        pid=pid,
-        pidfd=pidfd,
-        link=link,
+        master=Reached(pid, pidfd, link),
         hello=hello,
         revision=int(inventory.get("revision", kept.revision)),
         serves=inventory.get("posture") in _SERVING,

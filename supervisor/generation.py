@@ -2,20 +2,14 @@
 
 Theory of operation. The supervisor starts the master (`spawn`), hands it
 everything over the link (`boot`), and from then on gives orders and reads
-reports. An order is answered by `done` or `failed`; reports change the picture
-of the workers. The master's death is seen by its pidfd. If that was not meant,
-its workers serve on, *orphaned*: the same orders then go straight to the
-workers' control pairs, and `on_lost` tells the supervisor to find a successor.
-
-The master leads a process group that holds everything the application started.
-Its zombie is kept until the end of the generation, so that the group's number
-stays ours; what is left of the group then is killed.
+reports, which change the picture of the workers. If the master dies and that was
+not meant, its workers serve on, *orphaned*: the same orders then go straight to
+the workers' control pairs, and `on_lost` tells the supervisor to find a successor.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import signal
 import socket
@@ -27,8 +21,8 @@ from typing import Any
 
 from releve.config.settings import Settings, to_wire
 from releve.server import scoreboard
-from releve.server.link import LINK_VERSION, Link, LinkError, Message, pair
-from releve.supervisor import lending, system
+from releve.server.link import LINK_VERSION, Message
+from releve.supervisor import system
 from releve.supervisor.access import open_access_file
 from releve.supervisor.crash import open_crash_file, read_crash_file
 from releve.supervisor.door import Door
@@ -36,15 +30,14 @@ from releve.supervisor.exchange import Exchange
 from releve.supervisor.failure import StepFailed, UnsafePreload
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
+from releve.supervisor.master import ORDER_S, SILENT, Master, Reached
 from releve.supervisor.release import Pin
 from releve.supervisor.roster import Roster
 from releve.supervisor.states import GenerationEvent, GenerationState, next_state
 from releve.supervisor.traffic import Traffic
 from releve.supervisor.worker import Worker
 
-ORDER_S = 15.0  # how long a master may take for an order that waits for no client
 MASTER_S = 10.0  # the same for resume and pause; it waits for its workers for up to 6 s
-SILENT = "master"  # step of a failure where the master did not answer
 KILL_MARGIN_S = 3.0  # how long after its deadline a generation is killed
 _STACK_S = 2.0  # how long a hung master may take to write its stack
 
@@ -55,9 +48,7 @@ Phase = Callable[[str], None]
 class Found:
     """A generation of a supervisor that has gone, as its master handed it over. Owned, descriptors and all."""
 
-    pid: int
-    pidfd: int
-    link: Link
+    master: Reached
     hello: Message
     revision: int
     serves: bool  # its workers accept
@@ -81,7 +72,6 @@ class Generation:
         self.revision = 1
         self.state = GenerationState.BOOTING
         self.started = time.monotonic()
-        self.pid = 0
         self.hello: Message = {}
         self.preloaded = False
         self.broken: list[str] = []  # mounted applications that answer 503, each with its reason
@@ -93,12 +83,9 @@ class Generation:
         self.on_report: Callable[[Generation], None] = lambda generation: None
         self.on_terminated: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
-        self._link: Link | None = None
-        self._pidfd = -1
+        self._master = Master(number, self._on_message, self._notice, self._master_ended)
         self._greeted: asyncio.Future[Message] = self._loop.create_future()
         self._booted: asyncio.Future[None] = self._loop.create_future()
-        self._orders: dict[int, asyncio.Future[Message]] = {}
-        self._ids = itertools.count(1)
         self._changed = asyncio.Event()
         self._on_phase: Phase = lambda text: None
         self._phase = ""
@@ -119,12 +106,10 @@ class Generation:
 
     def _take_over(self, found: Found) -> None:
         """Hold a generation that was another supervisor's; its master tells us the rest."""
-        self.pid, self._pidfd, self._link = found.pid, found.pidfd, found.link
         self.hello, self.revision, self.preloaded, self.door = found.hello, found.revision, found.preloaded, found.door
         self.state = GenerationState.SERVING if found.serves else GenerationState.STANDBY
         self._greeted.set_result(found.hello)
-        self._loop.add_reader(self._pidfd, self._master_ended)
-        self._loop.add_reader(self._link.fileno(), self._read_link)
+        self._master.take_over(found.master)
 
     async def counted(self, timeout_s: float = ORDER_S) -> None:
         """Until the master of a generation that was taken over has told of all its workers. Raises StepFailed, TimeoutError."""
@@ -135,30 +120,10 @@ class Generation:
         """Start the master process. Raises StepFailed; the caller still calls ``kill`` or lets it end."""
         try:
             self._access_fd = open_access_file(self.settings.log.access)
+            self._master.spawn(self.pin, {**self.pin.environment, "RELEVE_GENERATION": str(self.number)})
         except StepFailed:
             self._finish()
             raise
-        ours, theirs = pair()
-        environment = {**self.pin.environment, "RELEVE_GENERATION": str(self.number)}
-        argv = lending.command(self.pin, theirs.fileno())
-        try:
-            self.pid = system.spawn(
-                argv,
-                directory=self.pin.resolved,
-                environment=environment,
-                identity=self.pin.identity,
-                pass_fds=(theirs.fileno(),),
-            )
-        except (OSError, ValueError) as error:
-            ours.close()
-            self._finish()
-            raise StepFailed("spawn", f"cannot start {self.pin.python}: {getattr(error, 'strerror', None) or error}") from error
-        finally:
-            theirs.close()
-        self._link = ours
-        self._pidfd = system.open_pidfd(self.pid)
-        self._loop.add_reader(self._pidfd, self._master_ended)
-        self._loop.add_reader(ours.fileno(), self._read_link)
 
     async def boot(self, workers: int, on_phase: Phase, keepsake: int = -1) -> None:
         """Have the master import the application and start its workers; returns when all are ready.
@@ -212,7 +177,7 @@ class Generation:
         if self.door is not None and self.door.socket is not None and keepsake >= 0 and "door" in self.hello.get("features", []):
             message["door"] = message["keepsake"] = True
             fds += [self.door.socket.fileno(), keepsake]
-        self._send(message, fds)
+        self._master.send(message, fds)
         self._close_access()
         if self.door is not None:
             self.door.shut()
@@ -225,9 +190,9 @@ class Generation:
 
     def keep(self, keepsake: int) -> None:
         """Have the master keep what the next supervisor must know: a memory file, which stays the caller's. Waits for nothing."""
-        if self._link is not None and "door" in self.hello.get("features", []):
+        if "door" in self.hello.get("features", []):
             with suppress(StepFailed):
-                self._send({"type": "keep", "id": next(self._ids)}, [keepsake])
+                self._master.tell("keep", [keepsake])
 
     def knows(self, key: str) -> bool:
         """Whether the release of this generation has a setting (dotted key); asked once it has said hello."""
@@ -242,8 +207,8 @@ class Generation:
         hung = [worker for worker in self.workers.values() if worker.state == "booting"]
         for worker in hung:
             worker.kill(signal.SIGABRT)
-        if not hung and self._pidfd >= 0:
-            system.send_signal(self._pidfd, signal.SIGABRT)
+        if not hung and self._master.running:
+            self._master.signal(signal.SIGABRT)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STACK_S):
                     await self._exited()
@@ -252,9 +217,7 @@ class Generation:
         return self.crash_stack()
 
     async def _exited(self) -> None:
-        while self._pidfd >= 0 and not self.orphaned and self.state is not GenerationState.GONE:
-            if system.peek(self._pidfd) is not None:
-                return
+        while not self._master.has_ended and not self.orphaned and self.state is not GenerationState.GONE:
             self._changed.clear()
             await self._changed.wait()
 
@@ -269,17 +232,7 @@ class Generation:
 
         Raises StepFailed when the master refuses, dies or takes too long.
         """
-        number = next(self._ids)
-        answer: asyncio.Future[Message] = self._loop.create_future()
-        self._orders[number] = answer
-        try:
-            self._send({"type": kind, "id": number, **keys}, fds)
-            async with asyncio.timeout(timeout_s):
-                return await answer
-        except TimeoutError:
-            raise StepFailed(SILENT, f"cannot {kind} generation {self.number}: its master did not answer for {timeout_s:g}s") from None
-        finally:
-            del self._orders[number]
+        return await self._master.order(kind, fds, timeout_s, **keys)
 
     async def resume(self) -> None:
         """Have the workers accept. Raises StepFailed when none does, IllegalEvent in a wrong state.
@@ -319,7 +272,7 @@ class Generation:
             self.roster.tell("quit", deadline_s=deadline_s, linger_s=linger_s)
             return
         try:
-            self._send({"type": "quit", "id": next(self._ids), "deadline_s": deadline_s, "linger_s": linger_s})
+            self._master.tell("quit", deadline_s=deadline_s, linger_s=linger_s)
         except StepFailed:
             self.kill()
 
@@ -330,7 +283,7 @@ class Generation:
             return
         if self.state is not GenerationState.RETIRING:
             self.state = next_state(self.state, GenerationEvent.DISMISSED)
-        system.kill_group(self.pid, signal.SIGKILL)
+        self._master.kill_group()
         self.roster.signal(signal.SIGKILL)
 
     def records(self) -> list[tuple[int, scoreboard.Record]]:
@@ -351,8 +304,7 @@ class Generation:
                 if error.step != SILENT and not self.orphaned:
                     raise
                 log.error("%s; its workers are commanded from here", error.reason, extra=self.tag)
-                if self._pidfd >= 0:
-                    system.send_signal(self._pidfd, signal.SIGKILL)
+                self._master.signal(signal.SIGKILL)
                 await self._wait(lambda: self.orphaned or self.state is GenerationState.GONE, _STACK_S)
                 if not self.orphaned:
                     raise
@@ -378,38 +330,12 @@ class Generation:
                 await self.until(condition)
         return condition()
 
-    def _send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        if self._link is None:
-            raise StepFailed(str(message["type"]), f"cannot {message['type']} generation {self.number}: its master is gone")
-        try:
-            self._link.send(message, list(fds))
-        except LinkError as error:
-            raise StepFailed(str(message["type"]), str(error)) from error
-
     # ---------------------------------------------------------------- reports
 
-    def _read_link(self) -> None:
-        assert self._link is not None
-        while self._link is not None:
-            try:
-                received = self._link.receive()
-            except BlockingIOError:
-                break
-            except (LinkError, OSError) as error:
-                log.error("cannot follow the master: %s", error, extra=self.tag)
-                received = None
-            if received is None:
-                self._drop_link()
-                break
-            message, fds = received
-            handler = self._REPORTS.get(str(message.get("type")))
-            try:
-                if handler is not None:
-                    handler(self, message, fds)
-            finally:
-                for fd in fds:  # what the handler did not take
-                    os.close(fd)
-        self._notice()
+    def _on_message(self, message: Message, fds: list[int]) -> None:
+        handler = self._REPORTS.get(str(message.get("type")))
+        if handler is not None:  # one that a newer release sends is ignored
+            handler(self, message, fds)
 
     def _notice(self) -> None:
         self._changed.set()
@@ -441,15 +367,14 @@ class Generation:
     def _on_done(self, message: Message, fds: list[int]) -> None:
         if message.get("late"):
             log.warning("workers %s have not answered yet", message["late"], extra=self.tag)
-        answer = self._orders.get(int(message.get("id", 0)))
-        if answer is not None and not answer.done():
-            answer.set_result(message)
+        self._master.answer(message, None)
 
     def _on_failed(self, message: Message, fds: list[int]) -> None:
         failure = StepFailed(str(message.get("step", "boot")), str(message.get("reason", "")), str(message.get("traceback") or ""))
-        answer = self._orders.get(int(message["id"])) if message.get("id") else self._booted
-        if answer is not None and not answer.done():
-            answer.set_exception(failure)
+        if message.get("id"):
+            self._master.answer(message, failure)
+        elif not self._booted.done():
+            self._booted.set_exception(failure)
 
     _REPORTS: dict[str, Callable[[Generation, Message, list[int]], None]] = {
         "hello": _on_hello,
@@ -468,19 +393,13 @@ class Generation:
 
     # ---------------------------------------------------------------- death
 
-    def _master_ended(self) -> None:
-        status = system.peek(self._pidfd)
-        if status is None:
-            return
-        self._loop.remove_reader(self._pidfd)
-        if self._link is not None:
-            self._read_link()  # its last words
-        self._drop_link()
+    def _master_ended(self, status: int) -> None:
         words = system.describe_status(status)
         step = "boot" if self.state is GenerationState.BOOTING else "master"
         while_ = f" while {self._doing}" if step == "boot" else ""
         failure = StepFailed(step, f"the master of generation {self.number} {words}{while_}", self.crash_stack())
-        waiting: list[asyncio.Future[Any]] = [self._greeted, self._booted, *self._orders.values()]
+        self._master.fail(failure)
+        waiting: list[asyncio.Future[Any]] = [self._greeted, self._booted]
         for future in waiting:
             if not future.done():
                 future.set_exception(failure)
@@ -503,12 +422,6 @@ class Generation:
                 self.on_lost(self)
         self._notice()
 
-    def _drop_link(self) -> None:
-        if self._link is not None:
-            self._loop.remove_reader(self._link.fileno())
-            self._link.close()
-            self._link = None
-
     def _finish(self) -> None:
         """Nothing of it serves any more: kill what its application left, reap, close everything."""
         if self.state is GenerationState.GONE:
@@ -517,12 +430,7 @@ class Generation:
         self.state = next_state(self.state, GenerationEvent.ENDED)
         if self._killer is not None:
             self._killer.cancel()
-        self._drop_link()
-        if self.pid:
-            system.kill_group(self.pid, signal.SIGKILL)
-            system.wait(self.pid)
-            self._loop.remove_reader(self._pidfd)
-            os.close(self._pidfd)
+        self._master.bury()
         self.roster.close()
         if self.door is not None:
             self.door.close()
@@ -532,10 +440,15 @@ class Generation:
         os.close(self._board_fd)
         os.close(self._crash_fd)
         self._close_access()
-        self._crash_fd = self._pidfd = self._board_fd = -1
+        self._crash_fd = self._board_fd = -1
         self.ended.set()
 
     # ---------------------------------------------------------------- words
+
+    @property
+    def pid(self) -> int:
+        """Of its master; 0 before there is one."""
+        return self._master.pid
 
     @property
     def workers(self) -> dict[int, Worker]:

@@ -16,8 +16,9 @@ from releve.supervisor import listeners as listening
 from releve.supervisor.access import lent_access_file
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.failure import StepFailed
-from releve.supervisor.generation import ORDER_S, Generation
+from releve.supervisor.generation import Generation
 from releve.supervisor.listeners import ListenError, Plan
+from releve.supervisor.master import ORDER_S
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
 from releve.supervisor.upgrade import prove

@@ -13,7 +13,8 @@ from contextlib import suppress
 
 from releve.supervisor import check as checking
 from releve.supervisor.failure import StepFailed
-from releve.supervisor.generation import ORDER_S, Generation
+from releve.supervisor.generation import Generation
+from releve.supervisor.master import ORDER_S
 from releve.supervisor.operation import Operation
 
 SETTLED_S = 5.0  # a worker that was told to leave says so at once, but for one that is stuck

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from releve.supervisor.failure import StepFailed
-from releve.supervisor.generation import ORDER_S
+from releve.supervisor.master import ORDER_S
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,30 +18,26 @@ from releve.config.errors import ConfigError, Place, Problem
 from releve.config.load import Loaded
 from releve.config.settings import Settings
 from releve.server import faults
-from releve.supervisor import adoption, instances, revival, status, system
+from releve.supervisor import adoption, instances, revival, system, work
 from releve.supervisor import listeners as listening
-from releve.supervisor import scale as scaling
+from releve.supervisor.attempt import perform
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.control import ControlServer
-from releve.supervisor.failure import RolledBack, StepFailed
+from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
-from releve.supervisor.history import History, HistoryError
+from releve.supervisor.history import History
 from releve.supervisor.lock import LockError, RuntimeLock
 from releve.supervisor.log import log, setup
 from releve.supervisor.notify import Notifier
 from releve.supervisor.operation import Operation, failure
 from releve.supervisor.protocol import SOCKET_NAME, Event, Status, result
 from releve.supervisor.pulse import Pulse
-from releve.supervisor.reload import reload
-from releve.supervisor.rollback import rollback
 from releve.supervisor.service import GUARD_FILE, MISTAKEN_S, Service
 from releve.supervisor.states import Admission, GenerationState, ServiceState, admit
-from releve.supervisor.target import from_cold, from_configuration, from_generation, from_history
 from releve.supervisor.traffic import EVERY_S as SAMPLE_S
-from releve.supervisor.upgrade import rehearse, upgrade
+from releve.supervisor.verbs import VERBS
 from releve.supervisor.watching import Watching
-
-Work = Callable[[Operation], Awaitable[str]]
+from releve.supervisor.work import Work
 
 SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
     signal.SIGUSR2: ("upgrade", {}),
@@ -54,27 +49,12 @@ SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
     signal.SIGTTOU: ("scale", {"workers": "-1"}),
 }
 
-# status of an operation -> outcome of its attempt in the history; "failed" for the others
-OUTCOMES = {Status.DONE: "done", Status.DEGRADED: "done", Status.ROLLED_BACK: "rolled back"}
-EVIDENCE = ("step", "reason", "traceback", "evidence", "notes", "phases", "figures")  # of an outcome, what the history keeps
-
 _RECOVER_FIRST_S, _RECOVER_LAST_S = 0.5, 60.0
 # systemd reads PIDFile= after each reload, and would take the guard that is named there for the main process: it is hidden
 # for a moment when a reload may end, and systemd is told again who the main process is.
 GUARD_HIDDEN_S = 1.0
 _NOW_DRAIN_S = 0.0
 _FLUSH_S = 10.0
-
-# What to do about a failure, by verb.
-_NEXT = {
-    "upgrade": "mend the release and ctl upgrade again; ctl history keeps this attempt",
-    "reload": "mend the configuration and ctl reload again",
-    "rollback": "",
-    "scale": "",
-    "start": "mend it and start again",
-    "adopt": "ctl status shows what serves",
-    "recover": "the supervisor tries again; ctl upgrade to another release ends that",
-}
 
 
 class Supervisor:
@@ -120,9 +100,9 @@ class Supervisor:
             )
         instances.write_card(self.runtime, self.service.configuration.card(self.runtime))
         try:
-            start = self._begin("start", "releve", self._start_work()) if not adopted else None
+            start = self.begin("start", "releve", work.starting(self.service)) if not adopted else None
             if start is None:
-                start = self._begin("adopt", "guard" if revival.VARIABLE in os.environ else "releve", self._adoption_work(adopted))
+                start = self.begin("adopt", "guard" if revival.VARIABLE in os.environ else "releve", work.adopting(self.service, adopted))
             await start.finished.wait()
             assert start.outcome is not None
             if start.verb == "start" and start.outcome["status"] not in (Status.DONE, Status.DEGRADED) and self.stopping is None:
@@ -168,7 +148,7 @@ class Supervisor:
         if admission in (Admission.BUSY, Admission.NOTHING):
             return self._refuse(verb, admission)
         try:
-            return await self._VERBS[verb](self, arguments, by)
+            return await VERBS[verb](self, arguments, by)
         except StepFailed as error:  # refused before anything began
             return failure(error, Status.USAGE, self.service.serving_words(), "")
 
@@ -187,195 +167,22 @@ class Supervisor:
             next="wait for it (ctl status), or end it (ctl abort)",
         )
 
-    async def _status(self, arguments: dict[str, Any], by: str) -> Event:
-        return status.snapshot(self)
-
-    async def _history(self, arguments: dict[str, Any], by: str) -> Event:
-        limit = arguments.get("limit")
-        entries = self.service.history.entries(limit if isinstance(limit, int) else None)
-        return result(Status.DONE, f"{len(entries)} attempts", entries=entries, pending=self.service.history.pending)
-
-    async def _check(self, arguments: dict[str, Any], by: str) -> Event:
-        """What an upgrade would start from, without starting anything."""
-        try:
-            target = await from_configuration(self.service, self.service.configuration)()
-        except ConfigError as error:
-            return result(Status.USAGE, str(error), step="configuration", reason=str(error), serving=self.service.serving_words())
-        except StepFailed as error:
-            return failure(error, Status.FAILED, self.service.serving_words(), "mend it; nothing was touched")
-        target.listeners.abandon()
-        pin = target.pin
-        return result(Status.DONE, f"an upgrade would start {pin.app} in {pin.resolved} with {pin.python} (Python {pin.python_version})")
-
-    async def _upgrade(self, arguments: dict[str, Any], by: str) -> Operation:
-        configuration = self.service.configuration
-        chosen = {key: str(arguments[key]) for key in ("directory", "python") if arguments.get(key)}
-        if chosen:
-            configuration = configuration.changed(**chosen)
-        dry = bool(arguments.get("dry_run"))
-        return self._begin("upgrade", by, self._rehearsal_work(configuration) if dry else self._upgrade_work(configuration), dry=dry)
-
-    async def _reload(self, arguments: dict[str, Any], by: str) -> Operation:
-        async def work(operation: Operation) -> str:
-            generation = await reload(self.service, operation, self.service.configuration)
-            fresh = sum(worker.revision == generation.revision for worker in generation.workers.values())
-            return f"reloaded: generation {generation.number} has {fresh} new workers"
-
-        return self._begin("reload", by, work)
-
-    async def _rollback(self, arguments: dict[str, Any], by: str) -> Operation | Event:
-        trial = self.operation if self.service.on_trial else None
-        if trial is not None:
-            trial.interrupt(f"rollback by {by}")
-            await trial.finished.wait()
-            back = not self.service.on_trial and "rollback" not in self.service.degraded
-            return result(Status.DONE if back else Status.DEGRADED, f"ended {trial.verb} {trial.number}: {self.service.serving_words()}")
-
-        async def work(operation: Operation) -> str:
-            if self.service.standby is not None:
-                generation = await rollback(self.service, operation)
-            else:
-                generation = await upgrade(self.service, operation, from_history(self.service))
-            return f"rolled back: generation {generation.number} serves {generation.pin.resolved}"
-
-        return self._begin("rollback", by, work)
-
-    async def _scale(self, arguments: dict[str, Any], by: str) -> Operation:
-        reset = bool(arguments.get("reset"))
-        number = scaling.wanted(self.service, arguments.get("workers"), reset)
-
-        async def work(operation: Operation) -> str:
-            await scaling.scale(self.service, operation, number, reset)
-            return f"{number} workers" + ("" if reset else ", until a reload or ctl scale --reset")
-
-        return self._begin("scale", by, work)
-
-    async def _abort(self, arguments: dict[str, Any], by: str) -> Event:
-        operation = self.operation
-        if operation is None or not operation.interrupt(f"aborted by {by}"):
-            verb = "nothing" if operation is None else f"{operation.verb} {operation.number}"
-            return result(Status.USAGE, f"cannot abort {verb}: it is committed", serving=self.service.serving_words())
-        await operation.finished.wait()
-        return result(Status.DONE, f"aborted {operation.verb} {operation.number}", serving=self.service.serving_words())
-
-    async def _stop(self, arguments: dict[str, Any], by: str) -> Operation:
-        now = bool(arguments.get("now"))
-        if self.stopping is None:
-            self.stopping = operation = Operation("stop", by)
-            log.info("Stopping, asked by %s", by)
-            operation.task = asyncio.get_running_loop().create_task(self._stop_task(operation, now))
-        elif now:
-            for generation in self.service.generations():
-                generation.dismiss(_NOW_DRAIN_S)
-        return self.stopping
-
-    _VERBS: dict[str, Callable[[Supervisor, dict[str, Any], str], Awaitable[Operation | Event]]] = {
-        "status": _status,
-        "history": _history,
-        "check": _check,
-        "upgrade": _upgrade,
-        "reload": _reload,
-        "rollback": _rollback,
-        "scale": _scale,
-        "abort": _abort,
-        "stop": _stop,
-    }
-
     # ---------------------------------------------------------------- operations
 
-    def _upgrade_work(self, configuration: Configuration, *, standby: bool = True, settle: bool = True) -> Work:
-        async def work(operation: Operation) -> str:
-            choose = from_configuration(self.service, configuration)
-            new = await upgrade(self.service, operation, choose, standby=standby, settle=settle, judged=standby)
-            return f"generation {new.number} serves {new.pin.resolved}"
-
-        return work
-
-    def _start_work(self) -> Work:
-        async def work(operation: Operation) -> str:
-            new = await upgrade(self.service, operation, from_cold(self.service, operation), standby=False)
-            if self.service.passed_over:
-                self.service.degraded["start"] = self.service.passed_over
-            return f"generation {new.number} serves {new.pin.resolved}"
-
-        return work
-
-    def _adoption_work(self, adopted: list[adoption.Adopted]) -> Work:
-        async def work(operation: Operation) -> str:
-            return await adoption.settle(self.service, operation, adopted)
-
-        return work
-
-    def _rehearsal_work(self, configuration: Configuration) -> Work:
-        async def work(operation: Operation) -> str:
-            new = await rehearse(self.service, operation, from_configuration(self.service, configuration))
-            return f"would serve {new.pin.resolved} with {new.pin.python} (Python {new.pin.python_version}); nothing was touched"
-
-        return work
-
-    def _begin(self, verb: str, by: str, work: Work, *, dry: bool = False) -> Operation:
+    def begin(self, verb: str, by: str, does: Work, *, dry: bool = False) -> Operation:
+        """Start an operation; the caller has asked whether it may run."""
         operation = Operation(verb, by, dry=dry)
         operation.told = partial(self._tell_systemd, operation)
         self.operation = operation
         self._pulse.extend()
         if self.service.active is not None:
             self.service.notifier.reloading(f"{verb} {operation.number} begins; {self.service.serving_words()}")
-        operation.task = asyncio.get_running_loop().create_task(self._perform(operation, work))
+        operation.task = asyncio.get_running_loop().create_task(self._run(operation, does))
         return operation
 
-    async def _perform(self, operation: Operation, work: Work) -> None:
-        """Run an operation to its outcome, whatever happens."""
+    async def _run(self, operation: Operation, does: Work) -> None:
         service = self.service
-        before = service.describe(service.active)
-        attempt: int | None = None
-        log.info("%s %d begins, asked by %s", operation.verb, operation.number, operation.by)
-        outcome: Event
-        try:
-            attempt = self._record(operation, before)
-            if attempt is not None:
-                operation.record = partial(service.history.note, attempt)
-                operation.emit({"event": "attempt", "attempt": attempt})
-            message = await work(operation)
-            done = Status.DEGRADED if service.degraded else Status.DONE
-            outcome = result(done, message, degraded=list(service.degraded.values()))
-        except ConfigError as error:
-            reason = str(error)
-            outcome = result(
-                Status.USAGE,
-                reason,
-                step="configuration",
-                reason=reason,
-                serving=service.serving_words(),
-                next="mend the file and try again",
-            )
-        except RolledBack as error:
-            outcome = failure(error, Status.ROLLED_BACK, service.serving_words(), _NEXT[operation.verb])
-            outcome["evidence"] = error.evidence
-        except StepFailed as error:
-            outcome = failure(error, Status.FAILED, service.serving_words(), _NEXT[operation.verb])
-        except asyncio.CancelledError:
-            ended = StepFailed(operation.phase, f"{operation.verb} {operation.number} was ended: {operation.stop_reason}")
-            outcome = failure(ended, Status.ROLLED_BACK if operation.switched else Status.FAILED, service.serving_words(), "")
-            outcome["aborted"] = True
-        except Exception as error:
-            log.exception("%s %d failed in a way nobody foresaw", operation.verb, operation.number)
-            outcome = result(Status.UNEXPECTED, f"unexpected error: {error!r}; the log has the traceback", serving=service.serving_words())
-        outcome.update(
-            verb=operation.verb,
-            operation=operation.number,
-            generation=service.active.number if service.active else None,
-            seconds=operation.seconds,
-            phases=operation.times,
-            notes=operation.notes,
-            figures=operation.figures,
-        )
-        self._log_outcome(operation, outcome)
-        if attempt is not None:
-            evidence = {key: outcome[key] for key in EVIDENCE if outcome.get(key)}
-            words = "aborted" if outcome.get("aborted") else OUTCOMES.get(outcome["status"], "failed")
-            if operation.dry and words == "done":
-                words = "dry run"
-            service.history.finish(attempt, words, to=service.describe(service.active), **evidence)
+        outcome = await perform(service, operation, does)
         self.operation = None
         if self.stopping is None:
             service.announce()
@@ -396,22 +203,6 @@ class Supervisor:
 
     def _tell_systemd(self, operation: Operation, phase: str) -> None:
         self.service.notifier.status(f"{operation.verb} {operation.number}: {phase}; {self.service.serving_words()}")
-
-    def _record(self, operation: Operation, before: dict[str, Any] | None) -> int | None:
-        entry = {"verb": operation.verb, "by": operation.by, "from": before}
-        try:
-            # What changes the release is refused when it cannot be recorded; what rescues never waits for the disk.
-            return self.service.history.begin(entry, rescue=operation.verb != "upgrade")
-        except HistoryError as error:
-            raise StepFailed("record", str(error)) from error
-
-    def _log_outcome(self, operation: Operation, outcome: Event) -> None:
-        if outcome["status"] in (Status.DONE, Status.DEGRADED):
-            log.info("%s %d done in %.2fs: %s", operation.verb, operation.number, operation.seconds, outcome["message"])
-            return
-        log.error("%s %d failed: %s; %s", operation.verb, operation.number, outcome["message"], outcome.get("serving", ""))
-        if outcome.get("traceback"):
-            log.error("%s", outcome["traceback"])
 
     # ---------------------------------------------------------------- what comes by itself
 
@@ -441,7 +232,7 @@ class Supervisor:
         """An upgrade because files changed; False when it has to wait."""
         if admit("upgrade", self.state) is not Admission.RUN:
             return False
-        self._begin("upgrade", "watch", self._upgrade_work(self.service.configuration, standby=not code, settle=not code))
+        self.begin("upgrade", "watch", work.upgrading(self.service, self.service.configuration, standby=not code, settle=not code))
         return True
 
     def _recover(self) -> None:
@@ -465,13 +256,20 @@ class Supervisor:
         if self.service.active is not lost or self.operation is not None or self.stopping is not None:
             return
 
-        async def work(operation: Operation) -> str:
-            new = await upgrade(self.service, operation, from_generation(self.service, lost), standby=False, judged=False)
-            return f"generation {new.number} follows generation {lost.number}, from the same release"
-
-        self._begin("recover", "supervisor", work)
+        self.begin("recover", "supervisor", work.recovering(self.service, lost))
 
     # ---------------------------------------------------------------- the end
+
+    def stop(self, by: str, *, now: bool) -> Operation:
+        """Begin to end the service, or join the stop under way; ``now`` waits for no request."""
+        if self.stopping is None:
+            self.stopping = operation = Operation("stop", by)
+            log.info("Stopping, asked by %s", by)
+            operation.task = asyncio.get_running_loop().create_task(self._stop_task(operation, now))
+        elif now:
+            for generation in self.service.generations():
+                generation.dismiss(_NOW_DRAIN_S)
+        return self.stopping
 
     async def _stop_task(self, operation: Operation, now: bool) -> None:
         service = self.service

@@ -1,0 +1,97 @@
+"""An attempt: an operation run to its outcome, whatever happens, and kept in the history."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from releve.config.errors import ConfigError
+from releve.supervisor.failure import RolledBack, StepFailed
+from releve.supervisor.history import HistoryError
+from releve.supervisor.log import log
+from releve.supervisor.operation import Operation, failure
+from releve.supervisor.protocol import Event, Status, result
+from releve.supervisor.service import Service
+from releve.supervisor.work import Work
+
+# status of an operation -> outcome of its attempt in the history; "failed" for the others
+OUTCOMES = {Status.DONE: "done", Status.DEGRADED: "done", Status.ROLLED_BACK: "rolled back"}
+EVIDENCE = ("step", "reason", "traceback", "evidence", "notes", "phases", "figures")  # of an outcome, what the history keeps
+
+# What to do about a failure, by verb.
+_NEXT = {
+    "upgrade": "mend the release and ctl upgrade again; ctl history keeps this attempt",
+    "reload": "mend the configuration and ctl reload again",
+    "start": "mend it and start again",
+    "adopt": "ctl status shows what serves",
+    "recover": "the supervisor tries again; ctl upgrade to another release ends that",
+}
+
+
+async def perform(service: Service, operation: Operation, work: Work) -> Event:
+    """Run an operation, and record it; its outcome. Raises nothing."""
+    before = service.describe(service.active)
+    attempt: int | None = None
+    log.info("%s %d begins, asked by %s", operation.verb, operation.number, operation.by)
+    try:
+        attempt = _record(service, operation, before)
+        operation.record = partial(service.history.note, attempt)
+        operation.emit({"event": "attempt", "attempt": attempt})
+        message = await work(operation)
+        done = Status.DEGRADED if service.degraded else Status.DONE
+        outcome = result(done, message, degraded=list(service.degraded.values()))
+    except (Exception, asyncio.CancelledError) as error:
+        outcome = _outcome(service, operation, error)
+    outcome.update(
+        verb=operation.verb,
+        operation=operation.number,
+        generation=service.active.number if service.active else None,
+        seconds=operation.seconds,
+        phases=operation.times,
+        notes=operation.notes,
+        figures=operation.figures,
+    )
+    _log(operation, outcome)
+    if attempt is not None:
+        evidence = {key: outcome[key] for key in EVIDENCE if outcome.get(key)}
+        words = "aborted" if outcome.get("aborted") else OUTCOMES.get(outcome["status"], "failed")
+        if operation.dry and words == "done":
+            words = "dry run"
+        service.history.finish(attempt, words, to=service.describe(service.active), **evidence)
+    return outcome
+
+
+def _record(service: Service, operation: Operation, before: dict[str, Any] | None) -> int:
+    entry = {"verb": operation.verb, "by": operation.by, "from": before}
+    try:
+        # What changes the release is refused when it cannot be recorded; what rescues never waits for the disk.
+        return service.history.begin(entry, rescue=operation.verb != "upgrade")
+    except HistoryError as error:
+        raise StepFailed("record", str(error)) from error
+
+
+def _outcome(service: Service, operation: Operation, error: BaseException) -> Event:
+    """What a failure means to whoever asked."""
+    serving, what_next = service.serving_words(), _NEXT.get(operation.verb, "")
+    if isinstance(error, ConfigError):
+        reason = str(error)
+        return result(Status.USAGE, reason, step="configuration", reason=reason, serving=serving, next="mend the file and try again")
+    if isinstance(error, RolledBack):
+        return {**failure(error, Status.ROLLED_BACK, serving, what_next), "evidence": error.evidence}
+    if isinstance(error, StepFailed):
+        return failure(error, Status.FAILED, serving, what_next)
+    if isinstance(error, asyncio.CancelledError):
+        ended = StepFailed(operation.phase, f"{operation.verb} {operation.number} was ended: {operation.stop_reason}")
+        return {**failure(ended, Status.ROLLED_BACK if operation.switched else Status.FAILED, serving, ""), "aborted": True}
+    log.error("%s %d failed in a way nobody foresaw", operation.verb, operation.number, exc_info=error)
+    return result(Status.UNEXPECTED, f"unexpected error: {error!r}; the log has the traceback", serving=serving)
+
+
+def _log(operation: Operation, outcome: Event) -> None:
+    if outcome["status"] in (Status.DONE, Status.DEGRADED):
+        log.info("%s %d done in %.2fs: %s", operation.verb, operation.number, operation.seconds, outcome["message"])
+        return
+    log.error("%s %d failed: %s; %s", operation.verb, operation.number, outcome["message"], outcome.get("serving", ""))
+    if outcome.get("traceback"):
+        log.error("%s", outcome["traceback"])

@@ -1,0 +1,205 @@
+"""The master process of one generation, as the supervisor holds it: its pid, its pidfd, its link.
+
+An order is answered by ``done`` or ``failed`` with its number; everything else that
+comes over the link is a report, for the generation. The end of the process is seen by
+its pidfd, after its last words have been read.
+
+The master leads a process group that holds everything the application started. Its
+zombie is kept until ``bury``, so that the group's number stays ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from releve.server.link import Link, LinkError, Message, pair
+from releve.supervisor import lending, system
+from releve.supervisor.failure import StepFailed
+from releve.supervisor.log import log
+from releve.supervisor.release import Pin
+
+ORDER_S = 15.0  # how long a master may take for an order that waits for no client
+SILENT = "master"  # step of a failure where the master did not answer
+
+Hear = Callable[[Message, list[int]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A living master that another supervisor started. Owned, descriptors and all."""
+
+    pid: int
+    pidfd: int
+    link: Link
+
+
+class Master:
+    """One master. Lives in the supervisor's loop; owns the link and the pidfd."""
+
+    def __init__(self, generation: int, hear: Hear, on_quiet: Callable[[], None], on_end: Callable[[int], None]) -> None:
+        """``hear`` gets each report (descriptors that it leaves are closed), ``on_quiet`` the news that all are read."""
+        self.pid = 0
+        self._generation = generation
+        self._hear = hear
+        self._on_quiet = on_quiet
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._link: Link | None = None
+        self._pidfd = -1
+        self._orders: dict[int, asyncio.Future[Message]] = {}
+        self._ids = itertools.count(1)
+        self._tag = {"who": f"gen={generation}"}
+
+    # ---------------------------------------------------------------- birth
+
+    def spawn(self, pin: Pin, environment: Mapping[str, str]) -> None:
+        """Start it. Raises StepFailed, and then there is no process."""
+        ours, theirs = pair()
+        try:
+            self.pid = system.spawn(
+                lending.command(pin, theirs.fileno()),
+                directory=pin.resolved,
+                environment=environment,
+                identity=pin.identity,
+                pass_fds=(theirs.fileno(),),
+            )
+        except (OSError, ValueError) as error:
+            ours.close()
+            raise StepFailed("spawn", f"cannot start {pin.python}: {getattr(error, 'strerror', None) or error}") from error
+        finally:
+            theirs.close()
+        self._hold(system.open_pidfd(self.pid), ours)
+
+    def take_over(self, reached: Reached) -> None:
+        """Hold one that lives already."""
+        self.pid = reached.pid
+        self._hold(reached.pidfd, reached.link)
+
+    def _hold(self, pidfd: int, link: Link) -> None:
+        self._pidfd, self._link = pidfd, link
+        self._tag = {"who": f"gen={self._generation} pid={self.pid}"}
+        self._loop.add_reader(pidfd, self._ended)
+        self._loop.add_reader(link.fileno(), self._read)
+
+    # ---------------------------------------------------------------- orders
+
+    async def order(self, kind: str, fds: Sequence[int] = (), timeout_s: float = ORDER_S, **keys: object) -> Message:
+        """Give an order and wait for its answer. Raises StepFailed when it is refused, or the master dies or takes too long."""
+        number = next(self._ids)
+        answer: asyncio.Future[Message] = self._loop.create_future()
+        self._orders[number] = answer
+        try:
+            self.send({"type": kind, "id": number, **keys}, fds)
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise StepFailed(SILENT, f"cannot {kind} generation {self._generation}: its master did not answer for {timeout_s:g}s") from None
+        finally:
+            del self._orders[number]
+
+    def tell(self, kind: str, fds: Sequence[int] = (), **keys: object) -> None:
+        """Give an order whose answer nobody waits for. Raises StepFailed when it cannot be sent."""
+        self.send({"type": kind, "id": next(self._ids), **keys}, fds)
+
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Send a message. Raises StepFailed."""
+        kind = str(message["type"])
+        if self._link is None:
+            raise StepFailed(kind, f"cannot {kind} generation {self._generation}: its master is gone")
+        try:
+            self._link.send(message, list(fds))
+        except LinkError as error:
+            raise StepFailed(kind, str(error)) from error
+
+    def answer(self, message: Message, failure: StepFailed | None) -> None:
+        """``done`` or ``failed`` has come for an order, which may wait no more."""
+        waiting = self._orders.get(int(message.get("id", 0)))
+        if waiting is None or waiting.done():
+            return
+        if failure is None:
+            waiting.set_result(message)
+        else:
+            waiting.set_exception(failure)
+
+    def fail(self, failure: StepFailed) -> None:
+        """No order will be answered any more."""
+        for waiting in self._orders.values():
+            if not waiting.done():
+                waiting.set_exception(failure)
+                waiting.exception()  # nobody may be waiting for it
+
+    # ---------------------------------------------------------------- reports
+
+    def _read(self) -> None:
+        while self._link is not None:
+            try:
+                received = self._link.receive()
+            except BlockingIOError:
+                break
+            except (LinkError, OSError) as error:
+                log.error("cannot follow the master: %s", error, extra=self._tag)
+                received = None
+            if received is None:
+                self.hang_up()
+                break
+            message, fds = received
+            try:
+                self._hear(message, fds)
+            finally:
+                for fd in fds:
+                    os.close(fd)
+        self._on_quiet()
+
+    def hang_up(self) -> None:
+        """Close the link: a master that has not served leaves then, one that has goes on alone."""
+        if self._link is not None:
+            self._loop.remove_reader(self._link.fileno())
+            self._link.close()
+            self._link = None
+
+    # ---------------------------------------------------------------- death
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives, or has ended and nobody has been told yet."""
+        return self._pidfd >= 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process has ended."""
+        return self._pidfd < 0 or system.peek(self._pidfd) is not None
+
+    def signal(self, number: int) -> None:
+        """Signal it; nothing happens when it is gone."""
+        if self._pidfd >= 0:
+            system.send_signal(self._pidfd, number)
+
+    def kill_group(self) -> None:
+        """SIGKILL to it and to what the application has started in its group."""
+        system.kill_group(self.pid, signal.SIGKILL)
+
+    def _ended(self) -> None:
+        status = system.peek(self._pidfd)
+        if status is None:
+            return
+        self._loop.remove_reader(self._pidfd)
+        if self._link is not None:
+            self._read()  # its last words
+        self.hang_up()
+        self._on_end(status)
+
+    def bury(self) -> None:
+        """Kill what is left of its group, reap it, close everything."""
+        self.hang_up()
+        if self.pid:
+            self.kill_group()
+            system.wait(self.pid)
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1

@@ -1,0 +1,118 @@
+"""The verbs: what each one does once ``states.VERBS`` has let it pass.
+
+Each takes the supervisor, the arguments and who asks, and gives the operation that it
+began or joined, or a result where there is nothing to wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from releve.config.errors import ConfigError
+from releve.supervisor import scale as scaling
+from releve.supervisor import status as picture
+from releve.supervisor import work
+from releve.supervisor.failure import StepFailed
+from releve.supervisor.operation import Operation, failure
+from releve.supervisor.protocol import Event, Status, result
+from releve.supervisor.target import from_configuration
+
+if TYPE_CHECKING:
+    from releve.supervisor.supervisor import Supervisor
+
+Arguments = dict[str, Any]
+
+
+async def status(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+    """The picture of everything."""
+    return picture.snapshot(supervisor)
+
+
+async def history(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+    """The last attempts."""
+    limit = arguments.get("limit")
+    history = supervisor.service.history
+    entries = history.entries(limit if isinstance(limit, int) else None)
+    return result(Status.DONE, f"{len(entries)} attempts", entries=entries, pending=history.pending)
+
+
+async def check(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+    """What an upgrade would start from, without starting anything."""
+    service = supervisor.service
+    try:
+        target = await from_configuration(service, service.configuration)()
+    except ConfigError as error:
+        return result(Status.USAGE, str(error), step="configuration", reason=str(error), serving=service.serving_words())
+    except StepFailed as error:
+        return failure(error, Status.FAILED, service.serving_words(), "mend it; nothing was touched")
+    target.listeners.abandon()
+    pin = target.pin
+    return result(Status.DONE, f"an upgrade would start {pin.app} in {pin.resolved} with {pin.python} (Python {pin.python_version})")
+
+
+async def upgrade(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
+    """A new generation from what is on disk now, or a rehearsal of it."""
+    service = supervisor.service
+    configuration = service.configuration
+    chosen = {key: str(arguments[key]) for key in ("directory", "python") if arguments.get(key)}
+    if chosen:
+        configuration = configuration.changed(**chosen)
+    dry = bool(arguments.get("dry_run"))
+    does = work.rehearsal(service, configuration) if dry else work.upgrading(service, configuration)
+    return supervisor.begin("upgrade", by, does, dry=dry)
+
+
+async def reload(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
+    """New settings for the generation in service."""
+    return supervisor.begin("reload", by, work.reloading(supervisor.service))
+
+
+async def rollback(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation | Event:
+    """Back to what served before; where an upgrade is on trial, by ending that."""
+    service = supervisor.service
+    trial = supervisor.operation if service.on_trial else None
+    if trial is None:
+        return supervisor.begin("rollback", by, work.rolling_back(service))
+    trial.interrupt(f"rollback by {by}")
+    await trial.finished.wait()
+    back = not service.on_trial and "rollback" not in service.degraded
+    return result(Status.DONE if back else Status.DEGRADED, f"ended {trial.verb} {trial.number}: {service.serving_words()}")
+
+
+async def scale(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
+    """More workers, or fewer."""
+    reset = bool(arguments.get("reset"))
+    number = scaling.wanted(supervisor.service, arguments.get("workers"), reset)
+    return supervisor.begin("scale", by, work.scaling(supervisor.service, number, reset))
+
+
+async def abort(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+    """The end of the operation under way, before its commit."""
+    operation = supervisor.operation
+    serving = supervisor.service.serving_words
+    if operation is None or not operation.interrupt(f"aborted by {by}"):
+        verb = "nothing" if operation is None else f"{operation.verb} {operation.number}"
+        return result(Status.USAGE, f"cannot abort {verb}: it is committed", serving=serving())
+    await operation.finished.wait()
+    return result(Status.DONE, f"aborted {operation.verb} {operation.number}", serving=serving())
+
+
+async def stop(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
+    """The end of the service; asked again with ``now``, at once."""
+    return supervisor.stop(by, now=bool(arguments.get("now")))
+
+
+Verb = Callable[["Supervisor", Arguments, str], Awaitable[Operation | Event]]
+
+VERBS: dict[str, Verb] = {
+    "status": status,
+    "history": history,
+    "check": check,
+    "upgrade": upgrade,
+    "reload": reload,
+    "rollback": rollback,
+    "scale": scale,
+    "abort": abort,
+    "stop": stop,
+}
