@@ -8,32 +8,27 @@ are resolved here, from those paths alone: never by ``PWD`` or the working folde
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import json
 import os
 import pwd
 import re
-import select
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from releve.config.env_file import read_env_file
 from releve.config.errors import ConfigError
 from releve.config.settings import Settings
-from releve.supervisor import system
+from releve.supervisor import program, system
 from releve.supervisor.identity import Identity, IdentityError, identify
 from releve.supervisor.notify import strip
 
 OLDEST_PYTHON = (3, 11)
 PROBE_TIMEOUT_S = 10.0
 VENV_FOLDERS = (".venv", "venv")
-_KILL_MS = 2000  # a killed process is gone long before, but for one that hangs in the kernel
-_OUTPUT_MAX_BYTES = 64 * 1024
 _MARK = "releve-probe "
 
 # For any interpreter, however old, hence no -P (new in 3.11): the working folder is taken off sys.path before the first import.
@@ -209,23 +204,17 @@ async def probe(
     python: str, directory: str, environment: Mapping[str, str], identity: Identity, timeout_s: float = PROBE_TIMEOUT_S
 ) -> ProbeResult:
     """Run an interpreter once and ask what it is, without the application. Raises ReleaseError with step ``interpreter``."""
-    with _memory_file("probe-out") as out, _memory_file("probe-err") as err:
-        try:
-            pid = system.spawn(
-                [python, "-c", _SCRIPT], directory=directory, environment=environment, identity=identity, stdout=out, stderr=err
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            reason = _reason(error)
-            raise ReleaseError(
-                "interpreter", f"cannot run {python}: {reason}; change python, or make the virtual environment anew"
-            ) from error
-        status = await _end_of(pid, timeout_s)
-        said = f"; its last words: {_tail(err)}" if _tail(err) else ""
-        if status is None:
-            raise ReleaseError("interpreter", f"cannot use {python}: it did not start within {timeout_s:g}s{said}")
-        answer = _answer(_read(out))
-        if answer is None:
-            raise ReleaseError("interpreter", f"cannot use {python}: it is no working Python, it {system.describe_status(status)}{said}")
+    try:
+        ended = await program.run([python, "-c", _SCRIPT], timeout_s, directory=directory, environment=environment, identity=identity)
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = _reason(error)
+        raise ReleaseError("interpreter", f"cannot run {python}: {reason}; change python, or make the virtual environment anew") from error
+    said = f"; its last words: {ended.last_words}" if ended.last_words else ""
+    if ended.status is None:
+        raise ReleaseError("interpreter", f"cannot use {python}: it did not start within {timeout_s:g}s{said}")
+    answer = _answer(ended.output)
+    if answer is None:
+        raise ReleaseError("interpreter", f"cannot use {python}: it is no working Python, it {system.describe_status(ended.status)}{said}")
     if answer.version < OLDEST_PYTHON:
         version, oldest = ".".join(map(str, answer.version[:2])), ".".join(map(str, OLDEST_PYTHON))
         raise ReleaseError("interpreter", f"cannot use {python}: it is Python {version}, Relève needs {oldest} or later; change python")
@@ -278,52 +267,6 @@ def _read_env_file(path: str) -> dict[str, str]:
         raise ReleaseError("environment", str(error)) from error
     except (OSError, UnicodeError) as error:
         raise ReleaseError("environment", f"cannot read {path}: {_reason(error)}; change env_file") from error
-
-
-async def _end_of(pid: int, timeout_s: float) -> int | None:
-    """Wait for a child by its pidfd and reap it: its exit status, or None if it had to be killed.
-
-    Whatever it left in its session is killed too, also when the waiting is cancelled.
-    """
-    loop = asyncio.get_running_loop()
-    gone = asyncio.Event()
-    pidfd = system.open_pidfd(pid)
-    loop.add_reader(pidfd, gone.set)
-    try:
-        async with asyncio.timeout(timeout_s):
-            await gone.wait()
-        return system.peek(pidfd)
-    except TimeoutError:
-        return None
-    finally:
-        loop.remove_reader(pidfd)
-        system.kill_group(pid, signal.SIGKILL)
-        dead = select.poll()
-        dead.register(pidfd, select.POLLIN)
-        dead.poll(_KILL_MS)
-        system.wait(pid)
-        os.close(pidfd)
-
-
-@contextlib.contextmanager
-def _memory_file(name: str) -> Iterator[int]:
-    """A file in memory: unlike a pipe it never fills up, and a grandchild that keeps it open holds up nobody."""
-    fd = os.memfd_create(name, os.MFD_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _read(fd: int) -> str:
-    size = os.fstat(fd).st_size
-    return os.pread(fd, _OUTPUT_MAX_BYTES, max(0, size - _OUTPUT_MAX_BYTES)).decode("utf-8", "replace")
-
-
-def _tail(fd: int) -> str:
-    """The last lines of what was written, as one."""
-    lines = [line.strip() for line in _read(fd).splitlines() if line.strip()]
-    return " | ".join(lines[-3:])[-600:]
 
 
 def _answer(output: str) -> ProbeResult | None:
