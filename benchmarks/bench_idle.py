@@ -25,11 +25,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from bench_peers import Running
-from peers.servers import ROOT, SERVERS, Server
+from peers.servers import HERE, ROOT, SERVERS, Server
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 OPEN_AT_ONCE = 200
 ANSWER_S = 20.0
+LEAVE_S = 30.0  # for old workers
 SETTLE_S = 3.0  # after an upgrade that does not say when it is over
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -46,10 +47,9 @@ class Way:
 
 
 def _ctl(running: Running) -> None:
-    home = Path(str(running.home))
-    socket = next(home.rglob("ctl.sock"))
-    ctl = [str(ROOT / ".cache/bench/releve/bin/ctl"), "--socket", str(socket), "upgrade"]
-    subprocess.run(ctl, check=True, capture_output=True)
+    """From the folder that it was started in, which is how ``ctl`` finds it."""
+    ctl = str(ROOT / ".cache/bench/releve/bin/ctl")
+    subprocess.run([ctl, "upgrade"], check=True, capture_output=True, cwd=HERE, env={**os.environ, "PWD": str(HERE)})
 
 
 def _usr2(running: Running) -> None:
@@ -61,14 +61,22 @@ def _usr2(running: Running) -> None:
 
 
 def _hup(running: Running) -> None:
+    """Over when no worker of before is left, or when they seem to stay for as long as they have clients."""
+    before = _children(running.process.pid)
     os.kill(running.process.pid, signal.SIGHUP)
-    time.sleep(SETTLE_S)
+    until = time.monotonic() + LEAVE_S
+    while before & _children(running.process.pid) and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+def _children(pid: int) -> set[str]:
+    return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
 WAYS = (
     Way("releve", "ctl upgrade", _ctl),
     Way("gunicorn-gthread", "USR2, then QUIT to the old master", _usr2, ("--worker-connections", "20000", "--keep-alive", "300")),
-    Way("granian", "HUP", _hup),
+    Way("granian", "HUP", _hup, ("--backlog", "20000", "--backpressure", "20000")),
     Way("nginx", "HUP", _hup),
 )
 
