@@ -37,6 +37,7 @@ GOES_ON = {
     "scale": "the scaling goes on: ctl status",
     "stop": "the stop goes on: ctl status, ctl stop --now",
     "abort": "the abort goes on: ctl status",
+    "reexec": "it goes on: ctl status",
     "check": "the check goes on by itself and touches nothing",
 }
 
@@ -267,6 +268,13 @@ def scale(workers: str | None, reset: bool, **told: Any) -> int:
 def abort(**told: Any) -> int:
     """End an upgrade or a reload before its commit; what served before goes on."""
     return _order("abort", told, waits=False)
+
+
+@ctl.command(short_help="Replace the supervisor itself.")
+@_waits
+def reexec(**told: Any) -> int:
+    """Replace the supervisor by the releve that is installed now; workers, listeners and pid stay."""
+    return _order("reexec", told, waits=True)
 
 
 @ctl.command()

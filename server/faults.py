@@ -43,6 +43,7 @@ class Point:
 
     process: Process
     when: str
+    verb: str = "upgrade"  # the command that comes by it
 
 
 _S, _M, _W = Process.SUPERVISOR, Process.MASTER, Process.WORKER
@@ -57,6 +58,8 @@ POINTS: dict[str, Point] = {
     "on_trial": Point(_S, "the new generation serves, on probation"),
     "before_commit": Point(_S, "the probation is over"),
     "after_commit": Point(_S, "the new generation is committed, and nobody has been told"),
+    "before_exec": Point(_S, "the new program is proved, and this one still runs", "reexec"),
+    "after_exec": Point(_S, "the new program runs, and has taken nothing over yet", "reexec"),
     "master_boot": Point(_M, "the master has got its boot order"),
     "master_imported": Point(_M, "the application is imported"),
     "master_forked": Point(_M, "the first workers are forked"),

@@ -137,7 +137,7 @@ async def _take(number: int, path: Path, link: Link) -> Adopted:
         master=Reached(pid, pidfd, link),
         hello=hello,
         revision=int(inventory.get("revision", kept.revision)),
-        serves=inventory.get("posture") in _SERVING,
+        state=GenerationState.SERVING if inventory.get("posture") in _SERVING else GenerationState.STANDBY,
         preloaded=bool(inventory.get("preloaded")),
         receive=_seqpacket(receive),
         send=_seqpacket(send),

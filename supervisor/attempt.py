@@ -23,6 +23,7 @@ EVIDENCE = ("step", "reason", "traceback", "evidence", "notes", "phases", "figur
 _NEXT = {
     "upgrade": "mend the release and ctl upgrade again; ctl history keeps this attempt",
     "reload": "mend the configuration and ctl reload again",
+    "reexec": "mend the installation of releve and ctl reexec again",
     "start": "mend it and start again",
     "adopt": "ctl status shows what serves",
     "recover": "the supervisor tries again; ctl upgrade to another release ends that",
@@ -32,10 +33,11 @@ _NEXT = {
 async def perform(service: Service, operation: Operation, work: Work) -> Event:
     """Run an operation, and record it; its outcome. Raises nothing."""
     before = service.describe(service.active)
-    attempt: int | None = None
-    log.info("%s %d begins, asked by %s", operation.verb, operation.number, operation.by)
+    attempt = operation.attempt
+    log.info("%s %d %s, asked by %s", operation.verb, operation.number, "begins" if attempt is None else "goes on", operation.by)
     try:
-        attempt = _record(service, operation, before)
+        if attempt is None:
+            attempt = operation.attempt = _record(service, operation, before)
         operation.record = partial(service.history.note, attempt)
         operation.emit({"event": "attempt", "attempt": attempt})
         message = await work(operation)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,14 +25,25 @@ _REQUEST_S = 10.0  # a client that connects and says nothing is dropped after th
 class ControlServer:
     """Listens on the control socket, answers each ``ctl``."""
 
-    def __init__(self, path: Path, supervisor: Supervisor) -> None:
+    def __init__(self, path: Path, supervisor: Supervisor, listening: socket.socket | None = None) -> None:
+        """``listening``: the control socket of the program that was here before us."""
         self._path = path
+        self._listening = listening
         self._supervisor = supervisor
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
+        self._waiting: dict[asyncio.Task[None], tuple[Operation, asyncio.StreamWriter]] = {}
 
     async def start(self) -> None:
-        """Bind and listen; the runtime directory's lock is held, so a file that is there is a dead one's."""
+        """Bind, if that was not done yet, and listen."""
+        if self._listening is None:
+            self._listening = self._bind()
+        # Ours stays when the server is closed (`quiet`), and only we remove the file: Python 3.13 would do so with the server.
+        more: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        self._server = await asyncio.start_unix_server(self._converse, sock=self._listening.dup(), limit=LINE_MAX_BYTES, **more)
+
+    def _bind(self) -> socket.socket:
+        """The runtime directory's lock is held, so a file that is there is a dead one's."""
         self._path.unlink(missing_ok=True)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o177)  # never reachable for others, not even between bind and chmod
@@ -38,7 +51,43 @@ class ControlServer:
             sock.bind(str(self._path))
         finally:
             os.umask(mask)
-        self._server = await asyncio.start_unix_server(self._converse, sock=sock, limit=LINE_MAX_BYTES)
+        return sock
+
+    def fileno(self) -> int:
+        """The listening socket."""
+        assert self._listening is not None
+        return self._listening.fileno()
+
+    async def quiet(self, operation: Operation, seconds: float) -> None:
+        """Take no more conversations until ``start``, and let those end that do not wait for ``operation``; new ones queue."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        others = self._conversations - {task for task, (of, _) in self._waiting.items() if of is operation}
+        if others:
+            await asyncio.wait(others, timeout=seconds)
+
+    def waiting_for(self, operation: Operation) -> list[int]:
+        """The descriptors of those who wait for its result and have read everything so far."""
+        return [
+            writer.get_extra_info("socket").fileno()
+            for of, writer in self._waiting.values()
+            if of is operation and not writer.transport.get_write_buffer_size()
+        ]
+
+    async def go_on(self, operation: Operation, conversations: Sequence[int]) -> None:
+        """Answer those who have waited for the operation since before we were this program."""
+        for fd in conversations:
+            with suppress(OSError):
+                _, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=fd))
+                task = asyncio.get_running_loop().create_task(self._tell(operation, writer))
+                self._conversations.add(task)
+                task.add_done_callback(self._conversations.discard)
+
+    async def _tell(self, operation: Operation, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await self._follow(operation, {}, writer)
+        writer.close()
 
     async def close(self) -> None:
         """Stop listening; conversations that wait for a result get it first."""
@@ -46,6 +95,8 @@ class ControlServer:
             self._server.close()
         if self._conversations:
             await asyncio.wait(self._conversations, timeout=1.0)
+        if self._listening is not None:
+            self._listening.close()
         self._path.unlink(missing_ok=True)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -94,6 +145,9 @@ class ControlServer:
             writer.write(encode(began))
             return
         events = operation.watch()
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiting[task] = (operation, writer)
         try:
             while True:
                 event: Event = await events.get()
@@ -103,3 +157,4 @@ class ControlServer:
                     return
         finally:
             operation.unwatch(events)
+            del self._waiting[task]

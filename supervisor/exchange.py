@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from releve.supervisor.relay import Relay
+from releve.supervisor.relay import Held, Relay
 
 
 class Exchange:
@@ -22,23 +22,23 @@ class Exchange:
         self.receive.setblocking(False)
         self.send.setblocking(False)
         self.closed = False
-        self._relay: Relay | None = None
+        self.relay: Relay | None = None
 
-    def relay_to(self, successor: Callable[[], Exchange | None]) -> None:
+    def relay_to(self, successor: Callable[[], Exchange | None], held: Held | None = None) -> None:
         """Pass on what still comes in; ends with the last sender, or at ``end_relay``."""
 
         def target() -> socket.socket | None:
             exchange = successor()
             return None if exchange is None or exchange is self or exchange.closed else exchange.send
 
-        if self._relay is None and not self.closed:
-            self._relay = Relay(self.receive, target)
+        if self.relay is None and not self.closed:
+            self.relay = Relay(self.receive, target, held)
 
     def end_relay(self) -> None:
         """The generation is about to receive for itself again."""
-        if self._relay is not None:
-            self._relay.close()
-            self._relay = None
+        if self.relay is not None:
+            self.relay.close()
+            self.relay = None
 
     def close(self) -> None:
         """Let go of both ends; a relay lives on until the last sender has gone."""

@@ -46,18 +46,30 @@ Phase = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A generation of a supervisor that has gone, as its master handed it over. Owned, descriptors and all."""
+    """A living generation, from its master (an adoption) or from the program that was here before us. Owned, descriptors and all."""
 
     master: Reached
     hello: Message
     revision: int
-    serves: bool  # its workers accept
+    state: GenerationState
     preloaded: bool
     receive: socket.socket  # of its exchange
     send: socket.socket
     board: int
     crash: int
-    door: Door
+    door: Door | None
+    counted: bool = False  # whoever has it knows its workers; else its master tells of them
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptors:
+    """What a generation holds open, by number; still its own. ``link`` is -1 where its master has gone."""
+
+    link: int
+    receive: int
+    send: int
+    board: int
+    crash: int
 
 
 class Generation:
@@ -107,9 +119,21 @@ class Generation:
     def _take_over(self, found: Found) -> None:
         """Hold a generation that was another supervisor's; its master tells us the rest."""
         self.hello, self.revision, self.preloaded, self.door = found.hello, found.revision, found.preloaded, found.door
-        self.state = GenerationState.SERVING if found.serves else GenerationState.STANDBY
+        self.state = found.state
         self._greeted.set_result(found.hello)
+        if found.counted:
+            self._booted.set_result(None)
         self._master.take_over(found.master)
+
+    def descriptors(self) -> Descriptors:
+        """For whoever is to hold it next."""
+        return Descriptors(
+            self._master.fileno(), self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self._crash_fd
+        )
+
+    def command_alone(self) -> None:
+        """Its master has gone, and whoever held the generation before us commanded its workers; so do we."""
+        self.roster.adopt(self._orphans_changed)
 
     async def counted(self, timeout_s: float = ORDER_S) -> None:
         """Until the master of a generation that was taken over has told of all its workers. Raises StepFailed, TimeoutError."""
@@ -267,7 +291,7 @@ class Generation:
         self.state = next_state(self.state, GenerationEvent.DISMISSED)
         if self._killer is not None:
             self._killer.cancel()
-        self._killer = self._loop.call_later(deadline_s + KILL_MARGIN_S, self.kill)
+        self.kill_after(deadline_s + KILL_MARGIN_S)
         if self.orphaned:
             self.roster.tell("quit", deadline_s=deadline_s, linger_s=linger_s)
             return
@@ -275,6 +299,15 @@ class Generation:
             self._master.tell("quit", deadline_s=deadline_s, linger_s=linger_s)
         except StepFailed:
             self.kill()
+
+    def kill_after(self, seconds: float) -> None:
+        """End every process of it then, if it has not left by itself."""
+        self._killer = self._loop.call_later(seconds, self.kill)
+
+    @property
+    def leaves_at(self) -> float | None:
+        """When what is left of it is killed, monotonic; None if it was not dismissed."""
+        return None if self._killer is None else self._killer.when()
 
     def kill(self) -> None:
         """End every process of it now."""

@@ -40,8 +40,11 @@ class History:
     what ``finish`` was given. Until then its ``outcome`` is None.
     """
 
-    def __init__(self, directory: Path | str) -> None:
-        """Read what is there. Never raises: what cannot be read or written is ``trouble``."""
+    def __init__(self, directory: Path | str, going_on: tuple[int, float] | None = None) -> None:
+        """Read what is there. Never raises: what cannot be read or written is ``trouble``.
+
+        ``going_on``: the attempt that this process is in the middle of, and when it began (monotonic).
+        """
         self.path = os.path.join(directory, FILE_NAME)
         self.trouble: str | None = None
         self._directory = Path(directory)
@@ -54,8 +57,10 @@ class History:
             self._read()
         except (instances.InstanceError, OSError) as error:
             self.trouble = _reason(error)
+        if going_on is not None:
+            self._started[going_on[0]] = (going_on[1], True)
         for number, attempt in list(self._attempts.items()):
-            if attempt["outcome"] is None:
+            if attempt["outcome"] is None and number not in self._started:
                 self._close(number, {"outcome": "interrupted", "ended": _now(), "seconds": None})
         if self._queue:
             self.flush()

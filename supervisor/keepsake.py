@@ -14,9 +14,8 @@ import json
 import os
 from typing import Any
 
-from releve.config.settings import Address, from_wire, to_wire
-from releve.supervisor.identity import Identity
 from releve.supervisor.listeners import Listener
+from releve.supervisor.packing import pack_listener, pack_pin, unpack_listener, unpack_pin
 from releve.supervisor.release import Pin
 
 VERSION = 1
@@ -52,25 +51,14 @@ class Keepsake:
 
 def write(kept: Keepsake, revive: dict[str, Any]) -> int:
     """A memory file with a keepsake, owned by the caller. ``revive`` and ``uid`` are for the guard (``server/guard.py``)."""
-    pin = {field.name: getattr(kept.pin, field.name) for field in dataclasses.fields(Pin) if field.name not in ("settings", "identity")}
-    identity = {name: getattr(kept.pin.identity, name) for name in ("user", "group", "groups", "umask")}
     data = {
         "version": VERSION,
         "role": kept.role.value,
         "uid": os.geteuid() if kept.pin.identity.user is None else -1,  # only who runs as we do can start another one of us
         "revive": revive,
         "revision": kept.revision,
-        "pin": {**pin, "settings": to_wire(kept.pin.settings), "identity": identity},
-        "listeners": [
-            {
-                "name": one.name,
-                "address": dataclasses.asdict(one.address),
-                "inherited": one.inherited,
-                "inode": one.inode,
-                "aside": one.aside,
-            }
-            for one in kept.listeners
-        ],
+        "pin": pack_pin(kept.pin),
+        "listeners": [pack_listener(one) for one in kept.listeners],
         "standby_until": kept.standby_until,
         "scaled": kept.scaled,
         "last_number": kept.last_number,
@@ -87,32 +75,11 @@ def read(fd: int) -> Keepsake:
     """What is in the memory file. Raises KeepsakeError."""
     try:
         data = json.loads(os.pread(fd, os.fstat(fd).st_size, 0))
-        settings = from_wire(data["pin"]["settings"])
-        fields = {field.name for field in dataclasses.fields(Pin)}
-        pin = {name: value for name, value in data["pin"].items() if name in fields}
-        identity = data["pin"].get("identity") or {}
-        groups = identity.get("groups")
-        pin["settings"] = settings
-        pin["identity"] = Identity(
-            identity.get("user"), identity.get("group"), None if groups is None else tuple(groups), identity.get("umask")
-        )
-        known = {field.name for field in dataclasses.fields(Address)}
-        listeners = tuple(
-            Listener(
-                name=str(one["name"]),
-                address=Address(**{name: value for name, value in one["address"].items() if name in known}),
-                socket=None,  # type: ignore[arg-type]  # the master has it
-                inherited=bool(one.get("inherited")),
-                inode=None if one.get("inode") is None else (int(one["inode"][0]), int(one["inode"][1])),
-                aside=one.get("aside"),
-            )
-            for one in data.get("listeners", [])
-        )
         return Keepsake(
             role=Role(data["role"]),
             revision=int(data.get("revision", 1)),
-            pin=Pin(**pin),
-            listeners=listeners,
+            pin=unpack_pin(data["pin"]),
+            listeners=tuple(unpack_listener(one, None) for one in data.get("listeners", [])),  # the master has the sockets
             standby_until=data.get("standby_until"),
             scaled=data.get("scaled"),
             last_number=int(data.get("last_number", 0)),

@@ -73,6 +73,15 @@ class RuntimeLock:
                     pid,
                 ) from error
 
+    @classmethod
+    def held(cls, directory: Path | str, fd: int) -> RuntimeLock:
+        """The lock that this process holds already, by a descriptor of the program before us."""
+        return cls(os.path.join(directory, LOCK_NAME), fd)
+
+    def fileno(self) -> int:
+        """The descriptor that holds it."""
+        return self._fd
+
     def release(self) -> None:
         """Give the lock up; the file stays."""
         if self._fd >= 0:

@@ -35,7 +35,7 @@ class Reached:
 
     pid: int
     pidfd: int
-    link: Link
+    link: Link | None  # None for one that has ended, and waits to be buried
 
 
 class Master:
@@ -78,13 +78,20 @@ class Master:
     def take_over(self, reached: Reached) -> None:
         """Hold one that lives already."""
         self.pid = reached.pid
+        system.own(reached.pid)
         self._hold(reached.pidfd, reached.link)
 
-    def _hold(self, pidfd: int, link: Link) -> None:
+    def _hold(self, pidfd: int, link: Link | None) -> None:
         self._pidfd, self._link = pidfd, link
+        if link is None:
+            return
         self._tag = {"who": f"gen={self._generation} pid={self.pid}"}
         self._loop.add_reader(pidfd, self._ended)
         self._loop.add_reader(link.fileno(), self._read)
+
+    def fileno(self) -> int:
+        """The link's descriptor; -1 where there is none."""
+        return -1 if self._link is None else self._link.fileno()
 
     # ---------------------------------------------------------------- orders
 

@@ -17,14 +17,14 @@ from releve.supervisor.failure import StepFailed
 from releve.supervisor.log import log
 from releve.supervisor.protocol import Event, Status, result
 
-_numbers = itertools.count(1)
+_next_number = itertools.count(1)
 
 
 class Operation:
     """One run of a verb. Watchers get every event since its start and the result last."""
 
     def __init__(self, verb: str, by: str, *, dry: bool = False) -> None:
-        self.number = next(_numbers)
+        self.number = next(_next_number)
         self.verb = verb
         self.by = by
         self.started = time.monotonic()
@@ -32,6 +32,7 @@ class Operation:
         self.times: dict[str, float] = {}
         self.notes: list[str] = []
         self.figures: dict[str, Any] = {}  # what a probation has counted
+        self.attempt: int | None = None  # its number in the history
         self.dry = dry  # a rehearsal: nothing that serves is touched
         self.switched = False  # clients have been served by the new generation
         self.committed = False
@@ -43,6 +44,15 @@ class Operation:
         self.told: Callable[[str], None] = lambda phase: None  # as each phase begins
         self._events: list[Event] = []
         self._watchers: set[asyncio.Queue[Event]] = set()
+
+    @classmethod
+    def continued(cls, verb: str, by: str, number: int, attempt: int | None, started: float) -> Operation:
+        """One that the program before us has begun (``reexec``); the next one gets the number after it."""
+        global _next_number
+        _next_number = itertools.count(number)
+        operation = cls(verb, by)
+        operation.attempt, operation.started = attempt, started
+        return operation
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

@@ -52,6 +52,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "stop": ("now", "wait"),
     "scale": ("workers", "reset", "wait"),
     "abort": (),
+    "reexec": ("wait",),
     "history": ("limit",),
     "check": (),
 }

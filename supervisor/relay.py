@@ -22,33 +22,52 @@ _BYTES_MAX = 65536
 _BATCH = 32
 
 
+Held = tuple[bytes, list[int]]  # a message and its descriptors
+
+_live: set[Relay] = set()
+
+
+def live() -> frozenset[Relay]:
+    """Every relay that still passes on; one may outlive its generation."""
+    return frozenset(_live)
+
+
 class Relay:
     """Empties one exchange into another. Lives in the supervisor's loop; owns a duplicate of the receive end."""
 
-    def __init__(self, receive_end: socket.socket, target: Callable[[], socket.socket | None]) -> None:
+    def __init__(self, receive_end: socket.socket, target: Callable[[], socket.socket | None], held: Held | None = None) -> None:
+        """``held``: what another one had taken, and not passed on."""
         self._from = receive_end.dup()
         self._from.setblocking(False)
         self._target = target
-        self._held: tuple[bytes, list[int]] | None = None  # taken, and not yet passed on
+        self.held = held  # taken, and not yet passed on
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._from.fileno(), self._pass_on)
+        _live.add(self)
+        if held is not None:
+            self._pass_on()
+
+    def fileno(self) -> int:
+        """Its receive end."""
+        return self._from.fileno()
 
     def close(self) -> None:
         """Pass nothing on any more; what is held goes first, if it can."""
         if self._from.fileno() < 0:
             return
+        _live.discard(self)
         self._loop.remove_reader(self._from.fileno())
         if self._timer is not None:
             self._timer.cancel()
-        if self._held is not None:
-            self._send(self._held)
+        if self.held is not None:
+            self._send(self.held)
             self._drop()
         self._from.close()
 
     def _pass_on(self) -> None:
         for _ in range(_BATCH):
-            if self._held is None:
+            if self.held is None:
                 try:
                     data, ancillary, _, _ = self._from.recvmsg(_BYTES_MAX, socket.CMSG_SPACE(4 * FDS_MAX), socket.MSG_CMSG_CLOEXEC)
                 except BlockingIOError:
@@ -60,8 +79,8 @@ class Relay:
                     self.close()
                     return
                 fds = [int.from_bytes(rights[at : at + 4], "little") for _, _, rights in ancillary for at in range(0, len(rights) - 3, 4)]
-                self._held = (data, fds)
-            if not self._send(self._held):
+                self.held = (data, fds)
+            if not self._send(self.held):
                 self._loop.remove_reader(self._from.fileno())
                 self._timer = self._loop.call_later(_RETRY_S, self._again)
                 return
@@ -72,7 +91,7 @@ class Relay:
         self._loop.add_reader(self._from.fileno(), self._pass_on)
         self._pass_on()
 
-    def _send(self, held: tuple[bytes, list[int]]) -> bool:
+    def _send(self, held: Held) -> bool:
         target = self._target()
         if target is None:
             return False
@@ -84,7 +103,7 @@ class Relay:
 
     def _drop(self) -> None:
         """Close our copies: the connection is the receiver's now."""
-        assert self._held is not None
-        for fd in self._held[1]:
+        assert self.held is not None
+        for fd in self.held[1]:
             os.close(fd)
-        self._held = None
+        self.held = None

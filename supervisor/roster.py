@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from releve.server.link import Link, LinkError, Message
 from releve.supervisor import system
@@ -27,7 +27,7 @@ class Roster:
         self.slots: set[int] = set()  # of the scoreboard, that workers of this generation have written, living and dead
         self.orphaned = False
         self._who = {"who": who}
-        self._losses: list[tuple[int, str]] = []  # workers that ended unasked: revision, and in words
+        self.lost: list[tuple[int, str]] = []  # workers that ended unasked: revision, and in words
         self._loop = asyncio.get_running_loop()
         self._on_change: Callable[[], None] = lambda: None
 
@@ -42,6 +42,12 @@ class Roster:
         number = int(message["worker"])
         self.slots.add(int(message["slot"]))
         self.workers[number] = Worker(number, int(message["pid"]), int(message["slot"]), int(message["revision"]), link, pidfd)
+
+    def take_over(self, workers: Iterable[Worker], slots: Iterable[int], losses: Iterable[tuple[int, str]]) -> None:
+        """Hold what another roster has held."""
+        self.workers.update((worker.number, worker) for worker in workers)
+        self.slots.update(slots)
+        self.lost.extend(losses)
 
     def note_state(self, message: Message, fds: list[int]) -> None:
         """``state``: one changed its state."""
@@ -59,7 +65,7 @@ class Roster:
 
     def losses(self, revision: int) -> list[str]:
         """Workers of a revision that ended unasked, in words."""
-        return [words for of, words in self._losses if of == revision]
+        return [words for of, words in self.lost if of == revision]
 
     def serving(self) -> int:
         """How many accept."""
@@ -128,4 +134,4 @@ class Roster:
         self._loop.remove_reader(worker.control.fileno())
 
     def _lose(self, worker: Worker, status: int) -> None:
-        self._losses.append((worker.revision, f"worker {worker.number} (pid {worker.pid}) {system.describe_status(status)}"))
+        self.lost.append((worker.revision, f"worker {worker.number} (pid {worker.pid}) {system.describe_status(status)}"))

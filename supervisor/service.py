@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -39,9 +40,18 @@ class Service:
     """What the supervisor owns. Lives in its loop; one per process."""
 
     def __init__(
-        self, configuration: Configuration, loaded: Loaded, history: History, notifier: notify.Notifier, runtime: Path | None = None
+        self,
+        configuration: Configuration,
+        loaded: Loaded,
+        history: History,
+        notifier: notify.Notifier,
+        runtime: Path | None = None,
+        inherited: dict[str, socket.socket] | None = None,
     ) -> None:
-        """``runtime``: the runtime directory; without it no generation can be found again by another supervisor."""
+        """``runtime``: the runtime directory; without it no generation can be found again by another supervisor.
+
+        ``inherited``: the sockets that systemd passed to the program before us; None: those that it passed to us.
+        """
         self.configuration = configuration
         self.loaded = loaded
         self.history = history
@@ -53,7 +63,7 @@ class Service:
         self.on_trial = False  # the candidate has been switched to, and is not committed yet
         self.retiring: list[Generation] = []
         self.listeners: list[Listener] = []
-        self.inherited = listening.inherited_sockets(os.environ, os.getpid())
+        self.inherited = listening.inherited_sockets(os.environ, os.getpid()) if inherited is None else inherited
         self._stored = {name for name in self.inherited if fdstore.is_ours(name)}  # names of what systemd keeps for us
         self.scaled: int | None = None  # workers, as told by `ctl scale`
         self.degraded: dict[str, str] = {}  # subject -> why
@@ -160,6 +170,27 @@ class Service:
         standby.exchange.relay_to(self.serving_exchange)
         self._aside[standby] = set_aside
         self._stand_by(standby, seconds)
+
+    def restore_retiring(self, generation: Generation, set_aside: list[Listener]) -> None:
+        """Follow a generation of the program before us until it has left."""
+        self._enlist(generation)
+        self.retiring.append(generation)
+        self._aside[generation] = set_aside
+        self._follow(generation)
+
+    @property
+    def standby_until(self) -> float | None:
+        """When the generation that stands by retires, monotonic; None if there is none."""
+        return self._standby_until if self.standby is not None else None
+
+    def set_aside(self, generation: Generation) -> list[Listener]:
+        """The listeners that are kept closed for a generation."""
+        return list(self._aside.get(generation, ()))
+
+    @property
+    def last_number(self) -> int:
+        """Of the newest generation there ever was."""
+        return self._last_number
 
     @property
     def serving(self) -> Generation | None:

@@ -102,6 +102,7 @@ VERBS: dict[str, dict[ServiceState, Admission]] = {
     "reload": _OPERATION,
     "rollback": {**_REMEDY, _V.TRIAL: _A.RUN},  # which ends the upgrade: that is the way back
     "scale": _OPERATION,
+    "reexec": _OPERATION,
     "stop": {**dict.fromkeys(_V, _A.INTERRUPT), _V.SERVING: _A.RUN, _V.STOPPING: _A.JOIN},
     "abort": {**dict.fromkeys(_V, _A.NOTHING), _V.OPERATING: _A.RUN, _V.TRIAL: _A.RUN, _V.RECOVERING: _A.RUN},
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from releve.config.errors import ConfigError, Place, Problem
 from releve.config.load import Loaded
 from releve.config.settings import Settings
 from releve.server import faults
-from releve.supervisor import adoption, instances, revival, system, work
+from releve.supervisor import adoption, instances, reexec, revival, succession, system, work
 from releve.supervisor import listeners as listening
 from releve.supervisor.attempt import perform
 from releve.supervisor.configuration import Configuration
@@ -26,6 +27,7 @@ from releve.supervisor.control import ControlServer
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.history import History
+from releve.supervisor.instances import InstanceError
 from releve.supervisor.lock import LockError, RuntimeLock
 from releve.supervisor.log import log, setup
 from releve.supervisor.notify import Notifier
@@ -34,6 +36,7 @@ from releve.supervisor.protocol import SOCKET_NAME, Event, Status, result
 from releve.supervisor.pulse import Pulse
 from releve.supervisor.service import GUARD_FILE, MISTAKEN_S, Service
 from releve.supervisor.states import Admission, GenerationState, ServiceState, admit
+from releve.supervisor.succession import Succession, SuccessionError
 from releve.supervisor.traffic import EVERY_S as SAMPLE_S
 from releve.supervisor.verbs import VERBS
 from releve.supervisor.watching import Watching
@@ -60,17 +63,22 @@ _FLUSH_S = 10.0
 class Supervisor:
     """One service's supervisor, from its start to its stop."""
 
-    def __init__(self, service: Service, runtime: Path, broken: ConfigError | None = None) -> None:
-        """``broken``: what is wrong with the configuration of a supervisor that was revived."""
+    def __init__(
+        self, service: Service, runtime: Path, lock: RuntimeLock, broken: ConfigError | None = None, arrived: Succession | None = None
+    ) -> None:
+        """``broken``: what is wrong with the configuration of a supervisor that goes on all the same; ``arrived``: what it takes over."""
         self.service = service
         self._broken = broken
+        self._arrived = arrived
+        self.lock = lock
         self.runtime = runtime
         self.operation: Operation | None = None
         self.stopping: Operation | None = None
         self.exit_status = 0
         self._tasks: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly
         self._ended = asyncio.Event()
-        self._control = ControlServer(runtime / SOCKET_NAME, self)
+        listening = None if arrived is None else socket.socket(fileno=arrived.bequest.control)
+        self.control = ControlServer(runtime / SOCKET_NAME, self, listening)
         self._recover_delay_s = _RECOVER_FIRST_S
         self._pulse = Pulse(service.notifier, os.environ, os.getpid(), lambda: self.operation is not None or self.stopping is not None)
         self._watching = Watching(service, self._upgrade_for_watch)
@@ -84,12 +92,12 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_signal, number.name, verb, arguments)
         loop.add_signal_handler(signal.SIGUSR1, lambda: log.info("USR1: the log goes to standard error, there is nothing to reopen"))
         loop.add_signal_handler(signal.SIGCHLD, self._reap_orphans)
-        adopted = await adoption.adopt(self.service)
+        adopted = await self._take_over()
         if self._broken is not None:
-            if not adopted:
+            if not adopted and self._arrived is None:
                 raise self._broken
             log.error("%s; what runs goes on with the settings that it has", self._broken)
-        await self._control.start()
+        await self.control.start()
         self._pulse.start()
         self._sample()
         if self.service.history.trouble:
@@ -100,9 +108,7 @@ class Supervisor:
             )
         instances.write_card(self.runtime, self.service.configuration.card(self.runtime))
         try:
-            start = self.begin("start", "releve", work.starting(self.service)) if not adopted else None
-            if start is None:
-                start = self.begin("adopt", "guard" if revival.VARIABLE in os.environ else "releve", work.adopting(self.service, adopted))
+            start = await self._begin_first(adopted)
             await start.finished.wait()
             assert start.outcome is not None
             if start.verb == "start" and start.outcome["status"] not in (Status.DONE, Status.DEGRADED) and self.stopping is None:
@@ -113,11 +119,31 @@ class Supervisor:
         finally:
             self._watching.stop()
             self.service.close_listeners()
-            await self._control.close()
+            await self.control.close()
             instances.remove_card(self.runtime)
             (self.runtime / GUARD_FILE).unlink(missing_ok=True)
             self._pulse.stop()
         return self.exit_status
+
+    async def _take_over(self) -> list[adoption.Adopted]:
+        """What was handed over in this process; else whatever generations can be found. Raises SuccessionError."""
+        if self._arrived is None:
+            return await adoption.adopt(self.service)
+        succession.restore(self.service, self._arrived)
+        system.let_signals_in()
+        return []
+
+    async def _begin_first(self, adopted: list[adoption.Adopted]) -> Operation:
+        """The operation by which this program comes to hold a service."""
+        if self._arrived is not None:
+            said = self._arrived.bequest
+            operation = Operation.continued("reexec", said.by, said.number, said.attempt, said.began)
+            operation.times.update(said.times)
+            await self.control.go_on(operation, said.conversations)
+            return self._start(operation, work.following(self.service, self._arrived.releve))
+        if adopted:
+            return self.begin("adopt", "guard" if revival.VARIABLE in os.environ else "releve", work.adopting(self.service, adopted))
+        return self.begin("start", "releve", work.starting(self.service))
 
     # ---------------------------------------------------------------- verbs
 
@@ -171,12 +197,14 @@ class Supervisor:
 
     def begin(self, verb: str, by: str, does: Work, *, dry: bool = False) -> Operation:
         """Start an operation; the caller has asked whether it may run."""
-        operation = Operation(verb, by, dry=dry)
+        return self._start(Operation(verb, by, dry=dry), does)
+
+    def _start(self, operation: Operation, does: Work) -> Operation:
         operation.told = partial(self._tell_systemd, operation)
         self.operation = operation
         self._pulse.extend()
         if self.service.active is not None:
-            self.service.notifier.reloading(f"{verb} {operation.number} begins; {self.service.serving_words()}")
+            self.service.notifier.reloading(f"{operation.verb} {operation.number} begins; {self.service.serving_words()}")
         operation.task = asyncio.get_running_loop().create_task(self._run(operation, does))
         return operation
 
@@ -253,10 +281,8 @@ class Supervisor:
             asyncio.get_running_loop().call_later(_FLUSH_S, self._flush_history)
 
     def _recover_now(self, lost: Generation) -> None:
-        if self.service.active is not lost or self.operation is not None or self.stopping is not None:
-            return
-
-        self.begin("recover", "supervisor", work.recovering(self.service, lost))
+        if self.service.active is lost and self.operation is None and self.stopping is None:
+            self.begin("recover", "supervisor", work.recovering(self.service, lost))
 
     # ---------------------------------------------------------------- the end
 
@@ -302,13 +328,17 @@ def run(configuration: Configuration) -> int:
 
     Raises ConfigError (the settings), InstanceError and LockError (the folders).
     """
-    lived = revival.folders(os.environ)
+    try:
+        arrived = reexec.arrived(os.environ)
+    except SuccessionError as error:
+        raise InstanceError(str(error)) from error
+    lived = revival.folders(os.environ) if arrived is None else revival.Folders(Path(arrived.bequest.runtime), Path(arrived.bequest.state))
     try:
         loaded, broken = configuration.read(), None
     except ConfigError as error:
         if lived is None:
             raise
-        loaded, broken = Loaded(Settings(), configuration.path), error  # what runs is adopted all the same, with its own settings
+        loaded, broken = Loaded(Settings(), configuration.path), error  # what runs is taken over all the same, with its own settings
     setup(loaded.settings.log.level)
     if faults.trouble():
         raise ConfigError([Problem(Place("the environment"), faults.trouble())])
@@ -318,15 +348,20 @@ def run(configuration: Configuration) -> int:
         log.warning("%s", note)
     runtime = lived.runtime if lived else configuration.runtime_directory(loaded.settings.runtime_directory)
     state = lived.state if lived else configuration.state_directory(loaded.settings.state_directory)
-    lock = RuntimeLock.acquire(str(runtime))
+    lock = RuntimeLock.acquire(str(runtime)) if arrived is None else RuntimeLock.held(runtime, arrived.bequest.lock)
     try:
         system.become_subreaper()
 
         async def main() -> int:
-            service = Service(configuration, loaded, History(str(state)), Notifier(os.environ), runtime)
-            return await Supervisor(service, runtime, broken).main()
+            history = History(str(state), None if arrived is None else arrived.going_on)
+            inherited = None if arrived is None else succession.inherited(arrived)
+            service = Service(configuration, loaded, history, Notifier(os.environ), runtime, inherited)
+            return await Supervisor(service, runtime, lock, broken, arrived).main()
 
         return asyncio.run(main())
+    except SuccessionError as error:
+        log.error("%s; the guard starts another supervisor", error)
+        os._exit(Status.UNEXPECTED)  # nothing that we hold may be tidied up: it serves
     finally:
         lock.release()
 

@@ -13,6 +13,7 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from releve.supervisor.identity import AS_WE_ARE, Identity
 
@@ -79,6 +80,32 @@ def spawn(
     child.returncode = 0  # Popen shall not wait for it behind our back
     _spawned.add(pid)
     return pid
+
+
+def hold_signals() -> None:
+    """Hold every signal back from here on, also in the program that follows (``replace``)."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+
+
+def let_signals_in() -> None:
+    """Hear what was held back, and whatever comes."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def replace(argv: Sequence[str], environment: Mapping[str, str], fds: Sequence[int]) -> NoReturn:
+    """Become another program, which keeps these descriptors. Raises OSError, and then they are as before."""
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    try:
+        os.execve(argv[0], list(argv), dict(environment))
+    finally:
+        for fd in fds:
+            os.set_inheritable(fd, False)
+
+
+def own(pid: int) -> None:
+    """Somebody here waits for this process by name, if it is a child of ours: one that was started before we were this program."""
+    _spawned.add(pid)
 
 
 def open_pidfd(pid: int) -> int:

@@ -103,6 +103,11 @@ async def stop(supervisor: Supervisor, arguments: Arguments, by: str) -> Operati
     return supervisor.stop(by, now=bool(arguments.get("now")))
 
 
+async def reexec(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
+    """The supervisor itself, replaced by what is installed now."""
+    return supervisor.begin("reexec", by, work.replacing(supervisor))
+
+
 Verb = Callable[["Supervisor", Arguments, str], Awaitable[Operation | Event]]
 
 VERBS: dict[str, Verb] = {
@@ -115,4 +120,5 @@ VERBS: dict[str, Verb] = {
     "scale": scale,
     "abort": abort,
     "stop": stop,
+    "reexec": reexec,
 }

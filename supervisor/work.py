@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
+from releve import __version__
 from releve.supervisor import adoption
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.generation import Generation
 from releve.supervisor.operation import Operation
+from releve.supervisor.reexec import reexec
 from releve.supervisor.reload import reload
 from releve.supervisor.rollback import rollback
 from releve.supervisor.scale import scale
 from releve.supervisor.service import Service
 from releve.supervisor.target import from_cold, from_configuration, from_generation, from_history
 from releve.supervisor.upgrade import rehearse, upgrade
+
+if TYPE_CHECKING:
+    from releve.supervisor.supervisor import Supervisor
 
 Work = Callable[[Operation], Awaitable[str]]
 
@@ -90,6 +96,26 @@ def scaling(service: Service, number: int, reset: bool) -> Work:
     async def work(operation: Operation) -> str:
         await scale(service, operation, number, reset)
         return f"{number} workers" + ("" if reset else ", until a reload or ctl scale --reset")
+
+    return work
+
+
+def replacing(supervisor: Supervisor) -> Work:
+    """Another program in this process."""
+
+    async def work(operation: Operation) -> str:
+        return await reexec(supervisor, operation)
+
+    return work
+
+
+def following(service: Service, before: str) -> Work:
+    """The end of the same, in the new program: everything is held again."""
+
+    async def work(operation: Operation) -> str:
+        with operation.step("takeover"):
+            service.tell_roles()
+        return f"releve {__version__} follows releve {before} as the supervisor; {service.serving_words()}"
 
     return work
 

@@ -17,14 +17,14 @@ from releve.supervisor import system
 class Worker:
     """One worker of a generation. Owns its control link and its pidfd."""
 
-    def __init__(self, number: int, pid: int, slot: int, revision: int, control: Link, pidfd: int) -> None:
+    def __init__(self, number: int, pid: int, slot: int, revision: int, control: Link, pidfd: int, state: str = "booting") -> None:
         self.number = number
         self.pid = pid
         self.slot = slot
         self.revision = revision
         self.control = control
         self.pidfd = pidfd
-        self.state = "booting"
+        self.state = state
         self.started = time.monotonic()
 
     def tell(self, verb: str, fds: tuple[int, ...] = (), **keys: object) -> bool:

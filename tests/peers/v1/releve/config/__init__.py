@@ -1,0 +1,1 @@
+"""Configuration: YAML to frozen settings, errors with file, line and column."""

@@ -1,0 +1,304 @@
+"""The settings of one service: pure values, standard library only.
+
+One place per setting: its key, its default, its unit and its line of help stand
+here and nowhere else. The loader validates by this table, the reference in the
+docs and the JSON Schema are rendered from it, and both sides of the link speak
+it (``to_wire``, ``from_wire``).
+
+Durations are floats in seconds, sizes are ints in bytes. ``None`` is written
+``off`` (durations) or ``unlimited`` (sizes) in YAML; ``0`` never means "none".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Wire = dict[str, Any]
+
+_MOUNTS_SHOWN = 4
+
+HEAD_MAX_BYTES = 1 << 24  # a head is held in memory, once for each connection
+
+
+def key(default: Any, kind: str, text: str, **more: Any) -> Any:
+    """Describe one setting.
+
+    ``kind`` says how it is written: the parser of one word in ``values``
+    (``duration``, ``size``, ``count``, ``path``, ``choice``, ...), or a reader of
+    a list or block in ``build`` (``listen``, ``check``, ``modules``,
+    ``networks``, ``variables``, ``headers``, ``mounts``, ``patterns``, ``group``). ``more`` may hold ``choices``,
+    ``minimum``, ``maximum``, ``off`` (the word for ``None``), ``required``,
+    ``upgrade`` (a reload cannot apply it, an upgrade can) and ``restart`` (only a
+    new supervisor can).
+    """
+    metadata = {"kind": kind, "help": text, **more}
+    if isinstance(default, (dict, list)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: one of TCP, a Unix socket, or a socket inherited by name.
+
+    ``kind`` is ``tcp`` (``host``, ``port``), ``unix`` (``path``, and optionally
+    ``mode``, ``owner``, ``group``) or ``fd`` (``name``, from socket activation).
+    """
+
+    kind: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    mode: int = 0o666
+    owner: str | None = None
+    group: str | None = None
+    name: str = ""
+
+    def __str__(self) -> str:
+        """The address as written in YAML; it also names the listener everywhere."""
+        if self.kind == "unix":
+            return f"unix:{self.path}"
+        if self.kind == "fd":
+            return f"fd:{self.name}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One of several applications: ``app`` serves ``prefix`` and what is below it; ``place`` says where that is written."""
+
+    prefix: str
+    app: str
+    place: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``limits``: what one client may ask for."""
+
+    request_line: int = key(8190, "size", "Longest request line.", minimum=64, maximum=HEAD_MAX_BYTES)
+    headers: int = key(100, "count", "Most header fields in one request.", minimum=1, maximum=10_000)
+    header: int = key(8190, "size", "Longest single header field.", minimum=64, maximum=HEAD_MAX_BYTES)
+    head: int = key(65536, "size", "Longest request head in all.", minimum=256, maximum=HEAD_MAX_BYTES)
+    body: int | None = key(None, "size", "Longest request body.", off="unlimited", minimum=1)
+    connections: int = key(10000, "count", "Most open connections of one worker.", minimum=1, maximum=1_000_000)
+    requests: int | None = key(None, "count", "Requests after which a worker is replaced.", off="off", minimum=1)
+    requests_jitter: int = key(0, "count", "Up to so many more, by chance, so that workers are not replaced together.", minimum=0)
+    rss: int | None = key(None, "size", "Resident memory beyond which a worker is replaced.", off="off", minimum=1)
+    backlog: int = key(
+        2048, "count", "Length of the accept queue of each listener; the kernel caps it at net.core.somaxconn.", minimum=1, maximum=65_535
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """``timeouts``: how long to wait for a client, for a boot, for a stop."""
+
+    header: float = key(10.0, "duration", "For a whole request head, from its first byte.")
+    keepalive: float = key(75.0, "duration", "For the next request of an idle connection.")
+    body: float = key(30.0, "duration", "Without a byte of the request body.")
+    write: float = key(30.0, "duration", "Without the client taking a byte of the response.")
+    min_rate: int | None = key(
+        240, "size", "Bytes a second that a client must send of a body or take of a response, on average.", off="off", minimum=1
+    )
+    request: float | None = key(
+        None, "duration", "Since the application took or gave a byte; then its stack is logged, and its worker replaced.", off="off"
+    )
+    boot: float = key(60.0, "duration", "For a new generation, from its start until all its workers are ready.")
+    drain: float = key(30.0, "duration", "For requests in flight, at a stop.")
+    linger: float = key(5.0, "duration", "Silence after which an idle connection is closed, at a stop.")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """``upgrade.check``: the request that a new worker must answer before it gets traffic."""
+
+    path: str = key("/", "target", "Path and query to ask for.")
+    host: str = key("localhost", "host", "Host header; Django wants one of its ALLOWED_HOSTS.")
+    headers: dict[str, str] = key({}, "headers", "More request headers.")
+    https: bool = key(False, "flag", "Say that the request came by https (X-Forwarded-Proto).")
+    expect: str = key("200-399", "statuses", "Statuses that pass: numbers and ranges, as in 200-299,404.")
+    timeout: float = key(5.0, "duration", "For the whole answer.")
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """``upgrade``: how generations follow one another."""
+
+    check: Check | None = key(
+        None, "check", "Path (or path, host, headers, https, expect, timeout) asked of every new worker before it gets traffic.", off="off"
+    )
+    mode: str = key(
+        "switch",
+        "choice",
+        "switch: all new workers beside all old ones; rolling: worker by worker, never more than one extra, for tight memory.",
+        choices=("switch", "rolling"),
+    )
+    probation: float | None = key(
+        5.0, "duration", "How long a new generation is watched after the switch; what is bad goes back.", off="off"
+    )
+    standby: float | None = key(60.0, "duration", "How long the old generation stays warm after the commit.", off="off")
+    retire: float = key(3600.0, "duration", "How long the last requests of an old generation may take.")
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """``proxy``: whom to believe what a client's request has come through."""
+
+    trusted: tuple[str, ...] = key(
+        ("127.0.0.1", "::1", "unix:"),
+        "networks",
+        "Peers whose X-Forwarded-For, -Proto and -Prefix are believed: addresses, networks, and unix: for Unix sockets.",
+    )
+    protocol: bool = key(False, "flag", "Trusted peers begin each connection with a PROXY protocol header; no other peer may connect.")
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """``log``: what Relève itself writes to standard error, and the access log."""
+
+    level: str = key("info", "choice", "Least severe message written.", choices=("debug", "info", "warning", "error"))
+    access: str | None = key("-", "log", "Where the access log goes: a file, or - for standard output.", off="off")
+    access_format: str = key(
+        "combined", "access_format", "A line of the access log: common, combined, json, or a format with atoms such as %(h)s."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything one YAML file can say, every value resolved but the release itself.
+
+    ``directory``, ``python`` and the two state folders stay literal (absolute
+    paths, symlinks not followed, or ``None`` for ``auto``): they are resolved
+    afresh for each generation.
+    """
+
+    app: str = key("", "app", "The WSGI application, as module:object; or mounts instead.", upgrade=True, required=True)
+    mounts: tuple[Mount, ...] = key(
+        (), "mounts", "Several applications instead of app: path prefixes and the module:object that each is served by.", upgrade=True
+    )
+    on_app_error: str = key(
+        "refuse",
+        "choice",
+        "A mounted application that cannot be imported: refuse the release, or isolate it (503 for its prefix only).",
+        choices=("refuse", "isolate"),
+        upgrade=True,
+    )
+    include: tuple[str, ...] = key((), "patterns", "More files, as conf.d/*.yaml, relative to this one; their keys are added to it.")
+    directory: str = key(
+        "", "path", "Folder of the release; default: the configuration file's own. Resolved afresh for each generation.", upgrade=True
+    )
+    listen: tuple[Address, ...] = key((Address("tcp", "127.0.0.1", 8000),), "listen", "Address, or list of addresses, to listen on.")
+    workers: int = key(2, "workers", "Number of worker processes, or auto for one per available core.", minimum=1, maximum=1000)
+    threads: int = key(
+        8, "count", "Requests at once in one worker; with 1 the application runs in the main thread only.", minimum=1, maximum=1000
+    )
+    python: str | None = key(
+        None,
+        "python",
+        "Interpreter, relative to directory; auto: the directory's .venv or venv, else the supervisor's own.",
+        off="auto",
+        upgrade=True,
+    )
+    preload: bool | None = key(
+        None,
+        "flag",
+        "Import in the master and fork after; auto: unless the import leaves threads or connected sockets.",
+        off="auto",
+        upgrade=True,
+    )
+    preload_modules: tuple[str, ...] = key((), "modules", "More modules to import at preload.", upgrade=True)
+    env: dict[str, str] = key({}, "variables", "Environment variables for the application.", upgrade=True)
+    env_file: str | None = key(None, "path", "File of NAME=value lines for the application's environment.", off="off", upgrade=True)
+    user: str | None = key(None, "name", "User that masters and workers run as; only when started as root.", off="off", upgrade=True)
+    group: str | None = key(None, "name", "Group that masters and workers run as.", off="off", upgrade=True)
+    umask: int | None = key(None, "mode", "File mode mask of masters and workers.", off="off", upgrade=True)
+    runtime_directory: str | None = key(
+        None,
+        "path",
+        "Folder of the control socket and the lock; auto: $RUNTIME_DIRECTORY, else the user's runtime folder.",
+        off="auto",
+        restart=True,
+    )
+    state_directory: str | None = key(
+        None, "path", "Folder of the history; auto: $STATE_DIRECTORY, else the user's state folder.", off="auto", restart=True
+    )
+    limits: Limits = field(default=Limits(), metadata={"kind": "group", "help": "What one client may ask for."})
+    timeouts: Timeouts = field(default=Timeouts(), metadata={"kind": "group", "help": "How long to wait."})
+    upgrade: Upgrade = field(default=Upgrade(), metadata={"kind": "group", "help": "How generations follow one another."})
+    proxy: Proxy = field(default=Proxy(), metadata={"kind": "group", "help": "What is believed of a proxy in front."})
+    log: Log = field(default=Log(), metadata={"kind": "group", "help": "What Relève itself writes."})
+    watch: str = key(
+        "off",
+        "choice",
+        "Upgrade by itself: release (the directory's symlink is flipped) or code (a file is saved; for development).",
+        choices=("off", "release", "code"),
+    )
+
+    @property
+    def served(self) -> str:
+        """What is served, in a few words: the application, or the prefixes of the mounted ones."""
+        if not self.mounts:
+            return self.app
+        prefixes = [mount.prefix or "/" for mount in self.mounts]
+        shown = ", ".join(prefixes[:_MOUNTS_SHOWN]) + (", …" if len(prefixes) > _MOUNTS_SHOWN else "")
+        return f"{len(prefixes)} {'application' if len(prefixes) == 1 else 'applications'} ({shown})"
+
+
+GROUPS: dict[str, type[Any]] = {"limits": Limits, "timeouts": Timeouts, "upgrade": Upgrade, "proxy": Proxy, "log": Log}
+
+
+def rules() -> dict[str, Mapping[str, Any]]:
+    """The table: what each ``key`` call says, by dotted key (``limits.head``), in the order of this file."""
+    table: dict[str, Mapping[str, Any]] = {}
+    for top in dataclasses.fields(Settings):
+        if top.name in GROUPS:
+            table |= {f"{top.name}.{below.name}": below.metadata for below in dataclasses.fields(GROUPS[top.name])}
+        else:
+            table[top.name] = top.metadata
+    return table
+
+
+def key_names() -> tuple[str, ...]:
+    """Every setting this release knows, dotted, sorted; part of ``hello``."""
+    return tuple(sorted(rules()))
+
+
+def to_wire(settings: Settings) -> Wire:
+    """Settings as plain JSON values, for the link and the history."""
+    return dataclasses.asdict(settings)
+
+
+def from_wire(wire: Wire) -> Settings:
+    """Settings from the other side of a link: unknown keys are ignored, missing ones defaulted.
+
+    The two sides are different releases by definition, so neither may insist.
+    """
+    values = _known(Settings, wire)
+    for group, kind in GROUPS.items():
+        if isinstance(values.get(group), dict):
+            values[group] = kind(**_known(kind, values[group]))
+    upgrade = values.get("upgrade")
+    if isinstance(upgrade, Upgrade) and isinstance(upgrade.check, dict):
+        values["upgrade"] = dataclasses.replace(upgrade, check=Check(**_known(Check, upgrade.check)))
+    proxy = values.get("proxy")
+    if isinstance(proxy, Proxy):
+        values["proxy"] = dataclasses.replace(proxy, trusted=tuple(proxy.trusted))
+    if "listen" in values:
+        values["listen"] = tuple(Address(**_known(Address, address)) for address in values["listen"])
+    if "mounts" in values:
+        values["mounts"] = tuple(Mount(**_known(Mount, mount)) for mount in values["mounts"])
+    if "include" in values:
+        values["include"] = tuple(values["include"])
+    if "preload_modules" in values:
+        values["preload_modules"] = tuple(values["preload_modules"])
+    return Settings(**values)
+
+
+def _known(kind: type[Any], wire: Wire) -> Wire:
+    names = {f.name for f in dataclasses.fields(kind)}
+    return {name: value for name, value in wire.items() if name in names}

@@ -1,0 +1,50 @@
+"""``python -P -m releve.server --link FD``: the master of one generation, started by the supervisor."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import os
+import socket
+import sys
+import traceback
+from typing import NoReturn
+
+from releve.server.link import Link
+from releve.server.master import run
+
+EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h
+
+
+def main(arguments: list[str], *, lent: bool = False) -> NoReturn:
+    """Take the inherited end of the link and be a master.
+
+    Ends in ``os._exit``: threads that the application's import left must not keep the process.
+    """
+    status = EXIT_INTERNAL
+    try:
+        faulthandler.enable()
+        parser = argparse.ArgumentParser(prog="releve.server", description="The master of one generation; the supervisor starts it.")
+        parser.add_argument("--link", type=int, required=True, metavar="FD", help="inherited end of the link")
+        fd = parser.parse_args(arguments).link
+        sys.argv[1:] = []  # they are ours, not the application's
+        os.set_inheritable(fd, False)
+        status = run(Link(socket.socket(fileno=fd)), lent=lent)
+    except SystemExit as error:  # from argparse
+        status = error.code if isinstance(error.code, int) else 2
+    except OSError as error:
+        print(f"releve.server: cannot go on: {error}", file=sys.stderr)
+        traceback.print_exc()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except Exception:
+                pass
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,78 @@
+"""In the thread that owns a connection: one request, from its complete head to its outcome."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from releve.config.settings import Settings
+from releve.server.access import AccessLog
+from releve.server.body import Input
+from releve.server.call import Call, Outcome, new_call
+from releve.server.connection import Connection, SocketChannel
+from releve.server.environ import build_environ
+from releve.server.head import Head
+from releve.server.proxy import introduce
+
+Application = Callable[..., Iterable[bytes]]
+
+log = logging.getLogger("releve.worker")
+
+
+class Answer:
+    """Answers the request of a connection; called with it, in whatever thread."""
+
+    def __init__(
+        self, application: Application, settings: Settings, may_keep: Callable[[Connection], bool], access: AccessLog | None = None
+    ) -> None:
+        """``may_keep`` is asked when a response's head is made: may the connection outlive this request?"""
+        self.application = application
+        self.access = access
+        self.before_blocking: Callable[[Connection], None] = lambda connection: None
+        self._settings = settings
+        self._may_keep = may_keep
+
+    def prepare(self, connection: Connection) -> SocketChannel:
+        """What an answer needs of its connection; made once."""
+        connection.channel = SocketChannel(connection.socket, self._settings.timeouts, partial(self.before_blocking, connection))
+        connection.keeps = partial(self._may_keep, connection)
+        return connection.channel
+
+    def open_body(self, connection: Connection, head: Head) -> Input:
+        """In the loop: the body of a request that came through the strict parser; it may be still to come."""
+        channel, settings = connection.channel or self.prepare(connection), self._settings
+        connection.body = body = Input(channel, head, bytes(connection.buffer), settings.limits, timeout_s=settings.timeouts.body)
+        connection.buffer.clear()
+        return body
+
+    def __call__(self, connection: Connection) -> None:
+        """Set the connection's ``outcome``. Never raises."""
+        began = time.monotonic()
+        try:
+            channel = connection.channel or self.prepare(connection)
+            environ, head = connection.environ, connection.head
+            assert head is not None, "an answer needs a complete head"
+            body = connection.body
+            if environ is None:
+                assert isinstance(head, Head)
+                environ = build_environ(head, connection.base_environ(), body)
+                environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
+                introduce(environ, connection.trust)
+            connection.environ = None
+            call = connection.call = new_call(head, body, channel, connection.keeps)
+            outcome = call.run(self.application, environ)
+            self.note(environ, call, outcome, time.monotonic() - began)
+        except BaseException:  # ours: the application's own were answered by the call
+            log.exception("cannot finish a request: internal error")
+            outcome = Outcome(500, 0, False, "internal error")
+        connection.took_s = time.monotonic() - began
+        connection.call = None
+        connection.outcome = outcome
+
+    def note(self, environ: dict[str, Any], call: Call, outcome: Outcome, duration_s: float) -> None:
+        """Onto the access log."""
+        if self.access is not None:
+            self.access.add(environ, outcome.status, outcome.sent_bytes, duration_s, call.headers if self.access.wants_headers else ())

@@ -1,0 +1,472 @@
+"""The command of one generation: carries out the supervisor's orders with the crew, and keeps its number.
+
+Knows no loop and no clock of its own: ``master.py`` calls it with what happened.
+An order is objected to (``orders.objection``) before anything changes; what must
+be waited for is an errand.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from releve.server import log as logs
+from releve.server import system
+from releve.server.boot import Boot, MalformedOrder, Revision, read_revision
+from releve.server.crew import UP, Backoff, Crew, IllegalTransition, State, Worker, describe_exit
+from releve.server.errands import Errand, Errands
+from releve.server.faults import fault
+from releve.server.foreman import Foreman, names
+from releve.server.guard import Guard
+from releve.server.link import Message
+from releve.server.nursery import Nursery
+from releve.server.orders import ESTABLISHED, Change, Posture, objection
+from releve.server.outbox import Outbox
+from releve.server.turnover import Turnover
+
+ACK_S = 6.0  # how long a worker may take to say that it serves, or has paused; a switch waits for both
+DROP_S = 5.0  # deadline of workers that were never resumed
+
+log = logging.getLogger("releve.master")
+
+
+class Command:
+    """Posture, target and errands of a generation whose application is loaded (or is left to the workers)."""
+
+    def __init__(self, boot: Boot, crew: Crew, nursery: Nursery, outbox: Outbox, now: Callable[[], float]) -> None:
+        self.posture = Posture.BOOTING
+        self.change = Change.NONE
+        self.current = boot.revision
+        self.target = boot.revision.settings.workers
+        self.backoff = Backoff()
+        self.exit_status = 0
+        self._boot = boot
+        self._crew = crew
+        self._nursery = nursery
+        self._outbox = outbox
+        self._now = now
+        self._coming: Revision | None = None  # of a reload, until its switch
+        self._errands = Errands(outbox)
+        self._foreman = Foreman(boot, crew, nursery, outbox, now)
+        self._turnover = Turnover(crew, self._errands, self, now)
+        self.guard = Guard(boot.keepsake)
+        self._quits: list[object] = []  # ids of the quit orders to answer at the end
+        self._verbs: dict[str, Callable[[Message, list[int]], None]] = {
+            "resume": self._resume,
+            "pause": self._pause,
+            "quit": self._quit,
+            "scale": self._scale,
+            "reload": self._reload,
+            "switch": self._switch,
+            "cancel": self._cancel,
+            "keep": self._keep,
+        }
+
+    # What happens to it
+
+    def boot(self) -> None:
+        """Fork the first workers; ``ready`` or ``failed`` is sent when it is known."""
+        self._outbox.send({"type": "phase", "phase": "workers"})
+        new, trouble = self._foreman.spawn(self.current, self.target, first=True)
+        if trouble:
+            self._fail_boot({"step": "workers", "reason": trouble})
+        else:
+            self._errands.start(Errand("boot", frozenset({State.READY}), _numbers(new), self._booted, self._boot_lost))
+
+    def obey(self, message: Message, fds: list[int]) -> None:
+        """Begin to carry out one order; it is answered now or later. Takes the descriptors that it keeps out of ``fds``.
+
+        Without an id it is passed over: nobody could be answered. Only ``quit`` is obeyed all the same.
+        """
+        verb, order_id = str(message.get("type")), message.get("id")
+        if order_id is None and verb != "quit":
+            return
+        trouble = objection(verb, self.posture, self.change)
+        if trouble is None:
+            try:
+                self._verbs[verb](message, fds)
+            except MalformedOrder as error:
+                trouble = str(error)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                trouble = f"cannot {verb}: the order is malformed ({type(error).__name__}: {error})"
+        if trouble is not None:
+            self._errands.fail(order_id, "order", trouble)
+
+    def hear(self, worker: Worker, message: Message) -> None:
+        """A worker said something."""
+        if message.get("type") == "failed":
+            worker.failure = message
+        if message.get("type") == "recycle":
+            self._turnover.ask(worker, str(message.get("reason")))
+        if message.get("type") != "state":
+            return
+        try:
+            worker.become(State(message.get("state")))
+        except (IllegalTransition, ValueError) as error:
+            log.error("passing over a message: %s", error)
+            return
+        self._outbox.send({**message, "worker": worker.number})
+        if worker.state is State.READY:
+            self._on_ready(worker)
+        self._errands.settle(worker, message)
+
+    def bury(self, worker: Worker, status: int) -> None:
+        """A worker was reaped."""
+        ready, left = worker.state is not State.BOOTING, worker.state is State.LEAVING
+        worker.become(State.GONE)
+        self._crew.remove(worker)
+        if worker.failure is None:
+            worker.failure = {"step": "workers", "reason": f"{worker} {describe_exit(status)}{'' if ready else ' before it was ready'}"}
+        if worker.dismissed or left:
+            log.info("%s %s", worker, describe_exit(status))
+        elif worker.revision == self.current.number and self.posture not in (Posture.BOOTING, Posture.LEAVING):
+            wait_s = self.backoff.note(self._now())
+            log.error("%s; another is started %s", worker.failure.get("reason"), f"in {wait_s:g}s" if wait_s else "at once")
+        else:
+            log.error("%s", worker.failure.get("reason"))
+        self._outbox.send({"type": "gone", "worker": worker.number, "pid": worker.pid, "status": status, "expected": worker.dismissed})
+        self._errands.settle(worker, {})
+
+    def keep(self) -> None:
+        """What is due by the clock: overdue workers, late errands, replacements of the dead."""
+        now = self._now()
+        self._foreman.keep(self.current.settings.timeouts.boot)
+        self._errands.expire(now)
+        if now >= self.backoff.due:
+            self._fill()
+        self._turnover.step()
+        self.guard.step(now)
+
+    def next_due(self) -> float | None:
+        """When ``keep`` must be called next (monotonic); None: not before something happens."""
+        dues = self._errands.deadlines()
+        dues += self._foreman.deadlines()
+        if self._missing() > 0:
+            dues.append(self.backoff.due)
+        dues += [due for due in (self._turnover.next_due(), self.guard.due) if due is not None]
+        return min(dues, default=None)
+
+    def leave(self, deadline_s: float, linger_s: float | None) -> None:
+        """Have every worker finish and go; kill what is left after the deadline."""
+        self.posture = Posture.LEAVING
+        self.change = Change.NONE
+        for errand in self._errands:
+            self._errands.drop(errand, "the generation was told to quit")
+        for revision in list(self._nursery.revisions):
+            self._nursery.close(revision)
+        for worker in self._crew:
+            self._foreman.dismiss(worker, deadline_s, linger_s)
+
+    @property
+    def over(self) -> bool:
+        """Whether everybody has left, as was wanted."""
+        return self.posture is Posture.LEAVING and not len(self._crew)
+
+    def farewell(self) -> None:
+        """Answer the orders to quit."""
+        for order_id in self._quits:
+            self._outbox.send({"type": "done", "id": order_id})
+
+    # Without a supervisor, and with the next one
+
+    def go_on_alone(self) -> None:
+        """The supervisor has gone without a goodbye: serve on. What was only prepared is dropped."""
+        if self.change in (Change.PREPARING, Change.PREPARED):
+            for errand in self._errands:
+                if errand.verb == "reload":
+                    self._errands.drop(errand, "the supervisor has gone")
+            self._withdraw(lambda _: None)
+        self.guard.alarm(self._now())
+
+    def take_stock(self) -> None:
+        """Tell a supervisor that has just come what there is, and hand it what it must hold."""
+        boot, revision = self._boot, self.current
+        fds = [sock.fileno() for _, sock in revision.listeners]
+        fds += [boot.exchange_receive, boot.exchange_send, boot.board, boot.crash, boot.keepsake]
+        self._outbox.send(
+            {
+                "type": "inventory",
+                "generation": boot.generation,
+                "posture": self.posture.value,
+                "revision": revision.number,
+                "listeners": [name for name, _ in revision.listeners],
+                "preloaded": self._nursery.application is not None,
+            },
+            fds,
+        )
+        for worker in self._crew:
+            self._foreman.report(worker)
+            self._outbox.send({"type": "state", "worker": worker.number, "state": worker.state.value})
+        self._outbox.send({"type": "ready"})
+
+    def _keep(self, order: Message, fds: list[int]) -> None:
+        if len(fds) != 1:
+            raise MalformedOrder(f"cannot keep: {len(fds)} descriptors, not one")
+        self.guard.keep(fds[0])
+        self._outbox.send({"type": "done", "id": order["id"]})
+
+    # Boot
+
+    def _booted(self, errand: Errand) -> None:
+        self.posture = Posture.READY
+        log.info("%d workers are ready", len(self._crew.up(self.current.number)))
+        self._outbox.send({"type": "ready"})
+
+    def _boot_lost(self, errand: Errand, worker: Worker) -> None:
+        self._fail_boot(worker.failure or {})
+
+    def _fail_boot(self, failure: Message) -> None:
+        self.exit_status = 1
+        self._refuse(None, failure)
+        self.leave(DROP_S, None)
+
+    # Resume, pause, quit
+
+    def _resume(self, order: Message, fds: list[int]) -> None:
+        fault("master_resume")
+        before = self.posture
+        if before not in ESTABLISHED:
+            system.die_with_parent(False)
+        self._supersede("resume")
+        self.posture = Posture.RESUMING
+        able = self._crew.up(self.current.number)
+        if not able:
+            self._fill()  # now, whatever the back-off
+        asked = [w for w in able if not (w.state is State.SERVING and w.told is State.SERVING)]
+        for worker in asked:
+            worker.order({"type": "resume"}, State.SERVING)
+
+        def done(errand: Errand) -> None:
+            if any(w.state is State.SERVING for w in self._crew.up(self.current.number)):
+                self.posture = Posture.RESUMED
+                self._errands.answer(errand, workers=len(self._crew.up(self.current.number)))
+            else:
+                self.posture = before if before in (Posture.READY, Posture.RESUMED) else Posture.PAUSED
+                self._foreman.pause(self._crew.up(self.current.number), None, ())  # whoever hears it late shall not serve alone
+                self._errands.fail(errand.id, "resume", "cannot resume: no worker came to serve")
+
+        waiting = {w.number for w in (asked if able else self._crew.standing(self.current.number))}
+        self._errands.start(Errand("resume", frozenset({State.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+
+    def _pause(self, order: Message, fds: list[int]) -> None:
+        fault("master_pause")
+        to = order.get("to")
+        if to is not None and not fds:
+            raise MalformedOrder("cannot pause: the exchange of the generation to give to is missing")
+        self._supersede("pause")
+        self.posture = Posture.PAUSING
+
+        def done(errand: Errand) -> None:
+            self.posture = Posture.PAUSED
+            if errand.late:
+                late = names(self._workers(errand.late))
+                self._errands.fail(errand.id, "pause", f"cannot see that all have paused: {late} did not answer for {ACK_S:g}s")
+            else:
+                self._errands.answer(errand, given=errand.given, kept=errand.kept)
+
+        waiting = self._foreman.pause(self._crew.up(self.current.number), to, tuple(fds[:1]) if to is not None else ())
+        self._errands.start(Errand("pause", frozenset({State.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+
+    def _quit(self, order: Message, fds: list[int]) -> None:
+        fault("master_quit")
+        linger = order.get("linger_s")
+        deadline_s, linger_s = float(order["deadline_s"]), None if linger is None else float(linger)
+        self._quits.append(order.get("id"))
+        self.leave(deadline_s, linger_s)
+
+    # Scale
+
+    def _scale(self, order: Message, fds: list[int]) -> None:
+        wanted, before = int(order["workers"]), self.target
+        if wanted < 1:
+            raise MalformedOrder(f"cannot scale: {wanted} workers")
+        standing = self._crew.standing(self.current.number)
+        self.target, self.change = wanted, Change.SCALING
+        if wanted >= len(standing):
+            self._scale_up(order["id"], wanted - len(standing), before)
+        else:
+            self._scale_down(order["id"], standing[wanted:])
+
+    def _scale_up(self, order_id: object, number: int, before: int) -> None:
+        def back(failure: Message) -> None:
+            self.target, self.change = before, Change.NONE
+            for worker in new:
+                if worker.state is not State.GONE:
+                    self._foreman.dismiss(worker, DROP_S, None)
+            self._refuse(order_id, failure)
+
+        def lost(errand: Errand, worker: Worker) -> None:
+            back(worker.failure or {})
+
+        new, trouble = self._foreman.spawn(self.current, number)
+        if trouble:
+            back({"step": "workers", "reason": trouble})
+            return
+        # A worker that is ready in a paused generation counts as paused (_on_ready).
+        awaited = frozenset({State.SERVING, State.PAUSED})
+        self._errands.start(Errand("scale", awaited, _numbers(new), self._scaled, lost, order_id))
+
+    def _scale_down(self, order_id: object, leaving: list[Worker]) -> None:
+        def done(errand: Errand) -> None:
+            for worker in leaving:
+                if worker.state in UP:
+                    self._foreman.dismiss(worker, self.current.settings.upgrade.retire, None)
+            self._scaled(errand)
+
+        for worker in leaving:
+            worker.dismissed = True
+        waiting = self._foreman.give_up(leaving)
+        self._errands.start(Errand("scale", frozenset({State.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S))
+
+    def _scaled(self, errand: Errand) -> None:
+        self.change = Change.NONE
+        self._errands.answer(errand, workers=len(self._crew.standing(self.current.number)), given=errand.given, kept=errand.kept)
+
+    # Workers that ask to be replaced: what the turnover does
+
+    def may_turn_over(self) -> bool:
+        """Whether the generation serves, and its crew is not in the middle of another change."""
+        return self.posture is Posture.RESUMED and self.change is Change.NONE
+
+    def add_one(self) -> tuple[Worker | None, str]:
+        """Fork one worker beyond the target."""
+        new, trouble = self._foreman.spawn(self.current, 1)
+        return (new[0] if new else None), trouble
+
+    def retire(self, worker: Worker, done: Callable[[], None]) -> None:
+        """Have a worker give its idle connections to its siblings, finish what it has, and leave."""
+
+        def paused(errand: Errand) -> None:
+            if worker.state in UP:
+                self._foreman.dismiss(worker, self.current.settings.upgrade.retire, None)
+            done()
+
+        worker.dismissed = True
+        self._errands.start(
+            Errand("retire", frozenset({State.PAUSED}), self._foreman.give_up([worker]), paused, deadline=self._now() + ACK_S)
+        )
+
+    def dismiss_new(self, worker: Worker) -> None:
+        """End a worker that was forked in vain."""
+        self._foreman.dismiss(worker, DROP_S, None)
+
+    # Reload, switch, cancel
+
+    def _reload(self, order: Message, fds: list[int]) -> None:
+        coming = read_revision(order, fds)
+        fds.clear()
+        self._coming, self.change = coming, Change.PREPARING
+        self._nursery.revisions.append(coming)
+
+        def done(errand: Errand) -> None:
+            self.change = Change.PREPARED
+            self._errands.answer(errand, workers=[w.number for w in self._crew.up(coming.number)])
+
+        def lost(errand: Errand, worker: Worker) -> None:
+            self._withdraw(lambda _: self._refuse(order["id"], worker.failure or {}))
+
+        new, trouble = self._foreman.spawn(coming, coming.settings.workers)
+        if trouble:
+            self._withdraw(lambda _: self._refuse(order["id"], {"step": "workers", "reason": trouble}))
+        else:
+            self._errands.start(Errand("reload", frozenset({State.READY}), _numbers(new), done, lost, order["id"]))
+
+    def _switch(self, order: Message, fds: list[int]) -> None:
+        coming = self._the_coming(order)
+        new = self._crew.up(coming.number)
+        if len(new) < coming.settings.workers:
+            reason = f"cannot switch: only {len(new)} of {coming.settings.workers} new workers are alive; the old ones serve on"
+            self._withdraw(lambda _: self._refuse(order["id"], {"step": "switch", "reason": reason}))
+            return
+        self.change = Change.SWITCHING
+
+        def resumed(errand: Errand) -> None:
+            if not any(w.state is State.SERVING for w in self._crew.up(coming.number)):
+                reason = "cannot switch: no new worker came to serve; the old ones serve on"
+                self._withdraw(lambda _: self._refuse(errand.id, {"step": "switch", "reason": reason}))
+                return
+            old = self._crew.standing(self.current.number)
+            self._nursery.close(self.current)
+            self.current, self._coming = coming, None
+            self.target = coming.settings.workers
+            logs.setup(coming.settings.log.level, self._boot.generation)
+            for worker in old:
+                worker.dismissed = True
+            waiting = self._foreman.give_up(old)
+
+            def paused(errand: Errand) -> None:
+                self.change = Change.NONE
+                for worker in old:
+                    if worker.state in UP:
+                        self._foreman.dismiss(worker, coming.settings.upgrade.retire, None)
+                self._errands.answer(errand, given=errand.given, kept=errand.kept)
+
+            self._errands.start(Errand("switch", frozenset({State.PAUSED}), waiting, paused, id=errand.id, deadline=self._now() + ACK_S))
+
+        for worker in new:
+            worker.order({"type": "resume"}, State.SERVING)
+        waiting = {w.number for w in new}
+        self._errands.start(Errand("switch", frozenset({State.SERVING}), waiting, resumed, id=order["id"], deadline=self._now() + ACK_S))
+
+    def _cancel(self, order: Message, fds: list[int]) -> None:
+        self._the_coming(order)
+        for errand in self._errands:
+            if errand.verb == "reload":
+                self._errands.drop(errand, "the reload was cancelled")
+        self._withdraw(lambda errand: self._errands.answer(errand), order["id"])
+
+    def _the_coming(self, order: Message) -> Revision:
+        if self._coming is None or self._coming.number != order["revision"]:
+            raise MalformedOrder(f"cannot {order['type']}: revision {order['revision']} is not the one prepared")
+        return self._coming
+
+    def _refuse(self, order_id: object, failure: Message) -> None:
+        self._errands.fail(order_id, str(failure.get("step", "workers")), str(failure.get("reason")), str(failure.get("traceback") or ""))
+
+    def _withdraw(self, then: Callable[[Errand], None], order_id: object = None) -> None:
+        """End the new workers of a reload, then go on."""
+        coming, self._coming, self.change = self._coming, None, Change.CANCELLING
+        assert coming is not None
+        self._nursery.close(coming)
+        new = [w for w in self._crew if w.revision == coming.number]
+        for worker in new:
+            self._foreman.dismiss(worker, DROP_S, None)
+
+        def gone(errand: Errand) -> None:
+            self.change = Change.NONE
+            then(errand)
+
+        self._errands.start(Errand("cancel", frozenset(), {w.number for w in new}, gone, id=order_id))
+
+    # Workers
+
+    def _supersede(self, verb: str) -> None:
+        for errand in self._errands:
+            if errand.verb in ("resume", "pause"):
+                self._errands.drop(errand, f"an order to {verb} followed")
+
+    def _missing(self) -> int:
+        if self.posture in (Posture.BOOTING, Posture.LEAVING):
+            return 0
+        return self.target - len(self._crew.standing(self.current.number))
+
+    def _fill(self) -> None:
+        _, trouble = self._foreman.spawn(self.current, max(0, self._missing()))
+        if trouble:
+            log.error("%s; trying again in %gs", trouble, self.backoff.note(self._now()))
+
+    def _on_ready(self, worker: Worker) -> None:
+        worker.ready_by = None
+        if worker.revision != self.current.number or worker.dismissed:
+            return
+        if self.posture in (Posture.RESUMING, Posture.RESUMED):
+            worker.order({"type": "resume"}, State.SERVING)
+        elif self.posture is not Posture.BOOTING:
+            self._errands.settle(worker, {}, State.PAUSED)  # it waits as the others do
+
+    def _workers(self, numbers: Iterable[int]) -> list[Worker]:
+        return [worker for worker in map(self._crew.get, sorted(numbers)) if worker is not None]
+
+
+def _numbers(workers: Iterable[Worker]) -> set[int]:
+    return {worker.number for worker in workers}

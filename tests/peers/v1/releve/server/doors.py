@@ -1,0 +1,222 @@
+"""In the worker: the doors by which connections come in: the listeners, and the generation's exchange.
+
+They are in epoll together or not at all: iff the worker is resumed, has a free
+thread and is below its limit. A worker whose threads always have the next request
+of some kept-alive connection would never open them: there each answer entitles one
+newcomer (``glance``), while a worker that is stuck in long requests leaves newcomers
+to its siblings. Level-triggered, without EPOLLEXCLUSIVE: with it, a
+worker that is woken and then dies or pauses swallows the wake-up, and the client
+waits for the next one to come.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from releve.server import exchange
+from releve.server.connection import Connection, State, peer_text
+from releve.server.loop import Loop
+
+BATCH = 16  # connections taken per wake-up and door
+GLANCE_S = 0.005  # between two glances
+BACKOFF_S = 0.1  # without a free descriptor
+# More than any accept queue holds: what was queued when the sweep began has come when so many have.
+SWEEP_MAX = 8192
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+Door = Callable[[], Connection | None]  # takes the next one in, if there is one
+
+log = logging.getLogger("releve.worker")
+
+
+class Doors:
+    """Owns the listening sockets and the worker's receive end of the exchange."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        listeners: tuple[tuple[str, socket.socket], ...],
+        exchange_receive: int,
+        connections_max: int,
+        *,
+        prefaced: bool = False,
+    ) -> None:
+        """``prefaced``: what comes in through a listener begins with a header of the PROXY protocol."""
+        self.listeners = dict(listeners)
+        self.exchange = exchange_receive  # -1: closed, or has ended
+        self.resumed = False
+        self.is_open = False
+        self._loop = loop
+        self._max = connections_max
+        self._prefaced = prefaced
+        self._exhausted = False  # backing off
+        self._complained: set[int] = set()
+        self._glanced_at = 0.0  # monotonic
+        self._answers_seen = 0
+        for sock in self.listeners.values():
+            sock.setblocking(False)  # on the shared description, as every process of the service has it
+
+    def resume(self) -> None:
+        """Let connections in from now on."""
+        self.resumed = True
+        self.update()
+
+    def shut(self) -> None:
+        """Let nothing in until ``resume``."""
+        self.resumed = False
+        self.update()
+
+    def update(self) -> None:
+        """Open or shut them, as posture, threads and limits have it now."""
+        wanted = self.resumed and self._has_room() and not self._exhausted
+        if wanted == self.is_open:
+            return
+        self.is_open = wanted
+        self._answers_seen = self._loop.lead.answered
+        for fd, handler in self._handlers():
+            if wanted:
+                self._loop.watch(fd, handler)
+            else:
+                self._loop.unwatch(fd)
+
+    def glance(self) -> None:
+        """Shut for want of a free thread: let in as many as were answered since the last glance, or since they were shut."""
+        now = self._loop.now()
+        if self.is_open or not self.resumed or self._exhausted or now - self._glanced_at < GLANCE_S:
+            return
+        entitled = min(BATCH, self._loop.lead.answered - self._answers_seen)
+        self._glanced_at, self._answers_seen = now, self._loop.lead.answered
+        for name, sock in self.listeners.items():
+            self._let_in(partial(self._accept, name, sock), entitled, self._below_limit)
+        if self.exchange >= 0:
+            self._let_in(self._receive, entitled, self._below_limit)
+
+    def sweep(self, *, listeners: bool = True, exchange: bool = True) -> Iterator[Connection]:
+        """With the doors shut: whatever has queued at them, until nothing is left (or no descriptor is free).
+
+        The caller decides what becomes of the connections; they are in the loop's table, and not in epoll.
+        """
+        for name, sock in self.listeners.items() if listeners else ():
+            for _ in range(SWEEP_MAX):
+                connection = self._accept(name, sock)
+                if connection is None:
+                    break
+                yield connection
+        while exchange and self.exchange >= 0:
+            connection = self._receive()
+            if connection is None:
+                break
+            yield connection
+
+    def close(self) -> None:
+        """Shut them for good."""
+        self.shut()
+        self.disown()
+
+    def disown(self) -> None:
+        """Close the descriptors and touch nothing else; also in a child that the application forked."""
+        for sock in self.listeners.values():
+            sock.close()
+        self.listeners = {}
+        if self.exchange >= 0:
+            os.close(self.exchange)
+            self.exchange = -1
+
+    def _below_limit(self) -> bool:
+        return len(self._loop.table) < self._max
+
+    def _has_room(self) -> bool:
+        # What was just let in has no thread yet: a sibling may have one.
+        return self._loop.lead.free > len(self._loop.ready) and self._below_limit()
+
+    def _handlers(self) -> Iterator[tuple[int, Callable[[], None]]]:
+        for name, sock in self.listeners.items():
+            yield sock.fileno(), partial(self._on_event, partial(self._accept, name, sock))
+        if self.exchange >= 0:
+            yield self.exchange, partial(self._on_event, self._receive)
+
+    def _on_event(self, door: Door) -> None:
+        self._let_in(door, BATCH, self._has_room)
+        self.update()
+
+    def _let_in(self, door: Door, most: int, room: Callable[[], bool]) -> None:
+        for _ in range(most):
+            connection = door() if room() else None
+            if connection is None:
+                return
+            if connection.buffer:
+                self._loop.welcome(connection)
+            else:
+                self._loop.reception.read(connection)  # most clients have sent their request by now
+
+    def _accept(self, name: str, sock: socket.socket) -> Connection | None:
+        while True:
+            try:
+                with self._loop.intake:
+                    client, address = sock.accept()
+                    connection = Connection(client, name, peer_text(address))
+                    connection.owes_preface = self._prefaced
+                    self._loop.adopt(connection)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno == errno.ECONNABORTED:
+                    continue  # the client has gone before we came
+                self._back_off("accept a connection", error)
+                return None
+            self._loop.tally.add("accepted", 1)
+            return connection
+
+    def _receive(self) -> Connection | None:
+        while True:
+            try:
+                with self._loop.intake:
+                    taken = exchange.take(self.exchange)
+                    if taken is None:
+                        return None
+                    parcel, client = taken
+                    connection = Connection(client, parcel.listener, parcel.peer)
+                    connection.hops, connection.requests, connection.fresh = parcel.hops, parcel.requests, parcel.fresh
+                    connection.polite = parcel.listener not in self.listeners  # dropped by a new configuration
+                    connection.owes_preface, connection.anonymous = parcel.owes_preface, parcel.anonymous
+                    connection.buffer += parcel.rest
+                    if parcel.rest and not parcel.owes_preface:
+                        connection.enter(State.READING)
+                    self._loop.adopt(connection, parcel.deadline_ns / 1e9)
+            except exchange.ExchangeError as error:
+                log.error("lost a connection in the exchange: %s", error)
+                continue
+            except OSError as error:
+                if error.errno in exchange.BROKEN:
+                    self._give_up_exchange(error)
+                else:
+                    self._back_off("take a connection from the exchange", error)
+                return None
+            self._loop.tally.add("received", 1)
+            return connection
+
+    def _give_up_exchange(self, error: OSError) -> None:
+        log.error("cannot take connections from the exchange any more: %s", error.strerror)
+        if self.is_open:
+            self._loop.unwatch(self.exchange)
+        os.close(self.exchange)
+        self.exchange = -1
+
+    def _back_off(self, what: str, error: OSError) -> None:
+        if error.errno not in self._complained:
+            self._complained.add(error.errno or 0)
+            why = "; raise LimitNOFILE (ulimit -n) or lower limits.connections" if error.errno in _EXHAUSTED else ""
+            log.error("cannot %s: %s%s; trying again every %g s", what, error.strerror, why, BACKOFF_S)
+        self._exhausted = True
+        self.update()
+        self._loop.at("doors", self._loop.now() + BACKOFF_S, self._recover)
+
+    def _recover(self) -> None:
+        self._exhausted = False
+        self.update()

@@ -1,0 +1,263 @@
+"""In the worker: the lead. Which thread runs the loop, and which run the application.
+
+One thread, the leader, runs the loop and calls the application inline: a fast
+request changes no thread and takes no lock. Before a call the leader puts a token
+on a deque, after it takes it back. A call that lasts longer than a tick loses the
+token to the monitor, and a parked follower becomes the leader; so does a call that
+says it is about to block (``give_up``). Whoever finishes a call without the lead gives
+the connection back through a deque and an eventfd, takes the next request that
+waits for a thread, and parks.
+
+``threads`` calls may last. Beside them the leader goes on answering what is quick, so
+that requests of a millisecond need not wait for those of a second; if one of these
+lasts too, the next leader only does the I/O, and queues complete requests. So there
+are two threads more than ``threads``. With
+more than one thread the main thread is the monitor and never runs the application;
+it sleeps while no call is out. With one, the application runs in the main thread
+only (people of pre-forked servers count on it: signals, asyncio, sqlite), a spare
+thread leads for ever, and each request is handed over.
+
+Taking a token, counting who is out, and parking happen under one mutex; the way of
+a fast request does not come there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, NoReturn
+
+from releve.server import system
+from releve.server.connection import Connection
+from releve.server.fork import EXIT_INTERNAL
+
+TICK_S = 0.005  # a call that is seen at two ticks in a row has overrun
+SHORT_TICK_S = 0.001  # the same, where others have overrun of late: each holds up everybody for a tick
+SHORT_TICKS = 1000  # after the last of them
+QUIET_TICKS = 20  # without any call; then the monitor sleeps
+
+log = logging.getLogger("releve.worker")
+
+
+class Runner:
+    """One thread: parked, leading, or in the application."""
+
+    __slots__ = ("job", "leads", "number", "thread", "wake")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.wake = threading.Lock()
+        self.wake.acquire()
+        self.leads = False
+        self.job: Connection | None = None
+        self.thread = 0  # its identifier
+
+
+class Overrun(NamedTuple):
+    """A call that lasts: the thread that is in it (its identifier), and the monotonic time from which that is known."""
+
+    thread: int
+    since: float
+
+
+class Lead:
+    """The threads of one worker. ``free``, ``dispatch``, ``returned`` belong to the leader; ``give_up`` to whoever is in a call."""
+
+    def __init__(self, threads: int, call: Callable[[Connection], None], turn: Callable[[], None]) -> None:
+        """``call`` answers the request of a connection. ``turn`` runs the loop until the lead is lost."""
+        self.threads = threads
+        self.inline = threads > 1
+        self.out = 0  # threads in the application, but for a leader that is there
+        self.open = self.inline  # whether the leader may call the application: a thread is left that could take the lead
+        self.answered = 0  # connections that have come back, or never went; counted by the leader
+        self.bell = system.wakeup()  # readable when a connection has come back
+        self.overruns: dict[Connection, Overrun] = {}  # calls that last
+        self.forked = False  # this process is a child that the application forked
+        self.token: deque[Connection] = deque()  # holds the connection that the leader answers
+        self.calls = 0  # begun by the leader
+        self.finished: deque[Connection] = deque()  # those to give back
+        self.resting = False  # the monitor
+        self._leader = 0  # the identifier of its thread
+        self._call = call
+        self._turn = turn
+        self._mutex = threading.Lock()
+        self._parked: list[Runner] = []  # last in, first out: database connections stay few
+        self._waiting: deque[Connection] = deque()
+        self._rung = False
+        self._alarm = threading.Lock()
+        self._alarm.acquire()
+
+    @property
+    def free(self) -> int:
+        """Threads that could take a request now."""
+        return max(0, self.threads - self.out)
+
+    @property
+    def busy(self) -> int:
+        """Requests that are with the threads, or wait for one."""
+        return self.out + len(self._waiting)
+
+    # The threads
+
+    def start(self) -> NoReturn:
+        """In the main thread: start the others, and never return."""
+        if not self.inline:
+            main = Runner(1)
+            main.thread = threading.get_ident()  # before the loop can hand it a request
+            self._parked.append(main)
+            threading.Thread(target=self._lead_for_ever, name="releve-loop", daemon=True).start()
+            self._work(main)
+        runners = [Runner(number) for number in range(1, self.threads + 3)]
+        runners[0].leads = True
+        runners[0].wake.release()
+        self._parked.extend(reversed(runners[1:]))
+        for runner in runners:
+            threading.Thread(target=self._work, args=(runner,), name=f"releve-{runner.number}", daemon=True).start()
+        self._monitor()
+
+    def _lead_for_ever(self) -> NoReturn:
+        self._leader = threading.get_ident()
+        while True:
+            self._turn()
+
+    def _work(self, runner: Runner) -> NoReturn:
+        runner.thread = threading.get_ident()
+        while True:
+            runner.wake.acquire()
+            connection, runner.job = runner.job, None
+            if runner.leads:
+                runner.leads = False
+                self._leader = threading.get_ident()
+                self._turn()  # returns when the lead is lost and its call is over
+            while True:
+                if connection is not None:
+                    self._answer(connection)
+                with self._mutex:
+                    connection = self._waiting.popleft() if self._waiting else None
+                    if connection is not None:
+                        self.overruns[connection] = Overrun(threading.get_ident(), time.monotonic())
+                    else:
+                        self._count(-1)
+                        self._parked.append(runner)
+                self._ring()  # now, since the leader looks at `free` when it takes the connection back
+                if connection is None:
+                    break
+
+    def _monitor(self) -> NoReturn:
+        short = 0
+        while True:
+            self.resting = True
+            if not self.token:
+                self._alarm.acquire()
+            self.resting = False
+            quiet, seen = 0, -1
+            while quiet < QUIET_TICKS:
+                time.sleep(SHORT_TICK_S if short else TICK_S)
+                short = max(0, short - 1)
+                if self.calls != seen:
+                    seen, quiet = self.calls, 0
+                elif self.token:
+                    self._take_over(None)
+                    short = SHORT_TICKS
+                else:
+                    quiet += 1
+
+    def _take_over(self, connection: Connection | None) -> None:
+        """Take the token, if it is still there (and that connection's), and let a follower lead."""
+        with self._mutex:
+            try:
+                if connection is None:
+                    connection = self.token.pop()
+                else:
+                    self.token.remove(connection)
+            except (IndexError, ValueError):
+                return
+            self.overruns[connection] = Overrun(self._leader, time.monotonic())
+            self._count(1)
+            follower = self._parked.pop()
+            follower.leads = True
+            follower.wake.release()
+
+    # Calls
+
+    def call(self, connection: Connection) -> bool:
+        """In the leader, with ``free`` threads: answer a request inline. False: the lead is lost, and the connection given back."""
+        token = self.token
+        self.calls += 1
+        token.append(connection)
+        if self.resting:
+            self.rouse()
+        self._call(connection)
+        if self.forked:
+            self.forsake()
+        try:
+            token.remove(connection)
+        except ValueError:
+            self.lose(connection)
+            return False
+        return True
+
+    def lose(self, connection: Connection) -> None:
+        """In a thread whose call is over, and whose token is gone: give the connection back."""
+        self.overruns.pop(connection, None)
+        self.finished.append(connection)
+
+    def queue(self, connection: Connection) -> bool:
+        """In the leader, without a free thread: have one answer a request as soon as it can. False: one is free now, ``call``."""
+        with self._mutex:
+            if self.out >= self.threads + self.inline:
+                self._waiting.append(connection)
+            elif self.inline:
+                return False
+            else:  # handed over
+                self._count(1)
+                runner = self._parked.pop()
+                runner.job = connection
+                self.overruns[connection] = Overrun(runner.thread, time.monotonic())  # now, so that the loop reckons with it
+                runner.wake.release()
+        return True
+
+    def give_up(self, connection: Connection) -> None:
+        """In the thread that answers it, before it blocks: let somebody else lead, if this one does."""
+        if self.inline:
+            self._take_over(connection)
+
+    def returned(self) -> Iterator[Connection]:
+        """In the leader: the connections that have come back. They are the loop's from now on."""
+        system.hush(self.bell)
+        self._rung = False  # before the deque is emptied: who appends later rings again
+        while self.finished:
+            self.answered += 1
+            yield self.finished.popleft()
+
+    def forsake(self) -> NoReturn:
+        """In a child that the application forked, which has come back from the view: it is no worker."""
+        os._exit(EXIT_INTERNAL)
+
+    def _answer(self, connection: Connection) -> None:
+        self._call(connection)
+        if self.forked:
+            self.forsake()
+        self.lose(connection)
+
+    def _count(self, change: int) -> None:
+        """Under the mutex: a thread goes into the application, or comes out."""
+        self.out += change
+        self.open = self.inline and self.out <= self.threads
+
+    def _ring(self) -> None:
+        if not self._rung:
+            self._rung = True
+            system.ring(self.bell)
+
+    def rouse(self) -> None:
+        """In the leader, in a call while the monitor is ``resting``: have it watch."""
+        self.resting = False
+        try:
+            self._alarm.release()
+        except RuntimeError:
+            pass  # roused already

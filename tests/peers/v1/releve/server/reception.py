@@ -1,0 +1,242 @@
+"""In the leader: from the bytes of a connection to a request that a thread can answer. It never waits for a client.
+
+Usual requests are read by ``fasthead.py``, all others by ``head.py``, which is strict and has the last word. A body
+that is not complete is kept here, up to a limit, while as many threads as may wait for clients do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections import deque
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from releve.config.settings import Settings
+from releve.server.answer import Answer
+from releve.server.body import CONTINUE, Input
+from releve.server.connection import READ_BYTES, Connection, State, min_bytes
+from releve.server.environ import split_peer
+from releve.server.fasthead import fast_environ, usual
+from releve.server.head import END, HTTPError, check_partial, head_end, parse_head
+from releve.server.preface import PrefaceError, read_preface
+from releve.server.proxy import concerns, introduce
+from releve.server.shape import LEARN_MAX, learn
+
+if TYPE_CHECKING:
+    from releve.server.loop import Loop
+
+COLLECT_MAX_BYTES = 64 * 1024  # of a body, before the application has its request
+EMPTY_LINE = b"\r\n"
+
+# Looking a member up in its Enum costs more than all else in a comparison.
+_IDLE, _BUSY, _COLLECTING = State.IDLE, State.BUSY, State.COLLECTING
+
+log = logging.getLogger("releve.worker")
+
+
+class Reception:
+    """Reads for the loop; counts the requests whose bodies a thread waits for."""
+
+    def __init__(self, loop: Loop, settings: Settings, answer: Answer) -> None:
+        timeouts = settings.timeouts
+        self.header_s = timeouts.header
+        self._loop = loop
+        self._answer = answer
+        self._limits = settings.limits
+        self._body_s = timeouts.body
+        self._body_min_bytes = max(1, min_bytes(timeouts.body, timeouts.min_rate))
+        self._streams = 0  # requests that went to a thread before their body was complete
+        self._streams_max = settings.threads // 2
+        self._full: deque[Connection] = deque()  # COLLECTING, with as much as is kept of a body
+
+    def read(self, connection: Connection) -> None:
+        """Read what has arrived on a connection of the loop and go on with it."""
+        try:
+            data = connection.socket.recv(READ_BYTES)
+        except BlockingIOError:
+            self._loop.register(connection)
+            return
+        except OSError:
+            data = b""
+        self.received(connection, data)
+
+    def received(self, connection: Connection, data: bytes) -> None:
+        """Go on with what was read on a connection of the loop; nothing: the client has closed it."""
+        if not data:
+            self._loop.close(connection)
+            return
+        connection.fresh = False
+        if connection.buffer or connection.private or connection.owes_preface or not self._usual(connection, data):
+            connection.buffer += data
+            self.advance(connection)
+
+    def _take_preface(self, connection: Connection) -> bool:
+        """Read who the client is, as the proxy says; nothing else may stand there. False: it is not whole yet, or refused."""
+        buffer = connection.buffer
+        try:
+            if split_peer(connection.peer)[0] not in Connection.trusted:
+                raise PrefaceError("it is none of proxy.trusted, which alone may connect while proxy.protocol is on")
+            preface = read_preface(buffer)
+        except PrefaceError as error:
+            log.warning("refused a connection from %s: %s", connection.peer or "a Unix socket", error)
+            self._loop.close(connection)  # not by an answer: who does not speak the protocol gets nothing to read
+            return False
+        if preface is None:
+            if not connection.searched:
+                self._loop.deadlines.put(connection, self._loop.now() + self.header_s)
+            connection.searched = len(buffer)
+            self._loop.register(connection)
+            return False
+        del buffer[: preface.length_bytes]
+        connection.searched = 0
+        connection.owes_preface = False
+        connection.peer = preface.source or connection.peer
+        connection.anonymous = not preface.source and not preface.local
+        self._loop.deadlines.put(connection, self._loop.now() + self._loop.idle_s)
+        if not buffer:
+            self._loop.register(connection)
+            return False
+        return True
+
+    def _usual(self, connection: Connection, data: bytes) -> bool:
+        """Make a plain, complete request ready, its body included. False: nothing was done, the strict parser reads it."""
+        end = data.find(END) + len(END)
+        if end < len(END):
+            return False
+        base = connection.base or connection.base_environ()
+        environ = fast_environ(data, end, base, self._limits)
+        if environ is None:
+            return False
+        head = usual(environ)
+        if head is None:
+            return False
+        whole = end
+        length = environ.get("CONTENT_LENGTH")
+        if length is not None:
+            whole += int(length)
+            if whole > len(data) or (self._limits.body is not None and int(length) > self._limits.body):
+                return False
+        elif whole == len(data) and connection.learned < LEARN_MAX and not connection.polite and head.keep_alive:
+            connection.learned += 1
+            connection.shape = learn(data.decode("latin-1"), environ, base, connection.shape, self._limits)
+            if connection.shape is None:
+                connection.learned = LEARN_MAX  # it does not repeat itself
+            elif connection.channel is None:
+                self._answer.prepare(connection)
+        if not self._loop.lead.open and self._loop.share(connection, data):
+            return True
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
+        environ["wsgi.input"] = BytesIO(data[end:whole])
+        if concerns(environ):
+            introduce(environ, connection.trust)
+        connection.head = head
+        connection.environ = environ
+        if whole < len(data):
+            connection.buffer += data[whole:]
+        connection.state = _BUSY  # not by `enter`: IDLE and READING may become that, and this is the way of every other request
+        self._loop.ready.append(connection)
+        return True
+
+    def advance(self, connection: Connection) -> None:
+        """Go as far as the bytes at hand allow."""
+        buffer = connection.buffer
+        if connection.owes_preface and not self._take_preface(connection):
+            return
+        if buffer.startswith(EMPTY_LINE):
+            skip_empty_lines(buffer)
+            connection.searched = 0
+        try:
+            end = head_end(buffer, connection.searched)
+            if end < 0:
+                connection.searched = len(buffer)
+                check_partial(buffer, self._limits)
+            else:
+                connection.head = head = parse_head(bytes(buffer[:end]), self._limits)
+        except HTTPError as error:
+            self._loop.parting.refuse(connection, error.status, error.reason)
+            return
+        if end < 0:
+            if connection.state is _IDLE and not EMPTY_LINE.startswith(buffer):
+                connection.enter(State.READING)
+                self._loop.deadlines.put(connection, self._loop.now() + self.header_s)
+            self._loop.register(connection)
+            return
+        if not self._loop.lead.open and self._loop.share(connection, b""):
+            return
+        del buffer[:end]
+        connection.searched = 0
+        self._collect(connection, self._answer.open_body(connection, head))
+
+    def _collect(self, connection: Connection, body: Input) -> None:
+        """Give a request to the threads, or wait for its body first.
+
+        A thread that waits for a client does nothing else, so at most half of them may: only so many requests go to the
+        application before their bodies are complete. What the others bring is kept here, up to a limit.
+        """
+        full = body.held_bytes >= COLLECT_MAX_BYTES
+        complete = body.finished or body.failure is not None
+        if complete or self._streams < (max(1, self._streams_max) if full else self._streams_max):
+            connection.streams = not complete
+            self._streams += not complete
+            connection.enter(_BUSY)
+            self._loop.deadlines.put(connection, math.inf)
+            self._loop.ready.append(connection)
+            return
+        if connection.state is not _COLLECTING:
+            connection.enter(_COLLECTING)
+            connection.paced_bytes = 0
+            self._loop.deadlines.put(connection, self._loop.now() + self._body_s)
+        if full:
+            self._loop.unregister(connection)
+            self._loop.deadlines.put(connection, math.inf)  # it waits for us, not we for it
+            self._full.append(connection)
+            return
+        self._loop.register(connection)
+        if body.asked():
+            with contextlib.suppress(OSError):  # gone, or it reads nothing: then it does without
+                connection.socket.send(CONTINUE)
+
+    def gather(self, connection: Connection) -> None:
+        """More of a body that is kept here."""
+        body = connection.body
+        assert body is not None
+        try:
+            data = connection.socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.close(connection)  # in the middle of its request
+            return
+        connection.paced_bytes += len(data)
+        body.take(data)
+        self._collect(connection, body)
+
+    def returned(self) -> None:
+        """A thread has come back from a client whose body was to come: those that wait with as much as we keep of one go on."""
+        self._streams -= 1
+        waiting = list(self._full)
+        self._full.clear()
+        for connection in waiting:
+            if connection.state is _COLLECTING and connection.body is not None:
+                self._collect(connection, connection.body)
+
+    def expired(self, connection: Connection) -> None:
+        """A body has come as far as it could in its time."""
+        self.gather(connection)
+        if connection.state is not _COLLECTING:
+            return
+        if connection.paced_bytes < self._body_min_bytes:
+            self._loop.parting.refuse(connection, 408, "the request body does not arrive")
+        elif connection.registered:
+            connection.paced_bytes = 0
+            self._loop.deadlines.put(connection, self._loop.now() + self._body_s)
+
+
+def skip_empty_lines(buffer: bytearray) -> None:
+    """Old clients send one behind the body of a POST (RFC 9112, 2.2). It is not yet a request, and no deadline follows from it."""
+    while buffer.startswith(EMPTY_LINE):
+        del buffer[: len(EMPTY_LINE)]

@@ -1,0 +1,192 @@
+"""The operating system as seen by the server: the few calls whose failures matter, each behind one name.
+
+Standard library only. Everything here is thin on purpose: a test that wants a
+failing system call replaces one of these functions.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import resource
+import signal
+import socket
+import stat
+import struct
+import termios
+from collections.abc import Iterable
+from types import FrameType
+
+RIGHTS_MAX = 253  # SCM_MAX_FD of the kernel
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+# Signals that mean something to the supervisor and nothing to its masters and workers.
+SUPERVISOR_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGWINCH,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
+
+
+def wakeup() -> int:
+    """A new eventfd (close-on-exec, non-blocking) with which one thread wakes another's epoll."""
+    return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+
+def ring(fd: int) -> None:
+    """Wake whoever polls the eventfd."""
+    os.eventfd_write(fd, 1)
+
+
+def hush(fd: int) -> None:
+    """Take back every ring so far."""
+    with contextlib.suppress(BlockingIOError):
+        os.eventfd_read(fd)
+
+
+def probe_descriptor(fd: int) -> None:
+    """Raise OSError (EMFILE) if no descriptor is free; ``fd`` is any open one.
+
+    A ``recvmsg`` at the limit succeeds, and the kernel closes what it should have
+    brought (unix(7), MSG_CTRUNC); so this is asked first.
+    """
+    os.close(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0))
+
+
+def send_rights(fd: int, data: bytes, passed: int) -> None:
+    """Send one message with one descriptor over a Unix socket; never blocks. Raises OSError."""
+    sock = _borrow(fd)
+    try:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [passed]))]
+        sock.sendmsg([data], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    finally:
+        sock.detach()
+
+
+def receive_rights(fd: int, size: int) -> tuple[bytes, list[int], bool]:
+    """One message, its descriptors (close-on-exec, owned by the caller), and whether it came whole.
+
+    Never blocks. Raises OSError; ``b""`` is the end.
+    """
+    sock = _borrow(fd)
+    try:
+        flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+        data, ancillary, got, _ = sock.recvmsg(size, socket.CMSG_SPACE(4 * RIGHTS_MAX), flags)
+    finally:
+        sock.detach()
+    fds = array.array("i")
+    for level, kind, rights in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(rights[: len(rights) - len(rights) % fds.itemsize])
+    return data, list(fds), not got & (socket.MSG_TRUNC | socket.MSG_CTRUNC)
+
+
+def _borrow(fd: int) -> socket.socket:
+    """A socket object on a descriptor that somebody else owns; ``detach`` it after use."""
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=fd)
+
+
+def unsent_bytes(sock: socket.socket) -> int:
+    """What the peer has not taken yet of what was sent (SIOCOUTQ of tcp(7); truesize for Unix sockets)."""
+    answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+    return int(struct.unpack("=i", answer)[0])
+
+
+def settle_signals(ignored: Iterable[int]) -> None:
+    """In the worker, first: SIGTERM kills, ``ignored`` do nothing, and no signal is blocked any more.
+
+    Python handlers, not SIG_IGN: programs that the application starts would inherit that.
+    """
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in ignored:
+        signal.signal(number, _nothing)
+        signal.siginterrupt(number, False)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def record_signal(wanted: int) -> tuple[int, int]:
+    """From now on a signal is written to a pipe, whose ends are returned. Call it in the main thread."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def record(number: int, _: FrameType | None) -> None:
+        # Beside the wake-up fd, which an event loop of the application may have taken.
+        with contextlib.suppress(OSError):
+            os.write(write_end, bytes([number]))
+
+    signal.signal(wanted, record)
+    signal.siginterrupt(wanted, False)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    return read_end, write_end
+
+
+def recorded_signals(read_end: int) -> bytes:
+    """The numbers written since the last time, a byte each."""
+    try:
+        return os.read(read_end, 4096)
+    except BlockingIOError:
+        return b""
+
+
+def forget_signals(numbers: Iterable[int]) -> None:
+    """In a child that the application forked: what Python does by default, nothing blocked, nobody woken."""
+    signal.set_wakeup_fd(-1)
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def die_with_parent(sure: bool) -> None:
+    """Have the kernel kill this process when its parent dies, or no more (PR_SET_PDEATHSIG of prctl(2)).
+
+    For who cannot hear of it in time: an import may take for ever. Whether the parent
+    has died before this call is for the caller to find out, by the end of its link.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL) if sure else 0, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def raise_descriptor_limit(wanted: int) -> None:
+    """Let this process open ``wanted`` descriptors, or as many as its hard limit allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """A handler that does nothing."""
+
+
+def is_regular(fd: int) -> bool:
+    """Whether a descriptor is a regular file, whose writes never wait for a reader; False also for one that is closed."""
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+
+def write_now(fd: int, data: bytes) -> int:
+    """Write without waiting for a reader; returns how many bytes were taken. Raises OSError, BlockingIOError if none were.
+
+    A pipe or socket that others share must not be made non-blocking for them, so each write says it (RWF_NOWAIT,
+    pwritev2(2)). Regular files and terminals do not know it; they are written as ever.
+    """
+    if is_regular(fd):
+        return os.write(fd, data)
+    try:
+        return os.pwritev(fd, [data], -1, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.ESPIPE, errno.EINVAL, errno.ENOSYS):
+            raise
+    return os.write(fd, data)

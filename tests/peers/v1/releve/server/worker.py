@@ -1,0 +1,407 @@
+"""In the worker: its life from the fork to ``os._exit``, and the orders of whoever commands it.
+
+The master calls ``run_worker`` in the forked child with a ``Post``: everything
+the worker is given. It never returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from releve.config.settings import Settings
+from releve.server import log as logs
+from releve.server import system
+from releve.server.access import AccessLog
+from releve.server.answer import Answer
+from releve.server.application import BootError, traceback_text
+from releve.server.connection import Connection, State, peer_text
+from releve.server.doors import Doors
+from releve.server.faults import fault
+from releve.server.fork import EXIT_INTERNAL
+from releve.server.handover import Handover
+from releve.server.link import ORPHAN_S, Link, LinkError, Message, clip
+from releve.server.loop import Loop
+from releve.server.proxy import Trust
+from releve.server.recycle import Recycling
+from releve.server.scoreboard import Scoreboard
+from releve.server.sharing import share
+
+Application = Callable[..., Iterable[bytes]]
+
+EXIT_LEFT = 0  # gracefully
+EXIT_BOOT = 3  # after `failed` was sent; beside EXIT_INTERNAL
+
+# Each system call gives the interpreter lock away and may wait this long per competing thread to get it back.
+SWITCH_INTERVAL_S = 0.0005
+DESCRIPTORS_SPARE = 1024  # beside the connections, for the application
+
+log = logging.getLogger("releve.worker")
+
+
+@dataclass(frozen=True)
+class Post:
+    """What a worker is given at its fork. It owns the descriptors from then on."""
+
+    number: int  # within its generation, from 1, never reused
+    slot: int  # of the scoreboard
+    generation: int
+    revision: int
+    settings: Settings
+    listeners: tuple[tuple[str, socket.socket], ...]  # name (str(Address)) and listening socket
+    exchange_receive: int
+    exchange_send: int
+    board: Scoreboard
+    control: Link
+    application: Application | None  # None: the worker imports it
+    load: Callable[[], Application]  # raises BootError
+    access: int = -1  # descriptor of the access log; -1: there is none
+
+
+class Posture(enum.Enum):
+    """What the worker does, or the last thing it will."""
+
+    READY = "ready"
+    SERVING = "serving"
+    PAUSED = "paused"
+    LEAVING = "leaving"
+
+
+# posture, order -> the next posture; what is not here is illegal
+POSTURES = {
+    (Posture.READY, "resume"): Posture.SERVING,
+    (Posture.READY, "pause"): Posture.PAUSED,
+    (Posture.READY, "quit"): Posture.LEAVING,
+    (Posture.SERVING, "resume"): Posture.SERVING,
+    (Posture.SERVING, "pause"): Posture.PAUSED,
+    (Posture.SERVING, "quit"): Posture.LEAVING,
+    (Posture.PAUSED, "resume"): Posture.SERVING,
+    (Posture.PAUSED, "pause"): Posture.PAUSED,
+    (Posture.PAUSED, "quit"): Posture.LEAVING,
+    (Posture.LEAVING, "quit"): Posture.LEAVING,  # an earlier deadline counts
+}
+
+
+class IllegalOrder(Exception):
+    """An order that cannot be carried out in this posture, or makes no sense; nothing changed."""
+
+
+def run_worker(post: Post) -> NoReturn:
+    """Serve until told to leave; ends in ``os._exit`` with one of the ``EXIT_`` statuses."""
+    try:
+        _live(post)
+    except BaseException:
+        log.exception("leaving at once: internal error")
+        _exit(EXIT_INTERNAL)
+
+
+def _live(post: Post) -> NoReturn:
+    settings = post.settings
+    system.settle_signals(system.SUPERVISOR_SIGNALS)
+    logs.setup(settings.log.level, post.generation, post.number)
+    system.raise_descriptor_limit(settings.limits.connections + DESCRIPTORS_SPARE)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        fault("worker_boot")
+        system.die_with_parent(True)  # an import that hangs would not see the end of the control pair
+        application = post.load() if post.application is None else post.application
+        system.die_with_parent(False)
+    except BaseException as error:
+        _report_failure(post.control, error)
+        _exit(EXIT_BOOT)
+    logs.revive()
+    worker = Worker(post, application)
+    os.register_at_fork(before=worker.loop.intake.acquire, after_in_parent=worker.loop.intake.release, after_in_child=worker.disown)
+    worker.start()
+
+
+def _report_failure(control: Link, error: BaseException) -> None:
+    if not isinstance(error, BootError):
+        error = BootError(f"cannot import the application: {type(error).__name__}: {error}", traceback_text(error))
+    with contextlib.suppress(LinkError):
+        control.send({"type": "failed", "step": error.step, "reason": clip(error.reason), "traceback": clip(error.traceback)})
+
+
+def _exit(status: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # None, closed, or the application's own
+            stream.flush()
+    os._exit(status)
+
+
+class Worker:
+    """The posture of one worker, and what each order does to loop, doors and handover. All but ``may_keep`` run in the loop."""
+
+    def __init__(self, post: Post, application: Application) -> None:
+        self.posture = Posture.READY
+        self._access = AccessLog(post.access, post.settings.log.access_format) if post.access >= 0 else None
+        answer = Answer(application, post.settings, self.may_keep, self._access)
+        self.loop = Loop(post.settings, answer, post.board.tally(post.slot))
+        answer.before_blocking = self.loop.lead.give_up
+        Connection.multithread = post.settings.threads > 1
+        Connection.trusted = Trust(post.settings.proxy.trusted)
+        self.doors = Doors(
+            self.loop, post.listeners, post.exchange_receive, post.settings.limits.connections, prefaced=post.settings.proxy.protocol
+        )
+        self._post = post
+        self._control = post.control
+        self._exchange_send = post.exchange_send  # held so that the queue outlives other holders; -1: closed
+        self._handover: Handover | None = None  # of the last pause, if it named a receiver
+        self._pause_reported = True
+        self._recycling = Recycling(post.settings.limits)
+        self._asked = False  # to be replaced
+        self._quit_at = float("inf")  # monotonic
+        self._signals = system.record_signal(signal.SIGTERM)
+        self._review()
+        self.loop.give = self._give
+        self.loop.share = self._share
+        self.loop.overdue = self.ask_recycle
+        self.loop.after_turn = self._after_turn
+        self.loop.ended = self._ended
+        self.loop.failed = self._failed
+        self.loop.watch(self._control.fileno(), self._on_control)
+        self.loop.watch(self._signals[0], self._on_signal)
+
+    def start(self) -> NoReturn:
+        """Serve, until the process ends."""
+        self._send_state()
+        fault("worker_ready")
+        self.loop.lead.start()
+
+    def disown(self) -> None:
+        """In a child that the application forked: close everything of ours, so that our end is seen as one, and hear signals again."""
+        system.forget_signals((signal.SIGTERM, *system.SUPERVISOR_SIGNALS))
+        self.loop.disown()
+        self.doors.disown()
+        if self._handover is not None:
+            self._handover.disown()
+        self._control.close()
+        for fd in (*self._signals, self._exchange_send):
+            if fd >= 0:
+                os.close(fd)
+
+    def may_keep(self, connection: Connection) -> bool:
+        """In a thread: whether the connection may live on after the response that is about to be sent."""
+        handover = self._handover  # the loop may change it meanwhile
+        if connection.polite:
+            return False
+        if self.posture is Posture.LEAVING:
+            return handover is not None and handover.usable and not connection.private
+        return handover is None or handover.usable or connection.private
+
+    # Orders
+
+    def order(self, verb: str) -> Posture:
+        """Take the posture that an order leads to; returns the one before. Raises IllegalOrder, and changes nothing."""
+        after = POSTURES.get((self.posture, verb))
+        if after is None:
+            raise IllegalOrder(f"cannot {verb}: the worker is {self.posture.value}")
+        before, self.posture = self.posture, after
+        self._review()
+        return before
+
+    def resume(self, message: Message, fds: list[int]) -> None:
+        """Accept connections, from the listeners and from the own exchange."""
+        fault("worker_resume")
+        self.order("resume")
+        self._end_handover()
+        self._pause_reported = True  # a pause that was not complete never will be
+        self.doors.resume()
+        self._send_state()
+
+    def pause(self, message: Message, fds: list[int]) -> None:
+        """Accept no more; give what is idle, and what becomes idle, to the exchange in ``fds``, if there is one."""
+        fault("worker_pause")
+        to = message.get("to")
+        if (to is not None) != bool(fds):
+            raise IllegalOrder("cannot pause: a receiver needs its exchange, and nothing else has one")
+        before = self.order("pause")
+        self._end_handover()
+        self.doors.shut()
+        # What waits in the own exchange stays there if that is where it would be sent: a sibling takes it.
+        swept = list(self.doors.sweep(exchange=to != self._post.generation)) if before is Posture.SERVING else []
+        self._pause_reported = False
+        if fds:
+            self._handover = Handover(self.loop, fds.pop(0))
+            self._review()
+            self._handover.add(self.loop.table.values())
+        else:
+            for connection in swept:
+                self.loop.welcome(connection)
+
+    def quit(self, message: Message, fds: list[int]) -> None:
+        """Finish and leave: when no connection is left, or at the deadline."""
+        fault("worker_quit")
+        timeouts = self._post.settings.timeouts
+        linger_s, deadline_s = message.get("linger_s"), message.get("deadline_s")
+        self.leave(timeouts.drain if deadline_s is None else float(deadline_s), None if linger_s is None else float(linger_s))
+
+    def leave(self, deadline_s: float, linger_s: float | None) -> None:
+        """``linger_s`` is None after connections were given away; else this is a stop, and whoever is queued is still served."""
+        before = self.order("quit")
+        if linger_s is not None:
+            # What stands by does not answer for the generation in service, which sweeps the same queues.
+            heir = self._handover is not None or before is Posture.READY
+            self._end_handover()
+            self.doors.shut()
+            for connection in self.doors.sweep() if not heir else ():
+                self.loop.welcome(connection)
+        if before is not Posture.LEAVING:
+            self.doors.close()
+            os.close(self._exchange_send)
+            self._exchange_send = -1
+            self._send_state()
+        if linger_s is not None:  # else what is left was kept for a reason, and is closed by its next response or its own time
+            self.loop.hasten(linger_s)
+        self._quit_at = min(self._quit_at, self.loop.now() + deadline_s)
+        self.loop.at("quit", self._quit_at, self._overdue)
+
+    def serve(self, message: Message, fds: list[int]) -> None:
+        """Serve the connected socket in ``fds`` as a private connection, in whatever posture."""
+        if len(fds) != 1:
+            raise IllegalOrder(f"cannot serve a private connection: {len(fds)} descriptors, not one")
+        try:
+            sock = socket.socket(fileno=fds[0])
+        except OSError as error:
+            raise IllegalOrder(f"cannot serve a private connection: {error.strerror}") from error
+        fds.clear()  # the socket owns it now
+        try:
+            peer = peer_text(sock.getpeername())
+        except OSError:  # it has gone again; the first read tells
+            peer = ""
+        connection = Connection(sock, str(message.get("listener", "")), peer, private=True)
+        self.loop.adopt(connection)
+        self.loop.register(connection)
+
+    def ping(self, message: Message, fds: list[int]) -> None:
+        """Nothing: the turn of the loop that reads this is the answer, by the heartbeat on the scoreboard."""
+
+    ORDERS: dict[str, Callable[[Worker, Message, list[int]], None]] = {
+        "resume": resume,
+        "pause": pause,
+        "quit": quit,
+        "serve": serve,
+        "ping": ping,
+    }
+
+    def _on_control(self) -> None:
+        while True:
+            try:
+                received = self._control.receive()
+            except BlockingIOError:
+                return
+            except LinkError as error:
+                log.error("%s", error)
+                received = None
+            if received is None:
+                self._orphaned()
+                return
+            self._obey(*received)
+
+    def _obey(self, message: Message, fds: list[int]) -> None:
+        handler = self.ORDERS.get(str(message.get("type")))
+        try:
+            if handler is not None:  # one that a newer release knows is ignored
+                handler(self, message, fds)
+        except (IllegalOrder, ValueError, TypeError) as error:
+            log.error("ignored an order: %s", error)
+        finally:
+            for fd in fds:  # those that the handler has not taken over
+                os.close(fd)
+
+    def _orphaned(self) -> None:
+        """Both master and supervisor held the other end: nobody will ever command this worker again. It serves on for a while."""
+        self.loop.unwatch(self._control.fileno())
+        if self.posture is Posture.LEAVING:
+            return
+        log.warning("nobody commands this worker any more: it leaves in %g s", ORPHAN_S)
+        timeouts = self._post.settings.timeouts
+        serving = self.posture is Posture.SERVING  # the others have nothing that a client waits for, or pass it on
+        self.loop.at("orphan", self.loop.now() + ORPHAN_S * serving, lambda: self.leave(timeouts.drain, timeouts.linger))
+
+    def _on_signal(self) -> None:
+        if signal.SIGTERM in system.recorded_signals(self._signals[0]):
+            timeouts = self._post.settings.timeouts
+            self.leave(timeouts.drain, timeouts.linger)
+
+    # What the loop asks
+
+    def _give(self, connection: Connection) -> bool:
+        return self._handover is not None and self._handover.offer(connection)
+
+    def _share(self, connection: Connection, data: bytes) -> bool:
+        alone = self._post.settings.workers == 1
+        return not alone and self.posture is Posture.SERVING and share(self.loop, connection, data, self._exchange_send)
+
+    def _after_turn(self) -> bool:
+        doors, handover = self.doors, self._handover
+        if doors.resumed and not doors.is_open:
+            doors.update()
+            doors.glance()
+        if handover is not None:
+            handover.step()
+        if not self._pause_reported and (handover is None or handover.done):
+            self._report_pause()
+        if self.posture is Posture.SERVING and not self._asked and (reason := self._recycling.due(self.loop.lead.answered)):
+            self.ask_recycle(reason)
+        if self.posture is Posture.LEAVING and not self.loop.table:
+            self.loop.stop()
+        return handover is not None and handover.hurry
+
+    def ask_recycle(self, reason: str) -> None:
+        """Ask to be replaced, once; it goes on serving until it is told to leave."""
+        if not self._asked:
+            self._asked = True
+            self._tell({"type": "recycle", "reason": reason})
+
+    # Helpers
+
+    def _ended(self) -> NoReturn:
+        if self._access is not None:
+            self._access.close()
+        _exit(EXIT_LEFT)
+
+    def _failed(self) -> NoReturn:
+        log.exception("leaving at once: internal error in the loop")
+        _exit(EXIT_INTERNAL)
+
+    def _overdue(self) -> None:
+        if self.loop.lead.busy:
+            log.warning("leaving with %d requests unfinished: the deadline has passed", self.loop.lead.busy)
+        self.loop.stop()
+
+    def _end_handover(self) -> None:
+        if self._handover is not None:
+            self._handover.close()
+            self._handover = None
+            self._review()
+
+    def _review(self) -> None:
+        """Tell the loop what becomes of connections after their responses."""
+        self.loop.giving = self._handover is not None
+        self.loop.plain = self._handover is None and self.posture is not Posture.LEAVING
+
+    def _report_pause(self) -> None:
+        fault("worker_paused")
+        self._pause_reported = True
+        if self._handover is not None:
+            self._send_state(given=self._handover.given, kept=self._handover.kept)
+        else:
+            self._send_state(given=0, kept=sum(c.state is not State.BUSY and not c.private for c in self.loop.table.values()))
+
+    def _send_state(self, **more: int) -> None:
+        self._tell({"type": "state", "state": self.posture.value, **more})
+
+    def _tell(self, message: Message) -> None:
+        try:
+            self._control.send(message)
+        except LinkError as error:
+            log.warning("%s", error)  # if nobody is there, the end of the control pair says so too

@@ -1,0 +1,170 @@
+"""Promise: the supervisor replaces itself, and nobody notices: same pid, same workers, same listeners, same waiting ``ctl``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import textwrap
+import time
+from pathlib import Path
+
+from harness.load import strictly
+from harness.service import PATIENCE_S, Service, alive, eventually, serving
+from releve.supervisor.reexec import VARIABLE
+
+
+def site(service: Service, text: str = "") -> None:
+    """What the next interpreter of the supervisor runs first."""
+    folder = service.root / "site"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(textwrap.dedent(text))
+    service.environment["PYTHONPATH"] = str(folder)
+
+
+def test_between_upgrades_under_load(tmp_path: Path) -> None:
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=40) as load:
+        supervisor, workers = service.supervisor(), service.workers()
+        service.must("reexec")
+        descriptors, files = len(service.descriptors(supervisor)), service.files()
+        for _ in range(4):
+            said = json.loads(service.must("reexec", "--json"))
+            assert set(said["phases"]) == {"prove", "takeover"}
+            load.wait(100)
+        assert service.supervisor() == supervisor and service.workers() == workers
+        assert len(service.descriptors(supervisor)) == descriptors and service.files() == files
+        service.release("two")
+        service.flip("two")
+        load.begin(2)
+        service.must("upgrade")
+        load.done(2)
+        service.must("reexec")
+        load.begin(1)
+        service.must("rollback")
+        load.done(1)
+        assert service.workers() == workers
+        service.must("reexec")
+        service.must("scale", "3")
+        service.must("reexec")
+        assert len(service.workers()) == 3 and service.status()["service"]["workers_wanted"] == 3
+        service.must("reload")
+        history = service.ask("history")["entries"]
+        assert [entry["outcome"] for entry in history] == ["done"] * len(history)
+        assert [entry["verb"] for entry in history].count("reexec") == 8
+
+
+def test_what_stood_by_and_what_was_leaving(tmp_path: Path) -> None:
+    """A generation with a long request in flight goes on leaving, another one goes on standing by, for the rest of its time."""
+    with serving(tmp_path, upgrade={"standby": "4s"}) as service, socket.create_connection(("127.0.0.1", service.port)) as client:
+        client.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nhe")
+        eventually(lambda: any(w["busy"] for w in service.generation()["workers"]), "the request is in flight")
+        for name in ("two", "three"):
+            service.release(name)
+            service.flip(name)
+            service.must("upgrade")
+        assert {g["generation"]: g["state"] for g in service.status()["generations"]} == {1: "retiring", 2: "standby", 3: "serving"}
+        service.must("reexec")
+        assert {g["generation"]: g["state"] for g in service.status()["generations"]} == {1: "retiring", 2: "standby", 3: "serving"}
+        eventually(lambda: 2 not in {g["generation"] for g in service.status()["generations"]}, "its time is over")
+        client.sendall(b"ld")
+        client.settimeout(PATIENCE_S)
+        answer = b""
+        while not answer.endswith(b"held"):
+            answer += (got := client.recv(4096))
+            assert got, answer
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        eventually(lambda: len(service.status()["generations"]) == 1, "the first one has left")
+
+
+def test_a_program_that_does_not_start_is_refused(tmp_path: Path) -> None:
+    with serving(tmp_path, start=False) as service:
+        site(service)
+        service.start()
+        with strictly(*service.addresses, serving=1, clients=20) as load:
+            for text, words in (
+                ("raise SystemExit('no such library')", "exited with status 1"),
+                (f"import os, json\nif json.loads(os.environ.get({VARIABLE!r}, '{{}}')): os._exit(0)", "exited with status 0"),
+            ):
+                site(service, text)
+                before, service.environment = service.environment, {**service.environment, "PYTHONPATH": ""}
+                done = service.ctl("reexec")
+                service.environment = before
+                assert done.returncode == 4 and words in done.stderr and "this supervisor goes on" in done.stderr, done.stderr
+            site(service)
+            load.wait(50)
+            service.must("reexec")
+        assert [e["outcome"] for e in service.ask("history")["entries"]] == ["done", "failed", "failed", "done"]
+
+
+def test_a_stop_in_between_is_not_lost(tmp_path: Path) -> None:
+    """SIGTERM while the new program is proved, or just before it runs: the service stops."""
+    with serving(tmp_path, start=False) as service:
+        site(service)
+        service.start()
+        site(service, "import time; time.sleep(0.5)")
+        service.environment["PYTHONPATH"] = ""
+        ctl = service.begin_ctl("reexec")
+        eventually(lambda: service.status()["service"]["operation"], "the new program is being proved")
+        assert service.process is not None
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(30) == 0
+        ctl.communicate(timeout=30)
+        service.gone()
+
+
+def test_signals_while_it_is_replaced(tmp_path: Path) -> None:
+    """None kills the new program before its handlers stand."""
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=10):
+        assert service.process is not None
+        supervisor = service.supervisor()
+        for number in range(3):
+            ctl = service.begin_ctl("reexec")
+            sent = 0
+            while ctl.poll() is None:
+                service.process.send_signal((signal.SIGUSR1, signal.SIGCHLD, signal.SIGWINCH)[number])
+                sent += 1
+                time.sleep(0.002)  # many, and not so many that it does nothing else
+            out, err = ctl.communicate()
+            assert ctl.returncode == 0, out + err
+            assert sent > 10
+        assert alive(supervisor)
+
+
+def test_two_at_once_and_one_in_the_queue(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        first, second = service.begin_ctl("reexec"), service.begin_ctl("reexec")
+        statuses = sorted((first.wait(30), second.wait(30)))
+        texts = "".join("".join(one.communicate()) for one in (first, second))
+        assert statuses in ([0, 0], [0, 7]), texts
+        assert statuses == [0, 0] or "is under way" in texts
+
+
+def test_orphans_are_commanded_by_the_new_program_too(tmp_path: Path) -> None:
+    """A generation that lost its master, and whose pin no longer boots, serves on over a replacement of the supervisor."""
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+        (service.releases / "one" / "release.py").write_text("raise RuntimeError('spoilt')\n")
+        workers = service.workers()
+        os.kill(service.generation()["pid"], signal.SIGKILL)
+        eventually(lambda: service.generation()["orphaned"] and not service.status()["service"]["operation"], "it is orphaned")
+        eventually(lambda: service.ctl("reexec").returncode == 8, "the supervisor is replaced between two tries to recover")
+        assert service.workers() == workers and service.generation()["orphaned"]
+        load.wait(50)
+        service.release("two")
+        service.flip("two")
+        load.stop()
+        service.must("upgrade")
+        assert service.who()["release"] == "two"
+
+
+def test_killed_right_afterwards(tmp_path: Path) -> None:
+    """The new program is followed like any other."""
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+        workers = service.workers()
+        service.must("reexec")
+        service.kill_supervisor()
+        load.wait(50)
+        assert service.workers() == workers
+        service.must("reexec")
+        load.wait(50)
+        assert service.workers() == workers
