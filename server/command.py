@@ -8,6 +8,7 @@ be waited for is an errand.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 
 from releve.server import log as logs
@@ -79,6 +80,9 @@ class Command:
         Without an id it is passed over: nobody could be answered. Only ``quit`` is obeyed all the same.
         """
         verb, order_id = str(message.get("type")), message.get("id")
+        if verb == "alive":
+            self.guard.hear(self._now(), float(message.get("within_s", 0.0)) or math.inf)
+            return
         if order_id is None and verb != "quit":
             return
         trouble = objection(verb, self.posture, self.change)
@@ -143,7 +147,7 @@ class Command:
         dues += self._foreman.deadlines()
         if self._missing() > 0:
             dues.append(self.backoff.due)
-        dues += [due for due in (self._turnover.next_due(), self.guard.due) if due is not None]
+        dues += [due for due in (self._turnover.next_due(), self.guard.next_due()) if due is not None]
         return min(dues, default=None)
 
     def leave(self, deadline_s: float, linger_s: float | None) -> None:

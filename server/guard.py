@@ -1,5 +1,9 @@
 """The guard: a master that misses its supervisor starts another one, which adopts the generations.
 
+It also ends one that hangs. A supervisor says every few seconds that it is alive, and
+for how long its silence is to be borne; the master in service ends one that is silent
+for longer, and then misses it like any other.
+
 What to start is in the keepsake, a memory file that the supervisor has given to the
 master and replaces as things change. The master in service starts one at once; any
 other one that has served does after a while, in case that one has gone too. Of two
@@ -19,6 +23,7 @@ from releve.server import system
 IN_SERVICE = ("active", "trial")  # roles of the generation that clients are served by
 OTHERS_S = 5.0  # how long a master that is not in service waits for the one that is
 FIRST_S, LAST_S = 2.0, 30.0  # between two tries, doubled each time
+DOUBT_S = 5.0  # after a silence that was too long: it may be us who were stopped, and its word may be on its way
 
 log = logging.getLogger("releve.master")
 
@@ -30,6 +35,21 @@ class Guard:
         self._keepsake = keepsake  # -1: there is none
         self.due: float | None = None  # monotonic
         self._delay_s = FIRST_S
+        self._supervisor = -1  # its pidfd
+        self._silent_at: float | None = None  # monotonic: then it has been silent for too long
+        self._doubting = False
+
+    def meet(self, link: int) -> None:
+        """There is a supervisor, at the other end of a link."""
+        self._forget()
+        try:
+            self._supervisor = system.open_peer(link)
+        except OSError as error:
+            log.warning("cannot see to it that the supervisor does not hang: %s", error)
+
+    def hear(self, now: float, within_s: float) -> None:
+        """It is alive, and will say so again within that time."""
+        self._silent_at, self._doubting = now + within_s, False
 
     def keep(self, fd: int) -> None:
         """Take what is in ``fd``, which stays the caller's, for the keepsake from now on."""
@@ -38,15 +58,23 @@ class Guard:
 
     def alarm(self, now: float) -> None:
         """The supervisor has gone without a goodbye."""
+        self._forget()
         self._delay_s = FIRST_S
         self.due = now + (0.0 if self._read().get("role") in IN_SERVICE else OTHERS_S)
 
     def calm(self) -> None:
-        """There is one again."""
+        """There is one again, or none is needed any more."""
         self.due = None
+        self._forget()
+
+    def next_due(self) -> float | None:
+        """When ``step`` must be called next (monotonic)."""
+        return min((due for due in (self.due, self._silent_at) if due is not None), default=None)
 
     def step(self, now: float) -> None:
-        """Start one, if it is time to."""
+        """End one that hangs, or start another one, if it is time to."""
+        if self._silent_at is not None and now >= self._silent_at:
+            self._bear_no_longer(now)
         if self.due is None or now < self.due:
             return
         self.due = now + self._delay_s
@@ -62,6 +90,24 @@ class Guard:
             log.error("cannot start another supervisor: %r", error)
             return
         log.warning("started another supervisor")
+
+    def _bear_no_longer(self, now: float) -> None:
+        if not self._doubting:
+            self._silent_at, self._doubting = now + DOUBT_S, True
+            return
+        self._silent_at = None
+        if self._supervisor < 0 or self._read().get("role") not in IN_SERVICE:
+            return
+        log.error("the supervisor hangs: it is ended, and another one follows")
+        try:
+            signal.pidfd_send_signal(self._supervisor, signal.SIGKILL)
+        except OSError as error:
+            log.error("cannot end the supervisor: %s; its service manager has to", error.strerror)
+
+    def _forget(self) -> None:
+        if self._supervisor >= 0:
+            os.close(self._supervisor)
+        self._supervisor, self._silent_at, self._doubting = -1, None, False
 
     def _read(self) -> dict[str, Any]:
         if self._keepsake < 0:

@@ -74,6 +74,7 @@ class Master:
         self._nursery = Nursery(boot, outbox, self._crew)
         self._nursery.load = self._load
         self._command = Command(boot, self._crew, self._nursery, outbox, time.monotonic)
+        self._command.guard.meet(link.fileno())
 
     def run(self) -> int:
         """Boot, then turn until everybody has left; returns the exit status."""
@@ -241,6 +242,7 @@ class Master:
             return
         self._link, self._linked = Link(sock), True
         self._command.guard.calm()
+        self._command.guard.meet(self._link.fileno())
         self._outbox.attach(self._link)
         self._outbox.send({**hello(self._lent), "adopted": True})
         self._command.take_stock()

@@ -52,6 +52,19 @@ def hush(fd: int) -> None:
         os.eventfd_read(fd)
 
 
+def open_peer(link: int) -> int:
+    """A pidfd (close-on-exec) of the process at the other end of a connected Unix socket: who made the pair, or who connected.
+
+    Raises OSError. SO_PEERCRED of unix(7), pidfd_open(2).
+    """
+    sock = _borrow(link)
+    try:
+        pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    finally:
+        sock.detach()
+    return os.pidfd_open(pid)
+
+
 def probe_descriptor(fd: int) -> None:
     """Raise OSError (EMFILE) if no descriptor is free; ``fd`` is any open one.
 

@@ -218,6 +218,10 @@ class Generation:
             with suppress(StepFailed):
                 self._master.tell("keep", [keepsake])
 
+    def assure(self, within_s: float) -> None:
+        """Tell the master that its supervisor is alive."""
+        self._master.assure(within_s)
+
     def knows(self, key: str) -> bool:
         """Whether the release of this generation has a setting (dotted key); asked once it has said hello."""
         return key in self.hello.get("settings", [])

@@ -15,6 +15,7 @@ import itertools
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from releve.server.link import Link, LinkError, Message, pair
@@ -112,6 +113,11 @@ class Master:
     def tell(self, kind: str, fds: Sequence[int] = (), **keys: object) -> None:
         """Give an order whose answer nobody waits for. Raises StepFailed when it cannot be sent."""
         self.send({"type": kind, "id": next(self._ids), **keys}, fds)
+
+    def assure(self, within_s: float) -> None:
+        """Say that we are alive, and will say so again within that time. A master that does not listen is not our trouble here."""
+        with suppress(StepFailed):
+            self.send({"type": "alive", "within_s": within_s})
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
         """Send a message. Raises StepFailed."""

@@ -133,6 +133,11 @@ class Service:
                 os.close(fd)
         self.name_guard()
 
+    def assure(self, within_s: float) -> None:
+        """Tell every master that we are alive, and will say so again within that time."""
+        for generation in self.generations():
+            generation.assure(within_s)
+
     def name_guard(self) -> None:
         """For systemd (``PIDFile=``): whom to take for the main process when this one is killed, so that the unit lives on."""
         serving = self.serving

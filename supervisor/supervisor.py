@@ -56,6 +56,8 @@ _RECOVER_FIRST_S, _RECOVER_LAST_S = 0.5, 60.0
 # systemd reads PIDFile= after each reload, and would take the guard that is named there for the main process: it is hidden
 # for a moment when a reload may end, and systemd is told again who the main process is.
 GUARD_HIDDEN_S = 1.0
+ASSURE_EVERY_S = 5.0
+SILENCE_S = 20.0  # well below WatchdogSec= of the units: a supervisor that hangs is followed, not the whole service started anew
 _NOW_DRAIN_S = 0.0
 _FLUSH_S = 10.0
 
@@ -100,6 +102,7 @@ class Supervisor:
         await self.control.start()
         self._pulse.start()
         self._sample()
+        self._assure()
         if self.service.history.trouble:
             log.warning("the history is in trouble, upgrades will be refused: %s", self.service.history.trouble)
         for name in listening.unclaimed(self.service.loaded.settings.listen, self.service.inherited):
@@ -216,6 +219,7 @@ class Supervisor:
             service.announce()
         if operation.verb == "upgrade":  # what ExecReload= does
             service.hide_guard()
+        service.assure(SILENCE_S)
         operation.finish(outcome)
         if self.stopping is None:
             service.mistaken_until = asyncio.get_running_loop().time() + MISTAKEN_S
@@ -248,6 +252,12 @@ class Supervisor:
         known = {worker.pid for generation in self.service.generations() for worker in generation.workers.values()}
         for pid, ended in system.reap_orphans(known):
             log.debug("reaped pid %d, which %s", pid, system.describe_status(ended))
+
+    def _assure(self) -> None:
+        """Tell every master that we do not hang: the one in service would end us, and start another one."""
+        self.service.assure(SILENCE_S)
+        if not self._ended.is_set():
+            asyncio.get_running_loop().call_later(ASSURE_EVERY_S, self._assure)
 
     def _sample(self) -> None:
         """Remember what the generation in service has answered: the next one is compared with its last minute."""

@@ -23,7 +23,7 @@ def listed(header: str) -> set[str]:
 @pytest.mark.parametrize(
     ("header", "known"),
     [
-        ("supervisor to master", {"boot", *orders.TABLE}),
+        ("supervisor to master", {"boot", "alive", *orders.TABLE}),
         ("master to supervisor", {"inventory", *Generation._REPORTS}),
         ("to the worker", set(worker.Worker.ORDERS)),
         ("from the worker", {"state", "failed", "recycle"}),

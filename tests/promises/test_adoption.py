@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,8 @@ import pytest
 
 from harness.load import strictly
 from harness.service import Service, alive, eventually, serving
+from releve.server.guard import DOUBT_S
+from releve.supervisor.supervisor import SILENCE_S
 
 GATE = "import os\nos.read(os.open({gate!r}, os.O_RDONLY), 1)\nfrom before import application\n"
 
@@ -165,6 +168,35 @@ def stopped(pids: set[int]):  # type: ignore[no-untyped-def]
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
+
+
+def test_one_that_hangs_is_ended_and_followed(tmp_path: Path) -> None:
+    """Nobody else would: the master in service misses its word. It is in no hurry."""
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+        workers, before = service.workers(), service.supervisor()
+        os.kill(before, signal.SIGSTOP)
+        service.killed = True
+        assert service.process is not None
+        assert service.process.wait(60) == -signal.SIGKILL
+
+        def followed() -> bool:
+            with contextlib.suppress(OSError):
+                return service.supervisor() != before and service.status()["service"]["operation"] is None
+            return False
+
+        eventually(followed, "another one follows")
+        load.wait(50)
+        assert service.workers() == workers
+
+
+def test_a_master_that_was_stopped_does_not_take_its_supervisor_for_hung(tmp_path: Path) -> None:
+    """Its clock went on meanwhile, and the supervisor's word lies in the link."""
+    with serving(tmp_path) as service:
+        before = service.supervisor()
+        with stopped(masters(service)):
+            time.sleep(SILENCE_S + DOUBT_S + 1)  # the time itself is what matters
+        service.must("reload")  # its master has turned
+        assert service.supervisor() == before
 
 
 def test_the_guard_is_killed_too(tmp_path: Path) -> None:

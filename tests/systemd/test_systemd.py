@@ -363,6 +363,36 @@ def test_a_supervisor_that_hangs_is_replaced(site: Site) -> None:
         assert site.ask()[0] == "one"
 
 
+def test_a_supervisor_that_hangs_is_followed_by_another_and_nobody_notices(site: Site) -> None:
+    """The master in service ends it before systemd would, which ends everything."""
+    site.must("start")
+    workers, main = site.workers(), site.show("MainPID")
+    with Load(site.socket) as load:
+        site.box.must("kill", "-STOP", main)
+        deadline = time.monotonic() + 90
+        while site.show("MainPID") in (main, "0", *map(str, site.masters())):
+            assert time.monotonic() < deadline, site.journal()
+            time.sleep(0.1)
+    assert load.lost == []
+    assert site.workers() == workers
+    assert (site.show("NRestarts"), site.show("ActiveState")) == ("0", "active")
+
+
+def test_the_supervisor_is_replaced_in_its_process(site: Site) -> None:
+    """``ctl reexec``: the same main process, the stored sockets, the watchdog, and a restart afterwards."""
+    with drop_in(site, "[Service]\nWatchdogSec=1\n"):
+        site.must("start")
+        main, workers = site.show("MainPID"), site.workers()
+        with Load(site.socket) as load:
+            for _ in range(3):
+                site.box.must("/opt/releve/bin/ctl", "-c", "/etc/releve/releve.yaml", "reexec")
+            time.sleep(2.5)  # of the watchdog
+            assert (site.show("MainPID"), site.workers(), site.show("NRestarts")) == (main, workers, "0")
+            assert site.show("NFileDescriptorStore") == "1"
+            site.must("restart")
+        assert load.lost == []
+
+
 def test_ctl_finds_the_service(site: Site) -> None:
     site.must("start")
     assert site.box.must("/opt/releve/bin/ctl", "status", "--json").lstrip().startswith("{")
