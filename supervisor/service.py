@@ -168,6 +168,7 @@ class Service:
                 self._enlist(generation)
         if trial is not None:
             active.exchange.relay_to(self.serving_exchange)
+        self._keep_in_store()
 
     def restore_standby(self, standby: Generation, seconds: float, set_aside: list[Listener]) -> None:
         """Have a generation of another supervisor stand by for the rest of its time."""

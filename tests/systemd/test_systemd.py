@@ -457,6 +457,9 @@ def test_a_supervisor_that_is_killed_is_followed_and_nobody_notices(site: Site) 
     site.release(APP.format(release="two"))
     site.must("reload")
     assert site.ask()[0] == "two"
+    with Load(site.socket) as load:
+        site.must("restart")  # the one that follows knows what systemd keeps
+    assert load.lost == []
     site.must("stop")
     assert site.box.processes() == []
 
