@@ -464,14 +464,41 @@ def test_a_supervisor_that_is_killed_is_followed_and_nobody_notices(site: Site) 
     assert site.box.processes() == []
 
 
-def test_a_kill_beside_a_stop_leaves_no_process(site: Site) -> None:
-    for number in range(6):
+@pytest.mark.parametrize("races", [8, pytest.param(24, marks=pytest.mark.soak)])
+def test_a_kill_beside_a_stop_leaves_no_process(site: Site, races: int) -> None:
+    for number in range(races):
         site.must("start")
         main = site.show("MainPID")
-        site.box.run("sh", "-c", f"kill -9 {main}; sleep 0.0{number}; systemctl stop {site.unit}")
+        site.box.run("sh", "-c", f"kill -9 {main}; sleep {number * 0.01:.2f}; systemctl stop {site.unit}")
         assert site.show("ActiveState") in ("inactive", "failed")
         assert site.box.processes() == []
         site.box.run("systemctl", "reset-failed", site.unit)
+
+
+@pytest.mark.parametrize("who", ["supervisor", "master", "worker"])
+def test_a_stop_ends_what_hangs_at_its_time_limit(site: Site, who: str) -> None:
+    """The supervisor sees to masters and workers; to the supervisor, systemd does."""
+    site.configure("releve", "timeouts: {drain: 1s, linger: 1s}\n")
+    with drop_in(site, "[Service]\nTimeoutStopSec=8\n"):
+        site.must("start")
+        pids = {"supervisor": {site.show("MainPID")}, "master": set(map(str, site.masters())), "worker": site.workers()}
+        site.box.must("kill", "-STOP", *pids[who])
+        site.systemctl("stop")
+        assert site.show("ActiveState") in ("inactive", "failed")
+        assert site.box.processes() == []
+
+
+def test_a_stop_at_any_moment_of_an_upgrade_leaves_no_process(site: Site) -> None:
+    site.configure("releve", "upgrade: {probation: 200ms}\n")
+    for number in range(8):
+        site.must("start")
+        reload = site.box.start("systemctl", "reload", site.unit)
+        site.wait_for("ActiveState", "reloading")  # else systemd may have it end the stop
+        time.sleep(number * 0.15)  # from before its first step until it is over
+        site.must("stop")
+        reload.communicate(timeout=60)
+        assert site.show("ActiveState") in ("inactive", "failed")  # the latter where systemd ended its own ctl by a signal
+        assert site.box.processes() == []
 
 
 def test_everybody_killed_is_started_again(site: Site) -> None:
