@@ -7,6 +7,8 @@ table. Run it on an otherwise idle machine:
 
 from __future__ import annotations
 
+import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -16,13 +18,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from harness.load import Load, strictly
-from harness.service import Service, serving
+from harness.service import Service, eventually, serving
 
 IDLE = 10_000
 
 
-def timed(service: Service, load: Load, verb: str, to: int | None) -> float:
-    """Seconds until the supervisor says that it is done."""
+def timed(service: Service, load: Load, verb: str, to: int | None) -> tuple[float, dict[str, float]]:
+    """Seconds until the supervisor says that it is done, and of each phase."""
     if to is not None:
         load.begin(to)
     began = time.monotonic()
@@ -31,7 +33,7 @@ def timed(service: Service, load: Load, verb: str, to: int | None) -> float:
     assert result["status"] == 0, result
     if to is not None:
         load.done(to)
-    return seconds
+    return seconds, result["phases"]
 
 
 def verbs(rounds: int) -> None:
@@ -47,9 +49,9 @@ def verbs(rounds: int) -> None:
         serves = newest = 1
         for _ in range(rounds):
             newest += 1
-            seconds["upgrade"].append(timed(service, load, "upgrade", newest))
-            seconds["reload"].append(timed(service, load, "reload", None))
-            seconds["rollback"].append(timed(service, load, "rollback", serves))
+            seconds["upgrade"].append(timed(service, load, "upgrade", newest)[0])
+            seconds["reload"].append(timed(service, load, "reload", None)[0])
+            seconds["rollback"].append(timed(service, load, "rollback", serves)[0])
         report = load.report()
     counts = ", ".join(f"{report[key]} {key}" for key in ("answered", "failed", "announced_closes"))
     print(f"{rounds} rounds under load: {counts}")
@@ -67,13 +69,40 @@ def idle(connections: int) -> None:
         strictly(*service.addresses, serving=1, rounds=True, clients=connections) as load,
     ):
         load.say(f"wait {connections}")
-        seconds = timed(service, load, "upgrade", 2)
-        back = timed(service, load, "rollback", 1)
+        _, forward = timed(service, load, "upgrade", 2)
+        left = sum(worker["connections"] for worker in service.generation("standby")["workers"])
+        _, back = timed(service, load, "rollback", 1)
         report = load.round()
-    print(f"{connections} idle connections: upgrade {seconds * 1000:.0f} ms, rollback {back * 1000:.0f} ms, {report['failed']} lost")
+    print(
+        f"{connections} idle connections: the switch took {forward['switch'] * 1000:.0f} ms, after it the old workers held {left}; "
+        f"the way back {back['switch'] * 1000:.0f} ms; {report['failed']} lost"
+    )
+
+
+def bad_release(rounds: int) -> None:
+    """From the first bad sign of a release, a worker that dies, until the old workers answer again."""
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), upgrade={"probation": "30s"}) as service:
+        for number in range(rounds):
+            service.release(f"bad{number}")
+            service.flip(f"bad{number}")
+            old = service.workers()
+            ctl = service.begin_ctl("upgrade")
+            eventually(lambda: (service.status()["service"]["operation"] or {}).get("phase") == "probation", "it is on trial")
+            victim = service.workers() - old
+            os.kill(victim.pop(), signal.SIGKILL)
+            began = time.monotonic()
+            eventually(lambda old=old: service.who()["pid"] in old, "the old workers serve")
+            seconds.append(time.monotonic() - began)
+            ctl.communicate()
+            assert ctl.returncode == 5
+            service.settled()
+    median, worst = statistics.median(seconds) * 1000, max(seconds) * 1000
+    print(f"{rounds} bad releases: the old workers answered {median:.0f} ms after the first sign, at worst {worst:.0f} ms")
 
 
 if __name__ == "__main__":
     verbs(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
     idle(1000)
     idle(IDLE)
+    bad_release(10)
