@@ -11,9 +11,9 @@ BOX := $(CACHE)/wheel
 FUZZ := $(CACHE)/fuzz
 BIN := $(VENV)/bin
 PIP := -m pip --quiet --quiet --disable-pip-version-check --no-input
-PACKAGES := config ctl server src/releve supervisor
+PACKAGES := config ctl importer server src/releve supervisor
 SOURCES := pyproject.toml $(PACKAGES) $(wildcard $(addsuffix /*.py,$(PACKAGES)) systemd/*)
-RENDERED := config.reference:configuration.md config.schema:releve.schema.json supervisor.reference:operations.md
+RENDERED := config.reference:configuration.md config.schema:releve.schema.json supervisor.reference:operations.md importer.reference:from-gunicorn.md
 
 # What one run leaves for the next: made again when pyproject.toml (or, for the wheel, a source) is newer.
 RUNTIME := $(VENV)/.releve

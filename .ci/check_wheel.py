@@ -6,7 +6,7 @@ python .ci/check_wheel.py dist/releve-*.whl
 import sys
 import zipfile
 
-PACKAGES = ("releve", "releve/config", "releve/ctl", "releve/server", "releve/supervisor")
+PACKAGES = ("releve", "releve/config", "releve/ctl", "releve/importer", "releve/server", "releve/supervisor")
 UNITS = ("releve.service", "releve@.service", "releve.socket")
 
 

@@ -7,7 +7,6 @@ a word means is decided by the setting that it is written for (``values``), so
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -17,12 +16,11 @@ from releve.config import include
 from releve.config.build import Loaded, build
 from releve.config.env_file import read_env_file
 from releve.config.errors import ConfigError, Place, Problem, in_order
-from releve.config.sources import Overrides, logical_folder, read_overrides
+from releve.config.files import absolute, read_text
+from releve.config.sources import Overrides, read_overrides
 from releve.config.written import Content, Written
 
 __all__ = ["Loaded", "load", "parse", "read_env_file"]
-
-FILE_MAX_BYTES = 1 << 20
 
 _PLAIN_TAGS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"}
 _NULLS = {"", "~", "null", "Null", "NULL"}
@@ -44,12 +42,12 @@ def load(path: Path, overrides: Overrides | None = None) -> Loaded:
     every problem found.
     """
     given = overrides or Overrides()
-    absolute = _absolute(path)
-    document = parse(_read(path), str(path), str(absolute.parent))
+    whole_path = absolute(path)
+    document = parse(read_text(path), str(path), str(whole_path.parent))
     files = include.included(document)
-    whole = include.merge(document, files, lambda file: parse(_read(file), str(file), str(file.parent)))
+    whole = include.merge(document, files, lambda file: parse(read_text(file), str(file), str(file.parent)))
     written, sources, notes = read_overrides(given)
-    return Loaded(build(whole, written), absolute, sources, notes, tuple(files))
+    return Loaded(build(whole, written), whole_path, sources, notes, tuple(files))
 
 
 def parse(text: str, source: str, folder: str) -> Written:
@@ -73,32 +71,6 @@ def parse(text: str, source: str, folder: str) -> Written:
     if tree.problems:
         raise ConfigError(in_order(tree.problems))
     return written
-
-
-def _read(path: Path) -> str:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(FILE_MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise ConfigError([Problem(Place(str(path)), f"cannot read the configuration: {reason}")]) from None
-    if len(data) > FILE_MAX_BYTES:
-        raise ConfigError([Problem(Place(str(path)), f"cannot read the configuration: it is larger than {FILE_MAX_BYTES} bytes")])
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        place = Place(str(path), data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start))
-        raise ConfigError([Problem(place, f"cannot read the configuration: byte 0x{data[error.start]:02x} is not UTF-8")]) from None
-
-
-def _absolute(path: Path) -> Path:
-    """``path`` made absolute with links not followed; ``..`` goes where that leads to the same file."""
-    literal = logical_folder(os.environ) / path
-    plain = Path(os.path.normpath(literal))
-    try:
-        return plain if os.path.samefile(plain, literal) else literal
-    except (OSError, ValueError):  # a path with a NUL is a ValueError; reading the file says so
-        return literal
 
 
 def _broken(error: yaml.MarkedYAMLError, text: str, source: str) -> Problem:

@@ -29,7 +29,7 @@ _MODE: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string",
 _NAME: Schema = {"type": ["string", "integer"]}
 _TEXTS: Schema = {"type": "object", "additionalProperties": {"type": _SCALAR}}
 _MODULE: Schema = {"type": "string", "pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"}
-_APP: Schema = {"type": "string", "pattern": r"^[\w.]+:[\w.]+(\(\))?$"}
+_APP: Schema = {"type": "string", "pattern": r"^[\w.]+:[\w.]+(\(.*\))?$"}
 _MOUNTS: Schema = {
     "type": "object",
     "propertyNames": {"pattern": "^(/[^/?#]+)*$"},

@@ -11,6 +11,7 @@ A parser takes the text and the setting's rules (the metadata of its field in
 
 from __future__ import annotations
 
+import ast
 import ipaddress
 import os
 import re
@@ -40,7 +41,6 @@ _NUMBER = re.compile(rf"-?{_DECIMAL}")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _IDENTIFIER = r"[^\W\d]\w*"
 _MODULE = re.compile(rf"{_IDENTIFIER}(?:\.{_IDENTIFIER})*")
-_OBJECT = re.compile(rf"{_IDENTIFIER}(?:\.{_IDENTIFIER})*(?:\(\))?")
 _STATUSES = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 
@@ -175,17 +175,30 @@ def parse_name(text: str, rules: Rules) -> str:
 
 
 def parse_app(text: str, rules: Rules) -> str:
-    """``module:object``; the object may be dotted, or a call without arguments, ``create_app()``."""
-    if "/" in text or text.endswith(".py") or ".py:" in text:
-        module, _, name = text.partition(":")
+    """``module:object``; the object may be dotted, or a call with literal arguments, ``create_app('production')``."""
+    module, colon, name = text.partition(":")
+    if "/" in module or module.endswith(".py"):
         dotted = module.removesuffix(".py").strip("./").replace("/", ".")
         raise ValueError(f"a module, not a file, is imported; write {dotted}:{name or 'application'}")
-    module, colon, name = text.partition(":")
     if not colon and _MODULE.fullmatch(text):
         raise ValueError(f"the object is missing; write {text}:application")
-    if not _MODULE.fullmatch(module) or not _OBJECT.fullmatch(name):
+    called, opening, _ = name.partition("(")
+    if not _MODULE.fullmatch(module) or not _MODULE.fullmatch(called.rstrip()) or (opening and not _is_call(name)):
         raise ValueError("expected module:object, such as mysite.wsgi:application")
-    return text
+    return _printable(text)
+
+
+def _is_call(text: str) -> bool:
+    """Whether it is one call whose arguments are literals: the server calls it so, and evaluates nothing."""
+    try:
+        call = ast.parse(text, mode="eval").body
+        if not isinstance(call, ast.Call) or any(keyword.arg is None for keyword in call.keywords):
+            return False
+        for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
+            ast.literal_eval(argument)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return isinstance(call.func, (ast.Name, ast.Attribute))
 
 
 def parse_prefix(text: str) -> str:

@@ -143,21 +143,23 @@ def _told_directory(config: Path, environ: Mapping[str, str]) -> str | None:
 
     A file that has become invalid must not hide the service that still runs: then the line itself is looked for.
     """
-    from releve.config import load, sources
+    from releve.config import load, paste, sources
     from releve.config.errors import ConfigError
 
     try:
-        return load.load(config, sources.overrides({}, environ)).settings.runtime_directory
+        given = sources.overrides({}, environ)
+        loaded = paste.load(config, paste.Names(), given) if paste.is_paste(config) else load.load(config, given)
+        return loaded.settings.runtime_directory
     except ConfigError as error:
         line = _line_of_runtime_directory(config)
         if line is None:
             raise FindError(Status.USAGE, str(error)) from error
-        return str(absolute(line, config.parent))
+        return str(absolute(line.replace("%(here)s", str(config.parent)), config.parent))
 
 
 def _line_of_runtime_directory(config: Path) -> str | None:
     try:
-        line = re.search(r"^runtime_directory:[ \t]*[\"']?([^\s\"'#]+)", config.read_text(errors="replace"), re.MULTILINE)
+        line = re.search(r"^runtime_directory[ \t]*[:=][ \t]*[\"']?([^\s\"'#]+)", config.read_text(errors="replace"), re.MULTILINE)
     except OSError:
         return None
     return None if line is None or line[1] == "auto" else line[1]

@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from releve import __version__
+from releve.config.paste import Names, is_paste
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.instances import USUAL_FILE, InstanceError, absolute, working_folder
 from releve.supervisor.protocol import Status
@@ -32,15 +35,23 @@ FLAGS: tuple[tuple[tuple[str, ...], str, str, str, bool], ...] = (
 )
 PATHS = ("directory", "python")
 
+# the same of a PasteDeploy file: not settings, but what of the file is meant
+OF_PASTE: tuple[tuple[tuple[str, ...], str, str, str, bool], ...] = (
+    (("--server-name",), "server_name", "NAME", "Of a PasteDeploy file (-c FILE.ini): the section [server:NAME]; default: main.", False),
+    (("--app-name",), "app_name", "NAME", "Of a PasteDeploy file: the application [app:NAME]; default: main.", False),
+    (("--define",), "define", "NAME=VALUE", "Of a PasteDeploy file: a variable given to it; may be repeated.", True),
+)
+
 EPILOG = f"""Without -c and APP, ./{USUAL_FILE} is used if it is there. `releve check` validates the same command line and
-touches nothing, `releve systemd-unit -c FILE` prints a unit for systemd. While it runs: `ctl status`,
-`ctl upgrade`, `ctl stop` in the same folder."""
+touches nothing, `releve systemd-unit -c FILE` prints a unit for systemd, `releve import gunicorn.conf.py` makes a configuration
+from gunicorn's. While it runs: `ctl status`, `ctl upgrade`, `ctl stop` in the same folder."""
 
 
 def configuration(file: str | None, app: str | None, options: dict[str, Any]) -> Configuration:
     """What the command line says. Raises click.UsageError if it does not say what to run."""
     folder = working_folder(os.environ)
     given: dict[str, str | list[str]] = {}
+    names = _names(file, app, {key: options.pop(key, None) for _, key, *_ in OF_PASTE})
     for key, value in options.items():
         if value in (None, ()):
             continue
@@ -56,16 +67,36 @@ def configuration(file: str | None, app: str | None, options: dict[str, Any]) ->
                 f"cannot start: nothing says what to run; give -c FILE or an application (`releve -w 3 test:app`), or write ./{USUAL_FILE}"
             )
         file = USUAL_FILE
-    return Configuration(path=None if file is None else absolute(file, folder), folder=folder, options=given, app=app)
+    return Configuration(path=None if file is None else absolute(file, folder), folder=folder, options=given, app=app, names=names)
+
+
+def _names(file: str | None, app: str | None, told: Mapping[str, Any]) -> Names | None:
+    """What of a PasteDeploy file is meant; None where the file is not one. Raises click.UsageError."""
+    if file is None or not (is_paste(Path(file)) or any(told.values())):
+        if any(told.values()):
+            raise click.UsageError("cannot use --server-name, --app-name and --define without a PasteDeploy file: give -c FILE.ini")
+        return None
+    if app is not None:
+        raise click.UsageError(f"cannot serve {app!r} and {file}: the application is the one that the file makes; --app-name chooses it")
+    variables = []
+    for text in told["define"] or ():
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise click.UsageError(f"cannot use {text!r} as a variable: expected NAME=VALUE")
+        variables.append((name, value))
+    return Names(told["server_name"] or "main", told["app_name"] or "main", tuple(variables))
 
 
 def command(name: str, summary: str) -> click.Command:
     """A click command whose result is a Configuration; it starts nothing."""
     params: list[click.Parameter] = [
         click.Argument(["app"], required=False, metavar="[APP]"),
-        click.Option(["-c", "--config", "file"], metavar="FILE", help="Configuration file (YAML)."),
+        click.Option(["-c", "--config", "file"], metavar="FILE", help="Configuration file (YAML, or PasteDeploy's .ini)."),
     ]
-    params += [click.Option([*flags, key], metavar=metavar, help=text, multiple=several) for flags, key, metavar, text, several in FLAGS]
+    params += [
+        click.Option([*flags, key], metavar=metavar, help=text, multiple=several)
+        for flags, key, metavar, text, several in (*FLAGS, *OF_PASTE)
+    ]
     params.append(
         click.Option(
             ["-V", "--version"], is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
@@ -83,12 +114,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the command line says, and return the exit status."""
-    name = arguments[0] if arguments else ""
-    summary, action = SUBCOMMANDS.get(name, (SUMMARY, _supervise))
-    told = name in SUBCOMMANDS
-    parser = command(f"releve {name}" if told else "releve", summary)
+    subcommand = SUBCOMMANDS.get(arguments[0]) if arguments else None
+    return _configured("releve", SUMMARY, _supervise, arguments) if subcommand is None else subcommand(arguments[1:])
+
+
+def _configured(name: str, summary: str, action: Callable[[Configuration], int], arguments: Sequence[str]) -> int:
+    """Read the command line of ``name``, which says a configuration, and do ``action`` with that."""
+    parser = command(name, summary)
     try:
-        parsed = parser.main(list(arguments[1:] if told else arguments), prog_name=parser.name, standalone_mode=False)
+        parsed = parser.main(list(arguments), prog_name=name, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -151,10 +185,23 @@ def _guarded(told: Configuration, action: Callable[[Configuration], int]) -> int
 
 SUMMARY = "Serve APP (module:object), or what the configuration file says, and supervise it."
 
-# first word of the command line -> its help, and what it does
-SUBCOMMANDS: dict[str, tuple[str, Callable[[Configuration], int]]] = {
-    "check": ("Validate the configuration and start nothing.", check),
-    "systemd-unit": ("Print a hardened systemd unit for the configuration, its timeouts computed from the settings.", print_unit),
+
+def _import(arguments: Sequence[str]) -> int:
+    from releve.importer import command as importer
+
+    return importer.run(arguments)
+
+
+# first word of the command line -> what does the rest of it, and returns the exit status
+SUBCOMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "check": partial(_configured, "releve check", "Validate the configuration and start nothing.", check),
+    "systemd-unit": partial(
+        _configured,
+        "releve systemd-unit",
+        "Print a hardened systemd unit for the configuration, its timeouts computed from the settings.",
+        print_unit,
+    ),
+    "import": _import,
 }
 
 

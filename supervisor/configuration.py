@@ -17,6 +17,7 @@ from releve.supervisor.protocol import SOCKET_NAME
 
 if TYPE_CHECKING:
     from releve.config.load import Loaded
+    from releve.config.paste import Names
 
 Options = Mapping[str, str | list[str]]
 
@@ -27,13 +28,14 @@ class Configuration:
 
     ``path`` is the configuration file or None, ``folder`` the folder the supervisor was started in (both absolute, links
     not followed), ``options`` the flags by the settings' dotted keys, as written, and ``app`` the application named on the
-    command line.
+    command line. ``names`` says that the file is one for PasteDeploy, and which of its sections are meant.
     """
 
     path: Path | None
     folder: Path
     options: Options = field(default_factory=dict)
     app: str | None = None
+    names: Names | None = None
 
     @property
     def name(self) -> str:
@@ -42,10 +44,12 @@ class Configuration:
 
     def read(self) -> Loaded:
         """The settings as they are now. Raises ConfigError, with every problem found."""
-        from releve.config import load, sources
+        from releve.config import load, paste, sources
 
         if self.path is None:
             return sources.from_command_line(self.app, dict(self.options), self.folder)
+        if self.names is not None:
+            return paste.load(self.path, self.names, sources.overrides(self._flags(), os.environ, self.folder))
         return load.load(self.path, sources.overrides(self._flags(), os.environ, self.folder))
 
     def changed(self, **options: str | None) -> Configuration:

@@ -1,6 +1,7 @@
 """Who may import whom, read from the source (docs/adr/0001-packaging.md).
 
-supervisor -> server.link, server.scoreboard, server.faults, config
+supervisor -> server.link, server.scoreboard, server.faults, config; importer.command, for the command line
+importer   -> config
 ctl        -> config, supervisor.protocol, supervisor.instances
 server     -> config.settings; standard library only
 config     -> nothing of ours
@@ -15,12 +16,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("config", "ctl", "server", "supervisor")
+FOLDERS = ("config", "ctl", "importer", "server", "supervisor")
 ALLOWED = {
     "config": ("config",),
     "ctl": ("ctl", "config", "supervisor.protocol", "supervisor.instances"),
+    "importer": ("importer", "config"),
     "server": ("server", "config.settings"),
-    "supervisor": ("supervisor", "config", "server.link", "server.scoreboard", "server.faults"),
+    "supervisor": ("supervisor", "config", "server.link", "server.scoreboard", "server.faults", "importer.command"),
 }
 STANDARD_LIBRARY_ONLY = [*sorted((ROOT / "server").glob("*.py")), ROOT / "config" / "settings.py", ROOT / "config" / "__init__.py"]
 ONE_MODULE_EACH = ("psutil", "watchdog", "yaml")

@@ -39,7 +39,7 @@ def tracked() -> list[Path]:
 
 def test_every_folder_with_code_is_a_package_of_the_wheel() -> None:
     found = {"releve"}
-    for top in ("config", "ctl", "server", "supervisor"):
+    for top in ("config", "ctl", "importer", "server", "supervisor"):
         for init in (ROOT / top).rglob("__init__.py"):
             found.add("releve." + ".".join(init.parent.relative_to(ROOT).parts))
     assert set(PACKAGES) == found == set(FOLDERS)
@@ -67,9 +67,7 @@ def test_the_commands_exist(script: str) -> None:
 
 
 def test_nothing_of_ours_has_a_bare_name(tmp_path: Path) -> None:
-    code = (
-        "import importlib.util as u\nfor n in ('config', 'ctl', 'server', 'supervisor'):\n    s = u.find_spec(n)\n    print(s and s.origin)"
-    )
+    code = "import importlib.util as u\nfor n in ('config', 'ctl', 'importer', 'server', 'supervisor'):\n    s = u.find_spec(n)\n    print(s and s.origin)"
     said = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert [origin for origin in said.split() if str(ROOT) in origin or "releve" in origin] == []
 

@@ -1,0 +1,280 @@
+"""A PasteDeploy file in place of YAML: what its ``[server:main]`` says, and the application that it makes.
+
+PasteDeploy itself is not needed here, and its rules are kept: interpolation, ``[DEFAULT]``, ``set`` and ``get``, and
+``use`` of another section. Keys are those of the YAML file, blocks with a dot: ``timeouts.drain = 30s``.
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from releve.config.addresses import unix_address
+from releve.config.build import Loaded, build
+from releve.config.errors import ConfigError, Place, Problem, nearest
+from releve.config.files import absolute, read_text
+from releve.config.settings import key_names, rules
+from releve.config.sources import Overrides, read_overrides
+from releve.config.written import Content, Written
+
+SUFFIX = ".ini"
+LOADER = "releve.server.paste:load"  # what makes the application, in the release
+
+LAUNCHER = {"__script__": "pserve"}  # a variable that pserve itself gives to the file
+
+HOST, PORT = "127.0.0.1", "8000"
+ADDRESSES = ("host", "port", "unix_socket", "unix_socket_perms")  # what other servers of PasteDeploy call it
+_OF_THE_APP = ("app", "mounts", "include")
+_OWN = frozenset({"use", "paste.server_runner", "paste.server_factory"})
+_LISTS = frozenset({"listen", "modules", "networks"})
+_USES_MAX = 20
+_HEADER = re.compile(r"\[(.+)\]")
+_OPTION = re.compile(r"([^\s#;\[=:][^=:]*?)\s*[=:]\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Which sections of the file are meant, and the variables that were given to it (``pserve FILE http_port=8080``)."""
+
+    server: str = "main"
+    app: str = "main"
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What a ``[server:NAME]`` says: its options with their places, and what it sets globally.
+
+    ``shared`` is what the file says for all sections, ``files`` are the other files that took part.
+    """
+
+    options: Mapping[str, Written]
+    additions: Mapping[str, str] = field(default_factory=dict)
+    shared: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The options as PasteDeploy gives them to a server."""
+        return {name: str(written.content) for name, written in self.options.items()}
+
+
+def is_paste(path: Path | None) -> bool:
+    """Whether a configuration file is one for PasteDeploy."""
+    return path is not None and path.suffix == SUFFIX
+
+
+def load(path: Path, names: Names, overrides: Overrides | None = None) -> Loaded:
+    """The configuration in a PasteDeploy file, with flags and variables in place of what it says. Raises ConfigError."""
+    given = overrides or Overrides()
+    whole_path = absolute(path)
+    section = read_section(path, names)
+    written, sources, notes = read_overrides(given)
+    place = Place(str(path))
+    folder = str(whole_path.parent)
+    entries = _document(section, folder)
+    directory = written.get("directory", entries.get("directory"))
+    release = folder if directory is None or not isinstance(directory.content, str) else str(Path(directory.folder, directory.content))
+    entries["app"] = Written(application(whole_path, names, release), place, place, folder)
+    return Loaded(build(Written(entries, place, place, folder), written), whole_path, sources, notes, section.files)
+
+
+def application(path: Path, names: Names, release: str) -> str:
+    """The ``app`` that makes the application of this file, for a release in the folder ``release``.
+
+    A file in that folder is named relative to it: each generation reads its own.
+    """
+    name = str(path.relative_to(release)) if path.is_relative_to(release) else str(path)
+    arguments = [repr(name)]
+    if names.app != "main":
+        arguments.append(f"app={names.app!r}")
+    if names.variables:
+        arguments.append(f"variables={dict(names.variables)!r}")
+    return f"{LOADER}({', '.join(arguments)})"
+
+
+def read_section(path: Path, names: Names) -> Section:
+    """The server section ``names.server`` of a file, with what it uses. Raises ConfigError."""
+    return _section(path, names.server, dict(names.variables), 0)
+
+
+def _section(path: Path, name: str, variables: Mapping[str, str], depth: int) -> Section:
+    if depth > _USES_MAX:
+        raise _refused(path, 0, f"cannot read [server:{name}]: its uses go in a circle")
+    text = read_text(path)
+    folder = str(absolute(path).parent)
+    parser = _parser(path, text)
+    found = _find(parser, name)
+    if found is None:
+        known = [section for section in parser.sections() if section.partition(":")[0] == "server"]
+        raise _refused(path, 0, f"cannot find [server:{name}] in it; its server sections: {', '.join(known) or 'none'}")
+    lines = _lines(text)
+    own = tuple(parser.defaults())
+    for given, value in {"here": folder, "__file__": str(absolute(path)), **LAUNCHER, **variables}.items():
+        parser.defaults().setdefault(given, value)  # what the file says for all sections comes first
+    defaults = parser.defaults()
+    options: dict[str, Written] = {}
+    additions: dict[str, str] = {}
+    fetched: dict[str, str] = {}
+    for option in parser.options(found):
+        line, column, begins = lines.get((found, option), (0, 0, 0))
+        value = _value(parser, path, found, option, line)
+        kind, _, rest = option.partition(" ")
+        if kind == "set" and rest:
+            additions[rest.strip()] = value
+        elif kind == "get" and rest:
+            fetched[rest.strip()] = value
+        elif option not in defaults:  # PasteDeploy's rule: what the file says for all sections belongs to none
+            options[option] = Written(value, Place(str(path), line, begins), Place(str(path), line, column), folder)
+    shared = {option: _value(parser, path, "DEFAULT", option, 0) for option in defaults}
+    for option, name_of in fetched.items():
+        if name_of not in {**shared, **additions}:
+            raise _refused(path, 0, f"cannot get {name_of!r} for {option} in [{found}]: [DEFAULT] does not have it")
+        place = Place(str(path), lines.get((found, f"get {option}"), (0, 0, 0))[0])
+        options[option] = Written({**shared, **variables, **additions}[name_of], place, place, folder)
+    used = options.pop("use", None)
+    base = Section({}) if used is None else _used(path, used, variables, depth)
+    options = {**base.options, **{option: written for option, written in options.items() if option not in _OWN}}
+    return Section(options, {**base.additions, **additions}, {option: shared[option] for option in own}, base.files)
+
+
+def _used(path: Path, used: Written, variables: Mapping[str, str], depth: int) -> Section:
+    """What a section's ``use`` contributes: nothing if it is us, else the options of another section."""
+    text = str(used.content)
+    scheme, colon, rest = text.partition(":")
+    target, _, name = rest.partition("#")
+    if not colon:
+        return _section(path, text, variables, depth + 1)
+    if scheme == "config":
+        other = absolute(Path(used.folder, target))
+        base = _section(other, name or "main", variables, depth + 1)
+        return Section(base.options, base.additions, base.shared, (other, *base.files))
+    if scheme in ("egg", "call") and re.split(r"[.:]", rest)[0].partition("#")[0] == "releve":
+        return Section({})
+    raise ConfigError([Problem(used.place, f"cannot use {text!r}: that is another server; write use = egg:releve#main")])
+
+
+def _parser(path: Path, text: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names as they are written, as PasteDeploy has them
+    try:
+        parser.read_string(text, str(path))
+    except configparser.Error as error:
+        errors = getattr(error, "errors", None)  # of a ParsingError: line numbers and lines
+        line = errors[0][0] if errors else getattr(error, "lineno", None) or 0
+        said = "this is neither a [section] nor NAME = value" if errors else " ".join(error.message.split()).rpartition("]: ")[2]
+        raise _refused(path, line, f"cannot read it as a PasteDeploy file: {said}") from None
+    return parser
+
+
+def _find(parser: configparser.ConfigParser, name: str) -> str | None:
+    """The section of a server: ``server:NAME``, and for ``main`` also ``server``."""
+    wanted = [section for section in parser.sections() if section.startswith("server:") and section[7:].strip() == name]
+    wanted += ["server"] * (name == "main" and parser.has_section("server"))
+    return wanted[0] if wanted else None
+
+
+def _value(parser: configparser.ConfigParser, path: Path, section: str, option: str, line: int) -> str:
+    try:
+        return parser.get(section, option)
+    except configparser.Error as error:
+        lacking = getattr(error, "reference", "")  # of an InterpolationMissingOptionError
+        reason = f"there is no {lacking}; give it as {lacking}=value" if lacking else " ".join(error.message.split())
+        raise _refused(path, line, f"cannot read {option} in [{section}]: {reason}") from None
+
+
+def _lines(text: str) -> dict[tuple[str, str], tuple[int, int, int]]:
+    """Where each option stands: line, column of its name, column of its value; from 1."""
+    found: dict[tuple[str, str], tuple[int, int, int]] = {}
+    section = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header, option = _HEADER.match(line), _OPTION.match(line)
+        if header:
+            section = header[1]
+        elif option:
+            found.setdefault((section, option[1]), (number, 1, option.end() + 1))
+    return found
+
+
+def _document(section: Section, folder: str) -> dict[str, Written]:
+    """The options as a document of our keys. Raises ConfigError for what has no place in one."""
+    table = rules()
+    top = {key.partition(".")[0] for key in table}
+    problems: list[Problem] = []
+    entries: dict[str, Written] = {}
+    for option, written in section.options.items():
+        first = option.partition(".")[0]
+        if option in ADDRESSES:
+            continue
+        if first in _OF_THE_APP:
+            text = f"cannot use {option!r} here: the application is the one that this file makes (pserve -n NAME chooses it)"
+            problems.append(Problem(written.named_at, text))
+            continue
+        meant = None if first in top else nearest(option, [*key_names(), *ADDRESSES])
+        if meant in ADDRESSES:
+            problems.append(Problem(written.named_at, f"cannot use {option!r}: unknown key; did you mean {meant!r}?"))
+            continue
+        if table.get(option, {}).get("kind") in _LISTS:
+            items = re.split(r"[\s,]+", str(written.content).strip())
+            written = _with([Written(item, written.place, written.place, written.folder) for item in items if item], written)
+        _place(entries, option.split(".", 1 if first == "env" else -1), written, problems)
+    listen = _listen(section.options, problems)
+    if listen and "listen" in entries:
+        text = "cannot use listen beside host, port and unix_socket: write all addresses in one of the two ways"
+        problems.append(Problem(entries["listen"].named_at, text))
+    elif listen:
+        entries["listen"] = _with(list(listen), listen[0])
+    if problems:
+        raise ConfigError(problems)
+    return entries
+
+
+def _place(entries: dict[str, Written], parts: list[str], written: Written, problems: list[Problem]) -> None:
+    """Put a value where its dotted name says."""
+    block: Any = entries
+    for part in parts[:-1]:
+        inner = block.setdefault(part, _with({}, written))
+        if not isinstance(inner.content, dict):
+            problems.append(
+                Problem(written.named_at, f"cannot use {'.'.join(parts)!r}: {part} has a value of its own on line {inner.place.line}")
+            )
+            return
+        block = inner.content
+    if parts[-1] in block:
+        problems.append(Problem(written.named_at, f"cannot use {'.'.join(parts)!r} as one value: it has keys of its own"))
+    else:
+        block[parts[-1]] = written
+
+
+def _listen(options: Mapping[str, Written], problems: list[Problem]) -> list[Written]:
+    """The addresses that ``host``, ``port``, ``unix_socket`` and ``unix_socket_perms`` name."""
+    found = []
+    host, port, path, mode = (options.get(name) for name in ADDRESSES)
+    tcp = host or port
+    if tcp is not None:
+        name = HOST if host is None else str(host.content)
+        name = f"[{name}]" if ":" in name and not name.startswith("[") else name
+        found.append(_with(f"{name}:{PORT if port is None else port.content}", tcp))
+    if path is not None:
+        parts = {"unix": path, **({} if mode is None else {"mode": mode})}
+        try:
+            unix_address(str(path.content), path.folder)
+        except ValueError as error:
+            problems.append(Problem(path.place, f"cannot use {path.described()} as unix_socket: {error}"))
+        else:
+            found.append(_with(dict(parts), path))
+    elif mode is not None:
+        problems.append(Problem(mode.named_at, "cannot use unix_socket_perms without unix_socket"))
+    return found
+
+
+def _with(content: Content, like: Written) -> Written:
+    return Written(content, like.place, like.named_at, like.folder)
+
+
+def _refused(path: Path, line: int, text: str) -> ConfigError:
+    return ConfigError([Problem(Place(str(path), line), text)])

@@ -1,0 +1,139 @@
+"""``releve import``: from a gunicorn, by its file, its command line or both, to a configuration of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from releve.config.build import build
+from releve.config.errors import ConfigError
+from releve.config.load import parse
+from releve.config.sources import logical_folder
+from releve.importer import document, gunicorn
+from releve.importer.gunicorn import ImportFailure, Site
+from releve.importer.translate import Draft, translate
+
+DONE, UNEXPECTED, USAGE = 0, 1, 2
+
+SUMMARY = """Write the configuration that does what a gunicorn does: to standard output, or to a file.
+
+FILE is gunicorn's own (default: ./gunicorn.conf.py, if it is there); it is Python code, and it is run. A command line of gunicorn may
+follow after --: releve import -- gunicorn -w 3 -b :8000 mysite.wsgi. GUNICORN_CMD_ARGS and the other variables of gunicorn count too.
+
+What has no equivalent is said on standard error, and as comments in what is written."""
+
+PAGE = "docs/from-gunicorn.md"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the command line says, and return the exit status."""
+    ours, theirs = _split(arguments)
+    parser = click.Command(
+        "releve import",
+        params=[
+            click.Argument(["file"], required=False, metavar="[FILE]"),
+            click.Argument(["app"], required=False, metavar="[APP]"),
+            click.Option(["-o", "--output"], metavar="FILE", help="Write to this file, which must not be there yet."),
+            click.Option(["--force"], is_flag=True, help="Overwrite it."),
+            click.Option(["--python"], metavar="PATH", help="Interpreter that runs gunicorn's file; default: the site's own."),
+        ],
+        callback=lambda **told: told,
+        help=SUMMARY,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    try:
+        told = parser.main(list(ours), prog_name=parser.name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    if not isinstance(told, dict):
+        return int(told or DONE)
+    try:
+        return _import(theirs, os.environ, **told)
+    except ImportFailure as error:
+        print(error, file=sys.stderr)
+        return USAGE
+
+
+def convert(site: Site, environ: Mapping[str, str]) -> tuple[str, Draft]:
+    """The text of our configuration, which is valid, and what went into it. Raises ImportFailure."""
+    draft = translate(site)
+    for variable, key in (("PORT", "listen"), ("WEB_CONCURRENCY", "workers")):
+        entry = draft.entries.get(key)
+        if environ.get(variable) and (entry is None or variable not in entry.comment):
+            draft.remarks[variable] = (
+                f"{variable} is set in the environment: here it comes before {key} in the file; start releve without it"
+            )
+    sources = [name for name in (site.file, gunicorn.COMMAND_LINE if site.app or _told(site) else None) if name]
+    head = [f"Made by `releve import` from {' and '.join(sources) or 'the defaults of gunicorn'}; {PAGE} says what behaves differently."]
+    tail = ["Without an equivalent, or different here:", *draft.remarks.values()] if draft.remarks else []
+    try:
+        text = document.render(head, draft.entries, tail)
+        build(parse(text, "releve.yaml", site.folder), {})
+    except ValueError as error:
+        raise ImportFailure(f"cannot write it as YAML: {error}") from None
+    except ConfigError as error:
+        problems = "; ".join(problem.text for problem in error.problems)
+        raise ImportFailure(f"cannot carry over what gunicorn was told: {problems}") from None
+    return text, draft
+
+
+def _import(
+    theirs: Sequence[str],
+    environ: Mapping[str, str],
+    file: str | None,
+    app: str | None,
+    output: str | None,
+    force: bool,
+    python: str | None,
+) -> int:
+    folder = str(logical_folder(environ))
+    site = gunicorn.read([*theirs, *([app] if app else [])], environ, folder, file, python)
+    text, draft = convert(site, environ)
+    if output in (None, "-"):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        _write(Path(str(output)), text, force)
+    for remark in draft.remarks.values():
+        print(remark, file=sys.stderr)
+    where = "standard output" if output in (None, "-") else output
+    print(f"{len(draft.entries)} keys written to {where}, {len(draft.remarks)} remarks; `releve check -c FILE` reads it", file=sys.stderr)
+    return DONE
+
+
+def _write(path: Path, text: str, force: bool) -> None:
+    """Write the file, whole or not at all; one that is there only with ``force``. Raises ImportFailure."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        if force:
+            beside.replace(path)
+        else:
+            os.link(beside, path)
+    except FileExistsError:
+        raise ImportFailure(f"cannot write {path}: it is there already; --force overwrites it") from None
+    except OSError as error:
+        raise ImportFailure(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+
+
+def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Our arguments, and gunicorn's: what follows ``--``, or begins with ``gunicorn``."""
+    for number, word in enumerate(arguments):
+        if word == "--":
+            return arguments[:number], arguments[number + 1 :]
+        if os.path.basename(word) == "gunicorn":
+            return arguments[:number], arguments[number:]
+    return arguments, ()
+
+
+def _told(site: Site) -> bool:
+    return any(value.origin == gunicorn.COMMAND_LINE for value in site.values.values())
