@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from releve.config.load import Loaded
+from releve.config.settings import Settings
 from releve.supervisor import fdstore, keepsake, notify, revival
 from releve.supervisor import listeners as listening
 from releve.supervisor.configuration import Configuration
@@ -214,8 +215,12 @@ class Service:
 
     @property
     def wanted_workers(self) -> int:
-        """How many workers the next generation gets: what `ctl scale` said, else the settings."""
-        return self.scaled if self.scaled is not None else self.loaded.settings.workers
+        """How many workers the service shall have now."""
+        return self.workers_for(self.loaded.settings)
+
+    def workers_for(self, settings: Settings) -> int:
+        """How many workers a generation with these settings gets: what `ctl scale` said, else the settings."""
+        return self.scaled if self.scaled is not None else settings.workers
 
     def begin_trial(self, new: Generation) -> None:
         """The switch to a generation is complete; it serves, and is not committed yet."""

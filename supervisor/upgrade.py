@@ -55,7 +55,8 @@ async def upgrade(
             standing_by = service.standby  # there is room for one extra worker, and this is one
             service.retire_standby()
             await rolling.settled(standing_by, 0)
-        new = await start(service, operation, target, 1 if rolls else service.wanted_workers)
+        workers = service.workers_for(target.loaded.settings)
+        new = await start(service, operation, target, 1 if rolls else workers)
         with operation.step("check"):
             await prove(operation, new, new.revision, new.settings.upgrade.check, settle=settle)
             new.proved()
@@ -64,7 +65,7 @@ async def upgrade(
         with operation.step("switch"):
             if rolls:
                 assert old is not None
-                await rolling.roll(operation, old, new, service.wanted_workers)
+                await rolling.roll(operation, old, new, workers)
             await switch.forward(service, operation, old, new)
         await _conclude(service, operation, old, new, target, standby=standby, judged=judged)
         return new
@@ -80,7 +81,7 @@ async def rehearse(service: Service, operation: Operation, choose: Choose) -> Ge
     try:
         with operation.step("preflight"):
             target = await choose()
-        new = await start(service, operation, target, service.wanted_workers)
+        new = await start(service, operation, target, service.workers_for(target.loaded.settings))
         with operation.step("check"):
             await prove(operation, new, new.revision, new.settings.upgrade.check)
         return new
