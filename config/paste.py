@@ -106,31 +106,32 @@ def _section(path: Path, name: str, variables: Mapping[str, str], depth: int) ->
     if depth > _USES_MAX:
         raise _refused(path, 0, f"cannot read [server:{name}]: its uses go in a circle")
     text = read_text(path)
-    folder = str(absolute(path).parent)
-    parser = _parser(path, text)
+    whole = absolute(path)
+    folder = str(whole.parent)
+    parser = _parser(path, text, {"here": folder, "__file__": str(whole), **LAUNCHER, **variables})
     found = _find(parser, name)
     if found is None:
         known = [section for section in parser.sections() if section.partition(":")[0] == "server"]
         raise _refused(path, 0, f"cannot find [server:{name}] in it; its server sections: {', '.join(known) or 'none'}")
     lines = _lines(text)
-    own = tuple(parser.defaults())
-    for given, value in {"here": folder, "__file__": str(absolute(path)), **LAUNCHER, **variables}.items():
-        parser.defaults().setdefault(given, value)  # what the file says for all sections comes first
     defaults = parser.defaults()
     options: dict[str, Written] = {}
     additions: dict[str, str] = {}
     fetched: dict[str, str] = {}
     for option in parser.options(found):
+        kind, _, rest = option.partition(" ")
+        if option in defaults:
+            continue  # PasteDeploy's rule: what the file says for all sections belongs to none
         line, column, begins = lines.get((found, option), (0, 0, 0))
         value = _value(parser, path, found, option, line)
-        kind, _, rest = option.partition(" ")
         if kind == "set" and rest:
             additions[rest.strip()] = value
         elif kind == "get" and rest:
             fetched[rest.strip()] = value
-        elif option not in defaults:  # PasteDeploy's rule: what the file says for all sections belongs to none
+        else:
             options[option] = Written(value, Place(str(path), line, begins), Place(str(path), line, column), folder)
     shared = {option: _value(parser, path, "DEFAULT", option, 0) for option in defaults}
+    own = {option: value for option, value in shared.items() if ("DEFAULT", option) in lines}
     for option, name_of in fetched.items():
         if name_of not in {**shared, **additions}:
             raise _refused(path, 0, f"cannot get {name_of!r} for {option} in [{found}]: [DEFAULT] does not have it")
@@ -139,7 +140,7 @@ def _section(path: Path, name: str, variables: Mapping[str, str], depth: int) ->
     used = options.pop("use", None)
     base = Section({}) if used is None else _used(path, used, variables, depth)
     options = {**base.options, **{option: written for option, written in options.items() if option not in _OWN}}
-    return Section(options, {**base.additions, **additions}, {option: shared[option] for option in own}, base.files)
+    return Section(options, {**base.additions, **additions}, own, base.files)
 
 
 def _used(path: Path, used: Written, variables: Mapping[str, str], depth: int) -> Section:
@@ -158,9 +159,15 @@ def _used(path: Path, used: Written, variables: Mapping[str, str], depth: int) -
     raise ConfigError([Problem(used.place, f"cannot use {text!r}: that is another server; write use = egg:releve#main")])
 
 
-def _parser(path: Path, text: str) -> configparser.ConfigParser:
-    parser = configparser.ConfigParser()
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # names as they are written, as PasteDeploy has them
+class _Parser(configparser.ConfigParser):
+    def optionxform(self, optionstr: str) -> str:
+        """Names as they are written, as PasteDeploy has them."""
+        return optionstr
+
+
+def _parser(path: Path, text: str, defaults: Mapping[str, str]) -> configparser.ConfigParser:
+    """The file read; what it says for all sections comes before ``defaults``. Raises ConfigError."""
+    parser = _Parser(defaults)
     try:
         parser.read_string(text, str(path))
     except configparser.Error as error:
@@ -227,7 +234,7 @@ def _document(section: Section, folder: str) -> dict[str, Written]:
         text = "cannot use listen beside host, port and unix_socket: write all addresses in one of the two ways"
         problems.append(Problem(entries["listen"].named_at, text))
     elif listen:
-        entries["listen"] = _with(list(listen), listen[0])
+        entries["listen"] = _with(list(listen), listen[0]) if len(listen) > 1 else listen[0]
     if problems:
         raise ConfigError(problems)
     return entries

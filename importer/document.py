@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,12 +40,19 @@ def comment(paragraph: str) -> Iterator[str]:
 
 
 def word(text: str) -> str:
-    """Text as YAML has it: bare where that is safe, else in double quotes, which are those of JSON."""
+    """Text as YAML has it: bare where that is safe, else in double quotes. Raises ValueError."""
     if _PLAIN.fullmatch(text) and text not in _NULLS and not text.endswith(":"):
         return text
     if re.search("[\ud800-\udfff]", text):
         raise ValueError("it has bytes that are not UTF-8")
-    return json.dumps(text, ensure_ascii=False) if text.isprintable() else json.dumps(text)
+    return (
+        '"' + "".join(character if character.isprintable() and character not in '"\\' else _escaped(character) for character in text) + '"'
+    )
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    return f"\\x{number:02x}" if number < 1 << 8 else f"\\u{number:04x}" if number < 1 << 16 else f"\\U{number:08x}"
 
 
 def _keys(entries: Mapping[str, Entry]) -> Iterator[str]:

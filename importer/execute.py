@@ -14,11 +14,14 @@ import json
 import os
 import sys
 import traceback
+from enum import Enum
+from types import ModuleType
+from typing import Any
 
 CLASSES = ("worker_class", "logger_class")  # a function there is called, and gives the class
 
 
-def run(location: str) -> dict:  # type: ignore[type-arg]  # it is that of old Pythons
+def run(location: str) -> dict[str, Any]:
     """Names and values of the file, and what it did to the environment; or the error that it raised."""
     before = dict(os.environ)
     try:
@@ -33,7 +36,7 @@ def run(location: str) -> dict:  # type: ignore[type-arg]  # it is that of old P
     return {"values": found, "set": set_, "unset": sorted(set(before) - set(os.environ))}
 
 
-def _module(location):  # type: ignore[no-untyped-def]
+def _module(location: str) -> ModuleType:
     if location.startswith("python:"):
         return importlib.import_module(location[len("python:") :])
     loader = importlib.machinery.SourceFileLoader("__config__", location)
@@ -45,10 +48,12 @@ def _module(location):  # type: ignore[no-untyped-def]
     return module
 
 
-def _plain(value):  # type: ignore[no-untyped-def]
+def _plain(value: Any) -> Any:
     """A value as JSON has it; what it has not becomes its name or its text."""
+    if isinstance(value, Enum):
+        return _plain(value.value)
     if value is None or isinstance(value, (bool, int, float, str)):
-        return value.value if hasattr(value, "value") and hasattr(value, "name") else value  # of an enum, its number
+        return value
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, (list, tuple)):
@@ -62,7 +67,7 @@ def _plain(value):  # type: ignore[no-untyped-def]
     return repr(value)
 
 
-def _describe(error):  # type: ignore[no-untyped-def]
+def _describe(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

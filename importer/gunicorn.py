@@ -25,12 +25,8 @@ VENV_FOLDERS = (".venv", "venv")
 _EXECUTE = Path(__file__).with_name("execute.py")
 _FILE_TIMEOUT_S = 60.0
 
-# Variables that gunicorn takes its defaults from: the setting, and the value of the text.
-_VARIABLES = {
-    "PORT": ("bind", lambda text: [f"0.0.0.0:{text}"]),
-    "WEB_CONCURRENCY": ("workers", str),
-    "FORWARDED_ALLOW_IPS": ("forwarded_allow_ips", str),
-}
+# Variables that gunicorn takes its defaults from: the setting, and its value.
+_VARIABLES = {"PORT": ("bind", "0.0.0.0:{}"), "WEB_CONCURRENCY": ("workers", "{}"), "FORWARDED_ALLOW_IPS": ("forwarded_allow_ips", "{}")}
 
 
 class ImportFailure(Exception):
@@ -91,7 +87,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str], folder: str, file
     values |= {name: Value(None) for name, setting in SETTINGS.items() if setting.kind == "hook"}
     for variable, (name, meaning) in _VARIABLES.items():
         if environ.get(variable):
-            _set(values, name, meaning(environ[variable]), f"{variable} in the environment")
+            _set(values, name, meaning.format(environ[variable]), f"{variable} in the environment")
     environment: dict[str, str] = {}
     notes: list[str] = []
     if location is not None:

@@ -195,7 +195,7 @@ def _connections(site: Site, name: str, draft: Draft) -> None:
 
 def _requests(site: Site, name: str, draft: Draft) -> None:
     if site[name]:
-        draft.put(site, name, site[name])
+        draft.put(site, name, _within(SETTINGS[name].key, site[name]))
 
 
 def _timeout(site: Site, name: str, draft: Draft) -> None:
@@ -294,8 +294,8 @@ def _trusted(site: Site, name: str, draft: Draft) -> None:
     networks = [network for word in site[name] for network in (_EVERYBODY if word == "*" else [word])]
     draft.put(site, name, [*dict.fromkeys(networks), "unix:"])
     if on and site["forwarded_allow_ips"] != site["proxy_allow_ips"]:
-        text = "with the PROXY protocol the trusted peers are those of proxy_allow_ips, for both; add to proxy.trusted the clients whose headers count"
-        draft.remark(site, "forwarded_allow_ips", text)
+        text = "with the PROXY protocol the trusted peers are those of proxy_allow_ips, for both"
+        draft.remark(site, "forwarded_allow_ips", f"{text}; add to proxy.trusted the clients whose headers count")
 
 
 def _protocol(site: Site, name: str, draft: Draft) -> None:

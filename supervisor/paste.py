@@ -22,16 +22,26 @@ from releve.supervisor.protocol import Status
 Application = Callable[..., Iterable[bytes]]
 
 
+class Refused(Exception):
+    """It cannot be served so; the text says why."""
+
+
 def serve(_app: Application, global_conf: Mapping[str, str], **local_conf: str) -> NoReturn:
     """``paste.server_runner``: become the supervisor of the application that the file makes.
 
-    Raises SystemExit with status 2 after a word on what cannot be used.
+    What cannot be used ends the process with status 2, after a word on it: pserve would make a SystemExit a success.
     """
-    command = _command(global_conf, local_conf, sys.argv[1:])
+    try:
+        command = _command(global_conf, local_conf, sys.argv[1:])
+    except (Refused, ConfigError) as error:
+        print(error, file=sys.stderr)
+        command = []
     atexit._run_exitfuncs()  # this is the end of what the application began here
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
+    if not command:
+        os._exit(Status.USAGE)
     os.execv(sys.executable, command)
 
 
@@ -41,7 +51,7 @@ def factory(global_conf: Mapping[str, str], **local_conf: str) -> Callable[[Appl
 
 
 def _command(global_conf: Mapping[str, str], local_conf: Mapping[str, str], arguments: Sequence[str]) -> list[str]:
-    """The command line of the supervisor."""
+    """The command line of the supervisor. Raises Refused or ConfigError."""
     told = global_conf.get("__file__")
     if not told or not os.path.isfile(told):
         raise _refused("no PasteDeploy file is named (__file__), and each generation reads one; start it by pserve FILE.ini")
@@ -49,21 +59,16 @@ def _command(global_conf: Mapping[str, str], local_conf: Mapping[str, str], argu
         raise _refused("pserve --reload restarts the whole server; leave it out and write `watch = code` in the server's section")
     named, server, app = _named(arguments, told)
     path = absolute(named, working_folder(os.environ))
-    try:
-        given = _given(global_conf)
-        section = paste.read_section(path, paste.Names(server, app, given))
-        of_the_file = {*section.shared.items(), *section.additions.items()}
-        names = paste.Names(server, app, tuple(pair for pair in given if pair not in of_the_file))
-        section = paste.read_section(path, names)
-        differing = sorted(k for k in {*section.texts, *local_conf} if section.texts.get(k) != local_conf.get(k))
-        if differing:
-            raise _refused(
-                f"[server:{server}] of {path} says otherwise than what was given for {', '.join(differing)}; name it: --server-name NAME"
-            )
-        paste.load(path, names)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(int(Status.USAGE)) from None
+    given = _given(global_conf)
+    section = paste.read_section(path, paste.Names(server, app, given))
+    of_the_file = {*section.shared.items(), *section.additions.items()}
+    names = paste.Names(server, app, tuple(pair for pair in given if pair not in of_the_file))
+    said = paste.read_section(path, names).texts
+    differing = sorted(key for key in {*said, *local_conf} if said.get(key) != local_conf.get(key))
+    if differing:
+        what = ", ".join(differing)
+        raise _refused(f"[server:{server}] of {path} says otherwise than what was given for {what}; name it: --server-name NAME")
+    paste.load(path, names)
     variables = [word for name, value in names.variables for word in ("--define", f"{name}={value}")]
     return [sys.executable, "-P", "-m", "releve", "-c", str(path), "--server-name", server, "--app-name", app, *variables]
 
@@ -102,6 +107,5 @@ def _reloading() -> bool:
     return hupper is not None and bool(hupper.is_active())
 
 
-def _refused(reason: str) -> SystemExit:
-    print(f"cannot serve by PasteDeploy: {reason}", file=sys.stderr)
-    return SystemExit(int(Status.USAGE))
+def _refused(reason: str) -> Refused:
+    return Refused(f"cannot serve by PasteDeploy: {reason}")

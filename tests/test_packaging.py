@@ -67,7 +67,8 @@ def test_the_commands_exist(script: str) -> None:
 
 
 def test_nothing_of_ours_has_a_bare_name(tmp_path: Path) -> None:
-    code = "import importlib.util as u\nfor n in ('config', 'ctl', 'importer', 'server', 'supervisor'):\n    s = u.find_spec(n)\n    print(s and s.origin)"
+    names = ("config", "ctl", "importer", "server", "supervisor")
+    code = f"import importlib.util as u\nfor n in {names}:\n    s = u.find_spec(n)\n    print(s and s.origin)"
     said = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert [origin for origin in said.split() if str(ROOT) in origin or "releve" in origin] == []
 

@@ -433,7 +433,7 @@ def test_bad_line(tmp_path: Path, line: str, problem: str) -> None:
         ("app:", "expected module:object, such as mysite.wsgi:application"),
         (":app", "expected module:object, such as mysite.wsgi:application"),
         ("a b:c", "expected module:object, such as mysite.wsgi:application"),
-        ("a:b('x')", "expected module:object, such as mysite.wsgi:application"),
+        ("a:b(x)", "expected module:object, such as mysite.wsgi:application"),
         ("3a:b", "expected module:object, such as mysite.wsgi:application"),
     ],
 )

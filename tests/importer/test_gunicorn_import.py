@@ -40,15 +40,18 @@ CASES = {
     "threads": Case("--threads 4 --timeout 90"),
     "gthread": Case("-k gthread --threads 2 --worker-connections 77 --keep-alive 3"),
     "the usual file": Case(files={"gunicorn.conf.py": "workers = 2 * 3\nbind = ['0.0.0.0:8001', 'unix:run/a.sock']\naccesslog = '-'\n"}),
-    "a named file": Case("-c conf/prod.py", {"gunicorn.conf.py": "workers = 9\n", "conf/prod.py": "import os\nworkers = 4\nbacklog = '0x80'\n"}),
+    "a named file": Case("-c conf/prod.py", {"gunicorn.conf.py": "workers = 9\n",
+        "conf/prod.py": "import os\nworkers = 4\nbacklog = '0x80'\n"}),
     "a file by its scheme": Case("-c file:prod.py", {"prod.py": "preload_app = 'true'\nreload = False\nloglevel = 'WARNING'\n"}),
     "a module": Case("--config python:conf.prod", {"conf/__init__.py": "", "conf/prod.py": "threads = 3\nuser = None\n"}),
     "the command line comes before the file": Case("-w 2", {"gunicorn.conf.py": "workers = 7\nthreads = 2\ntimeout = 0\n"}),
-    "the variable comes before the file": Case("", {"gunicorn.conf.py": "workers = 7\nthreads = 2\n"}, {"GUNICORN_CMD_ARGS": "-w 6 --env 'A=b c'"}),
+    "the variable comes before the file": Case("",
+        {"gunicorn.conf.py": "workers = 7\nthreads = 2\n"}, {"GUNICORN_CMD_ARGS": "-w 6 --env 'A=b c'"}),
     "the command line comes before the variable": Case("-w 2 --bind :1", {}, {"GUNICORN_CMD_ARGS": "--workers 6 --bind :2 --timeout 5"}),
     "the variable names the file": Case("", {"other.py": "workers = 8\n"}, {"GUNICORN_CMD_ARGS": "-c other.py --threads=2"}),
     "variables of platforms": Case("", {}, {"PORT": "5005", "WEB_CONCURRENCY": "3", "FORWARDED_ALLOW_IPS": "10.0.0.0/8,::1"}),
-    "the file comes before those": Case("", {"gunicorn.conf.py": "bind = ':7000'\nworkers = 1\n"}, {"PORT": "5005", "WEB_CONCURRENCY": "3"}),
+    "the file comes before those": Case("",
+        {"gunicorn.conf.py": "bind = ':7000'\nworkers = 1\n"}, {"PORT": "5005", "WEB_CONCURRENCY": "3"}),
     "limits": Case("--limit-request-line 2000 --limit-request-fields 20 --limit-request-field_size 3000"),
     "no limits": Case("--limit-request-line 0 --limit-request-fields 0 --limit-request-field_size 0 --max-requests 0"),
     "environment": Case("-e A=1 --env B=c=d", {"gunicorn.conf.py": "raw_env = ['Z=never seen']\npythonpath = 'lib, more'\n"}),
@@ -56,9 +59,11 @@ CASES = {
     "proxy protocol": Case("--proxy-protocol --proxy-allow-from *"),
     "user, group and umask": Case("-u 33 --group 33 -m 027 -b unix:/run/x.sock", {"gunicorn.conf.py": "umask = 0o77\n"}),
     "logs": Case("--access-logfile logs/access.log --log-level debug", {"gunicorn.conf.py": "access_log_format = '%(h)s %({host}i)s'\n"}),
-    "elsewhere": Case("--chdir sub/../sub", {"sub/app.py": "app = lambda environ, start: []\n", "gunicorn.conf.py": "accesslog = 'a.log'\n"}),
+    "elsewhere": Case("--chdir sub/../sub",
+        {"sub/app.py": "app = lambda environ, start: []\n", "gunicorn.conf.py": "accesslog = 'a.log'\n"}),
     "the application in the file": Case("-", {"gunicorn.conf.py": "wsgi_app = 'app:app'\nmax_requests = 5\n"}),
-    "the class of a worker": Case("", {"gunicorn.conf.py": "from gunicorn.workers.gthread import ThreadWorker\ndef worker_class():\n    return 'gthread'\n"}),
+    "the class of a worker": Case("",
+        {"gunicorn.conf.py": "from gunicorn.workers.gthread import ThreadWorker\ndef worker_class():\n    return 'gthread'\n"}),
     "hooks": Case("", {"gunicorn.conf.py": "def on_starting(server):\n    pass\ndef post_fork(server, worker):\n    pass\nworkers = 2\n"}),
 }  # fmt: skip
 
@@ -162,7 +167,7 @@ def addresses(settings: Settings, theirs: list[str]) -> list[str]:
 
 
 def test_the_mode_and_the_owner_of_a_socket(tmp_path: Path) -> None:
-    site = gunicorn.read("-u 33 -g www-data -m 027 -b unix:///run/x.sock app:app".split(), {}, str(tmp_path))
+    site = gunicorn.read(["-u", "33", "-g", "www-data", "-m", "027", "-b", "unix:///run/x.sock", "app:app"], {}, str(tmp_path))
     text, draft = convert(site, {})
     (address,) = build(parse(text, "releve.yaml", str(tmp_path)), {}).listen
     assert (address.path, address.mode, address.owner, address.group) == ("/run/x.sock", 0o640, "33", "www-data")
