@@ -44,6 +44,12 @@ class Names:
     app: str = "main"
     variables: tuple[tuple[str, str], ...] = ()
 
+    def flags(self) -> tuple[str, ...]:
+        """The flags of ``releve`` that say so, where they are not the usual ones."""
+        named = [("--server-name", self.server), ("--app-name", self.app)]
+        defined = [("--define", f"{name}={value}") for name, value in self.variables]
+        return tuple(word for flag, value in (*named, *defined) if value != "main" for word in (flag, value))
+
 
 @dataclass(frozen=True, slots=True)
 class Section:

@@ -43,8 +43,8 @@ OF_PASTE: tuple[tuple[tuple[str, ...], str, str, str, bool], ...] = (
 )
 
 EPILOG = f"""Without -c and APP, ./{USUAL_FILE} is used if it is there. `releve check` validates the same command line and
-touches nothing, `releve systemd-unit -c FILE` prints a unit for systemd, `releve import gunicorn.conf.py` makes a configuration
-from gunicorn's. While it runs: `ctl status`, `ctl upgrade`, `ctl stop` in the same folder."""
+touches nothing, `releve systemd-unit -c FILE` prints a unit for systemd, `releve import` makes a configuration from
+gunicorn's. While it runs: `ctl status`, `ctl upgrade`, `ctl stop` in the same folder."""
 
 
 def configuration(file: str | None, app: str | None, options: dict[str, Any]) -> Configuration:
@@ -151,7 +151,12 @@ def print_unit(told: Configuration) -> int:
     if told.path is None:
         print("cannot make a unit: give the configuration file, as in releve systemd-unit -c /etc/releve/shop.yaml", file=sys.stderr)
         return Status.USAGE
-    print(unit.unit(loaded.settings, unit.Place(str(told.path), _commands(), told.path.stem)), end="")
+    print(
+        unit.unit(
+            loaded.settings, unit.Place(str(told.path), _commands(), told.path.stem, () if told.names is None else told.names.flags())
+        ),
+        end="",
+    )
     return Status.DONE
 
 

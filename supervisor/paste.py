@@ -69,8 +69,18 @@ def _command(global_conf: Mapping[str, str], local_conf: Mapping[str, str], argu
         what = ", ".join(differing)
         raise _refused(f"[server:{server}] of {path} says otherwise than what was given for {what}; name it: --server-name NAME")
     paste.load(path, names)
-    variables = [word for name, value in names.variables for word in ("--define", f"{name}={value}")]
-    return [sys.executable, "-P", "-m", "releve", "-c", str(path), "--server-name", server, "--app-name", app, *variables]
+    # the name of the server also says that it is a PasteDeploy file, whatever its ending
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        "releve",
+        "-c",
+        str(path),
+        "--server-name",
+        server,
+        *paste.Names("main", app, names.variables).flags(),
+    ]
 
 
 def _named(arguments: Sequence[str], told: str) -> tuple[str, str, str]:

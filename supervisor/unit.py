@@ -26,6 +26,7 @@ class Place:
     config: str
     commands: str  # folder of ``releve`` and ``ctl``
     name: str  # of the unit, without its ending
+    options: tuple[str, ...] = ()  # of ``releve``, beside ``-c``
 
 
 def start_s(settings: Settings) -> int:
@@ -61,7 +62,7 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield "# The supervisor that follows one that was killed reports for itself; PIDFile= names the process that starts it."
     yield "NotifyAccess=all"
     yield f"PIDFile={settings.runtime_directory or f'/run/releve/{place.name}'}/guard.pid"
-    yield f"ExecStart={place.commands}/releve -c {place.config}"
+    yield f"ExecStart={place.commands}/releve -c {place.config}{''.join(f' {_quoted(word)}' for word in place.options)}"
     yield f"ExecReload={place.commands}/ctl -c {place.config} upgrade"
     yield "# The supervisor drains the workers and leaves last; only what is then left is killed."
     yield "KillMode=mixed"
@@ -83,6 +84,12 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield from _folders(settings, place)
     yield from _identity(settings)
     yield from _hardening(settings, place)
+
+
+def _quoted(word: str) -> str:
+    """A word of a command line: systemd.service(5), "Command lines"."""
+    text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return word if word == text and not any(character.isspace() or character in "';" for character in word) else f'"{text}"'
 
 
 def _folders(settings: Settings, place: Place) -> Iterator[str]:

@@ -218,7 +218,7 @@ def test_the_reloader_of_pserve_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_
 
     (tmp_path / "a.ini").write_text("[server:main]\n")
     told = {"__file__": str(tmp_path / "a.ini")}
-    assert paste._command(told, {}, ())[4:] == ["-c", told["__file__"], "--server-name", "main", "--app-name", "main"]
+    assert paste._command(told, {}, ())[4:] == ["-c", told["__file__"], "--server-name", "main"]
     monkeypatch.setattr(hupper, "is_active", lambda: True)
     with pytest.raises(paste.Refused, match="write `watch = code`"):
         paste._command(told, {}, ())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from releve.config.paste import Names
 from releve.config.settings import Address, Check, Limits, Log, Settings, Timeouts, Upgrade
 from releve.supervisor.unit import MARGIN_S, Place, unit
 
@@ -67,3 +68,10 @@ def test_systemd_rates_it_as_hardened(tmp_path: Path, port: int) -> None:
     command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=20", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_options_of_a_pastedeploy_file_are_in_the_command() -> None:
+    names = Names("other", variables=(("color", 'a "b" $c 5%'), ("port", "80")))
+    text = unit(Settings(app="a:b"), Place("/etc/site.ini", "/opt/bin", "site", names.flags()))
+    options = '--server-name other --define "color=a \\"b\\" $$c 5%%" --define port=80'
+    assert f"ExecStart=/opt/bin/releve -c /etc/site.ini {options}\n" in text
