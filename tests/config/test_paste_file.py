@@ -120,6 +120,14 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
         settings(tmp_path, "", paste.Names("x"))
 
 
+def test_the_example_in_the_docs(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "from-gunicorn.md").read_text(encoding="utf-8")
+    file = tmp_path / "production.ini"
+    file.write_text(page.partition("<!-- snippet paste -->\n```ini\n")[2].partition("```")[0])
+    found = paste.load(file, paste.Names()).settings
+    assert [str(address) for address in found.listen] == ["127.0.0.1:6543"] and found.env == {"LANG": "C.UTF-8"}
+
+
 def test_the_application_is_named_relative_to_the_release(tmp_path: Path) -> None:
     names = paste.Names(app="second", variables=(("color", "it's"),))
     inside = paste.application(Path("/srv/current/conf/site.ini"), names, "/srv/current")

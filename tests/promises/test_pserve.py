@@ -160,6 +160,7 @@ def test_names_variables_and_logging_are_kept_for_every_generation_and_every_sup
         assert service.get("/") == b"one second red" and len(service.workers()) == 2
         assert (tmp_path / "shop.log").read_text() == "shop: asked\n"
         service.kill_supervisor()
+        service.must("reexec")
         service.code("number two")
         service.must("upgrade")
         assert service.get("/") == b"number two second red"
