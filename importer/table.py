@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from releve.config.settings import key_names
+
+ERROR_LOG = "log.file"
 HEADERS = {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"}
 COMBINED = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 
@@ -41,6 +44,11 @@ def _without(name: str, kind: str, default: Any, flags: str, text: str, action: 
     return Setting(name, kind, default, tuple(flags.split()), text, action=action)
 
 
+def _where_known(key: str, text: str, otherwise: str) -> str:
+    """What is said of a setting where we have ``key``, and where we do not."""
+    return text if key in key_names() else otherwise
+
+
 ASGI = "Relève serves WSGI; ASGI applications (FastAPI, Starlette) stay with an ASGI server."
 GREENLETS = (
     "Greenlets (gevent, eventlet) and tornado have no equivalent: take them out, monkey-patching too. `threads`, left at 8, says how many "
@@ -55,9 +63,15 @@ _LOGGING = "Messages of Relève go to standard error; loggers of the application
 _METRICS = "Nothing is pushed; `ctl status --json` has the figures of every worker."
 _NEVER = "Says what gunicorn itself shall do, not how to serve."
 _OURS = "Relève's control socket is made by itself, mode 0600, in `runtime_directory`."
-_IN_SUPERVISOR = "Code of the application never runs in the supervisor; do it where the service is started (`ExecStartPre=`)."
-_AFTER_FORK = (
-    "Register it in the application: `os.register_at_fork(after_in_child=...)`; without preload, the import itself runs in each worker."
+_IN_SUPERVISOR = _where_known(
+    "hooks.before",
+    "Code of the application never runs in the supervisor; `hooks.before` is a command that runs before each new generation.",
+    "Code of the application never runs in the supervisor; do it where the service is started (`ExecStartPre=`).",
+)
+_AFTER_FORK = _where_known(
+    "hooks.after_fork",
+    "Write it as a function of the application, without those arguments, and name it in `hooks.after_fork`.",
+    "Register it in the application: `os.register_at_fork(after_in_child=...)`; without preload, the import itself runs in each worker.",
 )
 _REQUESTS = "Wrap the application in a WSGI middleware."
 _AT_EXIT = "Nothing is called when a worker leaves: what must not be lost has to be written before its response ends."
@@ -191,8 +205,9 @@ LOGS = (
     _carried("access_log_format", "text", COMBINED, "--access-logformat", "log.access_format",
              "The same atoms, but for headers with credentials, which are never logged. `%(h)s` is the client behind a trusted proxy."),
     _carried("loglevel", "text", "info", "--log-level", "log.level", "The same; `critical` is `error`."),
-    _without("errorlog", "text", "-", "--error-logfile --log-file",
-             "Messages go to standard error; send that to a file where the service is started (`StandardError=append:PATH`)."),
+    _carried("errorlog", "text", "-", "--error-logfile --log-file", ERROR_LOG if ERROR_LOG in key_names() else "",
+             _where_known(ERROR_LOG, "The same, for what the application writes too.",
+                          "Messages go to standard error; send it to a file where the service is started (`StandardError=append:PATH`).")),
     _without("capture_output", "bool", False, "--capture-output",
              "Always so: what the application prints goes where Relève's output goes.", "true"),
     _without("enable_stdio_inheritance", "bool", False, "-R --enable-stdio-inheritance", "Always so.", "true"),

@@ -316,6 +316,12 @@ def _access(site: Site, name: str, draft: Draft) -> None:
             draft.put(site, "access_log_format", text)
 
 
+def _errors(site: Site, name: str, draft: Draft) -> None:
+    told = site[name]
+    if SETTINGS[name].key and told:
+        draft.put(site, name, told if told == "-" else os.path.normpath(os.path.join(_directory(site), told)))
+
+
 def _level(site: Site, name: str, draft: Draft) -> None:
     known = rules()["log.level"]["choices"]
     level = str(site[name]).lower()
@@ -364,5 +370,6 @@ CARRIED: Mapping[str, Carry] = {
     "forwarded_allow_ips": _trusted,
     "proxy_protocol": _protocol,
     "accesslog": _access,
+    "errorlog": _errors,
     "loglevel": _level,
 }

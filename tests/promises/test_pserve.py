@@ -180,11 +180,16 @@ def test_each_generation_reads_the_file_of_its_own_release(tmp_path: Path) -> No
         (new / "production.ini").write_text((old / "production.ini").read_text().replace("= hello", "= welcome"))
         service.place.symlink_to(old)
         service.environment["PWD"] = str(service.place)
+        service.edit("threads = 2", "threads = 2\npreload = false")
         service.start("production.ini")
         assert service.get("/") == b"one hello"
         beside = tmp_path / "beside"
         beside.symlink_to(new)
         beside.replace(service.place)
+        (worker,) = service.workers()
+        os.kill(worker, signal.SIGKILL)  # the one that follows it loads the application for itself, from the release that it belongs to
+        eventually(lambda: service.workers() - {worker}, "another worker serves")
+        assert service.get("/") == b"one hello"
         service.must("upgrade")
         assert service.get("/") == b"two welcome"
         service.must("rollback")
