@@ -164,10 +164,17 @@ def test_errors_name_the_flag(told: Callable[..., Configuration]) -> None:
         (["check"], "nothing says what to run"),
         (["check", "-c", "broken.yaml"], "broken.yaml:2:1: "),
         (["check", "-w", "0", "test:app"], "--workers"),
+        (["--app-name", "shop", "test:app"], "without a PasteDeploy file"),
+        (["-c", "broken.ini", "test:app"], "the application is the one that the file makes"),
+        (["-c", "broken.ini", "--define", "color"], "expected NAME=VALUE"),
+        (["check", "-c", "broken.ini"], "broken.ini:2:1: "),
+        (["import", "gone.py"], "gone.py: there is no such file"),
+        (["import", "--bogus"], "--bogus"),
     ],
 )
 def test_usage_and_configuration_errors_exit_with_2(releve: Releve, tmp_path: Path, arguments: list[str], says: str) -> None:
     (tmp_path / "broken.yaml").write_text("app: shop:app\nworkrs: 3\n")
+    (tmp_path / "broken.ini").write_text("[server:main]\nworkrs = 3\n")
     ended = releve(*arguments)
     assert ended.returncode == 2 and ended.stdout == ""
     assert says in ended.stderr and "Traceback" not in ended.stderr
@@ -186,6 +193,12 @@ def test_check_says_what_is_valid_and_where_values_come_from(releve: Releve, tmp
 
 def test_an_application_in_a_module_called_check(releve: Releve) -> None:
     assert releve("check", "check:app").stdout.startswith("the command line: valid; check:app on ")
+
+
+def test_a_configuration_is_imported(releve: Releve) -> None:
+    ended = releve("import", "--", "gunicorn", "-w", "3", "shop:app", PORT="8001")
+    assert ended.returncode == 0 and ended.stderr.splitlines()[-1].startswith("8 keys written to standard output")
+    assert "\napp: shop:app " in ended.stdout and "\nlisten: 0.0.0.0:8001 " in ended.stdout
 
 
 def test_help_and_version(releve: Releve) -> None:
