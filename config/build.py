@@ -14,7 +14,7 @@ from typing import Any
 
 from releve.config import addresses, values
 from releve.config.errors import ConfigError, Place, Problem, in_order, nearest
-from releve.config.settings import GROUPS, Address, Check, Mount, Settings, key_names, to_wire
+from releve.config.settings import GROUPS, Address, Check, Command, Mount, Settings, key_names, to_wire
 from releve.config.values import Rules
 from releve.config.written import Written
 
@@ -39,6 +39,9 @@ FOREIGN = {
     "proxy_protocol": "proxy.protocol",
     "graceful_timeout": "timeouts.drain",
     "reload": "watch",
+    "post_fork": "hooks.after_fork",
+    "post_worker_init": "hooks.after_fork",
+    "when_ready": "hooks.after_ready",
 }
 
 # The keys of {unix: ..., mode: ..., owner: ..., group: ...} and the kinds of their values.
@@ -204,6 +207,32 @@ def _check(key: str, written: Written, rules: Rules, problems: Problems) -> Chec
     return None if path is None else Check(path=path)
 
 
+def _command(key: str, written: Written, rules: Rules, problems: Problems) -> Command | None:
+    """``off``, a text, a list, or a block with one of the two and more."""
+    if isinstance(written.content, dict):
+        if "run" not in written.content:
+            raise ValueError("the key run is missing")
+        found = _fields(Command, f"{key}.", written.content, {}, problems)
+        return Command(**found) if "run" in found else None  # its problem is on the list
+    text = written.content
+    if text is None or (isinstance(text, str) and text.lower() in values.DENIALS):
+        return _word(key, written, {**rules, "kind": "argument"}, problems)  # type: ignore[no-any-return]  # None, or a problem
+    return Command(run=_run(key, written, rules, problems))
+
+
+def _run(key: str, written: Written, rules: Rules, problems: Problems) -> str | tuple[str, ...]:
+    """A text for the shell, or a list of a program and its arguments."""
+    items = written.content if isinstance(written.content, list) else [written]
+    words: list[str] = []
+    for item in items:
+        if not isinstance(item.content, str):
+            raise ValueError("expected a text, or a list of texts (an empty one is written '')")
+        words.append(values.convert("argument", item.content, {}))
+    if not words or not words[0].strip():
+        raise ValueError("expected a command, such as python manage.py migrate")
+    return tuple(words) if isinstance(written.content, list) else words[0]
+
+
 def _mounts(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[Mount, ...]:
     """A block of prefixes and applications."""
     if not isinstance(written.content, dict):
@@ -270,6 +299,8 @@ READERS: dict[str, Reader] = {
     "check": _check,
     "modules": _words("module"),
     "mounts": _mounts,
+    "command": _command,
+    "run": _run,
     "patterns": _words("text"),
     "networks": _words("network"),
     "variables": _pairs(values.check_variable),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from releve.config.addresses import mode_text
-from releve.config.settings import GROUPS, Check, Settings
+from releve.config.settings import GROUPS, Check, Command, Settings
 from releve.config.values import duration_text, either, size_text
 
 BEGIN, END = "<!-- settings -->", "<!-- end -->"
@@ -23,9 +23,11 @@ KINDS = {
     "app": "`module:object`",
     "check": "path or block",
     "choice": "word",
+    "command": "text, list or block",
     "count": "number",
     "duration": "duration",
     "flag": "`true`, `false`",
+    "function": "`module:function`",
     "headers": "block of names and texts",
     "host": "host name",
     "listen": "address or list",
@@ -38,6 +40,7 @@ KINDS = {
     "path": "path",
     "patterns": "list of files and patterns",
     "python": "path",
+    "run": "text or list",
     "size": "size",
     "statuses": "numbers, ranges",
     "target": "path and query",
@@ -76,13 +79,14 @@ def default_text(field: dataclasses.Field[Any]) -> str:
 
 
 def reference() -> str:
-    """The tables: the top level, each block, and the block of ``upgrade.check``."""
+    """The tables: the top level, each block, and the blocks that stand for one value."""
     top = [field for field in dataclasses.fields(Settings) if field.name not in GROUPS]
     parts = ["### The top level", _table(top, "")]
     for field in dataclasses.fields(Settings):
         if field.name in GROUPS:
             parts += [f"### `{field.name}`", field.metadata["help"], _table(dataclasses.fields(GROUPS[field.name]), f"{field.name}.")]
-    parts += ["### `upgrade.check`, as a block", str(Check.__doc__).partition(": ")[2].capitalize(), _table(dataclasses.fields(Check), "")]
+    for title, block in (("`upgrade.check`", Check), ("A command in `hooks`", Command)):
+        parts += [f"### {title}, as a block", str(block.__doc__).partition(": ")[2].capitalize(), _table(dataclasses.fields(block), "")]
     return "\n\n".join(parts) + "\n"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from releve.config.access_format import PRESETS
 from releve.config.reference import default_text
-from releve.config.settings import GROUPS, Check, Settings
+from releve.config.settings import GROUPS, Check, Command, Settings
 from releve.config.values import Rules
 
 Schema = dict[str, Any]
@@ -36,6 +36,7 @@ _MOUNTS: Schema = {
     "additionalProperties": _APP,
     "minProperties": 1,
 }
+_RUN: Schema = {"anyOf": [_TEXT, {"type": "array", "items": {"type": _SCALAR}, "minItems": 1}]}
 _UNIX: Schema = {
     "type": "object",
     "properties": {"unix": _TEXT, "mode": _MODE, "owner": _NAME, "group": _NAME},
@@ -54,9 +55,11 @@ KINDS: dict[str, Callable[[Rules], Schema]] = {
     "app": lambda rules: _APP,
     "check": lambda rules: {"anyOf": [{"type": "string", "pattern": "^/"}, _block(Check)]},
     "choice": lambda rules: {"enum": [*rules["choices"], *([False] if "off" in rules["choices"] else [])]},
+    "command": lambda rules: {"anyOf": [*_RUN["anyOf"], _block(Command)]},
     "count": _number,
     "duration": lambda rules: {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(d|h|m|s|ms))+$"},
     "flag": lambda rules: {"enum": [True, False, "yes", "no", "on", "off"]},
+    "function": lambda rules: {"type": "string", "pattern": r"^[\w.]+:[\w.]+$"},
     "headers": lambda rules: _TEXTS,
     "host": lambda rules: _TEXT,
     "listen": lambda rules: {"anyOf": [*_ADDRESS["anyOf"], {"type": "array", "items": _ADDRESS, "minItems": 1}]},
@@ -74,6 +77,7 @@ KINDS: dict[str, Callable[[Rules], Schema]] = {
     "path": lambda rules: _TEXT,
     "patterns": lambda rules: {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
     "python": lambda rules: {"type": "string", "pattern": "/"},
+    "run": lambda rules: _RUN,
     "size": lambda rules: {"anyOf": [_number(rules), {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?([KMGkmg]i?)?[Bb]?$"}]},
     "statuses": lambda rules: {"type": ["string", "integer"]},
     "target": lambda rules: {"type": "string", "pattern": "^/"},

@@ -29,10 +29,11 @@ def key(default: Any, kind: str, text: str, **more: Any) -> Any:
     ``kind`` says how it is written: the parser of one word in ``values``
     (``duration``, ``size``, ``count``, ``path``, ``choice``, ...), or a reader of
     a list or block in ``build`` (``listen``, ``check``, ``modules``,
-    ``networks``, ``variables``, ``headers``, ``mounts``, ``patterns``, ``group``). ``more`` may hold ``choices``,
-    ``minimum``, ``maximum``, ``off`` (the word for ``None``), ``required``,
-    ``upgrade`` (a reload cannot apply it, an upgrade can) and ``restart`` (only a
-    new supervisor can).
+    ``networks``, ``variables``, ``headers``, ``mounts``, ``patterns``, ``command``,
+    ``group``). ``more`` may hold ``choices``, ``minimum``, ``maximum``, ``off`` (the
+    word for ``None``), ``required``, ``upgrade`` (a reload cannot apply it, an upgrade
+    can), ``restart`` (only a new supervisor can) and ``supervisor`` (nothing to the
+    release, which need not know it).
     """
     metadata = {"kind": kind, "help": text, **more}
     if isinstance(default, (dict, list)):
@@ -158,6 +159,37 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """A command in ``hooks``: a text for ``/bin/sh -c``, or a list that is run as it is; and how long it may take."""
+
+    run: str | tuple[str, ...] = key("", "run", "Text for the shell, or a list: a program and its arguments.", required=True)
+    timeout: float = key(60.0, "duration", "After which it is ended.")
+
+
+def _command(text: str) -> Any:
+    return key(None, "command", text, off="off", upgrade=True, supervisor=True)
+
+
+def _function(text: str) -> Any:
+    return key(None, "function", text, off="off", upgrade=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """``hooks``: what is run at the turns of an upgrade (commands), and in each worker (functions)."""
+
+    before: Command | None = _command("Before a new generation is started; migrations, say. If it fails, nothing is touched.")
+    after_ready: Command | None = _command("When the new workers are ready and checked. If it fails, they get no traffic, ever.")
+    after_switch: Command | None = _command("When they serve, beside the probation. Its failure is noted.")
+    after_commit: Command | None = _command("When the new generation is committed. Its failure is noted.")
+    on_failure: Command | None = _command("When an upgrade has failed before it served. Its failure is noted.")
+    on_rollback: Command | None = _command("When the old generation serves again. Its failure is noted.")
+    after_fork: str | None = _function("In each new worker before it is ready. If it fails, the worker has not booted.")
+    on_pause: str | None = _function("In a worker that has paused, and whose last request has ended.")
+    on_resume: str | None = _function("In a worker that had paused, before it accepts again.")
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """``log``: what Relève itself writes to standard error, and the access log."""
 
@@ -231,6 +263,9 @@ class Settings:
     timeouts: Timeouts = field(default=Timeouts(), metadata={"kind": "group", "help": "How long to wait."})
     upgrade: Upgrade = field(default=Upgrade(), metadata={"kind": "group", "help": "How generations follow one another."})
     proxy: Proxy = field(default=Proxy(), metadata={"kind": "group", "help": "What is believed of a proxy in front."})
+    hooks: Hooks = field(
+        default=Hooks(), metadata={"kind": "group", "help": "Commands at the turns of an upgrade, and functions in each worker."}
+    )
     log: Log = field(default=Log(), metadata={"kind": "group", "help": "What Relève itself writes."})
     watch: str = key(
         "off",
@@ -249,7 +284,7 @@ class Settings:
         return f"{len(prefixes)} {'application' if len(prefixes) == 1 else 'applications'} ({shown})"
 
 
-GROUPS: dict[str, type[Any]] = {"limits": Limits, "timeouts": Timeouts, "upgrade": Upgrade, "proxy": Proxy, "log": Log}
+GROUPS: dict[str, type[Any]] = {"limits": Limits, "timeouts": Timeouts, "upgrade": Upgrade, "proxy": Proxy, "hooks": Hooks, "log": Log}
 
 
 def rules() -> dict[str, Mapping[str, Any]]:
@@ -285,6 +320,12 @@ def from_wire(wire: Wire) -> Settings:
     upgrade = values.get("upgrade")
     if isinstance(upgrade, Upgrade) and isinstance(upgrade.check, dict):
         values["upgrade"] = dataclasses.replace(upgrade, check=Check(**_known(Check, upgrade.check)))
+    hooks = values.get("hooks")
+    if isinstance(hooks, Hooks):
+        commands: dict[str, Any] = {
+            f.name: _command_from(getattr(hooks, f.name)) for f in dataclasses.fields(Hooks) if f.metadata["kind"] == "command"
+        }
+        values["hooks"] = dataclasses.replace(hooks, **commands)
     proxy = values.get("proxy")
     if isinstance(proxy, Proxy):
         values["proxy"] = dataclasses.replace(proxy, trusted=tuple(proxy.trusted))
@@ -297,6 +338,13 @@ def from_wire(wire: Wire) -> Settings:
     if "preload_modules" in values:
         values["preload_modules"] = tuple(values["preload_modules"])
     return Settings(**values)
+
+
+def _command_from(wire: Any) -> Command | None:
+    if not isinstance(wire, dict):
+        return None
+    command = Command(**_known(Command, wire))
+    return command if isinstance(command.run, str) else dataclasses.replace(command, run=tuple(command.run))
 
 
 def _known(kind: type[Any], wire: Wire) -> Wire:

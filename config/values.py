@@ -201,6 +201,23 @@ def _is_call(text: str) -> bool:
     return isinstance(call.func, (ast.Name, ast.Attribute))
 
 
+def parse_function(text: str, rules: Rules) -> str:
+    """``module:function``, called without arguments."""
+    module, colon, name = text.partition(":")
+    if text.endswith("()"):
+        raise ValueError(f"it is called without saying so; write {text.removesuffix('()')}")
+    if not colon or not _MODULE.fullmatch(module) or not _OBJECT.fullmatch(name):
+        raise ValueError("expected module:function, such as mysite.workers:after_fork")
+    return text
+
+
+def parse_argument(text: str, rules: Rules) -> str:
+    """Text for a command: several lines will do, but execve(2) carries no NUL."""
+    if "\0" in text:
+        raise ValueError("a command cannot hold a NUL character")
+    return text
+
+
 def parse_prefix(text: str) -> str:
     """A path prefix, as text and not percent-encoded: empty, or segments with one ``/`` before each. Raises ValueError."""
     if text == "/":
@@ -376,6 +393,8 @@ PARSERS: dict[str, Callable[[str, Rules], Any]] = {
     "name": parse_name,
     "app": parse_app,
     "module": parse_module,
+    "function": parse_function,
+    "argument": parse_argument,
     "network": parse_network,
     "target": parse_target,
     "host": parse_host,

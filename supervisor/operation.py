@@ -37,6 +37,8 @@ class Operation:
         self.switched = False  # clients have been served by the new generation
         self.committed = False
         self.stop_reason = ""  # why it was interrupted, if it was
+        self.final = False  # the service is being stopped: nothing is begun any more that others would wait for
+        self.aside: asyncio.Task[None] | None = None  # what it waits for, and nothing depends on
         self.outcome: Event | None = None
         self.finished = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
@@ -55,11 +57,12 @@ class Operation:
         return operation
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Run a phase: announced, timed, and its failure announced too."""
+    def step(self, name: str, *, beside: bool = False) -> Iterator[None]:
+        """Run a phase: announced, timed, and its failure announced too. ``beside``: while another one is under way."""
         begun = time.monotonic()
-        self.phase = name
-        self.told(name)
+        if not beside:
+            self.phase = name
+            self.told(name)
         self.emit({"event": "phase", "phase": name, "state": "begin"})
         state = "failed"
         try:
@@ -103,8 +106,12 @@ class Operation:
         self.emit(outcome)
         self.finished.set()
 
-    def interrupt(self, reason: str) -> bool:
-        """End it before its commit; False when it is too late or already asked."""
+    def interrupt(self, reason: str, *, final: bool = False) -> bool:
+        """End it before its commit, or what it does beside its work; False when it is too late or already asked."""
+        self.final = self.final or final
+        if self.aside is not None:
+            self.aside.cancel()
+            return True
         if self.committed or self.stop_reason or self.task is None:
             return False
         self.stop_reason = reason

@@ -7,13 +7,14 @@ import contextlib
 import os
 import select
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from releve.supervisor import system
 from releve.supervisor.identity import AS_WE_ARE, Identity
 
 _OUTPUT_MAX_BYTES = 65536
+_PIPE_READS = 4  # what a pipe can hold when its program has ended; somebody else may have it still, and write on
 _KILL_MS = 2000  # a killed process is gone long before, but for one that hangs in the kernel
 
 
@@ -51,18 +52,72 @@ async def run(
         return Ended(status, _read(out), _read(err))
 
 
-async def _end_of(pid: int, timeout_s: float) -> int | None:
-    """Wait for a child by its pidfd and reap it: its exit status, or None if it had to be killed."""
+async def follow(
+    argv: Sequence[str],
+    timeout_s: float,
+    *,
+    directory: str,
+    environment: Mapping[str, str],
+    identity: Identity,
+    grace_s: float,
+    hear: Callable[[bytes], None],
+    started: Callable[[int], None],
+) -> int | None:
+    """Run one that people watch: ``hear`` gets what it writes, as it comes. Its exit status; None if it was ended at its time limit.
+
+    It is told to end (SIGTERM) ``grace_s`` before it is killed, also when the waiting is cancelled; what it has left in its session
+    then is killed. ``started`` gets its pid. Raises OSError and SubprocessError as ``system.spawn`` does.
+    """
+    loop = asyncio.get_running_loop()
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(read_end, False)
+
+    def read() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(read_end, _OUTPUT_MAX_BYTES)
+            if data:
+                hear(data)
+                return True
+            loop.remove_reader(read_end)  # everybody has closed it
+        return False
+
+    loop.add_reader(read_end, read)
+    try:
+        try:
+            pid = system.spawn(
+                argv, directory=directory, environment=environment, identity=identity, stdout=write_end, stderr=write_end, blocked=False
+            )
+        finally:
+            os.close(write_end)
+        started(pid)
+        return await _end_of(pid, timeout_s, grace_s)
+    finally:
+        for _ in range(_PIPE_READS):
+            if not read():
+                break
+        loop.remove_reader(read_end)
+        os.close(read_end)
+
+
+async def _end_of(pid: int, timeout_s: float, grace_s: float = 0.0) -> int | None:
+    """Wait for a child by its pidfd and reap it: its exit status, or None if it had to be ended."""
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
     pidfd = system.open_pidfd(pid)
     loop.add_reader(pidfd, gone.set)
     try:
-        async with asyncio.timeout(timeout_s):
-            await gone.wait()
-        return system.peek(pidfd)
-    except TimeoutError:
-        return None
+        try:
+            async with asyncio.timeout(timeout_s):
+                await gone.wait()
+            return system.peek(pidfd)
+        except TimeoutError:
+            return None
+        finally:
+            if grace_s and not gone.is_set():
+                system.kill_group(pid, signal.SIGTERM)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(grace_s):
+                        await gone.wait()
     finally:
         loop.remove_reader(pidfd)
         system.kill_group(pid, signal.SIGKILL)

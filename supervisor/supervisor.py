@@ -27,6 +27,7 @@ from releve.supervisor.control import ControlServer
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.history import History
+from releve.supervisor.hooks import end_left_over
 from releve.supervisor.instances import InstanceError
 from releve.supervisor.lock import LockError, RuntimeLock
 from releve.supervisor.log import log, setup
@@ -94,6 +95,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_signal, number.name, verb, arguments)
         loop.add_signal_handler(signal.SIGUSR1, lambda: log.info("USR1: the log goes to standard error, there is nothing to reopen"))
         loop.add_signal_handler(signal.SIGCHLD, self._reap_orphans)
+        end_left_over(self.runtime)
         adopted = await self._take_over()
         if self._broken is not None:
             if not adopted and self._arrived is None:
@@ -314,7 +316,7 @@ class Supervisor:
         attempt = service.history.begin({"verb": "stop", "by": operation.by, "from": service.describe(service.active)}, rescue=True)
         current = self.operation
         if current is not None:
-            current.interrupt("the service is being stopped")
+            current.interrupt("the service is being stopped", final=True)
             await current.finished.wait()
         timeouts = service.loaded.settings.timeouts
         operation.phase = "drain"

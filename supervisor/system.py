@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import NoReturn
 
 from releve.supervisor.identity import AS_WE_ARE, Identity
@@ -48,8 +48,9 @@ def spawn(
     pass_fds: Sequence[int] = (),
     stdout: int | None = None,
     stderr: int | None = None,
+    blocked: bool = True,
 ) -> int:
-    """Start a program in a session of its own, signals blocked, and return its pid.
+    """Start a program in a session of its own, and return its pid; signals ``blocked``, where it unblocks them itself.
 
     Fork and exec happen in C: no Python runs in the child, so that a failure
     there cannot run the parent's cleanup. The caller waits for it with
@@ -64,7 +65,7 @@ def spawn(
         more.update(extra_groups=identity.groups)
     if identity.umask is not None:
         more.update(umask=identity.umask)
-    with signals_blocked():
+    with signals_blocked() if blocked else nullcontext():
         child = subprocess.Popen(  # type: ignore[call-overload]
             list(argv),
             cwd=directory,
@@ -166,6 +167,15 @@ def kill_group(group: int, number: int) -> None:
     """Signal a whole process group; nothing happens when it is empty."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def started_at(pid: int) -> str | None:
+    """When a process was started, in ticks since the boot, which with its pid names it for ever; None without it. proc_pid_stat(5)."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
 
 
 def become_subreaper() -> None:

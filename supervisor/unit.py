@@ -30,10 +30,13 @@ class Place:
 
 
 def start_s(settings: Settings) -> int:
-    """How long a start or an upgrade may take, in seconds: two boots (the first may find that preloading is unsafe), and what follows."""
+    """How long a start or an upgrade may take, in seconds: two boots (one may find that preloading is unsafe), hooks, and what follows."""
     upgrade = settings.upgrade
     check_s = 0.0 if upgrade.check is None else upgrade.check.timeout * settings.workers
-    return math.ceil(2 * settings.timeouts.boot + check_s) + MARGIN_S
+    hooks = settings.hooks
+    one_by_one = (hooks.before, hooks.after_ready, hooks.after_switch, hooks.after_commit, hooks.on_failure, hooks.on_rollback)
+    hooks_s = sum(command.timeout for command in one_by_one if command is not None)
+    return math.ceil(2 * settings.timeouts.boot + check_s + hooks_s) + MARGIN_S
 
 
 def stop_s(settings: Settings) -> int:
@@ -69,7 +72,7 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield "# A configuration error (2) is not mended by starting again."
     yield "Restart=on-failure"
     yield "RestartPreventExitStatus=2"
-    yield "# Two boots (timeouts.boot), the checks and the probation of an upgrade; the supervisor asks for more where it needs more."
+    yield "# Two boots (timeouts.boot), the hooks, the checks and the probation of an upgrade; the supervisor asks for more where needed."
     yield f"TimeoutStartSec={start_s(settings)}"
     yield "# Above timeouts.drain and timeouts.linger."
     yield f"TimeoutStopSec={stop_s(settings)}"

@@ -13,12 +13,13 @@ import os
 from contextlib import suppress
 
 from releve.config import diff
-from releve.config.settings import Check, Settings
+from releve.config.settings import Check, Settings, rules
 from releve.server.faults import fault
 from releve.supervisor import check as checking
 from releve.supervisor import probation, release, rolling, switch
 from releve.supervisor.failure import RolledBack, StepFailed, UnsafePreload
 from releve.supervisor.generation import Generation
+from releve.supervisor.hooks import Hooks
 from releve.supervisor.keepsake import Role
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service, describe_pin
@@ -44,11 +45,13 @@ async def upgrade(
     old = service.active
     new: Generation | None = None
     target: Target | None = None
+    hooks = Hooks(operation, old, service.runtime)
     try:
         with operation.step("preflight"):
             target = await choose()
             operation.record(target=describe_pin(target.pin))
         fault("after_preflight")
+        await hooks.before(target.pin)
         how = target.loaded.settings.upgrade
         rolls = how.mode == "rolling" and old is not None and old.state is GenerationState.SERVING and not old.orphaned
         if rolls and service.standby is not None:
@@ -60,6 +63,7 @@ async def upgrade(
         with operation.step("check"):
             await prove(operation, new, new.revision, new.settings.upgrade.check, settle=settle)
             new.proved()
+        await hooks.after_ready(new)
         fault("after_check")
         service.retire_standby()  # two generations at most; the new one may stand now
         with operation.step("switch"):
@@ -67,10 +71,12 @@ async def upgrade(
                 assert old is not None
                 await rolling.roll(operation, old, new, workers)
             await switch.forward(service, operation, old, new)
-        await _conclude(service, operation, old, new, target, standby=standby, judged=judged)
+        await _conclude(service, operation, old, new, target, hooks, standby=standby, judged=judged)
         return new
-    except BaseException:
+    except BaseException as error:
+        hooks.drop()
         await _undo(service, operation, old, new, target)
+        await hooks.undone(error, service.active)
         raise
 
 
@@ -81,6 +87,7 @@ async def rehearse(service: Service, operation: Operation, choose: Choose) -> Ge
     try:
         with operation.step("preflight"):
             target = await choose()
+            Hooks(operation, None).left_out(target.pin)
         new = await start(service, operation, target, service.workers_for(target.loaded.settings))
         with operation.step("check"):
             await prove(operation, new, new.revision, new.settings.upgrade.check)
@@ -92,7 +99,7 @@ async def rehearse(service: Service, operation: Operation, choose: Choose) -> Ge
 async def judge_on(service: Service, operation: Operation, old: Generation, new: Generation) -> Generation:
     """Go on with an upgrade that another supervisor had switched and not committed. Raises StepFailed, after going back."""
     try:
-        await _conclude(service, operation, old, new, None, standby=True, judged=True)
+        await _conclude(service, operation, old, new, None, Hooks(operation, old), standby=True, judged=True)
         return new
     except BaseException:
         await _undo(service, operation, old, new, None)
@@ -127,7 +134,8 @@ async def start(service: Service, operation: Operation, target: Target, workers:
         for reason in new.broken:
             operation.note(f"{reason}; it answers 503")
         used = diff.changed(Settings(), target.loaded.settings)
-        unknown = sorted(set(used) - set(new.hello.get("settings", [])))
+        known = {key for key, rule in rules().items() if rule.get("supervisor")} | set(new.hello.get("settings", []))
+        unknown = sorted(set(used) - known)
         if unknown:
             operation.note(f"the release's releve {new.hello.get('releve')} does not know {', '.join(unknown)}: ignored")
         return new
@@ -152,14 +160,24 @@ async def prove(operation: Operation, generation: Generation, revision: int, che
 
 
 async def _conclude(
-    service: Service, operation: Operation, old: Generation | None, new: Generation, target: Target | None, *, standby: bool, judged: bool
+    service: Service,
+    operation: Operation,
+    old: Generation | None,
+    new: Generation,
+    target: Target | None,
+    hooks: Hooks,
+    *,
+    standby: bool,
+    judged: bool,
 ) -> None:
     """From the switch to the commit. ``target`` is None where another supervisor chose it: then it is as the generation has it."""
+    hooks.after_switch()
     seconds = new.settings.upgrade.probation
     if judged and old is not None and seconds is not None:
         with operation.step("probation"):
             fault("on_trial")
             await _judge(operation, old, new, seconds)
+    await hooks.ended()
     fault("before_commit")
     with operation.step("commit"):
         operation.committed = True
@@ -171,6 +189,7 @@ async def _conclude(
         for trouble in target.listeners.commit() if target is not None else ():
             operation.note(trouble)
     fault("after_commit")
+    await hooks.after_commit()
 
 
 async def _judge(operation: Operation, old: Generation, new: Generation, seconds: float) -> None:

@@ -95,7 +95,10 @@ async def abort(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
         verb = "nothing" if operation is None else f"{operation.verb} {operation.number}"
         return result(Status.USAGE, f"cannot abort {verb}: it is committed", serving=serving())
     await operation.finished.wait()
-    return result(Status.DONE, f"aborted {operation.verb} {operation.number}", serving=serving())
+    done = f"aborted {operation.verb} {operation.number}"
+    if operation.committed:  # all that was left to abort
+        done = f"ended the hook of {operation.verb} {operation.number}, which is committed"
+    return result(Status.DONE, done, serving=serving())
 
 
 async def stop(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:

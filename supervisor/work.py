@@ -9,6 +9,7 @@ from releve import __version__
 from releve.supervisor import adoption
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.generation import Generation
+from releve.supervisor.hooks import Hooks
 from releve.supervisor.operation import Operation
 from releve.supervisor.reexec import reexec
 from releve.supervisor.reload import reload
@@ -81,10 +82,13 @@ def rolling_back(service: Service) -> Work:
     """The generation that stands by, or else the release before."""
 
     async def work(operation: Operation) -> str:
+        rejected = service.active
         if service.standby is not None:
             generation = await rollback(service, operation)
         else:
             generation = await upgrade(service, operation, from_history(service))
+        if rejected is not None:
+            await Hooks(operation, generation, service.runtime).rolled_back(rejected)
         return f"rolled back: generation {generation.number} serves {generation.pin.resolved}"
 
     return work
