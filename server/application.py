@@ -87,8 +87,14 @@ def load(app: str, directory: str, more: Sequence[str] = (), mounts: Sequence[Mo
     found = _mounted(mounts, isolate) if mounts else _load_one(app)
     for name in more:
         _import(name)
-    _attempt("import the URL configuration", _import_django_urls)
+    attempt("import the URL configuration", _import_django_urls)
     return found
+
+
+def find_function(name: str) -> Callable[[], object]:
+    """The function that ``module:function`` names. Raises BootError."""
+    target = parse_target(name)
+    return _find(_import(target.module), target)  # a callable is all we can know of it
 
 
 def traceback_text(error: BaseException) -> str:
@@ -122,7 +128,7 @@ def _mounted(mounts: Sequence[Mount], isolate: bool) -> Application:
             found[mount.prefix] = unavailable
     if list(found) == [""]:
         return found[""]
-    return _attempt("mount the applications", lambda: Mounts(found, broken))
+    return attempt("mount the applications", lambda: Mounts(found, broken))
 
 
 def _blamed(error: BootError, cause: BootError) -> BootError:
@@ -145,7 +151,7 @@ def _dotted(node: ast.expr) -> tuple[str, ...]:
 
 
 def _import(name: str) -> ModuleType:
-    return _attempt(f"import {name}", lambda: importlib.import_module(name))
+    return attempt(f"import {name}", lambda: importlib.import_module(name))
 
 
 def _find(module: ModuleType, target: Target) -> Application:
@@ -159,13 +165,13 @@ def _find(module: ModuleType, target: Target) -> Application:
         raise BootError(f"cannot use {target.name!r} of {target.module}: not callable (it is a {type(found).__name__})")
     if not target.factory:
         return found  # type: ignore[no-any-return]  # a callable is all we can know of it
-    made = _attempt(f"call {target.name}() of {target.module}", lambda: found(*target.arguments, **target.keywords))
+    made = attempt(f"call {target.name}() of {target.module}", lambda: found(*target.arguments, **target.keywords))
     if not callable(made):
         raise BootError(f"cannot use what {target.name}() of {target.module} returned: not callable (it is a {type(made).__name__})")
     return made  # type: ignore[no-any-return]
 
 
-def _attempt(what: str, action: Callable[[], T]) -> T:
+def attempt(what: str, action: Callable[[], T]) -> T:
     """Run code of the application. Whatever it raises, ``SystemExit`` too, becomes a BootError."""
     try:
         return action()

@@ -29,6 +29,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from typing import NamedTuple, NoReturn
 
 from releve.server import system
@@ -43,10 +44,13 @@ QUIET_TICKS = 20  # without any call; then the monitor sleeps
 log = logging.getLogger("releve.worker")
 
 
+Errand = Callable[[], object]
+
+
 class Runner:
     """One thread: parked, leading, or in the application."""
 
-    __slots__ = ("job", "leads", "number", "thread", "wake")
+    __slots__ = ("errand", "job", "leads", "number", "thread", "wake")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -54,6 +58,7 @@ class Runner:
         self.wake.acquire()
         self.leads = False
         self.job: Connection | None = None
+        self.errand: Errand | None = None
         self.thread = 0  # its identifier
 
 
@@ -68,7 +73,7 @@ class Lead:
     """The threads of one worker. ``free``, ``dispatch``, ``returned`` belong to the leader; ``give_up`` to whoever is in a call."""
 
     def __init__(self, threads: int, call: Callable[[Connection], None], turn: Callable[[], None]) -> None:
-        """``call`` answers the request of a connection. ``turn`` runs the loop until the lead is lost."""
+        """``call`` answers the request of a connection. ``turn`` runs the loop until the lead is lost, or stepped aside from."""
         self.threads = threads
         self.inline = threads > 1
         self.out = 0  # threads in the application, but for a leader that is there
@@ -81,6 +86,10 @@ class Lead:
         self.calls = 0  # begun by the leader
         self.finished: deque[Connection] = deque()  # those to give back
         self.resting = False  # the monitor
+        self.errands = 0  # given to threads, and not done yet
+        self._runners: list[Runner] = []  # all that run the application
+        self._leads: Runner | None = None  # of them, the one that runs the loop
+        self._errands: deque[Errand] = deque()  # for whichever thread has time first
         self._leader = 0  # the identifier of its thread
         self._call = call
         self._turn = turn
@@ -108,10 +117,12 @@ class Lead:
         if not self.inline:
             main = Runner(1)
             main.thread = threading.get_ident()  # before the loop can hand it a request
+            self._runners.append(main)
             self._parked.append(main)
             threading.Thread(target=self._lead_for_ever, name="releve-loop", daemon=True).start()
             self._work(main)
         runners = [Runner(number) for number in range(1, self.threads + 3)]
+        self._runners = runners
         runners[0].leads = True
         runners[0].wake.release()
         self._parked.extend(reversed(runners[1:]))
@@ -132,19 +143,23 @@ class Lead:
             if runner.leads:
                 runner.leads = False
                 self._leader = threading.get_ident()
+                self._leads = runner
                 self._turn()  # returns when the lead is lost and its call is over
             while True:
                 if connection is not None:
                     self._answer(connection)
                 with self._mutex:
                     connection = self._waiting.popleft() if self._waiting else None
+                    errand = None if connection is not None else self._next_errand(runner)
                     if connection is not None:
                         self.overruns[connection] = Overrun(threading.get_ident(), time.monotonic())
-                    else:
+                    elif errand is None:
                         self._count(-1)
                         self._parked.append(runner)
                 self._ring()  # now, since the leader looks at `free` when it takes the connection back
-                if connection is None:
+                if errand is not None:
+                    self._do(errand)
+                elif connection is None:
                     break
 
     def _monitor(self) -> NoReturn:
@@ -181,6 +196,55 @@ class Lead:
             follower = self._parked.pop()
             follower.leads = True
             follower.wake.release()
+
+    # Errands
+
+    def run(self, errand: Errand, everywhere: bool) -> None:
+        """In the leader: have one thread do this as soon as it has nothing else to do, or every thread that runs the application.
+
+        Threads that are on an errand count as out. What it raises is logged.
+        """
+        with self._mutex:
+            if everywhere:
+                for runner in self._runners:
+                    runner.errand = errand
+                self.errands += len(self._runners)
+            else:
+                self._errands.append(errand)
+                self.errands += 1
+            wanted = len(self._parked) if everywhere else 1
+            for _ in range(min(wanted, len(self._parked))):
+                self._count(1)
+                self._parked.pop().wake.release()
+
+    def step_aside(self) -> bool:
+        """In the leader, outside of a call: whether somebody else leads from here on, so that it can go on an errand of its own."""
+        leads = self._leads
+        if leads is None or leads.errand is None:
+            return False
+        with self._mutex:
+            if not self._parked:
+                return False
+            self._count(1)
+            follower = self._parked.pop()
+            follower.leads = True
+            follower.wake.release()
+        return True
+
+    def _next_errand(self, runner: Runner) -> Errand | None:
+        """Under the mutex."""
+        errand, runner.errand = runner.errand, None
+        return self._errands.popleft() if errand is None and self._errands else errand
+
+    def _do(self, errand: Errand) -> None:
+        try:
+            Context().run(errand)
+        except BaseException:
+            log.exception("an error in %s; nothing depends on it", getattr(errand, "__qualname__", errand))
+        if self.forked:
+            self.forsake()
+        with self._mutex:
+            self.errands -= 1
 
     # Calls
 

@@ -82,7 +82,7 @@ class Loop:
     # The turn
 
     def _run(self) -> None:
-        """In the leader: turn until the lead is lost. Ends the process at ``stop``, and if anything is raised in here."""
+        """In the leader: turn until the lead is lost or left. Ends the process at ``stop``, and if anything is raised in here."""
         try:
             self._post()  # a call has begun to last
             while self._turn():
@@ -90,6 +90,8 @@ class Loop:
                 self._post()
                 if self._stopped:
                     self.ended()
+                if self.lead.errands and self.lead.step_aside():
+                    return
         except BaseException:
             self.failed()
 

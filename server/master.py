@@ -19,7 +19,7 @@ import struct
 import sys
 import time
 
-from releve.server import hazards, system
+from releve.server import hazards, hooks, system
 from releve.server import log as logs
 from releve.server.application import Application, BootError, load
 from releve.server.boot import Boot, MalformedOrder, await_boot, hello, read_boot
@@ -128,7 +128,8 @@ class Master:
         settings = self._boot.revision.settings
         isolate = settings.on_app_error == "isolate"
         try:
-            application = load(self._boot.app, self._boot.directory, settings.preload_modules, settings.mounts, isolate=isolate)
+            more = [*settings.preload_modules, *hooks.modules(settings.hooks)]
+            application = load(self._boot.app, self._boot.directory, more, settings.mounts, isolate=isolate)
         finally:
             logs.revive()
             faulthandler.enable(self._boot.crash, all_threads=True)

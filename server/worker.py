@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from releve.config.settings import Settings
+from releve.server import databases, hooks, system
 from releve.server import log as logs
-from releve.server import system
 from releve.server.access import AccessLog
 from releve.server.answer import Answer
 from releve.server.application import BootError, traceback_text
@@ -30,6 +30,7 @@ from releve.server.fork import EXIT_INTERNAL
 from releve.server.handover import Handover
 from releve.server.link import ORPHAN_S, Link, LinkError, Message, clip
 from releve.server.loop import Loop
+from releve.server.pausing import Pausing
 from releve.server.proxy import Trust
 from releve.server.recycle import Recycling
 from releve.server.scoreboard import Scoreboard
@@ -113,12 +114,17 @@ def _live(post: Post) -> NoReturn:
         fault("worker_boot")
         system.die_with_parent(True)  # an import that hangs would not see the end of the control pair
         application = post.load() if post.application is None else post.application
+        functions = hooks.find(settings.hooks)
+        hooks.after_fork(functions)
+        if post.application is None and databases.in_use():
+            with contextlib.suppress(Exception):
+                databases.close()  # what the import has opened in this thread, which may never need it again
         system.die_with_parent(False)
     except BaseException as error:
         _report_failure(post.control, error)
         _exit(EXIT_BOOT)
     logs.revive()
-    worker = Worker(post, application)
+    worker = Worker(post, application, functions)
     os.register_at_fork(before=worker.loop.intake.acquire, after_in_parent=worker.loop.intake.release, after_in_child=worker.disown)
     worker.start()
 
@@ -140,7 +146,7 @@ def _exit(status: int) -> NoReturn:
 class Worker:
     """The posture of one worker, and what each order does to loop, doors and handover. All but ``may_keep`` run in the loop."""
 
-    def __init__(self, post: Post, application: Application) -> None:
+    def __init__(self, post: Post, application: Application, functions: hooks.Functions) -> None:
         self.posture = Posture.READY
         self._access = AccessLog(post.access, post.settings.log.access_format) if post.access >= 0 else None
         answer = Answer(application, post.settings, self.may_keep, self._access)
@@ -157,6 +163,7 @@ class Worker:
         self._handover: Handover | None = None  # of the last pause, if it named a receiver
         self._pause_reported = True
         self._recycling = Recycling(post.settings.limits)
+        self._pausing = Pausing(functions, self.loop, self._accept)
         self._asked = False  # to be replaced
         self._quit_at = float("inf")  # monotonic
         self._signals = system.record_signal(signal.SIGTERM)
@@ -214,8 +221,7 @@ class Worker:
         self.order("resume")
         self._end_handover()
         self._pause_reported = True  # a pause that was not complete never will be
-        self.doors.resume()
-        self._send_state()
+        self._pausing.resume()
 
     def pause(self, message: Message, fds: list[int]) -> None:
         """Accept no more; give what is idle, and what becomes idle, to the exchange in ``fds``, if there is one."""
@@ -225,6 +231,7 @@ class Worker:
             raise IllegalOrder("cannot pause: a receiver needs its exchange, and nothing else has one")
         before = self.order("pause")
         self._end_handover()
+        self._pausing.pause()
         self.doors.shut()
         # What waits in the own exchange stays there if that is where it would be sent: a sibling takes it.
         swept = list(self.doors.sweep(exchange=to != self._post.generation)) if before is Posture.SERVING else []
@@ -247,6 +254,7 @@ class Worker:
     def leave(self, deadline_s: float, linger_s: float | None) -> None:
         """``linger_s`` is None after connections were given away; else this is a stop, and whoever is queued is still served."""
         before = self.order("quit")
+        self._pausing.leave()
         if linger_s is not None:
             # What stands by does not answer for the generation in service, which sweeps the same queues.
             heir = self._handover is not None or before is Posture.READY
@@ -350,6 +358,8 @@ class Worker:
             handover.step()
         if not self._pause_reported and (handover is None or handover.done):
             self._report_pause()
+        if self._pause_reported:
+            self._pausing.step()
         if self.posture is Posture.SERVING and not self._asked and (reason := self._recycling.due(self.loop.lead.answered)):
             self.ask_recycle(reason)
         if self.posture is Posture.LEAVING and not self.loop.table:
@@ -363,6 +373,10 @@ class Worker:
             self._tell({"type": "recycle", "reason": reason})
 
     # Helpers
+
+    def _accept(self) -> None:
+        self.doors.resume()
+        self._send_state()
 
     def _ended(self) -> NoReturn:
         if self._access is not None:
