@@ -246,3 +246,39 @@ def test_a_hook_runs_as_the_user_of_the_release(tmp_path: Path) -> None:
         service.start()
         assert (out / "user").read_text().strip() == "65534"
         assert (out / "mask").read_text().strip() == "0027"
+
+
+SHOP = (Path(__file__).parents[1] / "harness" / "shop.py").read_text()
+
+
+def test_a_generation_that_stands_by_holds_no_database_connection(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    functions = {"after_fork": "shop:forked", "on_pause": "shop:paused", "on_resume": "shop:resumed"}
+    with serving(tmp_path, start=False, app="shop:application", hooks=functions, upgrade={"check": "/query", "probation": "1s"}) as service:
+        service.environment |= {"RELEVE_TEST_OPEN": str(tmp_path / "open"), "RELEVE_TEST_TOLD": str(tmp_path / "told")}
+        service.release("one", shop=SHOP)
+        service.start()
+
+        def open_in(pids: set[int]) -> set[int]:
+            return {int(file.name.partition("-")[0]) for file in (tmp_path / "open").iterdir()} & pids
+
+        old = service.workers()
+        while open_in(old) != old:
+            assert service.request("GET", "/query")[0] == 200
+        service.must("upgrade")
+        standing_by = {w["pid"] for w in service.generation("standby")["workers"]}
+        assert standing_by == old
+        eventually(lambda: not open_in(old), "the standby has closed them")
+        assert service.request("GET", "/query")[0] == 200
+        service.must("rollback")
+        assert int(service.get("/query")) in old
+        lines = [line.split() for line in (tmp_path / "told").read_text().splitlines()]
+        for pid in old:
+            assert [word for word, by, _ in lines if by == str(pid)] == ["forked", "paused", "resumed"]
+
+        service.release("two", shop=SHOP + "\ndef forked():\n    raise LookupError('no scheduler')\n")
+        service.flip("two")
+        done = service.ctl("upgrade")
+        assert done.returncode == 4
+        assert "cannot run hooks.after_fork: LookupError: no scheduler" in done.stdout + done.stderr
+        assert "in forked" in done.stdout + done.stderr
