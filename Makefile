@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := -m pip --quiet --quiet --disable-pip-version-check --no-input
 PACKAGES := config ctl importer server src/releve supervisor
 SOURCES := pyproject.toml $(PACKAGES) $(wildcard $(addsuffix /*.py,$(PACKAGES)) systemd/*)
-RENDERED := config.reference:configuration.md config.schema:releve.schema.json supervisor.reference:operations.md importer.reference:from-gunicorn.md
+RENDERED := config.reference:configuration.md config.schema:releve.schema.json supervisor.reference:operations.md supervisor.reference:hooks.md importer.reference:from-gunicorn.md
 
 # What one run leaves for the next: made again when pyproject.toml (or, for the wheel, a source) is newer.
 RUNTIME := $(VENV)/.releve

@@ -1,4 +1,4 @@
-"""The tables of ``docs/operations.md``, rendered from the code that acts by them.
+"""The tables of ``docs/operations.md`` and ``docs/hooks.md``, rendered from the code that acts by them.
 
 ``python -m releve.supervisor.reference PAGE`` renews them in place; a test compares.
 """
@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from releve.supervisor import probation, protocol, states
+from releve.supervisor import hooks, probation, protocol, states
 from releve.supervisor.supervisor import SIGNALS
 
 _ADMISSION = {
@@ -55,7 +55,27 @@ def rules() -> str:
     return "\n".join(["| rule | broken when |", "| --- | --- |", *rows])
 
 
-TABLES = {"signals": signals, "statuses": statuses, "verbs": verbs, "generations": generations, "rules": rules}
+def turns() -> str:
+    """Hooks that are commands."""
+    rows = [f"| `{name}` | {turn.when} | {turn.failing} |" for name, turn in hooks.TURNS.items()]
+    return "\n".join(["| hook | runs when | its failure |", "| --- | --- | --- |", *rows])
+
+
+def variables() -> str:
+    """What they are told."""
+    rows = [f"| `{name}` | {words} |" for name, words in hooks.VARIABLES.items()]
+    return "\n".join(["| variable | |", "| --- | --- |", *rows])
+
+
+TABLES = {
+    "signals": signals,
+    "statuses": statuses,
+    "verbs": verbs,
+    "generations": generations,
+    "rules": rules,
+    "hooks": turns,
+    "variables": variables,
+}
 
 
 def renew(page: str) -> str:

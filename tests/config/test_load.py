@@ -10,7 +10,7 @@ import pytest
 
 from releve.config.errors import ConfigError
 from releve.config.load import load
-from releve.config.settings import Address, Check, Limits, Log, Settings, Timeouts, Upgrade, rules
+from releve.config.settings import Address, Check, Command, Limits, Log, Settings, Timeouts, Upgrade, rules
 
 DESIGN = """
 app: mysite.wsgi:application
@@ -118,6 +118,15 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     "upgrade.retire": ("upgrade: {retire: 10s}", 10.0),
     "proxy.trusted": ("proxy: {trusted: [10.0.0.0/8, '2001:DB8::1', unix]}", ("10.0.0.0/8", "2001:db8::1", "unix:")),
     "proxy.protocol": ("proxy: {protocol: on}", True),
+    "hooks.before": ("hooks: {before: python manage.py migrate}", Command("python manage.py migrate")),
+    "hooks.after_ready": ("hooks: {after_ready: [python, -m, warm, '']}", Command(("python", "-m", "warm", ""))),
+    "hooks.after_switch": ("hooks: {after_switch: {run: warm, timeout: 5m}}", Command("warm", 300.0)),
+    "hooks.after_commit": ("hooks: {after_commit: {run: [announce, 1]}}", Command(("announce", "1"))),
+    "hooks.on_failure": ("hooks:\n  on_failure: |\n    one\n    two\n", Command("one\ntwo\n")),
+    "hooks.on_rollback": ("hooks: {on_rollback: 'true'}", Command("true")),
+    "hooks.after_fork": ("hooks: {after_fork: 'site.workers:Jobs.start'}", "site.workers:Jobs.start"),
+    "hooks.on_pause": ("hooks: {on_pause: 'a:b'}", "a:b"),
+    "hooks.on_resume": ("hooks: {on_resume: 'a:b'}", "a:b"),
     "log.level": ("log: {level: debug}", "debug"),
     "log.access": ("log: {access: /var/log/x.log}", "/var/log/x.log"),
     "log.access_format": ("log: {access_format: '%(h)s %({x-a}i)s'}", "%(h)s %({x-a}i)s"),

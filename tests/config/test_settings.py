@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import releve.config
-from releve.config.settings import Address, Check, Limits, Settings, Upgrade, from_wire, key_names, rules, to_wire
+from releve.config.settings import Address, Check, Command, Hooks, Limits, Settings, Upgrade, from_wire, key_names, rules, to_wire
 
 FULL = Settings(
     app="a:b",
@@ -15,6 +15,7 @@ FULL = Settings(
     env={"A": "b"},
     limits=Limits(body=3),
     upgrade=Upgrade(check=Check(headers={"A": "b"}), standby=None),
+    hooks=Hooks(before=Command(("a", "b"), 3.0), on_failure=Command("a b"), on_pause="a:b"),
 )
 
 

@@ -1,21 +1,32 @@
-"""docs/operations.md shows the tables that the code acts by."""
+"""docs/operations.md and docs/hooks.md show the tables that the code acts by."""
 
+import dataclasses
 from pathlib import Path
 
+import pytest
+
+from releve.config.settings import Hooks
 from releve.supervisor import protocol, reference
 
-PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE, HOOKS = DOCS / "operations.md", DOCS / "hooks.md"
 
 
-def test_the_page_is_up_to_date() -> None:
-    page = PAGE.read_text("utf-8")
-    assert reference.renew(page) == page, "python -m releve.supervisor.reference docs/operations.md renews it"
+@pytest.mark.parametrize("file", [PAGE, HOOKS])
+def test_the_page_is_up_to_date(file: Path) -> None:
+    page = file.read_text("utf-8")
+    assert reference.renew(page) == page, f"python -m releve.supervisor.reference docs/{file.name} renews it"
 
 
-def test_every_table_is_on_the_page() -> None:
-    page = PAGE.read_text("utf-8")
+def test_every_table_is_on_a_page() -> None:
+    pages = PAGE.read_text("utf-8") + HOOKS.read_text("utf-8")
     for render in reference.TABLES.values():
-        assert render() in page
+        assert render() in pages
+
+
+def test_every_hook_is_explained() -> None:
+    page = HOOKS.read_text("utf-8")
+    assert [field.name for field in dataclasses.fields(Hooks) if f"\n| `{field.name}` |" not in page] == []
 
 
 def test_every_verb_is_explained() -> None:

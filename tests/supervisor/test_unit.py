@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from releve.config.paste import Names
-from releve.config.settings import Address, Check, Limits, Log, Settings, Timeouts, Upgrade
+from releve.config.settings import Address, Check, Command, Hooks, Limits, Log, Settings, Timeouts, Upgrade
 from releve.supervisor.unit import MARGIN_S, Place, unit
 
 PLACE = Place(config="/etc/releve/shop.yaml", commands="/opt/releve/bin", name="shop")
@@ -27,6 +27,13 @@ def test_timeouts_follow_from_the_settings() -> None:
     )
     assert said(settings, "TimeoutStartSec") == [str(200 + 12 + MARGIN_S)]
     assert said(settings, "TimeoutStopSec") == [str(63 + MARGIN_S)]
+
+
+def test_the_time_of_hooks_is_part_of_a_start() -> None:
+    hooks = Hooks(before=Command("migrate", 600.0), after_commit=Command("announce"), on_rollback=Command("announce", 5.0))
+    settings = Settings(app="a:b", directory="/srv", timeouts=Timeouts(boot=100), hooks=hooks)
+    assert said(settings, "TimeoutStartSec") == [str(200 + 665 + MARGIN_S)]
+    assert said(settings, "TimeoutStopSec") == said(Settings(app="a:b", directory="/srv"), "TimeoutStopSec")
 
 
 def test_limits_follow_from_the_settings() -> None:
