@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from os.path import commonprefix
 from typing import Any
 
 Wire = dict[str, Any]
@@ -304,8 +305,10 @@ def key_names() -> tuple[str, ...]:
 
 
 def to_wire(settings: Settings) -> Wire:
-    """Settings as plain JSON values, for the link and the history."""
-    return dataclasses.asdict(settings)
+    """Settings as plain JSON values, for the link and the keepsake; mounts as rows, since there may be a thousand in one message."""
+    base = commonprefix([mount.place for mount in settings.mounts])
+    rows = [[mount.prefix, mount.app, mount.place.removeprefix(base)] for mount in settings.mounts]
+    return {**dataclasses.asdict(dataclasses.replace(settings, mounts=())), "mounts": rows, "mounts_base": base}
 
 
 def from_wire(wire: Wire) -> Settings:
@@ -332,7 +335,8 @@ def from_wire(wire: Wire) -> Settings:
     if "listen" in values:
         values["listen"] = tuple(Address(**_known(Address, address)) for address in values["listen"])
     if "mounts" in values:
-        values["mounts"] = tuple(Mount(**_known(Mount, mount)) for mount in values["mounts"])
+        base = str(wire.get("mounts_base", ""))
+        values["mounts"] = tuple(Mount(prefix, app, base + place) for prefix, app, place, *_ in values["mounts"])
     if "include" in values:
         values["include"] = tuple(values["include"])
     if "preload_modules" in values:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from releve.server import system
 
@@ -137,6 +138,15 @@ def _request_line(entry: Entry) -> Any:
     return " ".join(_text(environ.get(name, "-")) for name in ("REQUEST_METHOD", "RAW_URI", "SERVER_PROTOCOL"))
 
 
+def _path(entry: Entry) -> str:
+    """As the client wrote it, but for escapes; ``PATH_INFO`` lacks the prefix of a mounted application."""
+    target = _text(entry.environ.get("RAW_URI", ""))
+    if not target.startswith("/"):
+        return _text(entry.environ.get("PATH_INFO", "-"))
+    path = target.partition("?")[0]
+    return unquote_to_bytes(path.encode("latin-1", "replace")).decode("latin-1") if "%" in path else path
+
+
 def _request_header(name: str) -> Atom:
     key = name.upper().replace("-", "_")
     return _variable(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}")
@@ -154,7 +164,7 @@ ATOMS: dict[str, Atom] = {
     "t": lambda entry: entry.clock,
     "r": _request_line,
     "m": _variable("REQUEST_METHOD"),
-    "U": _variable("PATH_INFO"),
+    "U": _path,
     "q": _variable("QUERY_STRING", ""),
     "H": _variable("SERVER_PROTOCOL"),
     "s": lambda entry: entry.status,

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from releve.config.settings import Mount
-from releve.server.mounts import Mounts, unavailable
+from releve.server.mounts import mounted, unavailable
 
 Application = Callable[..., Iterable[bytes]]
 T = TypeVar("T")
@@ -128,7 +128,7 @@ def _mounted(mounts: Sequence[Mount], isolate: bool) -> Application:
             found[mount.prefix] = unavailable
     if list(found) == [""]:
         return found[""]
-    return attempt("mount the applications", lambda: Mounts(found, broken))
+    return attempt("mount the applications", lambda: mounted(found, broken))
 
 
 def _blamed(error: BootError, cause: BootError) -> BootError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,13 @@ def test_mounts_travel_over_the_link(tmp_path: Path) -> None:
     assert settings.mounts[0].place.endswith("releve.yaml:2:9")
     assert from_wire(to_wire(settings)) == settings
     assert settings.served == "2 applications (/api, /)"
+
+
+def test_a_thousand_of_them_fit_into_one_message(tmp_path: Path) -> None:
+    many = {f"customer-{n:04}": f"mounts:\n  /customers/customer-{n:04}: customers.customer_{n:04}.wsgi:application\n" for n in range(1000)}
+    settings = written(tmp_path, "include: conf.d/*.yaml\n", **many).settings
+    assert len(settings.mounts) == 1000
+    assert from_wire(json.loads(json.dumps(to_wire(settings)))) == settings
 
 
 @pytest.mark.parametrize(

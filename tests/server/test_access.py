@@ -109,6 +109,12 @@ def test_the_short_way_makes_the_same_lines(preset: str, requests: list[tuple[st
     assert re.sub(TIME, "", one_text) == re.sub(TIME, "", other_text) and one_text.count("\n") == len(requests)
 
 
+def test_the_path_is_the_one_that_was_asked_for_also_of_a_mounted_application() -> None:
+    sink = Sink("%(U)s")
+    sink.add(ENVIRON | {"RAW_URI": "/api/x?y", "SCRIPT_NAME": "/api", "PATH_INFO": "/x"}, 200, 0, 0.0)
+    assert sink.text() == "/api/x\n"
+
+
 @pytest.mark.parametrize(
     ("atom", "shows"),
     [

@@ -13,7 +13,7 @@ import pytest
 
 from releve.config.settings import Mount
 from releve.server.application import BootError, load
-from releve.server.mounts import Mounts, broken
+from releve.server.mounts import broken, mounted
 
 
 def named(name: str) -> Any:
@@ -39,7 +39,7 @@ def ask(application: Any, path: str, script: str = "") -> tuple[str, str]:
     return said[0][:3], body.decode("latin-1")
 
 
-ALL = Mounts({prefix: validator(named(prefix or "site")) for prefix in ("", "/api", "/api/v2", "/a/b/c", "/caf\u00e9")})
+ALL = mounted({prefix: validator(named(prefix or "site")) for prefix in ("", "/api", "/api/v2", "/a/b/c", "/caf\u00e9")})
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,13 @@ ALL = Mounts({prefix: validator(named(prefix or "site")) for prefix in ("", "/ap
         ("/a/b", "site||/a/b"),
         ("/a/b/c/d/e/f", "/a/b/c|/a/b/c|/d/e/f"),
         ("/API", "site||/API"),
+        ("/api/../x", "/api|/api|/../x"),
+        ("/../api", "site||/../api"),
+        ("/a/b/c", "/a/b/c|/a/b/c|"),
+        ("/a/b/c/", "/a/b/c|/a/b/c|/"),
+        ("/a/b/cd", "site||/a/b/cd"),
+        ("/a//b/c", "site||/a//b/c"),
+        ("/api//v2", "/api|/api|//v2"),
     ],
 )
 def test_the_longest_prefix_at_a_border_of_segments(path: str, answer: str) -> None:
@@ -65,11 +72,11 @@ def test_the_longest_prefix_at_a_border_of_segments(path: str, answer: str) -> N
 
 def test_beyond_ascii() -> None:
     path = "/caf\u00e9/x".encode().decode("latin-1")
-    assert ask(Mounts({"/caf\u00e9": named("it")}), path) == ("200", f"it|{path[:-2]}|/x")
+    assert ask(mounted({"/caf\u00e9": named("it")}), path) == ("200", f"it|{path[:-2]}|/x")
 
 
 def test_a_path_that_nothing_covers_is_404() -> None:
-    assert ask(Mounts({"/api": named("api")}), "/apix")[0] == "404"
+    assert ask(mounted({"/api": named("api")}), "/apix")[0] == "404"
 
 
 def test_the_prefix_of_a_proxy_comes_first() -> None:
@@ -79,7 +86,7 @@ def test_the_prefix_of_a_proxy_comes_first() -> None:
 @pytest.mark.parametrize("prefix", ["/", "api", "/api/", "//api", "/a//b"])
 def test_malformed_prefixes(prefix: str) -> None:
     with pytest.raises(ValueError, match="cannot mount"):
-        Mounts({prefix: named("x")})
+        mounted({prefix: named("x")})
 
 
 @pytest.fixture
