@@ -23,7 +23,7 @@ ATOMS = {
     "t": "time of the line, as in `[24/Nov/2026:03:05:08 +0000]`",
     "r": "request line",
     "m": "method",
-    "U": "path, percent-decoded, without the query",
+    "U": "path as it was asked for, with the prefix of a mounted application; percent-decoded, without the query",
     "q": "query, empty if there is none",
     "H": "protocol",
     "s": "status",
