@@ -126,11 +126,13 @@ def test_a_hook_that_fails_before_the_switch_ends_the_upgrade(tmp_path: Path) ->
         assert "cannot run the hook before" in result["message"] and "no such file" in result["message"]
         assert service.who()["release"] == "one"
 
-        service.configure(hooks={"after_switch": "exit 5", "after_commit": "kill -9 $$"})
+        signals = ["grep", "SigBlk", "/proc/self/status"]
+        service.configure(hooks={"after_ready": signals, "after_switch": "exit 5", "after_commit": "kill -9 $$"})
         result = service.ask("upgrade")
         assert result["status"] == 0, result
         assert "the hook after_switch exited with status 5" in noted(result)
         assert "the hook after_commit was killed by SIGKILL" in noted(result)
+        assert "hook after_ready: SigBlk: 0000000000000000" in service.log(), "it hears every signal"
         assert service.who()["release"] == "two"
 
 
