@@ -206,7 +206,7 @@ def parse_function(text: str, rules: Rules) -> str:
     module, colon, name = text.partition(":")
     if text.endswith("()"):
         raise ValueError(f"it is called without saying so; write {text.removesuffix('()')}")
-    if not colon or not _MODULE.fullmatch(module) or not _OBJECT.fullmatch(name):
+    if not colon or not _MODULE.fullmatch(module) or not _MODULE.fullmatch(name):
         raise ValueError("expected module:function, such as mysite.workers:after_fork")
     return text
 
