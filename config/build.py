@@ -14,7 +14,8 @@ from typing import Any
 
 from releve.config import addresses, values
 from releve.config.errors import ConfigError, Place, Problem, in_order, nearest
-from releve.config.settings import GROUPS, Address, Check, Command, Mount, Settings, key_names, to_wire
+from releve.config.settings import GROUPS, Address, Canary, Check, Command, Mount, Settings, key_names, to_wire
+from releve.config.settings import written as written_key
 from releve.config.values import Rules
 from releve.config.written import Written
 
@@ -99,9 +100,9 @@ def _fields(
 ) -> dict[str, Any]:
     """What is written for the fields of ``kind``, by name; the last of a file's value and an override that can be used."""
     found: dict[str, Any] = {}
-    fields = {field.name: field.metadata for field in dataclasses.fields(kind)}
-    for name, rules in fields.items():
-        key, written = prefix + name, entries.get(name)
+    fields = {written_key(field): field for field in dataclasses.fields(kind)}
+    for name, field in fields.items():
+        rules, key, written = field.metadata, prefix + name, entries.get(name)
         if rules["kind"] == "group":
             block = _entries(name, written, problems) if written else {}
             found[name] = GROUPS[name](**_fields(GROUPS[name], f"{name}.", block, overrides, problems))
@@ -110,7 +111,7 @@ def _fields(
             if source is None:
                 continue
             try:
-                found[name] = READERS.get(rules["kind"], _word)(key, source, rules, problems)
+                found[field.name] = READERS.get(rules["kind"], _word)(key, source, rules, problems)
             except ValueError as error:
                 problems.append(Problem(source.place, f"cannot use {source.described()} as {key}: {error}"))
     for name, written in entries.items():
@@ -233,6 +234,15 @@ def _run(key: str, written: Written, rules: Rules, problems: Problems) -> str | 
     return tuple(words) if isinstance(written.content, list) else words[0]
 
 
+def _canary(key: str, written: Written, rules: Rules, problems: Problems) -> Canary | None:
+    """``off``, a share, or a block."""
+    if isinstance(written.content, dict):
+        return Canary(**_fields(Canary, f"{key}.", written.content, {}, problems))
+    word = {**Canary.__dataclass_fields__["share"].metadata, "off": rules["off"]}
+    share = _word(key, written, word, problems)
+    return None if share is None else Canary(share=share)
+
+
 def _mounts(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[Mount, ...]:
     """A block of prefixes and applications."""
     if not isinstance(written.content, dict):
@@ -297,6 +307,7 @@ def _pairs(check: Callable[[str, str], None]) -> Reader:
 READERS: dict[str, Reader] = {
     "listen": _listen,
     "check": _check,
+    "canary": _canary,
     "modules": _words("module"),
     "mounts": _mounts,
     "command": _command,

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from releve.config.addresses import mode_text
-from releve.config.settings import GROUPS, Check, Command, Settings
-from releve.config.values import duration_text, either, size_text
+from releve.config.settings import GROUPS, Canary, Check, Command, Settings, written
+from releve.config.values import duration_text, either, share_text, size_text
 
 BEGIN, END = "<!-- settings -->", "<!-- end -->"
 
 KINDS = {
     "access_format": "preset or format",
     "app": "`module:object`",
+    "canary": "share or block",
     "check": "path or block",
     "choice": "word",
     "command": "text, list or block",
@@ -41,6 +42,7 @@ KINDS = {
     "patterns": "list of files and patterns",
     "python": "path",
     "run": "text or list",
+    "share": "share",
     "size": "size",
     "statuses": "numbers, ranges",
     "target": "path and query",
@@ -58,6 +60,8 @@ def default_text(field: dataclasses.Field[Any]) -> str:
             return str(field.metadata["off"])
         case "duration", seconds:
             return duration_text(seconds)
+        case "share", share:
+            return share_text(share)
         case "size", size_bytes:
             return size_text(size_bytes)
         case "mode", mode:
@@ -85,7 +89,7 @@ def reference() -> str:
     for field in dataclasses.fields(Settings):
         if field.name in GROUPS:
             parts += [f"### `{field.name}`", field.metadata["help"], _table(dataclasses.fields(GROUPS[field.name]), f"{field.name}.")]
-    for title, block in (("`upgrade.check`", Check), ("A command in `hooks`", Command)):
+    for title, block in (("`upgrade.check`", Check), ("`upgrade.canary`", Canary), ("A command in `hooks`", Command)):
         parts += [f"### {title}, as a block", str(block.__doc__).partition(": ")[2].capitalize(), _table(dataclasses.fields(block), "")]
     return "\n\n".join(parts) + "\n"
 
@@ -111,7 +115,7 @@ def _table(fields: Any, prefix: str) -> str:
 
 def _cells(field: dataclasses.Field[Any], prefix: str) -> Iterator[str]:
     rules = field.metadata
-    yield f"`{prefix}{field.name}`"
+    yield f"`{prefix}{written(field)}`"
     value = either([f"`{word}`" for word in rules["choices"]]) if "choices" in rules else KINDS[rules["kind"]]
     if "off" in rules:
         value += f", or `{rules['off']}`"
@@ -123,7 +127,7 @@ def _cells(field: dataclasses.Field[Any], prefix: str) -> Iterator[str]:
 
 
 def _range(kind: str, rules: Any) -> str:
-    show = size_text if kind == "size" else str
+    show = {"size": size_text, "share": share_text}.get(kind, str)
     if "maximum" in rules:
         return f", {show(rules['minimum'])} to {show(rules['maximum'])}"
     return ""

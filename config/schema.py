@@ -16,7 +16,7 @@ from typing import Any
 
 from releve.config.access_format import PRESETS
 from releve.config.reference import default_text
-from releve.config.settings import GROUPS, Check, Command, Settings
+from releve.config.settings import GROUPS, Canary, Check, Command, Settings, written
 from releve.config.values import Rules
 
 Schema = dict[str, Any]
@@ -28,6 +28,7 @@ _TEXT: Schema = {"type": "string", "minLength": 1}
 _MODE: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^(0o)?[0-7]{1,4}$"}]}
 _NAME: Schema = {"type": ["string", "integer"]}
 _TEXTS: Schema = {"type": "object", "additionalProperties": {"type": _SCALAR}}
+_SHARE: Schema = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]{1,2})? *%$"}
 _MODULE: Schema = {"type": "string", "pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"}
 _APP: Schema = {"type": "string", "pattern": r"^[\w.]+:[\w.]+(\(.*\))?$"}
 _MOUNTS: Schema = {
@@ -53,6 +54,7 @@ def _number(rules: Rules) -> Schema:
 KINDS: dict[str, Callable[[Rules], Schema]] = {
     "access_format": lambda rules: {"anyOf": [{"enum": list(PRESETS)}, {"type": "string", "pattern": r"%\("}]},
     "app": lambda rules: _APP,
+    "canary": lambda rules: {"anyOf": [_SHARE, _block(Canary)]},
     "check": lambda rules: {"anyOf": [{"type": "string", "pattern": "^/"}, _block(Check)]},
     "choice": lambda rules: {"enum": [*rules["choices"], *([False] if "off" in rules["choices"] else [])]},
     "command": lambda rules: {"anyOf": [*_RUN["anyOf"], _block(Command)]},
@@ -78,6 +80,7 @@ KINDS: dict[str, Callable[[Rules], Schema]] = {
     "patterns": lambda rules: {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
     "python": lambda rules: {"type": "string", "pattern": "/"},
     "run": lambda rules: _RUN,
+    "share": lambda rules: _SHARE,
     "size": lambda rules: {"anyOf": [_number(rules), {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?([KMGkmg]i?)?[Bb]?$"}]},
     "statuses": lambda rules: {"type": ["string", "integer"]},
     "target": lambda rules: {"type": "string", "pattern": "^/"},
@@ -103,7 +106,7 @@ def schema_text() -> str:
 def _block(kind: type[Any]) -> Schema:
     fields = dataclasses.fields(kind)
     required = [field.name for field in fields if field.metadata.get("required")]
-    block: Schema = {"type": "object", "properties": {field.name: _property(field) for field in fields}, "additionalProperties": False}
+    block: Schema = {"type": "object", "properties": {written(field): _property(field) for field in fields}, "additionalProperties": False}
     return {**block, "required": required} if required else block
 
 

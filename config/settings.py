@@ -29,7 +29,7 @@ def key(default: Any, kind: str, text: str, **more: Any) -> Any:
 
     ``kind`` says how it is written: the parser of one word in ``values``
     (``duration``, ``size``, ``count``, ``path``, ``choice``, ...), or a reader of
-    a list or block in ``build`` (``listen``, ``check``, ``modules``,
+    a list or block in ``build`` (``listen``, ``check``, ``canary``, ``modules``,
     ``networks``, ``variables``, ``headers``, ``mounts``, ``patterns``, ``command``,
     ``group``). ``more`` may hold ``choices``, ``minimum``, ``maximum``, ``off`` (the
     word for ``None``), ``required``, ``upgrade`` (a reload cannot apply it, an upgrade
@@ -40,6 +40,11 @@ def key(default: Any, kind: str, text: str, **more: Any) -> Any:
     if isinstance(default, (dict, list)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def written(field: dataclasses.Field[Any]) -> str:
+    """The key of a field as it is written: one that is a word of Python has a ``_`` more here."""
+    return field.name.removesuffix("_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,14 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """``upgrade.canary``: the part of the new connections that a new generation serves before the switch."""
+
+    share: float = key(0.1, "share", "Of the new connections; counted, not left to chance.", minimum=0.01, maximum=0.99)
+    for_: float = key(30.0, "duration", "How long; then the switch follows.")
+
+
+@dataclass(frozen=True, slots=True)
 class Upgrade:
     """``upgrade``: how generations follow one another."""
 
@@ -139,6 +152,13 @@ class Upgrade:
         "choice",
         "switch: all new workers beside all old ones; rolling: worker by worker, never more than one extra, for tight memory.",
         choices=("switch", "rolling"),
+    )
+    canary: Canary | None = key(
+        None,
+        "canary",
+        "Share (or share, for) of the new connections that a new generation serves, watched, before the switch.",
+        off="off",
+        supervisor=True,
     )
     probation: float | None = key(
         5.0, "duration", "How long a new generation is watched after the switch; what is bad goes back.", off="off"
@@ -322,7 +342,9 @@ def from_wire(wire: Wire) -> Settings:
             values[group] = kind(**_known(kind, values[group]))
     upgrade = values.get("upgrade")
     if isinstance(upgrade, Upgrade) and isinstance(upgrade.check, dict):
-        values["upgrade"] = dataclasses.replace(upgrade, check=Check(**_known(Check, upgrade.check)))
+        upgrade = values["upgrade"] = dataclasses.replace(upgrade, check=Check(**_known(Check, upgrade.check)))
+    if isinstance(upgrade, Upgrade) and isinstance(upgrade.canary, dict):
+        values["upgrade"] = dataclasses.replace(upgrade, canary=Canary(**_known(Canary, upgrade.canary)))
     hooks = values.get("hooks")
     if isinstance(hooks, Hooks):
         commands: dict[str, Any] = {

@@ -57,7 +57,7 @@ def convert(kind: str, text: str, rules: Rules) -> Any:
     if text.lower() in DENIALS:
         if word in DENIALS:
             raise ValueError(f"write {word}")
-        if kind in ("duration", "size", "count"):
+        if kind in ("duration", "size", "count", "share"):
             raise ValueError("it cannot be switched off")
     return PARSERS[kind](text, rules)
 
@@ -113,6 +113,22 @@ def parse_workers(text: str, rules: Rules) -> int:
     if not _WHOLE.fullmatch(text):
         raise ValueError("expected a whole number or auto")
     return parse_count(text, rules)
+
+
+def parse_share(text: str, rules: Rules) -> float:
+    """A part of the whole, 0 to 1, written in percent: ``10%``, ``2.5%``."""
+    number = text.removesuffix("%").rstrip()
+    if not _NUMBER.fullmatch(number):
+        raise ValueError("expected a share such as 10%")
+    if number == text:
+        percent = float(text) * 100 if 0 < float(text) < 1 else float(text)
+        raise ValueError(f"a share is written in percent; write {abs(percent):.12g}%")
+    percent = float(number)
+    if percent == 0:
+        raise ValueError(_no_zero(rules))
+    if round(percent, 2) != percent:
+        raise ValueError("at most two digits after the point")
+    return float(_within(round(percent / 100, 4), rules.get("minimum", 0.0001), rules.get("maximum", 1.0), share_text))
 
 
 def parse_mode(text: str, rules: Rules) -> int:
@@ -373,6 +389,11 @@ def duration_text(seconds: float) -> str:
     return f"{seconds:.12g}s"
 
 
+def share_text(share: float) -> str:
+    """A share as it is written in YAML: ``10%``."""
+    return f"{share * 100:.12g}%"
+
+
 def size_text(size_bytes: int) -> str:
     """A size as it is written in YAML: ``64KiB``, ``8190``."""
     for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
@@ -386,6 +407,7 @@ PARSERS: dict[str, Callable[[str, Rules], Any]] = {
     "size": parse_size,
     "count": parse_count,
     "workers": parse_workers,
+    "share": parse_share,
     "mode": parse_mode,
     "flag": parse_flag,
     "choice": parse_choice,

@@ -10,7 +10,7 @@ import pytest
 
 from releve.config.errors import ConfigError
 from releve.config.load import load
-from releve.config.settings import Address, Check, Command, Limits, Log, Settings, Timeouts, Upgrade, rules
+from releve.config.settings import Address, Canary, Check, Command, Limits, Log, Settings, Timeouts, Upgrade, rules
 
 DESIGN = """
 app: mysite.wsgi:application
@@ -113,6 +113,7 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
         Check("/up?x=1", "a.example:80", {"X-A": "b"}, True, "200", 2.0),
     ),
     "upgrade.mode": ("upgrade: {mode: rolling}", "rolling"),
+    "upgrade.canary": ("upgrade: {canary: {share: 2.5%, for: 5m}}", Canary(0.025, 300.0)),
     "upgrade.probation": ("upgrade: {probation: off}", None),
     "upgrade.standby": ("upgrade: {standby: off}", None),
     "upgrade.retire": ("upgrade: {retire: 10s}", 10.0),
@@ -327,8 +328,20 @@ BAD_LINES = [
         "proxy: {trusted: [nginx]}",
         "19: cannot use 'nginx' in proxy.trusted: expected an IP address, a network such as 10.0.0.0/8, or unix:",
     ),
-    ("upgrade: {trial: 5s}", "11: cannot use 'trial' in upgrade: unknown key; known are check, mode, probation, retire, standby"),
+    ("upgrade: {trial: 5s}", "11: cannot use 'trial' in upgrade: unknown key; known are canary, check, mode, probation, retire, standby"),
     ("upgrade: {probation: 0}", "22: cannot use '0' as upgrade.probation: 0 does not mean off; write off"),
+    ("upgrade: {canary: 10}", "19: cannot use '10' as upgrade.canary: a share is written in percent; write 10%"),
+    ("upgrade: {canary: 0.1}", "19: cannot use '0.1' as upgrade.canary: a share is written in percent; write 10%"),
+    ("upgrade: {canary: 0%}", "19: cannot use '0%' as upgrade.canary: 0 does not mean off; write off"),
+    ("upgrade: {canary: 100%}", "19: cannot use '100%' as upgrade.canary: at most 99%"),
+    ("upgrade: {canary: no}", "19: cannot use 'no' as upgrade.canary: write off"),
+    ("upgrade: {canary: {share: 0.5%}}", "27: cannot use '0.5%' as upgrade.canary.share: at least 1%"),
+    ("upgrade: {canary: {share: 0%}}", "27: cannot use '0%' as upgrade.canary.share: it cannot be 0"),
+    ("upgrade: {canary: {share: off}}", "27: cannot use 'off' as upgrade.canary.share: it cannot be switched off"),
+    ("upgrade: {canary: {share: 33.333%}}", "27: cannot use '33.333%' as upgrade.canary.share: at most two digits after the point"),
+    ("upgrade: {canary: {share: a tenth}}", "27: cannot use 'a tenth' as upgrade.canary.share: expected a share such as 10%"),
+    ("upgrade: {canary: {for_: 3s}}", "20: cannot use 'for_' in upgrade.canary: unknown key; did you mean 'for'?"),
+    ("upgrade: {canary: {for: 30}}", "25: cannot use '30' as upgrade.canary.for: a duration needs a unit; write 30s"),
     ("upgrade: {mode: roling}", "17: cannot use 'roling' as upgrade.mode: did you mean 'rolling'?"),
     # Shapes
     ("limits: 3", "9: cannot use '3' as limits: expected a block of keys"),

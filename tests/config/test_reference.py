@@ -67,6 +67,8 @@ GOOD: list[dict[str, Any]] = [
     {"app": "a.b:c()", "workers": "auto", "listen": [":80", {"unix": "/x", "mode": 0o660, "owner": 3}, "fd:http"], "user": None},
     {"app": "a:b", "limits": {"body": "unlimited", "head": "64KiB", "header": 100}, "preload": False, "env": {"A": 1, "B": True, "C": "x"}},
     {"app": "a:b", "upgrade": {"check": {"path": "/x", "expect": 200}, "standby": "off"}, "watch": "code", "preload_modules": "a.b"},
+    {"app": "a:b", "upgrade": {"canary": {"share": "2.5%", "for": "30s"}}},
+    {"app": "a:b", "upgrade": {"canary": "10 %"}},
 ]
 BAD: list[dict[str, Any]] = [
     {},
@@ -84,6 +86,8 @@ BAD: list[dict[str, Any]] = [
     {"app": "a:b", "watch": "cod"},
     {"app": "a:b", "upgrade": {"check": "healthz"}},
     {"app": "a:b", "upgrade": {"check": {"pth": "/"}}},
+    {"app": "a:b", "upgrade": {"canary": 10}},
+    {"app": "a:b", "upgrade": {"canary": {"for_": "30s"}}},
     {"app": "a:b", "env": {"A": ["x"]}},
     {"app": "a:b", "python": "python3"},
 ]

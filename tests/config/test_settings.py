@@ -6,7 +6,20 @@ import sys
 from pathlib import Path
 
 import releve.config
-from releve.config.settings import Address, Check, Command, Hooks, Limits, Settings, Upgrade, from_wire, key_names, rules, to_wire
+from releve.config.settings import (
+    Address,
+    Canary,
+    Check,
+    Command,
+    Hooks,
+    Limits,
+    Settings,
+    Upgrade,
+    from_wire,
+    key_names,
+    rules,
+    to_wire,
+)
 
 FULL = Settings(
     app="a:b",
@@ -14,7 +27,7 @@ FULL = Settings(
     preload_modules=("a", "b"),
     env={"A": "b"},
     limits=Limits(body=3),
-    upgrade=Upgrade(check=Check(headers={"A": "b"}), standby=None),
+    upgrade=Upgrade(check=Check(headers={"A": "b"}), canary=Canary(0.3, 5.0), standby=None),
     hooks=Hooks(before=Command(("a", "b"), 3.0), on_failure=Command("a b"), on_pause="a:b"),
 )
 

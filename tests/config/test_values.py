@@ -9,8 +9,18 @@ from hypothesis import strategies as st
 from releve.config.build import READERS
 from releve.config.reference import KINDS as REFERENCE_KINDS
 from releve.config.schema import KINDS as SCHEMA_KINDS
-from releve.config.settings import Check, rules
-from releve.config.values import PARSERS, convert, duration_text, parse_duration, parse_expect, parse_size, size_text
+from releve.config.settings import Canary, Check, rules
+from releve.config.values import (
+    PARSERS,
+    convert,
+    duration_text,
+    parse_duration,
+    parse_expect,
+    parse_share,
+    parse_size,
+    share_text,
+    size_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +58,11 @@ def test_a_size_survives_its_own_text(size_bytes: int) -> None:
     assert parse_size(size_text(size_bytes), {}) == size_bytes
 
 
+@given(st.integers(min_value=1, max_value=10_000))
+def test_a_share_survives_its_own_text(parts: int) -> None:
+    assert parse_share(share_text(parts / 10_000), {}) == parts / 10_000
+
+
 @given(
     st.sampled_from(sorted(PARSERS)),
     st.text(max_size=30),
@@ -76,7 +91,9 @@ def test_expected_statuses() -> None:
 
 
 def test_every_kind_can_be_read_shown_and_checked() -> None:
-    used = {rule["kind"] for rule in rules().values()} | {field.metadata["kind"] for field in dataclasses.fields(Check)}
+    used = {rule["kind"] for rule in rules().values()} | {
+        field.metadata["kind"] for field in (*dataclasses.fields(Check), *dataclasses.fields(Canary))
+    }
     assert used <= set(PARSERS) | set(READERS)
     assert used <= set(REFERENCE_KINDS)
     assert used <= set(SCHEMA_KINDS)
