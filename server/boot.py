@@ -69,7 +69,7 @@ def hello(lent: bool) -> Message:
         "prefix": sys.prefix,
         "pid": os.getpid(),
         "settings": list(key_names()),
-        "features": ["door"],  # what this release can do beyond the first link version
+        "features": ["door", "canary"],  # what this release can do beyond the first link version
         "lent": lent,
     }
 

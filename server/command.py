@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from releve.server import log as logs
 from releve.server import system
 from releve.server.boot import Boot, MalformedOrder, Revision, read_revision
+from releve.server.canary import Canary
 from releve.server.crew import UP, Backoff, Crew, IllegalTransition, State, Worker, describe_exit
 from releve.server.errands import Errand, Errands
 from releve.server.faults import fault
@@ -49,10 +50,13 @@ class Command:
         self._coming: Revision | None = None  # of a reload, until its switch
         self._errands = Errands(outbox)
         self._foreman = Foreman(boot, crew, nursery, outbox, now)
+        self._canary = Canary(crew, nursery, self._errands, now)
         self._turnover = Turnover(crew, self._errands, self, now)
         self.guard = Guard(boot.keepsake)
         self._quits: list[object] = []  # ids of the quit orders to answer at the end
         self._verbs: dict[str, Callable[[Message, list[int]], None]] = {
+            "attend": self._attend,
+            "divert": self._divert,
             "resume": self._resume,
             "pause": self._pause,
             "quit": self._quit,
@@ -154,6 +158,7 @@ class Command:
         """Have every worker finish and go; kill what is left after the deadline."""
         self.posture = Posture.LEAVING
         self.change = Change.NONE
+        self._canary.end()
         for errand in self._errands:
             self._errands.drop(errand, "the generation was told to quit")
         for revision in list(self._nursery.revisions):
@@ -195,6 +200,7 @@ class Command:
                 "revision": revision.number,
                 "listeners": [name for name, _ in revision.listeners],
                 "preloaded": self._nursery.application is not None,
+                "diverting": self._canary.to,
             },
             fds,
         )
@@ -224,7 +230,19 @@ class Command:
         self._refuse(None, failure)
         self.leave(DROP_S, None)
 
-    # Resume, pause, quit
+    # Attend, divert; resume, pause, quit
+
+    def _attend(self, order: Message, fds: list[int]) -> None:
+        fault("master_attend")
+        system.die_with_parent(False)
+        self._supersede("attend")
+        self.posture = Posture.ATTENDING
+        self._canary.attend(order, self.current.number, ACK_S)
+
+    def _divert(self, order: Message, fds: list[int]) -> None:
+        fault("master_divert")
+        self._supersede("divert")
+        self._canary.divert(order, fds, self.current.number, ACK_S)
 
     def _resume(self, order: Message, fds: list[int]) -> None:
         fault("master_resume")
@@ -258,6 +276,7 @@ class Command:
         if to is not None and not fds:
             raise MalformedOrder("cannot pause: the exchange of the generation to give to is missing")
         self._supersede("pause")
+        self._canary.end()
         self.posture = Posture.PAUSING
 
         def done(errand: Errand) -> None:
@@ -446,7 +465,7 @@ class Command:
 
     def _supersede(self, verb: str) -> None:
         for errand in self._errands:
-            if errand.verb in ("resume", "pause"):
+            if errand.verb in ("attend", "divert", "resume", "pause"):
                 self._errands.drop(errand, f"an order to {verb} followed")
 
     def _missing(self) -> int:
@@ -464,7 +483,10 @@ class Command:
         if worker.revision != self.current.number or worker.dismissed:
             return
         if self.posture in (Posture.RESUMING, Posture.RESUMED):
+            self._canary.brief(worker)
             worker.order({"type": "resume"}, State.SERVING)
+        elif self.posture is Posture.ATTENDING:
+            worker.order({"type": "attend"}, State.ATTENDING)
         elif self.posture is not Posture.BOOTING:
             self._errands.settle(worker, {}, State.PAUSED)  # it waits as the others do
 

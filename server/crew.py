@@ -29,6 +29,7 @@ class State(enum.Enum):
 
     BOOTING = "booting"
     READY = "ready"
+    ATTENDING = "attending"
     SERVING = "serving"
     PAUSED = "paused"
     LEAVING = "leaving"
@@ -37,13 +38,14 @@ class State(enum.Enum):
 
 NEXT: dict[State, frozenset[State]] = {
     State.BOOTING: frozenset({State.READY, State.LEAVING, State.GONE}),
-    State.READY: frozenset({State.SERVING, State.PAUSED, State.LEAVING, State.GONE}),
+    State.READY: frozenset({State.ATTENDING, State.SERVING, State.PAUSED, State.LEAVING, State.GONE}),
+    State.ATTENDING: frozenset({State.ATTENDING, State.SERVING, State.PAUSED, State.LEAVING, State.GONE}),
     State.SERVING: frozenset({State.SERVING, State.PAUSED, State.LEAVING, State.GONE}),
     State.PAUSED: frozenset({State.PAUSED, State.SERVING, State.LEAVING, State.GONE}),
     State.LEAVING: frozenset({State.LEAVING, State.GONE}),
     State.GONE: frozenset(),
 }
-UP = frozenset({State.READY, State.SERVING, State.PAUSED})  # booted, and not on its way out
+UP = frozenset({State.READY, State.ATTENDING, State.SERVING, State.PAUSED})  # booted, and not on its way out
 
 
 class IllegalTransition(Exception):

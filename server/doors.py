@@ -1,7 +1,7 @@
 """In the worker: the doors by which connections come in: the listeners, and the generation's exchange.
 
 They are in epoll together or not at all: iff the worker is resumed, has a free
-thread and is below its limit. A worker whose threads always have the next request
+thread and is below its limit; but for a canary, which is resumed for the exchange only. A worker whose threads always have the next request
 of some kept-alive connection would never open them: there each answer entitles one
 newcomer (``glance``), while a worker that is stuck in long requests leaves newcomers
 to its siblings. Level-triggered, without EPOLLEXCLUSIVE: with it, a
@@ -20,6 +20,7 @@ from functools import partial
 
 from releve.server import exchange
 from releve.server.connection import Connection, State, peer_text
+from releve.server.diversion import Diversion
 from releve.server.loop import Loop
 
 BATCH = 16  # connections taken per wake-up and door
@@ -52,6 +53,8 @@ class Doors:
         self.exchange = exchange_receive  # -1: closed, or has ended
         self.resumed = False
         self.is_open = False
+        self.diversion: Diversion | None = None  # what becomes of some that come in by the listeners
+        self._listening = True  # when open: the listeners too, and not the exchange alone
         self._loop = loop
         self._max = connections_max
         self._prefaced = prefaced
@@ -62,15 +65,26 @@ class Doors:
         for sock in self.listeners.values():
             sock.setblocking(False)  # on the shared description, as every process of the service has it
 
-    def resume(self) -> None:
-        """Let connections in from now on."""
+    def resume(self, *, listeners: bool = True) -> None:
+        """Let connections in from now on; without ``listeners`` by the exchange only."""
+        if listeners != self._listening:
+            self.resumed = False
+            self.update()
+            self._listening = listeners
         self.resumed = True
         self.update()
 
     def shut(self) -> None:
-        """Let nothing in until ``resume``."""
+        """Let nothing in until ``resume``, and divert nothing."""
+        self.divert(None)
         self.resumed = False
         self.update()
+
+    def divert(self, diversion: Diversion | None) -> None:
+        """From now on pass some of those that come in by the listeners on, in place of what was there before; None: none."""
+        if self.diversion is not None:
+            self.diversion.close()
+        self.diversion = diversion
 
     def update(self) -> None:
         """Open or shut them, as posture, threads and limits have it now."""
@@ -92,7 +106,7 @@ class Doors:
             return
         entitled = min(BATCH, self._loop.lead.answered - self._answers_seen)
         self._glanced_at, self._answers_seen = now, self._loop.lead.answered
-        for name, sock in self.listeners.items():
+        for name, sock in self.listeners.items() if self._listening else ():
             self._let_in(partial(self._accept, name, sock), entitled, self._below_limit)
         if self.exchange >= 0:
             self._let_in(self._receive, entitled, self._below_limit)
@@ -127,6 +141,7 @@ class Doors:
         if self.exchange >= 0:
             os.close(self.exchange)
             self.exchange = -1
+        self.divert(None)
 
     def _below_limit(self) -> bool:
         return len(self._loop.table) < self._max
@@ -136,7 +151,7 @@ class Doors:
         return self._loop.lead.free > len(self._loop.ready) and self._below_limit()
 
     def _handlers(self) -> Iterator[tuple[int, Callable[[], None]]]:
-        for name, sock in self.listeners.items():
+        for name, sock in self.listeners.items() if self._listening else ():
             yield sock.fileno(), partial(self._on_event, partial(self._accept, name, sock))
         if self.exchange >= 0:
             yield self.exchange, partial(self._on_event, self._receive)
@@ -150,6 +165,8 @@ class Doors:
             connection = door() if room() else None
             if connection is None:
                 return
+            if self.diversion is not None and not connection.hops and self.diversion.take(connection):
+                continue
             if connection.buffer:
                 self._loop.welcome(connection)
             else:

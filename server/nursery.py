@@ -39,6 +39,7 @@ class Nursery:
         self.application: Application | None = None
         self.load: Callable[[], Application]
         self.wakeups: tuple[int, ...] = ()  # the pipe that signals are written to
+        self.diversion = -1  # send end of another generation's exchange, kept for those that are forked during a canary
         self.revisions: list[Revision] = [boot.revision]  # whose listeners are open here
         os.register_at_fork(after_in_child=self._after_fork)
 
@@ -129,7 +130,7 @@ class Nursery:
         if self.wakeups:
             signal.set_wakeup_fd(-1)
         boot = self._boot
-        for fd in (*self.wakeups, boot.board, boot.door, boot.keepsake):
+        for fd in (*self.wakeups, boot.board, boot.door, boot.keepsake, self.diversion):
             if fd >= 0:
                 os.close(fd)
         for worker in self._crew:

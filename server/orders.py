@@ -11,6 +11,7 @@ class Posture(enum.Enum):
 
     BOOTING = "booting"
     READY = "ready"
+    ATTENDING = "attending"
     RESUMING = "resuming"
     RESUMED = "resumed"
     PAUSING = "pausing"
@@ -30,7 +31,7 @@ class Change(enum.Enum):
 
 
 # In these a generation has served, or does: it goes on without a supervisor. In all others nobody needs it.
-ESTABLISHED = frozenset({Posture.RESUMING, Posture.RESUMED, Posture.PAUSING, Posture.PAUSED})
+ESTABLISHED = frozenset({Posture.ATTENDING, Posture.RESUMING, Posture.RESUMED, Posture.PAUSING, Posture.PAUSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ _UP = frozenset(Posture) - {Posture.BOOTING, Posture.LEAVING}
 _RELOAD_HELD = frozenset({Change.PREPARING, Change.PREPARED})
 
 TABLE: dict[str, Legal] = {
+    "attend": Legal(frozenset({Posture.READY}), frozenset({Change.NONE})),
+    "divert": Legal(frozenset({Posture.RESUMED}), frozenset(Change) - {Change.SWITCHING}),
     "resume": Legal(_UP - {Posture.RESUMING}, frozenset(Change) - {Change.SWITCHING}),
     "pause": Legal(_UP - {Posture.PAUSING}, frozenset(Change) - {Change.SWITCHING}),
     "quit": Legal(frozenset(Posture), frozenset(Change)),

@@ -37,7 +37,12 @@ _FIELDS = (
     "given",  # connections given to an exchange
     "accepted",  # connections taken from listeners
 )
-_RECORD = struct.Struct("=" + "Q" * (len(_FIELDS) + BUCKETS))
+_LATER = (  # behind the durations, whose place older releases know
+    "diverted",  # new connections passed on to a canary
+    "undiverted",  # those that were to be, and could not
+)
+_PLACE = {name: place for place, name in enumerate((*_FIELDS, *("",) * BUCKETS, *_LATER)) if name}
+_RECORD = struct.Struct("=" + "Q" * (len(_FIELDS) + BUCKETS + len(_LATER)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class Record:
     given: int
     accepted: int
     durations: tuple[int, ...]
+    diverted: int = 0
+    undiverted: int = 0
 
 
 def make() -> int:
@@ -79,7 +86,8 @@ class Scoreboard:
     def read(self, slot: int) -> Record:
         """The record of a slot, dead or alive."""
         numbers = _RECORD.unpack_from(self._map, self._size * (slot + 1))
-        return Record(**dict(zip(_FIELDS, numbers, strict=False)), durations=numbers[len(_FIELDS) :])
+        first, last = len(_FIELDS), len(_FIELDS) + BUCKETS
+        return Record(**{name: numbers[place] for name, place in _PLACE.items()}, durations=numbers[first:last])
 
     def tally(self, slot: int) -> Tally:
         """In the worker: the writer of one slot, zeroed and given to this process."""
@@ -117,7 +125,7 @@ class Tally:
 
     def __init__(self, view: memoryview) -> None:
         self._view = view
-        self.durations = view[len(_FIELDS) :]  # counted up in place, by the bucket
+        self.durations = view[len(_FIELDS) : len(_FIELDS) + BUCKETS]  # counted up in place, by the bucket
 
     def beat(self) -> None:
         """Note a turn of the loop."""
@@ -130,9 +138,9 @@ class Tally:
             self._view[3 + status_class] += number
 
     def add(self, name: str, number: int) -> None:
-        """Add to a counter (``received``, ``given``, ``accepted``)."""
-        self._view[_FIELDS.index(name)] += number
+        """Add to a counter (``received``, ``given``, ``accepted``, ``diverted``)."""
+        self._view[_PLACE[name]] += number
 
     def put(self, name: str, number: int) -> None:
         """Set a gauge (``connections``, ``busy``)."""
-        self._view[_FIELDS.index(name)] = number
+        self._view[_PLACE[name]] = number

@@ -99,4 +99,4 @@ class Turnover:
 
 
 def _stays(worker: Worker | None) -> bool:
-    return worker is not None and not worker.dismissed and worker.state is State.SERVING
+    return worker is not None and not worker.dismissed and worker.state in (State.SERVING, State.ATTENDING)

@@ -24,6 +24,7 @@ from releve.server.access import AccessLog
 from releve.server.answer import Answer
 from releve.server.application import BootError, traceback_text
 from releve.server.connection import Connection, State, peer_text
+from releve.server.diversion import Diversion, Portion
 from releve.server.doors import Doors
 from releve.server.faults import fault
 from releve.server.fork import EXIT_INTERNAL
@@ -71,6 +72,7 @@ class Posture(enum.Enum):
     """What the worker does, or the last thing it will."""
 
     READY = "ready"
+    ATTENDING = "attending"  # it serves what comes by its exchange, and accepts nothing: a canary
     SERVING = "serving"
     PAUSED = "paused"
     LEAVING = "leaving"
@@ -78,9 +80,16 @@ class Posture(enum.Enum):
 
 # posture, order -> the next posture; what is not here is illegal
 POSTURES = {
+    (Posture.READY, "attend"): Posture.ATTENDING,
+    (Posture.READY, "divert"): Posture.READY,  # from its first connection on, once it is resumed
     (Posture.READY, "resume"): Posture.SERVING,
     (Posture.READY, "pause"): Posture.PAUSED,
     (Posture.READY, "quit"): Posture.LEAVING,
+    (Posture.ATTENDING, "attend"): Posture.ATTENDING,
+    (Posture.ATTENDING, "resume"): Posture.SERVING,
+    (Posture.ATTENDING, "pause"): Posture.PAUSED,
+    (Posture.ATTENDING, "quit"): Posture.LEAVING,
+    (Posture.SERVING, "divert"): Posture.SERVING,
     (Posture.SERVING, "resume"): Posture.SERVING,
     (Posture.SERVING, "pause"): Posture.PAUSED,
     (Posture.SERVING, "quit"): Posture.LEAVING,
@@ -89,6 +98,7 @@ POSTURES = {
     (Posture.PAUSED, "quit"): Posture.LEAVING,
     (Posture.LEAVING, "quit"): Posture.LEAVING,  # an earlier deadline counts
 }
+AT_WORK = frozenset({Posture.ATTENDING, Posture.SERVING})  # new connections come in
 
 
 class IllegalOrder(Exception):
@@ -223,6 +233,24 @@ class Worker:
         self._pause_reported = True  # a pause that was not complete never will be
         self._pausing.resume()
 
+    def attend(self, message: Message, fds: list[int]) -> None:
+        """Take connections from the own exchange, and accept none: others pass some of theirs on."""
+        fault("worker_attend")
+        self.order("attend")
+        self.doors.resume(listeners=False)
+        self._send_state()
+
+    def divert(self, message: Message, fds: list[int]) -> None:
+        """Pass a share of the new connections on to the exchange in ``fds``, or, without one, serve all of them again."""
+        fault("worker_divert")
+        if (message.get("to") is not None) != bool(fds):
+            raise IllegalOrder("cannot divert: a receiver needs its exchange, and nothing else has one")
+        portion = Portion(float(message["share"]), self._post.number) if fds else None
+        self.order("divert")
+        self.doors.divert(None if portion is None else Diversion(self.loop, fds.pop(0), portion))
+        if self.posture is Posture.SERVING:
+            self._send_state()
+
     def pause(self, message: Message, fds: list[int]) -> None:
         """Accept no more; give what is idle, and what becomes idle, to the exchange in ``fds``, if there is one."""
         fault("worker_pause")
@@ -234,7 +262,8 @@ class Worker:
         self._pausing.pause()
         self.doors.shut()
         # What waits in the own exchange stays there if that is where it would be sent: a sibling takes it.
-        swept = list(self.doors.sweep(exchange=to != self._post.generation)) if before is Posture.SERVING else []
+        own = to == self._post.generation
+        swept = list(self.doors.sweep(listeners=before is Posture.SERVING, exchange=not own)) if before in AT_WORK else []
         self._pause_reported = False
         if fds:
             self._handover = Handover(self.loop, fds.pop(0))
@@ -260,7 +289,7 @@ class Worker:
             heir = self._handover is not None or before is Posture.READY
             self._end_handover()
             self.doors.shut()
-            for connection in self.doors.sweep() if not heir else ():
+            for connection in self.doors.sweep(listeners=before is not Posture.ATTENDING) if not heir else ():
                 self.loop.welcome(connection)
         if before is not Posture.LEAVING:
             self.doors.close()
@@ -294,6 +323,8 @@ class Worker:
 
     ORDERS: dict[str, Callable[[Worker, Message, list[int]], None]] = {
         "resume": resume,
+        "attend": attend,
+        "divert": divert,
         "pause": pause,
         "quit": quit,
         "serve": serve,
@@ -319,7 +350,7 @@ class Worker:
         try:
             if handler is not None:  # one that a newer release knows is ignored
                 handler(self, message, fds)
-        except (IllegalOrder, ValueError, TypeError) as error:
+        except (IllegalOrder, ValueError, TypeError, KeyError) as error:
             log.error("ignored an order: %s", error)
         finally:
             for fd in fds:  # those that the handler has not taken over
@@ -332,7 +363,7 @@ class Worker:
             return
         log.warning("nobody commands this worker any more: it leaves in %g s", ORPHAN_S)
         timeouts = self._post.settings.timeouts
-        serving = self.posture is Posture.SERVING  # the others have nothing that a client waits for, or pass it on
+        serving = self.posture in AT_WORK  # the others have nothing that a client waits for, or pass it on
         self.loop.at("orphan", self.loop.now() + ORPHAN_S * serving, lambda: self.leave(timeouts.drain, timeouts.linger))
 
     def _on_signal(self) -> None:
@@ -347,7 +378,7 @@ class Worker:
 
     def _share(self, connection: Connection, data: bytes) -> bool:
         alone = self._post.settings.workers == 1
-        return not alone and self.posture is Posture.SERVING and share(self.loop, connection, data, self._exchange_send)
+        return not alone and self.posture in AT_WORK and share(self.loop, connection, data, self._exchange_send)
 
     def _after_turn(self) -> bool:
         doors, handover = self.doors, self._handover

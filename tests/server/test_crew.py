@@ -60,8 +60,15 @@ def test_standing_workers_are_of_the_revision_and_not_on_their_way_out() -> None
     crew = Crew()
     for number, state in enumerate(State, 1):
         crew.add(worker(state, number))
-    assert [w.state for w in crew.standing(1)] == [State.BOOTING, State.READY, State.SERVING, State.PAUSED, State.GONE]
-    assert [w.state for w in crew.up(1)] == [State.READY, State.SERVING, State.PAUSED]
+    assert [w.state for w in crew.standing(1)] == [
+        State.BOOTING,
+        State.READY,
+        State.ATTENDING,
+        State.SERVING,
+        State.PAUSED,
+        State.GONE,
+    ]
+    assert [w.state for w in crew.up(1)] == [State.READY, State.ATTENDING, State.SERVING, State.PAUSED]
     assert crew.up(2) == []
 
 
@@ -90,6 +97,14 @@ def test_exits_in_words(status: int, text: str) -> None:
         ("switch", Posture.PAUSED, Change.PREPARED, "cannot switch: the generation is paused"),
         ("switch", Posture.RESUMED, Change.NONE, "cannot switch: no reload is prepared"),
         ("cancel", Posture.RESUMED, Change.NONE, "cannot cancel: no reload is prepared"),
+        ("attend", Posture.PAUSED, Change.NONE, "cannot attend: the generation is paused"),
+        ("divert", Posture.PAUSED, Change.NONE, "cannot divert: the generation is paused"),
+        ("divert", Posture.RESUMED, Change.SWITCHING, "cannot divert: the generation is in the middle of switching"),
+        ("scale", Posture.ATTENDING, Change.NONE, "cannot scale: the generation is attending"),
+        ("attend", Posture.READY, Change.NONE, None),
+        ("divert", Posture.RESUMED, Change.SCALING, None),
+        ("resume", Posture.ATTENDING, Change.NONE, None),
+        ("pause", Posture.ATTENDING, Change.NONE, None),
         ("resume", Posture.PAUSED, Change.NONE, None),
         ("pause", Posture.RESUMED, Change.PREPARED, None),
         ("resume", Posture.PAUSING, Change.NONE, None),
@@ -103,7 +118,7 @@ def test_objections(verb: str, posture: Posture, change: Change, why: str | None
 @pytest.mark.parametrize("verb", ["quit", "keep"])
 def test_some_orders_are_always_legal(verb: str) -> None:
     assert all(objection(verb, *where) is None for where in itertools.product(Posture, Change))
-    assert set(TABLE) == {"resume", "pause", "quit", "keep", "scale", "reload", "switch", "cancel"}
+    assert set(TABLE) == {"attend", "divert", "resume", "pause", "quit", "keep", "scale", "reload", "switch", "cancel"}
 
 
 def test_outbox_keeps_the_order_and_the_descriptors_while_nobody_reads() -> None:

@@ -102,8 +102,9 @@ def test_resume_and_pause_back_and_forth(old: Generation, new: Generation, threa
 
 def test_every_posture_and_order_is_decided() -> None:
     for posture in Posture:
-        legal = {verb for verb in ("resume", "pause", "quit") if (posture, verb) in POSTURES}
-        assert legal == ({"quit"} if posture is Posture.LEAVING else {"resume", "pause", "quit"})
+        legal = {verb for verb in ("attend", "divert", "resume", "pause", "quit") if (posture, verb) in POSTURES}
+        more = {Posture.READY: {"attend", "divert"}, Posture.ATTENDING: {"attend"}, Posture.SERVING: {"divert"}}
+        assert legal == ({"quit"} if posture is Posture.LEAVING else {"resume", "pause", "quit"} | more.get(posture, set()))
 
 
 def test_illegal_and_unknown_orders_change_nothing(old: Generation, new: Generation, tmp_path: Path) -> None:
