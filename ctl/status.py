@@ -18,6 +18,7 @@ ALARMS = ("degraded", "not upgraded", "history", "orphaned", "mixed code", "answ
 STYLES = {
     "serving": "bold green",
     "ready": "green",
+    "attending": "green",
     "standby": "cyan",
     "paused": "cyan",
     "booting": "yellow",

@@ -24,7 +24,8 @@ from releve.server.link import ORPHAN_S, Link, LinkError, Message
 from releve.supervisor import keepsake, switch, system
 from releve.supervisor.door import Door, doors
 from releve.supervisor.failure import StepFailed
-from releve.supervisor.generation import Found, Generation
+from releve.supervisor.found import Found
+from releve.supervisor.generation import Generation
 from releve.supervisor.keepsake import Keepsake, KeepsakeError, Role
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
@@ -35,7 +36,8 @@ from releve.supervisor.states import GenerationState
 from releve.supervisor.upgrade import judge_on
 
 CALL_S = 5.0  # how long a master may take to hand over
-_SERVING = ("resuming", "resumed")
+# posture of a master -> state of its generation; any other one stands by
+_STATES = {"attending": GenerationState.ATTENDING, "resuming": GenerationState.SERVING, "resumed": GenerationState.SERVING}
 _FIXED = 5  # descriptors after the listeners: exchange receive end, send end, scoreboard, crash file, keepsake
 
 
@@ -84,10 +86,13 @@ async def settle(service: Service, operation: Operation, adopted: list[Adopted])
         if serving is not None and serving.state is not GenerationState.SERVING:
             serving.exchange.end_relay()
             await serving.resume()
+        if serving is not None:
+            await switch.end_diversion(serving)
         for one in adopted:
             generation = one.generation
             if generation not in (active, standby, serving):
                 operation.note(f"generation {generation.number} was not switched to yet: back to generation {active.number}")
+                service.close_after(generation, [listener for listener in generation.listeners if listener not in service.listeners])
                 await switch.leave(service, active, generation)
         for paused in (standby, active if service.on_trial else None):
             if paused is not None and paused.state is GenerationState.SERVING and serving is not None:
@@ -137,7 +142,8 @@ async def _take(number: int, path: Path, link: Link) -> Adopted:
         master=Reached(pid, pidfd, link),
         hello=hello,
         revision=int(inventory.get("revision", kept.revision)),
-        state=GenerationState.SERVING if inventory.get("posture") in _SERVING else GenerationState.STANDBY,
+        state=_STATES.get(str(inventory.get("posture")), GenerationState.STANDBY),
+        diverts=inventory.get("diverting") is not None,
         preloaded=bool(inventory.get("preloaded")),
         receive=_seqpacket(receive),
         send=_seqpacket(send),

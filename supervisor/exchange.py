@@ -22,6 +22,7 @@ class Exchange:
         self.receive.setblocking(False)
         self.send.setblocking(False)
         self.closed = False
+        self.heir: Callable[[], Exchange | None] | None = None  # gets what is in it when its generation ends unasked
         self.relay: Relay | None = None
 
     def relay_to(self, successor: Callable[[], Exchange | None], held: Held | None = None) -> None:
@@ -41,7 +42,9 @@ class Exchange:
             self.relay = None
 
     def close(self) -> None:
-        """Let go of both ends; a relay lives on until the last sender has gone."""
+        """Let go of both ends; a relay, and with an heir there is one, lives on until the last sender has gone."""
+        if self.heir is not None:
+            self.relay_to(self.heir)
         self.closed = True
         self.receive.close()
         self.send.close()

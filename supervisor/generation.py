@@ -12,64 +12,36 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from releve.config.settings import Settings, to_wire
 from releve.server import scoreboard
 from releve.server.link import LINK_VERSION, Message
-from releve.supervisor import system
+from releve.supervisor import greeting, system
 from releve.supervisor.access import open_access_file
 from releve.supervisor.crash import open_crash_file, read_crash_file
 from releve.supervisor.door import Door
 from releve.supervisor.exchange import Exchange
 from releve.supervisor.failure import StepFailed, UnsafePreload
+from releve.supervisor.found import Descriptors, Found
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
-from releve.supervisor.master import ORDER_S, SILENT, Master, Reached
+from releve.supervisor.master import ORDER_S, SILENT, Master
 from releve.supervisor.release import Pin
 from releve.supervisor.roster import Roster
-from releve.supervisor.states import GenerationEvent, GenerationState, next_state
+from releve.supervisor.states import AT_WORK, GenerationEvent, GenerationState, next_state
 from releve.supervisor.traffic import Traffic
 from releve.supervisor.worker import Worker
 
 MASTER_S = 10.0  # the same for resume and pause; it waits for its workers for up to 6 s
 KILL_MARGIN_S = 3.0  # how long after its deadline a generation is killed
+_WORKING = frozenset(state.value for state in AT_WORK)  # as a worker says it
 _STACK_S = 2.0  # how long a hung master may take to write its stack
 
 Phase = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A living generation, from its master (an adoption) or from the program that was here before us. Owned, descriptors and all."""
-
-    master: Reached
-    hello: Message
-    revision: int
-    state: GenerationState
-    preloaded: bool
-    receive: socket.socket  # of its exchange
-    send: socket.socket
-    board: int
-    crash: int
-    door: Door | None
-    counted: bool = False  # whoever has it knows its workers; else its master tells of them
-
-
-@dataclass(frozen=True, slots=True)
-class Descriptors:
-    """What a generation holds open, by number; still its own. ``link`` is -1 where its master has gone."""
-
-    link: int
-    receive: int
-    send: int
-    board: int
-    crash: int
 
 
 class Generation:
@@ -86,6 +58,7 @@ class Generation:
         self.started = time.monotonic()
         self.hello: Message = {}
         self.preloaded = False
+        self.diverts = False  # its workers pass a share of their new connections on
         self.broken: list[str] = []  # mounted applications that answer 503, each with its reason
         self.mixed: list[str] = []
         self.roster = Roster(f"gen={number}")
@@ -119,7 +92,7 @@ class Generation:
     def _take_over(self, found: Found) -> None:
         """Hold a generation that was another supervisor's; its master tells us the rest."""
         self.hello, self.revision, self.preloaded, self.door = found.hello, found.revision, found.preloaded, found.door
-        self.state = found.state
+        self.state, self.diverts = found.state, found.diverts
         self._greeted.set_result(found.hello)
         if found.counted:
             self._booted.set_result(None)
@@ -160,26 +133,13 @@ class Generation:
         try:
             async with asyncio.timeout(limit_s):
                 self.hello = await self._greeted
-                self._judge_hello()
+                if reason := greeting.objection(self.hello, self.settings):
+                    raise StepFailed("boot", reason)
                 self._send_boot(workers, keepsake)
                 await self._booted
         except TimeoutError:
             stack = await self._dump()
             raise StepFailed("boot", f"cannot boot: not ready after {limit_s:g}s (timeouts.boot) while {self._doing}", stack) from None
-
-    def _judge_hello(self) -> None:
-        if self.hello.get("link") != LINK_VERSION:
-            raise StepFailed(
-                "boot",
-                f"cannot boot: the release's releve {self.hello.get('releve')} speaks link version {self.hello.get('link')}, "
-                f"this supervisor speaks {LINK_VERSION}; install a releve of this supervisor's age in the release, or none",
-            )
-        if self.settings.mounts and not self.knows("mounts"):
-            raise StepFailed(
-                "boot",
-                f"cannot boot: the release's releve {self.hello.get('releve')} does not know mounts; "
-                "install a releve of this supervisor's age in the release, or none",
-            )
 
     def _send_boot(self, workers: int, keepsake: int) -> None:
         fds = [one.socket.fileno() for one in self.listeners]
@@ -198,7 +158,7 @@ class Generation:
         if self._access_fd >= 0 and self.knows("log.access"):
             message["access"] = True
             fds.append(self._access_fd)
-        if self.door is not None and self.door.socket is not None and keepsake >= 0 and "door" in self.hello.get("features", []):
+        if self.door is not None and self.door.socket is not None and keepsake >= 0 and self.can("door"):
             message["door"] = message["keepsake"] = True
             fds += [self.door.socket.fileno(), keepsake]
         self._master.send(message, fds)
@@ -214,7 +174,7 @@ class Generation:
 
     def keep(self, keepsake: int) -> None:
         """Have the master keep what the next supervisor must know: a memory file, which stays the caller's. Waits for nothing."""
-        if "door" in self.hello.get("features", []):
+        if self.can("door"):
             with suppress(StepFailed):
                 self._master.tell("keep", [keepsake])
 
@@ -224,7 +184,11 @@ class Generation:
 
     def knows(self, key: str) -> bool:
         """Whether the release of this generation has a setting (dotted key); asked once it has said hello."""
-        return key in self.hello.get("settings", [])
+        return greeting.knows(self.hello, key)
+
+    def can(self, feature: str) -> bool:
+        """Whether the release of this generation has a feature; asked once it has said hello."""
+        return greeting.can(self.hello, feature)
 
     @property
     def _doing(self) -> str:
@@ -268,13 +232,32 @@ class Generation:
         From the moment the order is out they may hold requests, so a caller that is
         interrupted here leaves a generation that is serving.
         """
-        before, self.state = self.state, next_state(self.state, GenerationEvent.RESUMED)
+        await self._go_to_work("resume", GenerationEvent.RESUMED)
+
+    async def attend(self) -> None:
+        """Have the workers serve what comes by their exchange, and accept nothing. Raises as ``resume``, also when one does not."""
+        await self._go_to_work("attend", GenerationEvent.ATTENDED)
+
+    async def _go_to_work(self, verb: str, event: GenerationEvent) -> None:
+        before, after = self.state, next_state(self.state, event)
+        self.state = after
         try:
-            await self._order_or_command("resume", "serving", (), ORDER_S)
+            await self._order_or_command(verb, after.value, (), ORDER_S)
         except StepFailed:
-            if self.state is GenerationState.SERVING:
+            if self.state is after:
                 self.state = before
             raise
+
+    async def divert(self, share: float, to: Generation) -> None:
+        """Have the workers, and those to come, pass a share (0 to 1) of their new connections on. Raises StepFailed."""
+        self.diverts = True  # also if we are interrupted here: some may have heard it
+        await self._order_or_command("divert", "serving", (to.exchange.send.fileno(),), ORDER_S, to=to.number, share=share)
+
+    async def end_diversion(self) -> None:
+        """Have the workers serve all of their new connections again. Raises StepFailed when some do not say so."""
+        if self.diverts:
+            await self._order_or_command("divert", "serving", (), ORDER_S, to=None)
+            self.diverts = False
 
     async def pause(self, to: Generation, timeout_s: float = ORDER_S) -> None:
         """Have the workers stop accepting and give their idle connections to another generation.
@@ -287,6 +270,7 @@ class Generation:
             await self._order_or_command("pause", "paused", (send,), timeout_s, to=to.number)
         finally:
             self.state = after  # even when a worker is stuck: it was told, and accepts no more once it can hear
+            self.diverts = False
 
     def dismiss(self, deadline_s: float, linger_s: float | None = None) -> None:
         """Have everything finish and leave; what has not after ``deadline_s`` is killed. Does not wait."""
@@ -352,8 +336,8 @@ class Generation:
         self.roster.tell(verb, fds, **keys)
         if not await self._wait(lambda: self.roster.all_in(state), timeout_s):
             raise StepFailed(verb, f"cannot {verb} generation {self.number}: a worker did not answer for {timeout_s:g}s")
-        if verb == "resume" and not self.workers:
-            raise StepFailed(verb, f"cannot resume generation {self.number}: it has no worker left")
+        if state in _WORKING and not self.workers:
+            raise StepFailed(verb, f"cannot {verb} generation {self.number}: it has no worker left")
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a report makes the condition true."""

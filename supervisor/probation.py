@@ -1,4 +1,4 @@
-"""The probation: a generation that has just been switched to is watched, and judged by a table of rules.
+"""The probation: a generation that has just been switched to, or serves as a canary, is watched, and judged by a table of rules.
 
 Only what is certainly the new release's fault counts: where the old generation has
 the same trouble (its check fails too, its own requests ended in 5xx as often), nothing
@@ -17,6 +17,7 @@ from typing import Any
 
 from releve.config.settings import Check
 from releve.supervisor import check as checking
+from releve.supervisor.failure import RolledBack
 from releve.supervisor.generation import Generation
 from releve.supervisor.states import GenerationState
 from releve.supervisor.traffic import Totals
@@ -28,7 +29,7 @@ CHECK_S = 1.0  # at most so long between two checks
 CHECKS = 5  # at least, in the time of the probation
 REQUESTS_LEAST = 20  # fewer say nothing
 ERRORS_LEAST = 5
-SHARE_ABOVE = 0.10  # of errors in all requests, above that of the old generation's last minute
+SHARE_ABOVE = 0.10  # of errors in all requests, above that of the old generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class Violation:
     traceback: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
 
+    def failure(self, step: str, new: Generation, figures: dict[str, Any]) -> RolledBack:
+        """The end of the operation; the caller goes back."""
+        evidence = {"rule": self.rule, **self.evidence, "figures": figures}
+        return RolledBack(step, f"generation {new.number} was bad: {self.reason}", self.traceback, evidence)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -50,13 +56,27 @@ class Verdict:
     figures: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the new generation's traffic is compared with."""
+
+    name: str  # in the figures
+    words: str
+    look: Callable[[], Totals]
+
+
+def last_minute(before: Totals) -> Comparison:
+    """Of the old generation, which has paused since."""
+    return Comparison("old_last_minute", "the old generation in its last minute", lambda: before)
+
+
 class Trial:
     """One probation under way: what has been seen of the new generation so far."""
 
-    def __init__(self, new: Generation, old: Generation | None, before: Totals, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, new: Generation, old: Generation | None, before: Comparison, now: Callable[[], float] = time.monotonic) -> None:
         self.new = new
         self.old = old
-        self.before = before  # the old generation's last minute
+        self.before = before
         self.check_failed: Violation | None = None
         self.notes: list[str] = []
         self._now = now
@@ -69,13 +89,20 @@ class Trial:
         """What the new generation has answered in its probation."""
         return self.new.traffic.sample() - self._begin
 
+    def figures(self) -> dict[str, Any]:
+        """Of both generations, for the outcome."""
+        return {
+            name: {"requests": one.requests, "errors": one.errors, "share": round(one.share, 4), "p99_s": one.p99_s}
+            for name, one in (("new", self.traffic), (self.before.name, self.before.look()))
+        }
+
     def look(self) -> None:
         """Ping the workers, and see which have turned since their last ping."""
         now = self._now()
         # Our own sleep does not count: where the whole machine stood still, nobody can have answered.
         passed_s, self._looked = min(now - self._looked, 2 * TICK_S), now
         for worker in self.new.workers.values():
-            if worker.state not in ("ready", "serving", "paused"):
+            if worker.state not in ("ready", "attending", "serving", "paused"):
                 continue
             ping = self._pings.get(worker.number)
             record = self.new.board.read(worker.slot)
@@ -97,7 +124,7 @@ class Trial:
         turn = 0
         while self.check_failed is None:
             await asyncio.sleep(every_s)
-            workers = [worker for worker in self.new.workers.values() if worker.state == "serving"]
+            workers = [worker for worker in self.new.workers.values() if worker.state in ("serving", "attending")]
             if not workers:
                 continue
             worker = workers[turn % len(workers)]
@@ -160,10 +187,10 @@ def _check(trial: Trial) -> Violation | None:
 
 
 def _errors(trial: Trial) -> Violation | None:
-    now, before = trial.traffic, trial.before
+    now, before = trial.traffic, trial.before.look()
     if now.requests < REQUESTS_LEAST or now.errors < ERRORS_LEAST or round(now.share - before.share, 6) < SHARE_ABOVE:
         return None
-    return Violation("errors", f"{now.words()}; the old generation in its last minute: {before.words()}", evidence=_figures(now, before))
+    return Violation("errors", f"{now.words()}; {trial.before.words}: {before.words()}", evidence=trial.figures())
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +210,21 @@ RULES = (
     Rule(
         "errors",
         f"of at least {REQUESTS_LEAST} requests, at least {ERRORS_LEAST} were answered with 5xx, and their share is "
-        f"{SHARE_ABOVE * 100:.0f} points above that of the old generation's last minute",
+        f"{SHARE_ABOVE * 100:.0f} points above that of the old generation (in its last minute; beside a canary, meanwhile)",
         _errors,
     ),
 )
 
 
-async def watch(new: Generation, old: Generation | None, seconds: float, check: Check | None, before: Totals) -> Verdict:
-    """Watch a generation that serves for so many seconds, or until it breaks a rule. ``before``: the old one's last minute."""
+async def watch(
+    new: Generation,
+    old: Generation | None,
+    seconds: float,
+    check: Check | None,
+    before: Comparison,
+    over: Callable[[], bool] = lambda: False,
+) -> Verdict:
+    """Watch a generation that serves for so many seconds, until it breaks a rule, or until it is ``over``, asked at each look."""
     trial = Trial(new, old, before)
     until = time.monotonic() + seconds
     asking = None
@@ -201,9 +235,9 @@ async def watch(new: Generation, old: Generation | None, seconds: float, check: 
             trial.look()
             for rule in RULES:
                 if (violation := rule.judge(trial)) is not None:
-                    return Verdict(violation, trial.notes, _figures(trial.traffic, before))
+                    return Verdict(violation, trial.notes, trial.figures())
             rest_s = until - time.monotonic()
-            if rest_s <= 0:
+            if over() or rest_s <= 0:
                 break
             with suppress(TimeoutError):  # a report of the master wakes us too
                 async with asyncio.timeout(min(TICK_S, rest_s)):
@@ -211,14 +245,7 @@ async def watch(new: Generation, old: Generation | None, seconds: float, check: 
     finally:
         if asking is not None:
             asking.cancel()
-    traffic = trial.traffic
-    if traffic.requests < REQUESTS_LEAST:
-        trial.notes.append(f"no traffic to judge by: {traffic.requests} requests in {seconds:g}s")
-    return Verdict(None, trial.notes, _figures(traffic, before))
-
-
-def _figures(new: Totals, old: Totals) -> dict[str, Any]:
-    return {
-        name: {"requests": one.requests, "errors": one.errors, "share": round(one.share, 4), "p99_s": one.p99_s}
-        for name, one in (("new", new), ("old_last_minute", old))
-    }
+    requests = trial.traffic.requests
+    if requests < REQUESTS_LEAST:
+        trial.notes.append(f"no traffic to judge by: {requests} requests in {seconds:g}s")
+    return Verdict(None, trial.notes, trial.figures())

@@ -198,6 +198,14 @@ class Service:
     def last_number(self) -> int:
         """Of the newest generation there ever was."""
         return self._last_number
+    def close_after(self, generation: Generation, listeners: list[Listener]) -> None:
+        """Listeners that only a generation has that does not serve: they are closed when it has left."""
+        self._aside[generation] = listeners
+
+    @property
+    def tried(self) -> bool:
+        """Whether a generation that is not committed serves clients: the candidate, on trial or as a canary."""
+        return self.on_trial or (self.candidate is not None and self.candidate.state is GenerationState.ATTENDING)
 
     @property
     def serving(self) -> Generation | None:

@@ -19,6 +19,7 @@ class GenerationState(enum.Enum):
 
     BOOTING = "booting"  # its master imports, its workers start; no traffic
     READY = "ready"  # all workers are ready and checked; no traffic yet
+    ATTENDING = "attending"  # a canary: its workers serve what the generation in service passes on to them
     SERVING = "serving"  # its workers accept
     STANDBY = "standby"  # paused and warm; a rollback resumes it
     RETIRING = "retiring"  # finishes what is in flight, then leaves
@@ -29,6 +30,7 @@ class GenerationEvent(enum.Enum):
     """What happens to a generation."""
 
     PROVED = "proved"
+    ATTENDED = "told to attend"
     RESUMED = "resumed"
     PAUSED = "paused"
     DISMISSED = "dismissed"
@@ -41,9 +43,14 @@ GENERATION: dict[tuple[GenerationState, GenerationEvent], GenerationState] = {
     (_S.BOOTING, _E.PROVED): _S.READY,
     (_S.BOOTING, _E.DISMISSED): _S.RETIRING,
     (_S.BOOTING, _E.ENDED): _S.GONE,
+    (_S.READY, _E.ATTENDED): _S.ATTENDING,
     (_S.READY, _E.RESUMED): _S.SERVING,
     (_S.READY, _E.DISMISSED): _S.RETIRING,
     (_S.READY, _E.ENDED): _S.GONE,
+    (_S.ATTENDING, _E.RESUMED): _S.SERVING,
+    (_S.ATTENDING, _E.PAUSED): _S.STANDBY,
+    (_S.ATTENDING, _E.DISMISSED): _S.RETIRING,
+    (_S.ATTENDING, _E.ENDED): _S.GONE,
     (_S.SERVING, _E.PAUSED): _S.STANDBY,
     (_S.SERVING, _E.DISMISSED): _S.RETIRING,
     (_S.SERVING, _E.ENDED): _S.GONE,
@@ -53,6 +60,9 @@ GENERATION: dict[tuple[GenerationState, GenerationEvent], GenerationState] = {
     (_S.RETIRING, _E.DISMISSED): _S.RETIRING,  # a shorter deadline
     (_S.RETIRING, _E.ENDED): _S.GONE,
 }
+
+
+AT_WORK = frozenset({GenerationState.ATTENDING, GenerationState.SERVING})  # clients come to it
 
 
 def next_state(state: GenerationState, event: GenerationEvent) -> GenerationState:
@@ -69,7 +79,7 @@ class ServiceState(enum.Enum):
     STARTING = "starting"  # no generation has served yet
     SERVING = "serving"
     OPERATING = "operating"  # serving, and an operation is under way
-    TRIAL = "on trial"  # an upgrade has switched, and is not committed yet
+    TRIAL = "on trial"  # a generation that is not committed yet serves clients: as a canary, or switched to
     RECOVERING = "recovering"  # serving, and the supervisor looks for a successor of a generation that lost its master
     STOPPING = "stopping"
 

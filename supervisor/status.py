@@ -101,6 +101,8 @@ def _worker(generation: Generation, worker: Worker, usage: dict[int, Usage]) -> 
         "requests": mine.requests if mine else 0,
         "connections": mine.connections if mine else 0,
         "busy": mine.busy if mine else 0,
+        "accepted": mine.accepted if mine else 0,
+        "diverted": mine.diverted if mine else 0,
         "received": mine.received if mine else 0,
         "given": mine.given if mine else 0,
         "rss_bytes": used.rss_bytes if used else None,

@@ -22,7 +22,8 @@ import releve
 from releve.server.link import Link
 from releve.supervisor import relay, system
 from releve.supervisor.door import Door
-from releve.supervisor.generation import Found, Generation
+from releve.supervisor.found import Found
+from releve.supervisor.generation import Generation
 from releve.supervisor.listeners import Listener
 from releve.supervisor.master import Reached
 from releve.supervisor.packing import pack_listener, pack_pin, unpack_listener, unpack_pin

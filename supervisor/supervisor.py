@@ -161,7 +161,7 @@ class Supervisor:
             return ServiceState.STARTING
         if self.operation is None:
             return ServiceState.SERVING
-        if self.service.on_trial:
+        if self.service.tried:
             return ServiceState.TRIAL
         return ServiceState.RECOVERING if self.operation.verb == "recover" else ServiceState.OPERATING
 

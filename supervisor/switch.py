@@ -16,7 +16,7 @@ from releve.supervisor.generation import Generation
 from releve.supervisor.log import log
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
-from releve.supervisor.states import GenerationState
+from releve.supervisor.states import AT_WORK, GenerationState
 
 BACK_S = 1.0  # how long the workers of a generation that is switched back from may take to say that they have paused
 
@@ -27,7 +27,7 @@ async def forward(service: Service, operation: Operation, old: Generation | None
         await new.resume()
     fault("after_resume")
     for worker in new.workers.values():
-        if worker.state == "ready":
+        if worker.state in ("ready", "attending"):
             raise StepFailed(
                 "switch", f"cannot trust generation {new.number}: worker {worker.number} (pid {worker.pid}) did not come to serve"
             )
@@ -57,15 +57,26 @@ async def back(service: Service, old: Generation, new: Generation) -> None:
         except StepFailed:
             old.exchange.relay_to(service.serving_exchange)
             raise
+    await end_diversion(old)
     service.end_trial()
     await leave(service, old, new)
 
 
+async def end_diversion(old: Generation) -> None:
+    """No new connection goes to a canary any more. What comes too late, by a worker that is stuck, is passed on."""
+    if old.state is GenerationState.GONE:
+        return
+    try:
+        await old.end_diversion()
+    except StepFailed as error:
+        log.warning("%s", error.reason, extra=old.tag)
+
+
 async def leave(service: Service, old: Generation, new: Generation) -> None:
-    """A generation that serves beside the old one hands its idle connections over to that, finishes, and leaves."""
+    """A generation that serves beside the old one (or attends to a part) hands its idle connections over to that, finishes, and leaves."""
     asked_ns = time.monotonic_ns()
     try:
-        if new.state is GenerationState.SERVING:
+        if new.state in AT_WORK:
             await new.pause(old, BACK_S)
     except StepFailed as error:
         log.warning("%s", error.reason, extra=new.tag)

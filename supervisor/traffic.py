@@ -25,12 +25,25 @@ class Totals:
     requests: int = 0
     errors: int = 0  # answered with 5xx
     durations: tuple[int, ...] = (0,) * BUCKETS
+    accepted: int = 0  # new connections
+    diverted: int = 0  # of those, passed on to a canary
+    undiverted: int = 0  # of those, could not be passed on
 
     def __add__(self, other: Totals) -> Totals:
-        return Totals(self.requests + other.requests, self.errors + other.errors, _each(operator.add, self, other))
+        return self._with(operator.add, other)
 
     def __sub__(self, other: Totals) -> Totals:
-        return Totals(self.requests - other.requests, self.errors - other.errors, _each(operator.sub, self, other))
+        return self._with(operator.sub, other)
+
+    def _with(self, do: Callable[[int, int], int], other: Totals) -> Totals:
+        return Totals(
+            do(self.requests, other.requests),
+            do(self.errors, other.errors),
+            tuple(map(do, self.durations, other.durations)),
+            do(self.accepted, other.accepted),
+            do(self.diverted, other.diverted),
+            do(self.undiverted, other.undiverted),
+        )
 
     @property
     def share(self) -> float:
@@ -62,7 +75,9 @@ class Traffic:
         """The total so far; remembered with its time."""
         for slot, record in self._look():
             if record.pid:
-                key, totals = (slot, record.pid), Totals(record.requests, record.status_5xx, record.durations)
+                key = (slot, record.pid)
+                connections = (record.accepted, record.diverted, record.undiverted)
+                totals = Totals(record.requests, record.status_5xx, record.durations, *connections)
                 self._total += totals - self._seen.get(key, Totals())
                 self._seen[key] = totals
         now = self._now()
@@ -75,7 +90,3 @@ class Traffic:
         """What came in the time that is remembered, up to now."""
         total = self.sample()
         return total - self._samples[0][1] if len(self._samples) > 1 else total
-
-
-def _each(do: Callable[[int, int], int], one: Totals, other: Totals) -> tuple[int, ...]:
-    return tuple(map(do, one.durations, other.durations))

@@ -15,15 +15,15 @@ from contextlib import suppress
 from releve.config import diff
 from releve.config.settings import Check, Settings, rules
 from releve.server.faults import fault
+from releve.supervisor import canary, probation, release, rolling, switch
 from releve.supervisor import check as checking
-from releve.supervisor import probation, release, rolling, switch
-from releve.supervisor.failure import RolledBack, StepFailed, UnsafePreload
+from releve.supervisor.failure import StepFailed, UnsafePreload
 from releve.supervisor.generation import Generation
 from releve.supervisor.hooks import Hooks
 from releve.supervisor.keepsake import Role
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service, describe_pin
-from releve.supervisor.states import GenerationState
+from releve.supervisor.states import AT_WORK, GenerationState
 from releve.supervisor.target import Choose, Target
 
 SETTLE_S = 0.3  # a worker that dies right after it was ready does so within this time
@@ -66,6 +66,9 @@ async def upgrade(
         await hooks.after_ready(new)
         fault("after_check")
         service.retire_standby()  # two generations at most; the new one may stand now
+        if how.canary is not None and judged and old is not None and old.state is GenerationState.SERVING:
+            with operation.step("canary"):
+                await canary.sing(service, operation, old, new, how.canary)
         with operation.step("switch"):
             if rolls:
                 assert old is not None
@@ -194,21 +197,20 @@ async def _conclude(
 
 async def _judge(operation: Operation, old: Generation, new: Generation, seconds: float) -> None:
     """Watch a generation that serves. Raises RolledBack if it is bad; the caller goes back."""
-    verdict = await probation.watch(new, old, seconds, new.settings.upgrade.check, old.traffic.last_minute())
-    operation.figures = verdict.figures
+    before = probation.last_minute(old.traffic.last_minute())
+    verdict = await probation.watch(new, old, seconds, new.settings.upgrade.check, before)
+    operation.figures |= verdict.figures
     for note in verdict.notes:
         operation.note(note)
-    bad = verdict.violation
-    if bad is not None:
-        evidence = {"rule": bad.rule, **bad.evidence, "figures": verdict.figures}
-        raise RolledBack("probation", f"generation {new.number} was bad: {bad.reason}", bad.traceback, evidence)
+    if verdict.violation is not None:
+        raise verdict.violation.failure("probation", new, verdict.figures)
 
 
 async def _undo(service: Service, operation: Operation, old: Generation | None, new: Generation | None, target: Target | None) -> None:
     """Back to where the upgrade began, whatever step it had reached."""
     if new is not None and new is service.active:
         return  # committed
-    if new is not None and new.state is GenerationState.SERVING and old is not None and old.state is not GenerationState.GONE:
+    if new is not None and new.state in AT_WORK and old is not None and old.state is not GenerationState.GONE:
         try:
             await switch.back(service, old, new)
         except StepFailed as error:  # nobody else can serve
@@ -219,6 +221,8 @@ async def _undo(service: Service, operation: Operation, old: Generation | None, 
         with suppress(StepFailed):  # the crew is filled up again by its master, sooner or later
             await rolling.unroll(old, service.wanted_workers)
     elif new is not None:
+        if old is not None:
+            await switch.end_diversion(old)
         await _end(new)
     service.candidate = None
     if target is not None:

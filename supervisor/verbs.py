@@ -69,9 +69,9 @@ async def reload(supervisor: Supervisor, arguments: Arguments, by: str) -> Opera
 
 
 async def rollback(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation | Event:
-    """Back to what served before; where an upgrade is on trial, by ending that."""
+    """Back to what served before; where an upgrade is on trial, or has a canary, by ending that."""
     service = supervisor.service
-    trial = supervisor.operation if service.on_trial else None
+    trial = supervisor.operation if service.tried else None
     if trial is None:
         return supervisor.begin("rollback", by, work.rolling_back(service))
     trial.interrupt(f"rollback by {by}")

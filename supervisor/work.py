@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from releve import __version__
-from releve.supervisor import adoption
+from releve.supervisor import adoption, canary
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.generation import Generation
 from releve.supervisor.hooks import Hooks
@@ -52,7 +52,8 @@ def upgrading(service: Service, configuration: Configuration, *, standby: bool =
     async def work(operation: Operation) -> str:
         choose = from_configuration(service, configuration)
         new = await upgrade(service, operation, choose, standby=standby, settle=settle, judged=standby)
-        return f"generation {new.number} serves {new.pin.resolved}"
+        had_canary = canary.words(operation.figures)
+        return f"generation {new.number} serves {new.pin.resolved}" + (f" (canary: {had_canary})" if had_canary else "")
 
     return work
 

@@ -13,7 +13,7 @@ import pytest
 from releve.config.settings import Check
 from releve.supervisor import check as checking
 from releve.supervisor import probation
-from releve.supervisor.probation import Trial, Verdict, watch
+from releve.supervisor.probation import Trial, Verdict, last_minute, watch
 from releve.supervisor.states import GenerationState
 from releve.supervisor.traffic import Totals
 
@@ -98,7 +98,7 @@ def pair() -> tuple[Generation, Generation]:
 def judge(
     new: Generation, old: Generation | None, seconds: float = 0.25, check: Check | None = None, before: Totals | None = None
 ) -> Verdict:
-    return asyncio.run(asyncio.wait_for(watch(new, old, seconds, check, before or Totals()), 20))  # type: ignore[arg-type]
+    return asyncio.run(asyncio.wait_for(watch(new, old, seconds, check, last_minute(before or Totals())), 20))  # type: ignore[arg-type]
 
 
 def broken(verdict: Verdict) -> str | None:
@@ -129,7 +129,7 @@ def test_errors(requests: int, errors: int, before: Totals, bad: bool) -> None:
 
     async def main() -> Verdict:
         asyncio.get_running_loop().call_later(0.02, lambda: setattr(new.traffic, "total", Totals(requests, errors)))
-        return await watch(new, old, 0.25, None, before)  # type: ignore[arg-type]
+        return await watch(new, old, 0.25, None, last_minute(before))  # type: ignore[arg-type]
 
     verdict = asyncio.run(main())
     assert broken(verdict) == ("errors" if bad else None)
@@ -163,7 +163,7 @@ def test_a_worker_that_does_not_turn(turns: bool) -> None:
     new, old = pair()
     new.workers[1].turns = turns
     clock = [100.0]
-    trial = Trial(new, old, Totals(), lambda: clock[0])  # type: ignore[arg-type]
+    trial = Trial(new, old, last_minute(Totals()), lambda: clock[0])  # type: ignore[arg-type]
     for _ in range(19):
         clocked(trial, clock, 0.1)
     assert not trial.wedged()
@@ -176,7 +176,7 @@ def test_a_machine_that_stood_still_is_not_held_against_the_worker() -> None:
     new, old = pair()
     new.workers[1].turns = False
     clock = [100.0]
-    trial = Trial(new, old, Totals(), lambda: clock[0])  # type: ignore[arg-type]
+    trial = Trial(new, old, last_minute(Totals()), lambda: clock[0])  # type: ignore[arg-type]
     clocked(trial, clock, 0.1)
     clocked(trial, clock, 3600.0)
     assert not trial.wedged()
@@ -187,7 +187,7 @@ def test_a_worker_that_is_not_up_is_not_pinged(state: str) -> None:
     new, old = pair()
     new.workers[1] = Worker(1, state, turns=False)
     clock = [100.0]
-    trial = Trial(new, old, Totals(), lambda: clock[0])  # type: ignore[arg-type]
+    trial = Trial(new, old, last_minute(Totals()), lambda: clock[0])  # type: ignore[arg-type]
     for _ in range(40):
         clocked(trial, clock, 0.1)
     assert not trial.wedged()

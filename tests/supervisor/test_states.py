@@ -35,12 +35,17 @@ def test_every_living_generation_can_end_and_nothing_follows_the_end() -> None:
     assert not [event for state, event in GENERATION if state is GenerationState.GONE]
 
 
-def test_only_a_serving_generation_can_be_paused_and_only_a_proved_one_resumed() -> None:
-    assert [state for (state, event) in GENERATION if event is GenerationEvent.PAUSED] == [GenerationState.SERVING]
+def test_only_a_generation_at_work_can_be_paused_and_only_a_proved_one_resumed() -> None:
+    assert {state for (state, event) in GENERATION if event is GenerationEvent.PAUSED} == states.AT_WORK
     assert {state for (state, event) in GENERATION if event is GenerationEvent.RESUMED} == {
         GenerationState.READY,
+        GenerationState.ATTENDING,
         GenerationState.STANDBY,
     }
+
+
+def test_only_one_that_has_never_served_can_be_a_canary() -> None:
+    assert [state for (state, event) in GENERATION if event is GenerationEvent.ATTENDED] == [GenerationState.READY]
 
 
 def test_refusals_have_their_exit_status() -> None:
