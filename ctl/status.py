@@ -181,7 +181,10 @@ def _operation(operation: dict[str, Any]) -> str:
     if not operation:
         return ""
     by = f", by {render.line(operation['by'])}" if operation.get("by") else ""
-    return f"{render.line(operation.get('verb'))}: {render.line(operation.get('phase'))} for {render.age(operation.get('since_s'))}{by}"
+    doing = f": {render.line(operation['doing'])}" if operation.get("doing") else ""
+    return (
+        f"{render.line(operation.get('verb'))}: {render.line(operation.get('phase'))} for {render.age(operation.get('since_s'))}{by}{doing}"
+    )
 
 
 def _told(pairs: list[tuple[str, Any]]) -> list[tuple[str, str]]:

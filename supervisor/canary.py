@@ -30,8 +30,12 @@ class Count:
 
     def __init__(self, old: Generation, new: Generation, canary: Canary) -> None:
         self._old, self._new, self._canary = old, new, canary
-        self._old_begin, self._new_begin = old.traffic.sample(), new.traffic.sample()
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from now on."""
         self._began = time.monotonic()
+        self._old_begin, self._new_begin = self._old.traffic.sample(), self._new.traffic.sample()
 
     @property
     def old(self) -> Totals:
@@ -80,11 +84,11 @@ async def sing(service: Service, operation: Operation, old: Generation, new: Gen
     new.exchange.heir = service.serving_exchange
     try:
         await old.divert(canary.share, new)
+        count.begin()
         operation.say(f"{share_text(canary.share)} of the new connections go to generation {new.number}")
         fault("on_canary")
         await _watch(operation, old, new, canary, count)
     finally:
-        new.exchange.heir = None
         operation.figures["canary"] = {**count.figures(), **operation.figures.get("canary", {})}
         operation.say(words(operation.figures))
 

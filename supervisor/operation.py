@@ -29,6 +29,7 @@ class Operation:
         self.by = by
         self.started = time.monotonic()
         self.phase = ""
+        self.doing = ""  # the last that was said of it
         self.times: dict[str, float] = {}
         self.notes: list[str] = []
         self.figures: dict[str, Any] = {}  # what a probation has counted
@@ -61,7 +62,7 @@ class Operation:
         """Run a phase: announced, timed, and its failure announced too. ``beside``: while another one is under way."""
         begun = time.monotonic()
         if not beside:
-            self.phase = name
+            self.phase, self.doing = name, ""
             self.told(name)
         self.emit({"event": "phase", "phase": name, "state": "begin"})
         state = "failed"
@@ -74,6 +75,7 @@ class Operation:
 
     def say(self, text: str) -> None:
         """Tell the watchers what the phase is doing."""
+        self.doing = text
         self.emit({"event": "phase", "phase": self.phase, "state": "doing", "text": text})
 
     def note(self, text: str) -> None:

@@ -187,8 +187,11 @@ def _check(trial: Trial) -> Violation | None:
 
 
 def _errors(trial: Trial) -> Violation | None:
-    now, before = trial.traffic, trial.before.look()
-    if now.requests < REQUESTS_LEAST or now.errors < ERRORS_LEAST or round(now.share - before.share, 6) < SHARE_ABOVE:
+    now = trial.traffic
+    if now.requests < REQUESTS_LEAST or now.errors < ERRORS_LEAST:
+        return None
+    before = trial.before.look()
+    if round(now.share - before.share, 6) < SHARE_ABOVE:
         return None
     return Violation("errors", f"{now.words()}; {trial.before.words}: {before.words()}", evidence=trial.figures())
 

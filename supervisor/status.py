@@ -42,6 +42,7 @@ def snapshot(supervisor: Supervisor) -> Event:
                 "verb": operation.verb,
                 "number": operation.number,
                 "phase": operation.phase,
+                "doing": operation.doing,
                 "since_s": operation.seconds,
                 "by": operation.by,
             },
