@@ -13,6 +13,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,9 @@ CASES = [
     for number, point in enumerate(POINTS)
     for mode in MODES
 ]
+
+
+CANARY = {"on_canary", "master_attend", "master_divert", "worker_attend", "worker_divert"}  # reached with one only
 
 
 def test_every_point_has_one_call_and_every_call_its_point() -> None:
@@ -80,7 +84,9 @@ def at_rest(service: Service) -> bool:
 def test_an_operation_that_fails_there(tmp_path: Path, point: str, mode: Mode) -> None:
     process, verb = POINTS[point].process, POINTS[point].verb
     token = tmp_path / "token"
-    upgrade = {"probation": "300ms", "standby": "1s", "retire": "3s", "check": "/healthz"}
+    upgrade: dict[str, Any] = {"probation": "300ms", "standby": "1s", "retire": "3s", "check": "/healthz"}
+    if point in CANARY:
+        upgrade["canary"] = {"share": "30%", "for": "300ms"}
     with serving(tmp_path, start=False, upgrade=upgrade, timeouts={"boot": "5s"}) as service:
         service.environment[VARIABLE] = f"{point}:{mode.value}@{token}"
         service.start()

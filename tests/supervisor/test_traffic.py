@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from hypothesis import given
@@ -68,6 +69,20 @@ def test_a_duration_is_in_the_bucket_that_its_quantile_names(seconds: float) -> 
     assert below is not None
     assert seconds < below + 1e-6 or bucket(seconds) == BUCKETS - 1
     assert quantile_s([0] * BUCKETS, 0.99) is None
+
+
+def test_the_connections_of_a_canary_are_counted_behind_what_older_releases_know() -> None:
+    fd = make()
+    tally = Scoreboard(fd).tally(0)
+    tally.add("accepted", 30)
+    tally.add("diverted", 3)
+    tally.add("undiverted", 1)
+    record = Scoreboard(fd).read(0)
+    assert (record.accepted, record.diverted, record.undiverted, sum(record.durations)) == (30, 3, 1, 0)
+    data = os.pread(fd, 512, 512)  # the first record: twelve numbers and the durations, as they have always been
+    assert int.from_bytes(data[8 * (12 + BUCKETS) :][:8], "little") == 3
+    traffic = Traffic(lambda: [(0, record)])
+    assert (traffic.sample().accepted, traffic.sample().diverted, traffic.sample().undiverted) == (30, 3, 1)
 
 
 def test_a_worker_counts_in_place() -> None:
