@@ -66,7 +66,8 @@ async def upgrade(
         await hooks.after_ready(new)
         fault("after_check")
         service.retire_standby()  # two generations at most; the new one may stand now
-        if how.canary is not None and judged and old is not None and old.state is GenerationState.SERVING:
+        tried = judged and operation.verb == "upgrade"  # a rollback to a release that is not warm any more is in a hurry
+        if how.canary is not None and tried and old is not None and old.state is GenerationState.SERVING:
             with operation.step("canary"):
                 await canary.sing(service, operation, old, new, how.canary)
         with operation.step("switch"):
