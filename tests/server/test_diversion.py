@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.workers import Client, Generation, Worker, eventually, listening, request
+from harness.workers import Client, Generation, Worker, eventually, hold, listening, request
 from releve.server.diversion import PARTS, Portion
 
 NAME = "127.0.0.1:8000"
@@ -79,8 +80,7 @@ def attend(worker: Worker) -> None:
     worker.await_state("attending")
 
 
-@pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.85])
+@pytest.mark.parametrize(("share", "threads"), [(0.1, 4), (0.3, 1), (0.85, 4)])
 def test_the_share_of_new_connections_is_passed_on_and_stays_there(old: Generation, new: Generation, share: float, threads: int) -> None:
     one, other = old.start(threads=threads), new.start(threads=threads)
     one.resume()
@@ -127,6 +127,22 @@ def test_who_attends_hands_back_what_it_has_and_takes_nothing_from_the_listeners
     assert other.numbers.accepted == 0
     other.quit()
     assert other.ended() == 0
+
+
+def test_who_attends_hands_back_what_waits_in_its_exchange(old: Generation, new: Generation) -> None:
+    one, other = old.start(), new.start()
+    one.resume()
+    attend(other)
+    divert(one, new, 0.9)
+    hold(other.pid)
+    some = clients(old, 60)  # more than are taken at once
+    eventually(lambda: one.numbers.accepted == 60, "all of them have come in")
+    one.tell("divert", to=None)
+    one.await_state("serving")
+    other.tell("pause", (old.send,), to=old.number)
+    other.process.send_signal(signal.SIGCONT)
+    assert other.await_state("paused")["given"] == one.numbers.diverted
+    assert {client.ask().pid for client in some} == {one.pid}
 
 
 def test_who_attends_and_is_told_to_stop_answers_what_it_has(old: Generation, new: Generation) -> None:
