@@ -67,10 +67,6 @@ class Roster:
         """Workers of a revision that ended unasked, in words."""
         return [words for of, words in self.lost if of == revision]
 
-    def at_work(self) -> list[Worker]:
-        """Those that clients come to: they accept, or have connections passed on to them."""
-        return [worker for worker in self.workers.values() if worker.state in ("serving", "attending")]
-
     def serving(self) -> int:
         """How many accept."""
         return sum(worker.state == "serving" for worker in self.workers.values())

@@ -198,6 +198,7 @@ class Service:
     def last_number(self) -> int:
         """Of the newest generation there ever was."""
         return self._last_number
+
     def close_after(self, generation: Generation, listeners: list[Listener]) -> None:
         """Listeners that only a generation has that does not serve: they are closed when it has left."""
         self._aside[generation] = listeners

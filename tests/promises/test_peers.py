@@ -62,3 +62,14 @@ def test_it_starts_a_service(tmp_path: Path, peer: str) -> None:
         service.start()
         assert service.who()["release"] == "one"
         assert service.must("check")
+
+
+@pytest.mark.parametrize("peer", sorted(path.name for path in PEERS.iterdir() if path.is_dir()))
+def test_a_canary_needs_two_releases_that_know_it(tmp_path: Path, peer: str) -> None:
+    with serving(tmp_path, upgrade={"canary": {"share": "50%", "for": "60s"}}) as service:
+        for brought, which in ((peer, "that is new"), (None, "that serves")):
+            bring(service, brought)
+            said = service.ask("upgrade")
+            assert said["status"] == 0
+            assert any(f"of the release {which} does not know it" in note for note in said["notes"])
+            assert "canary" not in said["figures"]
