@@ -7,7 +7,6 @@ the worker is given. It never returns.
 from __future__ import annotations
 
 import contextlib
-import enum
 import logging
 import os
 import signal
@@ -32,6 +31,7 @@ from releve.server.handover import Handover
 from releve.server.link import ORPHAN_S, Link, LinkError, Message, clip
 from releve.server.loop import Loop
 from releve.server.pausing import Pausing
+from releve.server.posture import AT_WORK, POSTURES, IllegalOrder, Posture
 from releve.server.proxy import Trust
 from releve.server.recycle import Recycling
 from releve.server.scoreboard import Scoreboard
@@ -66,43 +66,6 @@ class Post:
     application: Application | None  # None: the worker imports it
     load: Callable[[], Application]  # raises BootError
     access: int = -1  # descriptor of the access log; -1: there is none
-
-
-class Posture(enum.Enum):
-    """What the worker does, or the last thing it will."""
-
-    READY = "ready"
-    ATTENDING = "attending"  # it serves what comes by its exchange, and accepts nothing: a canary
-    SERVING = "serving"
-    PAUSED = "paused"
-    LEAVING = "leaving"
-
-
-# posture, order -> the next posture; what is not here is illegal
-POSTURES = {
-    (Posture.READY, "attend"): Posture.ATTENDING,
-    (Posture.READY, "divert"): Posture.READY,  # from its first connection on, once it is resumed
-    (Posture.READY, "resume"): Posture.SERVING,
-    (Posture.READY, "pause"): Posture.PAUSED,
-    (Posture.READY, "quit"): Posture.LEAVING,
-    (Posture.ATTENDING, "attend"): Posture.ATTENDING,
-    (Posture.ATTENDING, "resume"): Posture.SERVING,
-    (Posture.ATTENDING, "pause"): Posture.PAUSED,
-    (Posture.ATTENDING, "quit"): Posture.LEAVING,
-    (Posture.SERVING, "divert"): Posture.SERVING,
-    (Posture.SERVING, "resume"): Posture.SERVING,
-    (Posture.SERVING, "pause"): Posture.PAUSED,
-    (Posture.SERVING, "quit"): Posture.LEAVING,
-    (Posture.PAUSED, "resume"): Posture.SERVING,
-    (Posture.PAUSED, "pause"): Posture.PAUSED,
-    (Posture.PAUSED, "quit"): Posture.LEAVING,
-    (Posture.LEAVING, "quit"): Posture.LEAVING,  # an earlier deadline counts
-}
-AT_WORK = frozenset({Posture.ATTENDING, Posture.SERVING})  # new connections come in
-
-
-class IllegalOrder(Exception):
-    """An order that cannot be carried out in this posture, or makes no sense; nothing changed."""
 
 
 def run_worker(post: Post) -> NoReturn:

@@ -52,7 +52,7 @@ TURNS: dict[str, Turn] = {
     "after_switch": Turn("the new generation serves; runs beside the probation, and is ended by a rollback", _NOTED),
     "after_commit": Turn("the new generation is committed; the command waits for it", _NOTED),
     "on_failure": Turn("the upgrade has failed, or was aborted, before it served, and is undone", _NOTED),
-    "on_rollback": Turn("the old generation serves again, after a probation, `ctl abort` or `ctl rollback`", _NOTED),
+    "on_rollback": Turn("the old generation serves again, after a canary, a probation, `ctl abort` or `ctl rollback`", _NOTED),
 }
 
 VARIABLES: dict[str, str] = {

@@ -13,7 +13,7 @@ import pytest
 from harness.workers import Client, Generation, Worker, eventually, hold, listening, request
 from releve.config.settings import Timeouts
 from releve.server.exchange import HOPS_MAX, REST_MAX_BYTES, Parcel, give, take
-from releve.server.worker import POSTURES, Posture
+from releve.server.posture import POSTURES, Posture
 
 NAME = "127.0.0.1:8000"
 
