@@ -32,6 +32,8 @@ FOREIGN = {
     "raw_env": "env",
     "environment": "env",
     "loglevel": "log.level",
+    "errorlog": "log.file",
+    "capture_output": "log.output",
     "accesslog": "log.access",
     "access_log_format": "log.access_format",
     "worker_connections": "limits.connections",

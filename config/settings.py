@@ -212,9 +212,24 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """``log``: what Relève itself writes to standard error, and the access log."""
+    """``log``: what Relève itself writes, what the application writes to standard output and error, and the access log."""
 
-    level: str = key("info", "choice", "Least severe message written.", choices=("debug", "info", "warning", "error"))
+    level: str = key("info", "choice", "Least severe message of Relève itself written.", choices=("debug", "info", "warning", "error"))
+    file: str = key(
+        "-", "log", "Where the log and the application's standard output and error go: a file, or - to leave them where they are."
+    )
+    format: str = key(
+        "auto",
+        "choice",
+        "text; json, an object a line; or auto: entries with fields where standard error is systemd's journal, else text.",
+        choices=("auto", "text", "json"),
+    )
+    output: str = key(
+        "tagged",
+        "choice",
+        "What Python code writes to standard output and error: tagged, each line in format with generation and worker; or plain, as it is.",
+        choices=("tagged", "plain"),
+    )
     access: str | None = key("-", "log", "Where the access log goes: a file, or - for standard output.", off="off")
     access_format: str = key(
         "combined", "access_format", "A line of the access log: common, combined, json, or a format with atoms such as %(h)s."
@@ -287,7 +302,7 @@ class Settings:
     hooks: Hooks = field(
         default=Hooks(), metadata={"kind": "group", "help": "Commands at the turns of an upgrade, and functions in each worker."}
     )
-    log: Log = field(default=Log(), metadata={"kind": "group", "help": "What Relève itself writes."})
+    log: Log = field(default=Log(), metadata={"kind": "group", "help": "What is written to logs, and where."})
     watch: str = key(
         "off",
         "choice",

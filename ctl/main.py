@@ -38,6 +38,7 @@ GOES_ON = {
     "stop": "the stop goes on: ctl status, ctl stop --now",
     "abort": "the abort goes on: ctl status",
     "reexec": "it goes on: ctl status",
+    "reopen": "the reopening goes on by itself",
     "check": "the check goes on by itself and touches nothing",
 }
 
@@ -275,6 +276,13 @@ def abort(**told: Any) -> int:
 def reexec(**told: Any) -> int:
     """Replace the supervisor by the releve that is installed now; workers, listeners and pid stay."""
     return _order("reexec", told, waits=True)
+
+
+@ctl.command(short_help="Reopen the log files, after a rotation.")
+@_timed
+def reopen(**told: Any) -> int:
+    """Reopen the log files in every process; returns when nothing is written to the old ones any more."""
+    return _order("reopen", told, waits=False)
 
 
 @ctl.command()

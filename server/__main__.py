@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from releve.server.link import Link
 from releve.server.master import run
+from releve.server.output import drain
 
 EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 
@@ -38,11 +39,7 @@ def main(arguments: list[str], *, lent: bool = False) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except Exception:
-                pass
+        drain()
         os._exit(status)
 
 

@@ -29,7 +29,6 @@ from releve.server import system
 FULL_LINES = 512  # then it is time to flush
 LONG_LINE = 4096  # characters; such a line is flushed at once
 KEPT_MAX_BYTES = 1 << 20  # of what a slow reader has not taken; more is dropped
-PIPE_BYTES = 4096  # PIPE_BUF: what several workers write to one pipe does not mix (pipe(7))
 CLOSE_S = 1.0  # how long the last lines wait for a slow reader
 
 COMMON = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s'
@@ -305,6 +304,13 @@ class AccessLog:
             self.long = False
             self._kept = self._write(data)
 
+    def reopen(self, fd: int) -> None:
+        """Go on in the file of ``fd``, which stays the caller's, once everything so far is in the one before."""
+        self.flush()
+        with self._flushing:
+            os.dup2(fd, self._fd, inheritable=False)
+            self._pipe = not system.is_regular(fd)
+
     def close(self, wait_s: float = CLOSE_S) -> None:
         """Write the last lines; wait that long for a slow reader."""
         until = time.monotonic() + wait_s
@@ -350,7 +356,7 @@ class AccessLog:
                 system.write_now(self._fd, b"\n")
                 self._ragged = self._midline = False
             while at < len(data):
-                at += system.write_now(self._fd, data[at : _piece_end(data, at)] if self._pipe else data[at:])
+                at += system.write_now(self._fd, data[at : system.piece_end(data, at)] if self._pipe else data[at:])
                 self._midline = data[at - 1 : at] != b"\n"
         except BlockingIOError:
             return self._bounded(data[at:])
@@ -378,8 +384,3 @@ class AccessLog:
             log.error(
                 "cannot write the access log: %s; lines are dropped until it can be written again, requests are served", error.strerror
             )
-
-
-def _piece_end(data: bytes, at: int) -> int:
-    """The end of as many whole lines from ``at`` on as are written at once; of one line, if it is longer."""
-    return data.rfind(b"\n", at, at + PIPE_BYTES) + 1 or data.find(b"\n", at) + 1 or len(data)

@@ -7,6 +7,7 @@ import platform
 import select
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import releve
@@ -15,8 +16,9 @@ from releve.server import scoreboard
 from releve.server.link import EXCHANGE_VERSION, LINK_VERSION, Link, Message
 
 _MORE_FDS = 4  # after the listeners: exchange receive end, exchange send end, scoreboard, crash file; then those of EXTRAS
-EXTRAS = ("access", "door", "keepsake")  # descriptors that a message announces by a key each, in this order
-_STANDARD_OUTPUT = 1
+EXTRAS = ("access", "door", "keepsake", "log")  # descriptors that a message announces by a key each, in this order
+FILES = ("access", "log")  # those of a revision, in this order in `reload` and `reopen`
+_STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 
 class MalformedOrder(Exception):
@@ -25,19 +27,28 @@ class MalformedOrder(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One set of settings that a generation runs with, and the listeners and the access log that go with it (owned)."""
+    """One set of settings that a generation runs with, and the listeners and the log files that go with it (owned)."""
 
     number: int
     settings: Settings
     listeners: tuple[tuple[str, socket.socket], ...]
     access: int = -1  # where the access log goes; -1: there is none
+    log: int = -1  # where the log, standard output and error go; -1: where they led from the beginning
+
+    def reopen(self, files: Mapping[str, int]) -> None:
+        """Have what is forked from now on write to other files (``access``, ``log``), which stay the caller's."""
+        for name, fd in files.items():
+            mine = getattr(self, name)
+            if mine > _STANDARD_ERROR:
+                os.dup2(fd, mine, inheritable=False)
 
     def close(self) -> None:
         """Close this process's copies of the listeners; others go on accepting from them."""
         for _, sock in self.listeners:
             sock.close()
-        if self.access > _STANDARD_OUTPUT:
-            os.close(self.access)
+        for fd in (self.access, self.log):
+            if fd > _STANDARD_ERROR:
+                os.close(fd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,7 @@ def hello(lent: bool) -> Message:
         "prefix": sys.prefix,
         "pid": os.getpid(),
         "settings": list(key_names()),
-        "features": ["door", "canary"],  # what this release can do beyond the first link version
+        "features": ["door", "canary", "reopen"],  # what this release can do beyond the first link version
         "lent": lent,
     }
 
@@ -111,7 +122,7 @@ def read_boot(message: Message, fds: list[int]) -> Boot:
             app=str(message["app"]),
             directory=str(message["directory"]),
             preload=None if preload is None else bool(preload),
-            revision=read_revision(message, [*fds[: len(names)], *([extras["access"]] if "access" in extras else [])]),
+            revision=read_revision(message, [*fds[: len(names)], *(extras[key] for key in FILES if key in extras)]),
             exchange_receive=receive,
             exchange_send=send,
             board=board,
@@ -126,7 +137,8 @@ def read_boot(message: Message, fds: list[int]) -> Boot:
 def read_revision(message: Message, fds: list[int]) -> Revision:
     """The revision in a ``boot`` or ``reload``; takes ``fds`` over. Raises MalformedOrder, or what odd types raise."""
     names = _names(message)
-    if len(fds) != len(names) + _lent(message):
+    files = _files(message)
+    if len(fds) != len(names) + len(files):
         raise MalformedOrder(f"cannot {message.get('type')}: {len(fds)} descriptors for {len(names)} listeners")
     number, settings = int(message["revision"]), from_wire(message["settings"])
     if settings.workers < 1:
@@ -140,13 +152,22 @@ def read_revision(message: Message, fds: list[int]) -> Revision:
         for sock in sockets:
             sock.detach()
         raise MalformedOrder(f"cannot {message.get('type')}: a listener is not a socket ({error.strerror})") from error
-    access = fds[-1] if _lent(message) else _STANDARD_OUTPUT if settings.log.access == "-" else -1
-    return Revision(number, settings, tuple(zip(names, sockets, strict=True)), access)
+    given = dict(zip(files, fds[len(names) :], strict=True))
+    access = given.get("access", _STANDARD_OUTPUT if settings.log.access == "-" else -1)
+    return Revision(number, settings, tuple(zip(names, sockets, strict=True)), access, given.get("log", -1))
 
 
-def _lent(message: Message) -> int:
-    """How many descriptors come for the access log: one if it is a file."""
-    return 1 if message.get("access") else 0
+def read_files(message: Message, fds: list[int]) -> dict[str, int]:
+    """The log files in a ``reopen``, by name; ``fds`` stay the caller's. Raises MalformedOrder."""
+    files = _files(message)
+    if len(files) != len(fds):
+        raise MalformedOrder(f"cannot reopen: {len(fds)} descriptors for {len(files)} files")
+    return dict(zip(files, fds, strict=True))
+
+
+def _files(message: Message) -> list[str]:
+    """The log files for which a descriptor comes, after those of the listeners."""
+    return [name for name in FILES if message.get(name)]
 
 
 def _names(message: Message) -> list[str]:

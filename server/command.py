@@ -11,8 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 
-from releve.server import log as logs
-from releve.server import system
+from releve.server import output, system
 from releve.server.boot import Boot, MalformedOrder, Revision, read_revision
 from releve.server.canary import Canary
 from releve.server.crew import UP, Backoff, Crew, IllegalTransition, State, Worker, describe_exit
@@ -21,9 +20,11 @@ from releve.server.faults import fault
 from releve.server.foreman import Foreman, names
 from releve.server.guard import Guard
 from releve.server.link import Message
+from releve.server.log import Who
 from releve.server.nursery import Nursery
 from releve.server.orders import ESTABLISHED, Change, Posture, objection
 from releve.server.outbox import Outbox
+from releve.server.rotation import reopened, rotate
 from releve.server.turnover import Turnover
 
 ACK_S = 6.0  # how long a worker may take to say that it serves, or has paused; a switch waits for both
@@ -65,6 +66,7 @@ class Command:
             "switch": self._switch,
             "cancel": self._cancel,
             "keep": self._keep,
+            "reopen": self._reopen,
         }
 
     # What happens to it
@@ -106,6 +108,8 @@ class Command:
             worker.failure = message
         if message.get("type") == "recycle":
             self._turnover.ask(worker, str(message.get("reason")))
+        if message.get("type") == "reopened":
+            self._errands.settle(worker, {}, reopened(message))
         if message.get("type") != "state":
             return
         try:
@@ -214,6 +218,11 @@ class Command:
             raise MalformedOrder(f"cannot keep: {len(fds)} descriptors, not one")
         self.guard.keep(fds[0])
         self._outbox.send({"type": "done", "id": order["id"]})
+
+    def _reopen(self, order: Message, fds: list[int]) -> None:
+        waiting = rotate(order, fds, self._nursery.revisions, self.current.number, self._crew)
+        done = self._errands.answer
+        self._errands.start(Errand("reopen", frozenset({reopened(order)}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
 
     # Boot
 
@@ -412,7 +421,8 @@ class Command:
             self._nursery.close(self.current)
             self.current, self._coming = coming, None
             self.target = coming.settings.workers
-            logs.setup(coming.settings.log.level, self._boot.generation)
+            output.standard.lead(coming.log)
+            output.begin(coming.settings.log, Who(self._boot.generation, release=self._boot.directory))
             for worker in old:
                 worker.dismissed = True
             waiting = self._foreman.give_up(old)

@@ -87,6 +87,13 @@ class Worker:
         except LinkError as error:
             log.warning("%s did not take an order: %s", self, error)
 
+    def pass_on(self, message: Message, fds: tuple[int, ...]) -> None:
+        """Send what changes no state. A worker that cannot hear it is found dead."""
+        try:
+            self.control.send(message, fds)
+        except LinkError as error:
+            log.warning("%s did not take an order: %s", self, error)
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to exactly this process; nothing happens if it has ended."""
         try:

@@ -15,7 +15,7 @@ log = logging.getLogger("releve.master")
 
 @dataclass
 class Errand:
-    """Workers (by number) on their way to one of the states ``awaited``; to their end, if that is empty.
+    """Workers (by number) on their way to one of the states ``awaited``, or to what is told by a word; to their end, if that is empty.
 
     ``done`` runs when the last one has arrived. ``lost`` runs, if given, for one
     that ends before, and ends the errand; else such a worker counts as arrived,
@@ -23,7 +23,7 @@ class Errand:
     """
 
     verb: str
-    awaited: frozenset[State]
+    awaited: frozenset[State | str]
     waiting: set[int]
     done: Callable[[Errand], None]
     lost: Callable[[Errand, Worker], None] | None = None
@@ -50,7 +50,7 @@ class Errands:
         if not errand.waiting:
             self._finish(errand)
 
-    def settle(self, worker: Worker, message: Message, state: State | None = None) -> None:
+    def settle(self, worker: Worker, message: Message, state: State | str | None = None) -> None:
         """A worker has come to a state (or to what is as good as ``state``): tell whoever awaits that of it, or loses it."""
         state = state or worker.state
         for errand in self:

@@ -19,6 +19,7 @@ import signal
 from typing import Any
 
 from releve.server import system
+from releve.server.output import standard
 
 IN_SERVICE = ("active", "trial")  # roles of the generation that clients are served by
 OTHERS_S = 5.0  # how long a master that is not in service waits for the one that is
@@ -137,6 +138,7 @@ def revive(what: dict[str, Any]) -> None:
         if os.fork() == 0:
             system.forget_signals(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            standard.lead(-1)  # its standard output and error are what they were, not a log file of ours
             os.chdir(directory)
             os.execve(argv[0], argv, environment)
     finally:

@@ -19,7 +19,7 @@ import struct
 import sys
 import time
 
-from releve.server import hazards, hooks, system
+from releve.server import hazards, hooks, output, system
 from releve.server import log as logs
 from releve.server.application import Application, BootError, load
 from releve.server.boot import Boot, MalformedOrder, await_boot, hello, read_boot
@@ -27,6 +27,7 @@ from releve.server.command import Command
 from releve.server.crew import Crew, Worker
 from releve.server.faults import fault
 from releve.server.link import Link, LinkError, clip
+from releve.server.log import Who
 from releve.server.mounts import broken
 from releve.server.nursery import IGNORED, Nursery
 from releve.server.orders import ESTABLISHED, Posture
@@ -78,8 +79,8 @@ class Master:
 
     def run(self) -> int:
         """Boot, then turn until everybody has left; returns the exit status."""
-        settings = self._boot.revision.settings
-        logs.setup(settings.log.level, self._boot.generation)
+        output.standard.lead(self._boot.revision.log)
+        output.begin(self._boot.revision.settings.log, Who(self._boot.generation, release=self._boot.directory))
         fault("master_boot")
         faulthandler.enable(self._boot.crash, all_threads=True)  # a boot that hangs or crashes leaves its stacks there
         try:
@@ -131,6 +132,7 @@ class Master:
             more = [*settings.preload_modules, *hooks.modules(settings.hooks)]
             application = load(self._boot.app, self._boot.directory, more, settings.mounts, isolate=isolate)
         finally:
+            output.drain()
             logs.revive()
             faulthandler.enable(self._boot.crash, all_threads=True)
         for error in broken(application):

@@ -8,8 +8,7 @@ import signal
 from collections.abc import Callable
 from functools import partial
 
-from releve.server import log as logs
-from releve.server import snapshot, system
+from releve.server import output, snapshot, system
 from releve.server.application import Application
 from releve.server.boot import Boot, Revision
 from releve.server.crew import Crew, Worker
@@ -90,7 +89,9 @@ class Nursery:
             if other is not revision:
                 other.close()
         self._shed()
-        logs.setup(revision.settings.log.level, self._boot.generation, number)
+        output.standard.lead(revision.log)
+        if revision.log >= 0:
+            os.close(revision.log)
         run_worker(
             Post(
                 number=number,
@@ -105,7 +106,8 @@ class Nursery:
                 control=theirs,
                 application=self.application,
                 load=self.load,
-                access=revision.access,
+                access=output.standard.output if revision.access == output.STANDARD_OUTPUT else revision.access,
+                release=self._boot.directory,
             )
         )
 

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import resource
+import select
 import signal
 import socket
 import stat
@@ -22,6 +23,7 @@ from collections.abc import Iterable
 from types import FrameType
 
 RIGHTS_MAX = 253  # SCM_MAX_FD of the kernel
+PIPE_BYTES = 4096  # PIPE_BUF: what several processes write to one pipe does not mix (pipe(7))
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 # Signals that mean something to the supervisor and nothing to its masters and workers.
@@ -203,3 +205,33 @@ def write_now(fd: int, data: bytes) -> int:
         if error.errno not in (errno.EOPNOTSUPP, errno.ESPIPE, errno.EINVAL, errno.ENOSYS):
             raise
     return os.write(fd, data)
+
+
+def piece_end(data: bytes, at: int) -> int:
+    """The end of as many whole lines from ``at`` on as are written to a pipe at once; of one line, if it is longer."""
+    return data.rfind(b"\n", at, at + PIPE_BYTES) + 1 or data.find(b"\n", at) + 1 or len(data)
+
+
+def write_lines(fd: int, data: bytes, wait_s: float) -> int:
+    """Write whole lines, waiting so long for a slow reader; returns how many bytes were taken. Never raises.
+
+    A regular file takes all in one write, a pipe in pieces that do not mix with those of others.
+    """
+    at, whole = 0, is_regular(fd)
+    try:
+        while at < len(data):
+            try:
+                at += write_now(fd, data[at:] if whole else data[at : piece_end(data, at)])
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(fd, select.POLLOUT)
+                if not poll.poll(wait_s * 1000):
+                    break
+    except OSError:  # a full disk, a reader that has gone
+        pass
+    return at
+
+
+def duplicate(fd: int) -> int:
+    """Another descriptor of the same open file (close-on-exec, above the standard three). Raises OSError."""
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)

@@ -14,14 +14,17 @@ import socket
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 from releve.config.settings import Settings
 from releve.server import databases, hooks, system
 from releve.server import log as logs
+from releve.server import output, system
 from releve.server.access import AccessLog
 from releve.server.answer import Answer
 from releve.server.application import BootError, traceback_text
+from releve.server.boot import MalformedOrder, read_files
 from releve.server.connection import Connection, State, peer_text
 from releve.server.diversion import Diversion, Portion
 from releve.server.doors import Doors
@@ -29,6 +32,7 @@ from releve.server.faults import fault
 from releve.server.fork import EXIT_INTERNAL
 from releve.server.handover import Handover
 from releve.server.link import ORPHAN_S, Link, LinkError, Message, clip
+from releve.server.log import Who
 from releve.server.loop import Loop
 from releve.server.pausing import Pausing
 from releve.server.posture import AT_WORK, POSTURES, IllegalOrder, Posture
@@ -44,6 +48,7 @@ EXIT_BOOT = 3  # after `failed` was sent; beside EXIT_INTERNAL
 
 # Each system call gives the interpreter lock away and may wait this long per competing thread to get it back.
 SWITCH_INTERVAL_S = 0.0005
+SETTLE_S = 1.0  # so long a line that the application has begun waits for its end
 DESCRIPTORS_SPARE = 1024  # beside the connections, for the application
 
 log = logging.getLogger("releve.worker")
@@ -66,6 +71,7 @@ class Post:
     application: Application | None  # None: the worker imports it
     load: Callable[[], Application]  # raises BootError
     access: int = -1  # descriptor of the access log; -1: there is none
+    release: str = ""  # its folder, for the log
 
 
 def run_worker(post: Post) -> NoReturn:
@@ -80,7 +86,7 @@ def run_worker(post: Post) -> NoReturn:
 def _live(post: Post) -> NoReturn:
     settings = post.settings
     system.settle_signals(system.SUPERVISOR_SIGNALS)
-    logs.setup(settings.log.level, post.generation, post.number)
+    output.begin(settings.log, Who(post.generation, post.number, post.release))
     system.raise_descriptor_limit(settings.limits.connections + DESCRIPTORS_SPARE)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
@@ -110,9 +116,7 @@ def _report_failure(control: Link, error: BaseException) -> None:
 
 
 def _exit(status: int) -> NoReturn:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # None, closed, or the application's own
-            stream.flush()
+    output.drain()
     os._exit(status)
 
 
@@ -138,6 +142,7 @@ class Worker:
         self._recycling = Recycling(post.settings.limits)
         self._pausing = Pausing(functions, self.loop, self._accept)
         self._asked = False  # to be replaced
+        self._settling = False  # a line of the application's waits for its end
         self._quit_at = float("inf")  # monotonic
         self._signals = system.record_signal(signal.SIGTERM)
         self._review()
@@ -281,6 +286,15 @@ class Worker:
         self.loop.adopt(connection)
         self.loop.register(connection)
 
+    def reopen(self, message: Message, fds: list[int]) -> None:
+        """Go on in the log files in ``fds``: others have taken the place of those that are open."""
+        files = read_files(message, fds)
+        if "access" in files and self._access is not None:
+            self._access.reopen(files["access"])
+        if "log" in files:
+            output.standard.lead(files["log"])
+        self._tell({"type": "reopened", "id": message.get("id")})
+
     def ping(self, message: Message, fds: list[int]) -> None:
         """Nothing: the turn of the loop that reads this is the answer, by the heartbeat on the scoreboard."""
 
@@ -291,6 +305,7 @@ class Worker:
         "pause": pause,
         "quit": quit,
         "serve": serve,
+        "reopen": reopen,
         "ping": ping,
     }
 
@@ -313,7 +328,7 @@ class Worker:
         try:
             if handler is not None:  # one that a newer release knows is ignored
                 handler(self, message, fds)
-        except (IllegalOrder, ValueError, TypeError, KeyError) as error:
+        except (IllegalOrder, MalformedOrder, ValueError, TypeError, KeyError) as error:
             log.error("ignored an order: %s", error)
         finally:
             for fd in fds:  # those that the handler has not taken over
@@ -358,6 +373,9 @@ class Worker:
             self.ask_recycle(reason)
         if self.posture is Posture.LEAVING and not self.loop.table:
             self.loop.stop()
+        if output.begun and not self._settling:
+            self._settling = True
+            self.loop.at("output", self.loop.now() + SETTLE_S, partial(self._settle, output.snapshot()))
         return handover is not None and handover.hurry
 
     def ask_recycle(self, reason: str) -> None:
@@ -371,6 +389,10 @@ class Worker:
     def _accept(self) -> None:
         self.doors.resume()
         self._send_state()
+
+    def _settle(self, lines: dict[tuple[int, int], int]) -> None:
+        self._settling = False
+        output.settle(lines)
 
     def _ended(self) -> NoReturn:
         if self._access is not None:

@@ -240,6 +240,7 @@ def _place(service: Service, adopted: list[Adopted]) -> None:
     if changed:
         log.warning("what is configured now differs from what runs (%s): ctl upgrade applies it", ", ".join(changed))
     service.loaded = dataclasses.replace(service.loaded, settings=runs)
+    service.follow_log()
     for one in adopted:
         log.info("adopted generation %d (%d workers)", one.generation.number, len(one.generation.workers), extra=one.generation.tag)
 

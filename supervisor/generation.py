@@ -21,7 +21,6 @@ from releve.config.settings import Settings, to_wire
 from releve.server import scoreboard
 from releve.server.link import LINK_VERSION, Message
 from releve.supervisor import greeting, system
-from releve.supervisor.access import open_access_file
 from releve.supervisor.crash import open_crash_file, read_crash_file
 from releve.supervisor.door import Door
 from releve.supervisor.exchange import Exchange
@@ -29,6 +28,7 @@ from releve.supervisor.failure import StepFailed, UnsafePreload
 from releve.supervisor.found import Descriptors, Found
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
+from releve.supervisor.logfiles import LentFiles
 from releve.supervisor.master import ORDER_S, SILENT, Master
 from releve.supervisor.release import Pin
 from releve.supervisor.roster import Roster
@@ -36,6 +36,7 @@ from releve.supervisor.states import AT_WORK, GenerationEvent, GenerationState, 
 from releve.supervisor.traffic import Traffic
 from releve.supervisor.worker import Worker
 
+EXTRAS = ("access", "door", "keepsake", "log")  # descriptors that `boot` announces by a key each, in this order
 MASTER_S = 10.0  # the same for resume and pause; it waits for its workers for up to 6 s
 KILL_MARGIN_S = 3.0  # how long after its deadline a generation is killed
 _WORKING = frozenset(state.value for state in AT_WORK)  # as a worker says it
@@ -82,8 +83,7 @@ class Generation:
         self.board = scoreboard.Scoreboard(self._board_fd)
         self._crash_fd = open_crash_file() if found is None else found.crash
         self.door: Door | None = None  # where its master is found by the next supervisor
-        self._access_fd = -1  # of the access log, until the master has it
-
+        self.files = LentFiles()
         if found is not None:
             self._take_over(found)
 
@@ -93,6 +93,7 @@ class Generation:
         """Hold a generation that was another supervisor's; its master tells us the rest."""
         self.hello, self.revision, self.preloaded, self.door = found.hello, found.revision, found.preloaded, found.door
         self.state, self.diverts = found.state, found.diverts
+        self.files.adopt(self.revision, self.settings.log)
         self._greeted.set_result(found.hello)
         if found.counted:
             self._booted.set_result(None)
@@ -116,7 +117,6 @@ class Generation:
     def spawn(self) -> None:
         """Start the master process. Raises StepFailed; the caller still calls ``kill`` or lets it end."""
         try:
-            self._access_fd = open_access_file(self.settings.log.access)
             self._master.spawn(self.pin, {**self.pin.environment, "RELEVE_GENERATION": str(self.number)})
         except StepFailed:
             self._finish()
@@ -144,6 +144,9 @@ class Generation:
     def _send_boot(self, workers: int, keepsake: int) -> None:
         fds = [one.socket.fileno() for one in self.listeners]
         fds += [self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self._crash_fd]
+        extras: dict[str, int] = {}
+        if self.door is not None and self.door.socket is not None and keepsake >= 0 and self.can("door"):
+            extras = {"door": self.door.socket.fileno(), "keepsake": keepsake}
         message = {
             "type": "boot",
             "link": LINK_VERSION,
@@ -155,28 +158,18 @@ class Generation:
             "settings": {**to_wire(self.settings), "workers": workers},
             "listeners": [one.name for one in self.listeners],
         }
-        if self._access_fd >= 0 and self.knows("log.access"):
-            message["access"] = True
-            fds.append(self._access_fd)
-        if self.door is not None and self.door.socket is not None and keepsake >= 0 and self.can("door"):
-            message["door"] = message["keepsake"] = True
-            fds += [self.door.socket.fileno(), keepsake]
-        self._master.send(message, fds)
-        self._close_access()
+        with self.files.lent(self.revision, self.settings.log, self.hello.get("settings", [])) as files:
+            extras |= files
+            announced = [key for key in EXTRAS if key in extras]
+            self._master.send({**message, **dict.fromkeys(announced, True)}, [*fds, *(extras[key] for key in announced)])
         if self.door is not None:
             self.door.shut()
-
-    def _close_access(self) -> None:
-        """The master has it, or nobody will."""
-        if self._access_fd >= 0:
-            os.close(self._access_fd)
-            self._access_fd = -1
 
     def keep(self, keepsake: int) -> None:
         """Have the master keep what the next supervisor must know: a memory file, which stays the caller's. Waits for nothing."""
         if self.can("door"):
             with suppress(StepFailed):
-                self._master.tell("keep", [keepsake])
+                self.tell("keep", [keepsake])
 
     def assure(self, within_s: float) -> None:
         """Tell the master that its supervisor is alive."""
@@ -225,6 +218,10 @@ class Generation:
         Raises StepFailed when the master refuses, dies or takes too long.
         """
         return await self._master.order(kind, fds, timeout_s, **keys)
+
+    def tell(self, kind: str, fds: Sequence[int] = (), **keys: object) -> None:
+        """Give the master an order whose answer nobody waits for. Raises StepFailed when it cannot be sent."""
+        self._master.tell(kind, fds, **keys)
 
     async def resume(self) -> None:
         """Have the workers accept. Raises StepFailed when none does, IllegalEvent in a wrong state.
@@ -460,7 +457,6 @@ class Generation:
         self.board.close()
         os.close(self._board_fd)
         os.close(self._crash_fd)
-        self._close_access()
         self._crash_fd = self._board_fd = -1
         self.ended.set()
 

@@ -1,4 +1,4 @@
-"""The supervisor's log: standard error, one line per message, every line saying who.
+"""The supervisor's log: one line per message, every line saying who; on standard error, or in ``log.file``.
 
 ``log.warning("…", extra={"who": "gen=8 pid=812"})`` names a generation; without
 ``extra`` the line speaks for the supervisor.
@@ -8,24 +8,70 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
+
+from releve.config.settings import Log
+from releve.server.log import STANDARD_ERROR, Handler, Sink
+from releve.supervisor.logfiles import Held, open_file, paths
 
 log = logging.getLogger("releve.supervisor")
 
 
-class _Who(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not hasattr(record, "who"):
-            record.who = f"pid={os.getpid()}"
-        return True
+class OwnLog:
+    """Where the supervisor's lines go. Owns the descriptor of a file, which stays the same while it is rotated."""
+
+    def __init__(self) -> None:
+        self._fd = -1
+        self._held: Held | None = None
+        self._begun = False
+
+    @property
+    def path(self) -> str | None:
+        """Its file; None: standard error."""
+        return None if self._held is None else self._held.path
+
+    def follow(self, settings: Log) -> None:
+        """Log by these settings. Raises StepFailed where their file cannot be opened; then nothing has changed."""
+        self._begun = True
+        path = paths(settings).get("log")
+        if path != self.path:
+            self._go_to(path)
+        handler = Handler(Sink(STANDARD_ERROR if self._fd < 0 else self._fd, settings.format), _who)
+        for name in (log.name, "asyncio"):
+            logger = logging.getLogger(name)
+            logger.handlers[:] = [handler]
+            logger.propagate = False
+        log.setLevel(settings.level.upper())
+
+    def change(self, settings: Log) -> None:
+        """The same for one that has begun; before, nothing."""
+        if self._begun:
+            self.follow(settings)
+
+    def reopen(self) -> None:
+        """Go on in the file that lies at its path now. Raises StepFailed, and then it goes on in the one before."""
+        if self.path is not None:
+            self._go_to(self.path)
+
+    def rotated(self) -> bool:
+        """Whether another file has taken the place of its own."""
+        return self._held is not None and self._held.rotated()
+
+    def _go_to(self, path: str | None) -> None:
+        if path is None:
+            os.close(self._fd)
+            self._fd, self._held = -1, None
+            return
+        fd = open_file("log", path)
+        self._held = Held.of(path, fd)
+        if self._fd < 0:
+            self._fd = fd
+        else:
+            os.dup2(fd, self._fd, inheritable=False)
+            os.close(fd)
 
 
-def setup(level: str) -> None:
-    """Send messages of at least this level to standard error."""
-    if not log.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(who)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        handler.addFilter(_Who())
-        log.addHandler(handler)
-        log.propagate = False
-    log.setLevel(level.upper())
+def _who(record: logging.LogRecord) -> str:
+    return str(getattr(record, "who", f"pid={os.getpid()}"))
+
+
+own = OwnLog()

@@ -55,6 +55,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "reexec": ("wait",),
     "history": ("limit",),
     "check": (),
+    "reopen": (),
 }
 
 

@@ -13,7 +13,6 @@ from releve.config import diff
 from releve.config.load import Loaded
 from releve.config.settings import Settings, to_wire
 from releve.supervisor import listeners as listening
-from releve.supervisor.access import lent_access_file
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
@@ -45,15 +44,16 @@ async def reload(service: Service, operation: Operation, configuration: Configur
             operation.note(f"{key} has changed: it needs a restart of the supervisor")
     revision = generation.revision + 1
     try:
-        with operation.step("boot"), lent_access_file(target.settings.log.access if generation.knows("log.access") else None) as access:
+        known = generation.hello.get("settings", [])
+        with operation.step("boot"), generation.files.lent(revision, target.settings.log, known) as files:
             await generation.order(
                 "reload",
-                [*(one.socket.fileno() for one in target.listeners.all), *access],
+                [*(one.socket.fileno() for one in target.listeners.all), *files.values()],
                 generation.settings.timeouts.boot + ORDER_S,
                 revision=revision,
                 settings=to_wire(target.settings),
                 listeners=[one.name for one in target.listeners.all],
-                access=bool(access),
+                **dict.fromkeys(files, True),
             )
         with operation.step("check"):
             await prove(operation, generation, revision, target.settings.upgrade.check)

@@ -101,6 +101,18 @@ class Roster:
         for worker in self.workers.values():
             worker.tell(verb, tuple(fds), **keys)
 
+    def reopen(self, revision: int, fds: Sequence[int], **keys: object) -> list[Worker]:
+        """Have the workers of a revision go on in other log files; those asked, who will say so."""
+        asked = [worker for worker in self.workers.values() if worker.revision == revision]
+        for worker in asked:
+            worker.reopened = False
+            worker.tell("reopen", tuple(fds), **keys)
+        return asked
+
+    def revisions(self) -> set[int]:
+        """Those that have workers."""
+        return {worker.revision for worker in self.workers.values()}
+
     def all_in(self, state: str) -> bool:
         """Whether every worker has come to a state, or is on its way out."""
         return all(worker.state in (state, "leaving") for worker in self.workers.values())
@@ -113,6 +125,9 @@ class Roster:
                     os.close(fd)
                 if message.get("type") == "state":
                     worker.state = str(message.get("state"))
+                    self._on_change()
+                elif message.get("type") == "reopened":
+                    worker.reopened = True
                     self._on_change()
         except BlockingIOError:
             return

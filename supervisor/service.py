@@ -25,11 +25,12 @@ from releve.supervisor import listeners as listening
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.door import open_door
 from releve.supervisor.exchange import Exchange
+from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.history import History
 from releve.supervisor.keepsake import Keepsake, Role
 from releve.supervisor.listeners import Listener
-from releve.supervisor.log import log
+from releve.supervisor.log import log, own
 from releve.supervisor.release import Pin
 from releve.supervisor.states import GenerationState
 
@@ -249,6 +250,7 @@ class Service:
         dropped = [one for one in self.listeners if one not in listeners]
         self.listeners = listeners
         self.degraded.clear()
+        self.follow_log()
         if old is not None:
             old.exchange.relay_to(self.serving_exchange)
             if dropped:
@@ -260,6 +262,13 @@ class Service:
         self.tell_roles()
         self._keep_in_store()
         self.announce()
+
+    def follow_log(self) -> None:
+        """Have the supervisor's own log go where the settings of the generation in service say."""
+        try:
+            own.change(self.loaded.settings.log)
+        except StepFailed as error:
+            log.error("%s; the supervisor's log goes on where it went", error.reason)
 
     def _stand_by(self, old: Generation, seconds: float) -> None:
         self.standby = old
@@ -276,6 +285,7 @@ class Service:
         else:
             for listener in dropped:
                 listening.close_listener(listener)
+        self.follow_log()
         self.tell_roles()
         self._keep_in_store()
         self.degraded.pop("workers", None)

@@ -108,6 +108,7 @@ VERBS: dict[str, dict[ServiceState, Admission]] = {
     "status": _QUESTION,
     "history": _QUESTION,
     "check": _QUESTION,
+    "reopen": _QUESTION,
     "upgrade": _REMEDY,
     "reload": _OPERATION,
     "rollback": {**_REMEDY, _V.TRIAL: _A.RUN},  # which ends the upgrade: that is the way back

@@ -8,6 +8,7 @@ runs as one task; its outcome is kept, recorded and told to everybody who waits.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ from typing import Any
 
 from releve.config.errors import ConfigError, Place, Problem
 from releve.config.load import Loaded
-from releve.config.settings import Settings
+from releve.config.settings import Log, Settings
 from releve.server import faults
 from releve.supervisor import adoption, instances, reexec, revival, succession, system, work
 from releve.supervisor import listeners as listening
@@ -30,11 +31,12 @@ from releve.supervisor.history import History
 from releve.supervisor.hooks import end_left_over
 from releve.supervisor.instances import InstanceError
 from releve.supervisor.lock import LockError, RuntimeLock
-from releve.supervisor.log import log, setup
+from releve.supervisor.log import log, own
 from releve.supervisor.notify import Notifier
 from releve.supervisor.operation import Operation, failure
 from releve.supervisor.protocol import SOCKET_NAME, Event, Status, result
 from releve.supervisor.pulse import Pulse
+from releve.supervisor.reopen import Rotations
 from releve.supervisor.service import GUARD_FILE, MISTAKEN_S, Service
 from releve.supervisor.states import Admission, GenerationState, ServiceState, admit
 from releve.supervisor.succession import Succession, SuccessionError
@@ -49,6 +51,7 @@ SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
     signal.SIGTERM: ("stop", {}),
     signal.SIGQUIT: ("stop", {}),
     signal.SIGINT: ("stop", {"now": True}),
+    signal.SIGUSR1: ("reopen", {}),
     signal.SIGTTIN: ("scale", {"workers": "+1"}),
     signal.SIGTTOU: ("scale", {"workers": "-1"}),
 }
@@ -85,6 +88,7 @@ class Supervisor:
         self._recover_delay_s = _RECOVER_FIRST_S
         self._pulse = Pulse(service.notifier, os.environ, os.getpid(), lambda: self.operation is not None or self.stopping is not None)
         self._watching = Watching(service, self._upgrade_for_watch)
+        self._rotations = Rotations(service)
         service.on_lost = lambda generation: self._recover()
         service.on_terminated = lambda: self._on_signal("SIGTERM", "stop", {})
 
@@ -93,7 +97,6 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number, (verb, arguments) in SIGNALS.items():
             loop.add_signal_handler(number, self._on_signal, number.name, verb, arguments)
-        loop.add_signal_handler(signal.SIGUSR1, lambda: log.info("USR1: the log goes to standard error, there is nothing to reopen"))
         loop.add_signal_handler(signal.SIGCHLD, self._reap_orphans)
         end_left_over(self.runtime)
         adopted = await self._take_over()
@@ -262,7 +265,8 @@ class Supervisor:
             asyncio.get_running_loop().call_later(ASSURE_EVERY_S, self._assure)
 
     def _sample(self) -> None:
-        """Remember what the generation in service has answered: the next one is compared with its last minute."""
+        """Remember what the generation in service has answered: the next one is compared with its last minute. See where the logs are."""
+        self._rotations.look()
         if self.service.active is not None:
             self.service.active.traffic.sample()
         if not self._ended.is_set():
@@ -351,7 +355,8 @@ def run(configuration: Configuration) -> int:
         if lived is None:
             raise
         loaded, broken = Loaded(Settings(), configuration.path), error  # what runs is taken over all the same, with its own settings
-    setup(loaded.settings.log.level)
+    system.fill_standard()
+    _begin_log(configuration, loaded.settings.log, new=lived is None)
     if faults.trouble():
         raise ConfigError([Problem(Place("the environment"), faults.trouble())])
     for key, source in loaded.sources.items():
@@ -376,6 +381,17 @@ def run(configuration: Configuration) -> int:
         os._exit(Status.UNEXPECTED)  # nothing that we hold may be tidied up: it serves
     finally:
         lock.release()
+
+
+def _begin_log(configuration: Configuration, settings: Log, *, new: bool) -> None:
+    """Raises ConfigError if the file cannot be opened; a supervisor that follows another one does without."""
+    try:
+        own.follow(settings)
+    except StepFailed as error:
+        if new:
+            raise ConfigError([Problem(Place(str(configuration.path or "the command line")), error.reason)]) from error
+        own.follow(dataclasses.replace(settings, file="-"))
+        log.error("%s", error.reason)
 
 
 __all__ = ["SIGNALS", "LockError", "Supervisor", "run"]

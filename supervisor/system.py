@@ -109,6 +109,16 @@ def own(pid: int) -> None:
     _spawned.add(pid)
 
 
+def fill_standard() -> None:
+    """Open what is closed of descriptors 0, 1 and 2: else the next socket would get its number, and be written to as a log."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest free one
+            os.set_inheritable(fd, True)
+
+
 def open_pidfd(pid: int) -> int:
     """A descriptor that turns readable when the process has ended (pidfd_open(2))."""
     return os.pidfd_open(pid)

@@ -174,5 +174,4 @@ def _hardening(settings: Settings, place: Place) -> Iterator[str]:
 
 
 def _log_files(settings: Settings) -> list[str]:
-    access = settings.log.access
-    return [] if access is None or access == "-" else [access]
+    return [path for path in (settings.log.access, settings.log.file) if path not in (None, "-")]

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from releve.config.errors import ConfigError
+from releve.supervisor import reopen as reopening
 from releve.supervisor import scale as scaling
 from releve.supervisor import status as picture
 from releve.supervisor import work
@@ -101,6 +102,11 @@ async def abort(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
     return result(Status.DONE, done, serving=serving())
 
 
+async def reopen(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+    """The log files anew, in every process."""
+    return await reopening.reopen(supervisor.service, by)
+
+
 async def stop(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
     """The end of the service; asked again with ``now``, at once."""
     return supervisor.stop(by, now=bool(arguments.get("now")))
@@ -122,6 +128,7 @@ VERBS: dict[str, Verb] = {
     "rollback": rollback,
     "scale": scale,
     "abort": abort,
+    "reopen": reopen,
     "stop": stop,
     "reexec": reexec,
 }

@@ -26,6 +26,7 @@ class Worker:
         self.pidfd = pidfd
         self.state = state
         self.started = time.monotonic()
+        self.reopened = False  # its log files, as it was told last; only known where there is no master
 
     def tell(self, verb: str, fds: tuple[int, ...] = (), **keys: object) -> bool:
         """Send one order on the control pair; False when the worker is gone."""
