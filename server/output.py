@@ -72,6 +72,8 @@ class Lines(io.RawIOBase):
     def write(self, data: Any) -> int:
         """Take some bytes; never raises for where they go."""
         data, here = bytes(data), (self._fd, threading.get_ident())
+        if not data:
+            return 0
         end = data.rfind(b"\n") + 1
         line = begun.pop(here, None)
         if end:

@@ -18,9 +18,8 @@ from functools import partial
 from typing import NoReturn
 
 from releve.config.settings import Settings
-from releve.server import databases, hooks, system
+from releve.server import databases, hooks, output, system
 from releve.server import log as logs
-from releve.server import output, system
 from releve.server.access import AccessLog
 from releve.server.answer import Answer
 from releve.server.application import BootError, traceback_text

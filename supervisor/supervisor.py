@@ -12,6 +12,7 @@ import dataclasses
 import os
 import signal
 import socket
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,8 @@ class Supervisor:
             assert start.outcome is not None
             if start.verb == "start" and start.outcome["status"] not in (Status.DONE, Status.DEGRADED) and self.stopping is None:
                 self.exit_status = int(start.outcome["status"])
+                if own.path is not None:
+                    print(f"releve: {start.outcome['message']}; the log is in {own.path}", file=sys.stderr)
                 await self._end_everything(_NOW_DRAIN_S, None)
             else:
                 await self._ended.wait()
@@ -344,6 +347,7 @@ def run(configuration: Configuration) -> int:
 
     Raises ConfigError (the settings), InstanceError and LockError (the folders).
     """
+    system.fill_standard()
     try:
         arrived = reexec.arrived(os.environ)
     except SuccessionError as error:
@@ -355,7 +359,6 @@ def run(configuration: Configuration) -> int:
         if lived is None:
             raise
         loaded, broken = Loaded(Settings(), configuration.path), error  # what runs is taken over all the same, with its own settings
-    system.fill_standard()
     _begin_log(configuration, loaded.settings.log, new=lived is None)
     if faults.trouble():
         raise ConfigError([Problem(Place("the environment"), faults.trouble())])

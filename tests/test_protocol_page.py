@@ -26,7 +26,7 @@ def listed(header: str) -> set[str]:
         ("supervisor to master", {"boot", "alive", *orders.TABLE}),
         ("master to supervisor", {"inventory", *Generation._REPORTS}),
         ("to the worker", set(worker.Worker.ORDERS)),
-        ("from the worker", {"state", "failed", "recycle"}),
+        ("from the worker", {"state", "failed", "recycle", "reopened"}),
     ],
 )
 def test_the_page_lists_what_the_code_knows(header: str, known: set[str]) -> None:

@@ -129,6 +129,9 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     "hooks.on_pause": ("hooks: {on_pause: 'a:b'}", "a:b"),
     "hooks.on_resume": ("hooks: {on_resume: 'a:b'}", "a:b"),
     "log.level": ("log: {level: debug}", "debug"),
+    "log.file": ("log: {file: /var/log/x.log}", "/var/log/x.log"),
+    "log.format": ("log: {format: json}", "json"),
+    "log.output": ("log: {output: plain}", "plain"),
     "log.access": ("log: {access: /var/log/x.log}", "/var/log/x.log"),
     "log.access_format": ("log: {access_format: '%(h)s %({x-a}i)s'}", "%(h)s %({x-a}i)s"),
     "watch": ("watch: code", "code"),
@@ -318,7 +321,7 @@ BAD_LINES = [
     ("bind: ':80'", "1: cannot use 'bind': unknown key; did you mean 'listen'?"),
     ("graceful_timeout: 30", "1: cannot use 'graceful_timeout': unknown key; did you mean 'timeouts.drain'?"),
     ("zzz: 3", "1: cannot use 'zzz': unknown key"),
-    ("log: {zzz: 3}", "7: cannot use 'zzz' in log: unknown key; known are access, access_format, level"),
+    ("log: {zzz: 3}", "7: cannot use 'zzz' in log: unknown key; known are access, access_format, file, format, level, output"),
     ("upgrade: {check: {pth: /}}", "19: cannot use 'pth' in upgrade.check: unknown key; did you mean 'path'?"),
     # Keys that exist only once they work.
     ("forwarded_allow_ips: '*'", "1: cannot use 'forwarded_allow_ips': unknown key; did you mean 'proxy.trusted'?"),

@@ -47,6 +47,7 @@ REQUESTS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["history"], "history", {"limit": 20}),
     (["history", "-n", "3"], "history", {"limit": 3}),
     (["check"], "check", {}),
+    (["reopen"], "reopen", {}),
 ]
 
 

@@ -7,6 +7,7 @@ import errno
 import http.client
 import importlib.util
 import itertools
+import json
 import os
 import shutil
 import socket
@@ -508,6 +509,67 @@ def test_everybody_killed_is_started_again(site: Site) -> None:
     site.wait_for("ActiveState", "active")
     assert site.ask()[0] == "one"
     assert site.show("NFileDescriptorStore") == "1"
+
+
+TALKATIVE = (
+    APP
+    + """
+import logging, sys
+print("imported")
+
+def application(environ, start_response):
+    print("answered", environ["PATH_INFO"])
+    sys.stderr.write("x" * 300_000 + "\\n")
+    os.write(2, b"by os.write\\n")
+    if environ["PATH_INFO"] == "/boom":
+        raise ValueError("boom")
+    return app(environ, start_response)
+"""
+)
+
+
+def entries(site: Site, *matches: str) -> list[dict[str, str]]:
+    """What the journal has of the unit, with all fields."""
+    site.box.run("journalctl", "--sync")
+    command = ("journalctl", "--no-pager", "--output=json", "--all", f"--unit={site.unit}", f"--after-cursor={site.cursor}", *matches)
+    return [json.loads(line) for line in site.box.must(*command).splitlines()]
+
+
+def test_the_journal_gets_fields(site: Site) -> None:
+    site.release(TALKATIVE.format(release="one"))
+    site.configure("releve", "workers: 1\n")
+    site.box.must("sed", "-i", "s/app:app$/app:application/", "/etc/releve/releve.yaml")
+    site.must("start")
+    _, worker = site.ask("/hello")
+    with contextlib.suppress(AssertionError):
+        site.ask("/boom")
+    found = entries(site, "GENERATION=1", "WORKER=1")
+    assert {one["_PID"] for one in found} == {worker} and {one["SYSLOG_IDENTIFIER"] for one in found} == {"releve"}
+    assert {one["RELEASE"] for one in found} == {str(site.folder)}
+    (said,) = (one for one in found if one["MESSAGE"] == "answered /hello")
+    assert (said["STREAM"], said["PRIORITY"], said["PROCESS"]) == ("stdout", "6", "worker")
+    assert [len(one["MESSAGE"]) for one in found if one.get("STREAM") == "stderr"] == [300_000] * 2  # longer than a datagram
+    (failed,) = (one for one in found if one["PRIORITY"] == "3")
+    assert failed["MESSAGE"].startswith("gen=1 worker=1 GET /boom: ") and failed["MESSAGE"].endswith("ValueError: boom")
+    assert failed["CODE_FILE"].endswith("call.py")
+    assert [one["MESSAGE"] for one in entries(site, "PROCESS=master", "STREAM=stdout")] == ["imported"]
+    assert any("generation 1 serves" in one["MESSAGE"] for one in entries(site, "PROCESS=supervisor"))
+    raw = [one for one in entries(site) if one["MESSAGE"] == "by os.write"]
+    assert len(raw) == 2 and {one["_PID"] for one in raw} == {worker} and "GENERATION" not in raw[0]
+
+
+def test_where_the_socket_of_the_journal_is_hidden_lines_have_priorities(site: Site) -> None:
+    site.release(TALKATIVE.format(release="one"))
+    with drop_in(site, "[Service]\nInaccessiblePaths=/run/systemd/journal/socket\n"):
+        site.must("start")
+        found = entries(site)
+        assert any(one["MESSAGE"].startswith("gen=1 pid=") and one["PRIORITY"] == "6" and "imported" in one["MESSAGE"] for one in found)
+        with contextlib.suppress(AssertionError):
+            site.box.must("systemctl", "kill", "--kill-whom=main", "--signal=USR1", site.unit)
+        site.must_have_said("there is no log file to reopen, asked by SIGUSR1")
+        site.release(BROKEN.format(release="two"))
+        assert site.systemctl("reload")[0] != 0
+        assert any("a_module_that_nobody_has" in one["MESSAGE"] and one["PRIORITY"] == "3" for one in entries(site))
 
 
 def test_an_instance_of_the_template_has_its_own_configuration(site: Site) -> None:
