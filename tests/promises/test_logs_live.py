@@ -95,7 +95,8 @@ def test_everything_that_the_application_writes_is_kept_and_tagged(tmp_path: Pat
         assert {"imported: os.write", "hello os.write", "hello child", "ValueError: boom"} <= set(text.splitlines())
         assert f"ERROR gen=1 worker=1 pid={worker} GET /boom: the application failed" in text
         assert " INFO pid=" in text and service.log() == ""  # the supervisor's lines are there too, and nothing is elsewhere
-        assert [line.split()[6] for line in (tmp_path / "our.access").read_text().splitlines()] == ["/hello", "/boom"]
+        access = tmp_path / "our.access"
+        eventually(lambda: [line.split()[6] for line in access.read_text().splitlines()] == ["/hello", "/boom"], "both lines are written")
 
 
 def test_a_reopen_reaches_every_process_of_every_generation(tmp_path: Path) -> None:
@@ -113,7 +114,8 @@ def test_a_reopen_reaches_every_process_of_every_generation(tmp_path: Path) -> N
         assert os.stat(tmp_path / "our.access").st_mode & 0o777 == 0o640 & ~_umask()
         service.must("scale", "3")  # forked after it
         service.get("/after")
-        assert "/after" in (tmp_path / "our.access").read_text() and "after child" in (tmp_path / "our.log").read_text()
+        eventually(lambda: "/after" in (tmp_path / "our.access").read_text(), "the line is written")
+        assert "after child" in (tmp_path / "our.log").read_text()
         assert all(held(pid) == NEW for pid in processes(service))
         service.must("rollback")
         service.get("/back")
@@ -147,7 +149,7 @@ def test_workers_that_a_reload_has_replaced_and_orphans_are_reached(tmp_path: Pa
         assert answer["status"] == 0, answer
         assert service.generation()["orphaned"] and held(worker) == NEW
         service.get("/orphan")
-        assert "/orphan" in (tmp_path / "our.access").read_text()
+        eventually(lambda: "/orphan" in (tmp_path / "our.access").read_text(), "the line is written")
 
 
 @pytest.fixture
@@ -177,7 +179,8 @@ def test_workers_that_may_not_open_the_files_go_on_after_a_rotation(open_folder:
         rotate(logs)
         service.must("reopen")
         assert int(service.get("/two")) == worker and held(worker) == NEW
-        assert "/two" in (logs / "our.access").read_text() and "two print" in (logs / "our.log").read_text()
+        eventually(lambda: "/two" in (logs / "our.access").read_text(), "the line is written")
+        assert "two print" in (logs / "our.log").read_text()
 
 
 def test_a_rotation_without_a_word_is_noticed(tmp_path: Path) -> None:
@@ -219,7 +222,7 @@ def test_a_supervisor_that_follows_a_killed_one_reopens_everything(tmp_path: Pat
         before = service.kill_supervisor()
         service.must("reopen")
         assert held(worker) == NEW and int(service.get("/two")) == worker
-        assert "/two" in (tmp_path / "our.access").read_text()
+        eventually(lambda: "/two" in (tmp_path / "our.access").read_text(), "the line is written")
         # Its standard output is what it was, not the log: a new generation without log.file would write there.
         assert os.readlink(f"/proc/{before}/fd/1") == os.readlink(f"/proc/{before}/fd/2") == str(service.log_file)
 
