@@ -142,7 +142,7 @@ class Sink:
         """Write as it is; else as ``write``."""
         notice = b""
         if self._lost:
-            told = Entry("warning", f"pid={os.getpid()}", f"{self._lost} lines were lost: the log could not be written", process="log")
+            told = Entry("warning", f"pid={os.getpid()}", f"{self._lost} lines were lost: the log could not be written")
             notice = b"\n" * self._ragged + self._render(told)
         taken = system.write_lines(self.fd, notice + data, 0.0 if self._lost else SLOW_S)
         if taken >= len(notice):
@@ -170,7 +170,7 @@ class Handler(logging.Handler):
                     record.levelname.lower(),
                     self._tag(record),
                     record.getMessage(),
-                    process=record.name.partition(".")[2],
+                    process=record.name.partition(".")[2] or "supervisor",  # asyncio speaks there
                     release=getattr(record, "release", self._release),
                     trace=self._trace(record),
                     source=(record.pathname, record.lineno, record.funcName),

@@ -61,7 +61,7 @@ class Rotations:
             self._task = asyncio.get_running_loop().create_task(self._reopen())
 
     async def _reopen(self) -> None:
-        answer = await reopen(self._service, "rotation: other files have taken their place")
+        answer = await reopen(self._service, "the supervisor (rotated, or taken over)")
         failed = answer["status"] != Status.DONE
         self._wait_s = min(max(self._wait_s * 2, EVERY_S), LATEST_S) if failed else 0.0
         self._not_before = asyncio.get_running_loop().time() + self._wait_s

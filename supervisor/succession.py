@@ -228,6 +228,7 @@ def _restore(service: Service, packed: Packed) -> None:
         active, None if standby is None else standby[0], None, [listeners[at] for at in told["listeners"]], told.get("last_number", 0)
     )
     service.loaded = dataclasses.replace(service.loaded, settings=active.settings)
+    service.follow_log()
     if standby is not None:
         until = told.get("standby_until") or time.monotonic()
         service.restore_standby(standby[0], max(0.0, until - time.monotonic()), [listeners[at] for at in standby[1].get("aside", ())])

@@ -219,12 +219,16 @@ def test_a_supervisor_that_follows_a_killed_one_reopens_everything(tmp_path: Pat
         worker = int(service.get("/one"))
         os.kill(service.pid, signal.SIGSTOP)
         rotate(tmp_path)
-        before = service.kill_supervisor()
+        follower = service.kill_supervisor()  # the pid of the one that follows
         service.must("reopen")
         assert held(worker) == NEW and int(service.get("/two")) == worker
         eventually(lambda: "/two" in (tmp_path / "our.access").read_text(), "the line is written")
         # Its standard output is what it was, not the log: a new generation without log.file would write there.
-        assert os.readlink(f"/proc/{before}/fd/1") == os.readlink(f"/proc/{before}/fd/2") == str(service.log_file)
+        service.must("reexec")
+        rotate(tmp_path)
+        service.must("reopen")
+        assert held(worker) == held(follower) | {"our.access"} == NEW
+        assert os.readlink(f"/proc/{follower}/fd/1") == os.readlink(f"/proc/{follower}/fd/2") == str(service.log_file)
 
 
 def test_the_log_moves_with_a_reload_and_back(tmp_path: Path) -> None:

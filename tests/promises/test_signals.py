@@ -27,7 +27,7 @@ def test_signals_that_change_the_guard(tmp_path: Path) -> None:
     with serving(tmp_path, workers=2) as service, strictly(*service.addresses, clients=8, think=1.0, think_mean=0.05):
         before = service.workers()
         os.kill(service.pid, signal.SIGUSR2)
-        eventually(lambda: service.serving() == 2 and idle(service), "USR2 has upgraded")
+        service.wait_for(2)
         second = service.workers()
         assert not second & before
         os.kill(service.pid, signal.SIGHUP)
