@@ -116,6 +116,12 @@ class Timeouts:
         None, "duration", "Since the application took or gave a byte; then its stack is logged, and its worker replaced.", off="off"
     )
     boot: float = key(60.0, "duration", "For a new generation, from its start until all its workers are ready.")
+    pre_stop: float | None = key(
+        None,
+        "duration",
+        "At a stop, how long to serve on as before, while balancers in front take notice; then the drain begins.",
+        off="off",
+    )
     drain: float = key(30.0, "duration", "For requests in flight, at a stop.")
     linger: float = key(5.0, "duration", "Silence after which an idle connection is closed, at a stop.")
 
@@ -285,6 +291,15 @@ class Settings:
     user: str | None = key(None, "name", "User that masters and workers run as; only when started as root.", off="off", upgrade=True)
     group: str | None = key(None, "name", "Group that masters and workers run as.", off="off", upgrade=True)
     umask: int | None = key(None, "mode", "File mode mask of masters and workers.", off="off", upgrade=True)
+    no_new_privileges: bool = key(
+        True,
+        "flag",
+        "With user: what masters and workers start gains nothing by set-user-ID programs, as sudo and some mailers are.",
+        upgrade=True,
+    )
+    control_group: str | None = key(
+        None, "name", "Group whose members may use ctl, besides root and the user that the supervisor runs as.", off="off", restart=True
+    )
     runtime_directory: str | None = key(
         None,
         "path",

@@ -82,7 +82,7 @@ class Guard:
         self._delay_s = min(self._delay_s * 2, LAST_S)
         kept = self._read()
         if kept.get("uid") != os.geteuid():
-            log.error("cannot start another supervisor: it ran as another user; start it by hand, or have the service manager do so")
+            log.warning("the supervisor has gone; another one is not for this process to start, but for its sentry or the service manager")
             self.due = None
             return
         try:

@@ -79,8 +79,11 @@ class Master:
 
     def run(self) -> int:
         """Boot, then turn until everybody has left; returns the exit status."""
+        settings = self._boot.revision.settings
         output.standard.lead(self._boot.revision.log)
-        output.begin(self._boot.revision.settings.log, Who(self._boot.generation, release=self._boot.directory))
+        output.begin(settings.log, Who(self._boot.generation, release=self._boot.directory))
+        if settings.user is not None and settings.no_new_privileges:
+            system.refuse_new_privileges()
         fault("master_boot")
         faulthandler.enable(self._boot.crash, all_threads=True)  # a boot that hangs or crashes leaves its stacks there
         try:

@@ -25,6 +25,7 @@ from types import FrameType
 RIGHTS_MAX = 253  # SCM_MAX_FD of the kernel
 PIPE_BYTES = 4096  # PIPE_BUF: what several processes write to one pipe does not mix (pipe(7))
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_PR_SET_NO_NEW_PRIVS = 38
 
 # Signals that mean something to the supervisor and nothing to its masters and workers.
 SUPERVISOR_SIGNALS = (
@@ -165,8 +166,20 @@ def die_with_parent(sure: bool) -> None:
     For who cannot hear of it in time: an import may take for ever. Whether the parent
     has died before this call is for the caller to find out, by the end of its link.
     """
+    _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL) if sure else 0)
+
+
+def refuse_new_privileges() -> None:
+    """For good, here and in all that is started from here: no program gains anything by its set-user-ID bit or its file's capabilities.
+
+    PR_SET_NO_NEW_PRIVS of prctl(2).
+    """
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _prctl(what: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL) if sure else 0, 0, 0, 0) != 0:
+    if libc.prctl(what, value, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from releve.supervisor import system
 from releve.supervisor.log import log
 from releve.supervisor.operation import Operation
+from releve.supervisor.permit import Permit
 from releve.supervisor.protocol import LINE_MAX_BYTES, Event, ProtocolError, Status, decode, encode, read_request, result
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ _REQUEST_S = 10.0  # a client that connects and says nothing is dropped after th
 class ControlServer:
     """Listens on the control socket, answers each ``ctl``."""
 
-    def __init__(self, path: Path, supervisor: Supervisor, listening: socket.socket | None = None) -> None:
+    def __init__(self, path: Path, supervisor: Supervisor, permit: Permit, listening: socket.socket | None = None) -> None:
         """``listening``: the control socket of the program that was here before us."""
         self._path = path
+        self._permit = permit
         self._listening = listening
         self._supervisor = supervisor
         self._server: asyncio.Server | None = None
@@ -51,6 +53,9 @@ class ControlServer:
             sock.bind(str(self._path))
         finally:
             os.umask(mask)
+        if self._permit.group is not None:
+            os.chown(self._path, -1, self._permit.group)
+            os.chmod(self._path, self._permit.socket_mode)
         return sock
 
     def fileno(self) -> int:
@@ -116,14 +121,16 @@ class ControlServer:
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pid, uid = system.peer_of(writer.get_extra_info("socket"))
-        if uid not in (0, os.geteuid()):
-            writer.write(encode(result(Status.UNEXPECTED, f"permission denied: {system.user_name(uid)} may not control this service")))
-            return
+        peer = system.peer_of(writer.get_extra_info("socket"))
+        name = system.user_name(peer.uid)
         try:
             async with asyncio.timeout(_REQUEST_S):
                 line = await reader.readline()
             if not line:
+                return
+            if not self._permit.admits(peer):  # now that its request is read: unread, it would cost the client our answer
+                log.warning("refused a request of %s (pid %d)", name, peer.pid)
+                writer.write(encode(result(Status.UNEXPECTED, _refusal(name, self._permit))))
                 return
             verb, arguments = read_request(decode(line))
         except ValueError:  # a line longer than LINE_MAX_BYTES
@@ -132,7 +139,7 @@ class ControlServer:
         except ProtocolError as error:
             writer.write(encode(result(Status.USAGE, str(error))))
             return
-        answer = await self._supervisor.ask(verb, arguments, f"{system.user_name(uid)} (pid {pid})")
+        answer = await self._supervisor.ask(verb, arguments, f"{name} (pid {peer.pid})")
         if isinstance(answer, Operation):
             await self._follow(answer, arguments, writer)
         else:
@@ -158,3 +165,9 @@ class ControlServer:
         finally:
             operation.unwatch(events)
             del self._waiting[task]
+
+
+def _refusal(name: str, permit: Permit) -> str:
+    whom = "root" if permit.uid == 0 else f"{system.user_name(permit.uid)}, or root"
+    group = "" if permit.group is None else f", or make {name} a member of {system.group_name(permit.group)}"
+    return f"permission denied: {name} may not control this service; use {whom}{group}"

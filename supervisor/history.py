@@ -54,6 +54,7 @@ class History:
         self._torn = False
         try:
             instances.prepare(self._directory, os.geteuid())
+            self._refuse_planted()
             self._read()
         except (instances.InstanceError, OSError) as error:
             self.trouble = _reason(error)
@@ -130,6 +131,7 @@ class History:
             return True
         try:
             instances.prepare(self._directory, os.geteuid())
+            self._refuse_planted()
             self._append((b"\n" if self._torn else b"") + b"".join(self._queue), sync)
         except (instances.InstanceError, OSError) as error:
             self.trouble = _reason(error)
@@ -138,6 +140,13 @@ class History:
         self._torn = False
         self.trouble = None
         return True
+
+    def _refuse_planted(self) -> None:
+        """Raises InstanceError for a file that somebody else has put there, and that would be read or written as ours."""
+        for path in (self.path, self.path + ".new"):
+            reason = instances.planted(path, os.geteuid(), links=True)
+            if reason is not None:
+                raise instances.InstanceError(f"cannot use {self._directory}: {reason}; see who can write there, and remove it")
 
     def _append(self, data: bytes, sync: bool) -> None:
         created = not os.path.lexists(self.path)

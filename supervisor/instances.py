@@ -24,6 +24,7 @@ from pathlib import Path
 from releve.supervisor.protocol import SOCKET_NAME
 
 CARD_NAME = "instance.json"
+LOCK_NAME = "lock"
 CARD_VERSION = 1
 CARD_MAX_BYTES = 64 * 1024
 SOCKET_PATH_MAX_BYTES = 107  # sun_path holds 108 with the closing zero: unix(7)
@@ -105,38 +106,113 @@ def runtime_directory(settings_value: str | None, name: str, environ: Mapping[st
 
 
 def state_directory(settings_value: str | None, name: str, environ: Mapping[str, str], uid: int, places: Places = PLACES) -> Path:
-    """Where the instance ``name`` keeps its history: the setting, else ``$STATE_DIRECTORY``, else a folder of the user."""
+    """Where the instance ``name`` keeps its history: the setting, else ``$STATE_DIRECTORY``, else a folder of the user.
+
+    A user without a home, or with one that cannot be written (a container's), gets one beside the runtime directories.
+    """
     told = settings_value or _first(environ.get("STATE_DIRECTORY"))
     if told:
         return Path(told)
     if uid == 0:
-        return places.var / "releve" / name
-    state = environ.get("XDG_STATE_HOME", "")
-    if os.path.isabs(state):
-        return Path(state) / "releve" / name
-    home = environ.get("HOME", "") or _home(uid)
-    if os.path.isabs(home) and home != "/":
-        return Path(home) / ".local" / "state" / "releve" / name
-    return _private_base(uid, places) / name
+        usual = places.var / "releve" / name
+    else:
+        state, home = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "") or _home(uid)
+        if os.path.isabs(state):
+            usual = Path(state) / "releve" / name
+        elif os.path.isabs(home) and home != "/":
+            usual = Path(home) / ".local" / "state" / "releve" / name
+        else:
+            return _private_base(uid, places) / name
+    return usual if _can_be_made(usual) else _private_base(uid, places) / name
 
 
-def prepare(directory: Path, uid: int) -> None:
-    """Make a runtime or state directory (mode 0700), or verify one that is there.
+def _can_be_made(directory: Path) -> bool:
+    """Whether this process may make a folder, or write in the one that is there."""
+    there = next(folder for folder in (directory, *directory.parents) if os.path.lexists(folder))
+    return os.access(there, os.W_OK | os.X_OK)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What others may do in a folder: the mode it is made with, and the group that it is given."""
+
+    mode: int = 0o700
+    group: int | None = None
+
+
+PRIVATE = Access()
+
+
+def prepare(directory: Path, uid: int, access: Access = PRIVATE) -> None:
+    """Make a runtime or state directory, or verify one that is there.
 
     Whoever can write in it could put up a socket or a history of their own. Raises InstanceError if it or the folder
     around it belongs to somebody else or is open to everybody, or if it cannot be made.
     """
     try:
         directory.parent.parent.mkdir(parents=True, exist_ok=True)
-        for folder, mode in ((directory.parent, 0o755 if uid == 0 else 0o700), (directory, 0o700)):
-            folder.mkdir(mode=mode, exist_ok=True)
+        above = 0o755 if uid == 0 else 0o700 if access.group is None else 0o711
+        for folder, mode in ((directory.parent, above), (directory, access.mode)):
+            if _made(folder):
+                folder.chmod(mode)  # whatever our umask is
         reason = untrusted(directory, uid)
+        if reason is None and access != PRIVATE:
+            reason = _open_to(directory, uid, access)
     except FileExistsError as error:
         raise InstanceError(f"cannot use {directory}: {error.filename} is not a folder; {_REMEDY}") from error
     except OSError as error:
         raise InstanceError(f"cannot make {directory}: {_why(error)}; {_REMEDY}") from error
     if reason is not None:
         raise InstanceError(f"cannot use {directory}: {reason}; {_REMEDY}")
+
+
+def _made(folder: Path) -> bool:
+    """Make a folder that is not there; whether it was not. Raises OSError, FileExistsError for another kind of file."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return False
+    return True
+
+
+def _open_to(directory: Path, uid: int, access: Access) -> str | None:
+    """Give a runtime directory its mode and group; why that cannot be. One that holds what is not ours keeps those it has."""
+    seen = os.stat(directory)
+    names = os.listdir(directory)
+    if seen.st_uid == uid and (not names or os.path.isfile(directory / LOCK_NAME)):
+        if access.group is not None and seen.st_gid != access.group:
+            os.chown(directory, -1, access.group)
+        if stat.S_IMODE(seen.st_mode) != access.mode:
+            directory.chmod(access.mode)
+        return None
+    if access.group is None or seen.st_mode & stat.S_IXOTH or (seen.st_mode & stat.S_IXGRP and seen.st_gid == access.group):
+        return None
+    return f"the members of control_group may not enter it, and its mode is not ours to change; chgrp {access.group} and chmod g+x it"
+
+
+def blocked(directory: Path, group: int) -> Path | None:
+    """The first folder on the way to ``directory`` that members of a group may not pass, as far as modes tell."""
+    for folder in reversed(directory.parents):
+        seen = os.stat(folder)
+        if not (seen.st_mode & stat.S_IXOTH or (seen.st_mode & stat.S_IXGRP and seen.st_gid == group)):
+            return folder
+    return None
+
+
+def planted(path: str | os.PathLike[str], uid: int, *, links: bool = False) -> str | None:
+    """Why a file that is there cannot be one of ours, or None (also if there is none). Raises OSError if it cannot be looked at.
+
+    ``links``: ours may be a symbolic link.
+    """
+    try:
+        seen = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(seen.st_mode) and not links:
+        return f"{path} is a symbolic link"
+    return None if seen.st_uid in (0, uid) else f"{path} belongs to {_user(seen.st_uid)}"
 
 
 def untrusted(directory: Path, uid: int) -> str | None:
@@ -204,6 +280,15 @@ def scan(environ: Mapping[str, str], uid: int, places: Places = PLACES) -> list[
             except OSError:
                 continue
     return [card for _, card in sorted(found.values(), key=lambda item: -item[0])]
+
+
+def closed(environ: Mapping[str, str], uid: int, places: Places = PLACES) -> list[Path]:
+    """Folders in the system's own base that this user may not enter: others' services, with a ``control_group`` that does not help."""
+    base = places.run / "releve"
+    try:
+        return [folder for folder in _folders(base) if folder != base and not os.access(folder, os.X_OK)]
+    except OSError:
+        return []
 
 
 _REMEDY = "choose another with runtime_directory or state_directory in the configuration"

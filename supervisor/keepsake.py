@@ -14,6 +14,7 @@ import json
 import os
 from typing import Any
 
+from releve.supervisor import capabilities
 from releve.supervisor.listeners import Listener
 from releve.supervisor.packing import pack_listener, pack_pin, unpack_listener, unpack_pin
 from releve.supervisor.release import Pin
@@ -54,7 +55,7 @@ def write(kept: Keepsake, revive: dict[str, Any]) -> int:
     data = {
         "version": VERSION,
         "role": kept.role.value,
-        "uid": os.geteuid() if kept.pin.identity.user is None else -1,  # only who runs as we do can start another one of us
+        "uid": -1 if capabilities.exceeds(kept.pin.identity) else os.geteuid(),  # only who may do what we may can start another one of us
         "revive": revive,
         "revision": kept.revision,
         "pin": pack_pin(kept.pin),

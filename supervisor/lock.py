@@ -10,11 +10,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 from pathlib import Path
 
 from releve.supervisor import instances
+from releve.supervisor.instances import LOCK_NAME
 
-LOCK_NAME = "lock"
+# What a supervisor puts into its runtime directory; listening sockets of the configuration may be there too, whoever owns those.
+_OURS = re.compile(r"lock|ctl\.sock|instance\.json|guard\.(?:pid|new)|gen-\d+\.sock")
+
+
+# Others can reach listening sockets in it, and the control socket only to be refused: nobody sees what else there is.
+OPEN_TO_PASS = instances.Access(0o711)
 
 
 class LockError(Exception):
@@ -37,13 +44,15 @@ class RuntimeLock:
         self._fd = fd
 
     @classmethod
-    def acquire(cls, directory: Path | str) -> RuntimeLock:
+    def acquire(cls, directory: Path | str, access: instances.Access = OPEN_TO_PASS) -> RuntimeLock:
         """Take the lock of a runtime directory, making the directory if it is not there.
 
-        Raises LockHeld if a supervisor has it, LockError if the folder cannot be used.
+        Raises LockHeld if a supervisor has it, LockError if the folder cannot be used, or if somebody else has put something of
+        ours there.
         """
         try:
-            instances.prepare(Path(directory), os.geteuid())
+            instances.prepare(Path(directory), os.geteuid(), access)
+            _refuse_planted(directory)
         except instances.InstanceError as error:
             raise LockError(str(error)) from error
         path = os.path.join(directory, LOCK_NAME)
@@ -87,6 +96,17 @@ class RuntimeLock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _refuse_planted(directory: Path | str) -> None:
+    """Raises LockError for a link, or a file of somebody else, in the place of one of ours."""
+    try:
+        found = [os.path.join(directory, name) for name in os.listdir(directory) if _OURS.fullmatch(name)]
+        reason = next(filter(None, (instances.planted(path, os.geteuid()) for path in found)), None)
+    except OSError as error:
+        raise LockError(f"cannot look into {directory}: {(error.strerror or str(error)).lower()}") from error
+    if reason is not None:
+        raise LockError(f"cannot use {directory}: {reason}; see who can write there, and remove it, or choose another runtime_directory")
 
 
 def _is(path: str, fd: int) -> bool:

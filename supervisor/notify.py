@@ -28,6 +28,7 @@ OURS_ALONE = frozenset(
         "MAINPID",
         "MANAGERPID",
         "REVIVED_BY_RELEVE",
+        "SENTRY_OF_RELEVE",
     }
 )
 

@@ -127,6 +127,7 @@ def _write(supervisor: Supervisor, operation: Operation) -> int:
         attempt=operation.attempt,
         began=operation.started,
         times=operation.times,
+        control_group=supervisor.service.control_group,
     )
     return succession.write(succession.pack(supervisor.service, bequest))
 

@@ -88,6 +88,8 @@ def renew(page: str) -> str:
 
 
 def _words(arguments: dict[str, object]) -> str:
+    if arguments.get("hurry"):
+        return "(a second one ends the wait of `timeouts.pre_stop`) "
     return "".join(f"--{key} " if value is True else f"{value} " for key, value in arguments.items())
 
 

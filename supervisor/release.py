@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import pwd
 import re
+import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import IO
 
+import releve.server
 from releve.config.env_file import read_env_file
 from releve.config.errors import ConfigError
 from releve.config.settings import Settings
@@ -30,6 +34,7 @@ OLDEST_PYTHON = (3, 11)
 PROBE_TIMEOUT_S = 10.0
 VENV_FOLDERS = (".venv", "venv")
 _MARK = "releve-probe "
+_SERVER = os.path.dirname(os.path.realpath(releve.server.__file__))
 
 # For any interpreter, however old, hence no -P (new in 3.11): the working folder is taken off sys.path before the first import.
 _SCRIPT = """
@@ -37,7 +42,9 @@ import sys
 if sys.path[:1] == [""]:
     del sys.path[0]
 import json
+import os
 answer = {"version": list(sys.version_info[:3]), "prefix": sys.prefix, "executable": sys.executable, "releve": None, "server": False}
+answer["closed"] = [path for path in sys.argv[1:] if not os.access(path, os.R_OK | os.X_OK)]
 if sys.version_info >= (3, 11):
     import importlib.util
     try:
@@ -67,6 +74,7 @@ class ProbeResult:
     executable: str
     has_server: bool  # it can import releve.server by itself
     releve: str | None  # its version of Relève, if it has one
+    closed: tuple[str, ...]  # those of the release's folder and of our server's that it may not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,18 @@ async def pin(settings: Settings, base_environ: Mapping[str, str]) -> Pin:
         raise ReleaseError("environment", str(error)) from error
     environment = make_environment(settings, base_environ, resolved, python, identity.account)
     found = await probe(python, resolved, environment, identity)
+    if resolved in found.closed:
+        whom = settings.user or "this user"
+        raise ReleaseError(
+            "directory",
+            f"cannot use the directory {resolved}: {whom} may not read it; change its mode, or that of a folder above it, or user",
+        )
+    if not found.has_server and _SERVER in found.closed:
+        raise ReleaseError(
+            "interpreter",
+            f"cannot lend Relève to {python}: {settings.user or 'this user'} may not read {_SERVER}; "
+            "install releve into the environment of the release, or Relève itself where everybody may read it",
+        )
     return Pin(
         directory=settings.directory,
         resolved=resolved,
@@ -205,7 +225,9 @@ async def probe(
 ) -> ProbeResult:
     """Run an interpreter once and ask what it is, without the application. Raises ReleaseError with step ``interpreter``."""
     try:
-        ended = await program.run([python, "-c", _SCRIPT], timeout_s, directory=directory, environment=environment, identity=identity)
+        ended = await program.run(
+            [python, "-c", _SCRIPT, directory, _SERVER], timeout_s, directory=directory, environment=environment, identity=identity
+        )
     except (OSError, subprocess.SubprocessError) as error:
         reason = _reason(error)
         raise ReleaseError("interpreter", f"cannot run {python}: {reason}; change python, or make the virtual environment anew") from error
@@ -243,7 +265,7 @@ def _find_ref(git: str, ref: str) -> str | None:
     for folder in (git, common):
         with contextlib.suppress(FileNotFoundError):
             return _commit(_first_line(os.path.join(folder, ref)))
-    with open(os.path.join(common, "packed-refs"), encoding="utf-8") as lines:
+    with _open(os.path.join(common, "packed-refs")) as lines:
         for line in lines:
             commit, _, name = line.strip().partition(" ")
             if name == ref:
@@ -256,8 +278,17 @@ def _commit(text: str) -> str | None:
 
 
 def _first_line(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
+    with _open(path) as file:
         return file.readline(4096).strip()
+
+
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[IO[str]]:
+    """A regular file. The folder may belong to somebody who puts a FIFO there, at which we would wait for ever."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file")
+        yield file
 
 
 def _read_env_file(path: str) -> dict[str, str]:
@@ -276,7 +307,14 @@ def _answer(output: str) -> ProbeResult | None:
             try:
                 said = json.loads(line.removeprefix(_MARK))
                 major, minor, micro = said["version"]
-                return ProbeResult((major, minor, micro), said["prefix"], said["executable"], bool(said["server"]), said["releve"])
+                return ProbeResult(
+                    (major, minor, micro),
+                    said["prefix"],
+                    said["executable"],
+                    bool(said["server"]),
+                    said["releve"],
+                    tuple(said.get("closed", ())),
+                )
             except (ValueError, KeyError, TypeError):
                 return None
     return None

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from releve.supervisor.sentry import VARIABLE as SENTRY
+
 VARIABLE = "REVIVED_BY_RELEVE"
-_OF_THIS_PROCESS = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", VARIABLE)
+_OF_THIS_PROCESS = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", VARIABLE, SENTRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,15 @@ class Folders:
 
     runtime: Path
     state: Path
+    control_group: str | None = None
 
 
-def command(runtime: Path | None, history: str) -> dict[str, Any]:
-    """What a guard needs (``server/guard.py``)."""
+def command(runtime: Path | None, history: str, control_group: str | None = None) -> dict[str, Any]:
+    """What a guard or a sentry needs (``server/guard.py``, ``sentry.py``)."""
     environment = {name: value for name, value in os.environ.items() if name not in _OF_THIS_PROCESS}
     if runtime is not None:
-        environment[VARIABLE] = json.dumps({"runtime": str(runtime), "state": os.path.dirname(history)})
+        lived = {"runtime": str(runtime), "state": os.path.dirname(history), "control_group": control_group}
+        environment[VARIABLE] = json.dumps(lived)
     return {"argv": [sys.executable, *sys.orig_argv[1:]], "directory": os.getcwd(), "environment": environment}
 
 
@@ -38,6 +42,6 @@ def folders(environ: Mapping[str, str]) -> Folders | None:
     """Where the one that has gone lived; None for a supervisor that was not started by a guard."""
     try:
         said = json.loads(environ.get(VARIABLE, ""))
-        return Folders(Path(said["runtime"]), Path(said["state"]))
-    except (ValueError, KeyError, TypeError):
+        return Folders(Path(said["runtime"]), Path(said["state"]), said.get("control_group"))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None

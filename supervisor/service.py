@@ -31,6 +31,7 @@ from releve.supervisor.history import History
 from releve.supervisor.keepsake import Keepsake, Role
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log, own
+from releve.supervisor.post import Post
 from releve.supervisor.release import Pin
 from releve.supervisor.states import GenerationState
 
@@ -49,6 +50,7 @@ class Service:
         notifier: notify.Notifier,
         runtime: Path | None = None,
         inherited: dict[str, socket.socket] | None = None,
+        post: Post | None = None,
     ) -> None:
         """``runtime``: the runtime directory; without it no generation can be found again by another supervisor.
 
@@ -73,6 +75,9 @@ class Service:
         self.on_terminated: Callable[[], None] = lambda: None
         self.base_environment = notify.strip(os.environ)
         self.runtime = runtime
+        self.control_group: str | None = None
+        self.post = post or Post()
+        self.post.on_terminated = self._terminated
         self.mistaken_until = self.started + MISTAKEN_S  # monotonic
         self.passed_over = ""  # why the cold start took another release than the configured one, if it did
         self.patient_until = 0.0  # monotonic: until then, addresses that are taken may become free
@@ -103,7 +108,7 @@ class Service:
 
     def _terminated(self) -> None:
         if self.notifier.active and time.monotonic() < self.mistaken_until:
-            log.info("SIGTERM to a master, which systemd still took for the main process: stopping")
+            log.info("SIGTERM to the guard, which systemd still took for the main process: stopping")
             self.on_terminated()
 
     # ---------------------------------------------------------------- what the next supervisor must know
@@ -121,7 +126,11 @@ class Service:
             hello=generation.hello,
             started=generation.started,
         )
-        return keepsake.write(kept, revival.command(self.runtime, self.history.path))
+        return keepsake.write(kept, self._revival())
+
+    def _revival(self) -> dict[str, Any]:
+        """How another supervisor is started, should this one be killed."""
+        return revival.command(self.runtime, self.history.path, self.control_group)
 
     def tell_roles(self) -> None:
         """Have each master keep what its generation now is to the service. Waits for nothing."""
@@ -133,6 +142,9 @@ class Service:
                 fd = self.keepsake(generation, role)
                 generation.keep(fd)
                 os.close(fd)
+        serving = self.serving
+        if serving is not None and self.runtime is not None:
+            self.post.man(serving.pin.identity, self._revival())
         self.name_guard()
 
     def assure(self, within_s: float) -> None:
@@ -148,7 +160,7 @@ class Service:
         path = self.runtime / GUARD_FILE
         try:
             beside = path.with_suffix(".new")
-            beside.write_text(f"{serving.pid}\n")
+            beside.write_text(f"{self.post.pid or serving.pid}\n")
             beside.replace(path)
         except OSError as error:
             log.warning("cannot write %s: %s; if this supervisor is killed, systemd starts the service anew", path, error.strerror)

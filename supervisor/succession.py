@@ -58,6 +58,7 @@ class Bequest:
     attempt: int | None  # of the operation, in the history
     began: float  # CLOCK_MONOTONIC
     times: dict[str, float]  # of its phases so far
+    control_group: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,12 @@ from releve.supervisor.generation import Generation
 from releve.supervisor.history import History
 from releve.supervisor.hooks import end_left_over
 from releve.supervisor.instances import InstanceError
-from releve.supervisor.lock import LockError, RuntimeLock
+from releve.supervisor.lock import LockError, LockHeld, RuntimeLock
 from releve.supervisor.log import log, own
 from releve.supervisor.notify import Notifier
 from releve.supervisor.operation import Operation, failure
+from releve.supervisor.permit import Permit, permit
+from releve.supervisor.post import Post
 from releve.supervisor.protocol import SOCKET_NAME, Event, Status, result
 from releve.supervisor.pulse import Pulse
 from releve.supervisor.reopen import Rotations
@@ -49,8 +52,8 @@ from releve.supervisor.work import Work
 SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
     signal.SIGUSR2: ("upgrade", {}),
     signal.SIGHUP: ("reload", {}),
-    signal.SIGTERM: ("stop", {}),
-    signal.SIGQUIT: ("stop", {}),
+    signal.SIGTERM: ("stop", {"hurry": True}),
+    signal.SIGQUIT: ("stop", {"hurry": True}),
     signal.SIGINT: ("stop", {"now": True}),
     signal.SIGUSR1: ("reopen", {}),
     signal.SIGTTIN: ("scale", {"workers": "+1"}),
@@ -71,7 +74,13 @@ class Supervisor:
     """One service's supervisor, from its start to its stop."""
 
     def __init__(
-        self, service: Service, runtime: Path, lock: RuntimeLock, broken: ConfigError | None = None, arrived: Succession | None = None
+        self,
+        service: Service,
+        runtime: Path,
+        lock: RuntimeLock,
+        permit: Permit,
+        broken: ConfigError | None = None,
+        arrived: Succession | None = None,
     ) -> None:
         """``broken``: what is wrong with the configuration of a supervisor that goes on all the same; ``arrived``: what it takes over."""
         self.service = service
@@ -85,7 +94,9 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly
         self._ended = asyncio.Event()
         listening = None if arrived is None else socket.socket(fileno=arrived.bequest.control)
-        self.control = ControlServer(runtime / SOCKET_NAME, self, listening)
+        self.control = ControlServer(runtime / SOCKET_NAME, self, permit, listening)
+        self._hurried = asyncio.Event()  # a stop waits for timeouts.pre_stop no longer
+        self._at_once = False  # nor for requests
         self._recover_delay_s = _RECOVER_FIRST_S
         self._pulse = Pulse(service.notifier, os.environ, os.getpid(), lambda: self.operation is not None or self.stopping is not None)
         self._watching = Watching(service, self._upgrade_for_watch)
@@ -305,18 +316,23 @@ class Supervisor:
 
     # ---------------------------------------------------------------- the end
 
-    def stop(self, by: str, *, now: bool) -> Operation:
-        """Begin to end the service, or join the stop under way; ``now`` waits for no request."""
+    def stop(self, by: str, *, now: bool, hurry: bool = False) -> Operation:
+        """Begin to end the service, or join the stop under way; ``now`` waits for no request.
+
+        Asked again with ``hurry`` or ``now``, it serves no longer for ``timeouts.pre_stop``.
+        """
+        self._at_once |= now
         if self.stopping is None:
             self.stopping = operation = Operation("stop", by)
             log.info("Stopping, asked by %s", by)
-            operation.task = asyncio.get_running_loop().create_task(self._stop_task(operation, now))
-        elif now:
-            for generation in self.service.generations():
-                generation.dismiss(_NOW_DRAIN_S)
+            operation.task = asyncio.get_running_loop().create_task(self._stop_task(operation))
+        elif now or hurry:
+            self._hurried.set()
+            if now:
+                self._dismiss_all(_NOW_DRAIN_S)
         return self.stopping
 
-    async def _stop_task(self, operation: Operation, now: bool) -> None:
+    async def _stop_task(self, operation: Operation) -> None:
         service = self.service
         service.notifier.main_pid(os.getpid())
         service.notifier.stopping()
@@ -326,20 +342,32 @@ class Supervisor:
             current.interrupt("the service is being stopped", final=True)
             await current.finished.wait()
         timeouts = service.loaded.settings.timeouts
+        if not self._at_once and timeouts.pre_stop is not None and service.active is not None:
+            log.info("serving on for %gs (timeouts.pre_stop); another SIGTERM ends that, ctl stop --now ends everything", timeouts.pre_stop)
+            with operation.step("pre-stop"), suppress(TimeoutError):
+                async with asyncio.timeout(timeouts.pre_stop):
+                    await self._hurried.wait()
         operation.phase = "drain"
-        await self._end_everything(_NOW_DRAIN_S if now else timeouts.drain, None if now else timeouts.linger)
+        if self._at_once:
+            await self._end_everything(_NOW_DRAIN_S, None)
+        else:
+            await self._end_everything(timeouts.drain, timeouts.linger)
         service.history.finish(attempt, "done")
         log.info("Stopped")
         operation.finish(result(Status.DONE, "stopped", verb="stop", operation=operation.number, seconds=operation.seconds))
         self._ended.set()
 
     async def _end_everything(self, drain_s: float, linger_s: float | None) -> None:
-        generations = self.service.generations()
-        for generation in generations:
-            generation.dismiss(drain_s, linger_s)
+        generations = self._dismiss_all(drain_s, linger_s)
         self.service.close_listeners()  # each worker accepts what is queued before it closes its own
         for generation in generations:
             await generation.ended.wait()
+
+    def _dismiss_all(self, drain_s: float, linger_s: float | None = None) -> list[Generation]:
+        generations = self.service.generations()
+        for generation in generations:
+            generation.dismiss(drain_s, linger_s)
+        return generations
 
 
 def run(configuration: Configuration) -> int:
@@ -352,7 +380,11 @@ def run(configuration: Configuration) -> int:
         arrived = reexec.arrived(os.environ)
     except SuccessionError as error:
         raise InstanceError(str(error)) from error
-    lived = revival.folders(os.environ) if arrived is None else revival.Folders(Path(arrived.bequest.runtime), Path(arrived.bequest.state))
+    lived = (
+        revival.folders(os.environ)
+        if arrived is None
+        else revival.Folders(Path(arrived.bequest.runtime), Path(arrived.bequest.state), arrived.bequest.control_group)
+    )
     try:
         loaded, broken = configuration.read(), None
     except ConfigError as error:
@@ -368,15 +400,27 @@ def run(configuration: Configuration) -> int:
         log.warning("%s", note)
     runtime = lived.runtime if lived else configuration.runtime_directory(loaded.settings.runtime_directory)
     state = lived.state if lived else configuration.state_directory(loaded.settings.state_directory)
-    lock = RuntimeLock.acquire(str(runtime)) if arrived is None else RuntimeLock.held(runtime, arrived.bequest.lock)
+    group = lived.control_group if lived else loaded.settings.control_group
+    allowed = permit(group, revived=lived is not None)
+    post = Post()
+    post.take_over(os.environ)
     try:
+        lock = RuntimeLock.acquire(runtime, allowed.folder) if arrived is None else RuntimeLock.held(runtime, arrived.bequest.lock)
+    except LockHeld:
+        post.leave()
+        raise
+    try:
+        allowed.warn(runtime)
         system.become_subreaper()
 
         async def main() -> int:
             history = History(str(state), None if arrived is None else arrived.going_on)
             inherited = None if arrived is None else succession.inherited(arrived)
-            service = Service(configuration, loaded, history, Notifier(os.environ), runtime, inherited)
-            return await Supervisor(service, runtime, lock, broken, arrived).main()
+            service = Service(configuration, loaded, history, Notifier(os.environ), runtime, inherited, post)
+            service.control_group = group
+            status = await Supervisor(service, runtime, lock, allowed, broken, arrived).main()
+            post.leave(ending=True)
+            return status
 
         return asyncio.run(main())
     except SuccessionError as error:

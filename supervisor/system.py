@@ -10,16 +10,21 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import NoReturn
 
+from releve.supervisor import capabilities
 from releve.supervisor.identity import AS_WE_ARE, Identity
 
 UNSEEN = 256  # no exit status: of a process that was not our child, which nobody tells us
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_SO_PEERGROUPS = 59  # asm-generic/socket.h
+_GROUPS_MAX = 256  # what socket.getsockopt has room for; of a peer that is in more, only its own counts
 
 # Children that somebody here waits for by name; `orphans` must not take their exit status.
 _spawned: set[int] = set()
@@ -49,12 +54,14 @@ def spawn(
     stdout: int | None = None,
     stderr: int | None = None,
     blocked: bool = True,
+    equal: bool = False,
 ) -> int:
     """Start a program in a session of its own, and return its pid; signals ``blocked``, where it unblocks them itself.
 
     Fork and exec happen in C: no Python runs in the child, so that a failure
     there cannot run the parent's cleanup. The caller waits for it with
-    ``wait``. Raises OSError as exec and setuid do.
+    ``wait``. It inherits no capability of ours unless it is to be our ``equal``.
+    Raises OSError as exec and setuid do.
     """
     more: dict[str, object] = {}
     if identity.user is not None:
@@ -65,7 +72,7 @@ def spawn(
         more.update(extra_groups=identity.groups)
     if identity.umask is not None:
         more.update(umask=identity.umask)
-    with signals_blocked() if blocked else nullcontext():
+    with signals_blocked() if blocked else nullcontext(), nullcontext() if equal else capabilities.kept_back():
         child = subprocess.Popen(  # type: ignore[call-overload]
             list(argv),
             cwd=directory,
@@ -151,6 +158,12 @@ def wait(pid: int) -> int | None:
     return _status(found)
 
 
+def disown(pid: int) -> None:
+    """Nobody will wait for this child: reap it now, or leave it to ``reap_orphans``."""
+    if wait(pid) is None:
+        _spawned.discard(pid)
+
+
 def _status(found: os.waitid_result) -> int:
     return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
@@ -219,11 +232,22 @@ def _children() -> list[int]:
         return []
 
 
-def peer_of(connection: socket.socket) -> tuple[int, int]:
-    """Pid and uid at the other end of a Unix socket (SO_PEERCRED, unix(7))."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    pid, uid = int.from_bytes(raw[0:4], "little"), int.from_bytes(raw[4:8], "little")
-    return pid, uid
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end of a Unix socket: as the kernel knew it when it connected."""
+
+    pid: int
+    uid: int
+    groups: frozenset[int]  # its own and the supplementary ones
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """The credentials at the other end of a Unix socket (SO_PEERCRED and SO_PEERGROUPS, unix(7))."""
+    pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    groups = b""
+    with suppress(OSError):  # too many, or a kernel before 4.13
+        groups = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _GROUPS_MAX)
+    return Peer(pid, uid, frozenset([gid, *struct.unpack(f"{len(groups) // 4}i", groups)]))
 
 
 def user_name(uid: int) -> str:
@@ -234,3 +258,13 @@ def user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def group_name(gid: int) -> str:
+    """The name of a group, or its number."""
+    import grp
+
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

@@ -41,7 +41,8 @@ def start_s(settings: Settings) -> int:
 
 def stop_s(settings: Settings) -> int:
     """How long a stop may take, in seconds."""
-    return math.ceil(settings.timeouts.drain + settings.timeouts.linger) + MARGIN_S
+    timeouts = settings.timeouts
+    return math.ceil((timeouts.pre_stop or 0.0) + timeouts.drain + timeouts.linger) + MARGIN_S
 
 
 def unit(settings: Settings, place: Place) -> str:
@@ -74,7 +75,7 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield "RestartPreventExitStatus=2"
     yield "# Two boots (timeouts.boot), the hooks, the checks and the probation of an upgrade; the supervisor asks for more where needed."
     yield f"TimeoutStartSec={start_s(settings)}"
-    yield "# Above timeouts.drain and timeouts.linger."
+    yield "# Above timeouts.pre_stop, timeouts.drain and timeouts.linger."
     yield f"TimeoutStopSec={stop_s(settings)}"
     yield "# The master in service ends a supervisor that hangs after 25 s; this is for one that cannot."
     yield "WatchdogSec=60"

@@ -109,7 +109,7 @@ async def reopen(supervisor: Supervisor, arguments: Arguments, by: str) -> Event
 
 async def stop(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
     """The end of the service; asked again with ``now``, at once."""
-    return supervisor.stop(by, now=bool(arguments.get("now")))
+    return supervisor.stop(by, now=bool(arguments.get("now")), hurry=bool(arguments.get("hurry")))
 
 
 async def reexec(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:

@@ -1,6 +1,6 @@
 """Who may import whom, read from the source (docs/adr/0001-packaging.md).
 
-supervisor -> server.link, server.scoreboard, server.faults, server.log, config; importer.command, for the command line
+supervisor -> server.link, server.scoreboard, server.faults, server.guard, server.log, config; importer.command, for the command line
 importer   -> config
 ctl        -> config, supervisor.protocol, supervisor.instances
 server     -> config.settings; standard library only
@@ -22,7 +22,16 @@ ALLOWED = {
     "ctl": ("ctl", "config", "supervisor.protocol", "supervisor.instances"),
     "importer": ("importer", "config"),
     "server": ("server", "config.settings"),
-    "supervisor": ("supervisor", "config", "server.link", "server.scoreboard", "server.faults", "server.log", "importer.command"),
+    "supervisor": (
+        "supervisor",
+        "config",
+        "server.link",
+        "server.scoreboard",
+        "server.faults",
+        "server.guard",
+        "server.log",
+        "importer.command",
+    ),
 }
 STANDARD_LIBRARY_ONLY = [*sorted((ROOT / "server").glob("*.py")), ROOT / "config" / "settings.py", ROOT / "config" / "__init__.py"]
 ONE_MODULE_EACH = ("psutil", "watchdog", "yaml")

@@ -87,6 +87,8 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     "user": ("user: www-data", "www-data"),
     "group": ("group: 33", "33"),
     "umask": ("umask: 0027", 0o027),
+    "no_new_privileges": ("no_new_privileges: no", False),
+    "control_group": ("control_group: ops", "ops"),
     "runtime_directory": ("runtime_directory: /run/x", "/run/x"),
     "state_directory": ("state_directory: /var/lib/x", "/var/lib/x"),
     "limits.request_line": ("limits: {request_line: 4KiB}", 4096),
@@ -106,6 +108,7 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     "timeouts.min_rate": ("timeouts: {min_rate: off}", None),
     "timeouts.request": ("timeouts: {request: 60s}", 60.0),
     "timeouts.boot": ("timeouts: {boot: 1.5s}", 1.5),
+    "timeouts.pre_stop": ("timeouts: {pre_stop: 10s}", 10.0),
     "timeouts.drain": ("timeouts: {drain: 7d}", 604800.0),
     "timeouts.linger": ("timeouts: {linger: 1ms}", 0.001),
     "upgrade.check": (

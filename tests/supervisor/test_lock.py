@@ -43,9 +43,10 @@ def test_a_second_one_is_told_who_holds_it_and_a_kill_frees_it(tmp_path: Path) -
             os.kill(child, signal.SIGKILL)
 
 
-def test_the_folder_is_private_and_the_file_names_the_holder(tmp_path: Path) -> None:
+def test_the_folder_is_ours_and_the_file_names_the_holder(tmp_path: Path) -> None:
     lock = RuntimeLock.acquire(tmp_path / "a" / "run")
-    assert os.stat(tmp_path / "a" / "run").st_mode & 0o777 == 0o700
+    assert os.stat(tmp_path / "a" / "run").st_mode & 0o777 == 0o711
+    assert os.stat(lock.path).st_mode & 0o777 == 0o600
     assert Path(lock.path).read_text() == f"{os.getpid()}\n"
     with pytest.raises(LockHeld):
         RuntimeLock.acquire(tmp_path / "a" / "run")
@@ -111,6 +112,6 @@ def test_a_folder_or_a_link_of_somebody_else_is_refused(tmp_path: Path) -> None:
 
 def test_a_lock_file_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(LockError, match="cannot open"):
+    with pytest.raises(LockError, match="lock is a symbolic link; see who can write there"):
         RuntimeLock.acquire(tmp_path)
     assert not (tmp_path / "elsewhere").exists()

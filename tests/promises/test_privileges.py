@@ -1,0 +1,336 @@
+"""Started as root, it binds port 80; what serves may then do nothing that its user may not, and a ``kill -9`` still costs nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness.load import strictly
+from harness.service import Service, eventually, serving
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+USER = pwd.getpwnam("www-data") if os.path.exists(SYSTEM_PYTHON) else pwd.getpwuid(os.geteuid())
+NOTHING = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapAmb": 0}
+BIND = 1 << 10  # CAP_NET_BIND_SERVICE
+NOTED = "with open({notes!r}, 'a') as _notes:\n    _notes.write(open('/proc/self/status').read().partition('Uid:')[2].split()[1] + '\\n')\n"
+
+
+def usable() -> bool:
+    code = "import sys; sys.exit(sys.version_info < (3, 11))"
+    return Path(SYSTEM_PYTHON).exists() and subprocess.run([SYSTEM_PYTHON, "-c", code]).returncode == 0
+
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of another user"),
+    pytest.mark.skipif(not usable(), reason=f"{SYSTEM_PYTHON} is not Python 3.11 or later"),
+]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that everybody may enter, which pytest's own are not."""
+    made = Path(tempfile.mkdtemp(prefix="releve-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+def standing(pid: int) -> dict[str, Any]:
+    """What the kernel says of a process: its user, its groups, its capabilities."""
+    lines = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    return {
+        "users": set(map(int, lines["Uid"].split())),
+        "groups": set(map(int, lines["Gid"].split())) | set(map(int, lines["Groups"].split())),
+        "capabilities": {name: int(lines[name], 16) for name in NOTHING},
+        "no_new_privileges": lines["NoNewPrivs"] == "1",
+        "umask": int(lines["Umask"], 8),
+    }
+
+
+def serves(service: Service) -> set[int]:
+    """Master and workers."""
+    return {service.generation()["pid"], *service.workers()}
+
+
+def sentry(service: Service) -> psutil.Process | None:
+    return next((p for p in service.processes() if "releve.supervisor.sentry" in p.cmdline()), None)
+
+
+def own_port_80() -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.bind(("127.0.0.80", 80))
+        return True
+    return False
+
+
+@pytest.mark.skipif(not own_port_80(), reason="port 80 is taken, or not root's to bind here")
+def test_port_80_and_nothing_else(folder: Path) -> None:
+    expected = set(os.getgrouplist("www-data", USER.pw_gid))
+    with serving(folder, python=SYSTEM_PYTHON, user="www-data", umask="0027", listen=["127.0.0.80:80"]) as service:
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.80", 80), 10) as client:
+                client.sendall(b"GET /release HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert client.recv(65536).startswith(b"HTTP/1.1 200")
+            for pid in serves(service):
+                now = standing(pid)
+                assert now["users"] == {USER.pw_uid} and now["groups"] == expected
+                assert now["capabilities"] == NOTHING
+                assert now["no_new_privileges"] and now["umask"] == 0o27
+            service.must("upgrade")
+        assert os.stat(service.control_socket).st_mode & 0o777 == 0o600
+        assert os.stat(service.control_socket.parent).st_mode & 0o777 == 0o711
+
+
+def test_no_interpreter_of_a_release_ever_runs_as_root(folder: Path) -> None:
+    """Not for the question what it is, either: its start-up files are the release's, and run before anything of ours."""
+    notes = folder / "notes"
+    notes.touch()
+    notes.chmod(0o666)
+    packages = folder / "packages"
+    packages.mkdir()
+    (packages / "sitecustomize.py").write_text(NOTED.format(notes=str(notes)))
+    with serving(folder, start=False, python=SYSTEM_PYTHON, user="www-data", env={"PYTHONPATH": str(packages)}) as service:
+        service.release("one", app=NOTED.format(notes=str(notes)) + (service.releases / "one" / "app.py").read_text())
+        service.start()
+        service.must("upgrade", "--dry-run")
+        service.must("check")
+        service.must("upgrade")
+        service.must("reload")
+    noted = notes.read_text().split()
+    assert len(noted) >= 8
+    assert set(noted) == {str(USER.pw_uid)}
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv, of util-linux")
+def test_a_capability_of_the_supervisor_is_not_inherited(folder: Path) -> None:
+    """As under the unit that is made for port 80: the supervisor has one, masters and workers have none, and the next one has it again."""
+    os.chown(folder, USER.pw_uid, USER.pw_gid)
+    with serving(folder, start=False, python=SYSTEM_PYTHON) as service:
+        lent = folder / "lib"
+        lend_packages(lent)
+        service.environment |= {"PYTHONPATH": str(lent), "HOME": str(folder)}
+        bounds = [
+            "--reuid=www-data",
+            "--regid=www-data",
+            "--init-groups",
+            "--inh-caps=+net_bind_service",
+            "--ambient-caps=+net_bind_service",
+        ]
+        for path in folder.rglob("*"):
+            os.lchown(path, USER.pw_uid, USER.pw_gid)
+        with service.log_file.open("ab") as log:
+            service.process = subprocess.Popen(
+                ["setpriv", *bounds, SYSTEM_PYTHON, "-P", "-m", "releve", "-c", str(service.file)],
+                cwd=folder,
+                env=service.environment,
+                stdout=log,
+                stderr=log,
+            )
+        eventually(service.is_serving, "it serves")
+        for _ in range(2):
+            assert standing(service.supervisor())["capabilities"] == {name: BIND for name in NOTHING}
+            for pid in serves(service):
+                assert standing(pid)["capabilities"] == NOTHING
+            before = service.workers()
+            service.kill_supervisor()
+            assert service.workers() == before
+
+
+def lend_packages(folder: Path) -> None:
+    """Relève and what it needs, where another user may read it."""
+    import importlib.util
+
+    for name in ("releve", "click", "yaml", "psutil", "watchdog", "rich", "markdown_it", "mdurl", "pygments"):
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations:
+            for found in spec.submodule_search_locations:
+                shutil.copytree(Path(found).resolve(), folder / name, dirs_exist_ok=True)
+    for below in ("config", "ctl", "server", "supervisor"):
+        spec = importlib.util.find_spec(f"releve.{below}")
+        assert spec is not None and spec.submodule_search_locations
+        shutil.copytree(Path(next(iter(spec.submodule_search_locations))).resolve(), folder / "releve" / below, dirs_exist_ok=True)
+    probe = subprocess.run([SYSTEM_PYTHON, "-P", "-c", "import psutil"], env={"PYTHONPATH": str(folder)}, capture_output=True)
+    if probe.returncode:
+        pytest.skip(f"psutil of this Python does not load in {SYSTEM_PYTHON}: another version")
+
+
+def test_a_supervisor_of_root_is_followed_by_one_of_root(folder: Path) -> None:
+    with serving(folder, python=SYSTEM_PYTHON, user="www-data") as service, strictly(*service.addresses, serving=1, clients=20) as load:
+        workers, master, descriptors = service.workers(), service.generation()["pid"], 0
+        for number in range(4):
+            pid = service.kill_supervisor()
+            load.wait(100)
+            assert standing(pid)["users"] == {0}
+            assert (service.workers(), service.generation()["pid"]) == (workers, master)
+            if number == 1:
+                descriptors = len(service.descriptors(pid))
+        assert len(service.descriptors(service.supervisor())) <= descriptors + 1
+        service.release("two")
+        service.flip("two")
+        load.begin(2)
+        service.must("upgrade")
+        load.done(2)
+        for pid in serves(service):
+            assert standing(pid)["capabilities"] == NOTHING
+
+
+def test_a_sentry_that_is_killed_is_followed_by_another_one(folder: Path) -> None:
+    with serving(folder, python=SYSTEM_PYTHON, user="www-data") as service:
+        first = eventually(lambda: sentry(service), "there is a sentry")
+        first.send_signal(signal.SIGTERM)  # which is not for it to obey
+        first.send_signal(signal.SIGKILL)
+        second = eventually(lambda: sentry(service), "another one")
+        assert second.pid != first.pid
+        before = service.workers()
+        service.kill_supervisor()
+        assert service.workers() == before
+        assert sentry(service) is not None
+
+
+def test_a_sentry_stands_only_where_it_is_needed(folder: Path) -> None:
+    with serving(folder, python=SYSTEM_PYTHON) as service:
+        assert sentry(service) is None
+        service.configure(user="www-data")
+        service.must("upgrade")
+        eventually(lambda: sentry(service), "a sentry for masters that could not start a supervisor")
+        service.configure(user=None)
+        service.must("upgrade")
+        eventually(lambda: sentry(service) is None, "nobody needs it any more")
+
+
+def test_supervisor_and_sentry_killed_at_once(folder: Path) -> None:
+    """Then the workers serve on until they are found, or leave after a while."""
+    with serving(folder, python=SYSTEM_PYTHON, user="www-data") as service:
+        guard = sentry(service)
+        assert guard is not None and service.process is not None
+        victims = [guard.pid, service.process.pid]
+        before = service.workers()
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        service.process.wait(10)
+        assert service.who()["release"] == "one"
+        service.start()  # by hand, or by a service manager: it adopts
+        assert service.workers() == before
+        service.killed = True
+
+
+def test_a_folder_that_the_user_may_not_read_is_refused_and_says_so(folder: Path) -> None:
+    with serving(folder, python=SYSTEM_PYTHON, user="www-data") as service:
+        hidden = service.release("two")
+        hidden.chmod(0o700)
+        service.flip("two")
+        refused = service.ctl("upgrade")
+        assert refused.returncode == 4
+        assert f"cannot use the directory {hidden}: www-data may not read it; change its mode" in refused.stderr
+        assert service.who()["release"] == "one"
+
+
+def test_a_fifo_in_place_of_gits_files_holds_up_nobody(folder: Path) -> None:
+    with serving(folder, python=SYSTEM_PYTHON, user="www-data") as service:
+        (service.releases / "one" / ".git").mkdir()
+        os.mkfifo(service.releases / "one" / ".git" / "HEAD")
+        service.must("upgrade")
+
+
+# ---- who may use the control socket
+
+
+def ctl(service: Service, user: str, *arguments: str, groups: list[int] | None = None) -> subprocess.CompletedProcess[str]:
+    """``ctl`` as somebody else, in processes that may import Relève: from a client that speaks the protocol by itself."""
+    client = """
+import json, socket, sys
+sock = socket.socket(socket.AF_UNIX)
+try:
+    sock.connect(sys.argv[1])
+except PermissionError as error:
+    sys.exit(f"connect: {error}")
+sock.sendall(json.dumps({"version": 1, "verb": sys.argv[2], "arguments": {}}).encode() + b"\\n")
+print(sock.makefile().readline())
+"""
+    account = pwd.getpwnam(user)
+    return subprocess.run(
+        [SYSTEM_PYTHON, "-c", client, str(service.control_socket), *arguments],
+        user=account.pw_uid,
+        group=account.pw_gid,
+        extra_groups=groups or [],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def test_a_third_user_may_not_connect(folder: Path) -> None:
+    with serving(folder, python=SYSTEM_PYTHON, user="www-data") as service:
+        for user in ("nobody", "www-data"):  # whom workers run as has no say either
+            assert "Permission denied" in ctl(service, user, "status").stderr
+        lent = folder / "lib"
+        lend_packages(lent)
+        command = [SYSTEM_PYTHON, "-P", "-m", "releve.ctl.main", "-c", str(service.file), "stop"]
+        refused = subprocess.run(
+            command, user="nobody", group="nogroup", extra_groups=[], env={"PYTHONPATH": str(lent)}, capture_output=True, text=True, cwd="/"
+        )
+        assert refused.returncode == 1
+        assert "permission denied; use the user that runs the service, or root" in refused.stderr
+
+
+def test_one_who_can_connect_is_refused_by_name(folder: Path) -> None:
+    """Should the mode of the socket have been changed: the kernel says who it is."""
+    with serving(folder, python=SYSTEM_PYTHON, user="www-data") as service:
+        service.control_socket.chmod(0o666)
+        for verb in ("status", "stop", "upgrade"):
+            answer = json.loads(ctl(service, "nobody", verb).stdout)
+            assert (answer["status"], answer["message"]) == (1, "permission denied: nobody may not control this service; use root")
+        assert service.who()["release"] == "one"
+
+
+def test_members_of_the_control_group_may(folder: Path) -> None:
+    with serving(folder, python=SYSTEM_PYTHON, user="www-data", control_group="games") as service:
+        games = os.stat(service.control_socket)
+        runtime = os.stat(service.control_socket.parent)
+        assert (games.st_mode & 0o777, runtime.st_mode & 0o777) == (0o660, 0o710)
+        assert games.st_gid == runtime.st_gid
+        assert json.loads(ctl(service, "nobody", "status", groups=[games.st_gid]).stdout)["status"] == 0
+        assert json.loads(ctl(service, "games", "status").stdout)["status"] == 0
+        assert "Permission denied" in ctl(service, "nobody", "status", groups=[65534]).stderr
+        service.kill_supervisor()
+        assert json.loads(ctl(service, "nobody", "status", groups=[games.st_gid]).stdout)["status"] == 0
+
+
+def test_what_somebody_else_has_put_there_is_refused(folder: Path) -> None:
+    service = Service(folder, python=SYSTEM_PYTHON)
+    service.release("one")
+    service.flip("one")
+    runtime = service.control_socket.parent
+    runtime.mkdir(mode=0o755)
+
+    def refusal() -> str:
+        service.log_file.unlink(missing_ok=True)
+        service.start(wait=False)
+        assert service.process is not None
+        assert service.process.wait(30) == 2
+        return service.log()
+
+    for name in ("lock", "ctl.sock", "instance.json", "gen-1.sock", "guard.pid"):
+        planted = runtime / name
+        planted.symlink_to("/etc/passwd")
+        assert f"cannot use {runtime}: {planted} is a symbolic link; see who can write there, and remove it" in refusal()
+        planted.unlink()
+        planted.touch()
+        os.chown(planted, 65534, 65534)
+        assert f"{planted} belongs to nobody (uid 65534)" in refusal()
+        planted.unlink()
+    assert not list(runtime.iterdir())
