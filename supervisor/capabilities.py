@@ -17,7 +17,7 @@ from releve.supervisor.identity import Identity
 
 _VERSION_3 = 0x20080522  # of capget(2): two words for each set
 _PR_CAP_AMBIENT = 47  # prctl(2)
-_IS_SET, _RAISE = 1, 2
+_IS_SET, _RAISE, _LOWER = 1, 2, 3
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -46,6 +46,9 @@ def kept_back() -> Iterator[None]:
         yield
         return
     ambient = [number for number in range(64) if sets[number // 32].inheritable >> number % 32 & 1 and _ambient(_IS_SET, number) == 1]
+    for number in ambient:
+        _ambient(_LOWER, number)
+    # Where a filter of system calls forbids this, they are still inherited, and of no effect in a program that has none of its own.
     _inherit(sets, [0, 0])
     try:
         yield
@@ -63,12 +66,10 @@ def _get() -> ctypes.Array[_Data]:
     return sets
 
 
-def _inherit(sets: ctypes.Array[_Data], inheritable: list[int]) -> None:
-    """Change the inheritable ones only. Raises OSError."""
+def _inherit(sets: ctypes.Array[_Data], inheritable: list[int]) -> bool:
+    """Change the inheritable ones only; whether that was allowed."""
     wanted = (_Data * 2)(*(_Data(word.effective, word.permitted, some) for word, some in zip(sets, inheritable, strict=True)))
-    if _libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), wanted) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    return bool(_libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), wanted) == 0)
 
 
 def _ambient(what: int, number: int) -> int:

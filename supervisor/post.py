@@ -52,12 +52,12 @@ class Post:
         elif not self._told:
             self._tell(self._link, self._what)
 
-    def leave(self) -> None:
-        """Send the sentry away: this process ends as it was told to, or needs none."""
+    def leave(self, *, ending: bool = False) -> None:
+        """Send the sentry away: this process needs none, or it is ``ending`` as it was told to; then the sentry goes after it."""
         self._what = None
         if self._link is not None:
             with suppress(LinkError):
-                self._link.send({"type": "goodbye"})
+                self._link.send({"type": "goodbye", "ending": ending})
             self._close()
 
     def _set_up(self) -> None:

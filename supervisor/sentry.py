@@ -10,6 +10,7 @@ release or the configuration.
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import signal
@@ -27,6 +28,7 @@ VARIABLE = "SENTRY_OF_RELEVE"  # tells a supervisor that a sentry has started: d
 TRIES = 6  # then whoever watches over the sentry (systemd) shall take over
 FIRST_S, LAST_S = 1.0, 16.0  # between two tries, doubled each time
 DEATH_S = 10.0  # from the end of a link to that of its process; one that lives on has no use for a sentry any more
+REPEAT_S = 10.0  # how long a SIGTERM counts: the next supervisor may be the first to hear of it
 _IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 
 
@@ -41,7 +43,7 @@ class Sentry:
         self._due: float | None = None  # monotonic
         self._delay_s = FIRST_S
         self._tries = 0
-        self._terminated = False
+        self._terminated = -math.inf  # monotonic: when SIGTERM came
         self._status: int | None = None  # to exit with
 
     def run(self) -> int:
@@ -92,18 +94,20 @@ class Sentry:
             os.close(self._pidfd)
         self._pidfd, self._what = fds.pop(0), what
         self._due, self._delay_s, self._tries = None, FIRST_S, 0
-        if self._terminated:
+        if time.monotonic() - self._terminated < REPEAT_S:  # whoever it was told to may have died meanwhile
             self._tell_terminated()
 
     def _goodbye(self, message: Message, fds: list[int]) -> None:
-        """It leaves as it was told to, or has no use for a sentry."""
-        self._status = 0
+        """It leaves as it was told to, and is not to be outrun (a main process ends last); or it has no use for a sentry."""
+        self._what = {}
+        if not message.get("ending"):
+            self._status = 0
 
     def _ward_died(self) -> None:
         os.close(self._pidfd)
         self._pidfd = -1
         self._hang_up()
-        self._due = time.monotonic()
+        self._due = time.monotonic()  # at which there is nothing to do after a goodbye but to leave
 
     def _hang_up(self) -> None:
         if self._link is not None:
@@ -142,12 +146,11 @@ class Sentry:
             log.warning("SIGTERM, and there is no supervisor: leaving")
             self._status = 0
             return
-        self._terminated = True
+        self._terminated = time.monotonic()
         if self._pidfd >= 0:
             self._tell_terminated()
 
     def _tell_terminated(self) -> None:
-        self._terminated = False
         try:
             if self._link is not None:
                 self._link.send({"type": "terminated"})

@@ -99,6 +99,7 @@ def _quoted(word: str) -> str:
 def _folders(settings: Settings, place: Place) -> Iterator[str]:
     if settings.runtime_directory is None:
         yield f"RuntimeDirectory=releve/{place.name}"
+        yield f"RuntimeDirectoryMode={'0711' if settings.control_group is None else '0710'}"
         yield "RuntimeDirectoryPreserve=restart"
     if settings.state_directory is None:
         yield f"StateDirectory=releve/{place.name}"
@@ -112,12 +113,19 @@ def _identity(settings: Settings) -> Iterator[str]:
         yield f"User={settings.user}"
     if settings.group is not None:
         yield f"Group={settings.group}"
-    low = any(address.kind == "tcp" and 0 < address.port < PRIVILEGED_PORTS for address in settings.listen)
+    if settings.control_group is not None and settings.user is not None:
+        yield "# control_group: only a member may give it the control socket."
+        yield f"SupplementaryGroups={settings.control_group}"
+    low = _low(settings)
     if low:
         yield "# For a port below 1024."
     if settings.user is not None:
         yield "CapabilityBoundingSet=" + "CAP_NET_BIND_SERVICE" * low
         yield "AmbientCapabilities=" + "CAP_NET_BIND_SERVICE" * low
+
+
+def _low(settings: Settings) -> bool:
+    return any(address.kind == "tcp" and 0 < address.port < PRIVILEGED_PORTS for address in settings.listen)
 
 
 def _hardening(settings: Settings, place: Place) -> Iterator[str]:
@@ -172,6 +180,9 @@ def _hardening(settings: Settings, place: Place) -> Iterator[str]:
     )
     if settings.user is not None and not any(address.owner or address.group for address in settings.listen):
         yield "SystemCallFilter=~@privileged"
+        if _low(settings):
+            yield "# By this call the supervisor keeps its capability from the release."
+            yield "SystemCallFilter=capset"
 
 
 def _log_files(settings: Settings) -> list[str]:

@@ -20,8 +20,8 @@ import pytest
 
 from harness.load import strictly
 from harness.service import Service, eventually, serving
+from harness.site import SYSTEM_PYTHON, lend_packages
 
-SYSTEM_PYTHON = "/usr/bin/python3"
 USER = pwd.getpwnam("www-data") if os.path.exists(SYSTEM_PYTHON) else pwd.getpwuid(os.geteuid())
 NOTHING = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapAmb": 0}
 BIND = 1 << 10  # CAP_NET_BIND_SERVICE
@@ -142,30 +142,12 @@ def test_a_capability_of_the_supervisor_is_not_inherited(folder: Path) -> None:
             )
         eventually(service.is_serving, "it serves")
         for _ in range(2):
-            assert standing(service.supervisor())["capabilities"] == {name: BIND for name in NOTHING}
+            assert standing(service.supervisor())["capabilities"] == dict.fromkeys(NOTHING, BIND)
             for pid in serves(service):
                 assert standing(pid)["capabilities"] == NOTHING
             before = service.workers()
             service.kill_supervisor()
             assert service.workers() == before
-
-
-def lend_packages(folder: Path) -> None:
-    """Relève and what it needs, where another user may read it."""
-    import importlib.util
-
-    for name in ("releve", "click", "yaml", "psutil", "watchdog", "rich", "markdown_it", "mdurl", "pygments"):
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.submodule_search_locations:
-            for found in spec.submodule_search_locations:
-                shutil.copytree(Path(found).resolve(), folder / name, dirs_exist_ok=True)
-    for below in ("config", "ctl", "server", "supervisor"):
-        spec = importlib.util.find_spec(f"releve.{below}")
-        assert spec is not None and spec.submodule_search_locations
-        shutil.copytree(Path(next(iter(spec.submodule_search_locations))).resolve(), folder / "releve" / below, dirs_exist_ok=True)
-    probe = subprocess.run([SYSTEM_PYTHON, "-P", "-c", "import psutil"], env={"PYTHONPATH": str(folder)}, capture_output=True)
-    if probe.returncode:
-        pytest.skip(f"psutil of this Python does not load in {SYSTEM_PYTHON}: another version")
 
 
 def test_a_supervisor_of_root_is_followed_by_one_of_root(folder: Path) -> None:
