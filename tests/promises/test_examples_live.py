@@ -31,6 +31,7 @@ PAGES: dict[str, tuple[Callable[[Service, Path], None] | None, str, str, str, st
     "django_site": (migrate, "/healthz", "guestbook/views.py", '"ok"', '"fine"'),
     "flask_site": (flask, "/healthz", "app.py", '"ok"', '"fine"'),
     "collide": (None, "/", "config.py", '"the application"', '"somebody"'),
+    "container": (None, "/healthz", "app.py", '"ok"', '"fine"'),
 }
 
 
@@ -46,6 +47,7 @@ def test_example(tmp_path: Path, example: str) -> None:
     service = Service(tmp_path)
     service.file = folder / "releve.yaml"  # as it is, but for the port and the folders of state
     service.environment |= {"RUNTIME_DIRECTORY": str(tmp_path / "run"), "STATE_DIRECTORY": str(tmp_path / "state")}
+    service.environment |= {"RELEVE_TIMEOUTS_PRE_STOP": "off"}
     if prepare:
         prepare(service, folder)
     try:
