@@ -6,6 +6,7 @@ configuration file lies here; the only running one of this user. An instance run
 
 from __future__ import annotations
 
+import grp
 import os
 import re
 import socket
@@ -21,6 +22,7 @@ from releve.supervisor.instances import (
     InstanceError,
     Places,
     absolute,
+    closed,
     instance_name,
     runtime_directory,
     scan,
@@ -75,7 +77,11 @@ def find(told_socket: str | None, told_config: str | None, environ: Mapping[str,
         return _only(mine, "several services belong to this folder")
     if (folder / USUAL_FILE).exists():
         return _by_config(folder / USUAL_FILE, cards, environ, uid, places)
-    return _only(_reachable(cards), "several services run, none was started in this folder", guessed=True)
+    running = _reachable(cards)
+    hidden = closed(uid, places)
+    if not running and hidden:
+        raise _may_not_enter(hidden[0])
+    return _only(running, "several services run, none was started in this folder", guessed=True)
 
 
 def connect(path: str) -> socket.socket | None:
@@ -94,7 +100,7 @@ def connect(path: str) -> socket.socket | None:
     except PermissionError as error:
         sock.close()
         raise FindError(
-            Status.UNEXPECTED, f"cannot connect to {path}: permission denied; use the user that runs the service, or root"
+            Status.UNEXPECTED, f"cannot connect to {path}: permission denied; use the user that runs the service, or root{_or_group(path)}"
         ) from error
     except BlockingIOError as error:
         sock.close()
@@ -106,6 +112,15 @@ def connect(path: str) -> socket.socket | None:
         raise FindError(Status.UNEXPECTED, f"cannot connect to {path}: {(error.strerror or str(error)).lower()}") from error
     _set_send_timeout(sock, 0)
     return sock
+
+
+def _or_group(path: str) -> str:
+    """The control group of a socket, for the end of a refusal; empty where there is none, or it cannot be seen."""
+    try:
+        seen = os.stat(path)
+        return f", or a member of {grp.getgrgid(seen.st_gid).gr_name}" if seen.st_mode & 0o060 == 0o060 else ""
+    except (OSError, KeyError):
+        return ""
 
 
 def _set_send_timeout(sock: socket.socket, seconds: float) -> None:
@@ -132,10 +147,22 @@ def _by_config(config: Path, cards: list[Card], environ: Mapping[str, str], uid:
     if not config.exists():
         raise FindError(Status.USAGE, f"cannot read {config}: no such file, and no running service was started with it")
     try:
-        directory = runtime_directory(_told_directory(config, environ), instance_name(config.parent, config), environ, uid, places)
+        told, name = _told_directory(config, environ), instance_name(config.parent, config)
+        directory = runtime_directory(told, name, environ, uid, places)
     except InstanceError as error:
         raise FindError(Status.USAGE, str(error)) from error
+    if told is None:
+        for hidden in closed(uid, places):
+            if hidden.name == name:
+                raise _may_not_enter(hidden)
     return _ask_path(str(directory / SOCKET_NAME), f"start it with: releve -c {config}")
+
+
+def _may_not_enter(folder: Path) -> FindError:
+    return FindError(
+        Status.UNEXPECTED,
+        f"cannot look into {folder}: permission denied; use the user that runs the service, root, or a member of its control_group",
+    )
 
 
 def _told_directory(config: Path, environ: Mapping[str, str]) -> str | None:

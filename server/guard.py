@@ -103,7 +103,7 @@ class Guard:
         try:
             signal.pidfd_send_signal(self._supervisor, signal.SIGKILL)
         except OSError as error:
-            log.error("cannot end the supervisor: %s; its service manager has to", error.strerror)
+            log.error("cannot end the supervisor: %s; its sentry, or its service manager, has to", error.strerror)
 
     def _forget(self) -> None:
         if self._supervisor >= 0:

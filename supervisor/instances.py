@@ -282,13 +282,15 @@ def scan(environ: Mapping[str, str], uid: int, places: Places = PLACES) -> list[
     return [card for _, card in sorted(found.values(), key=lambda item: -item[0])]
 
 
-def closed(environ: Mapping[str, str], uid: int, places: Places = PLACES) -> list[Path]:
-    """Folders in the system's own base that this user may not enter: others' services, with a ``control_group`` that does not help."""
+def closed(uid: int, places: Places = PLACES) -> list[Path]:
+    """Folders in the system's own base that this user may not enter: of services whose ``control_group`` it is no member of."""
     base = places.run / "releve"
-    try:
-        return [folder for folder in _folders(base) if folder != base and not os.access(folder, os.X_OK)]
-    except OSError:
-        return []
+    return [] if uid == 0 else [folder for folder in _folders(base) if folder != base and not os.access(folder, os.X_OK)]
+
+
+def is_temporary(directory: Path, uid: int, places: Places = PLACES) -> bool:
+    """Whether a folder is one of those that the system may clear at any boot."""
+    return directory.parent == _private_base(uid, places)
 
 
 _REMEDY = "choose another with runtime_directory or state_directory in the configuration"

@@ -11,8 +11,10 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from releve.config.settings import Log
+from releve.supervisor import instances
 from releve.supervisor.failure import StepFailed
 
 MODE = 0o640
@@ -32,7 +34,9 @@ def open_file(name: str, path: str) -> int:
     """A descriptor to append to a log file, owned by the caller. Raises StepFailed."""
     key, words = KINDS[name]
     try:
-        return os.open(path, _FLAGS, MODE)
+        # Who may write in the folder could put a link there, and have us write to a file of ours by it.
+        foreign = instances.untrusted(Path(path).parent, os.geteuid()) is not None
+        return os.open(path, _FLAGS | (os.O_NOFOLLOW if foreign else 0), MODE)
     except OSError as error:
         raise StepFailed("log", f"cannot open {words} {path}: {error.strerror}; mend {key}, or the folder that it names") from error
 

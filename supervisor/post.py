@@ -52,6 +52,12 @@ class Post:
         elif not self._told:
             self._tell(self._link, self._what)
 
+    def assure(self, within_s: float) -> None:
+        """Tell the sentry that we are alive, and will say so again within that time."""
+        if self._told and self._link is not None:
+            with suppress(LinkError):
+                self._link.send({"type": "alive", "within_s": within_s})
+
     def leave(self, *, ending: bool = False) -> None:
         """Send the sentry away: this process needs none, or it is ``ending`` as it was told to; then the sentry goes after it."""
         self._what = None

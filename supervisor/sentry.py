@@ -2,7 +2,7 @@
 
 Where masters may do less than the supervisor (it was started as root, they run as
 ``user``; or it holds a capability), none of them can be the guard (``server/guard.py``).
-So the supervisor keeps this one (``post.py``), which does the same and nothing else:
+So the supervisor keeps this one (``post.py``), which does the same and nothing else, and ends one that hangs:
 ``python -P -m releve.supervisor.sentry --link FD``. It never sees a client, a
 release or the configuration.
 """
@@ -10,6 +10,7 @@ release or the configuration.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import select
@@ -20,9 +21,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from releve.server.guard import revive
+from releve.server.guard import DOUBT_S, revive
 from releve.server.link import Link, LinkError, Message, pair
-from releve.supervisor.log import log, setup
+
+log = logging.getLogger("releve.sentry")
 
 VARIABLE = "SENTRY_OF_RELEVE"  # tells a supervisor that a sentry has started: descriptor of the link, pid of the sentry
 TRIES = 6  # then whoever watches over the sentry (systemd) shall take over
@@ -41,6 +43,8 @@ class Sentry:
         self._pidfd = -1  # of the ward; -1: it has died, and the next one has not said anything yet
         self._what: dict[str, Any] = {}  # how to start another one
         self._due: float | None = None  # monotonic
+        self._silent_at: float | None = None  # monotonic: then the ward has been silent for too long
+        self._doubting = False
         self._delay_s = FIRST_S
         self._tries = 0
         self._terminated = -math.inf  # monotonic: when SIGTERM came
@@ -53,13 +57,16 @@ class Sentry:
             for fd in (self._signals, self._pidfd, -1 if self._link is None else self._link.fileno()):
                 if fd >= 0:
                     poll.register(fd, select.POLLIN)
-            ready = {fd for fd, _ in poll.poll(None if self._due is None else max(0.0, self._due - time.monotonic()) * 1000)}
+            due = min((due for due in (self._due, self._silent_at) if due is not None), default=None)
+            ready = {fd for fd, _ in poll.poll(None if due is None else max(0.0, due - time.monotonic()) * 1000)}
             if self._signals in ready and signal.SIGTERM in os.read(self._signals, 4096):
                 self._told_to_end()
             if self._link is not None and self._link.fileno() in ready:
                 self._listen()
             if self._status is None and self._pidfd in ready:
                 self._ward_died()
+            if self._silent_at is not None and time.monotonic() >= self._silent_at:
+                self._bear_no_longer()
             if self._status is None and self._due is not None and time.monotonic() >= self._due:
                 self._act()
         return self._status
@@ -74,6 +81,7 @@ class Sentry:
                 received = None
             if received is None:
                 self._hang_up()
+                self._silent_at = None
                 self._due = time.monotonic() + (DEATH_S if self._pidfd >= 0 else self._delay_s)
                 return
             message, fds = received
@@ -93,19 +101,35 @@ class Sentry:
         if self._pidfd >= 0:
             os.close(self._pidfd)
         self._pidfd, self._what = fds.pop(0), what
-        self._due, self._delay_s, self._tries = None, FIRST_S, 0
+        self._due, self._silent_at, self._delay_s, self._tries = None, None, FIRST_S, 0
         if time.monotonic() - self._terminated < REPEAT_S:  # whoever it was told to may have died meanwhile
             self._tell_terminated()
 
+    def _alive(self, message: Message, fds: list[int]) -> None:
+        """It will say so again within a time."""
+        within_s = message.get("within_s")
+        if isinstance(within_s, (int, float)):
+            self._silent_at, self._doubting = time.monotonic() + within_s, False
+
+    def _bear_no_longer(self) -> None:
+        """End a ward that hangs, after a moment of doubt: it may be us who were stopped."""
+        if not self._doubting:
+            self._silent_at, self._doubting = time.monotonic() + DOUBT_S, True
+            return
+        self._silent_at = None
+        if self._pidfd >= 0:
+            log.error("the supervisor hangs: it is ended, and another one follows")
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
     def _goodbye(self, message: Message, fds: list[int]) -> None:
         """It leaves as it was told to, and is not to be outrun (a main process ends last); or it has no use for a sentry."""
-        self._what = {}
+        self._what, self._silent_at = {}, None
         if not message.get("ending"):
             self._status = 0
 
     def _ward_died(self) -> None:
         os.close(self._pidfd)
-        self._pidfd = -1
+        self._pidfd, self._silent_at = -1, None
         self._hang_up()
         self._due = time.monotonic()  # at which there is nothing to do after a goodbye but to leave
 
@@ -157,7 +181,7 @@ class Sentry:
         except LinkError as error:
             log.warning("%s", error)
 
-    ORDERS: dict[str, Callable[[Sentry, Message, list[int]], None]] = {"watch": _watch, "goodbye": _goodbye}
+    ORDERS: dict[str, Callable[[Sentry, Message, list[int]], None]] = {"watch": _watch, "alive": _alive, "goodbye": _goodbye}
 
 
 def hear_signals() -> int:
@@ -173,7 +197,7 @@ def hear_signals() -> int:
 
 def main(arguments: list[str]) -> int:
     """``--link FD``; returns the exit status."""
-    setup("info")
+    logging.basicConfig(format="%(asctime)s %(levelname)s pid=%(process)d sentry: %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
     fd = int(arguments[arguments.index("--link") + 1])
     os.set_inheritable(fd, False)
     return Sentry(Link(socket.socket(fileno=fd)), hear_signals()).run()

@@ -148,7 +148,8 @@ class Service:
         self.name_guard()
 
     def assure(self, within_s: float) -> None:
-        """Tell every master that we are alive, and will say so again within that time."""
+        """Tell every master, and the sentry, that we are alive, and will say so again within that time."""
+        self.post.assure(within_s)
         for generation in self.generations():
             generation.assure(within_s)
 

@@ -411,6 +411,8 @@ def run(configuration: Configuration) -> int:
         raise
     try:
         allowed.warn(runtime)
+        if instances.is_temporary(state, os.geteuid()):
+            log.warning("the history is kept in %s, which may not outlive a boot or a container: set state_directory to keep it", state)
         system.become_subreaper()
 
         async def main() -> int:

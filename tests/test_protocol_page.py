@@ -10,6 +10,7 @@ import pytest
 from releve.server import orders, worker
 from releve.supervisor.generation import Generation
 from releve.supervisor.protocol import VERSION
+from releve.supervisor.sentry import Sentry
 
 PAGE = (Path(__file__).parents[1] / "docs" / "protocol.md").read_text("utf-8")
 
@@ -26,6 +27,8 @@ def listed(header: str) -> set[str]:
         ("supervisor to master", {"boot", "alive", *orders.TABLE}),
         ("master to supervisor", {"inventory", *Generation._REPORTS}),
         ("to the worker", set(worker.Worker.ORDERS)),
+        ("supervisor to sentry", set(Sentry.ORDERS)),
+        ("sentry to supervisor", {"terminated"}),
         ("from the worker", {"state", "failed", "recycle", "reopened"}),
     ],
 )

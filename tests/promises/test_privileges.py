@@ -22,10 +22,13 @@ from harness.load import strictly
 from harness.service import Service, eventually, serving
 from harness.site import SYSTEM_PYTHON, lend_packages
 
-USER = pwd.getpwnam("www-data") if os.path.exists(SYSTEM_PYTHON) else pwd.getpwuid(os.geteuid())
+NAME = "www-data"
 NOTHING = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapAmb": 0}
 BIND = 1 << 10  # CAP_NET_BIND_SERVICE
 NOTED = "with open({notes!r}, 'a') as _notes:\n    _notes.write(open('/proc/self/status').read().partition('Uid:')[2].split()[1] + '\\n')\n"
+
+
+USER_ID, GROUP_ID = next(((one.pw_uid, one.pw_gid) for one in pwd.getpwall() if one.pw_name == NAME), (-1, -1))
 
 
 def usable() -> bool:
@@ -36,6 +39,7 @@ def usable() -> bool:
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of another user"),
+    pytest.mark.skipif(USER_ID < 0, reason=f"there is no user {NAME} here"),
     pytest.mark.skipif(not usable(), reason=f"{SYSTEM_PYTHON} is not Python 3.11 or later"),
 ]
 
@@ -66,8 +70,12 @@ def serves(service: Service) -> set[int]:
     return {service.generation()["pid"], *service.workers()}
 
 
+def sentries(service: Service) -> list[psutil.Process]:
+    return [p for p in service.processes() if "releve.supervisor.sentry" in p.cmdline()]
+
+
 def sentry(service: Service) -> psutil.Process | None:
-    return next((p for p in service.processes() if "releve.supervisor.sentry" in p.cmdline()), None)
+    return next(iter(sentries(service)), None)
 
 
 def own_port_80() -> bool:
@@ -79,20 +87,27 @@ def own_port_80() -> bool:
 
 @pytest.mark.skipif(not own_port_80(), reason="port 80 is taken, or not root's to bind here")
 def test_port_80_and_nothing_else(folder: Path) -> None:
-    expected = set(os.getgrouplist("www-data", USER.pw_gid))
-    with serving(folder, python=SYSTEM_PYTHON, user="www-data", umask="0027", listen=["127.0.0.80:80"]) as service:
+    expected = set(os.getgrouplist(NAME, GROUP_ID))
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME, umask="0027", listen=["127.0.0.80:80"]) as service:
         for _ in range(2):
             with socket.create_connection(("127.0.0.80", 80), 10) as client:
                 client.sendall(b"GET /release HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                 assert client.recv(65536).startswith(b"HTTP/1.1 200")
             for pid in serves(service):
                 now = standing(pid)
-                assert now["users"] == {USER.pw_uid} and now["groups"] == expected
+                assert now["users"] == {USER_ID} and now["groups"] == expected
                 assert now["capabilities"] == NOTHING
                 assert now["no_new_privileges"] and now["umask"] == 0o27
             service.must("upgrade")
         assert os.stat(service.control_socket).st_mode & 0o777 == 0o600
         assert os.stat(service.control_socket.parent).st_mode & 0o777 == 0o711
+
+
+def test_an_application_that_needs_a_set_user_id_program_may_say_so(folder: Path) -> None:
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME, no_new_privileges=False) as service:
+        for pid in serves(service):
+            assert not standing(pid)["no_new_privileges"]
+            assert standing(pid)["capabilities"] == NOTHING
 
 
 def test_no_interpreter_of_a_release_ever_runs_as_root(folder: Path) -> None:
@@ -103,7 +118,7 @@ def test_no_interpreter_of_a_release_ever_runs_as_root(folder: Path) -> None:
     packages = folder / "packages"
     packages.mkdir()
     (packages / "sitecustomize.py").write_text(NOTED.format(notes=str(notes)))
-    with serving(folder, start=False, python=SYSTEM_PYTHON, user="www-data", env={"PYTHONPATH": str(packages)}) as service:
+    with serving(folder, start=False, python=SYSTEM_PYTHON, user=NAME, env={"PYTHONPATH": str(packages)}) as service:
         service.release("one", app=NOTED.format(notes=str(notes)) + (service.releases / "one" / "app.py").read_text())
         service.start()
         service.must("upgrade", "--dry-run")
@@ -112,13 +127,13 @@ def test_no_interpreter_of_a_release_ever_runs_as_root(folder: Path) -> None:
         service.must("reload")
     noted = notes.read_text().split()
     assert len(noted) >= 8
-    assert set(noted) == {str(USER.pw_uid)}
+    assert set(noted) == {str(USER_ID)}
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv, of util-linux")
 def test_a_capability_of_the_supervisor_is_not_inherited(folder: Path) -> None:
     """As under the unit that is made for port 80: the supervisor has one, masters and workers have none, and the next one has it again."""
-    os.chown(folder, USER.pw_uid, USER.pw_gid)
+    os.chown(folder, USER_ID, GROUP_ID)
     with serving(folder, start=False, python=SYSTEM_PYTHON) as service:
         lent = folder / "lib"
         lend_packages(lent)
@@ -131,7 +146,7 @@ def test_a_capability_of_the_supervisor_is_not_inherited(folder: Path) -> None:
             "--ambient-caps=+net_bind_service",
         ]
         for path in folder.rglob("*"):
-            os.lchown(path, USER.pw_uid, USER.pw_gid)
+            os.lchown(path, USER_ID, GROUP_ID)
         with service.log_file.open("ab") as log:
             service.process = subprocess.Popen(
                 ["setpriv", *bounds, SYSTEM_PYTHON, "-P", "-m", "releve", "-c", str(service.file)],
@@ -151,7 +166,7 @@ def test_a_capability_of_the_supervisor_is_not_inherited(folder: Path) -> None:
 
 
 def test_a_supervisor_of_root_is_followed_by_one_of_root(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user="www-data") as service, strictly(*service.addresses, serving=1, clients=20) as load:
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service, strictly(*service.addresses, serving=1, clients=20) as load:
         workers, master, descriptors = service.workers(), service.generation()["pid"], 0
         for number in range(4):
             pid = service.kill_supervisor()
@@ -171,7 +186,7 @@ def test_a_supervisor_of_root_is_followed_by_one_of_root(folder: Path) -> None:
 
 
 def test_a_sentry_that_is_killed_is_followed_by_another_one(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user="www-data") as service:
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service:
         first = eventually(lambda: sentry(service), "there is a sentry")
         first.send_signal(signal.SIGTERM)  # which is not for it to obey
         first.send_signal(signal.SIGKILL)
@@ -183,10 +198,32 @@ def test_a_sentry_that_is_killed_is_followed_by_another_one(folder: Path) -> Non
         assert sentry(service) is not None
 
 
+def test_one_that_replaces_itself_keeps_a_sentry_and_one_that_hangs_is_ended_by_it(folder: Path) -> None:
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service, strictly(*service.addresses, serving=1, clients=10) as load:
+        before, first, workers = service.supervisor(), sentry(service), service.workers()
+        service.must("reexec")
+        assert service.supervisor() == before
+        second = eventually(lambda: next((p for p in sentries(service) if p != first), None), "the program that follows has its own")
+        eventually(lambda: sentries(service) == [second], "the one that was given up leaves", 60)
+        os.kill(before, signal.SIGSTOP)
+        service.killed = True
+        assert service.process is not None
+        assert service.process.wait(60) == -signal.SIGKILL
+
+        def followed() -> bool:
+            with contextlib.suppress(OSError):
+                return service.supervisor() != before and service.status()["service"]["operation"] is None
+            return False
+
+        eventually(followed, "another one follows")
+        load.wait(50)
+        assert service.workers() == workers
+
+
 def test_a_sentry_stands_only_where_it_is_needed(folder: Path) -> None:
     with serving(folder, python=SYSTEM_PYTHON) as service:
         assert sentry(service) is None
-        service.configure(user="www-data")
+        service.configure(user=NAME)
         service.must("upgrade")
         eventually(lambda: sentry(service), "a sentry for masters that could not start a supervisor")
         service.configure(user=None)
@@ -196,7 +233,7 @@ def test_a_sentry_stands_only_where_it_is_needed(folder: Path) -> None:
 
 def test_supervisor_and_sentry_killed_at_once(folder: Path) -> None:
     """Then the workers serve on until they are found, or leave after a while."""
-    with serving(folder, python=SYSTEM_PYTHON, user="www-data") as service:
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service:
         guard = sentry(service)
         assert guard is not None and service.process is not None
         victims = [guard.pid, service.process.pid]
@@ -211,18 +248,18 @@ def test_supervisor_and_sentry_killed_at_once(folder: Path) -> None:
 
 
 def test_a_folder_that_the_user_may_not_read_is_refused_and_says_so(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user="www-data") as service:
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service:
         hidden = service.release("two")
         hidden.chmod(0o700)
         service.flip("two")
         refused = service.ctl("upgrade")
         assert refused.returncode == 4
-        assert f"cannot use the directory {hidden}: www-data may not read it; change its mode" in refused.stderr
+        assert f"cannot use the directory {hidden}: {NAME} may not read it; change its mode" in refused.stderr
         assert service.who()["release"] == "one"
 
 
 def test_a_fifo_in_place_of_gits_files_holds_up_nobody(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user="www-data") as service:
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service:
         (service.releases / "one" / ".git").mkdir()
         os.mkfifo(service.releases / "one" / ".git" / "HEAD")
         service.must("upgrade")
@@ -256,8 +293,8 @@ print(sock.makefile().readline())
 
 
 def test_a_third_user_may_not_connect(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user="www-data") as service:
-        for user in ("nobody", "www-data"):  # whom workers run as has no say either
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service:
+        for user in ("nobody", NAME):  # whom workers run as has no say either
             assert "Permission denied" in ctl(service, user, "status").stderr
         lent = folder / "lib"
         lend_packages(lent)
@@ -271,7 +308,7 @@ def test_a_third_user_may_not_connect(folder: Path) -> None:
 
 def test_one_who_can_connect_is_refused_by_name(folder: Path) -> None:
     """Should the mode of the socket have been changed: the kernel says who it is."""
-    with serving(folder, python=SYSTEM_PYTHON, user="www-data") as service:
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service:
         service.control_socket.chmod(0o666)
         for verb in ("status", "stop", "upgrade"):
             answer = json.loads(ctl(service, "nobody", verb).stdout)
@@ -280,7 +317,7 @@ def test_one_who_can_connect_is_refused_by_name(folder: Path) -> None:
 
 
 def test_members_of_the_control_group_may(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user="www-data", control_group="games") as service:
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME, control_group="games") as service:
         games = os.stat(service.control_socket)
         runtime = os.stat(service.control_socket.parent)
         assert (games.st_mode & 0o777, runtime.st_mode & 0o777) == (0o660, 0o710)
@@ -290,6 +327,25 @@ def test_members_of_the_control_group_may(folder: Path) -> None:
         assert "Permission denied" in ctl(service, "nobody", "status", groups=[65534]).stderr
         service.kill_supervisor()
         assert json.loads(ctl(service, "nobody", "status", groups=[games.st_gid]).stdout)["status"] == 0
+
+
+def test_the_access_log_is_roots_and_no_link_of_the_user_leads_elsewhere(folder: Path) -> None:
+    logs = folder / "logs"
+    logs.mkdir()
+    os.chown(logs, USER_ID, GROUP_ID)
+    access = logs / "access.log"
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME, log={"access": str(access)}) as service:
+        assert service.who()["release"] == "one"
+        eventually(access.read_text, "a worker has written what it could not have opened")
+        seen = os.stat(access)
+        assert (seen.st_uid, seen.st_mode & 0o777) == (0, 0o640)
+        access.unlink()
+        precious = folder / "precious"
+        precious.touch(mode=0o600)
+        access.symlink_to(precious)
+        refused = service.ctl("upgrade")
+        assert refused.returncode == 4 and "cannot open the access log" in refused.stderr
+        assert precious.read_text() == ""
 
 
 def test_what_somebody_else_has_put_there_is_refused(folder: Path) -> None:
@@ -306,13 +362,12 @@ def test_what_somebody_else_has_put_there_is_refused(folder: Path) -> None:
         assert service.process.wait(30) == 2
         return service.log()
 
-    for name in ("lock", "ctl.sock", "instance.json", "gen-1.sock", "guard.pid"):
-        planted = runtime / name
-        planted.symlink_to("/etc/passwd")
-        assert f"cannot use {runtime}: {planted} is a symbolic link; see who can write there, and remove it" in refusal()
-        planted.unlink()
-        planted.touch()
-        os.chown(planted, 65534, 65534)
-        assert f"{planted} belongs to nobody (uid 65534)" in refusal()
-        planted.unlink()
+    planted = runtime / "ctl.sock"
+    planted.symlink_to("/etc/passwd")
+    assert f"cannot use {runtime}: {planted} is a symbolic link; see who can write there, and remove it" in refusal()
+    planted.unlink()
+    planted.touch()
+    os.chown(planted, 65534, 65534)
+    assert f"{planted} belongs to nobody (uid 65534)" in refusal()
+    planted.unlink()
     assert not list(runtime.iterdir())

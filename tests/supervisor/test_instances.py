@@ -66,6 +66,7 @@ def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
 
 def test_the_state_directory(places: Places) -> None:
     def where(value: str | None = None, uid: int = 424242, **environ: str) -> str:
+        (places.var).mkdir(exist_ok=True)
         return str(instances.state_directory(value, "shop-12345678", environ, uid, places))
 
     assert where("/srv/state", STATE_DIRECTORY="/var/x") == "/srv/state"
@@ -74,6 +75,65 @@ def test_the_state_directory(places: Places) -> None:
     assert where(XDG_STATE_HOME="/home/a/state", HOME="/home/a") == "/home/a/state/releve/shop-12345678"
     assert where(HOME="/home/a", XDG_STATE_HOME="relative") == "/home/a/.local/state/releve/shop-12345678"
     assert where() == where(HOME="/") == f"{places.temporary}/releve-424242/shop-12345678"
+
+
+def test_a_home_that_cannot_be_written_is_not_used(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container the root is read-only, or the user has a home that is not there."""
+    read_only = Path("/home/a")
+    really = os.access
+    monkeypatch.setattr(os, "access", lambda path, how: not Path(path).is_relative_to("/home") and really(path, how))
+    (places.temporary / "home").mkdir()
+    for environ, expected in (
+        ({"HOME": str(read_only)}, places.temporary / "releve-424242"),
+        ({"HOME": str(places.temporary / "home")}, places.temporary / "home/.local/state/releve"),
+        ({"HOME": str(read_only), "XDG_STATE_HOME": "/home/state"}, places.temporary / "releve-424242"),
+    ):
+        found = instances.state_directory(None, "shop-12345678", environ, 424242, places)
+        assert found == expected / "shop-12345678"
+        assert instances.is_temporary(found, 424242, places) == (expected.name == "releve-424242")
+
+
+def test_a_runtime_directory_has_its_mode_whatever_it_was(tmp_path: Path) -> None:
+    directory = tmp_path / "a" / "run"
+    access = instances.Access(0o711)
+    umask = os.umask(0o077)
+    try:
+        instances.prepare(directory, UID, access)
+    finally:
+        os.umask(umask)
+    assert directory.stat().st_mode & 0o777 == 0o711
+    directory.chmod(0o755)  # as systemd makes it
+    instances.prepare(directory, UID, access)
+    assert directory.stat().st_mode & 0o777 == 0o711
+    (directory / "theirs").touch()
+    directory.chmod(0o755)  # now it may be anybody's, as /run is
+    instances.prepare(directory, UID, access)
+    assert directory.stat().st_mode & 0o777 == 0o755
+    (directory / "lock").touch()
+    instances.prepare(directory, UID, access)
+    assert directory.stat().st_mode & 0o777 == 0o711
+
+
+def test_a_runtime_directory_of_a_control_group(tmp_path: Path) -> None:
+    group = os.getegid()
+    directory = tmp_path / "run"
+    instances.prepare(directory, UID, instances.Access(0o710, group))
+    seen = directory.stat()
+    assert (seen.st_mode & 0o777, seen.st_gid) == (0o710, group)
+    (directory / "theirs").touch()
+    directory.chmod(0o700)
+    with pytest.raises(InstanceError, match=f"members of control_group may not enter it, .*chgrp {group} and chmod g\\+x it"):
+        instances.prepare(directory, UID, instances.Access(0o710, group))
+    tmp_path.chmod(0o700)
+    assert instances.blocked(directory, 4242) is not None
+
+
+def test_folders_that_one_may_not_enter(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("open", "shut"):
+        (places.run / "releve" / name).mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, how: Path(path).name != "shut")
+    assert instances.closed(424242, places) == [places.run / "releve" / "shut"]
+    assert instances.closed(0, places) == []
 
 
 def test_prepare_makes_private_folders(places: Places) -> None:

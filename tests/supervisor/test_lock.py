@@ -115,3 +115,21 @@ def test_a_lock_file_that_is_a_link_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LockError, match="lock is a symbolic link; see who can write there"):
         RuntimeLock.acquire(tmp_path)
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("name", ["lock", "ctl.sock", "instance.json", "guard.pid", "gen-12.sock"])
+def test_a_link_in_the_place_of_one_of_our_files_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("/etc/passwd")
+    with pytest.raises(LockError, match=f"{name} is a symbolic link"):
+        RuntimeLock.acquire(tmp_path)
+    (tmp_path / name).rename(tmp_path / "http.sock")  # not a name of ours: a listener may be there
+    RuntimeLock.acquire(tmp_path).release()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+@pytest.mark.parametrize("name", ["lock", "ctl.sock", "instance.json", "guard.pid", "gen-12.sock"])
+def test_a_file_of_somebody_else_in_the_place_of_one_of_ours_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    os.chown(tmp_path / name, 65534, 65534)
+    with pytest.raises(LockError, match=f"{name} belongs to "):
+        RuntimeLock.acquire(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 from pathlib import Path
@@ -36,6 +37,17 @@ def test_the_time_of_hooks_is_part_of_a_start() -> None:
     assert said(settings, "TimeoutStopSec") == said(Settings(app="a:b", directory="/srv"), "TimeoutStopSec")
 
 
+def test_a_stop_that_serves_on_first_gets_its_time() -> None:
+    settings = Settings(app="a:b", directory="/srv", timeouts=Timeouts(pre_stop=10, drain=60, linger=2.5))
+    assert said(settings, "TimeoutStopSec") == [str(73 + MARGIN_S)]
+
+
+def test_what_the_supervisor_needs_to_keep_its_capability_to_itself() -> None:
+    low = Settings(app="a:b", directory="/srv", user="x", listen=(Address("tcp", "", 80),))
+    assert said(low, "SystemCallFilter") == ["@system-service", "~@privileged", "capset"]
+    assert said(USUAL, "SystemCallFilter") == ["@system-service", "~@privileged"]
+
+
 def test_limits_follow_from_the_settings() -> None:
     settings = Settings(app="a:b", directory="/srv", limits=Limits(connections=50_000), listen=(Address("tcp", "::", 80),) * 3)
     assert int(said(settings, "LimitNOFILE")[0]) > 50_000
@@ -60,6 +72,9 @@ def test_limits_follow_from_the_settings() -> None:
         (Settings(app="a:b", directory="/srv", listen=(Address("fd", name="http"),)), "Requires", ["shop.socket"]),
         (Settings(app="a:b", directory="/srv", runtime_directory="/run/x"), "RuntimeDirectory", []),
         (USUAL, "RuntimeDirectory", ["releve/shop"]),
+        (USUAL, "RuntimeDirectoryMode", ["0711"]),
+        (dataclasses.replace(USUAL, control_group="ops"), "RuntimeDirectoryMode", ["0710"]),
+        (dataclasses.replace(USUAL, control_group="ops"), "SupplementaryGroups", ["ops"]),
     ],
 )
 def test_a_directive_and_its_reason_in_the_settings(settings: Settings, name: str, value: list[str]) -> None:
