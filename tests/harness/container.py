@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.service import MARK, PATIENCE_S, eventually, free_port
-from harness.site import SYSTEM_PYTHON, lend_packages
+from harness.site import SYSTEM_PYTHON, lent
 
 COMMANDS = {"releve": "from releve.supervisor.cli import main; main()", "ctl": "from releve.ctl.main import main; main()"}
 
@@ -79,7 +79,7 @@ class Container:
         folder.mkdir(parents=True)
         for name in self.recipe.copied:
             shutil.copy(context / name, folder)
-        lend_packages(self.image / "lib")
+        (self.image / "lib").mkdir()
         commands = self.image / "bin"
         commands.mkdir()
         for name, code in COMMANDS.items():
@@ -95,6 +95,7 @@ class Container:
         }
         steps = [
             f"mount --bind {self.image} {mounted}",
+            f"mount --bind {lent()} {mounted}/lib",
             f"mount -t tmpfs -o mode=1777{',ro' if bare else ''} tmpfs /tmp",
             "mount -o remount,bind,ro /",
             f"cd {self.recipe.workdir}",

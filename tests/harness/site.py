@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import http.client
 import importlib.util
 import os
@@ -10,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -166,6 +169,16 @@ def lend_packages(folder: Path) -> None:
             for found in spec.submodule_search_locations:
                 ignored = shutil.ignore_patterns("__pycache__")
                 shutil.copytree(Path(found).resolve(), folder / name.replace(".", "/"), dirs_exist_ok=True, ignore=ignored)
+
+
+@functools.cache
+def lent() -> Path:
+    """The same in a folder that everybody may read, for as long as the tests run."""
+    folder = Path(tempfile.mkdtemp(prefix="releve-lent-"))
+    atexit.register(shutil.rmtree, folder)
+    folder.chmod(0o755)
+    lend_packages(folder)
+    return folder
 
 
 def lend_system_python(box: Box) -> Path:

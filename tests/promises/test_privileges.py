@@ -20,7 +20,7 @@ import pytest
 
 from harness.load import strictly
 from harness.service import Service, eventually, serving
-from harness.site import SYSTEM_PYTHON, lend_packages
+from harness.site import SYSTEM_PYTHON, lent
 
 NAME = "www-data"
 NOTHING = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapAmb": 0}
@@ -103,13 +103,6 @@ def test_port_80_and_nothing_else(folder: Path) -> None:
         assert os.stat(service.control_socket.parent).st_mode & 0o777 == 0o711
 
 
-def test_an_application_that_needs_a_set_user_id_program_may_say_so(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME, no_new_privileges=False) as service:
-        for pid in serves(service):
-            assert not standing(pid)["no_new_privileges"]
-            assert standing(pid)["capabilities"] == NOTHING
-
-
 def test_no_interpreter_of_a_release_ever_runs_as_root(folder: Path) -> None:
     """Not for the question what it is, either: its start-up files are the release's, and run before anything of ours."""
     notes = folder / "notes"
@@ -135,9 +128,7 @@ def test_a_capability_of_the_supervisor_is_not_inherited(folder: Path) -> None:
     """As under the unit that is made for port 80: the supervisor has one, masters and workers have none, and the next one has it again."""
     os.chown(folder, USER_ID, GROUP_ID)
     with serving(folder, start=False, python=SYSTEM_PYTHON) as service:
-        lent = folder / "lib"
-        lend_packages(lent)
-        service.environment |= {"PYTHONPATH": str(lent), "HOME": str(folder)}
+        service.environment |= {"PYTHONPATH": str(lent()), "HOME": str(folder)}
         bounds = [
             "--reuid=www-data",
             "--regid=www-data",
@@ -223,8 +214,11 @@ def test_one_that_replaces_itself_keeps_a_sentry_and_one_that_hangs_is_ended_by_
 def test_a_sentry_stands_only_where_it_is_needed(folder: Path) -> None:
     with serving(folder, python=SYSTEM_PYTHON) as service:
         assert sentry(service) is None
-        service.configure(user=NAME)
+        service.configure(user=NAME, no_new_privileges=False)
         service.must("upgrade")
+        for pid in serves(service):  # an application that needs a set-user-ID program may say so
+            now = standing(pid)
+            assert (now["no_new_privileges"], now["capabilities"]) == (False, NOTHING)
         eventually(lambda: sentry(service), "a sentry for masters that could not start a supervisor")
         service.configure(user=None)
         service.must("upgrade")
@@ -247,7 +241,7 @@ def test_supervisor_and_sentry_killed_at_once(folder: Path) -> None:
         service.killed = True
 
 
-def test_a_folder_that_the_user_may_not_read_is_refused_and_says_so(folder: Path) -> None:
+def test_a_folder_that_the_user_may_not_read_is_refused_and_one_of_the_user_harms_nobody(folder: Path) -> None:
     with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service:
         hidden = service.release("two")
         hidden.chmod(0o700)
@@ -256,10 +250,7 @@ def test_a_folder_that_the_user_may_not_read_is_refused_and_says_so(folder: Path
         assert refused.returncode == 4
         assert f"cannot use the directory {hidden}: {NAME} may not read it; change its mode" in refused.stderr
         assert service.who()["release"] == "one"
-
-
-def test_a_fifo_in_place_of_gits_files_holds_up_nobody(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service:
+        service.flip("one")  # whose folder may be the user's, who puts a FIFO there: it holds up nobody
         (service.releases / "one" / ".git").mkdir()
         os.mkfifo(service.releases / "one" / ".git" / "HEAD")
         service.must("upgrade")
@@ -296,20 +287,20 @@ def test_a_third_user_may_not_connect(folder: Path) -> None:
     with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service:
         for user in ("nobody", NAME):  # whom workers run as has no say either
             assert "Permission denied" in ctl(service, user, "status").stderr
-        lent = folder / "lib"
-        lend_packages(lent)
         command = [SYSTEM_PYTHON, "-P", "-m", "releve.ctl.main", "-c", str(service.file), "stop"]
         refused = subprocess.run(
-            command, user="nobody", group="nogroup", extra_groups=[], env={"PYTHONPATH": str(lent)}, capture_output=True, text=True, cwd="/"
+            command,
+            user="nobody",
+            group=pwd.getpwnam("nobody").pw_gid,
+            extra_groups=[],
+            env={"PYTHONPATH": str(lent())},
+            capture_output=True,
+            text=True,
+            cwd="/",
         )
         assert refused.returncode == 1
         assert "permission denied; use the user that runs the service, or root" in refused.stderr
-
-
-def test_one_who_can_connect_is_refused_by_name(folder: Path) -> None:
-    """Should the mode of the socket have been changed: the kernel says who it is."""
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service:
-        service.control_socket.chmod(0o666)
+        service.control_socket.chmod(0o666)  # should that have happened: the kernel says who it is
         for verb in ("status", "stop", "upgrade"):
             answer = json.loads(ctl(service, "nobody", verb).stdout)
             assert (answer["status"], answer["message"]) == (1, "permission denied: nobody may not control this service; use root")
