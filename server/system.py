@@ -126,6 +126,9 @@ def settle_signals(ignored: Iterable[int]) -> None:
     for number in ignored:
         signal.signal(number, _nothing)
         signal.siginterrupt(number, False)
+        # One by one: what is pending is delivered here, each in a frame of its own on the stack that faulthandler has made for
+        # signals (sigaltstack(2)). That has room for few, and beyond it is the heap.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (number,))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
