@@ -104,14 +104,15 @@ def test_port_80_and_nothing_else(folder: Path) -> None:
 
 
 def test_no_interpreter_of_a_release_ever_runs_as_root(folder: Path) -> None:
-    """Not for the question what it is, either: its start-up files are the release's, and run before anything of ours."""
+    """Not for the question what it is, nor for a hook: its start-up files are the release's, and run before anything of ours."""
     notes = folder / "notes"
     notes.touch()
     notes.chmod(0o666)
     packages = folder / "packages"
     packages.mkdir()
     (packages / "sitecustomize.py").write_text(NOTED.format(notes=str(notes)))
-    with serving(folder, start=False, python=SYSTEM_PYTHON, user=NAME, env={"PYTHONPATH": str(packages)}) as service:
+    hooks = {"before": f"{SYSTEM_PYTHON} -c pass", "after_commit": f"{SYSTEM_PYTHON} -c pass"}
+    with serving(folder, start=False, python=SYSTEM_PYTHON, user=NAME, env={"PYTHONPATH": str(packages)}, hooks=hooks) as service:
         service.release("one", app=NOTED.format(notes=str(notes)) + (service.releases / "one" / "app.py").read_text())
         service.start()
         service.must("upgrade", "--dry-run")
@@ -119,7 +120,7 @@ def test_no_interpreter_of_a_release_ever_runs_as_root(folder: Path) -> None:
         service.must("upgrade")
         service.must("reload")
     noted = notes.read_text().split()
-    assert len(noted) >= 8
+    assert len(noted) >= 12
     assert set(noted) == {str(USER_ID)}
 
 
