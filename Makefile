@@ -4,6 +4,8 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 JOBS ?= 4
 FUZZ_S ?= 60
+SEED ?= random
+SECONDS ?= 600
 
 VENV := .venv
 CACHE := .cache
@@ -26,7 +28,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-.PHONY: help run test lint format type cover bench soak fuzz docs docs-compare check wheel clean
+.PHONY: help run test lint format type cover bench soak chaos fuzz docs docs-compare check wheel clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +66,9 @@ bench: $(INSTALLED) ## every script in benchmarks/; bench_peers.py alone takes h
 
 soak: $(INSTALLED) ## the long runs
 	@$(BOX)/bin/pytest -m soak --timeout 3600 $(PYTEST_ARGS)
+
+chaos: $(INSTALLED) ## commands, kills and bad releases under load: SECONDS=600 of them, SEED=random or one that was printed
+	@CHAOS_SEED=$(SEED) CHAOS_SECONDS=$(SECONDS) $(BOX)/bin/pytest -m chaos -s -p no:xdist $(PYTEST_ARGS)
 
 fuzz: $(FUZZ)/.releve ## look for bytes that break the parsers, FUZZ_S=60 seconds for each of two targets
 	@mkdir -p $(FUZZ)/{head,chunks}

@@ -36,7 +36,6 @@ from typing import Any
 
 CLOSE_S = 5.0  # an announced close has to follow within
 SPLIT_S = 0.06  # longest pause in the middle of a request
-FAILURES_KEPT = 50
 
 
 class Broken(Exception):
@@ -233,7 +232,7 @@ class Herd:
     def fail(self, client: str, error: Broken) -> None:
         self.failed += 1
         self.kinds[error.kind] += 1
-        if len(self.failures) < FAILURES_KEPT:
+        if len(self.failures) < self.options.failures:
             self.failures.append({"kind": error.kind, "detail": error.detail, "client": client, "at": time.monotonic()})
         self.progress.set()
 
@@ -511,6 +510,7 @@ def main() -> int:
     parser.add_argument("--host", default="localhost", help="Host header")
     parser.add_argument("--requests", help="JSON list of request templates")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--failures", type=int, default=50, help="so many are reported one by one")
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
