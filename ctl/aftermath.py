@@ -11,6 +11,8 @@ from releve.supervisor.protocol import Event, Status
 
 PATIENCE_S = 15.0  # until another supervisor has settled what was under way; a probation is waited for beyond that
 AGAIN_S = 0.1
+# verb -> what of a generation it changes
+CHANGES = {"upgrade": "generation", "rollback": "generation", "reload": "settings_revision", "scale": "workers"}
 
 
 def aftermath(path: str, verb: str, attempt: int) -> Event | None:
@@ -22,7 +24,8 @@ def aftermath(path: str, verb: str, attempt: int) -> Event | None:
             mine = next((entry for entry in entries if entry.get("id") == attempt), None)
             if mine is None:
                 return None
-            after = next((entry for entry in entries if entry.get("id", 0) > attempt and entry.get("verb") in ("adopt", "start")), None)
+            later = [entry for entry in entries if entry.get("id", 0) > attempt and entry.get("verb") in ("adopt", "start")]
+            after = next((entry for entry in later if entry.get("outcome") != "interrupted"), None)
             if after is not None and after.get("outcome") is not None:
                 return _result(verb, attempt, mine, after)
             if after is not None:
@@ -46,14 +49,15 @@ def _history(path: str) -> list[dict[str, Any]] | None:
 
 def _result(verb: str, attempt: int, mine: dict[str, Any], after: dict[str, Any]) -> Event:
     before, now = mine.get("from") or {}, after.get("to") or {}
-    switched = verb == "upgrade" and now.get("generation") not in (None, before.get("generation"))
-    status = Status.DONE if switched else Status.ROLLED_BACK if after.get("outcome") == "rolled back" else Status.FAILED
-    became = "it was switched, and is committed" if switched else "it was undone"
+    changes = CHANGES.get(verb, "generation")
+    done = now.get(changes) not in (None, before.get(changes))
+    status = Status.DONE if done else Status.ROLLED_BACK if after.get("outcome") == "rolled back" else Status.FAILED
+    became = "it was done all the same, and stays" if done else "it was undone"
     reason = f": {after['reason']}" if after.get("reason") else ""
     return {
         "event": "result",
         "status": int(status),
         "message": f"the supervisor was killed during {verb} {attempt} and another one has taken over; {became}{reason}",
         "serving": f"generation {now.get('generation')}, {now.get('directory')}",
-        "next": "" if switched else "ctl history has both attempts; try again",
+        "next": "" if done else "ctl history has both attempts; try again",
     }

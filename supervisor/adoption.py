@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import signal
 import socket
 import time
 from contextlib import suppress
@@ -21,18 +22,20 @@ from pathlib import Path
 from releve.config import diff
 from releve.config.settings import Address
 from releve.server.link import ORPHAN_S, Link, LinkError, Message
-from releve.supervisor import keepsake, switch, system
+from releve.supervisor import keepsake, scale, switch, system
+from releve.supervisor import listeners as listening
 from releve.supervisor.door import Door, doors
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.found import Found
 from releve.supervisor.generation import Generation
 from releve.supervisor.keepsake import Keepsake, KeepsakeError, Role
-from releve.supervisor.listeners import Listener
+from releve.supervisor.listeners import Listener, Plan
 from releve.supervisor.log import log
 from releve.supervisor.master import Reached
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
 from releve.supervisor.states import GenerationState
+from releve.supervisor.target import Target
 from releve.supervisor.upgrade import judge_on
 
 CALL_S = 5.0  # how long a master may take to hand over
@@ -56,53 +59,107 @@ class Adopted:
 async def adopt(service: Service) -> list[Adopted]:
     """Take over every generation that can be found, oldest first, and give each its place in the service; empty if there is none."""
     assert service.runtime is not None
-    found, stale = [], 0
-    for number, path in doors(service.runtime):
+    before = list(doors(service.runtime))
+    answers = await asyncio.gather(*(_call(service, number, path) for number, path in before))
+    found = [one for one in answers if one is not None]
+    if found:
+        _place(service, found)
+    elif before:  # their masters have died, but perhaps not their workers
+        service.dismiss_unled()
+        service.patient_until = time.monotonic() + ORPHAN_S + service.loaded.settings.timeouts.drain
+    return found
+
+
+async def _call(service: Service, number: int, path: Path) -> Adopted | None:
+    """Take over the generation behind a door; None if there is none, or none that can be taken over.
+
+    A master that does not answer is woken first, in case it was only stopped. If that does not
+    help it is ended, since two supervisors' generations must not serve beside each other.
+    """
+    for urge in (signal.SIGCONT, signal.SIGKILL):
         try:
             link = _knock(path)
         except OSError:
             with suppress(OSError):
                 path.unlink()
-            stale += 1
-            continue
+            return None
         try:
-            found.append(await _take(number, path, link))
-        except (AdoptionError, KeepsakeError, LinkError, StepFailed, TimeoutError, OSError) as error:
-            log.error("cannot adopt generation %d: %s; it is left alone", number, error or "it does not answer")
+            return await _take(number, path, link)
+        except TimeoutError:
             link.close()
-    if found:
-        _place(service, found)
-    elif stale:  # their masters have died, but perhaps not their workers
-        service.patient_until = time.monotonic() + ORPHAN_S + service.loaded.settings.timeouts.drain
-    return found
+            if not _urge(service, number, path, urge):
+                return None
+        except (AdoptionError, KeepsakeError, LinkError, StepFailed, OSError) as error:
+            log.error("cannot adopt generation %d: %s; it is left alone", number, error)
+            link.close()
+            return None
+    return None
+
+
+def _urge(service: Service, number: int, path: Path, urge: signal.Signals) -> bool:
+    """Signal the master behind a door; False if it cannot be found out who that is."""
+    pid = system.holder_of(str(path))
+    if pid is None:
+        log.error("cannot adopt generation %d: it does not answer for %g s, and is not to be found; it is left alone", number, CALL_S)
+        return False
+    with suppress(OSError):
+        master = system.open_pidfd(pid)
+        try:
+            if system.holder_of(str(path)) == pid:
+                log.error("the master of generation %d (pid %d) does not answer for %g s: %s", number, pid, CALL_S, urge.name)
+                if urge is signal.SIGKILL:
+                    service.unled += system.open_children(pid)
+                system.send_signal(master, urge)
+                if urge is signal.SIGKILL:
+                    service.ended_unheard.append(number)
+                    path.unlink()
+        finally:
+            os.close(master)
+    return True
 
 
 async def settle(service: Service, operation: Operation, adopted: list[Adopted]) -> str:
     """Bring every generation into the posture of its place; go on with an upgrade that was switched. Raises StepFailed."""
-    active, standby = service.active, service.standby
-    assert active is not None
-    serving = service.serving
+    active, serving = service.active, service.serving
+    assert active is not None and serving is not None
     with operation.step("settle"):
-        if serving is not None and serving.state is not GenerationState.SERVING:
+        if serving.state is not GenerationState.SERVING:
             serving.exchange.end_relay()
             await serving.resume()
         if serving is not None:
             await switch.end_diversion(serving)
         for one in adopted:
             generation = one.generation
-            if generation not in (active, standby, serving):
+            if generation not in (active, service.standby, serving):
                 operation.note(f"generation {generation.number} was not switched to yet: back to generation {active.number}")
                 service.close_after(generation, [listener for listener in generation.listeners if listener not in service.listeners])
                 await switch.leave(service, active, generation)
-        for paused in (standby, active if service.on_trial else None):
-            if paused is not None and paused.state is GenerationState.SERVING and serving is not None:
+                for listener in generation.listeners:
+                    if listener not in service.listeners:
+                        listening.close_listener(listener)
+        for paused in (service.standby, active if service.on_trial else None):
+            if paused is not None and paused.state is GenerationState.SERVING:
                 await paused.pause(serving)
+        if service.standby is not None and service.standby.orphaned:
+            service.retire_standby()
+        _remove_files(service, adopted)
+        service.dismiss_unled()
+        _tell_of_the_ended(service, operation, adopted)
         service.tell_roles()
+        # What was under way when the other supervisor was killed may have left it with more workers, or fewer.
+        await scale.restore(serving, service.scaled or serving.settings.workers)
     if service.on_trial:
-        new = service.candidate
-        assert new is not None
-        await judge_on(service, operation, active, new)
-        return f"adopted; generation {new.number} was on trial and is committed"
+        plan = Plan(
+            keep=[one for one in serving.listeners if one in service.listeners],
+            added=[one for one in serving.listeners if one not in service.listeners],
+            dropped=[one for one in service.listeners if one not in serving.listeners],
+            all=serving.listeners,
+            wanted=[one.address for one in serving.listeners],
+            backlog=serving.settings.limits.backlog,
+        )
+        target = Target(dataclasses.replace(service.loaded, settings=serving.settings), serving.pin, plan)
+        await judge_on(service, operation, active, serving, target)
+        return f"adopted; generation {serving.number} was on trial and is committed"
     workers = sum(len(one.generation.workers) for one in adopted)
     return f"adopted {len(adopted)} generations with {workers} workers; generation {active.number} serves {active.pin.resolved}"
 
@@ -151,10 +208,37 @@ async def _take(number: int, path: Path, link: Link) -> Adopted:
         crash=crash,
         door=Door(path, None),
     )
+    if kept.coming is not None and found.revision > kept.revision:  # the reload was switched, and nobody has noted it
+        kept = dataclasses.replace(kept, scaled=None, pin=dataclasses.replace(kept.pin, settings=kept.coming))
     generation = Generation(number, kept.pin, listeners, found)
     generation.started = kept.started
-    await generation.counted(CALL_S)
+    try:
+        await generation.counted(CALL_S)
+    except TimeoutError:
+        await generation.end_master()
+    except StepFailed:
+        if not generation.orphaned:
+            raise
     return Adopted(generation, kept)
+
+
+def _remove_files(service: Service, adopted: list[Adopted]) -> None:
+    """Those of Unix sockets that an operation had opened, or was to close, and that nobody has any more."""
+    held = {listener.inode for one in adopted for listener in one.generation.listeners}
+    for one in adopted:
+        for listener in one.kept.listeners:
+            if listener.inode is not None and listener.inode not in held:
+                listening.remove_file(listener)
+
+
+def _tell_of_the_ended(service: Service, operation: Operation, adopted: list[Adopted]) -> None:
+    """Masters that had to be ended: if one of them led what was in service, an older release serves now."""
+    for number in service.ended_unheard:
+        operation.note(f"the master of generation {number} did not answer and was ended; its workers finish what they have")
+        roles = [one.kept.role for one in adopted if one.generation is service.serving]
+        if roles not in ([Role.ACTIVE], [Role.TRIAL]) and service.serving is not None:
+            service.degraded["adopt"] = f"the master of generation {number} hung and was ended: generation {service.serving.number} serves"
+    service.ended_unheard.clear()
 
 
 async def _next(link: Link, kind: str) -> tuple[Message, list[int]]:
@@ -180,7 +264,8 @@ def _listener(name: str, fd: int, kept: Keepsake) -> Listener:
     """A listener that was handed over, verified. Raises AdoptionError, OSError."""
     record = next((one for one in kept.listeners if one.name == name), None)
     sock = socket.socket(fileno=os.dup(fd))
-    if record is None or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) or not _is(sock, record.address):
+    listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) or kept.role is Role.STANDBY  # which may have it set aside
+    if record is None or not listens or not _is(sock, record.address):
         sock.close()
         raise AdoptionError(f"what it has for {name} is not that listener")
     os.close(fd)
@@ -218,7 +303,7 @@ def _place(service: Service, adopted: list[Adopted]) -> None:
     waits = [one for one in by_age if one not in (active, trial) and one.kept.role in (Role.STANDBY, Role.ACTIVE)]
     standby = waits[0] if waits and trial is None else None
     last = max(max(one.kept.last_number, one.generation.number) for one in adopted)
-    service.scaled = serving.kept.scaled
+    service.scaled = active.kept.scaled
     service.restore(
         active.generation,
         None if standby is None else standby.generation,
@@ -235,7 +320,7 @@ def _place(service: Service, adopted: list[Adopted]) -> None:
     for listener in service.listeners:
         if listener.inherited:
             service.inherited.setdefault(listener.address.name, listener.socket.dup())
-    written, runs = service.loaded.settings, serving.generation.settings
+    written, runs = service.loaded.settings, active.generation.settings  # those of a trial come with its commit
     changed = diff.changed(runs, dataclasses.replace(written, workers=runs.workers))
     if changed:
         log.warning("what is configured now differs from what runs (%s): ctl upgrade applies it", ", ".join(changed))

@@ -44,7 +44,7 @@ async def perform(service: Service, operation: Operation, work: Work) -> Event:
         done = Status.DEGRADED if service.degraded else Status.DONE
         outcome = result(done, message, degraded=list(service.degraded.values()))
     except (Exception, asyncio.CancelledError) as error:
-        outcome = _outcome(service, operation, error)
+        outcome = _outcome(service, operation, error, before)
     outcome.update(
         verb=operation.verb,
         operation=operation.number,
@@ -73,8 +73,8 @@ def _record(service: Service, operation: Operation, before: dict[str, Any] | Non
         raise StepFailed("record", str(error)) from error
 
 
-def _outcome(service: Service, operation: Operation, error: BaseException) -> Event:
-    """What a failure means to whoever asked."""
+def _outcome(service: Service, operation: Operation, error: BaseException, before: dict[str, Any] | None) -> Event:
+    """What a failure means to whoever asked. ``before``: what was in service when it began."""
     serving, what_next = service.serving_words(), _NEXT.get(operation.verb, "")
     if isinstance(error, ConfigError):
         reason = str(error)
@@ -87,7 +87,10 @@ def _outcome(service: Service, operation: Operation, error: BaseException) -> Ev
         ended = StepFailed(operation.phase, f"{operation.verb} {operation.number} was ended: {operation.stop_reason}")
         return {**failure(ended, Status.ROLLED_BACK if operation.switched else Status.FAILED, serving, ""), "aborted": True}
     log.error("%s %d failed in a way nobody foresaw", operation.verb, operation.number, exc_info=error)
-    return result(Status.UNEXPECTED, f"unexpected error: {error!r}; the log has the traceback", serving=serving)
+    words = f"unexpected error: {error!r}; the log has the traceback"
+    if operation.committed and service.describe(service.active) != before:  # what was to be done is done, and stays
+        return result(Status.DEGRADED, f"{serving}; after its commit, {words}", reason=words, degraded=[words])
+    return result(Status.UNEXPECTED, words, serving=serving)
 
 
 def _log(operation: Operation, outcome: Event) -> None:

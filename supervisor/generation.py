@@ -77,6 +77,8 @@ class Generation:
         self._phase = ""
         self._crash = ""
         self._was_serving = False
+        self._last_revision = 1
+        self._dismissal: dict[str, Any] = {}
         self._killer: asyncio.TimerHandle | None = None
         self.exchange = Exchange() if found is None else Exchange((found.receive, found.send))
         self._board_fd = scoreboard.make() if found is None else found.board
@@ -277,13 +279,14 @@ class Generation:
         if self._killer is not None:
             self._killer.cancel()
         self.kill_after(deadline_s + KILL_MARGIN_S)
+        self._dismissal = {"deadline_s": deadline_s, "linger_s": linger_s}
         if self.orphaned:
-            self.roster.tell("quit", deadline_s=deadline_s, linger_s=linger_s)
+            self.roster.tell("quit", **self._dismissal)
             return
         try:
-            self._master.tell("quit", deadline_s=deadline_s, linger_s=linger_s)
+            self._master.tell("quit", **self._dismissal)
         except StepFailed:
-            self.kill()
+            self._master.signal(signal.SIGKILL)  # it hangs, or has just died: its workers hear it from us, when it has
 
     def kill_after(self, seconds: float) -> None:
         """End every process of it then, if it has not left by itself."""
@@ -322,11 +325,20 @@ class Generation:
                 if error.step != SILENT and not self.orphaned:
                     raise
                 log.error("%s; its workers are commanded from here", error.reason, extra=self.tag)
-                self._master.signal(signal.SIGKILL)
-                await self._wait(lambda: self.orphaned or self.state is GenerationState.GONE, _STACK_S)
+                await self.end_master()
                 if not self.orphaned:
                     raise
         await self._command(verb, state, fds, timeout_s, **keys)
+
+    async def end_master(self) -> None:
+        """End a master that hangs: its workers serve on, orphaned."""
+        self._master.signal(signal.SIGKILL)
+        await self._wait(lambda: self.orphaned or self.state is GenerationState.GONE, _STACK_S)
+
+    def new_revision(self) -> int:
+        """A number for the next set of workers; never one that has been tried, whose losses would be held against them."""
+        self._last_revision = max(self._last_revision, self.revision) + 1
+        return self._last_revision
 
     async def _command(self, verb: str, state: str, fds: tuple[int, ...] = (), timeout_s: float = ORDER_S, **keys: object) -> None:
         """The same order, straight to the workers of a generation that lost its master."""
@@ -425,7 +437,7 @@ class Generation:
         if self.workers and self.state is not GenerationState.BOOTING:
             self.roster.adopt(self._orphans_changed)
             if self.state is GenerationState.RETIRING:
-                self.roster.tell("quit", deadline_s=self.settings.upgrade.retire, linger_s=None)
+                self.roster.tell("quit", **self._dismissal)
         else:
             self._finish()
         self._notice()

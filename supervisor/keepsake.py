@@ -14,6 +14,7 @@ import json
 import os
 from typing import Any
 
+from releve.config.settings import Settings, from_wire, to_wire
 from releve.supervisor import capabilities
 from releve.supervisor.listeners import Listener
 from releve.supervisor.packing import pack_listener, pack_pin, unpack_listener, unpack_pin
@@ -42,12 +43,13 @@ class Keepsake:
     role: Role
     revision: int
     pin: Pin
-    listeners: tuple[Listener, ...]  # without sockets: those come from the master
+    listeners: tuple[Listener, ...]  # without sockets: those come from the master; also those that are only just being opened
     standby_until: float | None  # CLOCK_MONOTONIC, which all processes of a host share
     scaled: int | None
     last_number: int
     hello: dict[str, Any]
     started: float  # CLOCK_MONOTONIC
+    coming: Settings | None = None  # of the next revision, when its switch may be under way
 
 
 def write(kept: Keepsake, revive: dict[str, Any]) -> int:
@@ -65,6 +67,7 @@ def write(kept: Keepsake, revive: dict[str, Any]) -> int:
         "last_number": kept.last_number,
         "hello": kept.hello,
         "started": kept.started,
+        "coming": None if kept.coming is None else to_wire(kept.coming),
     }
     fd = os.memfd_create("releve-keepsake", os.MFD_CLOEXEC)
     with open(fd, "wb", closefd=False) as file:
@@ -86,6 +89,7 @@ def read(fd: int) -> Keepsake:
             last_number=int(data.get("last_number", 0)),
             hello=dict(data.get("hello", {})),
             started=float(data.get("started", 0.0)),
+            coming=None if data.get("coming") is None else from_wire(data["coming"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise KeepsakeError(f"cannot understand the keepsake of a generation: {error!r}") from error

@@ -226,11 +226,17 @@ def bring_back(listener: Listener, backlog: int) -> None:
 
 def close_listener(listener: Listener, *, unlink: bool = True) -> None:
     """Close our descriptor, and remove the Unix socket file if it is still the one we bound. Never raises."""
+    if unlink:
+        remove_file(listener)
+    listener.socket.close()
+
+
+def remove_file(listener: Listener) -> None:
+    """Remove the file of a Unix socket if it is still the one that was bound. Never raises."""
     path = listener.aside or listener.address.path
-    if unlink and listener.inode is not None and _inode(path) == listener.inode:
+    if listener.inode is not None and _inode(path) == listener.inode:
         with contextlib.suppress(OSError):
             os.unlink(path)
-    listener.socket.close()
 
 
 def _open_tcp(address: Address, backlog: int) -> Listener:
@@ -317,7 +323,7 @@ def _refuse_live(address: Address) -> None:
             pass
     raise ListenError(
         f"cannot listen on {address}: another server is alive on it, and goes on; stop it (ss -lxp shows it) or change listen"
-    )
+    ) from OSError(errno.EADDRINUSE, "address already in use")
 
 
 def _bind_beside(sock: socket.socket, path: str) -> str:

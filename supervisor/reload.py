@@ -42,7 +42,8 @@ async def reload(service: Service, operation: Operation, configuration: Configur
             operation.note(f"{key} has changed: it needs an upgrade (ctl upgrade)")
         for key in diff.needs_restart(target.changed):
             operation.note(f"{key} has changed: it needs a restart of the supervisor")
-    revision = generation.revision + 1
+    revision = generation.new_revision()
+    service.tell_opening(target.listeners.added)
     try:
         known = generation.hello.get("settings", [])
         with operation.step("boot"), generation.files.lent(revision, target.settings.log, known) as files:
@@ -59,11 +60,14 @@ async def reload(service: Service, operation: Operation, configuration: Configur
             await prove(operation, generation, revision, target.settings.upgrade.check)
         with operation.step("switch"):
             operation.committed = True  # the master alone can go back from here, and does if it fails
+            service.tell_coming(generation, target.settings)
             await generation.order("switch", revision=revision)
     except BaseException:
         with suppress(StepFailed):
             await generation.order("cancel", revision=revision)
         target.listeners.abandon()
+        service.opening = []
+        service.tell_roles()
         raise
     generation.revision, generation.settings = revision, target.settings
     service.scaled = None

@@ -6,6 +6,7 @@ from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.listeners import ListenError
 from releve.supervisor.operation import Operation
+from releve.supervisor.scale import restore
 from releve.supervisor.service import Service
 from releve.supervisor.states import GenerationState
 
@@ -34,6 +35,6 @@ async def rollback(service: Service, operation: Operation) -> Generation:
     with operation.step("commit"):
         service.commit_rollback()
     wanted = service.wanted_workers if service.scaled is not None else back.settings.workers
-    if not back.orphaned and wanted != len(back.workers):  # scaled meanwhile, or left with one by a rolling upgrade
-        await back.order("scale", workers=wanted, timeout_s=back.settings.timeouts.boot)
+    if wanted != len(back.workers):  # scaled meanwhile, or left with one by a rolling upgrade
+        await restore(back, wanted)
     return back

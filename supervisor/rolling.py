@@ -45,12 +45,6 @@ async def settled(generation: Generation, workers: int) -> None:
             await generation.until(lambda: sum(worker.state != "leaving" for worker in generation.workers.values()) <= workers)
 
 
-async def unroll(old: Generation, workers: int) -> None:
-    """Give a generation that serves again the workers that it had. Raises StepFailed."""
-    if not old.orphaned and len(old.workers) < workers:
-        await old.order("scale", workers=workers, timeout_s=old.settings.timeouts.boot + ORDER_S)
-
-
 async def _prove_youngest(new: Generation) -> None:
     check = new.settings.upgrade.check
     if check is not None and new.workers:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from releve.supervisor.failure import StepFailed
+from releve.supervisor.generation import Generation
+from releve.supervisor.log import log
 from releve.supervisor.master import ORDER_S
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
 
+_AGAIN_S = 0.1
 WORKERS_MAX = 256  # half the scoreboard: a reload has as many again beside them
 
 
@@ -29,8 +35,31 @@ async def scale(service: Service, operation: Operation, number: int, reset: bool
     generation = service.active
     if generation is None or generation.orphaned:
         raise StepFailed("preflight", "cannot scale: the master of the generation in service is gone; ctl upgrade starts another")
-    with operation.step("scale"):
-        await generation.order("scale", workers=number, timeout_s=generation.settings.timeouts.boot + ORDER_S)
-    service.scaled = None if reset else number
-    service.tell_roles()
+    before, service.scaled = service.scaled, None if reset else number
+    service.tell_roles()  # first: the master goes on with it when this supervisor is killed, and the next one shall know
+    try:
+        with operation.step("scale"):
+            await generation.order("scale", workers=number, timeout_s=generation.settings.timeouts.boot + ORDER_S)
+    except BaseException:
+        service.scaled = before
+        service.tell_roles()
+        await restore(generation, service.wanted_workers)
+        raise
     return number
+
+
+async def restore(generation: Generation, workers: int) -> None:
+    """Have a generation come back to a number of workers, whatever its master was told meanwhile. Never raises StepFailed.
+
+    While the master is in the middle of something it refuses; then it is asked again.
+    """
+    until = time.monotonic() + generation.settings.timeouts.boot + ORDER_S
+    while not generation.orphaned:
+        try:
+            await generation.order("scale", workers=workers, timeout_s=max(_AGAIN_S, until - time.monotonic()))
+            return
+        except StepFailed as error:
+            if error.step != "order" or time.monotonic() >= until:
+                log.error("cannot give generation %d %d workers: %s", generation.number, workers, error.reason)
+                return
+        await asyncio.sleep(_AGAIN_S)

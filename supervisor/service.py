@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -20,7 +21,7 @@ from typing import Any
 
 from releve.config.load import Loaded
 from releve.config.settings import Settings
-from releve.supervisor import fdstore, keepsake, notify, revival
+from releve.supervisor import fdstore, keepsake, notify, revival, system
 from releve.supervisor import listeners as listening
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.door import open_door
@@ -81,6 +82,9 @@ class Service:
         self.mistaken_until = self.started + MISTAKEN_S  # monotonic
         self.passed_over = ""  # why the cold start took another release than the configured one, if it did
         self.patient_until = 0.0  # monotonic: until then, addresses that are taken may become free
+        self.opening: list[Listener] = []  # by the operation under way, and not committed
+        self.unled: list[int] = []  # pidfds of workers whose master an adoption had to end
+        self.ended_unheard: list[int] = []  # the generations of those
         self._last_number = 0
         self._standby_until: float | None = None  # monotonic
         self._aside: dict[Generation, list[Listener]] = {}
@@ -113,24 +117,38 @@ class Service:
 
     # ---------------------------------------------------------------- what the next supervisor must know
 
-    def keepsake(self, generation: Generation, role: Role) -> int:
+    def keepsake(self, generation: Generation, role: Role, coming: Settings | None = None) -> int:
         """A memory file for a generation's master to keep; owned by the caller."""
+        opening = [one for one in self.opening if one not in generation.listeners]
         kept = Keepsake(
             role=role,
             revision=generation.revision,
             pin=dataclasses.replace(generation.pin, settings=generation.settings),
-            listeners=tuple(generation.listeners),
+            listeners=(*generation.listeners, *opening),
             standby_until=self._standby_until if role is Role.STANDBY else None,
             scaled=self.scaled,
             last_number=self._last_number,
             hello=generation.hello,
             started=generation.started,
+            coming=coming,
         )
         return keepsake.write(kept, self._revival())
 
     def _revival(self) -> dict[str, Any]:
         """How another supervisor is started, should this one be killed."""
         return revival.command(self.runtime, self.history.path, self.control_group)
+
+    def tell_opening(self, opening: list[Listener]) -> None:
+        """An operation has opened listeners: whoever follows this supervisor shall know of their files."""
+        self.opening = opening
+        if opening:
+            self.tell_roles()
+
+    def tell_coming(self, generation: Generation, coming: Settings) -> None:
+        """A reload is about to switch: have the master keep both sets of settings; which one holds, its revision tells."""
+        fd = self.keepsake(generation, Role.ACTIVE, coming)
+        generation.keep(fd)
+        os.close(fd)
 
     def tell_roles(self) -> None:
         """Have each master keep what its generation now is to the service. Waits for nothing."""
@@ -189,7 +207,7 @@ class Service:
         """Have a generation of another supervisor stand by for the rest of its time."""
         assert self.active is not None
         standby.exchange.relay_to(self.serving_exchange)
-        self._aside[standby] = set_aside
+        self._put_aside(standby, set_aside)
         self._stand_by(standby, seconds)
 
     def restore_retiring(self, generation: Generation, set_aside: list[Listener]) -> None:
@@ -212,6 +230,13 @@ class Service:
     def last_number(self) -> int:
         """Of the newest generation there ever was."""
         return self._last_number
+
+    def dismiss_unled(self) -> None:
+        """Have workers that nobody can command finish what they have, and leave: others serve now."""
+        for worker in self.unled:
+            system.send_signal(worker, signal.SIGTERM)
+            os.close(worker)
+        self.unled = []
 
     def close_after(self, generation: Generation, listeners: list[Listener]) -> None:
         """Listeners that only a generation has that does not serve: they are closed when it has left."""
@@ -261,7 +286,7 @@ class Service:
         old = self.active
         self.active, self.candidate, self.on_trial = new, None, False
         dropped = [one for one in self.listeners if one not in listeners]
-        self.listeners = listeners
+        self.listeners, self.opening = listeners, []
         self.degraded.clear()
         self.follow_log()
         if old is not None:
@@ -291,7 +316,7 @@ class Service:
     def commit_reload(self, generation: Generation, listeners: list[Listener]) -> None:
         """The generation in service has new settings, and perhaps other listeners."""
         dropped = [one for one in self.listeners if one not in listeners]
-        self.listeners = listeners
+        self.listeners, self.opening = listeners, []
         generation.listeners = list(listeners)
         if self.standby is not None:
             self._put_aside(self.standby, dropped)
@@ -433,7 +458,8 @@ class Service:
         """A generation as the history keeps it."""
         if generation is None:
             return None
-        return {"generation": generation.number, **describe_pin(generation.pin)}
+        how = {"settings_revision": generation.revision, "workers": self.wanted_workers}
+        return {"generation": generation.number, **how, **describe_pin(generation.pin)}
 
 
 def describe_pin(pin: Pin) -> dict[str, Any]:

@@ -224,12 +224,49 @@ def reap_orphans(known: set[int]) -> list[tuple[int, int]]:
     return reaped
 
 
-def _children() -> list[int]:
+def _children(parent: int | None = None) -> list[int]:
+    pid = parent or os.getpid()
     try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
             return [int(pid) for pid in file.read().split()]
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN: orphans stay zombies until we end
         return []
+
+
+def holder_of(path: str) -> int | None:
+    """The pid of a process other than this one that listens on the Unix socket bound to ``path`` (``/proc/net/unix``, proc(5)).
+
+    None if there is none, or none that we may look into. (SO_PEERCRED would name whoever called listen(2) first.)
+    """
+    listening = 0x10000  # __SO_ACCEPTCON of the kernel's include/linux/net.h
+    inodes = set()
+    with suppress(OSError), open("/proc/net/unix") as file:
+        for line in file:
+            fields = line.rstrip("\n").split(maxsplit=7)
+            if len(fields) == 8 and fields[7] == path and int(fields[3], 16) & listening:
+                inodes.add(f"socket:[{fields[6]}]")
+    for name in os.listdir("/proc") if inodes else ():
+        if name.isdigit() and int(name) != os.getpid() and inodes & _descriptors(name):
+            return int(name)
+    return None
+
+
+def _descriptors(pid: str) -> set[str]:
+    found = set()
+    with suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return found
+
+
+def open_children(pid: int) -> list[int]:
+    """Pidfds of the children of a process, owned by the caller."""
+    found = []
+    for child in _children(pid):
+        with suppress(OSError):
+            found.append(os.pidfd_open(child))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ class Target:
     listeners: Plan
 
 
-_AGAIN_S = 1.0
+_AGAIN_S = 0.05  # what nobody listens on refuses clients meanwhile
 
 Choose = Callable[[], Awaitable[Target]]
 
@@ -58,6 +58,7 @@ def from_configuration(service: Service, configuration: Configuration) -> Choose
 
 async def _plan(service: Service, settings: Settings) -> Plan:
     """The listeners, after some patience where the workers of a dead generation may still hold an address. Raises ListenError."""
+    told = False
     while True:
         try:
             return listening.plan(service.listeners, settings.listen, settings.limits.backlog, service.inherited)
@@ -66,7 +67,9 @@ async def _plan(service: Service, settings: Settings) -> Plan:
             taken = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
             if not taken or time.monotonic() >= service.patient_until:
                 raise
-            log.warning("%s; the workers of the generation before may hold it for a while: waiting for them to leave", error)
+            if not told:
+                log.warning("%s; the workers of the generation before may hold it for a while: waiting for them to leave", error)
+                told = True
             await asyncio.sleep(_AGAIN_S)
 
 

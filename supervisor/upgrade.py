@@ -15,7 +15,7 @@ from contextlib import suppress
 from releve.config import diff
 from releve.config.settings import Check, Settings, rules
 from releve.server.faults import fault
-from releve.supervisor import canary, probation, release, rolling, switch
+from releve.supervisor import canary, probation, release, rolling, scale, switch
 from releve.supervisor import check as checking
 from releve.supervisor.failure import StepFailed, UnsafePreload
 from releve.supervisor.generation import Generation
@@ -50,6 +50,7 @@ async def upgrade(
         with operation.step("preflight"):
             target = await choose()
             operation.record(target=describe_pin(target.pin))
+            service.tell_opening(target.listeners.added)
         fault("after_preflight")
         await hooks.before(target.pin)
         how = target.loaded.settings.upgrade
@@ -100,13 +101,13 @@ async def rehearse(service: Service, operation: Operation, choose: Choose) -> Ge
         await _undo(service, operation, None, new, target)
 
 
-async def judge_on(service: Service, operation: Operation, old: Generation, new: Generation) -> Generation:
+async def judge_on(service: Service, operation: Operation, old: Generation, new: Generation, target: Target) -> Generation:
     """Go on with an upgrade that another supervisor had switched and not committed. Raises StepFailed, after going back."""
     try:
-        await _conclude(service, operation, old, new, None, Hooks(operation, old), standby=True, judged=True)
+        await _conclude(service, operation, old, new, target, Hooks(operation, old), standby=True, judged=True)
         return new
     except BaseException:
-        await _undo(service, operation, old, new, None)
+        await _undo(service, operation, old, new, target)
         raise
 
 
@@ -168,13 +169,13 @@ async def _conclude(
     operation: Operation,
     old: Generation | None,
     new: Generation,
-    target: Target | None,
+    target: Target,
     hooks: Hooks,
     *,
     standby: bool,
     judged: bool,
 ) -> None:
-    """From the switch to the commit. ``target`` is None where another supervisor chose it: then it is as the generation has it."""
+    """From the switch to the commit."""
     hooks.after_switch()
     seconds = new.settings.upgrade.probation
     if judged and old is not None and seconds is not None:
@@ -186,11 +187,9 @@ async def _conclude(
     with operation.step("commit"):
         operation.committed = True
         how = new.settings.upgrade
-        if target is not None:
-            service.loaded = target.loaded
-        listeners = target.listeners.all if target is not None else new.listeners
-        service.commit(new, listeners, standby_s=how.standby if standby else None)
-        for trouble in target.listeners.commit() if target is not None else ():
+        service.loaded = target.loaded
+        service.commit(new, target.listeners.all, standby_s=how.standby if standby else None)
+        for trouble in target.listeners.commit():
             operation.note(trouble)
     fault("after_commit")
     await hooks.after_commit()
@@ -219,8 +218,8 @@ async def _undo(service: Service, operation: Operation, old: Generation | None, 
             service.commit(new, new.listeners, standby_s=None)
             service.degraded["rollback"] = f"generation {new.number} serves though it failed: generation {old.number} could not serve again"
             return
-        with suppress(StepFailed):  # the crew is filled up again by its master, sooner or later
-            await rolling.unroll(old, service.wanted_workers)
+        if new.settings.upgrade.mode == "rolling":
+            await scale.restore(old, service.wanted_workers)
     elif new is not None:
         if old is not None:
             await switch.end_diversion(old)
@@ -228,6 +227,7 @@ async def _undo(service: Service, operation: Operation, old: Generation | None, 
     service.candidate = None
     if target is not None:
         target.listeners.abandon()
+    service.opening = []
 
 
 async def _end(generation: Generation) -> None:
