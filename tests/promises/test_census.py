@@ -2,54 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
+from harness.census import Census, same
 from harness.service import Service, eventually, serving
 
 FEW = 5
-
-
-@dataclass(frozen=True)
-class Census:
-    """What the supervisor holds."""
-
-    descriptors: tuple[str, ...]
-    threads: int
-    children: int
-    environment: int  # variables given to the newest master
-    environment_bytes: int  # less the digits of the generation
-    files: frozenset[str]
-
-    @classmethod
-    def of(cls, service: Service) -> Census:
-        service.settled()
-        supervisor = psutil.Process(service.pid)
-        master = service.generation()
-        environment = psutil.Process(master["pid"]).environ()
-        environment.pop("RELEVE_GENERATION", None)
-        return cls(
-            tuple(service.descriptors()),
-            supervisor.num_threads(),
-            len(supervisor.children()),
-            len(environment),
-            sum(len(k) + len(v) for k, v in environment.items()),
-            frozenset(service.files()),
-        )
-
-
-def same(service: Service, before: Census) -> None:
-    """What is on its way out (a worker scaled away, a killed master's pidfd) may take a moment."""
-    try:
-        eventually(lambda: Census.of(service) == before, "the supervisor holds what it held", 10.0)
-    except AssertionError:
-        now = Census.of(service)
-        more, less = Counter(now.descriptors), Counter(before.descriptors)
-        assert now == before, f"more: {more - less}, less: {less - more}"
 
 
 def upgrade(service: Service) -> None:
