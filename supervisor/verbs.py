@@ -92,13 +92,15 @@ async def abort(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
     """The end of the operation under way, before its commit."""
     operation = supervisor.operation
     serving = supervisor.service.serving_words
-    if operation is None or not operation.interrupt(f"aborted by {by}"):
-        verb = "nothing" if operation is None else f"{operation.verb} {operation.number}"
-        return result(Status.USAGE, f"cannot abort {verb}: it is committed", serving=serving())
+    if operation is None:
+        return result(Status.USAGE, "cannot abort: no operation is under way that could be ended", serving=serving())
+    what, ended_by = f"{operation.verb} {operation.number}", operation.stop_reason
+    if not ended_by and not operation.interrupt(f"aborted by {by}"):
+        return result(Status.USAGE, f"cannot abort {what}: it is committed", serving=serving())
     await operation.finished.wait()
-    done = f"aborted {operation.verb} {operation.number}"
+    done = f"{what} was ended already: {ended_by}" if ended_by else f"aborted {what}"
     if operation.committed:  # all that was left to abort
-        done = f"ended the hook of {operation.verb} {operation.number}, which is committed"
+        done = f"ended the hook of {what}, which is committed"
     return result(Status.DONE, done, serving=serving())
 
 

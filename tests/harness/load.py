@@ -81,6 +81,8 @@ class Load:
             if pipe:
                 pipe.close()
 
+    close = kill  # for contextlib.closing
+
 
 @contextmanager
 def strictly(*addresses: str, serving: int | None = None, least: int = 20, **options: Any) -> Iterator[Load]:

@@ -90,7 +90,8 @@ def test_one_that_hangs_for_good_is_ended(tmp_path: Path) -> None:
     with serving(tmp_path, start=False) as service:
         service.environment[VARIABLE] = f"master_pause:hang@{token}"
         service.start()
-        with contextlib.closing(Pair(service)) as load:
+        with contextlib.closing(Load(*service.addresses, clients=20, unordered=True)) as load:
+            load.wait(50)
             hung = service.generation()
             token.touch()
             upgrade = service.begin_ctl("upgrade")
@@ -107,14 +108,3 @@ def test_one_that_hangs_for_good_is_ended(tmp_path: Path) -> None:
             assert service.status()["status"] == 8
         service.must("upgrade")
         assert service.status()["status"] == 0
-
-
-class Pair(Load):
-    """A load on both addresses, which is ended without a word."""
-
-    def __init__(self, service: Service) -> None:
-        super().__init__(*service.addresses, clients=20, unordered=True)
-        self.wait(50)
-
-    def close(self) -> None:
-        self.kill()
