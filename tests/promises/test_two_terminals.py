@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.service import Service, eventually, serving
+from harness.service import APPLICATION, Service, eventually, serving
 from releve.supervisor.states import VERBS, Admission, ServiceState
 
 UNDER_WAY = re.compile(r"cannot \w+: (?P<verb>\w+) \d+ by \S+ \(pid (?P<pid>\d+)\) is under way")
@@ -69,10 +69,8 @@ STATES = [ServiceState.OPERATING, ServiceState.TRIAL, ServiceState.RECOVERING, S
 
 def hold(service: Service, release: str, gate: Path) -> None:
     """A release whose import waits while there is a gate."""
-    source = (service.releases / "one" / "app.py").read_text()
     wait = f"import os, time\nwhile os.path.exists({str(gate)!r}):\n    time.sleep(0.02)\nfrom before import application\n"
-    before = service.releases / release / "before.py"
-    service.release(release, before=before.read_text() if before.exists() else source, app=wait)
+    service.release(release, before=APPLICATION.read_text(), app=wait)
     service.flip(release)
 
 
