@@ -203,7 +203,9 @@ def set_aside(listener: Listener) -> None:
         if listener.inherited or listener.aside is not None:
             return
         if listener.inode is None:
-            listener.socket.shutdown(socket.SHUT_RD)
+            # Once only: on a socket that does not listen it would stick, and shut what is accepted later.
+            if listener.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                listener.socket.shutdown(socket.SHUT_RD)
         elif _inode(listener.address.path) == listener.inode:
             aside = _beside(listener.address.path)
             os.rename(listener.address.path, aside)
