@@ -56,21 +56,39 @@ class Adopted:
     kept: Keepsake
 
 
+@dataclass(slots=True)
+class Unheard:
+    """Masters that did not answer and were ended: their generations, and pidfds of their workers, whom nobody commands. Owned."""
+
+    numbers: list[int]
+    workers: list[int]
+
+    def dismiss(self) -> None:
+        """Have the workers finish what they have, and leave: others serve, or are about to."""
+        for worker in self.workers:
+            system.send_signal(worker, signal.SIGTERM)
+            os.close(worker)
+        self.workers.clear()
+
+
+_unheard = Unheard([], [])  # by this process, which adopts once
+
+
 async def adopt(service: Service) -> list[Adopted]:
     """Take over every generation that can be found, oldest first, and give each its place in the service; empty if there is none."""
     assert service.runtime is not None
     before = list(doors(service.runtime))
-    answers = await asyncio.gather(*(_call(service, number, path) for number, path in before))
+    answers = await asyncio.gather(*(_call(number, path) for number, path in before))
     found = [one for one in answers if one is not None]
     if found:
         _place(service, found)
     elif before:  # their masters have died, but perhaps not their workers
-        service.dismiss_unled()
+        _unheard.dismiss()
         service.patient_until = time.monotonic() + ORPHAN_S + service.loaded.settings.timeouts.drain
     return found
 
 
-async def _call(service: Service, number: int, path: Path) -> Adopted | None:
+async def _call(number: int, path: Path) -> Adopted | None:
     """Take over the generation behind a door; None if there is none, or none that can be taken over.
 
     A master that does not answer is woken first, in case it was only stopped. If that does not
@@ -87,7 +105,7 @@ async def _call(service: Service, number: int, path: Path) -> Adopted | None:
             return await _take(number, path, link)
         except TimeoutError:
             link.close()
-            if not _urge(service, number, path, urge):
+            if not _urge(number, path, urge):
                 return None
         except (AdoptionError, KeepsakeError, LinkError, StepFailed, OSError) as error:
             log.error("cannot adopt generation %d: %s; it is left alone", number, error)
@@ -96,7 +114,7 @@ async def _call(service: Service, number: int, path: Path) -> Adopted | None:
     return None
 
 
-def _urge(service: Service, number: int, path: Path, urge: signal.Signals) -> bool:
+def _urge(number: int, path: Path, urge: signal.Signals) -> bool:
     """Signal the master behind a door; False if it cannot be found out who that is."""
     pid = system.holder_of(str(path))
     if pid is None:
@@ -108,10 +126,10 @@ def _urge(service: Service, number: int, path: Path, urge: signal.Signals) -> bo
             if system.holder_of(str(path)) == pid:
                 log.error("the master of generation %d (pid %d) does not answer for %g s: %s", number, pid, CALL_S, urge.name)
                 if urge is signal.SIGKILL:
-                    service.unled += system.open_children(pid)
+                    _unheard.workers += system.open_children(pid)
                 system.send_signal(master, urge)
                 if urge is signal.SIGKILL:
-                    service.ended_unheard.append(number)
+                    _unheard.numbers.append(number)
                     path.unlink()
         finally:
             os.close(master)
@@ -126,24 +144,20 @@ async def settle(service: Service, operation: Operation, adopted: list[Adopted])
         if serving.state is not GenerationState.SERVING:
             serving.exchange.end_relay()
             await serving.resume()
-        if serving is not None:
-            await switch.end_diversion(serving)
+        await switch.end_diversion(serving)
         for one in adopted:
             generation = one.generation
             if generation not in (active, service.standby, serving):
                 operation.note(f"generation {generation.number} was not switched to yet: back to generation {active.number}")
                 service.close_after(generation, [listener for listener in generation.listeners if listener not in service.listeners])
                 await switch.leave(service, active, generation)
-                for listener in generation.listeners:
-                    if listener not in service.listeners:
-                        listening.close_listener(listener)
         for paused in (service.standby, active if service.on_trial else None):
             if paused is not None and paused.state is GenerationState.SERVING:
                 await paused.pause(serving)
         if service.standby is not None and service.standby.orphaned:
             service.retire_standby()
-        _remove_files(service, adopted)
-        service.dismiss_unled()
+        _remove_files(adopted)
+        _unheard.dismiss()
         _tell_of_the_ended(service, operation, adopted)
         service.tell_roles()
         # What was under way when the other supervisor was killed may have left it with more workers, or fewer.
@@ -222,7 +236,7 @@ async def _take(number: int, path: Path, link: Link) -> Adopted:
     return Adopted(generation, kept)
 
 
-def _remove_files(service: Service, adopted: list[Adopted]) -> None:
+def _remove_files(adopted: list[Adopted]) -> None:
     """Those of Unix sockets that an operation had opened, or was to close, and that nobody has any more."""
     held = {listener.inode for one in adopted for listener in one.generation.listeners}
     for one in adopted:
@@ -233,12 +247,12 @@ def _remove_files(service: Service, adopted: list[Adopted]) -> None:
 
 def _tell_of_the_ended(service: Service, operation: Operation, adopted: list[Adopted]) -> None:
     """Masters that had to be ended: if one of them led what was in service, an older release serves now."""
-    for number in service.ended_unheard:
+    for number in _unheard.numbers:
         operation.note(f"the master of generation {number} did not answer and was ended; its workers finish what they have")
         roles = [one.kept.role for one in adopted if one.generation is service.serving]
         if roles not in ([Role.ACTIVE], [Role.TRIAL]) and service.serving is not None:
             service.degraded["adopt"] = f"the master of generation {number} hung and was ended: generation {service.serving.number} serves"
-    service.ended_unheard.clear()
+    _unheard.numbers.clear()
 
 
 async def _next(link: Link, kind: str) -> tuple[Message, list[int]]:

@@ -6,6 +6,7 @@ needs an upgrade. Any failure ends the new workers; the old ones were never told
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from releve.supervisor import listeners as listening
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
+from releve.supervisor.keepsake import Role
 from releve.supervisor.listeners import ListenError, Plan
 from releve.supervisor.master import ORDER_S
 from releve.supervisor.operation import Operation
@@ -60,7 +62,7 @@ async def reload(service: Service, operation: Operation, configuration: Configur
             await prove(operation, generation, revision, target.settings.upgrade.check)
         with operation.step("switch"):
             operation.committed = True  # the master alone can go back from here, and does if it fails
-            service.tell_coming(generation, target.settings)
+            _tell_coming(service, generation, target.settings)
             await generation.order("switch", revision=revision)
     except BaseException:
         with suppress(StepFailed):
@@ -76,6 +78,13 @@ async def reload(service: Service, operation: Operation, configuration: Configur
     for trouble in target.listeners.commit():
         operation.note(trouble)
     return generation
+
+
+def _tell_coming(service: Service, generation: Generation, coming: Settings) -> None:
+    """Have the master keep both sets of settings from now on; which one holds, its revision tells."""
+    fd = service.keepsake(generation, Role.ACTIVE, coming)
+    generation.keep(fd)
+    os.close(fd)
 
 
 def _read(service: Service, generation: Generation, configuration: Configuration) -> _Target:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -21,7 +20,7 @@ from typing import Any
 
 from releve.config.load import Loaded
 from releve.config.settings import Settings
-from releve.supervisor import fdstore, keepsake, notify, revival, system
+from releve.supervisor import fdstore, keepsake, notify, revival
 from releve.supervisor import listeners as listening
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.door import open_door
@@ -83,8 +82,6 @@ class Service:
         self.passed_over = ""  # why the cold start took another release than the configured one, if it did
         self.patient_until = 0.0  # monotonic: until then, addresses that are taken may become free
         self.opening: list[Listener] = []  # by the operation under way, and not committed
-        self.unled: list[int] = []  # pidfds of workers whose master an adoption had to end
-        self.ended_unheard: list[int] = []  # the generations of those
         self._last_number = 0
         self._standby_until: float | None = None  # monotonic
         self._aside: dict[Generation, list[Listener]] = {}
@@ -143,12 +140,6 @@ class Service:
         self.opening = opening
         if opening:
             self.tell_roles()
-
-    def tell_coming(self, generation: Generation, coming: Settings) -> None:
-        """A reload is about to switch: have the master keep both sets of settings; which one holds, its revision tells."""
-        fd = self.keepsake(generation, Role.ACTIVE, coming)
-        generation.keep(fd)
-        os.close(fd)
 
     def tell_roles(self) -> None:
         """Have each master keep what its generation now is to the service. Waits for nothing."""
@@ -230,13 +221,6 @@ class Service:
     def last_number(self) -> int:
         """Of the newest generation there ever was."""
         return self._last_number
-
-    def dismiss_unled(self) -> None:
-        """Have workers that nobody can command finish what they have, and leave: others serve now."""
-        for worker in self.unled:
-            system.send_signal(worker, signal.SIGTERM)
-            os.close(worker)
-        self.unled = []
 
     def close_after(self, generation: Generation, listeners: list[Listener]) -> None:
         """Listeners that only a generation has that does not serve: they are closed when it has left."""
