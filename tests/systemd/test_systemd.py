@@ -231,13 +231,13 @@ def test_a_supervisor_that_hangs_is_followed_by_another_and_nobody_notices(site:
 
 def test_the_supervisor_is_replaced_in_its_process(site: Site) -> None:
     """``ctl reexec``: the same main process, the stored sockets, the watchdog, and a restart afterwards."""
-    with drop_in(site, "[Service]\nWatchdogSec=1\n"):
+    with drop_in(site, "[Service]\nWatchdogSec=5\n"):
         site.must("start")
         main, workers = site.show("MainPID"), site.workers()
         with Load(site.socket) as load:
             for _ in range(3):
                 site.box.must("/opt/releve/bin/ctl", "-c", "/etc/releve/releve.yaml", "reexec")
-            time.sleep(2.5)  # of the watchdog
+            time.sleep(6)  # of the watchdog
             assert (site.show("MainPID"), site.workers(), site.show("NRestarts")) == (main, workers, "0")
             assert site.show("NFileDescriptorStore") == "1"
             site.must("restart")
