@@ -11,8 +11,8 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 
-from releve.server import output, system
-from releve.server.boot import Boot, MalformedOrder, Revision, read_revision
+from releve.server import system
+from releve.server.boot import Boot, MalformedOrder
 from releve.server.canary import Canary
 from releve.server.crew import UP, Backoff, Crew, IllegalTransition, State, Worker, describe_exit
 from releve.server.errands import Errand, Errands
@@ -20,15 +20,12 @@ from releve.server.faults import fault
 from releve.server.foreman import Foreman, names
 from releve.server.guard import Guard
 from releve.server.link import Message
-from releve.server.log import Who
 from releve.server.nursery import Nursery
 from releve.server.orders import ESTABLISHED, Change, Posture, objection
 from releve.server.outbox import Outbox
+from releve.server.reload import ACK_S, DROP_S, Reload
 from releve.server.rotation import reopened, rotate
 from releve.server.turnover import Turnover
-
-ACK_S = 6.0  # how long a worker may take to say that it serves, or has paused; a switch waits for both
-DROP_S = 5.0  # deadline of workers that were never resumed
 
 log = logging.getLogger("releve.master")
 
@@ -48,10 +45,10 @@ class Command:
         self._nursery = nursery
         self._outbox = outbox
         self._now = now
-        self._coming: Revision | None = None  # of a reload, until its switch
         self._errands = Errands(outbox)
         self._foreman = Foreman(boot, crew, nursery, outbox, now)
         self._canary = Canary(crew, nursery, self._errands, now)
+        self._reload = Reload(self, boot, crew, nursery, self._foreman, self._errands, now)
         self._turnover = Turnover(crew, self._errands, self, now)
         self.guard = Guard(boot.keepsake)
         self._quits: list[object] = []  # ids of the quit orders to answer at the end
@@ -62,9 +59,9 @@ class Command:
             "pause": self._pause,
             "quit": self._quit,
             "scale": self._scale,
-            "reload": self._reload,
-            "switch": self._switch,
-            "cancel": self._cancel,
+            "reload": self._reload.prepare,
+            "switch": self._reload.switch,
+            "cancel": self._reload.cancel,
             "keep": self._keep,
             "reopen": self._reopen,
         }
@@ -188,7 +185,7 @@ class Command:
             for errand in self._errands:
                 if errand.verb == "reload":
                     self._errands.drop(errand, "the supervisor has gone")
-            self._withdraw(lambda _: None)
+            self._reload.withdraw(lambda _: None)
         self.guard.alarm(self._now())
 
     def take_stock(self) -> None:
@@ -236,7 +233,7 @@ class Command:
 
     def _fail_boot(self, failure: Message) -> None:
         self.exit_status = 1
-        self._refuse(None, failure)
+        self._errands.refuse(None, failure)
         self.leave(DROP_S, None)
 
     # Attend, divert; resume, pause, quit
@@ -325,7 +322,7 @@ class Command:
             for worker in new:
                 if worker.state is not State.GONE:
                     self._foreman.dismiss(worker, DROP_S, None)
-            self._refuse(order_id, failure)
+            self._errands.refuse(order_id, failure)
 
         def lost(errand: Errand, worker: Worker) -> None:
             back(worker.failure or {})
@@ -381,95 +378,6 @@ class Command:
     def dismiss_new(self, worker: Worker) -> None:
         """End a worker that was forked in vain."""
         self._foreman.dismiss(worker, DROP_S, None)
-
-    # Reload, switch, cancel
-
-    def _reload(self, order: Message, fds: list[int]) -> None:
-        coming = read_revision(order, fds)
-        fds.clear()
-        self._coming, self.change = coming, Change.PREPARING
-        self._nursery.revisions.append(coming)
-
-        def done(errand: Errand) -> None:
-            self.change = Change.PREPARED
-            self._errands.answer(errand, workers=[w.number for w in self._crew.up(coming.number)])
-
-        def lost(errand: Errand, worker: Worker) -> None:
-            self._withdraw(lambda _: self._refuse(order["id"], worker.failure or {}))
-
-        new, trouble = self._foreman.spawn(coming, coming.settings.workers)
-        if trouble:
-            self._withdraw(lambda _: self._refuse(order["id"], {"step": "workers", "reason": trouble}))
-        else:
-            self._errands.start(Errand("reload", frozenset({State.READY}), _numbers(new), done, lost, order["id"]))
-
-    def _switch(self, order: Message, fds: list[int]) -> None:
-        coming = self._the_coming(order)
-        new = self._crew.up(coming.number)
-        if len(new) < coming.settings.workers:
-            reason = f"cannot switch: only {len(new)} of {coming.settings.workers} new workers are alive; the old ones serve on"
-            self._withdraw(lambda _: self._refuse(order["id"], {"step": "switch", "reason": reason}))
-            return
-        self.change = Change.SWITCHING
-
-        def resumed(errand: Errand) -> None:
-            if not any(w.state is State.SERVING for w in self._crew.up(coming.number)):
-                reason = "cannot switch: no new worker came to serve; the old ones serve on"
-                self._withdraw(lambda _: self._refuse(errand.id, {"step": "switch", "reason": reason}))
-                return
-            old = self._crew.standing(self.current.number)
-            self._nursery.close(self.current)
-            self.current, self._coming = coming, None
-            self.target = coming.settings.workers
-            output.standard.lead(coming.log)
-            output.begin(coming.settings.log, Who(self._boot.generation, release=self._boot.directory))
-            for worker in old:
-                worker.dismissed = True
-            waiting = self._foreman.give_up(old)
-
-            def paused(errand: Errand) -> None:
-                self.change = Change.NONE
-                for worker in old:
-                    if worker.state in UP:
-                        self._foreman.dismiss(worker, coming.settings.upgrade.retire, None)
-                self._errands.answer(errand, given=errand.given, kept=errand.kept)
-
-            self._errands.start(Errand("switch", frozenset({State.PAUSED}), waiting, paused, id=errand.id, deadline=self._now() + ACK_S))
-
-        for worker in new:
-            worker.order({"type": "resume"}, State.SERVING)
-        waiting = {w.number for w in new}
-        self._errands.start(Errand("switch", frozenset({State.SERVING}), waiting, resumed, id=order["id"], deadline=self._now() + ACK_S))
-
-    def _cancel(self, order: Message, fds: list[int]) -> None:
-        self._the_coming(order)
-        for errand in self._errands:
-            if errand.verb == "reload":
-                self._errands.drop(errand, "the reload was cancelled")
-        self._withdraw(lambda errand: self._errands.answer(errand), order["id"])
-
-    def _the_coming(self, order: Message) -> Revision:
-        if self._coming is None or self._coming.number != order["revision"]:
-            raise MalformedOrder(f"cannot {order['type']}: revision {order['revision']} is not the one prepared")
-        return self._coming
-
-    def _refuse(self, order_id: object, failure: Message) -> None:
-        self._errands.fail(order_id, str(failure.get("step", "workers")), str(failure.get("reason")), str(failure.get("traceback") or ""))
-
-    def _withdraw(self, then: Callable[[Errand], None], order_id: object = None) -> None:
-        """End the new workers of a reload, then go on."""
-        coming, self._coming, self.change = self._coming, None, Change.CANCELLING
-        assert coming is not None
-        self._nursery.close(coming)
-        new = [w for w in self._crew if w.revision == coming.number]
-        for worker in new:
-            self._foreman.dismiss(worker, DROP_S, None)
-
-        def gone(errand: Errand) -> None:
-            self.change = Change.NONE
-            then(errand)
-
-        self._errands.start(Errand("cancel", frozenset(), {w.number for w in new}, gone, id=order_id))
 
     # Workers
 

@@ -80,6 +80,10 @@ class Errands:
         """When ``expire`` is due (monotonic)."""
         return [errand.deadline for errand in self._list if errand.deadline is not None]
 
+    def refuse(self, order_id: object, failure: Message) -> None:
+        """Answer that an order was not carried out, for a reason that a worker gave."""
+        self.fail(order_id, str(failure.get("step", "workers")), str(failure.get("reason")), str(failure.get("traceback") or ""))
+
     def drop(self, errand: Errand, why: str) -> None:
         """Wait no longer; the order has failed, since something else came between."""
         self._list.remove(errand)
