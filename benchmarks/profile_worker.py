@@ -23,6 +23,7 @@ from releve.server.fasthead import fast_environ
 from releve.server.fastpath import fast_path
 from releve.server.head import parse_head
 from releve.server.response import check_start
+from releve.server.scoreboard import Scoreboard, make
 
 HEAD = b"""GET /page/%d?x=1 HTTP/1.1
 Host: www.example.org
@@ -115,12 +116,14 @@ def whole(access: AccessLog, base: dict[str, Any], known: shapes.Shape) -> float
         plain=True,
         idle_s=75.0,
         deadlines=None,
+        tally=Scoreboard(make()).tally(0),
     )
-    answer: Any = SimpleNamespace(application=application, access=access)
+    answer: Any = SimpleNamespace(application=application, access=access, own=frozenset())
     connection = Connection.__new__(Connection)
     client: Any = Client()
     connection.socket, connection.shape, connection.channel = client, known, SocketChannel(client, Settings().timeouts)
     connection.host, connection.port, connection.keeps, connection.call = "127.0.0.1", "4711", lambda: True, None
+    connection.mark = b"127.0.0.1:4711"
     connection.requests = connection.hops = connection.tick = 0
     connection.deadline, connection.trust = 0.0, None
     serve = fast_path(loop, answer)

@@ -310,6 +310,12 @@ class Settings:
     state_directory: str | None = key(
         None, "path", "Folder of the history; auto: $STATE_DIRECTORY, else the user's state folder.", off="auto", restart=True
     )
+    readiness: str | None = key(
+        None,
+        "target",
+        "Path that Relève itself answers for load balancers: 200, or 503 while `ctl drain` lasts or a stop; off: upgrade.check's path is.",
+        off="off",
+    )
     limits: Limits = field(default=Limits(), metadata={"kind": "group", "help": "What one client may ask for."})
     timeouts: Timeouts = field(default=Timeouts(), metadata={"kind": "group", "help": "How long to wait."})
     upgrade: Upgrade = field(default=Upgrade(), metadata={"kind": "group", "help": "How generations follow one another."})

@@ -16,8 +16,11 @@ from releve.server.connection import Connection, SocketChannel
 from releve.server.environ import build_environ
 from releve.server.head import Head
 from releve.server.proxy import introduce
+from releve.server.readiness import Readiness
 
 Application = Callable[..., Iterable[bytes]]
+
+NOT_COUNTED = 0  # in place of the status of an answer that says nothing about the application, nor ever counts against it
 
 log = logging.getLogger("releve.worker")
 
@@ -26,7 +29,12 @@ class Answer:
     """Answers the request of a connection; called with it, in whatever thread."""
 
     def __init__(
-        self, application: Application, settings: Settings, may_keep: Callable[[Connection], bool], access: AccessLog | None = None
+        self,
+        application: Application,
+        settings: Settings,
+        may_keep: Callable[[Connection], bool],
+        access: AccessLog | None = None,
+        readiness: Readiness | None = None,
     ) -> None:
         """``may_keep`` is asked when a response's head is made: may the connection outlive this request?"""
         self.application = application
@@ -34,6 +42,9 @@ class Answer:
         self.before_blocking: Callable[[Connection], None] = lambda connection: None
         self._settings = settings
         self._may_keep = may_keep
+        self._readiness = readiness
+        # Values of PATH_INFO that are perhaps not the application's to answer.
+        self.own: frozenset[str] = frozenset() if readiness is None else readiness.paths
 
     def prepare(self, connection: Connection) -> SocketChannel:
         """What an answer needs of its connection; made once."""
@@ -61,10 +72,15 @@ class Answer:
                 environ = build_environ(head, connection.base_environ(), body)
                 environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
                 introduce(environ, connection.trust)
-            connection.environ = None
-            call = connection.call = new_call(head, body, channel, connection.keeps)
-            outcome = call.run(self.application, environ)
+            call = new_call(head, body, channel, connection.keeps)
+            call.environ, connection.call, connection.environ = environ, call, None  # others look who the client is, at any moment
+            ours = None
+            if self._readiness is not None and environ["PATH_INFO"] in self.own:
+                ours = self._readiness.application(connection.private)
+            outcome = call.run(ours or self.application, environ)
             self.note(environ, call, outcome, time.monotonic() - began)
+            if ours is not None:
+                outcome = outcome._replace(status=NOT_COUNTED)
         except BaseException:  # ours: the application's own were answered by the call
             log.exception("cannot finish a request: internal error")
             outcome = Outcome(500, 0, False, "internal error")

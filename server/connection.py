@@ -84,6 +84,7 @@ class Connection:
         "keeps",
         "learned",
         "listener",
+        "mark",
         "outcome",
         "owes_preface",
         "peer",
@@ -134,6 +135,7 @@ class Connection:
         # Made at the first request:
         self.base: dict[str, Any] | None = None  # of its environs; shared with others, never changed
         self.host = self.port = ""  # of the peer
+        self.mark = b""  # the peer, for the docket
         self.trust: Trust | None = None  # whom to believe further, if the peer is believed
         self.channel: SocketChannel | None = None
         self.keeps: Callable[[], bool] = _never  # asked when the head of a response is made
@@ -163,6 +165,7 @@ class Connection:
                 base = _bases[key] = base_environ(self.listener, local, multithread=Connection.multithread)
             self.base = base
             self.host, self.port = split_peer(self.peer)
+            self.mark = self.peer.encode("latin-1", "replace")
             if self.private or (self.host in Connection.trusted and not self.anonymous):
                 self.trust = Connection.trusted
         return self.base

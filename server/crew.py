@@ -12,6 +12,7 @@ import heapq
 import logging
 import os
 import signal
+from collections import deque
 from collections.abc import Iterator
 
 from releve.server.link import Link, LinkError, Message
@@ -20,6 +21,7 @@ from releve.server.scoreboard import SLOTS
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 10.0
 GOOD_SERVICE_S = 30.0
+SLOTS_REST = 8  # freed slots that nobody takes yet
 
 log = logging.getLogger("releve.master")
 
@@ -126,6 +128,7 @@ class Crew:
     def __init__(self, slots: int = SLOTS) -> None:
         self._workers: dict[int, Worker] = {}
         self._free = list(range(slots))
+        self._resting: deque[int] = deque()  # freed, in order
         self._last = 0
 
     def __len__(self) -> int:
@@ -142,13 +145,15 @@ class Crew:
 
     def take_slot(self) -> int:
         """The lowest free slot. Raises OSError if there is none."""
+        while self._resting and (len(self._resting) > SLOTS_REST or not self._free):
+            heapq.heappush(self._free, self._resting.popleft())
         if not self._free:
             raise OSError("every slot of the scoreboard is taken")
         return heapq.heappop(self._free)
 
     def free_slot(self, slot: int) -> None:
-        """Give a slot back."""
-        heapq.heappush(self._free, slot)
+        """Give a slot back. It is not taken again at once, so that the supervisor can still read what a dead worker did last."""
+        self._resting.append(slot)
 
     def add(self, worker: Worker) -> None:
         """Enter a forked worker."""

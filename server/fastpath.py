@@ -40,6 +40,9 @@ def fast_path(loop: Loop, answer: Answer) -> Callable[[Connection], bool]:
     put_token, take_token = lead.token.append, lead.token.remove
     durations, longest = loop.tally.durations, BUCKETS - 1
     received, settle = loop.reception.received, loop.settle
+    docket = loop.tally.docket
+    enter, docket_view, place = docket.pack, docket.view, docket.place
+    own = answer.own
     now = time.monotonic
     idle, busy, over = State.IDLE, State.BUSY, calls.State.OVER
 
@@ -66,7 +69,7 @@ def fast_path(loop: Loop, answer: Answer) -> Callable[[Connection], bool]:
         if not lead.open and loop.share(connection, data):
             return True
         connection.state = busy  # not by `enter`: IDLE may become that
-        if not lead.open:
+        if not lead.open or (own and environ["PATH_INFO"] in own):
             connection.environ, connection.head = environ, Usual(method, target, True)
             ready.append(connection)
             return True
@@ -76,6 +79,7 @@ def fast_path(loop: Loop, answer: Answer) -> Callable[[Connection], bool]:
         call.method, call.target, call.keeps, call.channel, call.environ = method, target, connection.keeps, channel, environ
         outcome: Outcome | None = None
         began = now()
+        enter(docket_view, place, began, connection.mark, data)
         lead.calls += 1
         put_token(connection)
         if lead.resting:

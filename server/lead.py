@@ -34,6 +34,7 @@ from typing import NamedTuple, NoReturn
 
 from releve.server import system
 from releve.server.connection import Connection
+from releve.server.docket import LEADER, Docket
 from releve.server.fork import EXIT_INTERNAL
 
 TICK_S = 0.005  # a call that is seen at two ticks in a row has overrun
@@ -63,16 +64,17 @@ class Runner:
 
 
 class Overrun(NamedTuple):
-    """A call that lasts: the thread that is in it (its identifier), and the monotonic time from which that is known."""
+    """A call that lasts: the thread that is in it (its identifier, its number), and the monotonic time from which that is known."""
 
     thread: int
     since: float
+    number: int
 
 
 class Lead:
     """The threads of one worker. ``free``, ``dispatch``, ``returned`` belong to the leader; ``give_up`` to whoever is in a call."""
 
-    def __init__(self, threads: int, call: Callable[[Connection], None], turn: Callable[[], None]) -> None:
+    def __init__(self, threads: int, call: Callable[[Connection], None], turn: Callable[[], None], docket: Docket) -> None:
         """``call`` answers the request of a connection. ``turn`` runs the loop until the lead is lost, or stepped aside from."""
         self.threads = threads
         self.inline = threads > 1
@@ -91,6 +93,8 @@ class Lead:
         self._leads: Runner | None = None  # of them, the one that runs the loop
         self._errands: deque[Errand] = deque()  # for whichever thread has time first
         self._leader = 0  # the identifier of its thread
+        self._leader_number = LEADER
+        self._docket = docket
         self._call = call
         self._turn = turn
         self._mutex = threading.Lock()
@@ -132,27 +136,30 @@ class Lead:
 
     def _lead_for_ever(self) -> NoReturn:
         self._leader = threading.get_ident()
+        self._docket.sit(LEADER, self._leader)
         while True:
             self._turn()
 
     def _work(self, runner: Runner) -> NoReturn:
         runner.thread = threading.get_ident()
+        self._docket.sit(runner.number, runner.thread)
         while True:
             runner.wake.acquire()
             connection, runner.job = runner.job, None
             if runner.leads:
                 runner.leads = False
-                self._leader = threading.get_ident()
+                self._leader, self._leader_number = runner.thread, runner.number
+                self._docket.sit(LEADER, runner.thread)
                 self._leads = runner
                 self._turn()  # returns when the lead is lost and its call is over
             while True:
                 if connection is not None:
-                    self._answer(connection)
+                    self._answer(connection, runner.number)
                 with self._mutex:
                     connection = self._waiting.popleft() if self._waiting else None
                     errand = None if connection is not None else self._next_errand(runner)
                     if connection is not None:
-                        self.overruns[connection] = Overrun(threading.get_ident(), time.monotonic())
+                        self.overruns[connection] = Overrun(runner.thread, time.monotonic(), runner.number)
                     elif errand is None:
                         self._count(-1)
                         self._parked.append(runner)
@@ -191,7 +198,8 @@ class Lead:
                     self.token.remove(connection)
             except (IndexError, ValueError):
                 return
-            self.overruns[connection] = Overrun(self._leader, time.monotonic())
+            self.overruns[connection] = Overrun(self._leader, time.monotonic(), self._leader_number)
+            self._docket.hand_over(self._leader_number, _client(connection))
             self._count(1)
             follower = self._parked.pop()
             follower.leads = True
@@ -251,6 +259,7 @@ class Lead:
     def call(self, connection: Connection) -> bool:
         """In the leader, with ``free`` threads: answer a request inline. False: the lead is lost, and the connection given back."""
         token = self.token
+        self._docket.begin(LEADER, time.monotonic(), _peer(connection), _words(connection))
         self.calls += 1
         token.append(connection)
         if self.resting:
@@ -267,7 +276,10 @@ class Lead:
 
     def lose(self, connection: Connection) -> None:
         """In a thread whose call is over, and whose token is gone: give the connection back."""
-        self.overruns.pop(connection, None)
+        with self._mutex:  # whoever has taken the token may be about to note that
+            overrun = self.overruns.pop(connection, None)
+            if overrun is not None:
+                self._docket.end(overrun.number)
         self.finished.append(connection)
 
     def queue(self, connection: Connection) -> bool:
@@ -281,7 +293,7 @@ class Lead:
                 self._count(1)
                 runner = self._parked.pop()
                 runner.job = connection
-                self.overruns[connection] = Overrun(runner.thread, time.monotonic())  # now, so that the loop reckons with it
+                self.overruns[connection] = Overrun(runner.thread, time.monotonic(), runner.number)  # now, so that the loop reckons with it
                 runner.wake.release()
         return True
 
@@ -302,7 +314,8 @@ class Lead:
         """In a child that the application forked, which has come back from the view: it is no worker."""
         os._exit(EXIT_INTERNAL)
 
-    def _answer(self, connection: Connection) -> None:
+    def _answer(self, connection: Connection, number: int) -> None:
+        self._docket.begin(number, time.monotonic(), _peer(connection), _words(connection))
         self._call(connection)
         if self.forked:
             self.forsake()
@@ -325,3 +338,24 @@ class Lead:
             self._alarm.release()
         except RuntimeError:
             pass  # roused already
+
+
+def _peer(connection: Connection) -> bytes:
+    return connection.peer.encode("latin-1", "replace")
+
+
+def _words(connection: Connection) -> bytes:
+    """The request that a connection has brought, for the docket."""
+    head = connection.head
+    return b"" if head is None else f"{head.method} {head.target}\r".encode("latin-1", "replace")
+
+
+def _client(connection: Connection) -> bytes | None:
+    """Who the client of a call is, by the application's environ: a trusted proxy names it there. None: the peer."""
+    environ, call = connection.environ, connection.call  # in this order: it goes from the one to the other
+    if call is not None:
+        environ = call.environ
+    address = None if environ is None else environ.get("REMOTE_ADDR")
+    if not isinstance(address, str) or not address or address == connection.host:
+        return None
+    return address.encode("latin-1", "replace")

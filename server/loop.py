@@ -49,7 +49,7 @@ class Loop:
 
     def __init__(self, settings: Settings, answer: Answer, tally: Tally) -> None:
         """``answer`` runs in the leader or another thread, and sets the connection's ``outcome``."""
-        self.lead = Lead(settings.threads, answer, self._run)
+        self.lead = Lead(settings.threads, answer, self._run, tally.docket)
         self.table: dict[int, Connection] = {}  # by descriptor: every open connection of this worker
         self.intake = threading.RLock()  # held from the birth of a connection's descriptor until it is in the table; see worker.py
         self.epoll = select.epoll()

@@ -1,8 +1,17 @@
 """The scoreboard: what the workers of one generation do, readable by anyone at any time.
 
 One memfd per generation, made by the supervisor, mapped by master and workers:
-a versioned header, then fixed records, each written by one worker only. It
-outlives the worker, so its last numbers can be read after its death.
+a versioned header, then fixed records, each written by one worker only; behind them
+the dockets (``docket.py``), which say what each thread of a worker serves. It outlives
+the worker, so its last numbers and requests can be read after its death.
+
+Both sides may be of different releases. ``VERSION`` changes when a reader of the old
+layout would misread the new one; who meets another version counts for itself alone, and
+reads nothing. ``LEVEL`` grows when something is added where the old layout had nothing:
+the header says where it is, and who does not find it does without.
+
+The supervisor alone writes the header; two words of it say whether clients shall be told
+that this host is not ready.
 """
 
 from __future__ import annotations
@@ -15,9 +24,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from releve.server import docket
+
 VERSION = 1
+LEVEL = 1  # 0: without dockets and without the words on readiness
 SLOTS = 512
 _HEADER = struct.Struct("=8sIII")  # magic, version, slots, record size
+_MORE = struct.Struct("=IIIQ")  # level, docket record size, docket records of a slot, where the dockets begin
+_MORE_AT = 32
+_UNREADY = struct.Struct("=QQ")  # CLOCK_MONOTONIC (ns) of `ctl drain`, and of the beginning of a stop; 0: neither
+_UNREADY_AT = 64
 _MAGIC = b"releve\x00\x00"
 _RECORD_BYTES = 512  # room to grow: what a release does not know it leaves alone
 BUCKETS = (
@@ -43,6 +59,7 @@ _LATER = (  # behind the durations, whose place older releases know
 )
 _PLACE = {name: place for place, name in enumerate((*_FIELDS, *("",) * BUCKETS, *_LATER)) if name}
 _RECORD = struct.Struct("=" + "Q" * (len(_FIELDS) + BUCKETS + len(_LATER)))
+_DOCKETS_AT = -(-_RECORD_BYTES * (SLOTS + 1) // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +86,9 @@ class Record:
 def make() -> int:
     """A new, empty scoreboard as a memfd (close-on-exec); the caller owns it."""
     fd = os.memfd_create("releve-scoreboard", os.MFD_CLOEXEC)
-    os.ftruncate(fd, _RECORD_BYTES * (SLOTS + 1))
+    os.ftruncate(fd, _DOCKETS_AT + SLOTS * docket.BYTES)  # what nobody writes takes no memory
     os.pwrite(fd, _HEADER.pack(_MAGIC, VERSION, SLOTS, _RECORD_BYTES), 0)
+    os.pwrite(fd, _MORE.pack(LEVEL, docket.RECORD_BYTES, docket.RECORDS, _DOCKETS_AT), _MORE_AT)
     return fd
 
 
@@ -78,10 +96,18 @@ class Scoreboard:
     """A mapping of a scoreboard; does not own the descriptor."""
 
     def __init__(self, fd: int) -> None:
-        magic, version, self.slots, self._size = _HEADER.unpack(os.pread(fd, _HEADER.size, 0))
-        if magic != _MAGIC or version != VERSION:
-            raise ValueError(f"cannot read the scoreboard: version {version}, this release knows {VERSION}")
-        self._map = mmap.mmap(fd, self._size * (self.slots + 1))
+        magic, version, self.slots, self._size = _HEADER.unpack(os.pread(fd, _HEADER.size, 0).ljust(_HEADER.size, b"\0"))
+        self.shared = magic == _MAGIC and version == VERSION  # else what is written here is seen by nobody, and nothing is read
+        if not self.shared:
+            self.slots, self._size = SLOTS, _RECORD_BYTES
+        level, size, records, at = _MORE.unpack(os.pread(fd, _MORE.size, _MORE_AT).ljust(_MORE.size, b"\0"))
+        self.level = level if self.shared else 0
+        usable = self.level > 0 and size >= docket.RECORD_BYTES and records > 1
+        self._dockets_at = at if usable else 0
+        self._docket_record: int = size if usable else docket.RECORD_BYTES
+        self._docket_records: int = records if usable else docket.RECORDS
+        end = at + self.slots * size * records if usable else self._size * (self.slots + 1)
+        self._map = mmap.mmap(fd if self.shared else -1, end)
 
     def read(self, slot: int) -> Record:
         """The record of a slot, dead or alive."""
@@ -93,11 +119,46 @@ class Scoreboard:
         """In the worker: the writer of one slot, zeroed and given to this process."""
         start = self._size * (slot + 1)
         view = memoryview(self._map)[start : start + _RECORD.size].cast("B").cast("Q")
-        tally = Tally(view)
+        tally = Tally(view, self._docket(slot))
         for index in range(len(view)):
             view[index] = 0
         view[0] = os.getpid()
         return tally
+
+    def calls(self, slot: int) -> list[docket.Seat]:
+        """What the threads of a slot do, or did last; empty if its worker does not say."""
+        if not self._dockets_at:
+            return []
+        length = self._docket_record * self._docket_records
+        start = self._dockets_at + slot * length
+        heartbeat_ns = self.read(slot).heartbeat_ns
+        return docket.read(self._map[start : start + length], self._docket_record, heartbeat_ns)
+
+    def _docket(self, slot: int) -> docket.Docket:
+        """In the worker: the writer of a slot's docket; if there is no place for one, of one that nobody reads."""
+        length = self._docket_record * self._docket_records
+        if not self._dockets_at:
+            return docket.Docket(memoryview(mmap.mmap(-1, length)), self._docket_record)
+        start = self._dockets_at + slot * length
+        return docket.Docket(memoryview(self._map)[start : start + length], self._docket_record)
+
+    @property
+    def drained_ns(self) -> int:
+        """Since when (CLOCK_MONOTONIC) new clients shall go elsewhere, by `ctl drain`; 0: they shall not."""
+        return int(self._unready()[0])
+
+    @property
+    def ready(self) -> bool:
+        """Whether neither `ctl drain` nor a stop sends new clients elsewhere."""
+        return self._unready() == (0, 0)
+
+    def announce(self, drained_ns: int, stopping_ns: int) -> None:
+        """In the supervisor, the one writer: tell every worker whether new clients shall go elsewhere. Readers of level 0 do not know."""
+        _UNREADY.pack_into(self._map, _UNREADY_AT, drained_ns, stopping_ns)
+
+    def _unready(self) -> tuple[int, int]:
+        drained_ns, stopping_ns = _UNREADY.unpack_from(self._map, _UNREADY_AT)
+        return drained_ns, stopping_ns
 
     def close(self) -> None:
         """Unmap."""
@@ -121,10 +182,11 @@ def quantile_s(durations: Sequence[int], share: float) -> float | None:
 class Tally:
     """In the worker: the only writer of a slot. Called by the loop only."""
 
-    __slots__ = ("_view", "durations")
+    __slots__ = ("_view", "docket", "durations")
 
-    def __init__(self, view: memoryview) -> None:
+    def __init__(self, view: memoryview, calls: docket.Docket) -> None:
         self._view = view
+        self.docket = calls
         self.durations = view[len(_FIELDS) : len(_FIELDS) + BUCKETS]  # counted up in place, by the bucket
 
     def beat(self) -> None:

@@ -36,6 +36,7 @@ from releve.server.loop import Loop
 from releve.server.pausing import Pausing
 from releve.server.posture import AT_WORK, POSTURES, IllegalOrder, Posture
 from releve.server.proxy import Trust
+from releve.server.readiness import Readiness
 from releve.server.recycle import Recycling
 from releve.server.scoreboard import Scoreboard
 from releve.server.sharing import share
@@ -125,7 +126,7 @@ class Worker:
     def __init__(self, post: Post, application: Application, functions: hooks.Functions) -> None:
         self.posture = Posture.READY
         self._access = AccessLog(post.access, post.settings.log.access_format) if post.access >= 0 else None
-        answer = Answer(application, post.settings, self.may_keep, self._access)
+        answer = Answer(application, post.settings, self.may_keep, self._access, Readiness(post.settings, post.board))
         self.loop = Loop(post.settings, answer, post.board.tally(post.slot))
         answer.before_blocking = self.loop.lead.give_up
         Connection.multithread = post.settings.threads > 1

@@ -1,6 +1,7 @@
 """Who may import whom, read from the source (docs/adr/0001-packaging.md).
 
-supervisor -> server.link, server.scoreboard, server.faults, server.guard, server.log, config; importer.command, for the command line
+supervisor -> server.link, server.scoreboard, server.docket, server.faults, server.guard, server.log, config; importer.command, for the
+              command line
 importer   -> config
 ctl        -> config, supervisor.protocol, supervisor.instances
 server     -> config.settings; standard library only
@@ -27,6 +28,7 @@ ALLOWED = {
         "config",
         "server.link",
         "server.scoreboard",
+        "server.docket",
         "server.faults",
         "server.guard",
         "server.log",

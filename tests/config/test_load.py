@@ -91,6 +91,7 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     "control_group": ("control_group: ops", "ops"),
     "runtime_directory": ("runtime_directory: /run/x", "/run/x"),
     "state_directory": ("state_directory: /var/lib/x", "/var/lib/x"),
+    "readiness": ("readiness: /ready", "/ready"),
     "limits.request_line": ("limits: {request_line: 4KiB}", 4096),
     "limits.headers": ("limits: {headers: 50}", 50),
     "limits.header": ("limits: {header: 1000}", 1000),

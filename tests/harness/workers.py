@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from releve.server import scoreboard
+from releve.server.docket import Seat
 from releve.server.link import Link, Message
 
 PATIENCE_S = 20.0
@@ -55,6 +56,14 @@ class Worker:
     @property
     def numbers(self) -> scoreboard.Record:
         return self._board.read(self._slot)
+
+    @property
+    def calls(self) -> list[Seat]:
+        return self._board.calls(self._slot)
+
+    def announce(self, drained_ns: int, stopping_ns: int) -> None:
+        """As the supervisor does."""
+        self._board.announce(drained_ns, stopping_ns)
 
     def tell(self, order: str, fds: tuple[int, ...] = (), **keys: Any) -> None:
         self.control.send({"type": order, **keys}, fds)

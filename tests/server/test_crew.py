@@ -56,6 +56,18 @@ def test_slots_and_numbers() -> None:
     assert crew.take_slot() == 0
 
 
+def test_a_dead_workers_slot_is_not_the_next_ones() -> None:
+    """The supervisor reads there what it did last."""
+    crew = Crew()
+    taken = [crew.take_slot() for _ in range(3)]
+    for slot in taken:
+        crew.free_slot(slot)
+    assert [crew.take_slot() for _ in range(3)] == [3, 4, 5]
+    for slot in range(3, 12):
+        crew.free_slot(slot)
+    assert crew.take_slot() == 0
+
+
 def test_standing_workers_are_of_the_revision_and_not_on_their_way_out() -> None:
     crew = Crew()
     for number, state in enumerate(State, 1):

@@ -1,0 +1,95 @@
+"""Readiness: which path is asked, and what a load balancer hears while the host is drained or stops."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from harness.workers import Client, Generation, Worker, eventually, listening
+from releve.config.settings import Check, Settings, Upgrade
+from releve.server import scoreboard
+from releve.server.readiness import Readiness
+from releve.server.scoreboard import Scoreboard
+
+
+@pytest.fixture
+def board() -> Iterator[Scoreboard]:
+    fd = scoreboard.make()
+    yield Scoreboard(fd)
+    os.close(fd)
+
+
+@pytest.fixture
+def generation() -> Iterator[Generation]:
+    with listening() as sock:
+        made = Generation(8, [("127.0.0.1:8000", sock)])
+        yield made
+        made.close()
+
+
+@pytest.mark.parametrize(
+    ("readiness", "check", "paths"),
+    [
+        (None, None, []),
+        ("/ready", None, ["/ready"]),
+        (None, "/healthz?full=1", ["/healthz"]),
+        ("/ready", "/healthz", ["/ready"]),
+        ("/bereit%C3%A4", None, ["/bereit\xc3\xa4"]),  # as PATH_INFO has it
+    ],
+)
+def test_the_path_that_is_asked(board: Scoreboard, readiness: str | None, check: str | None, paths: list[str]) -> None:
+    upgrade = Upgrade(check=None if check is None else Check(path=check))
+    assert sorted(Readiness(Settings(readiness=readiness, upgrade=upgrade), board).paths) == paths
+
+
+def start(generation: Generation, **settings: object) -> tuple[Worker, Client]:
+    worker = generation.start(**settings)  # type: ignore[arg-type]
+    worker.resume()
+    return worker, Client(generation.listeners[0][1].getsockname())
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("words", [(7, 0), (0, 7), (7, 7)])  # drained, stopping, both
+def test_readiness_is_answered_here(generation: Generation, threads: int, words: tuple[int, int]) -> None:
+    worker, client = start(generation, threads=threads, readiness="/pid")
+    for _ in range(6):  # the later ones by the fast path
+        answer = client.ask("/pid")
+        assert (answer.status, answer.body, answer.kept) == (200, b"ready\n", True)
+        assert answer.headers["cache-control"] == "no-store" and "x-pid" not in answer.headers
+    worker.announce(*words)
+    for target in ("/pid", "/pid?from=balancer"):
+        answer = client.ask(target)
+        assert (answer.status, answer.body, answer.kept) == (503, b"draining\n", True)
+    assert client.ask("/pid", method="HEAD").status == 503
+    assert client.ask("/thread").status == 200  # served as ever
+    worker.announce(0, 0)
+    assert client.ask("/pid").status == 200
+    client.close()
+
+
+def test_the_checks_path_is_the_applications_but_while_drained(generation: Generation) -> None:
+    worker, client = start(generation, upgrade={"check": {"path": "/pid"}})
+    assert client.ask("/pid").pid == worker.pid
+    worker.announce(7, 0)
+    assert client.ask("/pid").status == 503
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        worker.tell("serve", (theirs.fileno(),), listener="private")
+        ours.settimeout(20)
+        ours.sendall(b"GET /pid HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert ours.recv(65536).startswith(b"HTTP/1.1 200 ")  # the supervisor's own check
+    client.close()
+
+
+def test_what_we_answer_ourselves_does_not_count_against_the_application(generation: Generation) -> None:
+    worker, client = start(generation, readiness="/ready")
+    worker.announce(7, 0)
+    for _ in range(5):
+        assert client.ask("/ready").status == 503
+    assert client.ask("/pid").status == 200
+    eventually(lambda: worker.numbers.requests == 6, "all are counted")
+    assert (worker.numbers.status_2xx, worker.numbers.status_5xx) == (1, 0)
+    client.close()
