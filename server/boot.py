@@ -80,7 +80,7 @@ def hello(lent: bool) -> Message:
         "prefix": sys.prefix,
         "pid": os.getpid(),
         "settings": list(key_names()),
-        "features": ["door", "canary", "reopen"],  # what this release can do beyond the first link version
+        "features": ["door", "canary", "reopen", "dump", "requests", "readiness"],  # what this release can do beyond the first link version
         "lent": lent,
     }
 

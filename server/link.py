@@ -14,6 +14,7 @@ from __future__ import annotations
 import array
 import json
 import os
+import signal
 import socket
 from typing import Any
 
@@ -23,6 +24,9 @@ MESSAGE_MAX_BYTES = 160 * 1024  # the default send buffer holds one message of 2
 FDS_MAX = 253  # SCM_MAX_FD of the kernel
 TEXT_MAX = 16 * 1024
 ORPHAN_S = 30.0  # how long a worker serves on when master and supervisor have gone: the service may be started again meanwhile
+# Has masters and workers write where each of their threads is (`ctl dump`). By default it does nothing, so that a process
+# which does not know it is not hurt; hardly an application uses it.
+DUMP_SIGNAL = signal.SIGURG
 
 Message = dict[str, Any]
 

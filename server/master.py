@@ -7,7 +7,6 @@ in ``orders.py``, how it is carried out in ``command.py``.
 
 from __future__ import annotations
 
-import faulthandler
 import gc
 import logging
 import math
@@ -85,7 +84,7 @@ class Master:
         if settings.user is not None and settings.no_new_privileges:
             system.refuse_new_privileges()
         fault("master_boot")
-        faulthandler.enable(self._boot.crash, all_threads=True)  # a boot that hangs or crashes leaves its stacks there
+        system.write_stacks(self._boot.crash)  # a boot that hangs or crashes leaves them there
         try:
             if self._boot.preload is False:
                 self._nursery.remember_source()
@@ -137,7 +136,7 @@ class Master:
         finally:
             output.drain()
             logs.revive()
-            faulthandler.enable(self._boot.crash, all_threads=True)
+            system.write_stacks(self._boot.crash)
         for error in broken(application):
             log.error("%s; it answers 503 (on_app_error: isolate)", error, exc_info=error.__cause__)
         return application

@@ -10,6 +10,7 @@ import array
 import contextlib
 import ctypes
 import errno
+import faulthandler
 import fcntl
 import os
 import resource
@@ -21,6 +22,8 @@ import struct
 import termios
 from collections.abc import Iterable
 from types import FrameType
+
+from releve.server.link import DUMP_SIGNAL
 
 RIGHTS_MAX = 253  # SCM_MAX_FD of the kernel
 PIPE_BYTES = 4096  # PIPE_BUF: what several processes write to one pipe does not mix (pipe(7))
@@ -158,9 +161,21 @@ def recorded_signals(read_end: int) -> bytes:
 def forget_signals(numbers: Iterable[int]) -> None:
     """In a child that the application forked: what Python does by default, nothing blocked, nobody woken."""
     signal.set_wakeup_fd(-1)
+    faulthandler.unregister(DUMP_SIGNAL)
     for number in numbers:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def write_stacks(fd: int) -> None:
+    """From now on, also in children, a fatal signal and ``DUMP_SIGNAL`` have the stacks of all threads written to ``fd``.
+
+    By a handler in C: it needs no turn of a loop, and not the interpreter's lock. Call it again after code that may have
+    taken either away.
+    """
+    faulthandler.enable(fd, all_threads=True)
+    faulthandler.unregister(DUMP_SIGNAL)
+    faulthandler.register(DUMP_SIGNAL, file=fd, all_threads=True, chain=False)
 
 
 def die_with_parent(sure: bool) -> None:

@@ -186,6 +186,34 @@ def send_signal(pidfd: int, number: int) -> None:
         signal.pidfd_send_signal(pidfd, number)
 
 
+def process_state(pid: int) -> str:
+    """The letter of a process's state (proc(5)): ``T`` stopped, ``Z`` ended; empty if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
+def signal_set(pid: int, name: str, task: int | None = None) -> int | None:
+    """A set of signals of a process, or of one thread (proc(5): ``SigCgt``, ``SigBlk``, …); None if it cannot be read."""
+    try:
+        with open(f"/proc/{pid}/status" if task is None else f"/proc/{pid}/task/{task}/status", encoding="latin-1") as file:
+            return next((int(line.split()[1], 16) for line in file if line.startswith(f"{name}:")), None)
+    except (OSError, ValueError):
+        return None
+
+
+def blocking(pid: int, number: int) -> set[int] | None:
+    """The threads of a process that hold a signal back, as each does while it handles it; None if that cannot be read."""
+    try:
+        tasks = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return None
+    sets = {task: signal_set(pid, "SigBlk", task) for task in tasks}
+    return {task for task, blocked in sets.items() if blocked is not None and blocked >> (number - 1) & 1}
+
+
 def kill_group(group: int, number: int) -> None:
     """Signal a whole process group; nothing happens when it is empty."""
     with suppress(ProcessLookupError, PermissionError):
