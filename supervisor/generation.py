@@ -20,8 +20,8 @@ from typing import Any
 from releve.config.settings import Settings, to_wire
 from releve.server import scoreboard
 from releve.server.link import LINK_VERSION, Message
-from releve.supervisor import greeting, system
-from releve.supervisor.crash import open_crash_file, read_crash_file
+from releve.supervisor import greeting, serving, system
+from releve.supervisor.crash import append_only, open_crash_file, read_crash_file
 from releve.supervisor.door import Door
 from releve.supervisor.exchange import Exchange
 from releve.supervisor.failure import StepFailed, UnsafePreload
@@ -62,7 +62,7 @@ class Generation:
         self.diverts = False  # its workers pass a share of their new connections on
         self.broken: list[str] = []  # mounted applications that answer 503, each with its reason
         self.mixed: list[str] = []
-        self.roster = Roster(f"gen={number}")
+        self.roster = Roster(f"gen={number}", lambda worker: serving.calls(self, worker))
         self.traffic = Traffic(self.records)
         self.ended = asyncio.Event()
         self.on_lost: Callable[[Generation], None] = lambda generation: None
@@ -83,7 +83,9 @@ class Generation:
         self.exchange = Exchange() if found is None else Exchange((found.receive, found.send))
         self._board_fd = scoreboard.make() if found is None else found.board
         self.board = scoreboard.Scoreboard(self._board_fd)
-        self._crash_fd = open_crash_file() if found is None else found.crash
+        self.crash_fd = open_crash_file() if found is None else found.crash
+        append_only(self.crash_fd)
+        self.dumping = asyncio.Lock()  # held by who reads stacks in the crash file
         self.door: Door | None = None  # where its master is found by the next supervisor
         self.files = LentFiles()
         if found is not None:
@@ -104,7 +106,7 @@ class Generation:
     def descriptors(self) -> Descriptors:
         """For whoever is to hold it next."""
         return Descriptors(
-            self._master.fileno(), self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self._crash_fd
+            self._master.fileno(), self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self.crash_fd
         )
 
     def command_alone(self) -> None:
@@ -145,7 +147,7 @@ class Generation:
 
     def _send_boot(self, workers: int, keepsake: int) -> None:
         fds = [one.socket.fileno() for one in self.listeners]
-        fds += [self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self._crash_fd]
+        fds += [self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self.crash_fd]
         extras: dict[str, int] = {}
         if self.door is not None and self.door.socket is not None and keepsake >= 0 and self.can("door"):
             extras = {"door": self.door.socket.fileno(), "keepsake": keepsake}
@@ -210,7 +212,7 @@ class Generation:
 
     def crash_stack(self) -> str:
         """What faulthandler wrote when a process of this generation crashed; empty if none did."""
-        return self._crash if self._crash_fd < 0 else read_crash_file(self._crash_fd)
+        return self._crash if self.crash_fd < 0 else read_crash_file(self.crash_fd)
 
     # ---------------------------------------------------------------- orders
 
@@ -468,11 +470,16 @@ class Generation:
         self._crash = self.crash_stack()
         self.board.close()
         os.close(self._board_fd)
-        os.close(self._crash_fd)
-        self._crash_fd = self._board_fd = -1
+        os.close(self.crash_fd)
+        self.crash_fd = self._board_fd = -1
         self.ended.set()
 
     # ---------------------------------------------------------------- words
+
+    @property
+    def master(self) -> Master:
+        """Its master process, dead or alive."""
+        return self._master
 
     @property
     def pid(self) -> int:

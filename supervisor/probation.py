@@ -106,6 +106,8 @@ class Trial:
                 continue
             ping = self._pings.get(worker.number)
             record = self.new.board.read(worker.slot)
+            if record.pid != worker.pid:  # of another release, which does not know our scoreboard: nobody can tell
+                continue
             if ping is None or (record.heartbeat_ns > ping.sent_ns and ping.waited_s >= PING_S):
                 sent_ns = time.monotonic_ns()  # before it is sent: the answer may be quicker than we are
                 if worker.tell("ping"):

@@ -11,22 +11,28 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterable, Sequence
 
+from releve.server.docket import Seat
 from releve.server.link import Link, LinkError, Message
-from releve.supervisor import system
+from releve.supervisor import serving, system
 from releve.supervisor.log import log
+from releve.supervisor.oom import Oom
 from releve.supervisor.worker import Worker
 
 
 class Roster:
     """The workers of one generation. Lives in the supervisor's loop; owns their links and pidfds."""
 
-    def __init__(self, who: str) -> None:
+    def __init__(self, who: str, calls: Callable[[Worker], list[Seat] | None] = lambda worker: None) -> None:
+        """``calls``: what the threads of a worker do, or did last; None: nobody knows."""
         self.workers: dict[int, Worker] = {}
         self.slots: set[int] = set()  # of the scoreboard, that workers of this generation have written, living and dead
         self.orphaned = False
         self._who = {"who": who}
+        self._calls = calls
+        self._oom = Oom()
         self.lost: list[tuple[int, str]] = []  # workers that ended unasked: revision, and in words
         self._loop = asyncio.get_running_loop()
         self._on_change: Callable[[], None] = lambda: None
@@ -59,8 +65,11 @@ class Roster:
         """``gone``: the master reaped one."""
         worker = self.workers.pop(int(message.get("worker", -1)), None)
         if worker is not None:
+            status = int(message.get("status", 0))
             if not message.get("expected"):
-                self._lose(worker, int(message.get("status", 0)))
+                self._lose(worker, status)
+            elif status < 0 and (cut := serving.words(self._calls(worker) or [], time.monotonic())) != serving.IDLE:
+                log.warning("worker %d (pid %d) was ended at its deadline %s", worker.number, worker.pid, cut, extra=self._who)
             worker.close()
 
     def losses(self, revision: int) -> list[str]:
@@ -149,4 +158,9 @@ class Roster:
         self._loop.remove_reader(worker.control.fileno())
 
     def _lose(self, worker: Worker, status: int) -> None:
-        self.lost.append((worker.revision, f"worker {worker.number} (pid {worker.pid}) {system.describe_status(status)}"))
+        booting = worker.state == "booting"
+        how = system.describe_status(status) if booting else serving.ending(status, self._calls(worker), self._oom)
+        words = f"worker {worker.number} (pid {worker.pid}) {how}"
+        if not booting:  # else whoever boots it says more
+            log.warning("%s", words, extra=self._who)
+        self.lost.append((worker.revision, words))
