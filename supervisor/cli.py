@@ -1,6 +1,7 @@
 """The command ``releve``: reads its command line, then becomes the supervisor.
 
-Exit statuses: 0 stopped when told to, 1 unexpected, 2 usage or configuration error, 4 the first generation failed to boot.
+Exit statuses: 0 stopped when told to, 1 unexpected, 2 usage or configuration error, 4 the first generation failed to boot;
+of ``releve doctor`` also 8 where there are problems.
 """
 
 from __future__ import annotations
@@ -160,6 +161,17 @@ def print_unit(told: Configuration) -> int:
     return Status.DONE
 
 
+def doctor(told: Configuration) -> int:
+    """Examine the configuration and the host, for a service that need not run. Raises ConfigError."""
+    from releve.supervisor import doctor as examination
+    from releve.supervisor import facts
+
+    findings = examination.examine(facts.of_configuration(told, told.read().settings))
+    result = examination.report(findings)
+    print("\n".join([*examination.lines(findings), result["message"]]))
+    return int(result["status"])
+
+
 def _commands() -> str:
     """The folder that ``releve`` and ``ctl`` are in: where this was started from, else where this Python installs commands."""
     started = os.path.abspath(sys.argv[0])
@@ -200,6 +212,12 @@ def _import(arguments: Sequence[str]) -> int:
 # first word of the command line -> what does the rest of it, and returns the exit status
 SUBCOMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "check": partial(_configured, "releve check", "Validate the configuration and start nothing.", check),
+    "doctor": partial(
+        _configured,
+        "releve doctor",
+        "Examine the configuration and this host; `ctl doctor` examines the running service too. Exit status 8: problems.",
+        doctor,
+    ),
     "systemd-unit": partial(
         _configured,
         "releve systemd-unit",

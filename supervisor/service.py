@@ -20,10 +20,11 @@ from typing import Any
 
 from releve.config.load import Loaded
 from releve.config.settings import Settings
-from releve.supervisor import fdstore, keepsake, notify, revival
+from releve.supervisor import facts, fdstore, keepsake, notify, revival
 from releve.supervisor import listeners as listening
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.door import open_door
+from releve.supervisor.drain import Drain
 from releve.supervisor.exchange import Exchange
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
@@ -61,6 +62,7 @@ class Service:
         self.history = history
         self.notifier = notifier
         self.started = time.monotonic()
+        self.wall_offset = facts.wall_offset()
         self.active: Generation | None = None
         self.standby: Generation | None = None
         self.candidate: Generation | None = None  # of the upgrade under way
@@ -71,6 +73,7 @@ class Service:
         self._stored = {name for name in self.inherited if fdstore.is_ours(name)}  # names of what systemd keeps for us
         self.scaled: int | None = None  # workers, as told by `ctl scale`
         self.degraded: dict[str, str] = {}  # subject -> why
+        self.drain = Drain(self.generations)
         self.on_lost: Callable[[Generation], None] = lambda generation: None
         self.on_terminated: Callable[[], None] = lambda: None
         self.base_environment = notify.strip(os.environ)
@@ -106,6 +109,7 @@ class Service:
         generation.on_lost = self._lost
         generation.on_report = self._judge
         generation.on_terminated = self._terminated
+        self.drain.tell(generation)
 
     def _terminated(self) -> None:
         if self.notifier.active and time.monotonic() < self.mistaken_until:
@@ -187,9 +191,10 @@ class Service:
         """Take over generations that another supervisor has left."""
         self.active, self.candidate, self.on_trial, self.listeners = active, trial, trial is not None, listeners
         self._last_number = max(self._last_number, last)
-        for generation in (active, standby, trial):
-            if generation is not None:
-                self._enlist(generation)
+        found = [generation for generation in (active, standby, trial) if generation is not None]
+        self.drain.recall(found)
+        for generation in found:
+            self._enlist(generation)
         if trial is not None:
             active.exchange.relay_to(self.serving_exchange)
         self._keep_in_store()
@@ -436,7 +441,7 @@ class Service:
         serving = self.serving
         if serving is None or serving.state is GenerationState.GONE:
             return "nothing is serving"
-        return f"generation {serving.number} is serving {serving.pin.resolved} with {len(serving.workers)} workers"
+        return f"generation {serving.number} is serving {serving.pin.resolved} with {len(serving.workers)} workers{self.drain.words}"
 
     def describe(self, generation: Generation | None) -> dict[str, Any] | None:
         """A generation as the history keeps it."""

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from releve.supervisor.generation import Generation
-from releve.supervisor.memory import Usage, memory
+from releve.supervisor.processes import Usage, memory
 from releve.supervisor.protocol import Event, Status, result
 from releve.supervisor.states import GenerationState, ServiceState
 from releve.supervisor.worker import Worker
@@ -47,6 +47,7 @@ def snapshot(supervisor: Supervisor) -> Event:
                 "by": operation.by,
             },
             "degraded": list(service.degraded.values()),
+            "draining": service.drain.picture(),
             "workers_wanted": service.wanted_workers,
             "scaled": service.scaled is not None,
             "watch": service.loaded.settings.watch,

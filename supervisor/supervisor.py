@@ -336,6 +336,7 @@ class Supervisor:
         service = self.service
         service.notifier.main_pid(os.getpid())
         service.notifier.stopping()
+        service.drain.stop()
         attempt = service.history.begin({"verb": "stop", "by": operation.by, "from": service.describe(service.active)}, rescue=True)
         current = self.operation
         if current is not None:

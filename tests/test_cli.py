@@ -191,6 +191,15 @@ def test_check_says_what_is_valid_and_where_values_come_from(releve: Releve, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["releve.yaml"], "nothing is touched"
 
 
+@pytest.mark.parametrize(("trusted", "status", "severity"), [("127.0.0.1", 0, "ok"), ("0.0.0.0/0", 8, "problem")])
+def test_the_doctor_before_a_start(releve: Releve, tmp_path: Path, trusted: str, status: int, severity: str) -> None:
+    (tmp_path / "releve.yaml").write_text(f"app: shop:app\nproxy: {{trusted: [{trusted}]}}\n")
+    done = releve("doctor", "-c", "releve.yaml")
+    assert (done.returncode, done.stderr) == (status, "")
+    lines = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines() if line and not line.startswith(" ")}
+    assert (lines["proxy"], lines["import"], lines["symlink"]) == (severity, "unknown", "warning")
+
+
 def test_an_application_in_a_module_called_check(releve: Releve) -> None:
     assert releve("check", "check:app").stdout.startswith("the command line: valid; check:app on ")
 

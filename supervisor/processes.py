@@ -1,4 +1,4 @@
-"""What processes take: memory and processor time, for ``ctl status``. The one module that uses psutil."""
+"""Processes as the kernel shows them: what they take, and what they have open. The one module that uses psutil."""
 
 from __future__ import annotations
 
@@ -34,6 +34,22 @@ def memory(pids: Iterable[int]) -> dict[int, Usage]:
         except (psutil.Error, OSError, ValueError):
             continue
     return found
+
+
+def opened(pid: int) -> tuple[str, ...]:
+    """In words, what a process has that a fork does not keep whole: threads, and connections to somewhere. Empty if nobody may look."""
+    found: list[str] = []
+    try:
+        process = psutil.Process(pid)
+        threads = process.num_threads() - 1
+        if threads > 0:
+            found.append(f"{threads} {'thread' if threads == 1 else 'threads'}")
+        for one in process.net_connections("inet") if hasattr(process, "net_connections") else process.connections("inet"):
+            if one.raddr:
+                found.append(f"a connection to {one.raddr.ip}:{one.raddr.port}")
+    except (psutil.Error, OSError, ValueError):
+        return ()
+    return tuple(found)
 
 
 def _pss(process: psutil.Process) -> int | None:

@@ -1,0 +1,205 @@
+"""Each check of the doctor on both sides of its bound, with facts that are not of this host; and how those are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from releve.config.settings import Address, Limits, Proxy, Settings, Timeouts, Upgrade
+from releve.supervisor import doctor, facts, unit
+from releve.supervisor.doctor import OK, PROBLEM, UNKNOWN, WARNING
+from releve.supervisor.facts import Facts, Unit
+
+MIB = 1 << 20
+GOOD_UNIT = {
+    "Type": "notify",
+    "KillMode": "mixed",
+    "PIDFile": "/run/releve/shop/guard.pid",
+    "FileDescriptorStoreMax": "18",
+    "TimeoutStartUSec": "2min 30s",
+    "TimeoutStopUSec": "1min 5s",
+    "WatchdogUSec": "30s",
+}
+GOOD = Facts(
+    settings=Settings(directory="/srv/shop/current", user="shop", listen=(Address("tcp", "127.0.0.1", 8000),)),
+    uid=0,
+    workers=2,
+    descriptors_hard=11_024,
+    somaxconn=2048,
+    port_range=(32768, 60999),
+    pss_bytes=200 * MIB,
+    available_bytes=200 * MIB,
+    overcommit=0,
+    commit_left_bytes=0,
+    unit=Unit(GOOD_UNIT),
+    resolved="/srv/shop/releases/42",
+    python="/srv/shop/releases/42/.venv/bin/python",
+    synchronised=True,
+    clock_jump_s=0.0,
+)
+
+
+def settings(**more: Any) -> Settings:
+    return dataclasses.replace(GOOD.settings, **more)
+
+
+def unit_with(**more: str) -> Unit:
+    return Unit({**GOOD_UNIT, **more})
+
+
+def found(check: str, **changes: Any) -> list[str]:
+    """The severities that one check gives."""
+    return [one.severity for one in doctor.examine(dataclasses.replace(GOOD, **changes)) if one.check == check]
+
+
+def test_all_is_well() -> None:
+    assert {one.severity for one in doctor.examine(GOOD)} == {OK}
+    assert doctor.report(doctor.examine(GOOD))["status"] == 0
+
+
+CASES: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("health", {"degraded": ("no worker is serving",)}, [PROBLEM]),
+    ("health", {"drained_s": 3.0}, [WARNING]),
+    ("history", {"history_trouble": "no space left on device"}, [PROBLEM]),
+    ("descriptors", {"descriptors_hard": 11_023}, [WARNING]),
+    ("descriptors", {"descriptors_hard": 10_000}, [WARNING]),
+    ("descriptors", {"descriptors_hard": 9_999}, [PROBLEM]),
+    ("descriptors", {"descriptors_hard": 4096, "settings": settings(limits=Limits(connections=3072))}, [OK]),
+    ("backlog", {"somaxconn": 2047}, [WARNING]),
+    ("backlog", {"somaxconn": 128, "settings": settings(limits=Limits(backlog=128))}, [OK]),
+    ("ports", {"port_range": (8000, 60999)}, [WARNING]),
+    ("ports", {"port_range": (8001, 60999)}, [OK]),
+    ("ports", {"port_range": (8000, 60999), "ports_reserved": frozenset({8000})}, [OK]),
+    ("ports", {"port_range": (50_000, 59_998)}, [WARNING]),
+    ("ports", {"port_range": (50_000, 59_999)}, [OK]),
+    ("memory", {"available_bytes": 200 * MIB - 1}, [PROBLEM]),
+    ("memory", {"available_bytes": 100 * MIB, "settings": settings(upgrade=Upgrade(mode="rolling"))}, [OK]),
+    ("memory", {"available_bytes": 99 * MIB, "settings": settings(upgrade=Upgrade(mode="rolling"))}, [PROBLEM]),
+    ("overcommit", {"overcommit": 2, "commit_left_bytes": 200 * MIB}, [OK]),
+    ("overcommit", {"overcommit": 2, "commit_left_bytes": 200 * MIB - 1}, [WARNING]),
+    ("unit", {"unit": unit_with(TimeoutStartUSec="2min 29s")}, [PROBLEM]),
+    ("unit", {"unit": unit_with(TimeoutStartUSec="infinity", TimeoutStopUSec="infinity")}, [OK]),
+    ("unit", {"unit": unit_with(TimeoutStopUSec="1min 4s")}, [PROBLEM]),
+    ("unit", {"settings": settings(timeouts=Timeouts(drain=31.0))}, [PROBLEM]),
+    ("unit", {"unit": unit_with(KillMode="control-group")}, [PROBLEM]),
+    ("unit", {"unit": unit_with(Type="simple")}, [WARNING]),
+    ("unit", {"unit": unit_with(FileDescriptorStoreMax="0")}, [WARNING]),
+    ("unit", {"unit": unit_with(PIDFile="")}, [WARNING]),
+    ("unit", {"unit": unit_with(WatchdogUSec="0")}, [WARNING]),
+    ("database", {"workers": 6, "settings": settings(threads=8)}, [OK]),
+    ("database", {"workers": 7, "settings": settings(threads=8)}, [WARNING]),
+    ("database", {"workers": 11, "settings": settings(threads=8, upgrade=Upgrade(mode="rolling"))}, [OK]),
+    ("database", {"workers": 12, "settings": settings(threads=8, upgrade=Upgrade(mode="rolling"))}, [WARNING]),
+    ("import", {"unsafe_import": ("1 thread", "a connection to 10.0.0.5:5432")}, [PROBLEM, PROBLEM]),
+    ("symlink", {"resolved": "/srv/shop/current"}, [WARNING]),
+    ("symlink", {"resolved": "/srv/shop/current", "settings": settings(watch="code")}, [OK]),
+    ("interpreter", {"python": "/srv/shop/releases/41/.venv/bin/python"}, [PROBLEM]),
+    ("interpreter", {"python": "/srv/shop/venv/bin/python"}, [OK]),
+    ("interpreter", {"python": "/usr/bin/python3"}, [OK]),
+    ("clock", {"synchronised": False}, [WARNING]),
+    ("clock", {"clock_jump_s": -5.1}, [WARNING]),
+    ("clock", {"clock_jump_s": 5.0}, [OK]),
+    ("proxy", {"settings": settings(proxy=Proxy(trusted=("0.0.0.0/0",)))}, [PROBLEM]),
+    ("proxy", {"settings": settings(proxy=Proxy(trusted=("10.0.0.0/7", "2000::/15", "unix:")))}, [PROBLEM, PROBLEM]),
+    ("proxy", {"settings": settings(proxy=Proxy(trusted=("10.0.0.0/8", "fd00::/16", "unix:")))}, [OK]),
+    ("root", {"settings": settings(user=None)}, [WARNING]),
+    ("root", {"settings": settings(user=None), "uid": 1000}, [OK]),
+    ("writable", {"writable": ("/srv/shop",)}, [PROBLEM]),
+    ("stale", {"stale": ("/run/releve/shop/gen-3.sock",)}, [WARNING]),
+]
+
+
+@pytest.mark.parametrize(("check", "changes", "severities"), CASES, ids=[f"{case[0]}-{number}" for number, case in enumerate(CASES)])
+def test_a_check_on_both_sides_of_its_bound(check: str, changes: dict[str, Any], severities: list[str]) -> None:
+    assert found(check, **changes) == severities
+
+
+def test_every_check_has_its_cases_and_everything_that_it_finds_says_what_to_do() -> None:
+    assert {case[0] for case in CASES} == {check.name for check in doctor.CHECKS}
+    for _, changes, _ in CASES:
+        for one in doctor.examine(dataclasses.replace(GOOD, **changes)):
+            assert bool(one.advice) is (one.severity in (WARNING, PROBLEM)), one
+
+
+def test_what_is_not_known_is_not_judged() -> None:
+    unknown = {one.check for one in doctor.examine(Facts(settings=GOOD.settings)) if one.severity == UNKNOWN}
+    assert unknown == {check.name for check in doctor.CHECKS if check.needs}
+    assert {one.severity for one in doctor.examine(Facts(settings=GOOD.settings))} == {UNKNOWN, OK}
+
+
+def test_the_worst_comes_first_and_decides_the_status() -> None:
+    worst = dataclasses.replace(GOOD, writable=("/srv",), synchronised=False, somaxconn=None)
+    findings = doctor.examine(worst)
+    assert [one.severity for one in findings[:3]] == [PROBLEM, WARNING, UNKNOWN]
+    result = doctor.report(findings)
+    assert (result["status"], result["message"]) == (8, f"1 problem, 1 warning, in {len(doctor.CHECKS)} checks")
+    assert doctor.report(doctor.examine(dataclasses.replace(GOOD, synchronised=False)))["status"] == 0
+
+
+# ---------------------------------------------------------------- the facts
+
+
+def test_the_unit_that_we_make_passes() -> None:
+    """The one that `releve systemd-unit` prints, as `systemctl show` has it."""
+    made = dict(
+        line.split("=", 1) for line in unit.unit(GOOD.settings, unit.Place("/etc/x.yaml", "/usr/bin", "x")).splitlines() if "=" in line
+    )
+    told = {"TimeoutStartUSec": f"{made['TimeoutStartSec']}s", "TimeoutStopUSec": f"{made['TimeoutStopSec']}s"}
+    told |= {"WatchdogUSec": f"{made['WatchdogSec']}s"}
+    told |= {name: made[name] for name in ("Type", "KillMode", "PIDFile", "FileDescriptorStoreMax")}
+    assert found("unit", unit=Unit(told)) == [OK]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1min 30s", 90.0),
+        ("500ms", 0.5),
+        ("infinity", float("inf")),
+        ("0", 0.0),
+        ("1h", 3600.0),
+        ("", None),
+        ("odd", None),
+        ("1month", 2_629_800.0),
+    ],
+)
+def test_time_spans_of_systemctl(text: str, seconds: float | None) -> None:
+    assert facts.parse_unit(f"KillMode=mixed\nTimeoutStopUSec={text}\n").seconds("TimeoutStopUSec") == seconds
+
+
+def test_reserved_ports() -> None:
+    assert facts.reserved("8000,9000-9002\n") == {8000, 9000, 9001, 9002}
+    assert facts.reserved("\n") == frozenset()
+
+
+def test_what_everybody_may_write_to(tmp_path: Path) -> None:
+    open_to_all, sticky, mine = tmp_path / "open", tmp_path / "sticky", tmp_path / "mine"
+    for path, mode in ((open_to_all, 0o777), (sticky, 0o1777), (mine, 0o755)):
+        path.mkdir()
+        path.chmod(mode)
+    assert facts.writable(map(str, (open_to_all, sticky, mine, tmp_path / "missing"))) == (str(open_to_all),)
+
+
+def test_doors_behind_which_there_is_nobody(tmp_path: Path) -> None:
+    held = []
+    for number in (1, 2, 3):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock.bind(str(tmp_path / f"gen-{number}.sock"))
+        sock.listen()
+        held.append(sock)
+    held[0].close()
+    held[1].close()
+    (tmp_path / "other.sock").touch()
+    assert facts.stale(tmp_path, {1}) == (str(tmp_path / "gen-2.sock"),)
+    held[2].close()
+
+
+def test_this_host_can_be_examined(tmp_path: Path) -> None:
+    known = facts._host(Settings(), os.getpid())
+    assert known.descriptors_hard and known.somaxconn and known.port_range and known.available_bytes
+    assert known.overcommit is not None and known.synchronised is not None
