@@ -6,6 +6,7 @@ the outcome (``releve.supervisor.protocol.Status``). What only some verbs need (
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -26,7 +27,9 @@ from releve.supervisor.instances import absolute, working_folder
 from releve.supervisor.protocol import MEANING, Event, Status
 
 ANSWER_TIMEOUT_S = 10.0  # for verbs that only ask
-ASKING = ("status", "history", "check")  # what they print is all they are for
+ASKING = ("status", "history", "check", "workers", "dump", "doctor")  # what they print is all they are for
+# verb -> what there is in its result to be shown as a picture, by the module of that name here
+PICTURES = {"status": "service", "history": "entries", "workers": "workers", "dump": "processes", "doctor": "findings"}
 DEPARTURE_TIMEOUT_S = 5.0  # from the result of a stop until the supervisor's process has ended
 
 # verb -> what goes on after an interrupted wait, and what can be done about it
@@ -136,14 +139,9 @@ def show(order: Order, result: Event) -> None:
         if order.verb == "history" and result["status"] == Status.DONE:
             value = result.get("entries", [])
         print(json.dumps(value, indent=2, ensure_ascii=False))
-    elif order.verb == "status" and "service" in result:
-        from releve.ctl import status
-
-        (status.show_rich if render.on_terminal(sys.stdout) else status.show_plain)(result, sys.stdout)
-    elif order.verb == "history" and "entries" in result:
-        from releve.ctl import history
-
-        (history.show_rich if render.on_terminal(sys.stdout) else history.show_plain)(result, sys.stdout)
+    elif PICTURES.get(order.verb, "") in result:
+        picture = importlib.import_module(f"releve.ctl.{order.verb}")
+        (picture.show_rich if render.on_terminal(sys.stdout) else picture.show_plain)(result, sys.stdout)
     else:
         outcome.say(result, sys.stdout if result["status"] in outcome.GOOD else sys.stderr)
 
@@ -298,6 +296,52 @@ def history(limit: int, **told: Any) -> int:
 def check(**told: Any) -> int:
     """Validate what an upgrade would read now; nothing is started."""
     return _order("check", told, waits=False)
+
+
+@ctl.command(short_help="Show each worker and what it serves now.")
+@_asks
+def workers(**told: Any) -> int:
+    """Show each worker of each generation, and the requests that it serves now."""
+    return _order("workers", told, waits=False)
+
+
+@ctl.command(short_help="Show where the threads of a process are.")
+@click.argument("process", required=False, metavar="[WORKER|master|PID]")
+@click.option("--all", "every", is_flag=True, help="Of all workers and masters.")
+@_timed
+def dump(process: str | None, every: bool, **told: Any) -> int:
+    """Show the stack of each thread of a process, with the request that it serves.
+
+    WORKER is a number, as 2 (of the generation in service) or 8.2; master, or 8.master, is the process that has forked them.
+    It answers whatever it is doing, also when it hangs; what it does goes on.
+    """
+    if (process is None) is not every:
+        raise click.UsageError("cannot dump: name a worker (2, 8.2, a pid), master, or --all")
+    return _order("dump", told, waits=False, process=process, all=every or None)
+
+
+@ctl.command(short_help="Tell load balancers to go elsewhere.")
+@_asks
+def drain(**told: Any) -> int:
+    """Answer 503 at `readiness` (or at upgrade.check's path), so that load balancers send no new clients; serve as before."""
+    return _order("drain", told, waits=False)
+
+
+@ctl.command(short_help="End the draining.")
+@_asks
+def undrain(**told: Any) -> int:
+    """Be ready again for load balancers."""
+    return _order("undrain", told, waits=False)
+
+
+@ctl.command(short_help="Look for trouble to come, and say what to do.")
+@_timed
+def doctor(**told: Any) -> int:
+    """Examine configuration, service and host, and say what to do; exit status 8 if there are problems.
+
+    `releve doctor -c FILE` does the same, as far as it can, for a service that does not run.
+    """
+    return _order("doctor", told, waits=False)
 
 
 if __name__ == "__main__":

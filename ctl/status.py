@@ -14,7 +14,7 @@ from releve.supervisor.protocol import Event
 HEAD = ("worker", "pid", "state", "age", "requests", "connections", "busy", "memory")
 NUMBERS = (1, 3, 4, 5, 6, 7)
 COMMIT_SHOWN = 12  # signs of a commit's name
-ALARMS = ("degraded", "not upgraded", "history", "orphaned", "mixed code", "answers 503")
+ALARMS = ("degraded", "draining", "not upgraded", "history", "orphaned", "mixed code", "answers 503")
 STYLES = {
     "serving": "bold green",
     "ready": "green",
@@ -62,6 +62,7 @@ def picture(result: Event) -> Picture:
         ("workers", _wanted(service)),
         ("watch", None if service.get("watch") in (None, "off") else service.get("watch")),
         ("operation", _operation(_mapping(service.get("operation")))),
+        ("draining", _draining(_mapping(service.get("draining")))),
         *(("degraded", reason) for reason in _list(service.get("degraded"))),
         *(("not upgraded", error) for error in _list(service.get("syntax_errors"))),
         ("history", f"{service['history_pending']} lines wait for the disk" if service.get("history_pending") else None),
@@ -185,6 +186,14 @@ def _operation(operation: dict[str, Any]) -> str:
     return (
         f"{render.line(operation.get('verb'))}: {render.line(operation.get('phase'))} for {render.age(operation.get('since_s'))}{by}{doing}"
     )
+
+
+def _draining(draining: dict[str, Any]) -> str:
+    if not draining:
+        return ""
+    deaf = ", ".join(map(render.line, _list(draining.get("unheard"))))
+    but = f"; generation {deaf} cannot tell load balancers: its releve is too old" if deaf else ""
+    return f"since {render.age(draining.get('since_s'))}: load balancers are told to go elsewhere; ctl undrain ends it{but}"
 
 
 def _told(pairs: list[tuple[str, Any]]) -> list[tuple[str, str]]:

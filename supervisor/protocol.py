@@ -56,6 +56,11 @@ VERBS: dict[str, tuple[str, ...]] = {
     "history": ("limit",),
     "check": (),
     "reopen": (),
+    "workers": (),
+    "dump": ("process", "all"),
+    "drain": (),
+    "undrain": (),
+    "doctor": (),
 }
 
 

@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from releve.supervisor import hooks, probation, protocol, states
+from releve.supervisor import doctor, hooks, probation, protocol, states
 from releve.supervisor.supervisor import SIGNALS
 
 _ADMISSION = {
@@ -67,6 +67,12 @@ def variables() -> str:
     return "\n".join(["| variable | |", "| --- | --- |", *rows])
 
 
+def checks() -> str:
+    """What the doctor looks at."""
+    rows = [f"| `{check.name}` | {check.words} |" for check in doctor.CHECKS]
+    return "\n".join(["| check | all is well if |", "| --- | --- |", *rows])
+
+
 TABLES = {
     "signals": signals,
     "statuses": statuses,
@@ -75,6 +81,7 @@ TABLES = {
     "rules": rules,
     "hooks": turns,
     "variables": variables,
+    "checks": checks,
 }
 
 

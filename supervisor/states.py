@@ -109,6 +109,11 @@ VERBS: dict[str, dict[ServiceState, Admission]] = {
     "history": _QUESTION,
     "check": _QUESTION,
     "reopen": _QUESTION,
+    "workers": _QUESTION,
+    "dump": _QUESTION,
+    "doctor": _QUESTION,
+    "drain": _QUESTION,  # it changes nothing that an operation is about
+    "undrain": _QUESTION,
     "upgrade": _REMEDY,
     "reload": _OPERATION,
     "rollback": {**_REMEDY, _V.TRIAL: _A.RUN},  # which ends the upgrade: that is the way back

@@ -10,11 +10,15 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from releve.config.errors import ConfigError
+from releve.supervisor import doctor as examination
+from releve.supervisor import drain as draining
+from releve.supervisor import dump as dumping
+from releve.supervisor import facts, work, workload
 from releve.supervisor import reopen as reopening
 from releve.supervisor import scale as scaling
 from releve.supervisor import status as picture
-from releve.supervisor import work
 from releve.supervisor.failure import StepFailed
+from releve.supervisor.log import log
 from releve.supervisor.operation import Operation, failure
 from releve.supervisor.protocol import Event, Status, result
 from releve.supervisor.target import from_configuration
@@ -119,6 +123,71 @@ async def reexec(supervisor: Supervisor, arguments: Arguments, by: str) -> Opera
     return supervisor.begin("reexec", by, work.replacing(supervisor))
 
 
+async def workers(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+    """Each worker, and what it serves now."""
+    return await workload.snapshot(supervisor.service)
+
+
+async def dump(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+    """The stacks of one process, or of all."""
+    service = supervisor.service
+    known = dumping.processes(service.generations())
+    if arguments.get("all"):
+        chosen = known
+    else:
+        name = str(arguments.get("process", ""))
+        serving = service.serving
+        one = dumping.choose(name, known, None if serving is None else serving.number)
+        if one is None:
+            names = ", ".join(f"{process.name} (pid {process.pid})" for process in known) or "none"
+            return result(Status.USAGE, f"cannot dump {name!r}: no such process; there are {names}", serving=service.serving_words())
+        chosen = [one]
+    answers = [await dumping.dump(process) for process in chosen]
+    dumping.fit(answers)
+    silent = [f"{answer['process']}: {answer['trouble']}" for answer in answers if answer["trouble"]]
+    failed = len(silent) == len(answers)
+    message = f"cannot dump {'; '.join(silent)}" if failed else f"{len(answers) - len(silent)} processes"
+    return result(Status.FAILED if failed else Status.DONE, message, processes=answers, serving=service.serving_words())
+
+
+async def drain(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+    """New clients shall go elsewhere."""
+    service = supervisor.service
+    path = draining.asked_path(service.loaded.settings, service.serving)
+    before = service.drain.seconds
+    if before is not None:
+        return result(Status.DONE, f"drained already, since {draining.clock(before)}; ctl undrain ends it")
+    _record(supervisor, "drain", by, service.drain.begin)
+    return result(Status.DONE, f"drained: {path} answers 503, requests are served as before; ctl undrain ends it")
+
+
+async def undrain(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+    """They are welcome again."""
+    service = supervisor.service
+    if service.drain.seconds is None:
+        return result(Status.DONE, "it is not drained")
+    _record(supervisor, "undrain", by, service.drain.end)
+    return result(Status.DONE, "no longer drained: new clients are welcome")
+
+
+def _record(supervisor: Supervisor, verb: str, by: str, change: Callable[[], object]) -> None:
+    """Do what takes no time, and keep it in the history; a disk in trouble does not hold it up."""
+    service = supervisor.service
+    described = service.describe(service.active)
+    attempt = service.history.begin({"verb": verb, "by": by, "from": described}, rescue=True)
+    change()
+    service.history.finish(attempt, "done", to=described)
+    words = service.serving_words()
+    log.info("%s, asked by %s: %s", verb, by, words)
+    if supervisor.stopping is None:
+        service.notifier.status(words[0].upper() + words[1:])
+
+
+async def doctor(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+    """What is not as it should be, here and on this host."""
+    return examination.report(examination.examine(await facts.of_service(supervisor.service)))
+
+
 Verb = Callable[["Supervisor", Arguments, str], Awaitable[Operation | Event]]
 
 VERBS: dict[str, Verb] = {
@@ -133,4 +202,9 @@ VERBS: dict[str, Verb] = {
     "reopen": reopen,
     "stop": stop,
     "reexec": reexec,
+    "workers": workers,
+    "dump": dump,
+    "drain": drain,
+    "undrain": undrain,
+    "doctor": doctor,
 }

@@ -48,6 +48,12 @@ REQUESTS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["history", "-n", "3"], "history", {"limit": 3}),
     (["check"], "check", {}),
     (["reopen"], "reopen", {}),
+    (["workers"], "workers", {}),
+    (["dump", "8.2"], "dump", {"process": "8.2"}),
+    (["dump", "--all"], "dump", {"all": True}),
+    (["drain"], "drain", {}),
+    (["undrain"], "undrain", {}),
+    (["doctor"], "doctor", {}),
 ]
 
 

@@ -249,6 +249,24 @@ def test_ctl_finds_the_service(site: Site) -> None:
     assert site.box.must("/opt/releve/bin/ctl", "status", "--json").lstrip().startswith("{")
 
 
+def test_the_doctor_reads_the_unit_and_a_drain_is_shown(site: Site) -> None:
+    site.configure("releve", "readiness: /ready\n")
+    site.must("start")
+
+    def unit() -> tuple[str, str]:
+        said = json.loads(site.box.run("/opt/releve/bin/ctl", "doctor", "--json").stdout)
+        return next((one["severity"], one["text"]) for one in said["findings"] if one["check"] == "unit")
+
+    assert unit()[0] == "ok"
+    site.box.must("/opt/releve/bin/ctl", "drain")
+    assert ", drained since " in site.show("StatusText")
+    site.box.must("/opt/releve/bin/ctl", "undrain")
+    assert "drained" not in site.show("StatusText")
+    with drop_in(site, "[Service]\nTimeoutStopSec=3\n"):
+        severity, text = unit()
+        assert severity == "problem" and text.startswith("TimeoutStopSec=3 ")
+
+
 def test_stop_answers_what_is_in_flight_and_leaves_no_process(site: Site) -> None:
     site.must("start")
     with contextlib.closing(Client(site.socket)) as client:

@@ -1,0 +1,75 @@
+"""``ctl dump``: the stacks of a process, each thread with the request that it serves; threads that wait for work in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from releve.ctl import render
+from releve.ctl.workers import sentence
+from releve.supervisor.protocol import Event
+
+ROLES = {"leading": "leads, and waits for clients", "other": "serves no request"}
+OURS = re.compile(r'File ".*/server/\w+\.py", line ')
+
+
+def processes(result: Event) -> list[dict[str, Any]]:
+    """Those in a ``dump`` result."""
+    found = result.get("processes")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def lines(result: Event) -> Iterator[tuple[str, str]]:
+    """Each line, and a rich style for it."""
+    for number, process in enumerate(processes(result)):
+        if number:
+            yield "", ""
+        yield f"{render.line(process.get('process'))} (pid {render.line(process.get('pid'))}): {render.line(process.get('state'))}", "bold"
+        if process.get("trouble"):
+            yield f"  {render.line(process['trouble'])}", "bold red"
+        found = process.get("threads")
+        threads = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        idle = sum(one.get("role") == "idle" for one in threads)
+        for one in threads:
+            if one.get("role") != "idle":
+                yield from _thread(one)
+        if idle:
+            yield f"  {idle} {'thread waits' if idle == 1 else 'threads wait'} for requests", "dim"
+
+
+def _thread(thread: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    name = f"thread {thread['number']}" if thread.get("number") is not None else f"thread {render.line(thread.get('thread'))}"
+    request = thread.get("request")
+    if isinstance(request, dict):
+        yield f"  {name}: {sentence(request)}", "cyan"
+    else:
+        role = render.line(thread.get("role"))
+        yield f"  {name}: {ROLES.get(role, role)}", "dim"
+    stack = thread.get("stack")
+    folded, shown = fold([render.line(line) for line in stack] if isinstance(stack, list) else [])
+    if folded:
+        yield f"    … {folded} frames of Relève", "dim"
+    for line in shown:
+        yield f"    {line}", ""
+
+
+def fold(stack: list[str]) -> tuple[int, list[str]]:
+    """How many frames at its beginning only lead to the application, and the others; where it does not come to that, the last one."""
+    ours = max((at for at, line in enumerate(stack) if OURS.search(line)), default=-1) + 1
+    ours -= ours == len(stack) > 0
+    return ours, stack[ours:]
+
+
+def show_plain(result: Event, stream: TextIO) -> None:
+    """As text."""
+    print("\n".join(text for text, _ in lines(result)), file=stream)
+
+
+def show_rich(result: Event, stream: TextIO) -> None:
+    """The same with colours."""
+    from rich.text import Text
+
+    console = render.console(stream)
+    for text, style in lines(result):
+        console.print(Text(text, style=style), soft_wrap=True)

@@ -1,0 +1,111 @@
+"""The pictures of workers, dumps and the doctor: pure, from results, also from those of another release."""
+
+from __future__ import annotations
+
+import io
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from releve.ctl import doctor, dump, workers
+
+REQUEST = {"method": "GET", "target": "/report?\x1b[2J", "peer": "10.0.0.7:4711", "age_s": 12.3}
+WORKERS: dict[str, Any] = {
+    "status": 0,
+    "workers": [
+        {
+            "generation": 8, "worker": 2, "pid": 812, "state": "serving", "age_s": 192, "heartbeat_age_s": 0.001, "connections": 3,
+            "busy": 1, "requests": 1204, "statuses": {"2xx": 1200, "3xx": 1, "4xx": 2, "5xx": 1}, "pss_bytes": 43 << 20,
+            "rss_bytes": 99 << 20, "requests_now": [REQUEST],
+        },
+        {"generation": 7, "worker": 1, "pid": 701, "state": "paused", "heartbeat_age_s": 31.0, "requests_now": []},
+    ],
+}  # fmt: skip
+DUMP: dict[str, Any] = {
+    "status": 0,
+    "processes": [
+        {
+            "process": "8.2", "pid": 812, "state": "serving", "trouble": "",
+            "threads": [
+                {"thread": "0x4", "number": 1, "role": "serving", "request": REQUEST,
+                 "stack": ['File "/v/server/lead.py", line 1 in a', 'File "/v/server/call.py", line 2 in b',
+                           'File "/srv/app.py", line 3 in c']},
+                {"thread": "0x5", "number": 2, "role": "leading", "request": None,
+                 "stack": ['File "/v/server/lead.py", line 1 in a', 'File "/v/server/loop.py", line 2 in b']},
+                {"thread": "0x6", "number": None, "role": "other", "request": None, "stack": ['File "/srv/own.py", line 1 in x']},
+                {"thread": "0x7", "number": 3, "role": "idle", "request": None, "stack": []},
+                {"thread": "0x8", "number": 4, "role": "idle", "request": None, "stack": []},
+            ],
+        },
+        {"process": "8.master", "pid": 800, "state": "serving", "trouble": "it is stopped (SIGSTOP)", "threads": []},
+    ],
+}  # fmt: skip
+DOCTOR: dict[str, Any] = {
+    "status": 8,
+    "message": "1 problem, 0 warnings, in 2 checks",
+    "findings": [
+        {"check": "proxy", "severity": "problem", "text": "proxy.trusted has 0.0.0.0/0", "advice": "name the proxies alone"},
+        {"check": "clock", "severity": "ok", "text": "the clock is synchronised", "advice": ""},
+    ],
+}
+
+
+def plain(module: ModuleType, result: dict[str, Any]) -> str:
+    stream = io.StringIO()
+    module.show_plain(result, stream)
+    return stream.getvalue()
+
+
+def test_workers_and_below_each_what_it_serves() -> None:
+    assert plain(workers, WORKERS).splitlines() == [
+        "worker  pid  state      age  turned  connections  busy  requests    2xx  3xx  4xx  5xx  memory",
+        "8.2     812  serving  3m12s     now            3     1     1,204  1,200    1    2    1  43 MiB",
+        "  └ 12s  GET /report?\\x1b[2J  10.0.0.7:4711",
+        "7.1     701  paused       -     31s            -     -         -      -    -    -    -       -",
+    ]
+    assert plain(workers, {"workers": []}) == "no workers\n"
+
+
+def test_a_dump_folds_our_frames_and_counts_the_idle() -> None:
+    assert plain(dump, DUMP).splitlines() == [
+        "8.2 (pid 812): serving",
+        "  thread 1: 12s  GET /report?\\x1b[2J  10.0.0.7:4711",
+        "    … 2 frames of Relève",
+        '    File "/srv/app.py", line 3 in c',
+        "  thread 2: leads, and waits for clients",
+        "    … 1 frames of Relève",
+        '    File "/v/server/loop.py", line 2 in b',
+        "  thread 0x6: serves no request",
+        '    File "/srv/own.py", line 1 in x',
+        "  2 threads wait for requests",
+        "",
+        "8.master (pid 800): serving",
+        "  it is stopped (SIGSTOP)",
+    ]
+
+
+def test_the_doctors_findings_each_with_its_advice() -> None:
+    assert plain(doctor, DOCTOR).splitlines() == [
+        "problem  proxy  proxy.trusted has 0.0.0.0/0",
+        "                do: name the proxies alone",
+        "ok       clock  the clock is synchronised",
+        "1 problem, 0 warnings, in 2 checks",
+    ]
+
+
+@pytest.mark.parametrize(("module", "result"), [(workers, WORKERS), (dump, DUMP), (doctor, DOCTOR)])
+def test_the_rich_picture_says_the_same(module: ModuleType, result: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    stream = io.StringIO()
+    module.show_rich(result, stream)
+    said = stream.getvalue().split()
+    assert [word for word in plain(module, result).split() if word not in said] == []
+
+
+@pytest.mark.parametrize("module", [workers, dump, doctor])
+@pytest.mark.parametrize("value", [None, [], [None, 3], [{}], {"a": 1}])
+def test_what_another_release_leaves_out_is_left_out(module: ModuleType, value: Any) -> None:
+    result = {"status": 0, "message": "m", "workers": value, "processes": value, "findings": value}
+    plain(module, result)
+    module.show_rich(result, io.StringIO())

@@ -1,0 +1,109 @@
+"""Stacks: what faulthandler writes, joined with what the threads serve; the live ones are in tests/promises."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from releve.server.docket import LEADER, Seat
+from releve.server.link import DUMP_SIGNAL
+from releve.supervisor import crash, dump, system
+from releve.supervisor.dump import Process, choose
+
+TEXT = """Thread 0x0000000000000004 (most recent call first):
+  File "/srv/app.py", line 9 in inner
+  File "/srv/app.py", line 3 in outer
+
+Thread 0x0000000000000005 (most recent call first):
+  File "/lib/loop.py", line 1 in turn
+
+Current thread 0x0000000000000001 (most recent call first):
+  File "/lib/monitor.py", line 1 in sleep
+"""
+
+
+def test_each_thread_has_its_request_and_a_stack_that_reads_as_a_traceback() -> None:
+    seats = [Seat(LEADER, 5), Seat(1, 4, 90.0, "GET", "/slow", "p:1"), Seat(2, 5), Seat(3, 6)]
+    serving, leading, other = dump._threads(TEXT, seats, 100.0)
+    assert (serving["role"], serving["number"], serving["thread"]) == ("serving", 1, "0x4")
+    assert serving["request"] == {"method": "GET", "target": "/slow", "peer": "p:1", "age_s": 10.0}
+    assert serving["stack"] == ['File "/srv/app.py", line 3 in outer', 'File "/srv/app.py", line 9 in inner']
+    assert (leading["role"], leading["number"], other["role"], other["number"]) == ("leading", 2, "other", None)
+
+
+def test_a_process_that_says_nothing_still_has_its_requests() -> None:
+    (one,) = dump._threads("", [Seat(LEADER, 5, 99.0, "GET", "/", ""), Seat(2, 5)], 100.0)
+    assert (one["role"], one["number"], one["stack"]) == ("serving", 2, [])
+
+
+def process(generation: int, worker: int | None, pid: int) -> Any:
+    holder = SimpleNamespace(number=generation, pid=pid)
+    return Process(holder, None if worker is None else SimpleNamespace(number=worker, pid=pid))  # type: ignore[arg-type]
+
+
+KNOWN = [process(7, None, 30), process(7, 1, 31), process(7, 2, 32), process(8, None, 40), process(8, 1, 41), process(8, 31, 42)]
+
+
+@pytest.mark.parametrize(
+    ("name", "pid"),
+    [("8.1", 41), ("7.2", 32), ("1", 41), ("2", None), ("master", 40), ("7.master", 30), ("32", 32), ("31", 42), ("9", None), ("", None)],
+)
+def test_the_process_that_is_meant(name: str, pid: int | None) -> None:
+    one = choose(name, KNOWN, 8)
+    assert (None if one is None else one.pid) == pid
+
+
+def test_an_answer_is_cut_where_it_would_not_fit() -> None:
+    answers = [{"threads": [{"stack": ["x" * 500_000]}]}, {"threads": [{"stack": ["y" * 500_000]}, {"stack": ["z"]}]}]
+    dump.fit(answers)
+    assert [len(thread["stack"][0]) > 100_000 for answer in answers for thread in answer["threads"]] == [True, False, False]
+
+
+def test_stacks_are_no_crash_and_are_cut_off_again() -> None:
+    fd = crash.open_crash_file()
+    crash.append_only(fd)
+    os.write(fd, TEXT.encode())
+    assert crash.read_crash_file(fd) == ""
+    assert crash.take(fd, 0) == TEXT
+    os.write(fd, b'Fatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n  File "/srv/app.py", line 1 in x\n')
+    assert "Aborted" in crash.take(fd, 0)  # which stays
+    assert crash.read_crash_file(fd).startswith("Fatal Python error: Aborted")
+    os.close(fd)
+
+
+def test_an_answer_has_ended_when_no_thread_is_in_the_handler() -> None:
+    """For the time of a handler the kernel holds its signal back in that thread; others may do so for ever."""
+    ready, told = os.pipe()
+    child = os.fork()
+    if not child:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {DUMP_SIGNAL})
+        os.write(told, b"x")
+        signal.pause()
+        os._exit(0)
+    os.read(ready, 1)
+    try:
+        assert system.blocking(child, DUMP_SIGNAL) == {child}
+        assert not dump._finished(child, set(), 0.0)
+        assert dump._finished(child, {child}, 0.0)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(ready)
+        os.close(told)
+    assert dump._finished(child, set(), 0.0) and not dump._finished(child, set(), time.monotonic() + 60)  # nobody can tell: by the clock
+
+
+def test_a_process_that_would_not_answer_is_not_asked() -> None:
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert "has ended" in dump._objection(child)
+    os.waitpid(child, 0)
+    assert "has ended" in dump._objection(child)
+    assert "does not listen to SIGURG" in dump._objection(os.getpid())
