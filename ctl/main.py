@@ -18,7 +18,8 @@ from typing import Any
 import click
 
 from releve import __version__
-from releve.ctl import outcome, render
+from releve.config.completion import by_metavar
+from releve.ctl import completion, outcome, render
 from releve.ctl.aftermath import aftermath
 from releve.ctl.client import ConversationLost, TimedOut, converse, has_ended, supervisor_pidfd
 from releve.ctl.find import FindError, Found, find
@@ -166,8 +167,9 @@ Command = Callable[..., Any]
 
 def _instance(command: Command) -> Command:
     """The options that say which instance."""
-    command = click.option("--socket", metavar="PATH", help="Control socket of the instance.")(command)
-    return click.option("-c", "--config", metavar="FILE", help="Configuration file that the instance was started with.")(command)
+    command = click.option("--socket", metavar="PATH", help="Control socket of the instance.", shell_complete=completion.sockets)(command)
+    text = "Configuration file that the instance was started with."
+    return click.option("-c", "--config", metavar="FILE", help=text, shell_complete=completion.configs)(command)
 
 
 def _asks(command: Command) -> Command:
@@ -215,8 +217,8 @@ def status(**told: Any) -> int:
 
 
 @ctl.command(short_help="Switch to what is on disk now.")
-@click.option("--directory", metavar="FOLDER", callback=_path, help="Release to start, this time only.")
-@click.option("--python", metavar="PATH", callback=_path, help="Interpreter to use, this time only.")
+@click.option("--directory", metavar="FOLDER", callback=_path, shell_complete=by_metavar, help="Release to start, this time only.")
+@click.option("--python", metavar="PATH", callback=_path, shell_complete=by_metavar, help="Interpreter to use, this time only.")
 @click.option("--dry-run", is_flag=True, help="Boot and check it, and end it again; what serves is not touched.")
 @_waits
 def upgrade(directory: str | None, python: str | None, dry_run: bool, **told: Any) -> int:

@@ -16,16 +16,10 @@ from releve.config.load import parse
 from releve.config.sources import logical_folder
 from releve.importer import document, gunicorn
 from releve.importer.gunicorn import ImportFailure, Site
+from releve.importer.parser import parser
 from releve.importer.translate import Draft, translate
 
 DONE, UNEXPECTED, USAGE = 0, 1, 2
-
-SUMMARY = """Write the configuration that does what a gunicorn does: to standard output, or to a file.
-
-FILE is gunicorn's own (default: ./gunicorn.conf.py, if it is there); it is Python code, and it is run. A command line of gunicorn may
-follow after --: releve import -- gunicorn -w 3 -b :8000 mysite.wsgi. GUNICORN_CMD_ARGS and the other variables of gunicorn count too.
-
-What has no equivalent is said on standard error, and as comments in what is written."""
 
 PAGE = "docs/from-gunicorn.md"
 
@@ -33,21 +27,8 @@ PAGE = "docs/from-gunicorn.md"
 def run(arguments: Sequence[str]) -> int:
     """Do what the command line says, and return the exit status."""
     ours, theirs = _split(arguments)
-    parser = click.Command(
-        "releve import",
-        params=[
-            click.Argument(["file"], required=False, metavar="[FILE]"),
-            click.Argument(["app"], required=False, metavar="[APP]"),
-            click.Option(["-o", "--output"], metavar="FILE", help="Write to this file, which must not be there yet."),
-            click.Option(["--force"], is_flag=True, help="Overwrite it."),
-            click.Option(["--python"], metavar="PATH", help="Interpreter that runs gunicorn's file; default: the site's own."),
-        ],
-        callback=lambda **told: told,
-        help=SUMMARY,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
     try:
-        told = parser.main(list(ours), prog_name=parser.name, standalone_mode=False)
+        told = parser().main(list(ours), prog_name="releve import", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from releve import __version__
+from releve.config.completion import by_metavar
 from releve.config.paste import Names, is_paste
+from releve.supervisor import completion
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.instances import USUAL_FILE, InstanceError, absolute, working_folder
 from releve.supervisor.protocol import Status
@@ -92,10 +94,12 @@ def command(name: str, summary: str) -> click.Command:
     """A click command whose result is a Configuration; it starts nothing."""
     params: list[click.Parameter] = [
         click.Argument(["app"], required=False, metavar="[APP]"),
-        click.Option(["-c", "--config", "file"], metavar="FILE", help="Configuration file (YAML, or PasteDeploy's .ini)."),
+        click.Option(
+            ["-c", "--config", "file"], metavar="FILE", help="Configuration file (YAML, or PasteDeploy's .ini).", shell_complete=by_metavar
+        ),
     ]
     params += [
-        click.Option([*flags, key], metavar=metavar, help=text, multiple=several)
+        click.Option([*flags, key], metavar=metavar, help=text, multiple=several, shell_complete=by_metavar)
         for flags, key, metavar, text, several in (*FLAGS, *OF_PASTE)
     ]
     params.append(
@@ -115,8 +119,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the command line says, and return the exit status."""
+    if asked := os.environ.get(completion.VARIABLE):
+        return completion.complete(command("releve", SUMMARY), commands(), asked)
     subcommand = SUBCOMMANDS.get(arguments[0]) if arguments else None
     return _configured("releve", SUMMARY, _supervise, arguments) if subcommand is None else subcommand(arguments[1:])
+
+
+def commands() -> dict[str, click.Command]:
+    """The parsers of the commands that come as a first word."""
+    from releve.importer.parser import parser
+
+    return {name: command(f"releve {name}", summary) for name, (summary, _) in CONFIGURED.items()} | {"import": parser()}
 
 
 def _configured(name: str, summary: str, action: Callable[[Configuration], int], arguments: Sequence[str]) -> int:
@@ -209,21 +222,16 @@ def _import(arguments: Sequence[str]) -> int:
     return importer.run(arguments)
 
 
+# commands that take a configuration as ``releve`` does -> their help, and what they do with it
+CONFIGURED: dict[str, tuple[str, Callable[[Configuration], int]]] = {
+    "check": ("Validate the configuration and start nothing.", check),
+    "doctor": ("Examine the configuration and this host; `ctl doctor` examines the running service too. Exit status 8: problems.", doctor),
+    "systemd-unit": ("Print a hardened systemd unit for the configuration, its timeouts computed from the settings.", print_unit),
+}
+
 # first word of the command line -> what does the rest of it, and returns the exit status
 SUBCOMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    "check": partial(_configured, "releve check", "Validate the configuration and start nothing.", check),
-    "doctor": partial(
-        _configured,
-        "releve doctor",
-        "Examine the configuration and this host; `ctl doctor` examines the running service too. Exit status 8: problems.",
-        doctor,
-    ),
-    "systemd-unit": partial(
-        _configured,
-        "releve systemd-unit",
-        "Print a hardened systemd unit for the configuration, its timeouts computed from the settings.",
-        print_unit,
-    ),
+    **{name: partial(_configured, f"releve {name}", summary, action) for name, (summary, action) in CONFIGURED.items()},
     "import": _import,
 }
 

@@ -1,7 +1,7 @@
 """Who may import whom, read from the source (docs/adr/0001-packaging.md).
 
-supervisor -> server.link, server.scoreboard, server.docket, server.faults, server.guard, server.log, config; importer.command, for the
-              command line
+supervisor -> server.link, server.scoreboard, server.docket, server.faults, server.guard, server.log, config; importer.command and
+              importer.parser, for the command line
 importer   -> config
 ctl        -> config, supervisor.protocol, supervisor.instances
 server     -> config.settings; standard library only
@@ -33,6 +33,7 @@ ALLOWED = {
         "server.guard",
         "server.log",
         "importer.command",
+        "importer.parser",
     ),
 }
 STANDARD_LIBRARY_ONLY = [*sorted((ROOT / "server").glob("*.py")), ROOT / "config" / "settings.py", ROOT / "config" / "__init__.py"]

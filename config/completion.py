@@ -1,0 +1,28 @@
+"""What a shell may complete a value on the command line to, by the word that stands for it in the help (``FILE``, ``off|code``).
+
+For click's shell completion, which calls these while somebody waits at a TAB key: nothing here reads YAML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+from click.shell_completion import CompletionItem
+
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+_KINDS = {"FILE": "file", "PATH": "file", "FOLDER": "dir"}  # the shell itself lists these
+
+
+def by_metavar(_context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The words that the metavar lists, or the shell's own files or folders; nothing for a number or an address."""
+    metavar = parameter.metavar or ""
+    if "|" in metavar:
+        return words(metavar.split("|"), incomplete)
+    return [CompletionItem(incomplete, type=_KINDS[metavar])] if metavar in _KINDS else []
+
+
+def words(known: list[str], incomplete: str) -> list[CompletionItem]:
+    """Those of some words that begin so."""
+    return [CompletionItem(word) for word in known if word.startswith(incomplete)]

@@ -1,0 +1,31 @@
+"""What a shell may complete ``-c`` and ``--socket`` to: the services that run, else files.
+
+Cards are read, nobody is connected to: a service that has just ended may still be offered.
+"""
+
+from __future__ import annotations
+
+import os
+
+import click
+from click.shell_completion import CompletionItem
+
+from releve.supervisor.instances import PLACES, scan
+
+FILE = "file"  # the shell itself lists these
+
+
+def configs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The configuration files that services were started with."""
+    cards = scan(os.environ, os.geteuid(), PLACES)
+    return _known([card.config for card in cards if card.config is not None], incomplete)
+
+
+def sockets(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Their control sockets."""
+    return _known([card.socket for card in scan(os.environ, os.geteuid(), PLACES)], incomplete)
+
+
+def _known(paths: list[str], incomplete: str) -> list[CompletionItem]:
+    """Those that begin so; if there is none, whatever files there are."""
+    return [CompletionItem(path) for path in paths if path.startswith(incomplete)] or [CompletionItem(incomplete, type=FILE)]
