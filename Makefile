@@ -14,8 +14,9 @@ FUZZ := $(CACHE)/fuzz
 BIN := $(VENV)/bin
 PIP := -m pip --quiet --quiet --disable-pip-version-check --no-input
 PACKAGES := config ctl importer server src/releve supervisor
-SOURCES := pyproject.toml $(PACKAGES) $(wildcard $(addsuffix /*.py,$(PACKAGES)) systemd/*)
-RENDERED := config.reference:configuration.md config.schema:releve.schema.json supervisor.reference:operations.md supervisor.reference:hooks.md importer.reference:from-gunicorn.md
+SOURCES := pyproject.toml $(PACKAGES) $(wildcard $(addsuffix /*.py,$(PACKAGES)) systemd/* completion/*/* docs/man/*)
+RENDERED := config.reference:configuration.md config.schema:releve.schema.json supervisor.reference:operations.md supervisor.reference:hooks.md importer.reference:from-gunicorn.md \
+    supervisor.manual:man/releve.1 ctl.manual:man/ctl.1 config.manual:man/releve.yaml.5
 
 # What one run leaves for the next: made again when pyproject.toml (or, for the wheel, a source) is newer.
 RUNTIME := $(VENV)/.releve

@@ -1,4 +1,4 @@
-"""Is the wheel what it should be: everything below ``releve``, every package and the units in it?
+"""Is the wheel what it should be: everything below ``releve``, every package in it, the units, the manual and the completions?
 
 python .ci/check_wheel.py dist/releve-*.whl
 """
@@ -7,7 +7,20 @@ import sys
 import zipfile
 
 PACKAGES = ("releve", "releve/config", "releve/ctl", "releve/importer", "releve/server", "releve/supervisor")
-UNITS = ("releve.service", "releve@.service", "releve.socket")
+SHARED = (
+    "releve/systemd/releve.service",
+    "releve/systemd/releve@.service",
+    "releve/systemd/releve.socket",
+    "man/man1/releve.1",
+    "man/man1/ctl.1",
+    "man/man5/releve.yaml.5",
+    "bash-completion/completions/releve",
+    "bash-completion/completions/ctl",
+    "zsh/site-functions/_releve",
+    "zsh/site-functions/_ctl",
+    "fish/vendor_completions.d/releve.fish",
+    "fish/vendor_completions.d/ctl.fish",
+)
 
 
 def problems(names: list[str]) -> list[str]:
@@ -15,7 +28,7 @@ def problems(names: list[str]) -> list[str]:
     found = [f"{name}: outside of releve" for name in names if not name.startswith(("releve/", "releve-"))]
     found += [f"{name}: not for a wheel" for name in names if name.endswith((".pyc", ".so", ".c", ".orig", ".rej"))]
     found += [f"{package}: missing" for package in PACKAGES if f"{package}/__init__.py" not in names]
-    found += [f"{unit}: missing" for unit in UNITS if not any(name.endswith(f"/share/releve/systemd/{unit}") for name in names)]
+    found += [f"share/{path}: missing" for path in SHARED if not any(name.endswith(f".data/data/share/{path}") for name in names)]
     if "releve/py.typed" not in names:
         found.append("releve/py.typed: missing")
     return found

@@ -108,12 +108,13 @@ def _table(fields: Any, prefix: str) -> str:
         [
             "| key | value | default | | takes effect at |",
             "| --- | --- | --- | --- | --- |",
-            *(f"| {' | '.join(_cells(field, prefix))} |" for field in fields),
+            *(f"| {' | '.join(cells(field, prefix))} |" for field in fields),
         ]
     )
 
 
-def _cells(field: dataclasses.Field[Any], prefix: str) -> Iterator[str]:
+def cells(field: dataclasses.Field[Any], prefix: str) -> Iterator[str]:
+    """A setting in five texts: its key, what values it takes, its default, its help, and what a change needs."""
     rules = field.metadata
     yield f"`{prefix}{written(field)}`"
     value = either([f"`{word}`" for word in rules["choices"]]) if "choices" in rules else KINDS[rules["kind"]]

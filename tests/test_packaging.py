@@ -83,12 +83,12 @@ def check_wheel() -> ModuleType:
 
 def test_the_check_of_the_wheel_finds_strangers_and_gaps() -> None:
     check = check_wheel()
-    share = "releve-1.data/data/share/releve/systemd/"
-    good = [f"{package}/__init__.py" for package in check.PACKAGES] + ["releve/py.typed"] + [share + unit for unit in check.UNITS]
+    share = "releve-1.data/data/share/"
+    good = [f"{package}/__init__.py" for package in check.PACKAGES] + ["releve/py.typed"] + [share + path for path in check.SHARED]
     assert check.problems([*good, "releve-1.dist-info/METADATA"]) == []
     assert check.problems([*good, "config/__init__.py"]) == ["config/__init__.py: outside of releve"]
     assert check.problems(good[1:]) == ["releve: missing"]
-    assert check.problems(good[:-1]) == ["releve.socket: missing"]
+    assert check.problems(good[:-1]) == ["share/fish/vendor_completions.d/ctl.fish: missing"]
 
 
 def test_no_path_of_a_machine_stands_in_the_repository() -> None:
