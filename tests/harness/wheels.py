@@ -1,0 +1,55 @@
+"""Packages for a pip that has no network: the ones installed here, as wheels again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+OURS = "releve"
+PERSONAL = ("INSTALLER", "REQUESTED", "direct_url.json")  # what the installation here has added
+
+
+def needed(names: Iterable[str]) -> set[str]:
+    """These distributions and what they require, as far as it is installed; extras left out."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        try:
+            requires = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # for another platform or Python
+        if name not in found:
+            found.add(name)
+            waiting += [re.match(r"[\w.-]+", one)[0] for one in requires if not re.search("extra ==|win32", one)]  # type: ignore[index]
+    return found
+
+
+def repack(name: str, folder: Path) -> Path:
+    """A wheel of an installed distribution, in a folder."""
+    dist = importlib.metadata.distribution(name)
+    tag = re.search(r"^Tag: (\S+)", dist.read_text("WHEEL") or "", re.MULTILINE)
+    assert tag and dist.files, name
+    plain = re.sub(r"[-_.]+", "_", dist.metadata["Name"])
+    wheel = folder / f"{plain}-{dist.version}-{tag[1]}.whl"
+    with zipfile.ZipFile(wheel, "w") as made:
+        for file in dist.files:
+            kept = ".." not in file.parts and "__pycache__" not in file.parts and file.name not in PERSONAL
+            if kept and (path := Path(str(file.locate()))).is_file():
+                made.write(path, str(file))
+    return wheel
+
+
+def ours() -> Path | str:
+    """The wheel of this tree, built now if that is due; or why it cannot be."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
+    made = subprocess.run(["make", "-s", "wheel"], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300, check=False)
+    if made.returncode:
+        return f"cannot build the wheel: {made.stderr.strip() or made.stdout.strip()}"
+    return next((ROOT / ".cache" / "dist").glob("*.whl"))
