@@ -29,7 +29,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-.PHONY: help run test lint format type cover bench soak chaos fuzz docs docs-compare check wheel clean
+.PHONY: help run test lint format type cover bench soak chaos fuzz docs docs-compare site check wheel clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,7 +88,11 @@ docs-compare: $(RUNTIME) ## are those pages up to date?
 	@for page in $(RENDERED); do $(BIN)/python -m "releve.$${page%:*}" "$(CACHE)/docs/$${page#*:}"; done
 	@diff -r docs $(CACHE)/docs || { echo 'docs: not up to date; make docs renews them'; exit 1; }
 
-check: lint type docs-compare test ## everything that must pass before a change goes in
+site: $(TOOLS) ## the documentation as a site, in .cache/site; strictly: a link that leads nowhere is an error
+	@$(BIN)/mkdocs build --strict --clean 2> $(CACHE)/site.log || { cat $(CACHE)/site.log; exit 1; }  # --quiet would count no warnings
+	@echo "$(CACHE)/site/index.html"
+
+check: lint type docs-compare site test ## everything that must pass before a change goes in
 
 wheel: $(WHEEL) ## the wheel, in .cache/dist
 

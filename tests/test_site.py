@@ -1,0 +1,96 @@
+"""The site: every page is in its menu, its links lead somewhere, and what its pages say of the code is so.
+
+`make site` builds it, strictly; what can be seen without MkDocs is seen here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from releve.supervisor import protocol
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+SOURCES = "\n".join(
+    path.read_text("utf-8") for folder in ("config", "ctl", "server", "supervisor") for path in (ROOT / folder).glob("*.py")
+)
+TROUBLES = (DOCS / "troubleshooting.md").read_text("utf-8")
+OURS = re.compile(
+    r"`((?:cannot|generation|mixed code|no |not |was not|does not|releve\.yaml:|the |raise |…)[^`]*)`"
+)  # what is quoted of us
+
+
+def hook() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("site_hook", ROOT / ".ci" / "site.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def menu(entries: list[Any]) -> list[str]:
+    """The pages of a menu, its folders opened."""
+    found: list[str] = []
+    for entry in entries:
+        for value in entry.values():
+            found += menu(value) if isinstance(value, list) else [value]
+    return found
+
+
+def test_every_page_is_in_the_menu_once() -> None:
+    """A page that somebody adds has to be put where a reader looks for it: into nav of mkdocs.yml."""
+    site = hook()
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if path.parent.name != "adr"}
+    wanted = pages | set(site.PAGES.values()) | {site.DECISIONS}
+    found = menu(yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"])
+    assert len(found) == len(set(found))
+    assert set(found) == wanted
+
+
+@pytest.mark.parametrize(
+    ("source", "page", "text", "becomes"),
+    [
+        ("README.md", "index.md", "[a](docs/configuration.md)", "[a](configuration.md)"),
+        ("README.md", "index.md", "[a](docs/adr) [b](ARCHITECTURE.md)", "[a](adr/index.md) [b](architecture.md)"),
+        ("README.md", "index.md", "[a](systemd/releve@.service)", "[a](systemd/releve@.service)"),
+        ("docs/mounts.md", "mounts.md", "[a](../examples/README.md#django)", "[a](examples.md#django)"),
+        ("docs/adr/0005-dropped-listeners.md", "adr/0005-dropped-listeners.md", "[a](../protocol.md)", "[a](../protocol.md)"),
+        ("benchmarks/README.md", "benchmarks/index.md", "[a](results/peers.md)", "[a](results/peers.md)"),
+        ("STYLE.md", "style.md", "[a](https://example.org/x.md) [b](#here)", "[a](https://example.org/x.md) [b](#here)"),
+    ],
+)
+def test_a_link_leads_to_the_page_that_a_file_became(source: str, page: str, text: str, becomes: str) -> None:
+    assert hook().rewritten(text, source, page) == becomes
+
+
+def test_every_decision_is_listed() -> None:
+    listed = hook().decisions()
+    assert [path.name for path in (DOCS / "adr").glob("*.md") if f"({path.name})" not in listed] == []
+
+
+def test_every_verb_is_in_the_table_of_what_clients_experience() -> None:
+    page = (DOCS / "verbs.md").read_text("utf-8")
+    assert [verb for verb in protocol.VERBS if f"`ctl {verb}" not in page] == []
+
+
+def test_every_status_is_in_the_table_for_pipelines() -> None:
+    page = (DOCS / "deploying.md").read_text("utf-8")
+    rows = page.split("## What the exit status tells CI")[1].split("\n## ")[0]
+    told = {int(number) for row in re.findall(r"^\| (\d.*?) \|", rows, re.MULTILINE) for number in re.findall(r"\b(\d)\b", row)}
+    assert told == {int(status) for status in protocol.Status}
+
+
+def test_the_messages_that_are_quoted_are_ours() -> None:
+    quoted = OURS.findall(TROUBLES)
+    assert len(quoted) > 30
+    pieces = {piece.strip(" :;,()") for message in quoted for piece in re.split(r"…s?|releve\.yaml:7:3:|[:;] ", message)}
+    assert sorted(piece for piece in pieces if len(piece) > 3 and piece not in SOURCES) == []
