@@ -12,7 +12,7 @@ from typing import Any
 
 from releve import __version__
 from releve.config import reference, roff
-from releve.config.settings import GROUPS, Check, Settings
+from releve.config.settings import GROUPS, Settings
 
 EXAMPLE = """\
 app: mysite.wsgi:application
@@ -50,10 +50,10 @@ def manual() -> str:
         if field.name in GROUPS:
             group = [roff.prose(field.metadata["help"]), *_settings(dataclasses.fields(GROUPS[field.name]), f"{field.name}.")]
             sections.append((field.name.upper(), group))
-    sections += [
-        ("UPGRADE.CHECK, AS A BLOCK", _settings(dataclasses.fields(Check), "")),
-        ("SEE ALSO", roff.see("releve(1)", "ctl(1)")),
-    ]
+    for title, block in reference.BLOCKS:
+        words = title.replace("`", "").upper()
+        sections.append((f"{words}, AS A BLOCK", [roff.prose(reference.about(block)), *_settings(dataclasses.fields(block), "")]))
+    sections.append(("SEE ALSO", roff.see("releve(1)", "ctl(1)")))
     return roff.page("releve.yaml", 5, "what Relève serves, and how", __version__, sections)
 
 

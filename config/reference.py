@@ -52,6 +52,15 @@ KINDS = {
 }
 
 
+# Values that may be written as a block -> its keys
+BLOCKS = (("`upgrade.check`", Check), ("`upgrade.canary`", Canary), ("A command in `hooks`", Command))
+
+
+def about(block: type[Any]) -> str:
+    """What such a block is, in a sentence."""
+    return str(block.__doc__).partition(": ")[2].capitalize()
+
+
 def default_text(field: dataclasses.Field[Any]) -> str:
     """The default of a setting as it is written in YAML; empty if there is none."""
     value: Any = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
@@ -89,8 +98,8 @@ def reference() -> str:
     for field in dataclasses.fields(Settings):
         if field.name in GROUPS:
             parts += [f"### `{field.name}`", field.metadata["help"], _table(dataclasses.fields(GROUPS[field.name]), f"{field.name}.")]
-    for title, block in (("`upgrade.check`", Check), ("`upgrade.canary`", Canary), ("A command in `hooks`", Command)):
-        parts += [f"### {title}, as a block", str(block.__doc__).partition(": ")[2].capitalize(), _table(dataclasses.fields(block), "")]
+    for title, block in BLOCKS:
+        parts += [f"### {title}, as a block", about(block), _table(dataclasses.fields(block), "")]
     return "\n\n".join(parts) + "\n"
 
 
