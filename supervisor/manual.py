@@ -30,7 +30,7 @@ FILES = (
     ("./releve.yaml", "The configuration, if neither -c nor APP says another."),
     (
         "$RUNTIME_DIRECTORY/ctl.sock",
-        "The control socket, by which `ctl` finds the supervisor. Root and the supervisor's own user may use it.",
+        "The control socket, by which `ctl` finds the supervisor. For root, the supervisor's user and `control_group`.",
     ),
     ("$STATE_DIRECTORY", "The history of the attempts."),
 )
