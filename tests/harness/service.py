@@ -351,10 +351,13 @@ class Service:
             assert probe.connect_ex(("127.0.0.1", self.port)) != 0, "the port still accepts"
 
     def kill(self) -> None:
-        """End whatever is left, without a word."""
-        for process in self.processes():
-            with contextlib.suppress(psutil.Error):
-                process.send_signal(signal.SIGKILL)
+        """End whatever is left, without a word; again, while a master that was still there has started another supervisor."""
+        until = time.monotonic() + PATIENCE_S
+        while (left := self.processes()) and time.monotonic() < until:
+            for process in left:
+                with contextlib.suppress(psutil.Error):
+                    process.send_signal(signal.SIGKILL)
+            time.sleep(0.02)
         if self.process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
