@@ -17,14 +17,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from releve.config.settings import Settings, to_wire
+from releve.config.settings import Settings
 from releve.server import scoreboard
-from releve.server.link import LINK_VERSION, Message
-from releve.supervisor import greeting, serving, system
+from releve.server.link import Message
+from releve.supervisor import boot, greeting, serving, system
+from releve.supervisor.boot import Boot, Phase
 from releve.supervisor.crash import append_only, open_crash_file, read_crash_file
 from releve.supervisor.door import Door
 from releve.supervisor.exchange import Exchange
-from releve.supervisor.failure import StepFailed, UnsafePreload
+from releve.supervisor.failure import StepFailed
 from releve.supervisor.found import Descriptors, Found
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
@@ -41,8 +42,6 @@ MASTER_S = 10.0  # the same for resume and pause; it waits for its workers for u
 KILL_MARGIN_S = 3.0  # how long after its deadline a generation is killed
 _WORKING = frozenset(state.value for state in AT_WORK)  # as a worker says it
 _STACK_S = 2.0  # how long a hung master may take to write its stack
-
-Phase = Callable[[str], None]
 
 
 class Generation:
@@ -70,11 +69,8 @@ class Generation:
         self.on_terminated: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
         self._master = Master(number, self._on_message, self._notice, self._master_ended)
-        self._greeted: asyncio.Future[Message] = self._loop.create_future()
-        self._booted: asyncio.Future[None] = self._loop.create_future()
+        self._boot = Boot(pin.settings.app)
         self._changed = asyncio.Event()
-        self._on_phase: Phase = lambda text: None
-        self._phase = ""
         self._crash = ""
         self._was_serving = False
         self._last_revision = 1
@@ -98,9 +94,9 @@ class Generation:
         self.hello, self.revision, self.preloaded, self.door = found.hello, found.revision, found.preloaded, found.door
         self.state, self.diverts = found.state, found.diverts
         self.files.adopt(self.revision, self.settings.log)
-        self._greeted.set_result(found.hello)
+        self._boot.greet(found.hello)
         if found.counted:
-            self._booted.set_result(None)
+            self._boot.complete()
         self._master.take_over(found.master)
 
     def descriptors(self) -> Descriptors:
@@ -116,7 +112,7 @@ class Generation:
     async def counted(self, timeout_s: float = ORDER_S) -> None:
         """Until the master of a generation that was taken over has told of all its workers. Raises StepFailed, TimeoutError."""
         async with asyncio.timeout(timeout_s):
-            await self._booted
+            await self._boot.ready()
 
     def spawn(self) -> None:
         """Start the master process. Raises StepFailed; the caller still calls ``kill`` or lets it end."""
@@ -132,18 +128,18 @@ class Generation:
         Raises StepFailed, or UnsafePreload when the generation must be started
         anew without preload. ``timeouts.boot`` bounds the whole.
         """
-        self._on_phase = on_phase
+        self._boot.on_phase = on_phase
         limit_s = self.settings.timeouts.boot
         try:
             async with asyncio.timeout(limit_s):
-                self.hello = await self._greeted
+                self.hello = await self._boot.greeted()
                 if reason := greeting.objection(self.hello, self.settings):
                     raise StepFailed("boot", reason)
                 self._send_boot(workers, keepsake)
-                await self._booted
+                await self._boot.ready()
         except TimeoutError:
             stack = await self._dump()
-            raise StepFailed("boot", f"cannot boot: not ready after {limit_s:g}s (timeouts.boot) while {self._doing}", stack) from None
+            raise StepFailed("boot", f"cannot boot: not ready after {limit_s:g}s (timeouts.boot) while {self._boot.doing}", stack) from None
 
     def _send_boot(self, workers: int, keepsake: int) -> None:
         fds = [one.socket.fileno() for one in self.listeners]
@@ -151,17 +147,7 @@ class Generation:
         extras: dict[str, int] = {}
         if self.door is not None and self.door.socket is not None and keepsake >= 0 and self.can("door"):
             extras = {"door": self.door.socket.fileno(), "keepsake": keepsake}
-        message = {
-            "type": "boot",
-            "link": LINK_VERSION,
-            "generation": self.number,
-            "revision": self.revision,
-            "app": self.settings.app,
-            "directory": self.pin.resolved,
-            "preload": self.pin.preload,
-            "settings": {**to_wire(self.settings), "workers": workers},
-            "listeners": [one.name for one in self.listeners],
-        }
+        message = boot.order(self.pin, self.number, self.revision, workers, self.listeners)
         with self.files.lent(self.revision, self.settings.log, self.hello.get("settings", [])) as files:
             extras |= files
             announced = [key for key in EXTRAS if key in extras]
@@ -186,10 +172,6 @@ class Generation:
     def can(self, feature: str) -> bool:
         """Whether the release of this generation has a feature; asked once it has said hello."""
         return greeting.can(self.hello, feature)
-
-    @property
-    def _doing(self) -> str:
-        return {"": "starting", "import": f"importing {self.pin.app}", "workers": "starting its workers"}.get(self._phase, self._phase)
 
     async def _dump(self) -> str:
         """The stacks of a hung boot: SIGABRT makes faulthandler write them to the crash file."""
@@ -374,27 +356,23 @@ class Generation:
         self.on_report(self)
 
     def _on_hello(self, message: Message, fds: list[int]) -> None:
-        if not self._greeted.done():
-            self._greeted.set_result(message)
+        self._boot.greet(message)
 
-    def _on_phase_report(self, message: Message, fds: list[int]) -> None:
-        self._phase = str(message.get("phase"))
-        self._on_phase(self._doing)
+    def _on_phase(self, message: Message, fds: list[int]) -> None:
+        self._boot.enter(str(message.get("phase")))
 
     def _on_imported(self, message: Message, fds: list[int]) -> None:
         self.preloaded = bool(message.get("preloaded"))
         self.broken = [str(one) for one in message.get("broken", [])]
 
     def _on_unsafe(self, message: Message, fds: list[int]) -> None:
-        if not self._booted.done():
-            self._booted.set_exception(UnsafePreload([str(one) for one in message.get("found", [])]))
+        self._boot.unsafe([str(one) for one in message.get("found", [])])
 
     def _on_mixed(self, message: Message, fds: list[int]) -> None:
         self.mixed = [str(one) for one in message.get("files", [])]
 
     def _on_ready(self, message: Message, fds: list[int]) -> None:
-        if not self._booted.done():
-            self._booted.set_result(None)
+        self._boot.complete()
 
     def _on_done(self, message: Message, fds: list[int]) -> None:
         if message.get("late"):
@@ -405,12 +383,12 @@ class Generation:
         failure = StepFailed(str(message.get("step", "boot")), str(message.get("reason", "")), str(message.get("traceback") or ""))
         if message.get("id"):
             self._master.answer(message, failure)
-        elif not self._booted.done():
-            self._booted.set_exception(failure)
+        else:
+            self._boot.fail(failure)
 
     _REPORTS: dict[str, Callable[[Generation, Message, list[int]], None]] = {
         "hello": _on_hello,
-        "phase": _on_phase_report,
+        "phase": _on_phase,
         "imported": _on_imported,
         "unsafe": _on_unsafe,
         "worker": lambda self, message, fds: self.roster.enter(message, fds),
@@ -428,14 +406,10 @@ class Generation:
     def _master_ended(self, status: int) -> None:
         words = system.describe_status(status)
         step = "boot" if self.state is GenerationState.BOOTING else "master"
-        while_ = f" while {self._doing}" if step == "boot" else ""
+        while_ = f" while {self._boot.doing}" if step == "boot" else ""
         failure = StepFailed(step, f"the master of generation {self.number} {words}{while_}", self.crash_stack())
         self._master.fail(failure)
-        waiting: list[asyncio.Future[Any]] = [self._greeted, self._booted]
-        for future in waiting:
-            if not future.done():
-                future.set_exception(failure)
-                future.exception()  # nobody may be waiting for it
+        self._boot.fail(failure)
         if self.workers and self.state is not GenerationState.BOOTING:
             self.roster.adopt(self._orphans_changed)
             if self.state is GenerationState.RETIRING:
