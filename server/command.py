@@ -51,6 +51,7 @@ class Command:
         self._reload = Reload(self, boot, crew, nursery, self._foreman, self._errands, now)
         self._turnover = Turnover(crew, self._errands, self, now)
         self.guard = Guard(boot.keepsake)
+        nursery.disown = self.guard.disown
         self._quits: list[object] = []  # ids of the quit orders to answer at the end
         self._verbs: dict[str, Callable[[Message, list[int]], None]] = {
             "attend": self._attend,

@@ -68,6 +68,10 @@ class Guard:
         self.due = None
         self._forget()
 
+    def disown(self) -> None:
+        """In a child: it has nothing to do with the supervisor."""
+        self._forget()
+
     def next_due(self) -> float | None:
         """When ``step`` must be called next (monotonic)."""
         return min((due for due in (self.due, self._silent_at) if due is not None), default=None)

@@ -38,6 +38,7 @@ class Nursery:
         self.application: Application | None = None
         self.load: Callable[[], Application]
         self.wakeups: tuple[int, ...] = ()  # the pipe that signals are written to
+        self.disown: Callable[[], None] = lambda: None  # closes in a child what else is the master's
         self.diversion = -1  # send end of another generation's exchange, kept for those that are forked during a canary
         self.revisions: list[Revision] = [boot.revision]  # whose listeners are open here
         os.register_at_fork(after_in_child=self._after_fork)
@@ -129,6 +130,7 @@ class Nursery:
     def _shed(self) -> None:
         """In a child: close the link, the signal pipe and everything of the crew."""
         self._outbox.close()
+        self.disown()
         if self.wakeups:
             signal.set_wakeup_fd(-1)
         boot = self._boot
