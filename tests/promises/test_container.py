@@ -48,13 +48,13 @@ def running(folder: Path, *, serving: bool = True, bare: bool = False, **environ
         container.end()
 
 
-def get(container: Container, path: str = "/healthz") -> tuple[bytes, str | None]:
+def get(container: Container, path: str = "/healthz", expected: int = 200) -> tuple[bytes, str | None]:
     """A body, and what the Connection header says."""
     client = http.client.HTTPConnection("127.0.0.1", container.port, timeout=PATIENCE_S)
     try:
         client.request("GET", path)
         answer = client.getresponse()
-        assert answer.status == 200
+        assert answer.status == expected
         return answer.read(), answer.headers["Connection"]
     finally:
         client.close()
@@ -91,7 +91,9 @@ def test_from_the_first_request_to_the_last(folder: Path) -> None:
         # the end: it serves on, until a second signal
         os.kill(init.pid, signal.Signals[container.recipe.stop_signal])
         eventually(lambda: "pre-stop" in container.exec("ctl", "status").stdout, "it serves on after SIGTERM")
-        assert get(container) == (b"ok", None)
+        body, connection = get(container, "/")
+        assert (body[:10], connection) == (b"Hello from", None)
+        assert get(container, expected=503)[1] is None  # but what balancers ask says that it is time to leave
         os.kill(init.pid, signal.SIGTERM)
         assert container.process.wait(PATIENCE_S) == 0
         assert everybody(container) == []

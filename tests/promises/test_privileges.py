@@ -71,7 +71,12 @@ def serves(service: Service) -> set[int]:
 
 
 def sentries(service: Service) -> list[psutil.Process]:
-    return [p for p in service.processes() if "releve.supervisor.sentry" in p.cmdline()]
+    found = []
+    for process in service.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "releve.supervisor.sentry" in process.cmdline():
+                found.append(process)
+    return found
 
 
 def sentry(service: Service) -> psutil.Process | None:
