@@ -32,7 +32,13 @@ QUIET_S = 60.0  # at most, until everything has settled after an episode
 LOOKS_APART_S = 0.2
 AFTERMATH_S = 5.0  # how much later a client may notice what it lost
 RSS_GROWTH_MAX_BYTES = 24 << 20
-UPGRADE = {"probation": "1s", "standby": "3s", "retire": "5s", "check": {"path": "/healthz", "timeout": "2s"}}
+UPGRADE = {
+    "canary": {"share": "30%", "for": "500ms"},
+    "probation": "1s",
+    "standby": "3s",
+    "retire": "5s",
+    "check": {"path": "/healthz", "timeout": "2s"},
+}
 TIMEOUTS = {"boot": "3s"}
 
 HEALTHY = "from before import application\n"
