@@ -9,8 +9,13 @@ sockets (sd_listen_fds(3)).
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
+
+if TYPE_CHECKING:
+    from releve.supervisor.listeners import Listener
+    from releve.supervisor.notify import Notifier
 
 PREFIX = "releve."
 NAME_MAX = 255  # of systemd, which allows ASCII without colons and control characters
@@ -37,3 +42,27 @@ def find(address: str, inherited: Mapping[str, socket.socket]) -> tuple[socket.s
             if unquote(text) == address and (not where or (device.isdigit() and number.isdigit())):
                 return sock, (int(device), int(number)) if where else None
     return None
+
+
+class Store:
+    """What systemd keeps of ours."""
+
+    def __init__(self, notifier: Notifier, inherited: Iterable[str]) -> None:
+        """``inherited``: the names of the sockets that came from systemd, kept ones among them."""
+        self._notifier = notifier
+        self._names = {name for name in inherited if is_ours(name)}
+
+    def keep(self, listeners: Iterable[Listener]) -> None:
+        """Have it keep exactly those that are not its own, so that its restart refuses nobody."""
+        if not self._notifier.active:
+            return
+        wanted = {name: one for one in listeners if not one.inherited and (name := name_of(one.name, one.inode)) is not None}
+        for name in self._names - set(wanted):
+            self._notifier.forget(name)
+        self._names = set(wanted)
+        for name, listener in wanted.items():
+            self._notifier.store(name, listener.socket.fileno())
+
+    def keeps(self, listener: Listener) -> bool:
+        """Whether it keeps this one: then its file stays too."""
+        return name_of(listener.name, listener.inode) in self._names

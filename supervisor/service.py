@@ -20,14 +20,16 @@ from typing import Any
 
 from releve.config.load import Loaded
 from releve.config.settings import Settings
-from releve.supervisor import facts, fdstore, keepsake, notify, revival
+from releve.supervisor import facts, keepsake, notify, revival
 from releve.supervisor import listeners as listening
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.door import open_door
 from releve.supervisor.drain import Drain
 from releve.supervisor.exchange import Exchange
 from releve.supervisor.failure import StepFailed
+from releve.supervisor.fdstore import Store
 from releve.supervisor.generation import Generation
+from releve.supervisor.guardfile import GuardFile
 from releve.supervisor.history import History
 from releve.supervisor.keepsake import Keepsake, Role
 from releve.supervisor.listeners import Listener
@@ -36,7 +38,6 @@ from releve.supervisor.post import Post
 from releve.supervisor.release import Pin
 from releve.supervisor.states import GenerationState
 
-GUARD_FILE = "guard.pid"
 MISTAKEN_S = 10.0  # so long after an adoption or a reload systemd may take the guard for the main process
 
 
@@ -70,7 +71,8 @@ class Service:
         self.retiring: list[Generation] = []
         self.listeners: list[Listener] = []
         self.inherited = listening.inherited_sockets(os.environ, os.getpid()) if inherited is None else inherited
-        self._stored = {name for name in self.inherited if fdstore.is_ours(name)}  # names of what systemd keeps for us
+        self.store = Store(notifier, self.inherited)
+        self.guard_file = GuardFile(runtime, notifier.active)
         self.scaled: int | None = None  # workers, as told by `ctl scale`
         self.degraded: dict[str, str] = {}  # subject -> why
         self.drain = Drain(self.generations)
@@ -167,23 +169,9 @@ class Service:
             generation.assure(within_s)
 
     def name_guard(self) -> None:
-        """For systemd (``PIDFile=``): whom to take for the main process when this one is killed, so that the unit lives on."""
-        serving = self.serving
-        if self.runtime is None or serving is None or not self.notifier.active:
-            return
-        path = self.runtime / GUARD_FILE
-        try:
-            beside = path.with_suffix(".new")
-            beside.write_text(f"{self.post.pid or serving.pid}\n")
-            beside.replace(path)
-        except OSError as error:
-            log.warning("cannot write %s: %s; if this supervisor is killed, systemd starts the service anew", path, error.strerror)
-
-    def hide_guard(self) -> None:
-        """Name nobody for a while: a reload is about to end (``GUARD_HIDDEN_S``)."""
-        if self.runtime is not None and self.notifier.active:
-            with suppress(OSError):
-                (self.runtime / GUARD_FILE).unlink()
+        """Have systemd know who starts another supervisor."""
+        if self.serving is not None:
+            self.guard_file.name(self.post.pid or self.serving.pid)
 
     def restore(
         self, active: Generation, standby: Generation | None, trial: Generation | None, listeners: list[Listener], last: int
@@ -197,7 +185,7 @@ class Service:
             self._enlist(generation)
         if trial is not None:
             active.exchange.relay_to(self.serving_exchange)
-        self._keep_in_store()
+        self.store.keep(self.listeners)
 
     def restore_standby(self, standby: Generation, seconds: float, set_aside: list[Listener]) -> None:
         """Have a generation of another supervisor stand by for the rest of its time."""
@@ -287,7 +275,7 @@ class Service:
             else:
                 self._stand_by(old, standby_s)
         self.tell_roles()
-        self._keep_in_store()
+        self.store.keep(self.listeners)
         self.announce()
 
     def follow_log(self) -> None:
@@ -314,7 +302,7 @@ class Service:
                 listening.close_listener(listener)
         self.follow_log()
         self.tell_roles()
-        self._keep_in_store()
+        self.store.keep(self.listeners)
         self.degraded.pop("workers", None)
 
     def commit_rollback(self) -> Generation:
@@ -332,7 +320,7 @@ class Service:
         rejected.exchange.relay_to(self.serving_exchange)
         self.retire(rejected)
         self.tell_roles()
-        self._keep_in_store()
+        self.store.keep(self.listeners)
         self.announce()
         return rejected
 
@@ -385,22 +373,10 @@ class Service:
         for listener in self._aside.get(generation, []):
             listening.bring_back(listener, self.loaded.settings.limits.backlog)
 
-    def _keep_in_store(self) -> None:
-        """Have systemd keep exactly the listeners that are held, so that its restart refuses nobody."""
-        if not self.notifier.active:
-            return
-        wanted = {fdstore.name_of(one.name, one.inode): one for one in self.listeners if not one.inherited}
-        for name in self._stored - set(wanted):
-            self.notifier.forget(name)
-        self._stored = {name for name in wanted if name is not None}
-        for name in self._stored:
-            self.notifier.store(name, wanted[name].socket.fileno())
-
     def close_listeners(self) -> None:
         """At the end: nothing of ours stays bound. What systemd keeps for a restart keeps its file too."""
         for listener in [*self.listeners, *(one for some in self._aside.values() for one in some)]:
-            kept = fdstore.name_of(listener.name, listener.inode) in self._stored
-            listening.close_listener(listener, unlink=not kept)
+            listening.close_listener(listener, unlink=not self.store.keeps(listener))
         self.listeners = []
         self._aside.clear()
 

@@ -41,7 +41,7 @@ from releve.supervisor.post import Post
 from releve.supervisor.protocol import SOCKET_NAME, Event, Status, result
 from releve.supervisor.pulse import Pulse
 from releve.supervisor.reopen import Rotations
-from releve.supervisor.service import GUARD_FILE, MISTAKEN_S, Service
+from releve.supervisor.service import MISTAKEN_S, Service
 from releve.supervisor.states import Admission, GenerationState, ServiceState, admit
 from releve.supervisor.succession import Succession, SuccessionError
 from releve.supervisor.traffic import EVERY_S as SAMPLE_S
@@ -143,7 +143,7 @@ class Supervisor:
             self.service.close_listeners()
             await self.control.close()
             instances.remove_card(self.runtime)
-            (self.runtime / GUARD_FILE).unlink(missing_ok=True)
+            self.service.guard_file.hide()
             self._pulse.stop()
         return self.exit_status
 
@@ -237,7 +237,7 @@ class Supervisor:
         if self.stopping is None:
             service.announce()
         if operation.verb == "upgrade":  # what ExecReload= does
-            service.hide_guard()
+            service.guard_file.hide()  # for GUARD_HIDDEN_S
         service.assure(SILENCE_S)
         operation.finish(outcome)
         if self.stopping is None:
