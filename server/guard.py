@@ -29,6 +29,32 @@ DOUBT_S = 5.0  # after a silence that was too long: it may be us who were stoppe
 log = logging.getLogger("releve.master")
 
 
+class Silence:
+    """How long a supervisor has said nothing, and whether that is too long."""
+
+    def __init__(self) -> None:
+        self.until: float | None = None  # monotonic: when ``broken`` must be asked next; None: it has never said anything
+        self._doubting = False
+
+    def hear(self, now: float, within_s: float) -> None:
+        """It is alive, and will say so again within that time."""
+        self.until, self._doubting = now + within_s, False
+
+    def forget(self) -> None:
+        """Nothing is expected of it any more."""
+        self.until, self._doubting = None, False
+
+    def broken(self, now: float) -> bool:
+        """Whether it hangs: silent for too long, and through a moment of doubt. Says so once."""
+        if self.until is None or now < self.until:
+            return False
+        if not self._doubting:
+            self.until, self._doubting = now + DOUBT_S, True
+            return False
+        self.forget()
+        return True
+
+
 class Guard:
     """In the master: when to start a supervisor. Owns the keepsake."""
 
@@ -37,8 +63,7 @@ class Guard:
         self.due: float | None = None  # monotonic
         self._delay_s = FIRST_S
         self._supervisor = -1  # its pidfd
-        self._silent_at: float | None = None  # monotonic: then it has been silent for too long
-        self._doubting = False
+        self._silence = Silence()
 
     def meet(self, link: int) -> None:
         """There is a supervisor, at the other end of a link."""
@@ -50,7 +75,7 @@ class Guard:
 
     def hear(self, now: float, within_s: float) -> None:
         """It is alive, and will say so again within that time."""
-        self._silent_at, self._doubting = now + within_s, False
+        self._silence.hear(now, within_s)
 
     def keep(self, fd: int) -> None:
         """Take what is in ``fd``, which stays the caller's, for the keepsake from now on."""
@@ -74,12 +99,12 @@ class Guard:
 
     def next_due(self) -> float | None:
         """When ``step`` must be called next (monotonic)."""
-        return min((due for due in (self.due, self._silent_at) if due is not None), default=None)
+        return min((due for due in (self.due, self._silence.until) if due is not None), default=None)
 
     def step(self, now: float) -> None:
         """End one that hangs, or start another one, if it is time to."""
-        if self._silent_at is not None and now >= self._silent_at:
-            self._bear_no_longer(now)
+        if self._silence.broken(now):
+            self._end_supervisor()
         if self.due is None or now < self.due:
             return
         self.due = now + self._delay_s
@@ -96,11 +121,7 @@ class Guard:
             return
         log.warning("started another supervisor")
 
-    def _bear_no_longer(self, now: float) -> None:
-        if not self._doubting:
-            self._silent_at, self._doubting = now + DOUBT_S, True
-            return
-        self._silent_at = None
+    def _end_supervisor(self) -> None:
         if self._supervisor < 0 or self._read().get("role") not in IN_SERVICE:
             return
         log.error("the supervisor hangs: it is ended, and another one follows")
@@ -112,7 +133,8 @@ class Guard:
     def _forget(self) -> None:
         if self._supervisor >= 0:
             os.close(self._supervisor)
-        self._supervisor, self._silent_at, self._doubting = -1, None, False
+        self._supervisor = -1
+        self._silence.forget()
 
     def _read(self) -> dict[str, Any]:
         if self._keepsake < 0:

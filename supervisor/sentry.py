@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from releve.server.guard import DOUBT_S, revive
+from releve.server.guard import Silence, revive
 from releve.server.link import Link, LinkError, Message, pair
 
 log = logging.getLogger("releve.sentry")
@@ -43,8 +43,7 @@ class Sentry:
         self._pidfd = -1  # of the ward; -1: it has died, and the next one has not said anything yet
         self._what: dict[str, Any] = {}  # how to start another one
         self._due: float | None = None  # monotonic
-        self._silent_at: float | None = None  # monotonic: then the ward has been silent for too long
-        self._doubting = False
+        self._silence = Silence()
         self._delay_s = FIRST_S
         self._tries = 0
         self._terminated = -math.inf  # monotonic: when SIGTERM came
@@ -57,7 +56,7 @@ class Sentry:
             for fd in (self._signals, self._pidfd, -1 if self._link is None else self._link.fileno()):
                 if fd >= 0:
                     poll.register(fd, select.POLLIN)
-            due = min((due for due in (self._due, self._silent_at) if due is not None), default=None)
+            due = min((due for due in (self._due, self._silence.until) if due is not None), default=None)
             ready = {fd for fd, _ in poll.poll(None if due is None else max(0.0, due - time.monotonic()) * 1000)}
             if self._signals in ready and signal.SIGTERM in os.read(self._signals, 4096):
                 self._told_to_end()
@@ -65,8 +64,8 @@ class Sentry:
                 self._listen()
             if self._status is None and self._pidfd in ready:
                 self._ward_died()
-            if self._silent_at is not None and time.monotonic() >= self._silent_at:
-                self._bear_no_longer()
+            if self._silence.broken(time.monotonic()):
+                self._end_ward()
             if self._status is None and self._due is not None and time.monotonic() >= self._due:
                 self._act()
         return self._status
@@ -81,7 +80,7 @@ class Sentry:
                 received = None
             if received is None:
                 self._hang_up()
-                self._silent_at = None
+                self._silence.forget()
                 self._due = time.monotonic() + (DEATH_S if self._pidfd >= 0 else self._delay_s)
                 return
             message, fds = received
@@ -101,7 +100,8 @@ class Sentry:
         if self._pidfd >= 0:
             os.close(self._pidfd)
         self._pidfd, self._what = fds.pop(0), what
-        self._due, self._silent_at, self._delay_s, self._tries = None, None, FIRST_S, 0
+        self._due, self._delay_s, self._tries = None, FIRST_S, 0
+        self._silence.forget()
         if time.monotonic() - self._terminated < REPEAT_S:  # whoever it was told to may have died meanwhile
             self._tell_terminated()
 
@@ -109,27 +109,25 @@ class Sentry:
         """It will say so again within a time."""
         within_s = message.get("within_s")
         if isinstance(within_s, (int, float)):
-            self._silent_at, self._doubting = time.monotonic() + within_s, False
+            self._silence.hear(time.monotonic(), within_s)
 
-    def _bear_no_longer(self) -> None:
-        """End a ward that hangs, after a moment of doubt: it may be us who were stopped."""
-        if not self._doubting:
-            self._silent_at, self._doubting = time.monotonic() + DOUBT_S, True
-            return
-        self._silent_at = None
+    def _end_ward(self) -> None:
+        """It hangs."""
         if self._pidfd >= 0:
             log.error("the supervisor hangs: it is ended, and another one follows")
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def _goodbye(self, message: Message, fds: list[int]) -> None:
         """It leaves as it was told to, and is not to be outrun (a main process ends last); or it has no use for a sentry."""
-        self._what, self._silent_at = {}, None
+        self._what = {}
+        self._silence.forget()
         if not message.get("ending"):
             self._status = 0
 
     def _ward_died(self) -> None:
         os.close(self._pidfd)
-        self._pidfd, self._silent_at = -1, None
+        self._pidfd = -1
+        self._silence.forget()
         self._hang_up()
         self._due = time.monotonic()  # at which there is nothing to do after a goodbye but to leave
 
