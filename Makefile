@@ -69,7 +69,7 @@ soak: $(INSTALLED) ## the long runs
 	@$(BOX)/bin/pytest -m soak --timeout 3600 $(PYTEST_ARGS)
 
 chaos: $(INSTALLED) ## commands, kills and bad releases under load: SECONDS=600 of them, SEED=random or one that was printed
-	@CHAOS_SEED=$(SEED) CHAOS_SECONDS=$(SECONDS) $(BOX)/bin/pytest -m chaos -s -p no:xdist $(PYTEST_ARGS)
+	@CHAOS_SEED=$(SEED) CHAOS_SECONDS=$(SECONDS) $(BOX)/bin/pytest -m chaos -s $(PYTEST_ARGS)
 
 fuzz: $(FUZZ)/.releve ## look for bytes that break the parsers, FUZZ_S=60 seconds for each of two targets
 	@mkdir -p $(FUZZ)/{head,chunks}
