@@ -196,7 +196,7 @@ def simple_response(status: int, reason: str, *, head: bool = False) -> bytes:
 
 
 SERVER_LINE = f"Server: {SERVER}\r\n"
-_dated = (0, "")  # second and its line; replaced as a whole, so that any thread may read it
+_dated = (-1, "")  # second and its line; replaced as a whole, so that any thread may read it
 
 
 def date_line() -> str:
