@@ -70,8 +70,8 @@ class Link:
         flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
         try:
             data, ancillary, got, _ = self.socket.recvmsg(MESSAGE_MAX_BYTES + 1, space, flags)
-        except (ConnectionResetError, BrokenPipeError):
-            return None
+        except ConnectionResetError:  # said once, before its last words, where the peer left with something of ours unread
+            data, ancillary, got, _ = self.socket.recvmsg(MESSAGE_MAX_BYTES + 1, space, flags)
         fds = array.array("i")
         for level, kind, rights in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
