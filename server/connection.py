@@ -106,10 +106,6 @@ class Connection:
     )
 
     def __init__(self, sock: socket.socket, listener: str, peer: str, *, private: bool = False) -> None:
-        sock.setblocking(False)
-        if sock.family != socket.AF_UNIX:
-            with contextlib.suppress(OSError):  # it has gone already; the first read tells
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = sock
         self.fd = sock.fileno()
         self.took_s = 0.0  # its last request, in the application
@@ -177,6 +173,14 @@ _bases: dict[tuple[str, Any], dict[str, Any]] = {}
 
 def _never() -> bool:
     return False
+
+
+def prepare(sock: socket.socket) -> None:
+    """Give a new connection the options that it keeps, whoever has it."""
+    sock.setblocking(False)
+    if sock.family != socket.AF_UNIX:
+        with contextlib.suppress(OSError):  # it has gone already; the first read tells
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def peer_text(address: Any) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from releve.server import exchange
-from releve.server.connection import Connection, State, peer_text
+from releve.server.connection import Connection, State, peer_text, prepare
 from releve.server.diversion import Diversion
 from releve.server.loop import Loop
 
@@ -167,7 +167,7 @@ class Doors:
                 return
             if self.diversion is not None and not connection.hops and self.diversion.take(connection):
                 continue
-            if connection.buffer:
+            if connection.buffer or not connection.fresh:
                 self._loop.welcome(connection)
             else:
                 self._loop.reception.read(connection)  # most clients have sent their request by now
@@ -177,6 +177,7 @@ class Doors:
             try:
                 with self._loop.intake:
                     client, address = sock.accept()
+                    prepare(client)
                     connection = Connection(client, name, peer_text(address))
                     connection.owes_preface = self._prefaced
                     self._loop.adopt(connection)

@@ -6,7 +6,6 @@ failing system call replaces one of these functions.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import ctypes
 import errno
@@ -26,6 +25,12 @@ from types import FrameType
 from releve.server.link import DUMP_SIGNAL
 
 RIGHTS_MAX = 253  # SCM_MAX_FD of the kernel
+_INT = struct.Struct("=i")
+_RIGHTS_BYTES = socket.CMSG_SPACE(_INT.size * RIGHTS_MAX)
+# As plain numbers: to combine members of an enum takes longer than some system calls.
+_SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+_RECEIVE = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+_CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 PIPE_BYTES = 4096  # PIPE_BUF: what several processes write to one pipe does not mix (pipe(7))
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PR_SET_NO_NEW_PRIVS = 38
@@ -84,33 +89,31 @@ def send_rights(fd: int, data: bytes, passed: int) -> None:
     """Send one message with one descriptor over a Unix socket; never blocks. Raises OSError."""
     sock = _borrow(fd)
     try:
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [passed]))]
-        sock.sendmsg([data], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _INT.pack(passed))], _SEND)
     finally:
         sock.detach()
 
 
-def receive_rights(fd: int, size: int) -> tuple[bytes, list[int], bool]:
-    """One message, its descriptors (close-on-exec, owned by the caller), and whether it came whole.
+def receive_rights(fd: int, space: bytearray) -> tuple[int, list[int], bool]:
+    """One message into ``space``: its length, its descriptors (close-on-exec, owned by the caller), and whether it came whole.
 
-    Never blocks. Raises OSError; ``b""`` is the end.
+    Never blocks. Raises OSError; a length of 0 is the end.
     """
     sock = _borrow(fd)
     try:
-        flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-        data, ancillary, got, _ = sock.recvmsg(size, socket.CMSG_SPACE(4 * RIGHTS_MAX), flags)
+        length, ancillary, got, _ = sock.recvmsg_into([space], _RIGHTS_BYTES, _RECEIVE)
     finally:
         sock.detach()
-    fds = array.array("i")
+    fds: list[int] = []
     for level, kind, rights in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(rights[: len(rights) - len(rights) % fds.itemsize])
-    return data, list(fds), not got & (socket.MSG_TRUNC | socket.MSG_CTRUNC)
+            fds += [number for (number,) in _INT.iter_unpack(rights[: len(rights) - len(rights) % _INT.size])]
+    return length, fds, not got & _CUT
 
 
-def _borrow(fd: int) -> socket.socket:
-    """A socket object on a descriptor that somebody else owns; ``detach`` it after use."""
-    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=fd)
+def _borrow(fd: int) -> socket.SocketType:
+    """A socket object on a descriptor that somebody else owns; ``detach`` it after use. The plain type: made thrice as fast."""
+    return socket.SocketType(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
 
 
 def unsent_bytes(sock: socket.socket) -> int:

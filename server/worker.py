@@ -24,7 +24,7 @@ from releve.server.access import AccessLog
 from releve.server.answer import Answer
 from releve.server.application import BootError, traceback_text
 from releve.server.boot import MalformedOrder, read_files
-from releve.server.connection import Connection, State, peer_text
+from releve.server.connection import Connection, State, peer_text, prepare
 from releve.server.diversion import Diversion, Portion
 from releve.server.doors import Doors
 from releve.server.faults import fault
@@ -282,6 +282,7 @@ class Worker:
             peer = peer_text(sock.getpeername())
         except OSError:  # it has gone again; the first read tells
             peer = ""
+        prepare(sock)
         connection = Connection(sock, str(message.get("listener", "")), peer, private=True)
         self.loop.adopt(connection)
         self.loop.register(connection)

@@ -9,7 +9,6 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -31,28 +30,28 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     "parcel",
     [
         PARCEL,
-        replace(PARCEL, fresh=True, rest=b"", requests=0),
-        replace(PARCEL, peer="", listener="unix:/run/caf\N{LATIN SMALL LETTER E WITH ACUTE}.sock"),
-        replace(PARCEL, rest=b"\0\xff" * 4096),
-        replace(PARCEL, requests=0xFFFFFFFF, hops=32, deadline_ns=0),
+        PARCEL._replace(fresh=True, rest=b"", requests=0),
+        PARCEL._replace(peer="", listener="unix:/run/caf\N{LATIN SMALL LETTER E WITH ACUTE}.sock"),
+        PARCEL._replace(rest=b"\0\xff" * 4096),
+        PARCEL._replace(requests=0xFFFFFFFF, hops=32, deadline_ns=0),
     ],
 )
 def test_what_is_encoded_is_decoded(parcel: Parcel) -> None:
     before = time.monotonic_ns()
     decoded = decode(encode(parcel))
     assert before <= decoded.sent_ns <= time.monotonic_ns()
-    assert replace(decoded, sent_ns=0) == parcel
+    assert decoded._replace(sent_ns=0) == parcel
 
 
 def test_the_layout_is_that_of_the_protocol_page() -> None:
-    data = encode(replace(PARCEL, fresh=True))
+    data = encode(PARCEL._replace(fresh=True))
     assert struct.unpack_from("<BBH", data) == (1, 1, 3)
     assert struct.unpack_from("<QIHH", data, 12) == (123_456_789, 42, 14, 14)
     assert data[28:] == b"127.0.0.1:8000192.0.2.1:4711GET / HT"
 
 
 def test_usual_messages_stay_in_the_smallest_kernel_buffer() -> None:
-    assert len(encode(replace(PARCEL, rest=b"", peer="[2001:db8:1234:5678:1234:5678:1234:5678]:65535"))) <= 192
+    assert len(encode(PARCEL._replace(rest=b"", peer="[2001:db8:1234:5678:1234:5678:1234:5678]:65535"))) <= 192
 
 
 NO_MESSAGES = {
@@ -72,7 +71,7 @@ def test_what_is_no_message_is_refused(data: bytes) -> None:
 
 def test_too_long_a_rest_is_not_sent() -> None:
     with pytest.raises(ExchangeError):
-        encode(replace(PARCEL, rest=b"x" * (exchange.REST_MAX_BYTES + 1)))
+        encode(PARCEL._replace(rest=b"x" * (exchange.REST_MAX_BYTES + 1)))
 
 
 def test_a_connection_changes_hands(ends: tuple[socket.socket, socket.socket]) -> None:
@@ -86,7 +85,7 @@ def test_a_connection_changes_hands(ends: tuple[socket.socket, socket.socket]) -
         assert taken is not None
         parcel, received = taken
         with received:
-            assert replace(parcel, sent_ns=0) == PARCEL
+            assert parcel._replace(sent_ns=0) == PARCEL
             assert received.recv(100) == b"while it is under way"
             assert not os.get_inheritable(received.fileno())
             assert received.gettimeout() == 0.0
