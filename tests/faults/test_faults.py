@@ -92,7 +92,7 @@ def test_an_operation_that_fails_there(tmp_path: Path, point: str, mode: Mode) -
         service.start()
         service.release("two")
         service.flip("two")
-        load = Load(*service.addresses, serving=1, clients=CLIENTS, patience=30, unordered=True)  # going back is allowed
+        load = Load(*service.addresses, serving=1, clients=CLIENTS, think=1.0, think_mean=0.06, patience=30, unordered=True)  # going back is allowed
         try:
             load.wait(100)
             load.begin(2)

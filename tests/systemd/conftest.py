@@ -11,9 +11,20 @@ import pytest
 
 from harness.box import Box, unavailable
 
-ROOT = Path(__file__).parent.parent.parent
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
 UNITS = ROOT / "systemd"
 COMMANDS = {"releve": "releve.supervisor.cli", "ctl": "releve.ctl.main"}
+
+
+BOXES = 4  # at the same time: their tests wait more than they compute
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal the tests out to a few boxes: each worker of xdist boots its own, and one for each test would be too many."""
+    for number, item in enumerate(item for item in items if item.path.is_relative_to(HERE)):
+        item.add_marker(pytest.mark.xdist_group(f"box {number % BOXES + 1}"))
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ import pytest
 from harness import wheels
 from harness.box import Box, unavailable
 
-pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.xdist_group("another systemd"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.timeout(600)]
 
 PAGE = Path(__file__).parents[2] / "docs" / "getting-started.md"
 BLOCK = re.compile(r"(?:<!-- status (\d) -->\n)?```sh\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)

@@ -16,7 +16,7 @@ import pytest
 from harness.box import Box
 from harness.site import APP, Client, Load, Site, lend_system_python
 
-pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.xdist_group("systemd"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.timeout(180)]
 
 GATED = "import os\nos.read(os.open({gate!r}, os.O_RDONLY), 1)  # blocks until somebody has opened it to write, and closed it\n" + APP
 BROKEN = "import a_module_that_nobody_has\n" + APP

@@ -11,7 +11,7 @@ import pytest
 from harness.box import Box
 from harness.site import APP, Load, Site, lend_system_python
 
-pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.xdist_group("another systemd"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.timeout(180)]
 
 UNIT = Path(__file__).parent.parent.parent / "systemd" / "releve.service"
 YAML = "app: app:app\ndirectory: /srv/{name}\nuser: www-data\nlisten:\n- unix:/run/releve/{name}/http.sock\n- 127.0.0.1:80\n"
