@@ -92,7 +92,9 @@ def test_an_operation_that_fails_there(tmp_path: Path, point: str, mode: Mode) -
         service.start()
         service.release("two")
         service.flip("two")
-        load = Load(*service.addresses, serving=1, clients=CLIENTS, think=1.0, think_mean=0.06, patience=30, unordered=True)  # going back is allowed
+        load = Load(  # going back is allowed
+            *service.addresses, serving=1, clients=CLIENTS, think=1.0, think_mean=0.06, patience=30, unordered=True
+        )
         try:
             load.wait(100)
             load.begin(2)
@@ -126,5 +128,5 @@ def test_an_operation_that_fails_there(tmp_path: Path, point: str, mode: Mode) -
         if process is not Process.SUPERVISOR:
             status = json.loads(out)["status"]
             assert (status in (0, 8)) == (last["outcome"] == "done"), out
-        service.must("upgrade")  # and the next one is an ordinary one
+        service.do("upgrade")  # and the next one is an ordinary one
         assert service.who()["release"] == "two"

@@ -318,7 +318,7 @@ class Census:
         """Bring the service to where it can be compared: one good generation, as configured, alone."""
         service.configure(listen=[f"127.0.0.1:{service.port}", f"unix:{service.unix}"], upgrade={**UPGRADE, "mode": "switch"})
         service.flip("one")
-        service.must("upgrade")
+        service.do("upgrade")
         service.must("scale", "--reset")
         eventually(lambda: at_rest(service.status(), []) and len(service.status()["generations"]) == 1, "one generation, alone", QUIET_S)
         eventually(lambda: len(service.processes()) == 2 + WORKERS, "no process too many", QUIET_S)

@@ -28,6 +28,12 @@ def await_events(generation: Generation, count: int = 1) -> list[str]:
     return seen
 
 
+def serves(generation: Generation, client: Client | None = None) -> None:
+    """An ordinary request is answered; its ``close`` is awaited, which would be one too many for the next test else."""
+    assert (client or connect(generation)).ask("/closing").body == b"ab"
+    await_events(generation)
+
+
 def rest(client: Client) -> bytes:
     """Everything until the server closes."""
     data = b""

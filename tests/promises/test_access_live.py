@@ -20,14 +20,14 @@ def test_a_reload_and_an_upgrade_bring_the_file_to_all_workers(tmp_path: Path) -
         assert (tmp_path / "one.access").stat().st_mode & 0o777 == 0o640 & ~_umask()
         assert held(service) == [{"one.access"}] * 2
         service.configure(log={"access": "two.access"})
-        service.must("reload")
+        service.do("reload")
         assert held(service) == [{"two.access"}] * 2
         service.configure(log={"access": "three.access"})
-        service.must("upgrade")
+        service.do("upgrade")
         assert held(service) == [{"three.access"}] * 2
         assert not any(name.endswith(".access") for name in service.descriptors())  # the supervisor keeps none
         service.configure(log={"access": "off"})
-        service.must("reload")
+        service.do("reload")
         assert held(service) == [set()] * 2
 
 
@@ -43,7 +43,7 @@ def test_a_file_that_cannot_be_opened_fails_the_change_and_nothing_else(tmp_path
             assert f"cannot open the access log {tmp_path}/missing/two.access: No such file or directory" in done.stdout + done.stderr
             assert service.workers() == before
         service.configure(log={"access": "two.access"})
-        service.must("reload")
+        service.do("reload")
         assert held(service) == [{"two.access"}]
 
 

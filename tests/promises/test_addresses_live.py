@@ -37,27 +37,27 @@ def test_a_rollback_has_the_dropped_addresses_back_and_drops_the_new_ones(tmp_pa
         new = [f"tcp:{free_port()}", f"unix:{tmp_path / 'new.sock'}"]
         assert served(*old, *new) == [True, True, False, False]
         listen(service, *new)
-        service.must("upgrade")
+        service.do("upgrade")
         assert served(*old, *new) == [False, False, True, True]
-        service.must("rollback")
+        service.do("rollback")
         assert served(*old, *new) == [True, True, False, False]
         service.settled()
         assert not (tmp_path / "new.sock").exists()
-        service.must("upgrade")
+        service.do("upgrade")
         assert served(*old, *new) == [False, False, True, True]
         listen(service, *old)
-        service.must("upgrade")
+        service.do("upgrade")
         assert served(*old, *new) == [True, True, False, False]
 
 
 def test_a_reload_changes_addresses_and_a_rollback_after_it_changes_them_back(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         old, new = [f"tcp:{service.port}", f"unix:{service.unix}"], [f"tcp:{free_port()}"]
-        service.must("upgrade")
+        service.do("upgrade")
         listen(service, *new)
-        service.must("reload")
+        service.do("reload")
         assert served(*old, *new) == [False, False, True]
-        service.must("rollback")
+        service.do("rollback")
         assert served(*old, *new) == [True, True, False]
 
 
@@ -65,7 +65,7 @@ def test_a_dropped_address_is_free_for_others_once_the_old_generation_has_left(t
     with serving(tmp_path, upgrade={"standby": "off"}) as service:
         old, new = service.port, free_port()
         listen(service, f"tcp:{new}")
-        service.must("upgrade")
+        service.do("upgrade")
         service.settled()
         service.port = new
 

@@ -45,14 +45,14 @@ def test_ten_times_under_load(tmp_path: Path) -> None:
         service.release("two")
         service.flip("two")
         load.begin(2)
-        service.must("upgrade")
+        service.do("upgrade")
         load.done(2)
         assert service.who()["release"] == "two"
         load.begin(1)
-        service.must("rollback")
+        service.do("rollback")
         load.done(1)
         service.must("scale", "3")
-        service.must("reload")
+        service.do("reload")
         assert [e["verb"] for e in service.ask("history")["entries"] if e["verb"] == "adopt"] == ["adopt"] * 10
 
 
@@ -61,21 +61,21 @@ def test_what_stood_by_still_does(tmp_path: Path) -> None:
         service.release("two")
         service.flip("two")
         load.begin(2)
-        service.must("upgrade")
+        service.do("upgrade")
         load.done(2)
         service.must("scale", "3")
         service.kill_supervisor()
         assert service.generation("standby")["generation"] == 1
         assert service.status()["service"]["workers_wanted"] == 3
         load.begin(1)
-        service.must("rollback")
+        service.do("rollback")
         load.done(1)
         assert service.who()["release"] == "one" and len(service.workers()) == 3
 
 
 def test_the_time_of_standing_by_goes_on(tmp_path: Path) -> None:
     with serving(tmp_path, upgrade={"standby": "3s"}) as service:
-        service.must("upgrade")
+        service.do("upgrade")
         service.kill_supervisor()
         eventually(lambda: len(service.status()["generations"]) == 1, "its time is over")
         assert service.serving() == 2
@@ -195,7 +195,7 @@ def test_a_master_that_was_stopped_does_not_take_its_supervisor_for_hung(tmp_pat
         before = service.supervisor()
         with stopped(masters(service)):
             time.sleep(SILENCE_S + DOUBT_S + 1)  # the time itself is what matters
-        service.must("reload")  # its master has turned
+        service.do("reload")  # its master has turned
         assert service.supervisor() == before
 
 

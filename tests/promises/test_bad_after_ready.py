@@ -182,7 +182,7 @@ def test_a_rollback_ends_the_probation(tmp_path: Path) -> None:
         busy = service.ctl("upgrade")
         assert busy.returncode == 7, busy.stderr
         load.begin(1)
-        service.must("rollback")
+        service.do("rollback")
         load.done(1)
         out, err = upgrade.communicate(timeout=30)
         assert upgrade.returncode == 5, out + err

@@ -286,7 +286,7 @@ def test_and_then_a_good_one(service: Service, load: Load) -> None:
     load.stop()  # nobody can say beforehand which number the new generation gets
     service.release("two")
     service.flip("two")
-    service.must("upgrade")
+    service.do("upgrade")
     assert service.who()["release"] == "two"
     numbers = [e["id"] for e in service.ask("history")["entries"]]
     assert numbers == sorted(set(numbers))

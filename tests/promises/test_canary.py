@@ -151,7 +151,7 @@ def test_an_upgrade_with_a_canary_loses_nothing(tmp_path: Path, settings: dict[s
         phases = last(service)["phases"]
         assert list(phases).index("canary") < list(phases).index("switch") and phases["canary"] >= 0.9
         load.begin(1)
-        service.must("rollback")
+        service.do("rollback")
         load.done(1)
 
 
@@ -204,7 +204,7 @@ def test_a_rollback_ends_it(tmp_path: Path) -> None:
         assert status["service"]["state"] == "on trial"
         assert {g["generation"]: g["state"] for g in status["generations"]} == {1: "serving", 2: "attending"}
         assert [service.ask(*busy)["status"] for busy in (("upgrade",), ("reload",), ("scale",))] == [7, 7, 7]
-        service.must("rollback")
+        service.do("rollback")
         assert outcome(upgrade)["status"] == 5
         load.wait(100)
         assert service.serving() == 1 and service.workers() == before

@@ -51,7 +51,7 @@ def test_symlinked_releases_with_pwd_unset(tmp_path: Path) -> None:
         for number, name in enumerate(("two", "three", "one"), 2):
             service.release(name)
             service.flip(name)
-            service.must("upgrade")
+            service.do("upgrade")
             who = service.who()
             assert (who["release"], who["generation"]) == (name, str(number))
             assert who["folder"] == who["cwd"] == who["pwd"] == str(service.releases / name)
@@ -67,13 +67,13 @@ def test_a_respawned_worker_runs_the_code_of_its_generation(tmp_path: Path, prel
         kill_a_worker(service, "serving")
         assert service.who()["release"] == "one"
         assert everyone_says(service, "/late") == {b"one"}
-        service.must("upgrade")
+        service.do("upgrade")
         service.release("three")
         service.flip("three")
         kill_a_worker(service, "standby")
         kill_a_worker(service, "serving")
         assert everyone_says(service, "/late") == {b"two"}
-        service.must("rollback")
+        service.do("rollback")
         assert service.serving() == 1
         assert everyone_says(service, "/late") == {b"one"}
         assert service.who()["folder"] == str(service.releases / "one")
@@ -85,7 +85,7 @@ def test_files_changed_in_place(tmp_path: Path) -> None:
         service.release("one", release="RELEASE = 'one, edited'\n")
         kill_a_worker(service, "serving")
         assert {service.who()["release"] for _ in range(20)} == {"one"}
-        service.must("upgrade")
+        service.do("upgrade")
         assert service.who()["release"] == "one, edited"
 
 
@@ -117,13 +117,13 @@ def test_a_different_virtual_environment(tmp_path: Path) -> None:
             assert service.who()["prefix"] == str(service.releases / "one" / ".venv")
             service.flip("two")
             load.begin(2)
-            service.must("upgrade")
+            service.do("upgrade")
             load.done(2)
         who = service.who()
         assert who["prefix"] == str(service.releases / "two" / ".venv")
         assert service.get("/imported?name=dependency").decode() == str(tmp_path / "package-two" / "dependency.py")
         assert service.generation()["lent"]
-        service.must("rollback")
+        service.do("rollback")
         assert service.get("/imported?name=dependency").decode() == str(tmp_path / "package-one" / "dependency.py")
 
 
@@ -139,7 +139,7 @@ def test_a_different_python_and_back(tmp_path: Path, version: str) -> None:
         make_venv(python, folder / ".venv")
         service.flip("two")
         load.begin(2)
-        service.must("upgrade")
+        service.do("upgrade")
         load.done(2)
         assert ".".join(map(str, service.who()["python"][:2])) == version
         assert service.generation()["lent"]
@@ -148,12 +148,12 @@ def test_a_different_python_and_back(tmp_path: Path, version: str) -> None:
         service.release("three")
         service.flip("three")
         load.begin(3)
-        service.must("upgrade")
+        service.do("upgrade")
         load.done(3)
         assert service.who()["python"] == own
         load.wait(100)
         load.begin(2)
-        service.must("rollback")
+        service.do("rollback")
         load.done(2)
         assert ".".join(map(str, service.who()["python"][:2])) == version
 

@@ -45,7 +45,7 @@ def test_a_power_cut_in_the_probation(tmp_path: Path) -> None:
         assert status["state"] == "degraded" and "never committed" in status["degraded"][0]
         assert outcomes(service) == [("start", "done"), ("upgrade", "interrupted"), ("start", "done")]
         service.configure(upgrade={"probation": "200ms"})
-        service.must("upgrade")  # as configured: it is tried again, and judged
+        service.do("upgrade")  # as configured: it is tried again, and judged
         assert service.who()["release"] == "two"
         assert service.status()["service"]["state"] == "serving"
 
@@ -75,10 +75,10 @@ def test_a_late_rollback_goes_to_the_release_before(tmp_path: Path) -> None:
         for name in ("two", "three"):
             service.release(name)
             service.flip(name)
-            service.must("upgrade")
-        service.must("rollback")
+            service.do("upgrade")
+        service.do("rollback")
         assert service.who()["release"] == "two"
-        service.must("rollback")
+        service.do("rollback")
         assert service.who()["release"] == "one"
         refused = service.ctl("rollback")
         assert refused.returncode == 4
@@ -87,7 +87,7 @@ def test_a_late_rollback_goes_to_the_release_before(tmp_path: Path) -> None:
 
 def test_a_late_rollback_in_place_is_refused(tmp_path: Path) -> None:
     with serving(tmp_path, upgrade={"standby": "off"}) as service:
-        service.must("upgrade")
+        service.do("upgrade")
         workers = service.workers()
         refused = service.ctl("rollback")
         assert refused.returncode == 4 and "cannot roll back" in refused.stderr

@@ -57,7 +57,7 @@ def test_example(tmp_path: Path, example: str) -> None:
         text = (folder / file).read_text()
         assert old in text
         (folder / file).write_text(text.replace(old, new))
-        service.must("upgrade")
+        service.do("upgrade")
         assert service.serving() == 2
         after = service.get(page)
         word = new.strip('"').encode()
@@ -66,7 +66,7 @@ def test_example(tmp_path: Path, example: str) -> None:
             form = {"Content-Type": "application/x-www-form-urlencoded"}
             assert b"SHOUT THIS" in service.request("POST", "/", b"text=shout+this", form)[1]
             assert service.get("/countdown/3").splitlines()[:3] == [b"3", b"2", b"1"]
-        service.must("rollback")
+        service.do("rollback")
         assert word not in service.get(page)
         assert "degraded" not in service.must("status")
         service.stop()

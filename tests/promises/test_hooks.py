@@ -65,7 +65,7 @@ def test_each_turn_has_its_hook_and_each_hook_knows_where_it_is(tmp_path: Path) 
 
         dry = service.ask("upgrade", dry_run=True)
         assert dry["status"] == 0 and "a dry run runs no hooks: before, after_ready" in noted(dry)
-        service.must("reload")
+        service.do("reload")
         assert turns(tmp_path) == []
 
         result = service.ask("upgrade")
@@ -232,7 +232,7 @@ def test_a_hook_of_a_supervisor_that_was_killed_is_ended_by_the_next(tmp_path: P
         eventually(lambda: not alive(pid), "the hook has ended")
         assert "ended a hook" in service.log()
         service.configure(hooks=None)
-        service.must("upgrade")
+        service.do("upgrade")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of another user")
@@ -267,12 +267,12 @@ def test_a_generation_that_stands_by_holds_no_database_connection(tmp_path: Path
         old = service.workers()
         while open_in(old) != old:
             assert service.request("GET", "/query")[0] == 200
-        service.must("upgrade")
+        service.do("upgrade")
         standing_by = {w["pid"] for w in service.generation("standby")["workers"]}
         assert standing_by == old
         eventually(lambda: not open_in(old), "the standby has closed them")
         assert service.request("GET", "/query")[0] == 200
-        service.must("rollback")
+        service.do("rollback")
         assert int(service.get("/query")) in old
         lines = [line.split() for line in (tmp_path / "told").read_text().splitlines()]
         for pid in old:

@@ -61,7 +61,7 @@ def test_workers_run_as_the_user_of_the_settings(open_folder: Path) -> None:
             assert told["umask"] == 0o27
             assert told["home"] == "/nonexistent"
             assert os.stat(f"/proc/{service.generation()['pid']}").st_uid == 65534
-            service.must("upgrade")
+            service.do("upgrade")
 
 
 def test_an_unknown_user_is_refused_and_what_serves_goes_on(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_killed_before_the_record(tmp_path: Path, command: str) -> None:
     with serving(tmp_path, start=False) as service:
         token = arm(service, AT_THE_RECORD)
         service.start()
-        service.must("upgrade")
+        service.do("upgrade")
         with strictly(*service.addresses, clients=10, unordered=True):
             workers = service.workers()
             token.touch()
@@ -89,7 +89,7 @@ def test_a_reload_that_was_switched_and_not_noted(tmp_path: Path, kind: str) -> 
             else:
                 assert new.is_socket() and not os.path.lexists(old)
             service.configure(listen=base, workers=None)
-            service.must("reload")
+            service.do("reload")
             assert len(service.workers()) == 2
             assert not os.path.lexists(new) and not accepts(second)
 
@@ -103,11 +103,11 @@ def test_a_standby_whose_address_is_closed_is_adopted_with_it(tmp_path: Path) ->
         service.start()
         assert accepts(port)
         service.configure(listen=base)
-        service.must("upgrade")
+        service.do("upgrade")
         assert not accepts(port)
         service.kill_supervisor()
         assert service.generation("standby")["generation"] == 1 and not accepts(port)
-        service.must("rollback")
+        service.do("rollback")
         assert [service.request("GET", "/release", port=port)[0] for _ in range(20)] == [200] * 20
 
 

@@ -39,7 +39,7 @@ def application(environ, start_response):
 def two_generations(root: Path) -> Iterator[Service]:
     """One in service, and one that stands by for long."""
     with serving(root, upgrade={"standby": "10m"}) as service:
-        service.must("upgrade")
+        service.do("upgrade")
         yield service
 
 
@@ -122,7 +122,7 @@ def test_a_worker_that_has_forked(tmp_path: Path) -> None:
         source = (service.releases / "one" / "app.py").read_text()
         service.release("two", before=source, app=FORKS)
         service.flip("two")
-        service.must("upgrade")
+        service.do("upgrade")
         with socket.create_connection(("127.0.0.1", service.port), timeout=30) as idle, socket.socket(socket.AF_UNIX) as busy:
             idle.sendall(b"GET /fork HTTP/1.1\r\nHost: x\r\n\r\n")
             worker, child = map(int, idle.recv(65536).rpartition(b"\r\n\r\n")[2].split())

@@ -143,7 +143,7 @@ def test_the_documented_way(tmp_path: Path) -> None:
                 load.more(100)
                 rotate(tmp_path, snippet(service, logs))  # it compresses the old ones at once: nobody may write to them any more
                 if round_ == 1:
-                    service.must("upgrade")
+                    service.do("upgrade")
             load.more(100)
         service.must("stop")
         names = {path.name for path in logs.iterdir()}

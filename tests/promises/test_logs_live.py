@@ -103,7 +103,7 @@ def test_a_reopen_reaches_every_process_of_every_generation(tmp_path: Path) -> N
     with serving(tmp_path, start=False, workers=2, log=FILES, upgrade={"standby": "1h"}) as service:
         talkative(service, "one")
         service.start()
-        service.must("upgrade")
+        service.do("upgrade")
         standby = service.generation("standby")
         active = service.generation()
         everybody = [pid for g in (standby, active) for pid in (g["pid"], *(w["pid"] for w in g["workers"]))]
@@ -117,7 +117,7 @@ def test_a_reopen_reaches_every_process_of_every_generation(tmp_path: Path) -> N
         eventually(lambda: "/after" in (tmp_path / "our.access").read_text(), "the line is written")
         assert "after child" in (tmp_path / "our.log").read_text()
         assert all(held(pid) == NEW for pid in processes(service))
-        service.must("rollback")
+        service.do("rollback")
         service.get("/back")
         assert "gen=1 worker=" in (tmp_path / "our.log").read_text()
 
@@ -132,7 +132,7 @@ def test_workers_that_a_reload_has_replaced_and_orphans_are_reached(tmp_path: Pa
         waiting.start()
         (before,) = service.workers()
         opened = os.open(gate, os.O_WRONLY)  # returns once the application has opened it to read
-        service.must("reload")
+        service.do("reload")
         rotate(tmp_path)
         service.must("reopen")
         assert held(before) == NEW and before not in service.workers()  # it is still busy with its last request
@@ -237,12 +237,12 @@ def test_the_log_moves_with_a_reload_and_back(tmp_path: Path) -> None:
         service.start()
         service.get("/first")
         service.configure(log={"access": "-", "file": "two.log", "format": "json"})
-        service.must("reload")
+        service.do("reload")
         service.get("/second")
-        service.must("upgrade")
+        service.do("upgrade")
         service.get("/third")
         service.configure(log={"access": "-", "output": "plain"})
-        service.must("reload")
+        service.do("reload")
         service.get("/fourth")
         service.must("stop")
         said = [json.loads(line) for line in (tmp_path / "two.log").read_text().splitlines() if line.startswith("{")]

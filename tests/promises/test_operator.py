@@ -113,7 +113,7 @@ def test_every_kind_of_process_can_be_asked(tmp_path: Path) -> None:
         assert "poll" in dumped(service, "master")["threads"][0]["stack"][-1] or dumped(service, "1.master")["threads"]
         release(service, "two")
         service.flip("two")
-        service.must("upgrade")
+        service.do("upgrade")
         standby = dumped(service, "1.1")
         assert standby["state"] == "paused" and not standby["trouble"] and len(standby["threads"]) > 2
         everyone = json.loads(service.must("dump", "--all", "--json"))["processes"]
@@ -217,13 +217,13 @@ def test_a_drained_host_stays_drained_whatever_happens_to_its_processes(tmp_path
         assert "drained already" in service.must("drain")
         release(service, "two")
         service.flip("two")
-        service.must("upgrade")
+        service.do("upgrade")
         assert service.who()["release"] == "two" and balancer(service) == 503
         before = service.workers()
         os.kill(next(iter(before)), signal.SIGKILL)
         eventually(lambda: service.workers() and service.workers() != before, "another worker serves")
         assert balancer(service) == 503
-        service.must("reload")
+        service.do("reload")
         assert balancer(service) == 503
         service.must("reexec")
         assert balancer(service) == 503 and service.status()["service"]["draining"]["since_s"] > 0
@@ -231,7 +231,7 @@ def test_a_drained_host_stays_drained_whatever_happens_to_its_processes(tmp_path
         assert balancer(service) == 503
         assert service.status()["service"]["draining"]["unheard"] == []
         assert "draining  since " in service.must("status")
-        service.must("rollback")
+        service.do("rollback")
         assert balancer(service) == 503
         service.must("undrain")
         assert balancer(service) == 200
@@ -247,7 +247,7 @@ def test_without_a_path_of_its_own_the_checks_path_says_so_and_upgrades_still_pa
         assert balancer(service, "/healthz") == 503 and service.get("/echo") == b""
         for _ in range(30):  # a balancer's questions are nothing that a new generation is judged by
             assert balancer(service, "/healthz") == 503
-        service.must("upgrade")
+        service.do("upgrade")
         assert service.serving() == 2 and balancer(service, "/healthz") == 503
         service.must("undrain")
         assert balancer(service, "/healthz") == 200
@@ -271,9 +271,9 @@ def test_a_release_that_knows_nothing_of_it(tmp_path: Path) -> None:
         (worker,) = json.loads(service.must("workers", "--json"))["workers"]
         assert worker["requests_now"] == [] and worker["heartbeat_age_s"] < 30
         service.configure(env=None)
-        service.must("upgrade")
+        service.do("upgrade")
         service.must("drain")
-        service.must("rollback")
+        service.do("rollback")
         assert service.status()["service"]["draining"]["unheard"] == [1]
         os.kill(next(iter(service.workers())), signal.SIGKILL)
         eventually(
@@ -317,5 +317,5 @@ def test_the_doctor_examines_what_runs_and_what_does_not(tmp_path: Path) -> None
         assert re.search(r"^problem +writable +everybody may write to .*releases/one", plain, re.MULTILINE) and "do: chmod o-w" in plain
         (service.releases / "one").chmod(0o755)
         service.configure(proxy=None, limits=None)
-        service.must("upgrade")
+        service.do("upgrade")
         assert service.ctl("doctor").returncode == 0

@@ -30,14 +30,14 @@ def test_there_and_back(tmp_path: Path, peer: str) -> None:
             service.flip("two")
             bring(service, peer)
             load.begin(2)
-            service.must("upgrade")
+            service.do("upgrade")
             load.done(2)
             assert service.get("/imported?name=releve.server").decode().startswith(str(PEERS / peer))
             load.begin(1)
-            service.must("rollback")
+            service.do("rollback")
             load.done(1)
             load.begin(3)
-            service.must("upgrade")
+            service.do("upgrade")
             load.done(3)
             service.settled()
             for verb in (("scale", "3"), ("reload",), ("reexec",)):
@@ -48,10 +48,10 @@ def test_there_and_back(tmp_path: Path, peer: str) -> None:
             assert service.serving() == 3
             bring(service, None)
             load.begin(4)
-            service.must("upgrade")
+            service.do("upgrade")
             load.done(4)
             load.begin(3)
-            service.must("rollback")
+            service.do("rollback")
             load.done(3)
 
 

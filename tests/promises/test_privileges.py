@@ -103,7 +103,7 @@ def test_port_80_and_nothing_else(folder: Path) -> None:
                 assert now["users"] == {USER_ID} and now["groups"] == expected
                 assert now["capabilities"] == NOTHING
                 assert now["no_new_privileges"] and now["umask"] == 0o27
-            service.must("upgrade")
+            service.do("upgrade")
         assert os.stat(service.control_socket).st_mode & 0o777 == 0o600
         assert os.stat(service.control_socket.parent).st_mode & 0o777 == 0o711
 
@@ -122,8 +122,8 @@ def test_no_interpreter_of_a_release_ever_runs_as_root(folder: Path) -> None:
         service.start()
         service.must("upgrade", "--dry-run")
         service.must("check")
-        service.must("upgrade")
-        service.must("reload")
+        service.do("upgrade")
+        service.do("reload")
     noted = notes.read_text().split()
     assert len(noted) >= 12
     assert set(noted) == {str(USER_ID)}
@@ -176,7 +176,7 @@ def test_a_supervisor_of_root_is_followed_by_one_of_root(folder: Path) -> None:
         service.release("two")
         service.flip("two")
         load.begin(2)
-        service.must("upgrade")
+        service.do("upgrade")
         load.done(2)
         for pid in serves(service):
             assert standing(pid)["capabilities"] == NOTHING
@@ -221,13 +221,13 @@ def test_a_sentry_stands_only_where_it_is_needed(folder: Path) -> None:
     with serving(folder, python=SYSTEM_PYTHON) as service:
         assert sentry(service) is None
         service.configure(user=NAME, no_new_privileges=False)
-        service.must("upgrade")
+        service.do("upgrade")
         for pid in serves(service):  # an application that needs a set-user-ID program may say so
             now = standing(pid)
             assert (now["no_new_privileges"], now["capabilities"]) == (False, NOTHING)
         eventually(lambda: sentry(service), "a sentry for masters that could not start a supervisor")
         service.configure(user=None)
-        service.must("upgrade")
+        service.do("upgrade")
         eventually(lambda: sentry(service) is None, "nobody needs it any more")
 
 
@@ -259,7 +259,7 @@ def test_a_folder_that_the_user_may_not_read_is_refused_and_one_of_the_user_harm
         service.flip("one")  # whose folder may be the user's, who puts a FIFO there: it holds up nobody
         (service.releases / "one" / ".git").mkdir()
         os.mkfifo(service.releases / "one" / ".git" / "HEAD")
-        service.must("upgrade")
+        service.do("upgrade")
 
 
 # ---- who may use the control socket

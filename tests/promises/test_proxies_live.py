@@ -100,7 +100,7 @@ def test_nginx(tmp_path: Path) -> None:
                 environ = told(port, headers=FORGED)
                 assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["SCRIPT_NAME"]) == (CLIENT, "http", "")
                 assert environ["HTTP_X_FORWARDED_FOR"] == f"198.51.100.7, {CLIENT}"
-                service.must("upgrade")
+                service.do("upgrade")
 
 
 def haproxy_config(folder: Path, part: str) -> Path:
@@ -117,7 +117,7 @@ def test_haproxy_with_headers(tmp_path: Path) -> None:
             for _ in range(2):
                 environ = told(port, headers=FORGED)
                 assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["SCRIPT_NAME"]) == (CLIENT, "http", "")
-                service.must("upgrade")
+                service.do("upgrade")
 
 
 @pytest.mark.parametrize("version", ["send-proxy-v2", "send-proxy"])
@@ -133,5 +133,5 @@ def test_haproxy_with_the_proxy_protocol(tmp_path: Path, version: str) -> None:
                 assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["SCRIPT_NAME"]) == (CLIENT, "http", "")
                 kept.request("GET", "/")
                 assert json.loads(kept.getresponse().read())["REMOTE_ADDR"] == CLIENT, "also the one that has changed hands"
-                service.must("upgrade")
+                service.do("upgrade")
     assert service.log().count("refused a connection") == 0, "the check of an upgrade needs no header"

@@ -144,7 +144,7 @@ def test_an_upgrade_rereads_the_file_and_the_code_and_a_signal_leaves_nothing(tm
         service.edit("greeting = hello", "greeting = good day")
         service.edit("workers = 1", "workers = 2")
         service.code("number two")
-        service.must("upgrade")
+        service.do("upgrade")
         assert service.get("/") == b"number two good day" and len(service.workers()) == 2
         service.edit("workers = 2\nthreads = 2", "worksers = 2\nthreads = 2")
         refused = service.ctl("upgrade")
@@ -162,7 +162,7 @@ def test_names_variables_and_logging_are_kept_for_every_generation_and_every_sup
         service.kill_supervisor()
         service.must("reexec")
         service.code("number two")
-        service.must("upgrade")
+        service.do("upgrade")
         assert service.get("/") == b"number two second red"
         service.must("stop")
         service.gone()
@@ -190,9 +190,9 @@ def test_each_generation_reads_the_file_of_its_own_release(tmp_path: Path) -> No
         os.kill(worker, signal.SIGKILL)  # the one that follows it loads the application for itself, from the release that it belongs to
         eventually(lambda: service.workers() - {worker}, "another worker serves")
         assert service.get("/") == b"one hello"
-        service.must("upgrade")
+        service.do("upgrade")
         assert service.get("/") == b"two welcome"
-        service.must("rollback")
+        service.do("rollback")
         assert service.get("/") == b"one hello"
         os.kill(service.pid, signal.SIGINT)  # as Ctrl-C does
         assert ended(service) == 0

@@ -59,13 +59,13 @@ def test_a_rollback_from_a_generation_that_is_gone(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         service.release("two")
         service.flip("two")
-        service.must("upgrade")
+        service.do("upgrade")
         service.release("two", app="raise RuntimeError('never again')")
         lost = service.generation()
         for pid in (lost["pid"], *(worker["pid"] for worker in lost["workers"])):
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: (service.status()["last"] or {}).get("verb") == "recover", "a recovery is tried")
-        service.must("rollback")
+        service.do("rollback")
         assert service.who()["release"] == "one"
         assert [g["generation"] for g in service.status()["generations"]] == [1]
         assert service.status()["status"] == 0
@@ -81,7 +81,7 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
 
 def test_a_standby_that_loses_its_master_retires_and_a_rollback_says_so(tmp_path: Path) -> None:
     with serving(tmp_path) as service, strictly(*service.addresses, clients=12, think=1.0, think_mean=0.05):
-        service.must("upgrade")
+        service.do("upgrade")
         os.kill(service.generation("standby")["pid"], signal.SIGKILL)
         eventually(lambda: [g["state"] for g in service.status()["generations"]] == ["serving"], "the standby has retired")
         refused = service.ctl("rollback")

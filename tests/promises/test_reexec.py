@@ -38,18 +38,18 @@ def test_between_upgrades_under_load(tmp_path: Path) -> None:
         service.release("two")
         service.flip("two")
         load.begin(2)
-        service.must("upgrade")
+        service.do("upgrade")
         load.done(2)
         service.must("reexec")
         load.begin(1)
-        service.must("rollback")
+        service.do("rollback")
         load.done(1)
         assert service.workers() == workers
         service.must("reexec")
         service.must("scale", "3")
         service.must("reexec")
         assert len(service.workers()) == 3 and service.status()["service"]["workers_wanted"] == 3
-        service.must("reload")
+        service.do("reload")
         history = service.ask("history")["entries"]
         assert [entry["outcome"] for entry in history] == ["done"] * len(history)
         assert [entry["verb"] for entry in history].count("reexec") == 6
@@ -63,7 +63,7 @@ def test_what_stood_by_and_what_was_leaving(tmp_path: Path) -> None:
         for name in ("two", "three"):
             service.release(name)
             service.flip(name)
-            service.must("upgrade")
+            service.do("upgrade")
         assert {g["generation"]: g["state"] for g in service.status()["generations"]} == {1: "retiring", 2: "standby", 3: "serving"}
         service.must("reexec")
         assert {g["generation"]: g["state"] for g in service.status()["generations"]} == {1: "retiring", 2: "standby", 3: "serving"}
@@ -154,7 +154,7 @@ def test_orphans_are_commanded_by_the_new_program_too(tmp_path: Path) -> None:
         service.release("two")
         service.flip("two")
         load.stop()
-        service.must("upgrade")
+        service.do("upgrade")
         assert service.who()["release"] == "two"
 
 

@@ -20,7 +20,7 @@ def test_a_release_that_would_serve(tmp_path: Path) -> None:
     with serving(tmp_path, upgrade={"check": "/release"}) as service:
         service.release("two")
         service.flip("two")
-        service.must("upgrade")  # so that a generation stands by
+        service.do("upgrade")  # so that a generation stands by
         service.release("three")
         service.flip("three")
         service.configure(listen=[*service.settings["listen"], f"127.0.0.1:{free_port()}"])

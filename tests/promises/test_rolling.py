@@ -37,13 +37,13 @@ def test_worker_by_worker(tmp_path: Path) -> None:
         for generation in (2, 3):
             load.begin(generation)
             with counting(service) as found:
-                service.must("upgrade")
+                service.do("upgrade")
             load.done(generation)
             assert max(found) == WORKERS + 1 and min(found) >= WORKERS
             assert len(service.workers()) == WORKERS
             assert len(service.generation("standby")["workers"]) == 1
         load.begin(2)
-        service.must("rollback")
+        service.do("rollback")
         load.done(2)
         assert service.serving() == 2 and len(service.workers()) == WORKERS
         assert load.report()["announced_closes"] == 0

@@ -48,7 +48,7 @@ def test_the_only_one(tmp_path: Path) -> None:
         assert service.workers() == workers and service.generation()["pid"] == master
         load.wait(100)
         load.begin(2)
-        service.must("upgrade")
+        service.do("upgrade")
         load.done(2)
 
 
@@ -57,7 +57,7 @@ def test_one_of_two(tmp_path: Path, which: str) -> None:
     """The master of the generation that stands by, or of the one in service: the other one starts a supervisor, which wakes it."""
     with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
         load.begin(2)
-        service.must("upgrade")
+        service.do("upgrade")
         load.done(2)
         workers = service.workers()
         os.kill(service.generation(which)["pid"], signal.SIGSTOP)
@@ -66,7 +66,7 @@ def test_one_of_two(tmp_path: Path, which: str) -> None:
         assert service.serving() == 2 and service.workers() == workers
         assert service.generation("standby")["generation"] == 1
         load.begin(1)
-        service.must("rollback")
+        service.do("rollback")
         load.done(1)
 
 
@@ -106,5 +106,5 @@ def test_one_that_hangs_for_good_is_ended(tmp_path: Path) -> None:
             done = [entry for entry in service.ask("history")["entries"] if entry["verb"] == "adopt"][-1]
             assert done["to"]["generation"] == 2 and any("did not answer and was ended" in note for note in done["notes"])
             assert service.status()["status"] == 8
-        service.must("upgrade")
+        service.do("upgrade")
         assert service.status()["status"] == 0

@@ -168,7 +168,7 @@ def test_an_upload(service: Service, size: int, chunked: bool) -> None:
         ask(sock, "/upload", "Transfer-Encoding: chunked\r\n" if chunked else f"Content-Length: {size}\r\n")
         for number, block in enumerate(blocks(size)):
             if number == size // 65536 // 4:
-                service.must("upgrade")
+                service.do("upgrade")
             sock.sendall(b"10000\r\n%s\r\n" % block if chunked else block)
         if chunked:
             sock.sendall(b"0\r\n\r\n")
@@ -189,7 +189,7 @@ def test_a_download_to_a_slow_reader(service: Service, size: int) -> None:
         for number, piece in enumerate(Chunks(sock)):
             digest.update(piece)
             if number == size // 65536 // 4:
-                service.must("upgrade")  # it reads nothing for so long
+                service.do("upgrade")  # it reads nothing for so long
                 assert memory.growth() < GROWTH_MAX
     assert digest.hexdigest() == digest_of(size)
     assert service.serving() != first
@@ -216,7 +216,7 @@ def test_a_file(service: Service, tmp_path: Path, size: int) -> None:
             left -= len(piece)
             if left == size // 2:
                 assert memory.growth() < GROWTH_MAX
-                service.must("upgrade")
+                service.do("upgrade")
     assert left == 0
     expected = hashlib.sha256()
     for block in blocks(8 * MIB):
@@ -232,7 +232,7 @@ def test_an_event_stream_goes_on_across_an_upgrade(service: Service, tmp_path: P
         ask(sock, f"/events?after={tmp_path}/go")
         events = iter(Chunks(sock))
         assert next(events) == b"data: first\n\n", "it came at once: the second one is not there yet"
-        service.must("upgrade")
+        service.do("upgrade")
         assert service.serving() != first
         (tmp_path / "go").touch()
         assert list(events) == [b"data: second\n\n"]
@@ -244,7 +244,7 @@ def test_a_body_reaches_the_application_while_it_is_sent(service: Service) -> No
         sock.sendall(b"x" * 1000)
         pieces = iter(Chunks(sock))
         assert next(pieces) == b"got 1000"
-        service.must("upgrade")
+        service.do("upgrade")
         sock.sendall(b"x" * 2000)
         assert list(pieces) == [b", got 2000"]
 

@@ -151,13 +151,13 @@ def test_a_thousand_idle_connections_survive(tmp_path: Path) -> None:
         service.release("two")
         service.flip("two")
         load.begin(2)
-        service.must("upgrade")
+        service.do("upgrade")
         load.done(2)
         load.round()
-        service.must("reload")
+        service.do("reload")
         load.round()
         load.begin(1)
-        service.must("rollback")
+        service.do("rollback")
         load.done(1)
         report = load.round()
         assert report["by_generation"] == {"1": 2000, "2": 2000}
@@ -180,9 +180,9 @@ def test_half_sent_requests_change_hands(tmp_path: Path) -> None:
     with serving(tmp_path) as service, strictly(*service.addresses, serving=1, **options) as load:
         for generation in (2, 3, 4):
             load.begin(generation)
-            service.must("upgrade")
+            service.do("upgrade")
             load.done(generation)
-            service.must("reload")
+            service.do("reload")
 
 
 def test_requests_in_flight_and_streams_survive(tmp_path: Path) -> None:
@@ -197,9 +197,9 @@ def test_requests_in_flight_and_streams_survive(tmp_path: Path) -> None:
     ):
         for generation in (2, 3, 4):
             load.begin(generation)
-            service.must("upgrade")
+            service.do("upgrade")
             load.done(generation)
-        service.must("reload")
+        service.do("reload")
         load.wait(12)
 
 
@@ -230,9 +230,9 @@ def deploy(service: Service) -> None:
         name = f"r{number:02}"  # as long as the first one: ab calls answers of another length failed
         service.release(name)
         service.flip(name)
-        service.must("upgrade")
-        service.must("reload")
-    service.must("rollback")
+        service.do("upgrade")
+        service.do("reload")
+    service.do("rollback")
 
 
 def program(name: str) -> str:
@@ -323,11 +323,11 @@ def test_nginx_in_front(tmp_path: Path) -> None:
             with strictly(f"tcp:127.0.0.1:{one}", f"tcp:127.0.0.1:{two}", serving=1, unordered=True, clients=40, think=2.0) as load:
                 for number in range(2, 2 + CYCLES):
                     load.begin(number)
-                    service.must("upgrade")
+                    service.do("upgrade")
                     load.done(number)
-                    service.must("reload")
+                    service.do("reload")
                 load.begin(CYCLES)
-                service.must("rollback")
+                service.do("rollback")
                 load.done(CYCLES)
                 load.wait(200)
         except AssertionError as error:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from harness.noted import await_events, connect, events, rest
+from harness.noted import await_events, connect, events, rest, serves
 from harness.workers import Client, Generation, Response, request
 
 HOP_BY_HOP = ("Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "TE", "Trailer", "Transfer-Encoding", "Upgrade")
@@ -17,10 +17,6 @@ HOP_BY_HOP = ("Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authoriza
 
 def target(route: str, /, **options: str) -> str:
     return f"/{route}?" + "&".join(f"{key}={quote(value)}" for key, value in options.items())
-
-
-def serves(generation: Generation, client: Client | None = None) -> None:
-    assert (client or connect(generation)).ask("/closing").body == b"ab"
 
 
 # close()
