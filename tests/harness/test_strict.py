@@ -68,7 +68,10 @@ class Server:
                 head, _, rest = data.partition(b"\r\n\r\n")
                 length = int(re.findall(rb"(?i)content-length: (\d+)", head)[0])
                 while len(rest) < length:
-                    rest += connection.recv(65536)
+                    piece = connection.recv(65536)
+                    if not piece:
+                        return  # else this thread would spin beside every later test of its process
+                    rest += piece
                 body, data = rest[:length], rest[length:]
                 self.number += 1
                 asked = Asked(self.number, turn, body, re.findall(rb"X-Nonce: (\w+)", head)[0], self.generation)
