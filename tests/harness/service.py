@@ -347,7 +347,7 @@ class Service:
 
     def gone(self) -> None:
         """No process, socket or socket file of the service is left."""
-        eventually(lambda: not self.processes(), f"no process left; there are {[(p.pid, p.cmdline()) for p in self.processes()]}")
+        eventually(lambda: not self.processes(), f"no process left; at first there were {self.pids()}")
         if "NOTIFY_SOCKET" not in self.environment:  # else it is left to the next start, which may inherit the listener
             assert not self.unix.exists(), "the Unix socket is left"
         runtime = Path(self.settings["runtime_directory"])

@@ -115,7 +115,7 @@ def test_the_replacement_serves_before_the_old_one_leaves(tmp_path: Path) -> Non
     write(tmp_path)
     with Master(tmp_path) as master:
         (pid,) = master.up(workers=1, limits=Limits(requests=3))
-        for _ in range(4):
+        for _ in range(3):  # a fourth may come to the replacement
             assert asks(master) == str(pid)
         new = master.expect("worker", worker=2)["pid"]
         master.until(lambda m: m.get("type") == "state" and m.get("worker") == 2 and m.get("state") == "serving")
