@@ -295,10 +295,11 @@ class Service:
         dropped = [one for one in self.listeners if one not in listeners]
         self.listeners, self.opening = listeners, []
         generation.listeners = list(listeners)
-        if self.standby is not None:
-            self._put_aside(self.standby, dropped)
-        else:
-            for listener in dropped:
+        wanted = [one for one in dropped if self.standby is not None and one in self.standby.listeners]
+        if self.standby is not None and wanted:
+            self._put_aside(self.standby, wanted)
+        for listener in dropped:
+            if listener not in wanted:  # no rollback goes back to it
                 listening.close_listener(listener)
         self.follow_log()
         self.tell_roles()
@@ -336,6 +337,8 @@ class Service:
         """Let a generation finish what it has, for at most ``upgrade.retire``."""
         if generation is self.standby:
             self.standby = None
+        for listener in self._aside.get(generation, ()):
+            listening.remove_file(listener)  # at once: whoever follows a supervisor that is killed now does not know of it
         if generation.state is GenerationState.GONE:
             self._forget(generation)
             return

@@ -80,3 +80,32 @@ def test_a_dropped_address_is_free_for_others_once_the_old_generation_has_left(t
             return True
 
         eventually(bindable, "the dropped address is free")
+
+
+def test_what_a_reload_drops_is_kept_only_for_a_generation_that_has_it(tmp_path: Path) -> None:
+    """A supervisor that was killed left the file of a socket behind which no rollback could have brought back."""
+    with serving(tmp_path) as service:
+        files = service.files()
+        old, extra = [f"tcp:{service.port}", f"unix:{service.unix}"], f"unix:{tmp_path / 'extra.sock'}"
+        listen(service, *old, extra)
+        service.do("upgrade")
+        listen(service, *old)
+        service.do("reload")
+        assert served(*old, extra) == [True, True, False]
+        assert service.files() - files <= {"run/gen-N.sock"}
+        service.do("rollback")
+        assert served(*old, extra) == [True, True, False]
+
+
+def test_killed_with_files_set_aside(tmp_path: Path) -> None:
+    with serving(tmp_path, upgrade={"standby": "3s"}) as service:
+        files = service.files()
+        old = [f"tcp:{service.port}", f"unix:{service.unix}"]
+        listen(service, *old, f"unix:{tmp_path / 'extra.sock'}")
+        service.do("upgrade")
+        listen(service, *old)
+        service.do("upgrade")
+        assert len(service.files() - files) == 1, "the file of the address that was dropped is kept for a rollback"
+        service.kill_supervisor()
+        service.settled()
+        eventually(lambda: service.files() == files, "no file is left once nothing stands by")
