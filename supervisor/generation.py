@@ -73,6 +73,7 @@ class Generation:
         self._changed = asyncio.Event()
         self._crash = ""
         self._was_serving = False
+        self._killed = False  # by us: what is left of it is not lost
         self._last_revision = 1
         self._dismissal: dict[str, Any] = {}
         self._killer: asyncio.TimerHandle | None = None
@@ -288,6 +289,7 @@ class Generation:
             return
         if self.state is not GenerationState.RETIRING:
             self.state = next_state(self.state, GenerationEvent.DISMISSED)
+        self._killed = True
         self._master.kill_group()
         self.roster.signal(signal.SIGKILL)
 
@@ -410,7 +412,7 @@ class Generation:
         failure = StepFailed(step, f"the master of generation {self.number} {words}{while_}", self.crash_stack())
         self._master.fail(failure)
         self._boot.fail(failure)
-        if self.workers and self.state is not GenerationState.BOOTING:
+        if self.workers and self.state is not GenerationState.BOOTING and not self._killed:
             self.roster.adopt(self._orphans_changed)
             if self.state is GenerationState.RETIRING:
                 self.roster.tell("quit", **self._dismissal)
