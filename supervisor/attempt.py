@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 from typing import Any
 
@@ -97,6 +98,6 @@ def _log(operation: Operation, outcome: Event) -> None:
     if outcome["status"] in (Status.DONE, Status.DEGRADED):
         log.info("%s %d done in %.2fs: %s", operation.verb, operation.number, operation.seconds, outcome["message"])
         return
-    log.error("%s %d failed: %s; %s", operation.verb, operation.number, outcome["message"], outcome.get("serving", ""))
-    if outcome.get("traceback"):
-        log.error("%s", outcome["traceback"])
+    words = f"{operation.verb} {operation.number} failed: {outcome['message']}; {outcome.get('serving', '')}"
+    trace = str(outcome.get("traceback") or "").rstrip() or None
+    log.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, words, (), None, sinfo=trace))

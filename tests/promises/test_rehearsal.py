@@ -33,6 +33,7 @@ def test_a_release_that_would_serve(tmp_path: Path) -> None:
             assert list(result["phases"]) == ["preflight", "spawn", "boot", "check"]
             load.wait(200)
         eventually(lambda: picture(service)[:2] == before[:2], "everything is as it was")
+        assert "is gone" not in service.log() and "SIGKILL" not in service.log(), "what we end ourselves is no loss"
         assert service.ask("rollback")["status"] == 0  # what stood by still does
         assert service.who()["release"] == "one"
 
@@ -47,6 +48,17 @@ def test_a_release_that_would_not(tmp_path: Path, text: str, step: str) -> None:
         assert (result["status"], result["step"]) == (4, step), result
         eventually(lambda: picture(service) == before, "everything is as it was")
         assert service.who()["release"] == "one"
+
+
+def test_a_traceback_has_lines_of_its_own_in_the_log(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        service.release("two", app="import no_such_module_at_all\n")
+        service.flip("two")
+        assert service.ask("upgrade")["status"] == 4
+        lines = service.log().splitlines()
+        (at,) = (number for number, line in enumerate(lines) if " ERROR " in line and "upgrade 2 failed: " in line)
+        assert lines[at + 1] == "Traceback (most recent call last):"
+        assert lines[at + 2].startswith(f'  File "{service.releases / "two" / "app.py"}", line 1')
 
 
 def test_a_dry_run_can_be_aborted(tmp_path: Path) -> None:
