@@ -20,7 +20,7 @@ from wsgiref.types import WSGIApplication
 from releve.server.access import escape
 from releve.server.body import BodyRefused, ClientGone, ClientTooSlow, Input
 from releve.server.channel import Channel
-from releve.server.response import Asked, Framing, Headers, Start, check_start, frame, response_head, simple_response
+from releve.server.response import Asked, Framing, Headers, Start, body_bytes, check_start, frame, response_head, simple_response
 
 Application = WSGIApplication
 Environ = dict[str, Any]
@@ -383,6 +383,7 @@ class Call:
         answer = simple_response(status, reason, head=self.method == "HEAD")
         try:
             self.channel.write(answer)
+            self.sent_bytes = body_bytes(answer)
         except (ClientGone, ClientTooSlow) as gone:
             self.gone = gone
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from releve.config.settings import Settings
 from releve.server.access import AccessLog
 from releve.server.connection import CLOSING_MAX_BYTES, CLOSING_S, READ_BYTES, Connection, State, min_bytes, unsent_bytes
-from releve.server.response import simple_response
+from releve.server.response import body_bytes, simple_response
 
 if TYPE_CHECKING:
     from releve.server.loop import Loop
@@ -60,11 +60,12 @@ class Parting:
         """Answer what is no request, and close."""
         log.debug("refused a request from %s: %d %s", connection.peer or "a Unix socket", status, reason)
         self._loop.classes[status // 100] += 1
+        method = connection.head.method if connection.head is not None else "HEAD" * connection.buffer.startswith(b"HEAD ")
+        answer = simple_response(status, reason, head=method == "HEAD")
         if self._access is not None:
-            self._access.refuse(connection.peer, status, request_line=_first_line(connection.buffer))
+            self._access.refuse(connection.peer, status, body_bytes(answer), request_line=_first_line(connection.buffer))
         with contextlib.suppress(OSError):  # gone, or it reads nothing: then it does without
-            method = connection.head.method if connection.head is not None else "HEAD" * connection.buffer.startswith(b"HEAD ")
-            connection.socket.send(simple_response(status, reason, head=method == "HEAD"))
+            connection.socket.send(answer)
         self.close_gently(connection)
 
     def close_gently(self, connection: Connection) -> None:

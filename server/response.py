@@ -195,6 +195,11 @@ def simple_response(status: int, reason: str, *, head: bool = False) -> bytes:
     return "\r\n".join(lines).encode("ascii") + (b"" if head else body)
 
 
+def body_bytes(answer: bytes) -> int:
+    """The length of the body of a whole answer."""
+    return len(answer) - answer.index(b"\r\n\r\n") - 4
+
+
 SERVER_LINE = f"Server: {SERVER}\r\n"
 _dated = (-1, "")  # second and its line; replaced as a whole, so that any thread may read it
 
