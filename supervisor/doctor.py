@@ -221,6 +221,11 @@ def _import(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _release(facts: Facts) -> Iterator[Finding]:
+    if facts.release_trouble:
+        yield Finding("release", PROBLEM, facts.release_trouble, "until then releve does not start, and an upgrade is refused")
+
+
 def _symlink(facts: Facts) -> Iterator[Finding]:
     settings = facts.settings
     if settings.watch != "code" and facts.resolved is not None and os.path.normpath(settings.directory) == facts.resolved:
@@ -305,6 +310,7 @@ CHECKS = (
     Check("unit", "systemd's timeouts and settings of the unit go with the configuration", _unit, ("unit",)),
     Check("database", f"an upgrade opens no more than {DATABASE_USUAL} database connections, one for each thread", _database),
     Check("import", "the application's import leaves no threads and connections in a master that forks", _import, ("workers",)),
+    Check("release", "directory, interpreter and user of the release are there", _release),
     Check("symlink", "the release's directory is a symlink, which deploys flip", _symlink, ("resolved",)),
     Check("interpreter", "the interpreter is not in another release", _interpreter, ("python",)),
     Check("clock", "the clock is synchronised, and was not set since the start", _clock, ("synchronised",)),

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from releve.config.settings import Settings
 from releve.supervisor import program
 from releve.supervisor.door import doors
+from releve.supervisor.identity import IdentityError, identify
 from releve.supervisor.processes import memory, opened
 from releve.supervisor.release import ReleaseError, choose_python, resolve_directory
 
@@ -88,6 +89,7 @@ class Facts:
     commit_left_bytes: int | None = None
     unit: Unit | None = None
     unsafe_import: tuple[str, ...] = ()  # what the application's import has left in a master that forks
+    release_trouble: str = ""  # why it cannot be run
     resolved: str | None = None  # where the directory leads
     python: str | None = None
     synchronised: bool | None = None
@@ -130,12 +132,17 @@ async def of_service(service: Service) -> Facts:
 def of_configuration(configuration: Configuration, settings: Settings) -> Facts:
     """Of one that does not run, as far as that goes."""
     resolved = python = None
-    with suppress(ReleaseError):
+    trouble = ""
+    try:
+        identify(settings.user, settings.group, settings.umask, root=True)  # whoever asks: it is root that will start it
         resolved = resolve_directory(settings.directory)
         python = choose_python(settings, resolved)
+    except (ReleaseError, IdentityError) as error:
+        trouble = str(error)
     return dataclasses.replace(
         _host(settings, None),
         uid=os.geteuid(),
+        release_trouble=trouble,
         resolved=resolved,
         python=python,
         writable=writable(_places(settings, configuration.path, resolved, python)),

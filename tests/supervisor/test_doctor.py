@@ -107,6 +107,7 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("proxy", {"settings": settings(proxy=Proxy(trusted=("0.0.0.0/0",)))}, [PROBLEM]),
     ("proxy", {"settings": settings(proxy=Proxy(trusted=("10.0.0.0/7", "2000::/15", "unix:")))}, [PROBLEM, PROBLEM]),
     ("proxy", {"settings": settings(proxy=Proxy(trusted=("10.0.0.0/8", "fd00::/16", "unix:")))}, [OK]),
+    ("release", {"release_trouble": "cannot use the directory /srv/none: it does not exist"}, [PROBLEM]),
     ("root", {"settings": settings(user=None)}, [WARNING]),
     ("root", {"settings": settings(user=None), "uid": 1000}, [OK]),
     ("writable", {"writable": ("/srv/shop",)}, [PROBLEM]),
