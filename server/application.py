@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import importlib
 import os
 import sys
@@ -160,7 +161,7 @@ def _find(module: ModuleType, target: Target) -> Application:
         try:
             found = getattr(found, name)
         except AttributeError as error:
-            raise BootError(f"cannot find {target.name!r} in {target.module}") from error
+            raise BootError(f"cannot find {target.name!r} in {target.module}{_place(module)}{_meant(found, name)}") from error
     if not callable(found):
         raise BootError(f"cannot use {target.name!r} of {target.module}: not callable (it is a {type(found).__name__})")
     if not target.factory:
@@ -169,6 +170,17 @@ def _find(module: ModuleType, target: Target) -> Application:
     if not callable(made):
         raise BootError(f"cannot use what {target.name}() of {target.module} returned: not callable (it is a {type(made).__name__})")
     return made  # type: ignore[no-any-return]
+
+
+def _place(module: ModuleType) -> str:
+    """Where it comes from, if not from the release: a `test` may well be the standard library's."""
+    file = getattr(module, "__file__", None)
+    return f" ({file}, which is not of this release)" if file and not file.startswith(os.path.join(os.getcwd(), "")) else ""
+
+
+def _meant(found: Any, name: str) -> str:
+    close = difflib.get_close_matches(name, [other for other in dir(found) if callable(getattr(found, other, None))], 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def attempt(what: str, action: Callable[[], T]) -> T:

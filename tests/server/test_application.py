@@ -94,6 +94,7 @@ def test_found(folder: Path, name: str) -> None:
     [
         ("missing", "cannot find 'missing' in MODULE"),
         ("site.missing", "cannot find 'site.missing' in MODULE"),
+        ("aplication", "cannot find 'aplication' in MODULE; did you mean 'application'?"),
         ("text", "cannot use 'text' of MODULE: not callable (it is a str)"),
         ("nothing()", "cannot use what nothing() of MODULE returned: not callable (it is a NoneType)"),
         ("broken()", "cannot call broken() of MODULE: ValueError: no database"),
@@ -101,12 +102,18 @@ def test_found(folder: Path, name: str) -> None:
         ("nothing(1)", "cannot call nothing() of MODULE: TypeError: nothing() takes 0 positional arguments but 1 was given"),
     ],
 )
-def test_object_refused(folder: Path, name: str, reason: str) -> None:
+def test_object_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str) -> None:
     module = write(folder, SOURCE)
+    monkeypatch.chdir(folder)  # as in a worker
     with pytest.raises(BootError) as caught:
         load(f"{module}:{name}", str(folder))
     assert caught.value.reason == reason.replace("MODULE", module)
     assert caught.value.step == "import"
+
+
+def test_a_module_of_that_name_which_is_not_the_releases() -> None:
+    with pytest.raises(BootError, match=r"cannot find 'app' in json \(/.*/json/__init__.py, which is not of this release\)"):
+        load("json:app", "/")
 
 
 @pytest.mark.parametrize(
