@@ -129,6 +129,8 @@ def _entries(name: str, written: Written, problems: Problems) -> dict[str, Writt
         return written.content
     if written.content is not None:
         text = f"as {name}: expected a block of keys" if name else "as a configuration: expected keys, such as app: mysite.wsgi:application"
+        if not name and written.place.source.endswith(".py"):
+            text = "as a configuration: it is Python, not YAML; releve import makes a configuration from gunicorn's"
         problems.append(Problem(written.place, f"cannot use {written.described()} {text}"))
     return {}
 

@@ -93,6 +93,8 @@ def carry_out(order: Order) -> int:
     try:
         show(order, result)
         sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads it has seen enough, as `head` has
+        render.mute(sys.stdout)
     except OSError as error:
         render.mute(sys.stdout)
         render.say(f"cannot write the result: {(error.strerror or str(error)).lower()}")
