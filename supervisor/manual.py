@@ -50,7 +50,7 @@ def manual() -> str:
         [
             ("SYNOPSIS", _synopsis()),
             ("DESCRIPTION", _description()),
-            ("COMMANDS", [roff.prose("They start nothing. `check` and `systemd-unit` take the options below, too."), *commands]),
+            ("COMMANDS", [roff.prose("They start nothing. `check`, `doctor` and `systemd-unit` take the options below, too."), *commands]),
             ("OPTIONS", roff.options(plain)),
             ("SIGNALS", [roff.prose("To the supervisor, whose pid never changes:"), *roff.terms(signals)]),
             ("EXIT STATUS", roff.terms((roff.bold(str(status)), roff.prose(text)) for status, text in STATUSES)),
@@ -74,13 +74,15 @@ def _description() -> list[str]:
         "`releve` is a supervisor with a server built in: it starts a generation of the application APP (`module:object`), a fresh "
         "interpreter with its workers, and exchanges it for another one when it is told to, without losing a request.",
         "Everything beyond the options below is said in a YAML file; see `releve.yaml`(5). Without -c and APP, ./releve.yaml is used if it "
-        "is there. The options come before the file.",
+        "is there. An option wins over the file.",
         "The interpreter of a generation is the release's own: .venv/bin/python of its folder, if there is one. It need not have Relève "
         "installed. While it runs, `ctl`(1) shows it and tells it what to do.",
     )
 
 
 def _does(verb: str, arguments: dict[str, object]) -> str:
+    if arguments.get("hurry"):
+        return f"As `ctl {verb}` does; a second one ends the wait of `timeouts.pre_stop`."
     words = "".join(f" --{key}" if value is True else f" {value}" for key, value in arguments.items())
     return f"As `ctl {verb}{words}` does."
 
