@@ -77,8 +77,8 @@ def find(told_socket: str | None, told_config: str | None, environ: Mapping[str,
         return _only(mine, "several services belong to this folder")
     if (folder / USUAL_FILE).exists():
         return _by_config(folder / USUAL_FILE, cards, environ, uid, places)
-    name = instance_name(folder, None)
-    if (own := runtime_directory(None, name, {}, uid, places)).is_dir():  # one was started here: no other one is meant
+    own = runtime_directory(None, instance_name(folder, None), {**environ, "RUNTIME_DIRECTORY": ""}, uid, places)
+    if own.is_dir():  # one was started here: no other one is meant
         return _ask_path(str(own / SOCKET_NAME), "a service was started in this folder, and none runs; for another one: ctl -c FILE")
     running = _reachable(cards)
     hidden = closed(uid, places)

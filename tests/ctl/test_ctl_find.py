@@ -110,6 +110,14 @@ def test_else_the_only_running_one(look: Callable[..., Found], instance: Live, t
     assert found.path == only.socket and found.guessed
 
 
+def test_no_other_one_where_one_was_started_and_has_ended(look: Callable[..., Found], instance: Live, tmp_path: Path) -> None:
+    """`ctl stop` a second time is not meant for another service."""
+    instance("only", tmp_path / "shop")
+    instance(instance_name(tmp_path / "blog", None), tmp_path / "blog", alive=False)
+    error = refused(look, tmp_path / "blog")
+    assert error.status is Status.NOT_RUNNING and "none runs" in str(error)
+
+
 def test_several_are_listed_with_the_option_that_names_each(look: Callable[..., Found], instance: Live, tmp_path: Path) -> None:
     instance("one", tmp_path / "shop")
     instance("two", Path("/"), tmp_path / "etc" / "blog.yaml")
