@@ -27,6 +27,7 @@ from releve.supervisor import listeners as listening
 from releve.supervisor.attempt import perform
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.control import ControlServer
+from releve.supervisor.door import doors
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.history import History
@@ -407,9 +408,17 @@ def run(configuration: Configuration) -> int:
     post.take_over(os.environ)
     try:
         lock = RuntimeLock.acquire(runtime, allowed.folder) if arrived is None else RuntimeLock.held(runtime, arrived.bequest.lock)
-    except LockHeld:
+    except LockHeld as error:
         post.leave()
-        raise
+        if lived is None:
+            raise
+        log.info("not needed: the supervisor with pid %s has taken over", error.pid)  # several guards may each have started one
+        return Status.DONE
+    if lived is not None and arrived is None and not (runtime / instances.CARD_NAME).exists() and not any(doors(runtime)):
+        log.info("not needed: the service was stopped meanwhile")  # in order: one that is killed leaves its card behind
+        post.leave()
+        lock.release()
+        return Status.DONE
     try:
         allowed.warn(runtime)
         if instances.is_temporary(state, os.geteuid()):

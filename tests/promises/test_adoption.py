@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import psutil
 import pytest
 
 from harness.load import strictly
-from harness.service import Service, alive, eventually, serving
+from harness.service import PYTHON, Service, alive, eventually, serving
 from releve.server.guard import DOUBT_S
 from releve.supervisor.supervisor import SILENCE_S
 
@@ -54,6 +56,37 @@ def test_ten_times_under_load(tmp_path: Path) -> None:
         service.must("scale", "3")
         service.do("reload")
         assert [e["verb"] for e in service.ask("history")["entries"] if e["verb"] == "adopt"] == ["adopt"] * 10
+
+
+def follower(service: Service) -> subprocess.Popen[bytes]:
+    """Another supervisor, as a guard starts it."""
+    lived = {"runtime": str(service.root / "run"), "state": str(service.root / "state"), "control_group": None}
+    service.environment["REVIVED_BY_RELEVE"] = json.dumps(lived)
+    with service.log_file.open("ab") as log:
+        return subprocess.Popen(
+            [PYTHON, "-m", "releve", "-c", str(service.file)], cwd=service.root, env=service.environment, stdout=log, stderr=log
+        )
+
+
+def test_one_too_many_leaves_again(tmp_path: Path) -> None:
+    """Two guards may each have started one, and the later one come to its turn when the service was stopped: it is not started anew."""
+    with serving(tmp_path) as service:
+        one = follower(service)
+        assert one.wait(20) == 0 and f"not needed: the supervisor with pid {service.pid} has taken over" in service.log()
+        service.stop()
+        one = follower(service)
+        assert one.wait(20) == 0 and "not needed: the service was stopped meanwhile" in service.log()
+        service.gone()
+
+
+def test_with_everybody_killed_the_follower_starts_anew(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        for process in service.processes():
+            process.kill()
+        assert service.process is not None
+        service.process.wait(10)
+        service.process = follower(service)
+        eventually(service.is_serving, "the service serves")
 
 
 def test_what_stood_by_still_does(tmp_path: Path) -> None:
