@@ -123,7 +123,7 @@ def learn(head: str, environ: Environ, base: Environ, previous: Shape | None, li
         literal += "\r\n"
         if differs:
             value = value.strip(" \t")
-            literal += line[: line.index(value, len(name) + 1)]
+            literal += line[: line.index(value, len(name) + 1)] if value else line  # an empty one stands behind its spaces
             parts.append((literal, len(literal), key))
             literal = ""
         else:
