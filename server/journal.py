@@ -85,6 +85,7 @@ class Journal:
 def _open() -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     seconds = int(SEND_S)
-    # Not settimeout: that would poll before each send, and make the socket non-blocking for every fork.
+    sock.settimeout(None)  # whatever the application's socket.setdefaulttimeout() is
+    # Not another one: that would poll before each send, and make the socket non-blocking for every fork.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", seconds, int((SEND_S - seconds) * 1e6)))
     return sock

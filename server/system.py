@@ -30,6 +30,7 @@ _RIGHTS_BYTES = socket.CMSG_SPACE(_INT.size * RIGHTS_MAX)
 # As plain numbers: to combine members of an enum takes longer than some system calls.
 _SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _RECEIVE = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+_SEQPACKET = int(socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)  # else it would poll for an application's socket.setdefaulttimeout()
 _CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 PIPE_BYTES = 4096  # PIPE_BUF: what several processes write to one pipe does not mix (pipe(7))
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -113,7 +114,7 @@ def receive_rights(fd: int, space: bytearray) -> tuple[int, list[int], bool]:
 
 def _borrow(fd: int) -> socket.SocketType:
     """A socket object on a descriptor that somebody else owns; ``detach`` it after use. The plain type: made thrice as fast."""
-    return socket.SocketType(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
+    return socket.SocketType(socket.AF_UNIX, _SEQPACKET, 0, fd)
 
 
 def unsent_bytes(sock: socket.socket) -> int:
