@@ -93,7 +93,10 @@ class Handover:
                 self._loop.welcome(connection)
             elif result is Result.LATER:
                 self._pending.appendleft(connection)
-                self._serve_meanwhile()
+                if self._served:
+                    self._loop.welcome(connection)  # the attempt has taken it out of epoll again
+                else:
+                    self._serve_meanwhile()
 
     def offer(self, connection: Connection) -> bool:
         """Give one that has just come back from a thread. False: it is still the loop's, to be served."""
