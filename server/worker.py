@@ -163,6 +163,9 @@ class Worker:
 
     def disown(self) -> None:
         """In a child that the application forked: close everything of ours, so that our end is seen as one, and hear signals again."""
+        self.loop.intake.release()  # acquired before the fork, by this very thread
+        if self.loop.lead.forked:
+            return  # a child of the child: nothing of ours is left, and the numbers are the application's
         system.forget_signals((signal.SIGTERM, *system.SUPERVISOR_SIGNALS))
         self.loop.disown()
         self.doors.disown()
@@ -317,8 +320,8 @@ class Worker:
             except BlockingIOError:
                 return
             except LinkError as error:
-                log.error("%s", error)
-                received = None
+                log.error("ignored an order: %s", error)  # one message; the next one is whole
+                continue
             if received is None:
                 self._orphaned()
                 return
