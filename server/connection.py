@@ -304,7 +304,12 @@ class SocketChannel:
             try:
                 number = os.sendfile(self._socket.fileno(), file, offset + sent, count - sent)
             except BlockingIOError:
-                self.unsent = Rest(file=file, offset=offset + sent, count=count - sent)
+                try:
+                    self.unsent = Rest(file=file, offset=offset + sent, count=count - sent)
+                except OSError as error:  # no descriptor is free
+                    if sent:
+                        raise _gone(error) from error
+                    raise
                 return count
             except OSError as error:
                 if isinstance(error, ConnectionError) or sent:
