@@ -44,5 +44,8 @@ class Recycling:
         if self._rss is None or requests == self._seen or self._now() - self._looked_at < LOOK_S:
             return None
         self._seen, self._looked_at = requests, self._now()
-        size = self._rss_bytes()
+        try:
+            size = self._rss_bytes()
+        except OSError:  # no descriptor is free: looked at again after the next requests
+            return None
         return f"uses {size >> 20} MiB of memory (limits.rss)" if size > self._rss else None
