@@ -36,7 +36,10 @@ async def perform(service: Service, operation: Operation, work: Work) -> Event:
     before = service.describe(service.active)
     attempt = operation.attempt
     log.info("%s %d %s, asked by %s", operation.verb, operation.number, "begins" if attempt is None else "goes on", operation.by)
+    operation.begun = True
     try:
+        if operation.stop_reason:
+            raise asyncio.CancelledError
         if attempt is None:
             attempt = operation.attempt = _record(service, operation, before)
         operation.record = partial(service.history.note, attempt)

@@ -38,6 +38,8 @@ class Operation:
         self.switched = False  # clients have been served by the new generation
         self.committed = False
         self.stop_reason = ""  # why it was interrupted, if it was
+        self.begun = False  # `perform` runs
+        self.undoing = False  # it has failed, and the way back must not be interrupted
         self.final = False  # the service is being stopped: nothing is begun any more that others would wait for
         self.aside: asyncio.Task[None] | None = None  # what it waits for, and nothing depends on
         self.outcome: Event | None = None
@@ -114,10 +116,11 @@ class Operation:
         if self.aside is not None:
             self.aside.cancel()
             return True
-        if self.committed or self.stop_reason or self.task is None:
+        if self.committed or self.undoing or self.stop_reason or self.task is None:
             return False
         self.stop_reason = reason
-        self.task.cancel()
+        if self.begun:  # a task that is cancelled before its first step ends without an outcome: `perform` sees the reason
+            self.task.cancel()
         return True
 
     @property

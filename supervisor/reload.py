@@ -65,6 +65,7 @@ async def reload(service: Service, operation: Operation, configuration: Configur
             _tell_coming(service, generation, target.settings)
             await generation.order("switch", revision=revision)
     except BaseException:
+        operation.undoing = True
         with suppress(StepFailed):
             await generation.order("cancel", revision=revision)
         target.listeners.abandon()

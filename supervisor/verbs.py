@@ -98,7 +98,8 @@ async def abort(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
     serving = supervisor.service.serving_words
     if operation is None:
         return result(Status.USAGE, "cannot abort: no operation is under way that could be ended", serving=serving())
-    what, ended_by = f"{operation.verb} {operation.number}", operation.stop_reason
+    what = f"{operation.verb} {operation.number}"
+    ended_by = operation.stop_reason or ("it had failed, and was being undone" if operation.undoing else "")
     if not ended_by and not operation.interrupt(f"aborted by {by}"):
         return result(Status.USAGE, f"cannot abort {what}: it is committed", serving=serving())
     await operation.finished.wait()
