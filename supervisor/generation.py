@@ -323,7 +323,7 @@ class Generation:
 
     def new_revision(self) -> int:
         """A number for the next set of workers; never one that has been tried, whose losses would be held against them."""
-        self._last_revision = max(self._last_revision, self.revision) + 1
+        self._last_revision = max(self._last_revision, self.revision, *(of for of, _ in self.roster.lost)) + 1
         return self._last_revision
 
     async def _command(self, verb: str, state: str, fds: tuple[int, ...] = (), timeout_s: float = ORDER_S, **keys: object) -> None:

@@ -123,11 +123,11 @@ class Master:
         """Send a message. Raises StepFailed."""
         kind = str(message["type"])
         if self._link is None:
-            raise StepFailed(kind, f"cannot {kind} generation {self._generation}: its master is gone")
+            raise StepFailed(SILENT, f"cannot {kind} generation {self._generation}: its master is gone")
         try:
             self._link.send(message, list(fds))
         except LinkError as error:
-            raise StepFailed(kind, str(error)) from error
+            raise StepFailed(SILENT, str(error)) from error
 
     def answer(self, message: Message, failure: StepFailed | None) -> None:
         """``done`` or ``failed`` has come for an order, which may wait no more."""
