@@ -140,28 +140,34 @@ async def settle(service: Service, operation: Operation, adopted: list[Adopted])
     """Bring every generation into the posture of its place; go on with an upgrade that was switched. Raises StepFailed."""
     active, serving = service.active, service.serving
     assert active is not None and serving is not None
-    with operation.step("settle"):
-        if serving.state is not GenerationState.SERVING:
-            serving.exchange.end_relay()
-            await serving.resume()
-        await switch.end_diversion(serving)
-        for one in adopted:
-            generation = one.generation
-            if generation not in (active, service.standby, serving):
-                operation.note(f"generation {generation.number} was not switched to yet: back to generation {active.number}")
-                service.close_after(generation, [listener for listener in generation.listeners if listener not in service.listeners])
-                await switch.leave(service, active, generation)
-        for paused in (service.standby, active if service.on_trial else None):
-            if paused is not None and paused.state is GenerationState.SERVING:
-                await paused.pause(serving)
-        if service.standby is not None and service.standby.orphaned:
-            service.retire_standby()
-        _remove_files(adopted)
-        _unheard.dismiss()
-        _tell_of_the_ended(service, operation, adopted)
-        service.tell_roles()
-        # What was under way when the other supervisor was killed may have left it with more workers, or fewer.
-        await scale.restore(serving, service.scaled or serving.settings.workers)
+    try:
+        with operation.step("settle"):
+            if serving.state is not GenerationState.SERVING:
+                serving.exchange.end_relay()
+                await serving.resume()
+            await switch.end_diversion(serving)
+            for one in adopted:
+                generation = one.generation
+                if generation not in (active, service.standby, serving):
+                    operation.note(f"generation {generation.number} was not switched to yet: back to generation {active.number}")
+                    service.close_after(generation, [listener for listener in generation.listeners if listener not in service.listeners])
+                    await switch.leave(service, active, generation)
+            for paused in (service.standby, active if service.on_trial else None):
+                if paused is not None and paused.state is GenerationState.SERVING:
+                    await paused.pause(serving)
+            if service.standby is not None and service.standby.orphaned:
+                service.retire_standby()
+            _remove_files(adopted)
+            _unheard.dismiss()
+            _tell_of_the_ended(service, operation, adopted)
+            service.tell_roles()
+            # What was under way when the other supervisor was killed may have left it with more workers, or fewer.
+            await scale.restore(serving, service.scaled or serving.settings.workers)
+    except BaseException:
+        for one in adopted:  # a stop must find them all: one that is overlooked would have the service started again
+            if one.generation not in service.generations():
+                service.retire(one.generation)
+        raise
     if service.on_trial:
         plan = Plan(
             keep=[one for one in serving.listeners if one in service.listeners],

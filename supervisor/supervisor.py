@@ -94,6 +94,7 @@ class Supervisor:
         self.exit_status = 0
         self._tasks: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly
         self._ended = asyncio.Event()
+        self._holding = asyncio.Event()  # what there was is taken over, and the first operation begun
         listening = None if arrived is None else socket.socket(fileno=arrived.bequest.control)
         self.control = ControlServer(runtime / SOCKET_NAME, self, permit, listening)
         self._hurried = asyncio.Event()  # a stop waits for timeouts.pre_stop no longer
@@ -130,6 +131,7 @@ class Supervisor:
         instances.write_card(self.runtime, self.service.configuration.card(self.runtime))
         try:
             start = await self._begin_first(adopted)
+            self._holding.set()
             await start.finished.wait()
             assert start.outcome is not None
             if start.verb == "start" and start.outcome["status"] not in (Status.DONE, Status.DEGRADED) and self.stopping is None:
@@ -338,6 +340,7 @@ class Supervisor:
         service.notifier.main_pid(os.getpid())
         service.notifier.stopping()
         service.drain.stop()
+        await self._holding.wait()  # what is being adopted is to be stopped too
         attempt = service.history.begin({"verb": "stop", "by": operation.by, "from": service.describe(service.active)}, rescue=True)
         current = self.operation
         if current is not None:
