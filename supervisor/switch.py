@@ -81,7 +81,8 @@ async def leave(service: Service, old: Generation, new: Generation) -> None:
     except StepFailed as error:
         log.warning("%s", error.reason, extra=new.tag)
         _end_wedged(new, asked_ns)
-    new.exchange.relay_to(service.serving_exchange)
+    if new.state is not GenerationState.GONE:
+        new.exchange.relay_to(service.serving_exchange)
     service.retire(new)  # it may hold requests: let it answer them
 
 

@@ -17,7 +17,7 @@ from releve.config.settings import Check, Settings, rules
 from releve.server.faults import fault
 from releve.supervisor import canary, probation, release, rolling, scale, switch
 from releve.supervisor import check as checking
-from releve.supervisor.failure import StepFailed, UnsafePreload
+from releve.supervisor.failure import RolledBack, StepFailed, UnsafePreload
 from releve.supervisor.generation import Generation
 from releve.supervisor.hooks import Hooks
 from releve.supervisor.keepsake import Role
@@ -79,6 +79,7 @@ async def upgrade(
         await _conclude(service, operation, old, new, target, hooks, standby=standby, judged=judged)
         return new
     except BaseException as error:
+        operation.undoing = True
         hooks.drop()
         await _undo(service, operation, old, new, target)
         await hooks.undone(error, service.active)
@@ -107,6 +108,7 @@ async def judge_on(service: Service, operation: Operation, old: Generation, new:
         await _conclude(service, operation, old, new, target, Hooks(operation, old), standby=True, judged=True)
         return new
     except BaseException:
+        operation.undoing = True
         await _undo(service, operation, old, new, target)
         raise
 
@@ -183,6 +185,8 @@ async def _conclude(
             fault("on_trial")
             await _judge(operation, old, new, seconds)
     await hooks.ended()
+    if new.state is not GenerationState.SERVING:  # nobody has looked at it while the hook ran
+        raise RolledBack("commit", f"generation {new.number} has ended before its commit", new.crash_stack())
     fault("before_commit")
     with operation.step("commit"):
         operation.committed = True
@@ -210,7 +214,9 @@ async def _undo(service: Service, operation: Operation, old: Generation | None, 
     """Back to where the upgrade began, whatever step it had reached."""
     if new is not None and new is service.active:
         return  # committed
-    if new is not None and new.state in AT_WORK and old is not None and old.state is not GenerationState.GONE:
+    paused = old is not None and old.state is GenerationState.STANDBY  # and if the new one has ended, nobody serves
+    served = new is not None and (new.state in AT_WORK or (new.state is GenerationState.GONE and paused))
+    if new is not None and served and old is not None and old.state is not GenerationState.GONE:
         try:
             await switch.back(service, old, new)
         except StepFailed as error:  # nobody else can serve
@@ -223,8 +229,13 @@ async def _undo(service: Service, operation: Operation, old: Generation | None, 
     elif new is not None:
         if old is not None:
             await switch.end_diversion(old)
-        await _end(new)
-    service.candidate = None
+            if new.settings.upgrade.mode == "rolling" and new.state is GenerationState.GONE and old.state is GenerationState.SERVING:
+                await scale.restore(old, service.wanted_workers)  # it ended by itself while the old one's workers left
+        if new.state in AT_WORK and operation.final:
+            service.retire(new)  # the stop waits for it: what it was sent is answered
+        else:
+            await _end(new)
+    service.candidate, service.on_trial = None, False
     if target is not None:
         target.listeners.abandon()
     service.opening = []
