@@ -6,6 +6,7 @@ configuration file lies here; the only running one of this user. An instance run
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import re
@@ -77,9 +78,10 @@ def find(told_socket: str | None, told_config: str | None, environ: Mapping[str,
         return _only(mine, "several services belong to this folder")
     if (folder / USUAL_FILE).exists():
         return _by_config(folder / USUAL_FILE, cards, environ, uid, places)
-    own = runtime_directory(None, instance_name(folder, None), {**environ, "RUNTIME_DIRECTORY": ""}, uid, places)
-    if own.is_dir():  # one was started here: no other one is meant
-        return _ask_path(str(own / SOCKET_NAME), "a service was started in this folder, and none runs; for another one: ctl -c FILE")
+    with contextlib.suppress(InstanceError):
+        own = runtime_directory(None, instance_name(folder, None), {**environ, "RUNTIME_DIRECTORY": ""}, uid, places)
+        if own.is_dir():  # one was started here: no other one is meant
+            return _ask_path(str(own / SOCKET_NAME), "a service was started in this folder, and none runs; for another one: ctl -c FILE")
     running = _reachable(cards)
     hidden = closed(uid, places)
     if not running and hidden:
