@@ -98,10 +98,11 @@ async def abort(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
     serving = supervisor.service.serving_words
     if operation is None:
         return result(Status.USAGE, "cannot abort: no operation is under way that could be ended", serving=serving())
-    what = f"{operation.verb} {operation.number}"
-    ended_by = operation.stop_reason or ("it had failed, and was being undone" if operation.undoing else "")
-    if not ended_by and not operation.interrupt(f"aborted by {by}"):
-        return result(Status.USAGE, f"cannot abort {what}: it is committed", serving=serving())
+    what, ended_by = f"{operation.verb} {operation.number}", operation.stop_reason
+    if not operation.interrupt(f"aborted by {by}") and not ended_by:
+        if not operation.undoing:
+            return result(Status.USAGE, f"cannot abort {what}: it is committed", serving=serving())
+        ended_by = "it had failed, and was being undone"
     await operation.finished.wait()
     done = f"{what} was ended already: {ended_by}" if ended_by else f"aborted {what}"
     if operation.committed:  # all that was left to abort
