@@ -247,6 +247,13 @@ class Service:
     def status(self) -> dict[str, Any]:
         return self.ask("status")
 
+    def phase(self) -> str | None:
+        """Of the operation under way; None if there is none, or nobody answers."""
+        with contextlib.suppress(OSError):
+            operation = self.status()["service"]["operation"]
+            return str(operation["phase"]) if operation else None
+        return None
+
     def generation(self, state: str = "serving") -> dict[str, Any]:
         """The one generation in that state."""
         found = [g for g in self.status()["generations"] if g["state"] == state]

@@ -25,12 +25,6 @@ def masters(service: Service) -> set[int]:
     return {g["pid"] for g in service.status()["generations"]}
 
 
-def phase(service: Service) -> str | None:
-    with contextlib.suppress(OSError):
-        return (service.status()["service"]["operation"] or {}).get("phase")
-    return None
-
-
 def test_ten_times_under_load(tmp_path: Path) -> None:
     """The same workers, the same master, no request lost; and everything works afterwards."""
     with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=40) as load:
@@ -124,7 +118,7 @@ def test_killed_in_the_middle_of_a_boot(tmp_path: Path) -> None:
         service.release("two", before=source, app=GATE.format(gate=str(gate)))
         service.flip("two")
         upgrade = service.begin_ctl("upgrade")
-        eventually(lambda: phase(service) == "boot", "the upgrade boots")
+        eventually(lambda: service.phase() == "boot", "the upgrade boots")
         with gate.open("w"):
             service.kill_supervisor()
         load.wait(100)
@@ -149,12 +143,12 @@ def test_killed_during_the_probation(tmp_path: Path, good: bool) -> None:
         service.flip("two")
         load.begin(2)
         upgrade = service.begin_ctl("upgrade")
-        eventually(lambda: phase(service) == "probation", "the probation begins")
+        eventually(lambda: service.phase() == "probation", "the probation begins")
         new = service.generation()
         service_pid = service.supervisor()
         os.kill(service_pid, signal.SIGKILL)
         service.killed = True
-        eventually(lambda: phase(service) == "probation", "the probation goes on")
+        eventually(lambda: service.phase() == "probation", "the probation goes on")
         if not good:
             os.kill(new["workers"][0]["pid"], signal.SIGSEGV)
         eventually(lambda: service.status()["service"]["operation"] is None, "it is over")

@@ -7,13 +7,15 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 
-from harness.service import PYTHON, Service, alive, eventually, serving
+from harness.service import Service, alive, eventually, serving
+from releve.supervisor.attempt import perform
 from releve.supervisor.operation import Operation
 
 
@@ -24,10 +26,6 @@ def end(service: Service, number: int) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: not any(map(alive, pids)), "it has ended")
-
-
-def phase(service: Service) -> str | None:
-    return (service.status()["service"]["operation"] or {}).get("phase")
 
 
 def waiting(root: Path) -> dict[str, str]:
@@ -65,9 +63,9 @@ def test_a_generation_that_ends_while_the_old_one_pauses(tmp_path: Path) -> None
         )
         service.flip("two")
         ctl = service.begin_ctl("upgrade")
-        eventually(lambda: phase(service) == "boot", "it boots")
+        eventually(lambda: service.phase() == "boot", "it boots")
         os.kill(stuck, signal.SIGSTOP)
-        eventually(lambda: phase(service) == "switch", "it is switched to")
+        eventually(lambda: service.phase() == "switch", "it is switched to")
         eventually(
             lambda: any(one["generation"] == 2 and one["state"] == "serving" for one in service.status()["generations"]), "it serves"
         )
@@ -99,9 +97,7 @@ def test_a_stop_of_a_supervisor_that_adopts_is_a_stop(tmp_path: Path) -> None:
         os.kill(service.pid, signal.SIGKILL)
         assert service.process is not None
         service.process.wait(10)
-        service.process = subprocess.Popen(
-            [PYTHON, "-m", "releve", "-c", str(service.file)], cwd=tmp_path, env=service.environment, stderr=service.log_file.open("ab")
-        )
+        service.start(wait=False)
         lock = tmp_path / "run" / "lock"
         eventually(lambda: lock.read_text().strip() == str(service.pid), "it has the lock")
         eventually(lambda: handles(service.pid, signal.SIGTERM), "it hears signals")
@@ -118,22 +114,20 @@ def handles(pid: int, number: signal.Signals) -> bool:
     return bool(caught >> (number - 1) & 1)
 
 
-async def ends(operation: Operation) -> str:
-    async def work() -> None:
-        operation.begun = True
-        if operation.stop_reason:
-            raise asyncio.CancelledError
-        await asyncio.sleep(0)
+async def ends(operation: Operation) -> dict[str, Any]:
+    async def work(operation: Operation) -> str:
+        raise AssertionError("it was interrupted before it began")
 
-    operation.task = asyncio.get_running_loop().create_task(work())
+    nothing: Any = SimpleNamespace(active=None, describe=lambda generation: None, serving_words=lambda: "nothing is serving")
+    task = asyncio.get_running_loop().create_task(perform(nothing, operation, work))
+    operation.task = task  # type: ignore[assignment]
     assert operation.interrupt("at once")
-    await asyncio.wait([operation.task])
-    return operation.stop_reason
+    return await task
 
 
 def test_an_operation_interrupted_before_its_first_step_still_ends() -> None:
-    operation = Operation("upgrade", "a test")
-    assert asyncio.run(ends(operation)) == "at once" and operation.begun
+    outcome = asyncio.run(ends(Operation("upgrade", "a test")))
+    assert outcome["aborted"] and outcome["message"].endswith("was ended: at once")
 
 
 async def asked_on_its_way_back(operation: Operation) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from pathlib import Path
@@ -23,19 +22,13 @@ def outcomes(service: Service) -> list[tuple[str, str]]:
     return [(entry["verb"], entry["outcome"]) for entry in service.ask("history")["entries"]]
 
 
-def phase(service: Service) -> str | None:
-    with contextlib.suppress(OSError):
-        return (service.status()["service"]["operation"] or {}).get("phase")
-    return None
-
-
 def test_a_power_cut_in_the_probation(tmp_path: Path) -> None:
     """It was switched to, and nobody knows whether it is good: the last committed one starts, and the log says so."""
     with serving(tmp_path, upgrade={"probation": "60s"}) as service:
         service.release("two")
         service.flip("two")
         upgrade = service.begin_ctl("upgrade")
-        eventually(lambda: phase(service) == "probation", "the probation begins")
+        eventually(lambda: service.phase() == "probation", "the probation begins")
         power_cut(service)
         upgrade.communicate(timeout=30)
         service.start()
@@ -60,7 +53,7 @@ def test_a_power_cut_before_the_switch(tmp_path: Path) -> None:
         service.release("two", before=source, app=text + "from before import application\n")
         service.flip("two")
         upgrade = service.begin_ctl("upgrade")
-        eventually(lambda: phase(service) == "boot", "the upgrade boots")
+        eventually(lambda: service.phase() == "boot", "the upgrade boots")
         power_cut(service)
         upgrade.communicate(timeout=30)
         gate.unlink()

@@ -74,29 +74,25 @@ def hold(service: Service, release: str, gate: Path) -> None:
     service.flip(release)
 
 
-def phase(service: Service) -> str | None:
-    return (service.status()["service"]["operation"] or {}).get("phase")
-
-
 def bring_to(service: Service, state: ServiceState, gate: Path) -> re.Pattern[str]:
     """Have something under way; how its winner is named."""
     if state is ServiceState.RECOVERING:
         gate.touch()
         hold(service, "one", gate)
         os.kill(service.generation()["pid"], signal.SIGKILL)
-        eventually(lambda: phase(service) == "boot", "a successor boots")
+        eventually(lambda: service.phase() == "boot", "a successor boots")
         return re.compile(r"recover \d+ by supervisor is under way")
     if state is ServiceState.STOPPING:
         threading.Thread(target=lambda: service.get("/slow?s=4"), daemon=True).start()
         eventually(lambda: sum(w["busy"] for w in service.generation()["workers"]), "a request is in flight")
         stop = service.begin_ctl("stop")
-        eventually(lambda: phase(service) == "drain", "it is being stopped")
+        eventually(lambda: service.phase() == "drain", "it is being stopped")
         return re.compile(rf"stop \d+ by \S+ \(pid {stop.pid}\) is under way")
     if state is ServiceState.OPERATING:
         gate.touch()
     hold(service, "two", gate)
     upgrade = service.begin_ctl("upgrade")
-    eventually(lambda: phase(service) == ("boot" if state is ServiceState.OPERATING else "probation"), "the upgrade has come there")
+    eventually(lambda: service.phase() == ("boot" if state is ServiceState.OPERATING else "probation"), "the upgrade has come there")
     return re.compile(rf"upgrade \d+ by \S+ \(pid {upgrade.pid}\) is under way")
 
 
@@ -125,7 +121,7 @@ def test_two_who_end_the_same_operation(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         hold(service, "two", gate)
         upgrade = service.begin_ctl("upgrade")
-        eventually(lambda: phase(service) == "boot", "the upgrade boots")
+        eventually(lambda: service.phase() == "boot", "the upgrade boots")
         aborts = [service.begin_ctl("abort") for _ in range(2)]
         status, said = outcome(upgrade)
         found = re.search(r"aborted by \S+ \(pid (\d+)\)", said)

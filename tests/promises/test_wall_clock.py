@@ -83,11 +83,6 @@ def asking(service: Service, path: str) -> Iterator[list[bytes]]:
     thread.join(60)
 
 
-def phase(service: Service) -> str | None:
-    operation = service.status()["service"]["operation"]
-    return operation["phase"] if operation else None
-
-
 @pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S], ids=["forward", "back"])
 def test_a_jump_of_an_hour(tmp_path: Path, jump_s: int) -> None:
     clock, gate, access = Clock(tmp_path), tmp_path / "gate", tmp_path / "access.log"
@@ -108,10 +103,10 @@ def test_a_jump_of_an_hour(tmp_path: Path, jump_s: int) -> None:
             gate.touch()
             load.begin(2)
             ctl = service.begin_ctl("upgrade", "--json")
-            eventually(lambda: phase(service) == "boot", "the upgrade boots")
+            eventually(lambda: service.phase() == "boot", "the upgrade boots")
             jump(jump_s)
             gate.unlink()
-            eventually(lambda: phase(service) == "probation", "the probation begins")
+            eventually(lambda: service.phase() == "probation", "the probation begins")
             jump(0)
             out, err = ctl.communicate(timeout=60)
             assert ctl.returncode == 0, out + err
@@ -143,7 +138,7 @@ def test_a_jump_of_an_hour(tmp_path: Path, jump_s: int) -> None:
 
 def draining(service: Service) -> bool:
     with contextlib.suppress(OSError):
-        return phase(service) == "drain"
+        return service.phase() == "drain"
     return True
 
 
