@@ -214,9 +214,12 @@ async def _undo(service: Service, operation: Operation, old: Generation | None, 
     """Back to where the upgrade began, whatever step it had reached."""
     if new is not None and new is service.active:
         return  # committed
-    paused = old is not None and old.state is GenerationState.STANDBY  # and if the new one has ended, nobody serves
-    served = new is not None and (new.state in AT_WORK or (new.state is GenerationState.GONE and paused))
-    if new is not None and served and old is not None and old.state is not GenerationState.GONE:
+    if (
+        new is not None
+        and old is not None
+        and old.state is not GenerationState.GONE
+        and (new.state in AT_WORK or old.state is GenerationState.STANDBY)  # paused: nobody serves, if the new one has ended by itself
+    ):
         try:
             await switch.back(service, old, new)
         except StepFailed as error:  # nobody else can serve
