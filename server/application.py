@@ -179,7 +179,7 @@ def _place(module: ModuleType) -> str:
 
 
 def _meant(found: Any, name: str) -> str:
-    close = difflib.get_close_matches(name, [other for other in dir(found) if not other.startswith("_")], 1)
+    close = difflib.get_close_matches(name, [other for other in dir(found) if not other.startswith("_")], 1, 0.75)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
