@@ -21,6 +21,7 @@ Wire = dict[str, Any]
 
 _MOUNTS_SHOWN = 4
 
+WORKERS_MAX = 256  # half the scoreboard of a generation: a reload has as many again beside them
 HEAD_MAX_BYTES = 1 << 24  # a head is held in memory, once for each connection
 
 
@@ -267,7 +268,7 @@ class Settings:
         "", "path", "Folder of the release; default: the configuration file's own. Resolved afresh for each generation.", upgrade=True
     )
     listen: tuple[Address, ...] = key((Address("tcp", "127.0.0.1", 8000),), "listen", "Address, or list of addresses, to listen on.")
-    workers: int = key(2, "workers", "Number of worker processes, or auto for one per available core.", minimum=1, maximum=1000)
+    workers: int = key(2, "workers", "Number of worker processes, or auto for one per available core.", minimum=1, maximum=WORKERS_MAX)
     threads: int = key(
         8, "count", "Requests at once in one worker; with 1 the application runs in the main thread only.", minimum=1, maximum=1000
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from releve.config.settings import WORKERS_MAX
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.log import log
@@ -13,7 +14,6 @@ from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
 
 _AGAIN_S = 0.1
-WORKERS_MAX = 256  # half the scoreboard: a reload has as many again beside them
 
 
 def wanted(service: Service, workers: object, reset: bool) -> int:

@@ -394,7 +394,7 @@ BAD_LINES = [
     ("workers: 0", "10: cannot use '0' as workers: at least 1"),
     ("workers: -1", "10: cannot use '-1' as workers: at least 1"),
     ("workers: 2.5", "10: cannot use '2.5' as workers: expected a whole number or auto"),
-    ("workers: 1001", "10: cannot use '1001' as workers: at most 1000"),
+    ("workers: 257", "10: cannot use '257' as workers: at most 256"),
     ("threads: auto", "10: cannot use 'auto' as threads: expected a whole number"),
     ("umask: 0999", "8: cannot use '0999' as umask: expected an octal mode such as 0660"),
     ("umask: 01000", "8: cannot use '01000' as umask: at most 0777"),
