@@ -262,7 +262,7 @@ OTHERS = (
     _without("config", "text", "./gunicorn.conf.py", "-c --config", "Read by `releve import`; `releve -c FILE` takes the YAML file."),
     _without("check_config", "bool", False, "--check-config", f"{_NEVER} `releve check -c FILE` does it.", "true"),
     _without("print_config", "bool", False, "--print-config", f"{_NEVER} `releve check -c FILE` says where values come from.", "true"),
-    _without("spew", "bool", False, "--spew", "There is none; `py-spy dump --pid PID` shows what a worker does.", "true"),
+    _without("spew", "bool", False, "--spew", "There is none; `ctl dump WORKER` shows what a worker does.", "true"),
     _without("control_socket", "text", "gunicorn.ctl", "--control-socket", _OURS),
     _without("control_socket_disable", "bool", False, "--no-control-socket", _OURS, "true"),
     _without("control_socket_mode", "mode", 0o600, "--control-socket-mode", _OURS),
