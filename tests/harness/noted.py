@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 
-from harness.workers import Client, Generation, eventually
-
-
-def connect(generation: Generation) -> Client:
-    return Client(generation.listeners[0][1].getsockname())
+from harness.workers import Client, Generation, connect, eventually
 
 
 def events(generation: Generation) -> list[str]:

@@ -287,3 +287,31 @@ def listening(address: Any = ("127.0.0.1", 0), backlog: int = 2048) -> Iterator[
         sock.listen(backlog)
         sock.setblocking(False)
         yield sock
+
+
+def connect(generation: Generation) -> Client:
+    return Client(generation.listeners[0][1].getsockname())
+
+
+def busy(client: Client, folder: Path) -> None:
+    """Have the client's request wait in the application until `finish`."""
+    client.send(request(f"/wait?at={folder}/at&until={folder}/until"))
+    eventually((folder / "at").exists, "the request runs")
+
+
+def finish(folder: Path) -> None:
+    (folder / "until").touch()
+
+
+def switch(before: Worker, after: Worker, to: Generation) -> dict[str, object]:
+    after.resume()
+    return before.pause(to)
+
+
+def freeze(worker: Worker) -> None:
+    """Stop the process, and wait until it is."""
+    hold(worker.pid)
+
+
+def thaw(worker: Worker) -> None:
+    worker.process.send_signal(signal.SIGCONT)

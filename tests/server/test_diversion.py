@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import signal
-import socket
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.workers import Client, Generation, Worker, eventually, hold, listening, request
+from harness.workers import Client, Generation, Worker, eventually, hold, request
 from releve.server.diversion import PARTS, Portion
 
 NAME = "127.0.0.1:8000"
 SHARES = st.integers(PARTS // 100, PARTS * 99 // 100).map(lambda parts: parts / PARTS)
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with listening() as sock:
-        yield sock
-
-
-@pytest.fixture
-def old(listener: socket.socket) -> Iterator[Generation]:
-    made = Generation(7, [(NAME, listener)])
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def new(listener: socket.socket) -> Iterator[Generation]:
-    made = Generation(8, [(NAME, listener)])
-    yield made
-    made.close()
 
 
 # The counting

@@ -8,7 +8,6 @@ import resource
 import socket
 import struct
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,14 +15,6 @@ from releve.server import exchange, system
 from releve.server.exchange import ExchangeError, Parcel, decode, encode, give, take
 
 PARCEL = Parcel("127.0.0.1:8000", "192.0.2.1:4711", 3, 123_456_789, 42, False, b"GET / HT")
-
-
-@pytest.fixture
-def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    receive_end, send_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with receive_end, send_end:
-        receive_end.setblocking(False)
-        yield receive_end, send_end
 
 
 @pytest.mark.parametrize(

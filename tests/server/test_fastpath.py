@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.workers import Client, Generation, Response, Worker, eventually, listening, request
+from harness.workers import Client, Generation, Response, Worker, connect, eventually, listening, request
 
 
 @pytest.fixture
@@ -23,10 +23,6 @@ def worker(generation: Generation) -> Worker:
     made = generation.start("ways")
     made.resume()
     return made
-
-
-def connect(generation: Generation) -> Client:
-    return Client(generation.listeners[0][1].getsockname())
 
 
 def warm(generation: Generation) -> Client:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.workers import Client, Generation, Worker, eventually, listening, request
+from harness.workers import Generation, Worker, connect, eventually, listening, request
 
 
 @pytest.fixture
@@ -22,10 +22,6 @@ def generation() -> Iterator[Generation]:
 
 
 SERIAL = itertools.count()
-
-
-def connect(generation: Generation) -> Client:
-    return Client(generation.listeners[0][1].getsockname())
 
 
 def start(generation: Generation, **settings: object) -> Worker:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.workers import Client, Generation, eventually, listening, request
+from harness.workers import Client, Generation, connect, eventually, listening, request
 from releve.server.deadlines import TICK_S, Deadlines
 
 
@@ -30,10 +30,6 @@ def serve(generation: Generation, **settings: object) -> Client:
     worker = generation.start(**settings)  # type: ignore[arg-type]
     worker.resume()
     return connect(generation)
-
-
-def connect(generation: Generation) -> Client:
-    return Client(generation.listeners[0][1].getsockname())
 
 
 # Requests and responses

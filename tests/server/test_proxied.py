@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.workers import Client, Generation, Worker, eventually, listening, request
+from harness.workers import Client, Generation, Worker, connect, eventually, listening, request
 
 FORWARDED = "X-Forwarded-For: 1.1.1.1, 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Prefix: /mounted\r\n"
 V1 = b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 80\r\n"
@@ -31,10 +31,6 @@ def start(generation: Generation, *trusted: str, protocol: bool = False, **setti
     worker = generation.start("mirror", proxy={"trusted": trusted, "protocol": protocol}, **settings)
     worker.resume()
     return worker
-
-
-def connect(generation: Generation) -> Client:
-    return Client(generation.listeners[0][1].getsockname())
 
 
 def told(client: Client, more: str = "", first: bytes = b"") -> dict[str, str]:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -25,15 +24,6 @@ from releve.server.loop import Loop
 from releve.server.recycle import Recycling
 
 PARCEL = Parcel("l", "192.0.2.1:4711", 1, time.monotonic_ns() + 10**12)
-
-
-@pytest.fixture
-def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    receive_end, send_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with receive_end, send_end:
-        receive_end.setblocking(False)
-        send_end.setblocking(False)
-        yield receive_end, send_end
 
 
 def fill(send_end: socket.socket) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.workers import Client, Generation, Worker, eventually, listening, request
+from harness.workers import Client, Generation, Worker, connect, eventually, listening, request
 
 HEAD = "POST /digest HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n%s\r\n"
 SLOW = 8  # clients, of each kind
@@ -28,10 +28,6 @@ def start(generation: Generation, **settings: object) -> Worker:
     worker = generation.start("slowness", **settings)  # type: ignore[arg-type]
     worker.resume()
     return worker
-
-
-def connect(generation: Generation) -> Client:
-    return Client(generation.listeners[0][1].getsockname())
 
 
 def post(generation: Generation, length: int, sent: bytes = b"", more: str = "") -> Client:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.noted import connect, events
-from harness.workers import Client, Generation, listening
+from harness.noted import events
+from harness.workers import Client, Generation, connect, listening
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import pytest
 
-from harness.noted import await_events, connect, events, rest, serves
-from harness.workers import Client, Generation, Worker, eventually, request
+from harness.noted import await_events, events, rest, serves
+from harness.workers import Client, Generation, Worker, connect, eventually, request
 
 CONTENT = b"0123456789" * 10_000
 SIZE = len(CONTENT)

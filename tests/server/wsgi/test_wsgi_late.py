@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.noted import await_events, connect, events, rest
-from harness.workers import Client, Generation, request
+from harness.noted import await_events, events, rest
+from harness.workers import Client, Generation, connect, request
 
 # write()
 

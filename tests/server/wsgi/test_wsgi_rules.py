@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
-from harness.noted import await_events, connect, events, rest, serves
-from harness.workers import Client, Generation, Response, request
+from harness.noted import await_events, events, rest, serves
+from harness.workers import Client, Generation, Response, connect, request
 
 HOP_BY_HOP = ("Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "TE", "Trailer", "Transfer-Encoding", "Upgrade")
 
