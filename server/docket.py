@@ -8,7 +8,9 @@ that lasts is copied to the record of its thread when that loses the lead.
 
 from __future__ import annotations
 
+import math
 import struct
+import time
 from dataclasses import dataclass
 
 RECORDS = 64  # of one worker: the leader's, and of as many threads; those beyond are not shown
@@ -71,14 +73,18 @@ class Docket:
 
 
 def read(data: bytes, size: int, heartbeat_ns: int) -> list[Seat]:
-    """The seats in a docket whose records have that size. What the leader has is over if the worker's heartbeat is younger."""
+    """The seats in a docket whose records have that size. What the leader has is over if the worker's heartbeat is younger.
+
+    A call that has no beginning on the clock (a future one, no number) is none: who may write here may write anything.
+    """
     seats = []
+    now = time.monotonic()
     for number, at in enumerate(range(0, len(data) - size + 1, size)):
         (thread,) = _THREAD.unpack_from(data, at)
         began, peer, head = _CALL.unpack_from(data, at + _CALL_AT)
         if not thread:
             continue
-        if not began or (number == LEADER and began * 1e9 <= heartbeat_ns):
+        if not (math.isfinite(began) and 0 < began <= now) or (number == LEADER and began * 1e9 <= heartbeat_ns):
             seats.append(Seat(number, thread))
             continue
         line, whole, _ = head.partition(b"\r")

@@ -43,9 +43,11 @@ def run(link: Link, *, lent: bool) -> int:
     system.settle_signals(IGNORED)
     system.die_with_parent(True)  # until it has served: an import that hangs would not see the end of the link
     try:
+        if system.peer_user(link.fileno()) != os.geteuid():  # the supervisor may do more: what we hold of its is for nobody else's eyes
+            system.hide_from_equals()
         link.send(hello(lent))
         received = await_boot(link)
-    except LinkError as error:
+    except (LinkError, OSError) as error:
         print(f"releve.server: {error}", file=sys.stderr)
         return 1
     if received is None:

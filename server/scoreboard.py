@@ -12,10 +12,16 @@ the header says where it is, and who does not find it does without.
 
 The supervisor alone writes the header; two words of it say whether clients shall be told
 that this host is not ready.
+
+Whoever has the memory file may write anything into it, and an application that was broken
+into does. Its size is sealed (F_SEAL_SHRINK of fcntl(2)): cutting it would end, by SIGBUS,
+everybody who has it mapped. What a reader takes from it is bounded by its size, and is
+otherwise nonsense at worst.
 """
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import struct
@@ -29,6 +35,8 @@ from releve.server import docket
 VERSION = 1
 LEVEL = 1  # 0: without dockets and without the words on readiness
 SLOTS = 512
+SLOTS_MAX = 4096  # nobody believes in more, nor in larger records
+RECORD_BYTES_MAX = 4096
 _HEADER = struct.Struct("=8sIII")  # magic, version, slots, record size
 _MORE = struct.Struct("=IIIQ")  # level, docket record size, docket records of a slot, where the dockets begin
 _MORE_AT = 32
@@ -85,35 +93,57 @@ class Record:
 
 def make() -> int:
     """A new, empty scoreboard as a memfd (close-on-exec); the caller owns it."""
-    fd = os.memfd_create("releve-scoreboard", os.MFD_CLOEXEC)
+    fd = os.memfd_create("releve-scoreboard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, _DOCKETS_AT + SLOTS * docket.BYTES)  # what nobody writes takes no memory
     os.pwrite(fd, _HEADER.pack(_MAGIC, VERSION, SLOTS, _RECORD_BYTES), 0)
     os.pwrite(fd, _MORE.pack(LEVEL, docket.RECORD_BYTES, docket.RECORDS, _DOCKETS_AT), _MORE_AT)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return fd
 
 
-class Scoreboard:
-    """A mapping of a scoreboard; does not own the descriptor."""
+def sealed(fd: int) -> bool:
+    """Whether nobody can cut this file: only then may it be mapped by who must outlive those that have it too."""
+    try:
+        return bool(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK)
+    except OSError:  # no memory file
+        return False
 
-    def __init__(self, fd: int) -> None:
-        magic, version, self.slots, self._size = _HEADER.unpack(os.pread(fd, _HEADER.size, 0).ljust(_HEADER.size, b"\0"))
-        self.shared = magic == _MAGIC and version == VERSION  # else what is written here is seen by nobody, and nothing is read
-        if not self.shared:
-            self.slots, self._size = SLOTS, _RECORD_BYTES
+
+class Scoreboard:
+    """A view of a scoreboard; does not own the descriptor, which must outlive it."""
+
+    def __init__(self, fd: int, *, careful: bool = False) -> None:
+        """``careful``: do not map a file that others may cut, but look into it anew each time. For who only reads records."""
+        magic, version, slots, size = _HEADER.unpack(os.pread(fd, _HEADER.size, 0).ljust(_HEADER.size, b"\0"))
+        whole = os.fstat(fd).st_size
+        known = magic == _MAGIC and version == VERSION
+        # else what is written here is seen by nobody, and nothing is read
+        self.shared = (
+            known and 0 < slots <= SLOTS_MAX and _RECORD.size <= size <= RECORD_BYTES_MAX and size % 8 == 0 and size * (slots + 1) <= whole
+        )
+        self.slots: int = slots if self.shared else SLOTS
+        self._size: int = size if self.shared else _RECORD_BYTES
         level, size, records, at = _MORE.unpack(os.pread(fd, _MORE.size, _MORE_AT).ljust(_MORE.size, b"\0"))
         self.level = level if self.shared else 0
-        usable = self.level > 0 and size >= docket.RECORD_BYTES and records > 1
+        end = at + self.slots * size * records
+        usable = self.level > 0 and docket.RECORD_BYTES <= size <= RECORD_BYTES_MAX and 1 < records <= RECORD_BYTES_MAX and end <= whole
         self._dockets_at = at if usable else 0
         self._docket_record: int = size if usable else docket.RECORD_BYTES
         self._docket_records: int = records if usable else docket.RECORDS
-        end = at + self.slots * size * records if usable else self._size * (self.slots + 1)
-        self._map = mmap.mmap(fd if self.shared else -1, end)
+        self._fd = fd if self.shared and careful and not sealed(fd) else -1  # to be read from; -1: there is a mapping
+        mapped = 1 if self._fd >= 0 else end if usable else self._size * (self.slots + 1)
+        self._map = mmap.mmap(fd if self.shared and self._fd < 0 else -1, mapped)
 
     def read(self, slot: int) -> Record:
-        """The record of a slot, dead or alive."""
-        numbers = _RECORD.unpack_from(self._map, self._size * (slot + 1))
+        """The record of a slot, dead or alive; an empty one of a slot that there is not."""
+        numbers = _RECORD.unpack(self._look(self._size * (slot + 1), _RECORD.size) if 0 <= slot < self.slots else bytes(_RECORD.size))
         first, last = len(_FIELDS), len(_FIELDS) + BUCKETS
         return Record(**{name: numbers[place] for name, place in _PLACE.items()}, durations=numbers[first:last])
+
+    def _look(self, start: int, length: int) -> bytes:
+        """What is there, zeros beyond the end of it, and once it is closed."""
+        found = b"" if self._map.closed else self._map[start : start + length] if self._fd < 0 else os.pread(self._fd, length, start)
+        return found.ljust(length, b"\0")
 
     def tally(self, slot: int) -> Tally:
         """In the worker: the writer of one slot, zeroed and given to this process."""
@@ -127,12 +157,12 @@ class Scoreboard:
 
     def calls(self, slot: int) -> list[docket.Seat]:
         """What the threads of a slot do, or did last; empty if its worker does not say."""
-        if not self._dockets_at:
+        if not self._dockets_at or not 0 <= slot < self.slots:
             return []
         length = self._docket_record * self._docket_records
         start = self._dockets_at + slot * length
         heartbeat_ns = self.read(slot).heartbeat_ns
-        return docket.read(self._map[start : start + length], self._docket_record, heartbeat_ns)
+        return docket.read(self._look(start, length), self._docket_record, heartbeat_ns)
 
     def _docket(self, slot: int) -> docket.Docket:
         """In the worker: the writer of a slot's docket; if there is no place for one, of one that nobody reads."""
@@ -154,10 +184,13 @@ class Scoreboard:
 
     def announce(self, drained_ns: int, stopping_ns: int) -> None:
         """In the supervisor, the one writer: tell every worker whether new clients shall go elsewhere. Readers of level 0 do not know."""
-        _UNREADY.pack_into(self._map, _UNREADY_AT, drained_ns, stopping_ns)
+        if self._fd < 0:
+            _UNREADY.pack_into(self._map, _UNREADY_AT, drained_ns, stopping_ns)
+        else:
+            os.pwrite(self._fd, _UNREADY.pack(drained_ns, stopping_ns), _UNREADY_AT)
 
     def _unready(self) -> tuple[int, int]:
-        drained_ns, stopping_ns = _UNREADY.unpack_from(self._map, _UNREADY_AT)
+        drained_ns, stopping_ns = _UNREADY.unpack(self._look(_UNREADY_AT, _UNREADY.size))
         return drained_ns, stopping_ns
 
     def close(self) -> None:

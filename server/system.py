@@ -34,6 +34,7 @@ _SEQPACKET = int(socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)  # else it would 
 _CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 PIPE_BYTES = 4096  # PIPE_BUF: what several processes write to one pipe does not mix (pipe(7))
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 
 # Signals that mean something to the supervisor and nothing to its masters and workers.
@@ -69,12 +70,24 @@ def open_peer(link: int) -> int:
 
     Raises OSError. SO_PEERCRED of unix(7), pidfd_open(2).
     """
+    pid, _ = _peer(link)
+    return os.pidfd_open(pid)
+
+
+def peer_user(link: int) -> int:
+    """Whose process is at the other end of a connected Unix socket, as it was then (effective user ID). Raises OSError."""
+    _, uid = _peer(link)
+    return uid
+
+
+def _peer(link: int) -> tuple[int, int]:
+    """Its pid and user: SO_PEERCRED of unix(7)."""
     sock = _borrow(link)
     try:
-        pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     finally:
         sock.detach()
-    return os.pidfd_open(pid)
+    return pid, uid
 
 
 def probe_descriptor(fd: int) -> None:
@@ -197,6 +210,15 @@ def refuse_new_privileges() -> None:
     PR_SET_NO_NEW_PRIVS of prctl(2).
     """
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def hide_from_equals() -> None:
+    """Let no process of the same user look into this one, or into what it forks: neither at its memory nor at its descriptors.
+
+    PR_SET_DUMPABLE of prctl(2): ptrace(2), pidfd_getfd(2) and ``/proc/PID/fd`` of it need CAP_SYS_PTRACE from here on. A program
+    that is executed from here is what programs usually are. No core is dumped.
+    """
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def _prctl(what: int, value: int) -> None:

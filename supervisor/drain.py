@@ -1,7 +1,7 @@
 """Draining: load balancers are told to send new clients elsewhere, and everything is served as before.
 
 The supervisor writes it into the header of each generation's scoreboard, where every worker sees it at the next question
-(``server/readiness.py``). There it outlives upgrades, respawns and the supervisor itself: the next one reads it back.
+(``server/readiness.py``). There it outlives upgrades and respawns; the next supervisor hears of it from this one.
 A stop says the same to whoever still asks.
 """
 
@@ -53,9 +53,13 @@ class Drain:
         if generation.state is not GenerationState.GONE:
             generation.board.announce(self.since_ns, self._stopping_ns)
 
-    def recall(self, generations: Iterable[Generation]) -> None:
-        """Another supervisor was killed: go on with what it had told its generations."""
-        self.since_ns = max((one.board.drained_ns for one in generations if one.state is not GenerationState.GONE), default=0)
+    def recall(self, generations: Iterable[Generation], since_ns: int | None = None) -> None:
+        """Another supervisor was here before: go on with what it had told its generations, or has said to us (``since_ns``).
+
+        The generations can write what is on their scoreboards.
+        """
+        said = [one.board.drained_ns for one in generations if one.state is not GenerationState.GONE] if since_ns is None else [since_ns]
+        self.since_ns = max((ns for ns in said if 0 <= ns <= time.monotonic_ns()), default=0)
 
     @property
     def seconds(self) -> float | None:

@@ -79,7 +79,7 @@ class Generation:
         self._killer: asyncio.TimerHandle | None = None
         self.exchange = Exchange() if found is None else Exchange((found.receive, found.send))
         self._board_fd = scoreboard.make() if found is None else found.board
-        self.board = scoreboard.Scoreboard(self._board_fd)
+        self.board = scoreboard.Scoreboard(self._board_fd, careful=True)
         self.crash_fd = open_crash_file() if found is None else found.crash
         append_only(self.crash_fd)
         self.dumping = asyncio.Lock()  # held by who reads stacks in the crash file

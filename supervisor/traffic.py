@@ -35,6 +35,10 @@ class Totals:
     def __sub__(self, other: Totals) -> Totals:
         return self._with(operator.sub, other)
 
+    def growth(self, before: Totals) -> Totals:
+        """How much each number has grown: nothing where it shrank, which only a worker does that writes what it likes."""
+        return self._with(lambda now, then: max(0, now - then), before)
+
     def _with(self, do: Callable[[int, int], int], other: Totals) -> Totals:
         return Totals(
             do(self.requests, other.requests),
@@ -68,18 +72,18 @@ class Traffic:
         self._look = look
         self._now = now
         self._total = Totals()
-        self._seen: dict[tuple[int, int], Totals] = {}  # slot, pid -> as it was last
+        self._seen: dict[int, tuple[int, Totals]] = {}  # slot -> pid of its worker, and as it was last
         self._samples: deque[tuple[float, Totals]] = deque()
 
     def sample(self) -> Totals:
         """The total so far; remembered with its time."""
         for slot, record in self._look():
             if record.pid:
-                key = (slot, record.pid)
                 connections = (record.accepted, record.diverted, record.undiverted)
                 totals = Totals(record.requests, record.status_5xx, record.durations, *connections)
-                self._total += totals - self._seen.get(key, Totals())
-                self._seen[key] = totals
+                pid, before = self._seen.get(slot, (0, Totals()))
+                self._total += totals.growth(before) if pid == record.pid else totals
+                self._seen[slot] = record.pid, totals
         now = self._now()
         self._samples.append((now, self._total))
         while len(self._samples) > 1 and self._samples[1][0] <= now - REMEMBERED_S:

@@ -58,7 +58,7 @@ def _worker(generation: Generation, worker: Worker, used: Usage | None, now_ns: 
         "pid": worker.pid,
         "state": worker.state,
         "age_s": round(time.monotonic() - worker.started, 1),
-        "heartbeat_age_s": round((now_ns - mine.heartbeat_ns) / 1e9, 3) if mine and mine.heartbeat_ns else None,
+        "heartbeat_age_s": round(max(0, now_ns - mine.heartbeat_ns) / 1e9, 3) if mine and mine.heartbeat_ns else None,
         "connections": mine.connections if mine else 0,
         "busy": mine.busy if mine else 0,
         "requests": mine.requests if mine else 0,

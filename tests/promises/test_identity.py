@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.service import serving
@@ -60,7 +61,7 @@ def test_workers_run_as_the_user_of_the_settings(open_folder: Path) -> None:
             assert 0 not in (told["group"], *told["groups"])
             assert told["umask"] == 0o27
             assert told["home"] == "/nonexistent"
-            assert os.stat(f"/proc/{service.generation()['pid']}").st_uid == 65534
+            assert psutil.Process(service.generation()["pid"]).uids().real == 65534
             service.do("upgrade")
 
 

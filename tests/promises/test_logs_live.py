@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.service import Service, eventually, serving
@@ -175,7 +176,7 @@ def test_workers_that_may_not_open_the_files_go_on_after_a_rotation(open_folder:
         talkative(service, "one")
         service.start()
         worker = int(service.get("/one"))
-        assert os.stat(f"/proc/{worker}").st_uid == pwd.getpwnam("nobody").pw_uid
+        assert psutil.Process(worker).uids().real == pwd.getpwnam("nobody").pw_uid
         rotate(logs)
         service.must("reopen")
         assert int(service.get("/two")) == worker and held(worker) == NEW

@@ -108,6 +108,32 @@ def test_port_80_and_nothing_else(folder: Path) -> None:
         assert os.stat(service.control_socket.parent).st_mode & 0o777 == 0o711
 
 
+PEEP = """
+import os, sys
+for pid in sys.argv[1:]:
+    for look in (lambda: os.listdir(f"/proc/{pid}/fd"), lambda: open(f"/proc/{pid}/mem"), lambda: open(f"/proc/{pid}/environ")):
+        try:
+            look()
+        except PermissionError:
+            continue
+        sys.exit(f"{pid} can be looked into")
+print("nothing")
+"""
+
+
+def test_no_process_of_the_same_user_looks_into_a_master_or_a_worker(folder: Path) -> None:
+    """Their descriptors are links, listeners and memory files, which a process of the same user could take and rewrite."""
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME, preload=True) as service:
+        service.must("upgrade")
+        told = [str(pid) for pid in serves(service)]
+        look = [SYSTEM_PYTHON, "-c", PEEP, *told]
+        done = subprocess.run(look, user=USER_ID, group=GROUP_ID, extra_groups=[], capture_output=True, text=True, timeout=30)
+        assert done.stdout == "nothing\n", done.stderr
+        dump = service.ask("dump", all=True)
+        assert len(dump["processes"]) == 6 and not any(one["trouble"] for one in dump["processes"]), dump
+        assert all(one["pss_bytes"] for one in service.ask("workers")["workers"])
+
+
 def test_no_interpreter_of_a_release_ever_runs_as_root(folder: Path) -> None:
     """Not for the question what it is, nor for a hook: its start-up files are the release's, and run before anything of ours."""
     notes = folder / "notes"
