@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 
 from releve.config.errors import ConfigError, Place, Problem
 
@@ -17,8 +18,8 @@ _ESCAPE = re.compile(r"\\(.)")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
 
-def read_env_file(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The variables in the file ``path``; of a name given twice, the last.
+def read_env_file(path: str | os.PathLike[str], opener: Callable[[str, int], int] | None = None) -> dict[str, str]:
+    """The variables in the file ``path``; of a name given twice, the last. ``opener``: as of ``open``.
 
     A line is ``NAME=value``, perhaps after ``export``. Blank lines and ``#``
     comments are skipped, also behind a value. Within single quotes everything is
@@ -27,7 +28,7 @@ def read_env_file(path: str | os.PathLike[str]) -> dict[str, str]:
     """
     source = os.fspath(path)
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=opener) as file:
             data = file.read(FILE_MAX_BYTES + 1)
         if len(data) > FILE_MAX_BYTES:
             raise ValueError(f"it is larger than {FILE_MAX_BYTES} bytes")

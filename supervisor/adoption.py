@@ -22,7 +22,7 @@ from pathlib import Path
 from releve.config import diff
 from releve.config.settings import Address
 from releve.server.link import ORPHAN_S, Link, LinkError, Message
-from releve.supervisor import keepsake, scale, switch, system
+from releve.supervisor import keepsake, paths, scale, switch, system
 from releve.supervisor import listeners as listening
 from releve.supervisor.door import Door, doors
 from releve.supervisor.failure import StepFailed
@@ -99,7 +99,7 @@ async def _call(number: int, path: Path) -> Adopted | None:
             link = _knock(path)
         except OSError:
             with suppress(OSError):
-                path.unlink()
+                paths.remove(path)
             return None
         try:
             return await _take(number, path, link)
@@ -130,7 +130,7 @@ def _urge(number: int, path: Path, urge: signal.Signals) -> bool:
                 system.send_signal(master, urge)
                 if urge is signal.SIGKILL:
                     _unheard.numbers.append(number)
-                    path.unlink()
+                    paths.remove(path)
         finally:
             os.close(master)
     return True

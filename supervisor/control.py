@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from releve.supervisor import system
+from releve.supervisor import paths, system
 from releve.supervisor.log import log
 from releve.supervisor.operation import Operation
 from releve.supervisor.permit import Permit
@@ -46,16 +45,17 @@ class ControlServer:
 
     def _bind(self) -> socket.socket:
         """The runtime directory's lock is held, so a file that is there is a dead one's."""
-        self._path.unlink(missing_ok=True)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        mask = os.umask(0o177)  # never reachable for others, not even between bind and chmod
         try:
-            sock.bind(str(self._path))
-        finally:
-            os.umask(mask)
-        if self._permit.group is not None:
-            os.chown(self._path, -1, self._permit.group)
-            os.chmod(self._path, self._permit.socket_mode)
+            with paths.folder(self._path.parent) as folder:
+                with suppress(FileNotFoundError):
+                    folder.remove(self._path.name)
+                inode = folder.bind(sock, self._path.name, str(self._path))
+                if self._permit.group is not None:
+                    folder.change(self._path.name, self._permit.socket_mode, gid=self._permit.group, inode=inode)
+        except OSError:
+            sock.close()
+            raise
         return sock
 
     def fileno(self) -> int:
@@ -102,7 +102,8 @@ class ControlServer:
             await asyncio.wait(self._conversations, timeout=1.0)
         if self._listening is not None:
             self._listening.close()
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # it is taken for a dead one's all the same
+            paths.remove(self._path)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

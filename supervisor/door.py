@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from releve.supervisor import paths
 
 _NAME = re.compile(r"gen-(\d+)\.sock")
 
@@ -22,7 +23,7 @@ class Door:
     def close(self) -> None:
         """Remove the file; the master's descriptor is its own."""
         with suppress(OSError):
-            self.path.unlink()
+            paths.remove(self.path)
         self.shut()
 
     def shut(self) -> None:
@@ -35,19 +36,17 @@ class Door:
 def open_door(runtime: Path, number: int) -> Door:
     """Make the door of a generation. Raises OSError."""
     path = runtime / f"gen-{number}.sock"
-    with suppress(FileNotFoundError):
-        path.unlink()  # a dead one's: the lock of the runtime directory is held
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    mask = os.umask(0o177)
     try:
-        sock.bind(str(path))
+        with paths.folder(runtime) as folder:
+            with suppress(FileNotFoundError):
+                folder.remove(path.name)  # a dead one's: the lock of the runtime directory is held
+            folder.bind(sock, path.name, str(path))
         sock.listen(4)
         sock.setblocking(False)
     except OSError:
         sock.close()
         raise
-    finally:
-        os.umask(mask)
     return Door(path, sock)
 
 

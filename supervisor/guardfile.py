@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from releve.supervisor import paths
 from releve.supervisor.log import log
 
 NAME = "guard.pid"
@@ -21,9 +22,8 @@ class GuardFile:
         if self._path is None:
             return
         try:
-            beside = self._path.with_suffix(".new")
-            beside.write_text(f"{pid}\n")
-            beside.replace(self._path)
+            with paths.parent(self._path) as (folder, name):
+                folder.write(name, f"{pid}\n".encode(), 0o644)
         except OSError as error:
             log.warning("cannot write %s: %s; if this supervisor is killed, systemd starts the service anew", self._path, error.strerror)
 
@@ -31,4 +31,4 @@ class GuardFile:
         """Name nobody, for a while or for good."""
         if self._path is not None:
             with suppress(OSError):
-                self._path.unlink()
+                paths.remove(self._path)

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from releve.supervisor import instances
+from releve.supervisor import instances, paths
 
 FILE_NAME = "history.jsonl"
 KEPT = 1000  # attempts
@@ -143,14 +143,13 @@ class History:
 
     def _refuse_planted(self) -> None:
         """Raises InstanceError for a file that somebody else has put there, and that would be read or written as ours."""
-        for path in (self.path, self.path + ".new"):
-            reason = instances.planted(path, os.geteuid(), links=True)
-            if reason is not None:
-                raise instances.InstanceError(f"cannot use {self._directory}: {reason}; see who can write there, and remove it")
+        reason = instances.planted(self.path, os.geteuid(), links=True)
+        if reason is not None:
+            raise instances.InstanceError(f"cannot use {self._directory}: {reason}; see who can write there, and remove it")
 
     def _append(self, data: bytes, sync: bool) -> None:
         created = not os.path.lexists(self.path)
-        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = paths.open_file(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             size = os.fstat(fd).st_size
             try:
@@ -175,7 +174,7 @@ class History:
         """Take in the file line by line; what is not one of our records is skipped."""
         if not os.path.isfile(self.path):  # also a device, which might be read for ever
             return
-        with open(self.path, "rb") as file:
+        with open(paths.open_regular(self.path), "rb") as file:
             data = file.read()
         self._torn = bool(data) and not data.endswith(b"\n")
         for line in data.splitlines():
@@ -197,19 +196,12 @@ class History:
         for number in sorted(self._attempts)[:-KEPT]:
             del self._attempts[number]
             self._started.pop(number, None)
-        temporary = self.path + ".new"
+        data = b"".join(_lines(self._attempts[number]) for number in sorted(self._attempts))
         try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                _write(fd, b"".join(_lines(self._attempts[number]) for number in sorted(self._attempts)))
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.rename(temporary, self.path)
+            with paths.folder(self._directory) as folder:
+                folder.write(FILE_NAME, data, 0o600, sync=True)
             _sync_directory(self._directory)
         except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
             return
         self._queue.clear()  # what was pending is in the new file
         self._torn = False
@@ -249,7 +241,7 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = paths.open_file(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
     finally:

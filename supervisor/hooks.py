@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from releve.config.settings import Command
-from releve.supervisor import program, system
+from releve.supervisor import paths, program, system
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.log import log
@@ -218,13 +218,13 @@ class Hooks:
 
     def _write_pid(self, pid: int) -> None:
         if self._runtime is not None:
-            with suppress(OSError):
-                (self._runtime / PID_FILE).write_text(f"{pid} {system.started_at(pid)}\n")
+            with suppress(OSError), paths.folder(self._runtime) as folder:
+                folder.write(PID_FILE, f"{pid} {system.started_at(pid)}\n".encode(), 0o600)
 
     def _remove_pid(self) -> None:
         if self._runtime is not None:
             with suppress(OSError):
-                (self._runtime / PID_FILE).unlink()
+                paths.remove(self._runtime / PID_FILE)
 
 
 def _release(side: str, pin: Pin | None) -> dict[str, str]:
@@ -234,13 +234,15 @@ def _release(side: str, pin: Pin | None) -> dict[str, str]:
 
 def end_left_over(runtime: Path) -> None:
     """End a hook that a supervisor which was killed has left: its operation is undone, as when a hook is interrupted."""
-    path = runtime / PID_FILE
-    with suppress(OSError, ValueError):
-        pid, _, started = path.read_text().strip().partition(" ")
-        path.unlink()
-        if started == system.started_at(int(pid)):
-            log.warning("ended a hook that the supervisor before has left (pid %s)", pid)
-            system.kill_group(int(pid), signal.SIGKILL)
+    with suppress(OSError, ValueError), paths.folder(runtime) as folder:
+        said = folder.read_ours(PID_FILE, _LINE_MAX_BYTES).decode("ascii")
+        folder.remove(PID_FILE)
+        pid, _, started = said.strip().partition(" ")
+        group = int(pid)
+        # A hook leads a session of its own; nothing else is ever ended by this file, whatever it says.
+        if group > 1 and started == system.started_at(group) and os.getsid(group) == group != os.getsid(0):
+            log.warning("ended a hook that the supervisor before has left (pid %d)", group)
+            system.kill_group(group, signal.SIGKILL)
 
 
 class Output:

@@ -18,9 +18,11 @@ import pwd
 import re
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from releve.supervisor import paths
 from releve.supervisor.protocol import SOCKET_NAME
 
 CARD_NAME = "instance.json"
@@ -150,11 +152,11 @@ def prepare(directory: Path, uid: int, access: Access = PRIVATE) -> None:
     around it belongs to somebody else or is open to everybody, or if it cannot be made.
     """
     try:
-        directory.parent.parent.mkdir(parents=True, exist_ok=True)
-        above = 0o755 if uid == 0 else 0o700 if access.group is None else 0o711
-        for folder, mode in ((directory.parent, above), (directory, access.mode)):
-            if _made(folder):
-                folder.chmod(mode)  # whatever our umask is
+        for folder in reversed(directory.parents[1:]):
+            if not folder.is_dir():
+                paths.make_folder(folder, 0o755)
+        paths.make_folder(directory.parent, 0o755 if uid == 0 else 0o700 if access.group is None else 0o711)
+        paths.make_folder(directory, access.mode)
         reason = untrusted(directory, uid)
         if reason is None and access != PRIVATE:
             reason = _open_to(directory, uid, access)
@@ -166,26 +168,15 @@ def prepare(directory: Path, uid: int, access: Access = PRIVATE) -> None:
         raise InstanceError(f"cannot use {directory}: {reason}; {_REMEDY}")
 
 
-def _made(folder: Path) -> bool:
-    """Make a folder that is not there; whether it was not. Raises OSError, FileExistsError for another kind of file."""
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        if not folder.is_dir():
-            raise
-        return False
-    return True
-
-
 def _open_to(directory: Path, uid: int, access: Access) -> str | None:
     """Give a runtime directory its mode and group; why that cannot be. One that holds what is not ours keeps those it has."""
     seen = os.stat(directory)
     names = os.listdir(directory)
     if seen.st_uid == uid and (not names or os.path.isfile(directory / LOCK_NAME)):
-        if access.group is not None and seen.st_gid != access.group:
-            os.chown(directory, -1, access.group)
-        if stat.S_IMODE(seen.st_mode) != access.mode:
-            directory.chmod(access.mode)
+        group = access.group if access.group != seen.st_gid else None
+        if group is not None or stat.S_IMODE(seen.st_mode) != access.mode:
+            with paths.folder(directory) as folder:
+                folder.give(access.mode, group)
         return None
     if access.group is None or seen.st_mode & stat.S_IXOTH or (seen.st_mode & stat.S_IXGRP and seen.st_gid == access.group):
         return None
@@ -212,7 +203,7 @@ def planted(path: str | os.PathLike[str], uid: int, *, links: bool = False) -> s
         return None
     if stat.S_ISLNK(seen.st_mode) and not links:
         return f"{path} is a symbolic link"
-    return None if seen.st_uid in (0, uid) else f"{path} belongs to {_user(seen.st_uid)}"
+    return None if seen.st_uid in (0, uid) else f"{path} belongs to {paths.user(seen.st_uid)}"
 
 
 def untrusted(directory: Path, uid: int) -> str | None:
@@ -224,27 +215,25 @@ def untrusted(directory: Path, uid: int) -> str | None:
         if not stat.S_ISDIR(seen.st_mode):
             return f"{folder} is not a folder"
         if seen.st_uid not in (0, uid):
-            return f"{folder} belongs to {_user(seen.st_uid)}"
+            return f"{folder} belongs to {paths.user(seen.st_uid)}"
         if seen.st_mode & stat.S_IWOTH and not (sticky_helps and seen.st_mode & stat.S_ISVTX):
             return f"everybody may write in {folder}"
-    return None
+    if uid != os.geteuid():
+        return None
+    with paths.folder(directory) as found:  # somebody further up could put another one in its place
+        return found.why
 
 
 def write_card(directory: Path, card: Card) -> None:
     """Put the card up, whole or not at all. Raises OSError."""
-    temporary = directory / f".{CARD_NAME}.{os.getpid()}"
-    try:
-        temporary.write_text(json.dumps(dataclasses.asdict(card)), encoding="ascii")
-        temporary.chmod(0o644)
-        temporary.rename(directory / CARD_NAME)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    with paths.folder(directory) as folder:
+        folder.write(CARD_NAME, json.dumps(dataclasses.asdict(card)).encode("ascii"), 0o644)
 
 
 def remove_card(directory: Path) -> None:
     """Take the card down; no error if there is none."""
-    (directory / CARD_NAME).unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        paths.remove(directory / CARD_NAME)
 
 
 def read_card(directory: Path) -> Card | None:
@@ -363,13 +352,6 @@ def _home(uid: int) -> str:
         return pwd.getpwuid(uid).pw_dir
     except KeyError:
         return ""
-
-
-def _user(uid: int) -> str:
-    try:
-        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except KeyError:
-        return f"uid {uid}"
 
 
 def _why(error: OSError) -> str:

@@ -20,7 +20,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from releve.config.settings import Address
-from releve.supervisor import fdstore
+from releve.supervisor import fdstore, paths
+from releve.supervisor.paths import Folder
 
 UNIX_PATH_MAX_BYTES = 107  # sun_path of unix(7) less its closing zero byte
 _TRIES = 100  # random names, until a free one is found
@@ -36,6 +37,7 @@ _ADVICE_UNIX = {
     errno.ENOTDIR: "its folder is not a folder: change listen",
     errno.EACCES: "this user may not write to its folder: change its owner, or change listen",
     errno.EROFS: "choose a folder that can be written to",
+    errno.ELOOP: "name its folder without the link, or choose one that only root may write in",
 }
 _ADVICE_PORT = "ports below 1024 need root, AmbientCapabilities=CAP_NET_BIND_SERVICE or a socket unit (fd:NAME); or choose a higher port"
 
@@ -188,7 +190,11 @@ def plan(held: Sequence[Listener], wanted: Sequence[Address], backlog: int, inhe
 def apply_mode(listener: Listener, address: Address) -> None:
     """Give a Unix listener that is held the mode and owner of ``address``. Raises ListenError; no other kind has any."""
     if address.kind == "unix" and _inode(address.path) == listener.inode:
-        _give(address.path, address)
+        try:
+            with paths.parent(address.path) as (folder, name):
+                _give(folder, name, address, listener.inode)
+        except OSError as error:
+            raise _refusal(address, error, _ADVICE_UNIX.get(error.errno or 0, "change listen")) from error
     listener.address = address
 
 
@@ -206,10 +212,12 @@ def set_aside(listener: Listener) -> None:
             # Once only: on a socket that does not listen it would stick, and shut what is accepted later.
             if listener.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 listener.socket.shutdown(socket.SHUT_RD)
-        elif _inode(listener.address.path) == listener.inode:
-            aside = _beside(listener.address.path)
-            os.rename(listener.address.path, aside)
-            listener.aside = aside
+        else:
+            with paths.parent(listener.address.path) as (folder, name):
+                if folder.holds(name, listener.inode):
+                    aside = _beside(folder, name)
+                    folder.rename(name, aside)
+                    listener.aside = os.path.join(os.path.dirname(listener.address.path), aside)
 
 
 def bring_back(listener: Listener, backlog: int) -> None:
@@ -219,7 +227,8 @@ def bring_back(listener: Listener, backlog: int) -> None:
     try:
         if listener.aside is not None:
             _refuse_live(listener.address)
-            os.rename(listener.aside, listener.address.path)
+            with paths.parent(listener.address.path) as (folder, name):
+                folder.rename(os.path.basename(listener.aside), name)
             listener.aside = None
         listener.socket.listen(backlog)
     except OSError as error:
@@ -235,10 +244,10 @@ def close_listener(listener: Listener, *, unlink: bool = True) -> None:
 
 def remove_file(listener: Listener) -> None:
     """Remove the file of a Unix socket if it is still the one that was bound. Never raises."""
-    path = listener.aside or listener.address.path
-    if listener.inode is not None and _inode(path) == listener.inode:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    if listener.inode is not None:
+        with contextlib.suppress(OSError), paths.parent(listener.aside or listener.address.path) as (folder, name):
+            if folder.holds(name, listener.inode):
+                folder.remove(name)
 
 
 def _open_tcp(address: Address, backlog: int) -> Listener:
@@ -277,20 +286,21 @@ def _open_unix(address: Address, backlog: int) -> Listener:
     if len(os.fsencode(path)) > UNIX_PATH_MAX_BYTES:
         raise ListenError(f"cannot listen on {address}: the path has more than {UNIX_PATH_MAX_BYTES} bytes; choose a shorter one")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    temporary = None
     try:
         sock.setblocking(False)
         _refuse_live(address)
-        temporary = _bind_beside(sock, path)
-        _give(temporary, address)
-        sock.listen(backlog)
-        inode = _inode(temporary)
-        os.rename(temporary, path)
+        with paths.parent(path) as (folder, name):
+            temporary, inode = _bind_beside(sock, folder, name, path)
+            try:
+                _give(folder, temporary, address, inode)
+                sock.listen(backlog)
+                folder.rename(temporary, name)
+            except (OSError, ListenError):
+                with contextlib.suppress(OSError):
+                    folder.remove(temporary)
+                raise
     except (OSError, ListenError) as error:
         sock.close()
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
         if isinstance(error, ListenError):
             raise
         raise _refusal(address, error, _ADVICE_UNIX.get(error.errno or 0, "change listen")) from error
@@ -328,36 +338,31 @@ def _refuse_live(address: Address) -> None:
     ) from OSError(errno.EADDRINUSE, "address already in use")
 
 
-def _bind_beside(sock: socket.socket, path: str) -> str:
-    """Bind to another name in the path's folder; returns it."""
+def _bind_beside(sock: socket.socket, folder: Folder, name: str, path: str) -> tuple[str, tuple[int, int]]:
+    """Bind to another name in the folder of a path; that name, and device and inode."""
     for _ in range(_TRIES):
-        temporary = _beside(path)
+        temporary = _beside(folder, name)
         try:
-            sock.bind(temporary)
+            return temporary, folder.bind(sock, temporary, os.path.join(os.path.dirname(path), temporary))
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                continue
-            raise
-        return temporary
+            if error.errno != errno.EADDRINUSE:
+                raise
     raise OSError(errno.EADDRINUSE, "no free name beside it")
 
 
-def _beside(path: str) -> str:
-    """A free name in the path's folder, no longer than its own, so that the limit on paths holds for both."""
-    folder, name = os.path.split(path)
+def _beside(folder: Folder, name: str) -> str:
+    """A free name, no longer than another one, so that the limit on paths holds for both."""
     hidden = "." if len(os.fsencode(name)) > 2 else ""
-    names = (os.path.join(folder, (hidden + secrets.token_hex(4))[: len(os.fsencode(name))]) for _ in range(_TRIES))
-    return next((other for other in names if not os.path.lexists(other)), path)
+    names = ((hidden + secrets.token_hex(4))[: len(os.fsencode(name))] for _ in range(_TRIES))
+    return next((other for other in names if folder.free(other)), name)
 
 
-def _give(path: str, address: Address) -> None:
+def _give(folder: Folder, name: str, address: Address, inode: tuple[int, int] | None) -> None:
     """Set owner, group and mode of a socket file of ours. Raises ListenError."""
     try:
         uid = -1 if address.owner is None else _user_id(address.owner)
         gid = -1 if address.group is None else _group_id(address.group)
-        if (uid, gid) != (-1, -1):
-            os.chown(path, uid, gid, follow_symlinks=False)
-        os.chmod(path, address.mode)
+        folder.change(name, address.mode, uid, gid, inode)
     except KeyError as error:
         raise ListenError(f"cannot listen on {address}: {error.args[0]}; change its owner or group, or create it") from error
     except OSError as error:

@@ -13,11 +13,11 @@ import os
 import re
 from pathlib import Path
 
-from releve.supervisor import instances
+from releve.supervisor import instances, paths
 from releve.supervisor.instances import LOCK_NAME
 
 # What a supervisor puts into its runtime directory; listening sockets of the configuration may be there too, whoever owns those.
-_OURS = re.compile(r"lock|ctl\.sock|instance\.json|guard\.(?:pid|new)|gen-\d+\.sock")
+_OURS = re.compile(r"lock|ctl\.sock|instance\.json|guard\.pid|hook\.pid|gen-\d+\.sock|\.(?:instance\.json|guard\.pid|hook\.pid)\.\d+")
 
 
 # Others can reach listening sockets in it, and the control socket only to be refused: nobody sees what else there is.
@@ -58,7 +58,7 @@ class RuntimeLock:
         path = os.path.join(directory, LOCK_NAME)
         while True:
             try:
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                fd = paths.open_file(path, os.O_RDWR | os.O_CREAT)
             except OSError as error:
                 raise LockError(f"cannot open {path}: {(error.strerror or str(error)).lower()}") from error
             try:

@@ -11,10 +11,9 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from releve.config.settings import Log
-from releve.supervisor import instances
+from releve.supervisor import paths as trusted
 from releve.supervisor.failure import StepFailed
 
 MODE = 0o640
@@ -34,9 +33,7 @@ def open_file(name: str, path: str) -> int:
     """A descriptor to append to a log file, owned by the caller. Raises StepFailed."""
     key, words = KINDS[name]
     try:
-        # Who may write in the folder could put a link there, and have us write to a file of ours by it.
-        foreign = instances.untrusted(Path(path).parent, os.geteuid()) is not None
-        return os.open(path, _FLAGS | (os.O_NOFOLLOW if foreign else 0), MODE)
+        return trusted.open_file(path, _FLAGS, MODE)
     except OSError as error:
         raise StepFailed("log", f"cannot open {words} {path}: {error.strerror}; mend {key}, or the folder that it names") from error
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import json
 import os
 import pwd
 import re
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -26,7 +24,7 @@ import releve.server
 from releve.config.env_file import read_env_file
 from releve.config.errors import ConfigError
 from releve.config.settings import Settings
-from releve.supervisor import program, system
+from releve.supervisor import paths, program, system
 from releve.supervisor.identity import Identity, IdentityError, identify
 from releve.supervisor.notify import strip
 
@@ -207,7 +205,7 @@ def make_environment(
         # A saved file of the same size in the same second would be taken for its cached bytecode (importlib compares whole seconds).
         environment.setdefault("PYTHONDONTWRITEBYTECODE", "1")
     if settings.env_file is not None:
-        environment |= _read_env_file(settings.env_file)
+        environment |= _read_env_file(settings.env_file, account)
     environment |= settings.env
     environment.pop("OLDPWD", None)
     environment["PWD"] = resolved
@@ -285,15 +283,19 @@ def _first_line(path: str) -> str:
 @contextlib.contextmanager
 def _open(path: str) -> Iterator[IO[str]]:
     """A regular file. The folder may belong to somebody who puts a FIFO there, at which we would wait for ever."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is not a file")
+    with open(paths.open_regular(path), encoding="utf-8") as file:
         yield file
 
 
-def _read_env_file(path: str) -> dict[str, str]:
+def _read_env_file(path: str, account: pwd.struct_passwd | None) -> dict[str, str]:
+    """``account``: whom the variables are for; None: this user, who may read what it reads anyway."""
+
+    def opener(name: str, _flags: int) -> int:
+        # A link that the application's user can have made leads to nothing that is not that user's own.
+        return paths.open_regular(name, also_of=None if account is None else account.pw_uid)
+
     try:
-        return dict(read_env_file(path))
+        return dict(read_env_file(path, None if account is None else opener))
     except ConfigError as error:
         raise ReleaseError("environment", str(error)) from error
     except (OSError, UnicodeError) as error:

@@ -17,7 +17,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from releve.supervisor import system
+from releve.supervisor import paths, system
 
 QUIET_S = 0.25  # without another change, before a change is told
 PATIENCE_S = 2.0  # and at the latest, if changes do not end
@@ -203,7 +203,7 @@ def syntax_errors(files: Iterable[str]) -> list[str]:
         try:
             if not path.endswith(".py"):
                 continue
-            with open(path, "rb") as file, warnings.catch_warnings():
+            with open(path, "rb", opener=lambda name, _: paths.open_regular(name)) as file, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 compile(file.read(), path, "exec", dont_inherit=True)
         except SyntaxError as error:

@@ -378,6 +378,23 @@ def test_the_access_log_is_roots_and_no_link_of_the_user_leads_elsewhere(folder:
         assert precious.read_text() == ""
 
 
+def test_a_log_folder_that_the_user_exchanges_for_a_link_leads_nowhere(folder: Path) -> None:
+    """The user may not write in the folder of the logs, but in the one around it."""
+    site, precious = folder / "site", folder / "precious"
+    (site / "logs").mkdir(parents=True)
+    precious.mkdir(mode=0o700)
+    os.chown(site, USER_ID, GROUP_ID)
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME, log={"access": str(site / "logs" / "access.log")}) as service:
+        assert service.who()["release"] == "one"
+        subprocess.run(["sh", "-c", f"mv logs old && ln -s {precious} logs"], cwd=site, user=NAME, group=GROUP_ID, check=True)
+        reopened = service.ctl("reopen")
+        assert reopened.returncode == 4
+        assert f"cannot open the access log {site}/logs/access.log: a symbolic link, in a folder that somebody else may" in reopened.stderr
+        assert service.who()["release"] == "one"
+        eventually((site / "old" / "access.log").read_text, "until then the old file is written to")
+    assert list(precious.iterdir()) == []
+
+
 def test_what_somebody_else_has_put_there_is_refused(folder: Path) -> None:
     service = Service(folder, python=SYSTEM_PYTHON)
     service.release("one")

@@ -1,0 +1,311 @@
+"""What a supervisor of root opens, makes, renames and removes where others may write: in the folder that was meant, or not at all."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import errno
+import os
+import pwd
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from releve.config.settings import Address
+from releve.supervisor import hooks, instances, listeners, paths, release, system
+
+ROOT = Path(__file__).parent.parent.parent
+NOBODY = pwd.getpwnam("nobody").pw_uid
+RACES = 300
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has anything to lose to another user")
+
+# calls that change what lies at a path -> the modules that may make them beside paths.py, and why
+CHANGES = {"chmod", "chown", "lchown", "link", "makedirs", "mkdir", "mkfifo", "mknod", "remove", "removedirs", "rename", "renames"}
+WRITES = ("O_CREAT", "O_WRONLY", "O_RDWR", "'w", "'a", "'x", "+")
+CHANGES |= {"replace", "rmdir", "symlink", "symlink_to", "hardlink_to", "touch", "truncate", "unlink", "utime"}
+CHANGES |= {"rmtree", "write_bytes", "write_text"}
+ELSEWHERE = {
+    ("manual.py", "write_text"),  # the manual page, rendered by `make docs`
+    ("reference.py", "write_text"),  # the page of the operations, the same
+    ("listeners.py", "bind"),  # to a TCP port
+    ("system.py", "open"),  # /dev/null
+}
+
+
+def changes(source: str) -> set[str]:
+    """Calls by which a source would change a file, or bind a socket, by its path."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func
+        name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
+        of = called.value.id if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) else ""
+        if of in ("paths", "trusted", "folder", "dataclasses", "system") or (name == "replace" and of != "os" and len(node.args) == 2):
+            continue  # ours; or of texts
+        if name == "bind" or (name in CHANGES and not (name == "remove" and of != "os") and not (name == "replace" and of == "")):
+            found.add(name)
+        if name == "open" and of in ("os", ""):
+            words = [ast.unparse(one) for one in [*node.args, *(keyword.value for keyword in node.keywords)]][1:]
+            by_descriptor = any(keyword.arg == "closefd" for keyword in node.keywords)
+            if not by_descriptor and any(sign in word for word in words for sign in WRITES):
+                found.add(name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("os.chmod(path, 0o600)", {"chmod"}),
+        ("path.unlink(missing_ok=True)", {"unlink"}),
+        ("sock.bind(str(path))", {"bind"}),
+        ("open(path, 'w')", {"open"}),
+        ("os.open(path, os.O_RDONLY | os.O_CREAT)", {"open"}),
+        ("open(path, 'rb'); text.replace('a', 'b'); dataclasses.replace(one, x=1); paths.remove(path); some.remove(1)", set()),
+        ("path.with_suffix('.x').write_text('')", {"write_text"}),
+    ],
+)
+def test_the_rule_finds_what_it_should(source: str, found: set[str]) -> None:
+    assert changes(source) == found
+
+
+def test_no_module_of_the_supervisor_changes_a_file_but_through_here() -> None:
+    sources = {path.name: path.read_text() for path in (ROOT / "supervisor").glob("*.py") if path.name != "paths.py"}
+    assert len(sources) > 50
+    assert {(name, call) for name, source in sources.items() for call in changes(source)} == ELSEWHERE
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder of root's that everybody may enter; ``site`` in it is nobody's."""
+    made = Path(tempfile.mkdtemp(prefix="releve-"))
+    made.chmod(0o755)
+    (made / "site" / "logs").mkdir(parents=True)
+    (made / "precious").mkdir(mode=0o700)
+    os.chown(made / "site", NOBODY, -1)
+    yield made
+    shutil.rmtree(made)
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(OSError, match="somebody else may write in") as caught:
+        os.close(paths.open_file(path, os.O_WRONLY | os.O_CREAT))
+    assert caught.value.errno == errno.ELOOP
+    return str(caught.value.filename)
+
+
+def test_links_are_followed_where_only_root_and_we_can_have_made_them(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "relative").symlink_to("a/../a/b")
+    (tmp_path / "absolute").symlink_to(tmp_path / "relative")
+    (tmp_path / "a" / "b" / "last").symlink_to("file")
+    os.write(fd := paths.open_file(tmp_path / "absolute" / "last", os.O_WRONLY | os.O_CREAT, 0o640), b"x")
+    os.close(fd)
+    assert (tmp_path / "a" / "b" / "file").read_text() == "x"
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match="symbolic link") as caught:
+        paths.open_file(tmp_path / "loop", os.O_RDONLY)
+    assert caught.value.errno == errno.ELOOP
+
+
+def test_what_the_kernel_links_to_is_reached(tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    try:
+        for path in (f"/proc/self/fd/{write_end}", f"/dev/fd/{write_end}"):
+            os.write(fd := paths.open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), b"x")
+            os.close(fd)
+            assert os.read(read_end, 10) == b"x"
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+
+
+@as_root
+def test_no_link_is_followed_below_a_folder_that_somebody_else_may_write_in(place: Path) -> None:
+    paths.open_file(place / "site" / "logs" / "a.log", os.O_WRONLY | os.O_CREAT)  # as long as there is none
+    (place / "site" / "logs").rename(place / "site" / "old")
+    (place / "site" / "logs").symlink_to(place / "precious")
+    assert refused(place / "site" / "logs" / "a.log") == str(place / "site" / "logs")
+    (place / "site" / "old" / "b.log").symlink_to(place / "precious" / "b.log")
+    assert refused(place / "site" / "old" / "b.log").endswith("old/b.log")  # root's own folder, in one that is not
+    (place / "way").symlink_to("site")  # root's link leads there
+    assert refused(place / "way" / "logs" / "a.log").endswith("site/logs")
+    assert list((place / "precious").iterdir()) == []
+    with pytest.raises(OSError, match="a step up"):
+        paths.open_file(f"{place}/site/old/../../precious/a.log", os.O_WRONLY | os.O_CREAT)
+
+
+@as_root
+@pytest.mark.parametrize(("mode", "gid"), [(0o777, 0), (0o775, 4), (0o1777, 0)])
+def test_everybody_and_a_group_are_somebody_else(place: Path, mode: int, gid: int) -> None:
+    shared = place / "shared"
+    shared.mkdir()
+    os.chown(shared, -1, gid)
+    shared.chmod(mode)
+    (shared / "link").symlink_to(place / "precious")
+    refused(shared / "link" / "a.log")
+    sticky = bool(mode & stat.S_ISVTX)
+    (shared / "ours").mkdir()
+    (shared / "ours" / "link").symlink_to(place / "precious")
+    with contextlib.nullcontext() if sticky else pytest.raises(OSError, match="symbolic link"):  # nobody can exchange ours there
+        os.close(paths.open_file(shared / "ours" / "link" / "a.log", os.O_WRONLY | os.O_CREAT))
+
+
+@as_root
+def test_another_name_of_a_precious_file_is_refused(place: Path) -> None:
+    """Where the kernel lets anybody make a hard link to anything (fs.protected_hardlinks)."""
+    (place / "precious" / "file").write_text("precious")
+    os.link(place / "precious" / "file", place / "site" / "a.log")
+    with pytest.raises(OSError, match="a file with another name"):
+        paths.open_file(place / "site" / "a.log", os.O_WRONLY | os.O_TRUNC)
+    assert (place / "precious" / "file").read_text() == "precious"
+
+
+# Renames a folder away and puts a link in its place, and back, for as long as it lives.
+SWAP = """
+import os, sys
+os.setgroups([]); os.setuid(int(sys.argv[2])); os.chdir(sys.argv[1])
+os.symlink("../precious", "link"); print(flush=True)
+while True:
+    os.rename("logs", "old"); os.rename("link", "logs"); os.rename("logs", "link"); os.rename("old", "logs")
+"""
+
+
+@contextlib.contextmanager
+def swapped(site: Path) -> Iterator[None]:
+    argv = [sys.executable, "-c", SWAP, str(site), str(NOBODY)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+@as_root
+def test_a_race_of_renames_never_leads_elsewhere(place: Path) -> None:
+    """Files, sockets, renames and removals, while the user exchanges the folder for a link as fast as it can."""
+    site, precious = place / "site", place / "precious"
+    (precious / "a.sock").write_text("precious")
+    before = os.stat(precious / "a.sock")
+    done = 0
+    limit = time.monotonic() + 20
+    with swapped(site):
+        for number in range(RACES):
+            with contextlib.suppress(OSError):
+                os.close(paths.open_file(site / "logs" / f"{number}.log", os.O_WRONLY | os.O_CREAT))
+                done += 1
+            with contextlib.suppress(OSError):
+                paths.make_folder(site / "logs" / f"{number}.d", 0o755)
+            with contextlib.suppress(listeners.ListenError):
+                opened = listeners._open_unix(Address("unix", path=str(site / "logs" / "a.sock"), mode=0o666), 1)
+                listeners.apply_mode(opened, opened.address)
+                listeners.set_aside(opened)
+                listeners.close_listener(opened)
+            with contextlib.suppress(OSError):
+                paths.remove(site / "logs" / "a.sock")
+            if time.monotonic() > limit:
+                break
+    assert done > 0  # it was the right folder now and then
+    assert [path.name for path in precious.iterdir()] == ["a.sock"]
+    after = os.stat(precious / "a.sock")
+    assert (after.st_mode, after.st_uid, after.st_ino) == (before.st_mode, before.st_uid, before.st_ino)
+    assert (precious / "a.sock").read_text() == "precious"
+
+
+@as_root
+def test_a_socket_in_a_folder_of_somebody_else_has_its_owner_and_mode(place: Path) -> None:
+    address = Address("unix", path=str(place / "site" / "a.sock"), mode=0o660, owner="nobody", group="nogroup")
+    opened = listeners._open_unix(address, 5)
+    try:
+        seen = os.lstat(address.path)
+        assert (stat.S_IMODE(seen.st_mode), seen.st_uid) == (0o660, NOBODY)
+        assert (seen.st_dev, seen.st_ino) == opened.inode
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(address.path)
+        assert sorted(os.listdir(place / "site")) == ["a.sock", "logs"]
+        # The file of a mode that is about to change is exchanged for a link: the link's target keeps its mode.
+        (place / "precious" / "file").touch(mode=0o600)
+        os.unlink(address.path)
+        os.symlink(place / "precious" / "file", address.path)
+        listeners.apply_mode(opened, Address("unix", path=address.path, mode=0o666))
+        assert stat.S_IMODE(os.stat(place / "precious" / "file").st_mode) == 0o600
+    finally:
+        listeners.close_listener(opened)
+    assert os.path.islink(address.path)  # which is not what was bound
+
+
+@as_root
+def test_a_folder_that_somebody_further_up_can_exchange_is_no_runtime_directory(place: Path) -> None:
+    run = place / "site" / "logs" / "run"  # root's, in root's, in nobody's
+    with pytest.raises(instances.InstanceError, match=r"site belongs to nobody \(uid 65534\); choose another"):
+        instances.prepare(run, 0)
+
+
+@as_root
+def test_variables_are_not_read_through_a_link_of_the_user(place: Path) -> None:
+    secret = place / "precious" / "secret.env"
+    secret.write_text("PASSWORD=root\n")
+    link = place / "site" / "env"
+    link.symlink_to(secret)
+    nobody = pwd.getpwnam("nobody")
+    with pytest.raises(release.ReleaseError, match="cannot read env_file: a symbolic link, in a folder that somebody else may write in"):
+        release._read_env_file(str(link), nobody)
+    os.chown(secret, NOBODY, -1)  # what is the user's own is no secret to it
+    assert release._read_env_file(str(link), nobody) == {"PASSWORD": "root"}
+    assert release._read_env_file(str(link), None) == {"PASSWORD": "root"}  # it is this user who asks
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that leads a session, as a hook does."""
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        yield process
+        process.kill()
+
+
+def test_a_hook_that_was_left_over_is_ended(tmp_path: Path, bystander: subprocess.Popen[bytes]) -> None:
+    (tmp_path / hooks.PID_FILE).write_text(f"{bystander.pid} {system.started_at(bystander.pid)}\n")
+    hooks.end_left_over(tmp_path)
+    assert bystander.wait(10) == -9
+    assert not (tmp_path / hooks.PID_FILE).exists()
+
+
+@as_root
+@pytest.mark.parametrize("how", ["foreign", "writable", "link", "group", "fifo"])
+def test_nobody_is_killed_by_a_file_that_a_hook_has_not_left(
+    place: Path, tmp_path: Path, bystander: subprocess.Popen[bytes], how: str
+) -> None:
+    file = tmp_path / hooks.PID_FILE
+    text = f"{bystander.pid} {system.started_at(bystander.pid)}\n"
+    if how == "fifo":
+        os.mkfifo(file)
+    elif how == "link":
+        (tmp_path / "other").write_text(text)
+        os.chown(tmp_path / "other", NOBODY, -1)
+        file.symlink_to("other")
+    else:
+        file.write_text(text)
+    if how == "foreign":
+        os.chown(file, NOBODY, -1)
+    if how == "writable":
+        file.chmod(0o666)
+    if how == "group":  # a process that leads nothing: its number is no group's
+        with subprocess.Popen(["sleep", "60"]) as other:
+            file.write_text(f"{other.pid} {system.started_at(other.pid)}\n")
+            hooks.end_left_over(tmp_path)
+            assert other.poll() is None
+            other.kill()
+    hooks.end_left_over(tmp_path)
+    assert bystander.poll() is None
