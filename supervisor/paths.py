@@ -42,11 +42,13 @@ class Folder:
         self.fd = fd
         self.path = path
         seen = os.fstat(fd)
-        told = None if parent is None else parent._exchanged if parent._sticky and ours(seen) else parent.why
+        told: str | None = None
+        if parent is not None:
+            told = parent._exchanged if parent._sticky and ours(seen) else parent.why
         open_to = _open_to(fd, seen, path)
-        self._exchanged = told  # why the folder itself may be another one than was meant
-        self._sticky = bool(told is None and ours(seen) and seen.st_mode & stat.S_ISVTX)
-        self.why = told or open_to
+        self._exchanged: str | None = told  # why the folder itself may be another one than was meant
+        self._sticky: bool = told is None and ours(seen) and bool(seen.st_mode & stat.S_ISVTX)
+        self.why: str | None = told or open_to
 
     def __enter__(self) -> Folder:
         return self
