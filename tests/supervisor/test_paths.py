@@ -30,7 +30,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has anything t
 
 # calls that change what lies at a path -> the modules that may make them beside paths.py, and why
 CHANGES = {"chmod", "chown", "lchown", "link", "makedirs", "mkdir", "mkfifo", "mknod", "remove", "removedirs", "rename", "renames"}
-WRITES = ("O_CREAT", "O_WRONLY", "O_RDWR", "'w", "'a", "'x", "+")
+WRITES = ("O_CREAT", "O_WRONLY", "O_RDWR", "'w", "'a", "'x", "r+", "rb+")
 CHANGES |= {"replace", "rmdir", "symlink", "symlink_to", "hardlink_to", "touch", "truncate", "unlink", "utime"}
 CHANGES |= {"rmtree", "write_bytes", "write_text"}
 ELSEWHERE = {
@@ -55,9 +55,9 @@ def changes(source: str) -> set[str]:
         if name == "bind" or (name in CHANGES and not (name == "remove" and of != "os") and not (name == "replace" and of == "")):
             found.add(name)
         if name == "open" and of in ("os", ""):
-            words = [ast.unparse(one) for one in [*node.args, *(keyword.value for keyword in node.keywords)]][1:]
-            by_descriptor = any(keyword.arg == "closefd" for keyword in node.keywords)
-            if not by_descriptor and any(sign in word for word in words for sign in WRITES):
+            keywords = {keyword.arg: keyword.value for keyword in node.keywords}
+            how = ast.unparse(node.args[1] if len(node.args) > 1 else keywords.get("mode", ast.Constant("r")))
+            if "closefd" not in keywords and any(sign in how for sign in WRITES):
                 found.add(name)
     return found
 
@@ -70,7 +70,7 @@ def changes(source: str) -> set[str]:
         ("sock.bind(str(path))", {"bind"}),
         ("open(path, 'w')", {"open"}),
         ("os.open(path, os.O_RDONLY | os.O_CREAT)", {"open"}),
-        ("open(path, 'rb'); text.replace('a', 'b'); dataclasses.replace(one, x=1); paths.remove(path); some.remove(1)", set()),
+        ("open(path, encoding='ascii'); open(path, 'rb'); text.replace('a', 'b'); dataclasses.replace(one, x=1); paths.remove(path); some.remove(1)", set()),
         ("path.with_suffix('.x').write_text('')", {"write_text"}),
     ],
 )
