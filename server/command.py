@@ -14,18 +14,19 @@ from collections.abc import Callable, Iterable
 from releve.server import system
 from releve.server.boot import Boot, MalformedOrder
 from releve.server.canary import Canary
-from releve.server.crew import UP, Backoff, Crew, IllegalTransition, State, Worker, describe_exit
+from releve.server.crew import UP, Crew, IllegalTransition, State, Worker, describe_exit
 from releve.server.errands import Errand, Errands
 from releve.server.faults import fault
 from releve.server.foreman import Foreman, names
 from releve.server.guard import Guard
-from releve.server.link import Message
+from releve.server.link import Message, clip
 from releve.server.nursery import Nursery
 from releve.server.orders import ESTABLISHED, Change, Posture, objection
 from releve.server.outbox import Outbox
 from releve.server.reload import ACK_S, DROP_S, Reload
 from releve.server.rotation import reopened, rotate
 from releve.server.turnover import Turnover
+from releve.server.vacancies import Vacancies
 
 log = logging.getLogger("releve.master")
 
@@ -38,7 +39,6 @@ class Command:
         self.change = Change.NONE
         self.current = boot.revision
         self.target = boot.revision.settings.workers
-        self.backoff = Backoff()
         self.exit_status = 0
         self._boot = boot
         self._crew = crew
@@ -49,6 +49,7 @@ class Command:
         self._foreman = Foreman(boot, crew, nursery, outbox, now)
         self._canary = Canary(crew, nursery, self._errands, now)
         self._reload = Reload(self, boot, crew, nursery, self._foreman, self._errands, now)
+        self._vacancies = Vacancies(lambda: self.target, now)
         self._turnover = Turnover(crew, self._errands, self, now)
         self.guard = Guard(boot.keepsake)
         nursery.disown = self.guard.disown
@@ -129,9 +130,9 @@ class Command:
             worker.failure = {"step": "workers", "reason": f"{worker} {describe_exit(status)}{'' if ready else ' before it was ready'}"}
         if worker.dismissed or left:
             log.info("%s %s", worker, describe_exit(status))
-        elif worker.revision == self.current.number and self.posture not in (Posture.BOOTING, Posture.LEAVING):
-            wait_s = self.backoff.note(self._now())
-            log.error("%s; another is started %s", worker.failure.get("reason"), f"in {wait_s:g}s" if wait_s else "at once")
+        elif worker.revision == self.current.number and self._missing():
+            wait_s = self._vacancies.lose(0 if ready else worker.failed_before + 1)
+            log.error("%s; another is started %s", worker.failure.get("reason"), f"in {wait_s:.2g}s" if wait_s else "at once")
         else:
             log.error("%s", worker.failure.get("reason"))
         self._outbox.send({"type": "gone", "worker": worker.number, "pid": worker.pid, "status": status, "expected": worker.dismissed})
@@ -142,8 +143,7 @@ class Command:
         now = self._now()
         self._foreman.keep(self.current.settings.timeouts.boot)
         self._errands.expire(now)
-        if now >= self.backoff.due:
-            self._fill()
+        self._fill()
         self._turnover.step()
         self.guard.step(now)
 
@@ -151,9 +151,8 @@ class Command:
         """When ``keep`` must be called next (monotonic); None: not before something happens."""
         dues = self._errands.deadlines()
         dues += self._foreman.deadlines()
-        if self._missing() > 0:
-            dues.append(self.backoff.due)
-        dues += [due for due in (self._turnover.next_due(), self.guard.next_due()) if due is not None]
+        later = (self._vacancies.next_due(self._missing()), self._turnover.next_due(), self.guard.next_due())
+        dues += [due for due in later if due is not None]
         return min(dues, default=None)
 
     def leave(self, deadline_s: float, linger_s: float | None) -> None:
@@ -260,7 +259,7 @@ class Command:
         self.posture = Posture.RESUMING
         able = self._crew.up(self.current.number)
         if not able:
-            self._fill()  # now, whatever the back-off
+            self._fill(at_once=True)  # whatever the back-off
         asked = [w for w in able if not (w.state is State.SERVING and w.told is State.SERVING)]
         for worker in asked:
             worker.order({"type": "resume"}, State.SERVING)
@@ -390,12 +389,20 @@ class Command:
     def _missing(self) -> int:
         if self.posture in (Posture.BOOTING, Posture.LEAVING):
             return 0
-        return self.target - len(self._crew.standing(self.current.number))
+        return max(0, self.target - len(self._crew.standing(self.current.number)))
 
-    def _fill(self) -> None:
-        _, trouble = self._foreman.spawn(self.current, max(0, self._missing()))
-        if trouble:
-            log.error("%s; trying again in %gs", trouble, self.backoff.note(self._now()))
+    def _fill(self, *, at_once: bool = False) -> None:
+        """Fork a worker for each place whose time has come."""
+        failed = self._vacancies.take(self._missing(), at_once=at_once)
+        if not failed:
+            return
+        new, trouble = self._foreman.spawn(self.current, len(failed), failed=failed)
+        if not trouble:
+            self._vacancies.forked()
+            return
+        wait_s = self._vacancies.give_back(failed[len(new) :])
+        log.error("%s; %d workers are missing, trying again in %gs", trouble, self._missing(), wait_s)
+        self._outbox.send({"type": "unfilled", "workers": self._missing(), "reason": clip(trouble)})
 
     def _on_ready(self, worker: Worker) -> None:
         worker.ready_by = None

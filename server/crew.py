@@ -18,9 +18,6 @@ from collections.abc import Iterator
 from releve.server.link import Link, LinkError, Message
 from releve.server.scoreboard import SLOTS
 
-BACKOFF_FIRST_S = 0.1
-BACKOFF_MAX_S = 10.0
-GOOD_SERVICE_S = 30.0
 SLOTS_REST = 8  # freed slots that nobody takes yet
 
 log = logging.getLogger("releve.master")
@@ -67,6 +64,7 @@ class Worker:
         self.state = State.BOOTING
         self.told: State | None = None
         self.dismissed = False  # told to leave: its end is expected
+        self.failed_before = 0  # boots in its place, in a row
         self.heard_out = False  # its end of the control pair is closed
         self.failure: Message | None = None  # what it said, or was found, to have failed
         self.ready_by: float | None = None  # monotonic; for its boot
@@ -176,25 +174,6 @@ class Crew:
     def up(self, revision: int) -> list[Worker]:
         """Standing workers that have booted."""
         return [w for w in self.standing(revision) if w.state in UP]
-
-
-class Backoff:
-    """How long to wait before replacing dead workers: 0, 0.1, 0.2, 0.4 … 10 seconds, from anew after 30 seconds without a death."""
-
-    def __init__(self) -> None:
-        self.due = 0.0  # monotonic
-        self._deaths = 0
-        self._last = float("-inf")
-
-    def note(self, now: float) -> float:
-        """Count a death at ``now`` (monotonic); returns the seconds to wait."""
-        if now - self._last >= GOOD_SERVICE_S:
-            self._deaths = 0
-        wait = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (self._deaths - 1)) if self._deaths else 0.0
-        self._deaths = min(self._deaths + 1, 32)
-        self._last = now
-        self.due = now + wait
-        return wait
 
 
 def describe_exit(status: int) -> str:

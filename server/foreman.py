@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from releve.server.boot import Boot, Revision
 from releve.server.crew import UP, Crew, State, Worker
@@ -29,19 +29,21 @@ class Foreman:
         self._outbox = outbox
         self._now = now
 
-    def spawn(self, revision: Revision, number: int, *, first: bool = False) -> tuple[list[Worker], str]:
+    def spawn(self, revision: Revision, number: int, *, first: bool = False, failed: Sequence[int] = ()) -> tuple[list[Worker], str]:
         """Fork some workers and report each; returns those forked, and why they are fewer if they are.
 
         ``first``: at the boot of the generation, which the supervisor bounds; later each has ``timeouts.boot`` to be ready.
+        ``failed``: for each, how many boots in its place have failed in a row; none, if that is empty.
         """
         files = self._nursery.mixed() if number and not first else []
         new: list[Worker] = []
-        for _ in range(number):
+        for failures in failed or (0,) * number:
             try:
                 worker = self._nursery.spawn(revision)
             except OSError as error:
                 return new, f"cannot fork a worker: {error.strerror or error}"
             new.append(worker)
+            worker.failed_before = failures
             if not first:
                 worker.ready_by = self._now() + revision.settings.timeouts.boot
             self.report(worker)

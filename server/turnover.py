@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from releve.server.crew import Backoff, Crew, State, Worker
+from releve.server.crew import Crew, State, Worker
 from releve.server.errands import Errand, Errands
+from releve.server.vacancies import backoff_s
 
 RETRY_S = 1.0  # at least, after a replacement has failed
 
@@ -44,7 +45,7 @@ class Turnover:
         self._now = now
         self._queue: dict[int, str] = {}  # number of a worker -> why
         self._busy = False
-        self._backoff = Backoff()
+        self._failures = 0  # in a row
         self._due = float("-inf")  # the next try, after a failure
 
     def ask(self, worker: Worker, reason: str) -> None:
@@ -77,6 +78,7 @@ class Turnover:
         def serving(errand: Errand) -> None:
             if _stays(old) and self._hands.may_turn_over() and new.state is State.SERVING:
                 del self._queue[number]
+                self._failures = 0
                 self._hands.retire(old, self._over)
                 return
             if new.state is not State.GONE and not new.dismissed and _stays(old):
@@ -90,7 +92,8 @@ class Turnover:
         self._errands.start(Errand("replace", frozenset({State.SERVING, State.PAUSED}), {new.number}, serving, lost))
 
     def _complain(self, old: Worker, why: str) -> None:
-        wait_s = max(RETRY_S, self._backoff.note(self._now()))
+        self._failures += 1
+        wait_s = max(RETRY_S, backoff_s(self._failures))
         self._due = self._now() + wait_s
         log.error("cannot replace %s: %s; it serves on, trying again in %gs", old, why, wait_s)
 

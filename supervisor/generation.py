@@ -396,6 +396,7 @@ class Generation:
         "worker": lambda self, message, fds: self.roster.enter(message, fds),
         "state": lambda self, message, fds: self.roster.note_state(message, fds),
         "gone": lambda self, message, fds: self.roster.leave(message, fds),
+        "unfilled": lambda self, message, fds: self.roster.lack(message, fds),
         "mixed": _on_mixed,
         "terminated": lambda self, message, fds: self.on_terminated(),
         "ready": _on_ready,

@@ -9,16 +9,19 @@ cold process is always slower.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from releve.config.settings import Check
 from releve.supervisor import check as checking
 from releve.supervisor.failure import RolledBack
 from releve.supervisor.generation import Generation
+from releve.supervisor.health import REMEMBERED_S, unexcused
 from releve.supervisor.states import GenerationState
 from releve.supervisor.traffic import Totals
 
@@ -78,16 +81,21 @@ class Trial:
         self.old = old
         self.before = before
         self.check_failed: Violation | None = None
+        self.before_crashes = 0 if old is None else old.roster.toll.count()[0]
         self.notes: list[str] = []
         self._now = now
         self._begin = new.traffic.sample()
-        self._looked = now()
+        self._began = self._looked = now()
         self._pings: dict[int, Ping] = {}  # by the worker's number
 
     @property
     def traffic(self) -> Totals:
         """What the new generation has answered in its probation."""
         return self.new.traffic.sample() - self._begin
+
+    def crashes_excused(self) -> int:
+        """How many workers the old generation would have lost in the time of the probation: it lost some shortly before."""
+        return math.ceil(self.before_crashes * max(1.0, (self._now() - self._began) / REMEMBERED_S))
 
     def figures(self) -> dict[str, Any]:
         """Of both generations, for the outcome."""
@@ -115,6 +123,11 @@ class Trial:
             else:
                 ping.waited_s += passed_s
                 ping.answered = record.heartbeat_ns > ping.sent_ns
+
+    def note(self, words: str) -> None:
+        """What is worth saying in the outcome, once."""
+        if words not in self.notes:
+            self.notes.append(words)
 
     def wedged(self) -> list[int]:
         """Numbers of the workers that have not turned for too long."""
@@ -148,12 +161,14 @@ class Trial:
             assert self.old is not None
             await checking.ask_worker(self.old, olds[0], check)
         except checking.CheckFailed as error:
-            note = f"the check fails, and not only of the new generation, so that it is not judged by it: {error}"
-            if note not in self.notes:
-                self.notes.append(note)
+            self.note(f"the check fails, and not only of the new generation, so that it is not judged by it: {error}")
             return
         evidence = {"worker": worker, "path": check.path}
         self.check_failed = Violation("check", f"worker {worker}: {reason}; the old generation passes", evidence=evidence)
+
+
+def _has_news(new: Generation, lost: int) -> bool:
+    return len(new.roster.losses(new.revision)) > lost or new.orphaned
 
 
 @dataclass(slots=True)
@@ -173,7 +188,12 @@ def _master(trial: Trial) -> Violation | None:
 
 def _exit(trial: Trial) -> Violation | None:
     losses = trial.new.roster.losses(trial.new.revision)
-    return Violation("exit", losses[0], trial.new.crash_stack(), {"workers": losses}) if losses else None
+    if unexcused(losses, trial.crashes_excused()):
+        return Violation("exit", losses[0], trial.new.crash_stack(), {"workers": losses})
+    if losses:
+        before = f"the old one lost {trial.before_crashes} in {REMEMBERED_S:g} s"
+        trial.note(f"workers end unasked, and not only of the new generation: {before}")
+    return None
 
 
 def _heartbeat(trial: Trial) -> Violation | None:
@@ -209,7 +229,7 @@ class Rule:
 
 RULES = (
     Rule("master", "its master ends", _master),
-    Rule("exit", "a worker ends unasked (recycling and scaling apart)", _exit),
+    Rule("exit", "a worker ends unasked (recycling and scaling apart), and the old generation lost none, or fewer, shortly before", _exit),
     Rule("heartbeat", f"a worker's loop has not turned for {WEDGED_S:g} s", _heartbeat),
     Rule("check", "`upgrade.check` fails twice in a row, while the old generation's, asked on its own private socket, succeeds", _check),
     Rule(
@@ -246,7 +266,7 @@ async def watch(
                 break
             with suppress(TimeoutError):  # a report of the master wakes us too
                 async with asyncio.timeout(min(TICK_S, rest_s)):
-                    await new.until(lambda: bool(new.roster.losses(new.revision)) or new.orphaned)
+                    await new.until(partial(_has_news, new, len(new.roster.losses(new.revision))))
     finally:
         if asking is not None:
             asking.cancel()

@@ -14,6 +14,7 @@ from contextlib import suppress
 from releve.supervisor import check as checking
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
+from releve.supervisor.health import unexcused
 from releve.supervisor.master import ORDER_S
 from releve.supervisor.operation import Operation
 
@@ -34,7 +35,7 @@ async def roll(operation: Operation, old: Generation, new: Generation, workers: 
             await new.order("scale", workers=come, timeout_s=new.settings.timeouts.boot + ORDER_S)
             await _prove_youngest(new)
         operation.say(f"{come} of {workers} new workers serve, {left} old ones")
-        for loss in new.roster.losses(new.revision):
+        for loss in unexcused(new.roster.losses(new.revision), old.roster.toll.count()[0]):
             raise StepFailed("switch", f"cannot trust generation {new.number}: {loss}", new.crash_stack())
 
 

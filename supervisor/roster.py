@@ -17,9 +17,12 @@ from collections.abc import Callable, Iterable, Sequence
 from releve.server.docket import Seat
 from releve.server.link import Link, LinkError, Message
 from releve.supervisor import serving, system
+from releve.supervisor.health import Losses
 from releve.supervisor.log import log
 from releve.supervisor.oom import Oom
 from releve.supervisor.worker import Worker
+
+LOST_MAX = 200  # the last ones: workers may crash for days
 
 
 class Roster:
@@ -34,6 +37,7 @@ class Roster:
         self._calls = calls
         self._oom = Oom()
         self.lost: list[tuple[int, str]] = []  # workers that ended unasked: revision, and in words
+        self.toll = Losses()
         self._loop = asyncio.get_running_loop()
         self._on_change: Callable[[], None] = lambda: None
 
@@ -46,6 +50,7 @@ class Roster:
         fds.clear()
         link = Link(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=control))
         number = int(message["worker"])
+        self.toll.trouble = ""
         self.slots.add(int(message["slot"]))
         self.workers[number] = Worker(number, int(message["pid"]), int(message["slot"]), int(message["revision"]), link, pidfd)
 
@@ -60,6 +65,10 @@ class Roster:
         worker = self.workers.get(int(message.get("worker", -1)))
         if worker is not None:
             worker.state = str(message.get("state"))
+
+    def lack(self, message: Message, fds: list[int]) -> None:
+        """``unfilled``: the master cannot fork."""
+        self.toll.trouble = str(message.get("reason") or "")
 
     def leave(self, message: Message, fds: list[int]) -> None:
         """``gone``: the master reaped one."""
@@ -164,3 +173,6 @@ class Roster:
         if not booting:  # else whoever boots it says more
             log.warning("%s", words, extra=self._who)
         self.lost.append((worker.revision, words))
+        del self.lost[:-LOST_MAX]
+        if status or worker.state != "leaving":  # who was sent SIGTERM, and finished, has not crashed
+            self.toll.note(booted=not booting)

@@ -30,13 +30,14 @@ from releve.supervisor.failure import StepFailed
 from releve.supervisor.fdstore import Store
 from releve.supervisor.generation import Generation
 from releve.supervisor.guardfile import GuardFile
+from releve.supervisor.health import Health
 from releve.supervisor.history import History
 from releve.supervisor.keepsake import Keepsake, Role
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log, own
 from releve.supervisor.post import Post
 from releve.supervisor.release import Pin
-from releve.supervisor.states import GenerationState
+from releve.supervisor.states import AT_WORK, GenerationState
 
 MISTAKEN_S = 10.0  # so long after an adoption or a reload systemd may take the guard for the main process
 
@@ -75,6 +76,10 @@ class Service:
         self.guard_file = GuardFile(runtime, notifier.active)
         self.scaled: int | None = None  # workers, as told by `ctl scale`
         self.degraded: dict[str, str] = {}  # subject -> why
+        self.health = Health()
+        self.health.again = self.judge
+        self.on_health: Callable[[], None] = lambda: None  # what there is to say of it has changed
+        self.planned: Callable[[], bool] = lambda: False  # whether an operation is under way
         self.drain = Drain(self.generations)
         self.on_lost: Callable[[Generation], None] = lambda generation: None
         self.on_terminated: Callable[[], None] = lambda: None
@@ -264,7 +269,7 @@ class Service:
         self.active, self.candidate, self.on_trial = new, None, False
         dropped = [one for one in self.listeners if one not in listeners]
         self.listeners, self.opening = listeners, []
-        self.degraded.clear()
+        self._begin_anew()
         self.follow_log()
         if old is not None:
             old.exchange.relay_to(self.serving_exchange)
@@ -304,7 +309,7 @@ class Service:
         self.follow_log()
         self.tell_roles()
         self.store.keep(self.listeners)
-        self.degraded.pop("workers", None)
+        self.judge()
 
     def commit_rollback(self) -> Generation:
         """The generation that stood by serves again; the other one, returned, retires."""
@@ -317,7 +322,7 @@ class Service:
         self._aside.pop(back, None)
         if added:
             self._put_aside(rejected, added)
-        self.degraded.clear()
+        self._begin_anew()
         rejected.exchange.relay_to(self.serving_exchange)
         self.retire(rejected)
         self.tell_roles()
@@ -398,29 +403,51 @@ class Service:
             self.on_lost(generation)
 
     def _judge(self, generation: Generation) -> None:
+        if generation is self.active:
+            self.judge()
+
+    def judge(self) -> None:
         """Keep the picture of the active generation's health."""
-        if generation is not self.active or generation.orphaned:
+        generation = self.active
+        if generation is None or generation.orphaned or generation.state is not GenerationState.SERVING:
             return
+        if self.candidate is not None and self.candidate.state in AT_WORK:
+            return  # which serves too: the workers are shared out between both
         if generation.mixed:
             self.degraded["code"] = f"mixed code: workers of generation {generation.number} were started from changed files"
-        if generation.roster.serving() == 0 and generation.state is GenerationState.SERVING:
-            self.degraded["workers"] = "no worker is serving"
-        else:
-            self.degraded.pop("workers", None)
+        said, roster = self.health.summary, generation.roster
+        self.health.words = self.degraded.pop("workers", "")  # perhaps of the program before us
+        words = self.health.look(roster.serving(), self.workers_for(generation.settings), roster.toll, planned=self.planned())
+        if words:
+            self.degraded = {"workers": words, **self.degraded}
+        if self.health.summary != said:
+            self.on_health()
+
+    def _begin_anew(self) -> None:
+        """Another generation is in service."""
+        self.degraded.clear()
+        self.health.forget()
 
     def announce(self) -> None:
         """Tell systemd who serves: it ends a start or a reload."""
         if self.active is not None:
-            words = "; ".join([self.serving_words(), *self.degraded.values()])
+            self.judge()
             self.notifier.main_pid(os.getpid())
-            self.notifier.ready(words[0].upper() + words[1:])
+            self.notifier.ready(self.state_words())
+
+    def state_words(self) -> str:
+        """For the line that ``systemctl status`` shows."""
+        degraded = f"degraded: {'; '.join(self.degraded.values())}" if self.degraded else self.health.summary
+        words = "; ".join(filter(None, (degraded, self.serving_words())))
+        return words[0].upper() + words[1:]
 
     def serving_words(self) -> str:
         """What is serving now, for the end of an error message."""
         serving = self.serving
         if serving is None or serving.state is GenerationState.GONE:
             return "nothing is serving"
-        return f"generation {serving.number} is serving {serving.pin.resolved} with {len(serving.workers)} workers{self.drain.words}"
+        workers = serving.roster.serving() if serving.state is GenerationState.SERVING else len(serving.workers)
+        return f"generation {serving.number} is serving {serving.pin.resolved} with {workers} workers{self.drain.words}"
 
     def describe(self, generation: Generation | None) -> dict[str, Any] | None:
         """A generation as the history keeps it."""

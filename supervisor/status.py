@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def snapshot(supervisor: Supervisor) -> Event:
     """The state of everything, as the result of the verb ``status``."""
     service = supervisor.service
+    service.judge()
     generations = service.generations()
     pids = [worker.pid for generation in generations for worker in generation.workers.values()]
     usage = memory(pids)
@@ -27,7 +28,7 @@ def snapshot(supervisor: Supervisor) -> Event:
     entries = service.history.entries(1)
     return result(
         Status.DEGRADED if state == "degraded" else Status.DONE,
-        f"{state}: {service.serving_words()}",
+        f"{state}: {'; '.join([*(service.degraded.values() if state == 'degraded' else ()), service.serving_words()])}",
         service={
             "name": service.configuration.name,
             "app": service.loaded.settings.served,
@@ -87,6 +88,7 @@ def _generation(generation: Generation, usage: dict[int, Usage], *, active: bool
         "preloaded": generation.preloaded,
         "mixed": generation.mixed,
         "broken": generation.broken,
+        "losses": generation.roster.toll.words(),
         "workers": [_worker(generation, worker, usage) for worker in sorted(generation.workers.values(), key=lambda w: w.number)],
     }
 

@@ -104,6 +104,8 @@ class Supervisor:
         self._watching = Watching(service, self._upgrade_for_watch)
         self._rotations = Rotations(service)
         service.on_lost = lambda generation: self._recover()
+        service.planned = lambda: self.operation is not None
+        service.on_health = self._tell_health
         service.on_terminated = lambda: self._on_signal("SIGTERM", "stop", {})
 
     async def main(self) -> int:
@@ -257,6 +259,10 @@ class Supervisor:
 
     def _tell_systemd(self, operation: Operation, phase: str) -> None:
         self.service.notifier.status(f"{operation.verb} {operation.number}: {phase}; {self.service.serving_words()}")
+
+    def _tell_health(self) -> None:
+        if self.operation is None and self.stopping is None:  # else the phase is shown
+            self.service.notifier.status(self.service.state_words())
 
     # ---------------------------------------------------------------- what comes by itself
 

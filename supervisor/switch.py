@@ -13,6 +13,7 @@ import time
 from releve.server.faults import fault
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
+from releve.supervisor.health import unexcused
 from releve.supervisor.log import log
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
@@ -37,7 +38,7 @@ async def forward(service: Service, operation: Operation, old: Generation | None
         except StepFailed as error:
             # A stuck worker of the old generation is a reason to get rid of it, not to keep it.
             operation.note(f"{error.reason}; connections it holds stay with generation {old.number}")
-    for loss in new.roster.losses(new.revision):
+    for loss in unexcused(new.roster.losses(new.revision), 0 if old is None else old.roster.toll.count()[0]):
         raise StepFailed("switch", f"cannot trust generation {new.number}: {loss}", new.crash_stack())
     fault("after_pause")
     operation.switched = True

@@ -1,4 +1,4 @@
-"""The master's books: workers' states, back-off, which order is legal when, and the queue of the link."""
+"""The master's books: workers' states, which order is legal when, and the queue of the link."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from releve.server.crew import NEXT, Backoff, Crew, IllegalTransition, State, Worker, describe_exit
+from releve.server.crew import NEXT, Crew, IllegalTransition, State, Worker, describe_exit
 from releve.server.fork import EXIT_INTERNAL, fork
 from releve.server.link import pair
 from releve.server.orders import TABLE, Change, Posture, objection
@@ -36,14 +36,6 @@ def test_transitions(before: State, after: State) -> None:
 def test_every_state_but_the_last_can_end() -> None:
     assert set(NEXT) == set(State)
     assert all(State.GONE in after for state, after in NEXT.items() if state is not State.GONE)
-
-
-def test_backoff_grows_and_starts_anew_after_good_service() -> None:
-    backoff = Backoff()
-    assert [backoff.note(now) for now in range(10)] == [0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10]
-    assert backoff.due == 19
-    assert backoff.note(38.9) == 10
-    assert backoff.note(69) == 0
 
 
 def test_slots_and_numbers() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import resource
 import select
 import signal
 import socket
@@ -307,13 +308,59 @@ def test_a_worker_that_dies_while_it_should_pause_counts_as_paused(master: Maste
     assert master.answer(pause)["type"] == "done"
 
 
-def test_workers_that_die_again_and_again_are_started_ever_later(master: Master) -> None:
-    master.up(workers=1)
+def replacements(master: Master) -> list[str]:
+    """When others were to take the place of dead workers."""
+    return [line.rpartition("another is started ")[2] for line in master.log.splitlines() if "another is started" in line]
+
+
+def test_a_worker_that_had_booted_is_replaced_at_once_however_often_it_dies(master: Master) -> None:
+    """One that is fatal to whoever serves it (row f): the pace is the only bound, and there is always somebody."""
+    master.up(workers=2)
+    for _ in range(8):
+        master.kill(master.serving(2)[0])
+    master.serving(2)
+    assert len(replacements(master)) == 8
+    assert all(said == "at once" or float(said.removeprefix("in ").removesuffix("s")) <= 0.1 for said in replacements(master))
+
+
+def test_only_boots_that_fail_back_off_each_place_for_itself(master: Master) -> None:
+    pids = master.up(preload=False, workers=2)
+    fine = (master.directory / "app.py").read_text()
+    (master.directory / "app.py").write_text("raise RuntimeError('not today')\n")
+    master.kill(pids[0])
+    for _ in range(3):  # boots of the replacement
+        master.expect("gone", status=3)
+    (master.directory / "app.py").write_text(fine)
+    master.kill(pids[1])  # beside a place that waits
+    master.serving(2)
+    assert replacements(master) == ["at once", "in 0.1s", "in 0.2s", "in 0.4s", "at once"]
+
+
+def test_a_stop_does_not_wait_for_a_back_off(master: Master) -> None:
+    pids = master.up(preload=False, workers=1)
+    (master.directory / "app.py").write_text("raise RuntimeError('not today')\n")
+    master.kill(pids[0])
     for _ in range(4):
-        master.kill(master.serving(1)[0])
-        master.expect("worker")
-    waits = [line.rpartition("another is started ")[2] for line in master.log.splitlines() if "another is started" in line]
-    assert waits == ["at once", "in 0.1s", "in 0.2s", "in 0.4s"]
+        master.expect("gone", status=3)
+    assert master.done("quit", deadline_s=5.0, linger_s=0.2)["type"] == "done"
+    assert master.exit_status() == 0
+    assert "another is started in 0.8s" in master.log
+
+
+def test_a_fork_that_the_system_refuses_is_said_and_tried_again(master: Master) -> None:
+    """EMFILE here; EAGAIN and ENOMEM come the same way."""
+    pids = master.up(workers=2)
+    files = resource.prlimit(master.process.pid, resource.RLIMIT_NOFILE)
+    held = {int(name) for name in os.listdir(f"/proc/{master.process.pid}/fd")}
+    resource.prlimit(master.process.pid, resource.RLIMIT_NOFILE, (min(set(range(1000)) - held), files[1]))  # none is free
+    master.kill(pids[0])
+    for _ in range(2):
+        unfilled = master.expect("unfilled")
+        assert unfilled["workers"] == 1 and unfilled["reason"] == "cannot fork a worker: Too many open files"
+    assert "1 workers are missing, trying again in 0.2s" in master.log
+    assert master.get() == f"one {pids[1]}"
+    resource.prlimit(master.process.pid, resource.RLIMIT_NOFILE, files)
+    assert pids[1] in master.serving(2)
 
 
 def test_a_replacement_that_hangs_in_its_import_is_ended_with_its_stack(master: Master) -> None:

@@ -13,6 +13,7 @@ import pytest
 from releve.config.settings import Check
 from releve.supervisor import check as checking
 from releve.supervisor import probation
+from releve.supervisor.health import Losses
 from releve.supervisor.probation import Trial, Verdict, last_minute, watch
 from releve.supervisor.states import GenerationState
 from releve.supervisor.traffic import Totals
@@ -57,6 +58,7 @@ class Generation:
     orphaned: bool = False
     traffic: Traffic = field(default_factory=Traffic)
     lost: list[str] = field(default_factory=list)
+    toll: Losses = field(default_factory=Losses)
     passes: Callable[[int], bool] = lambda number: True
     asked: int = 0
 
@@ -143,6 +145,18 @@ def test_a_worker_that_ends() -> None:
     verdict = judge(new, old)
     assert broken(verdict) == "exit" and verdict.violation is not None
     assert verdict.violation.reason == new.lost[0] and verdict.violation.traceback == "a stack"
+
+
+@pytest.mark.parametrize(("before", "bad"), [(2, False), (1, True)])
+def test_workers_that_end_as_those_of_the_old_generation_did(before: int, bad: bool) -> None:
+    """A request that kills its worker, whichever release it is of."""
+    new, old = pair()
+    new.lost += ["worker 1 (pid 100) was killed by SIGSEGV", "worker 2 (pid 101) was killed by SIGSEGV"]
+    for _ in range(before):
+        old.toll.note(booted=True)
+    verdict = judge(new, old)
+    assert broken(verdict) == ("exit" if bad else None)
+    assert any("not only of the new generation: the old one lost" in note for note in verdict.notes) is not bad
 
 
 @pytest.mark.parametrize("change", [{"orphaned": True}, {"state": GenerationState.GONE}])
