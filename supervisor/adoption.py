@@ -1,10 +1,9 @@
 """Adoption: a supervisor that starts where another one was killed takes over its generations.
 
 Each master that has served goes on without a supervisor, and hands over what it has
-to whoever comes to its door: listeners, exchange, scoreboard, the control pairs of its
-workers, and the keepsake that says what the generation is to the service. What was
-interrupted is settled: before the switch was complete it goes back, after it the new
-generation is judged on.
+to whoever comes to its door (``inventory.py``). What was interrupted is settled: before
+the switch was complete it goes back, after it the new generation is judged on. What
+cannot be believed is not taken over, but sent away (``refusal.py``).
 """
 
 from __future__ import annotations
@@ -13,47 +12,27 @@ import asyncio
 import dataclasses
 import os
 import signal
-import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from releve.config import diff
-from releve.config.settings import Address
-from releve.server.link import ORPHAN_S, Link, LinkError, Message
-from releve.supervisor import keepsake, paths, scale, switch, system
+from releve.server.link import ORPHAN_S, LinkError
+from releve.supervisor import inventory, paths, record, refusal, scale, switch, system
 from releve.supervisor import listeners as listening
-from releve.supervisor.door import Door, doors
+from releve.supervisor.door import doors
 from releve.supervisor.failure import StepFailed
-from releve.supervisor.found import Found
-from releve.supervisor.generation import Generation
-from releve.supervisor.keepsake import Keepsake, KeepsakeError, Role
+from releve.supervisor.identity import Identity
+from releve.supervisor.inventory import CALL_S, Adopted, AdoptionError, Refused
+from releve.supervisor.keepsake import KeepsakeError, Role
 from releve.supervisor.listeners import Listener, Plan
 from releve.supervisor.log import log
-from releve.supervisor.master import Reached
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
 from releve.supervisor.states import GenerationState
 from releve.supervisor.target import Target
 from releve.supervisor.upgrade import judge_on
-
-CALL_S = 5.0  # how long a master may take to hand over
-# posture of a master -> state of its generation; any other one stands by
-_STATES = {"attending": GenerationState.ATTENDING, "resuming": GenerationState.SERVING, "resumed": GenerationState.SERVING}
-_FIXED = 5  # descriptors after the listeners: exchange receive end, send end, scoreboard, crash file, keepsake
-
-
-class AdoptionError(Exception):
-    """What came to us at a door is no generation that can be taken over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Adopted:
-    """One generation that was taken over."""
-
-    generation: Generation
-    kept: Keepsake
 
 
 @dataclass(slots=True)
@@ -74,21 +53,27 @@ class Unheard:
 _unheard = Unheard([], [])  # by this process, which adopts once
 
 
-async def adopt(service: Service) -> list[Adopted]:
-    """Take over every generation that can be found, oldest first, and give each its place in the service; empty if there is none."""
+async def adopt(service: Service, configured: Identity | None = None) -> list[Adopted]:
+    """Take over every generation that can be found, oldest first, and give each its place in the service; empty if there is none.
+
+    ``configured``: whom releases shall run as; None if that is not known.
+    """
     assert service.runtime is not None
     before = list(doors(service.runtime))
-    answers = await asyncio.gather(*(_call(number, path) for number, path in before))
+    answers = await asyncio.gather(*(_call(service, number, path, configured) for number, path in before))
     found = [one for one in answers if one is not None]
+    record.sweep(service.runtime, {one.generation.number for one in found})
+    for one in found:
+        service.number_after(one.kept.last_number)
     if found:
         _place(service, found)
-    elif before:  # their masters have died, but perhaps not their workers
+    elif before:  # their masters have died, but perhaps not their workers; or they are on their way out
         _unheard.dismiss()
         service.patient_until = time.monotonic() + ORPHAN_S + service.loaded.settings.timeouts.drain
     return found
 
 
-async def _call(number: int, path: Path) -> Adopted | None:
+async def _call(service: Service, number: int, path: Path, configured: Identity | None) -> Adopted | None:
     """Take over the generation behind a door; None if there is none, or none that can be taken over.
 
     A master that does not answer is woken first, in case it was only stopped. If that does not
@@ -96,17 +81,21 @@ async def _call(number: int, path: Path) -> Adopted | None:
     """
     for urge in (signal.SIGCONT, signal.SIGKILL):
         try:
-            link = _knock(path)
+            link = inventory.knock(path)
         except OSError:
             with suppress(OSError):
                 paths.remove(path)
             return None
         try:
-            return await _take(number, path, link)
+            return await inventory.take(number, path, link, configured)
         except TimeoutError:
             link.close()
-            if not _urge(number, path, urge):
+            if not _urge(number, path, urge, configured):
                 return None
+        except Refused as error:
+            service.number_after(number)
+            refusal.send_away(service, number, link, error)
+            return None
         except (AdoptionError, KeepsakeError, LinkError, StepFailed, OSError) as error:
             log.error("cannot adopt generation %d: %s; it is left alone", number, error)
             link.close()
@@ -114,25 +103,24 @@ async def _call(number: int, path: Path) -> Adopted | None:
     return None
 
 
-def _urge(number: int, path: Path, urge: signal.Signals) -> bool:
-    """Signal the master behind a door; False if it cannot be found out who that is."""
-    pid = system.holder_of(str(path))
-    if pid is None:
+def _urge(number: int, path: Path, urge: signal.Signals, configured: Identity | None) -> bool:
+    """Signal the master behind a door; False if it cannot be found out who that is, or if it is not one of ours."""
+    found = inventory.master_behind(path, configured)
+    if found is None:
         log.error("cannot adopt generation %d: it does not answer for %g s, and is not to be found; it is left alone", number, CALL_S)
         return False
-    with suppress(OSError):
-        master = system.open_pidfd(pid)
-        try:
-            if system.holder_of(str(path)) == pid:
-                log.error("the master of generation %d (pid %d) does not answer for %g s: %s", number, pid, CALL_S, urge.name)
-                if urge is signal.SIGKILL:
-                    _unheard.workers += system.open_children(pid)
-                system.send_signal(master, urge)
-                if urge is signal.SIGKILL:
-                    _unheard.numbers.append(number)
-                    paths.remove(path)
-        finally:
-            os.close(master)
+    pid, master = found
+    try:
+        log.error("the master of generation %d (pid %d) does not answer for %g s: %s", number, pid, CALL_S, urge.name)
+        if urge is signal.SIGKILL:
+            _unheard.workers += inventory.workers_of(pid)
+        system.send_signal(master, urge)
+        if urge is signal.SIGKILL:
+            _unheard.numbers.append(number)
+            with suppress(OSError):
+                paths.remove(path)
+    finally:
+        os.close(master)
     return True
 
 
@@ -184,64 +172,6 @@ async def settle(service: Service, operation: Operation, adopted: list[Adopted])
     return f"adopted {len(adopted)} generations with {workers} workers; generation {active.number} serves {active.pin.resolved}"
 
 
-def _knock(path: Path) -> Link:
-    """Connect to a door. Raises OSError: nobody is behind it any more."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        sock.connect(str(path))
-    except OSError:
-        sock.close()
-        raise
-    return Link(sock)
-
-
-async def _take(number: int, path: Path, link: Link) -> Adopted:
-    """Take over what the master behind a door has. Raises AdoptionError and others; then nothing of it is held."""
-    async with asyncio.timeout(CALL_S):
-        hello, _ = await _next(link, "hello")
-        inventory, fds = await _next(link, "inventory")
-    try:
-        names = [str(name) for name in inventory.get("listeners", [])]
-        if inventory.get("generation") != number or len(fds) != len(names) + _FIXED:
-            raise AdoptionError(f"it says that it is generation {inventory.get('generation')}, with {len(fds)} descriptors")
-        receive, send, board, crash, kept_fd = fds[len(names) :]
-        kept = keepsake.read(kept_fd)
-        listeners = [_listener(name, fd, kept) for name, fd in zip(names, fds, strict=False)]
-        pid = int(hello["pid"])
-        pidfd = system.open_pidfd(pid)
-    except BaseException:
-        for fd in fds:
-            with suppress(OSError):
-                os.close(fd)
-        raise
-    os.close(kept_fd)
-    found = Found(
-        master=Reached(pid, pidfd, link),
-        hello=hello,
-        revision=int(inventory.get("revision", kept.revision)),
-        state=_STATES.get(str(inventory.get("posture")), GenerationState.STANDBY),
-        diverts=inventory.get("diverting") is not None,
-        preloaded=bool(inventory.get("preloaded")),
-        receive=_seqpacket(receive),
-        send=_seqpacket(send),
-        board=board,
-        crash=crash,
-        door=Door(path, None),
-    )
-    if kept.coming is not None and found.revision > kept.revision:  # the reload was switched, and nobody has noted it
-        kept = dataclasses.replace(kept, scaled=None, pin=dataclasses.replace(kept.pin, settings=kept.coming))
-    generation = Generation(number, kept.pin, listeners, found)
-    generation.started = kept.started
-    try:
-        await generation.counted(CALL_S)
-    except TimeoutError:
-        await generation.end_master()
-    except StepFailed:
-        if not generation.orphaned:
-            raise
-    return Adopted(generation, kept)
-
-
 def _remove_files(adopted: list[Adopted]) -> None:
     """Those of Unix sockets that an operation had opened, or was to close, and that nobody has any more."""
     held = {listener.inode for one in adopted for listener in one.generation.listeners}
@@ -259,53 +189,6 @@ def _tell_of_the_ended(service: Service, operation: Operation, adopted: list[Ado
         if roles not in ([Role.ACTIVE], [Role.TRIAL]) and service.serving is not None:
             service.degraded["adopt"] = f"the master of generation {number} hung and was ended: generation {service.serving.number} serves"
     _unheard.numbers.clear()
-
-
-async def _next(link: Link, kind: str) -> tuple[Message, list[int]]:
-    """The next message, which must be of that kind. Raises AdoptionError, LinkError."""
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            received = link.receive()
-        except BlockingIOError:
-            readable = asyncio.Event()
-            loop.add_reader(link.fileno(), readable.set)
-            try:
-                await readable.wait()
-            finally:
-                loop.remove_reader(link.fileno())
-            continue
-        if received is None or received[0].get("type") != kind:
-            raise AdoptionError(f"it said {'nothing' if received is None else received[0].get('type')} instead of {kind}")
-        return received
-
-
-def _listener(name: str, fd: int, kept: Keepsake) -> Listener:
-    """A listener that was handed over, verified. Raises AdoptionError, OSError."""
-    record = next((one for one in kept.listeners if one.name == name), None)
-    sock = socket.socket(fileno=os.dup(fd))
-    listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) or kept.role is Role.STANDBY  # which may have it set aside
-    if record is None or not listens or not _is(sock, record.address):
-        sock.close()
-        raise AdoptionError(f"what it has for {name} is not that listener")
-    os.close(fd)
-    sock.setblocking(False)
-    return dataclasses.replace(record, socket=sock)
-
-
-def _is(sock: socket.socket, address: Address) -> bool:
-    """Whether a socket can be the listener of an address, as far as the kernel tells."""
-    if address.kind == "unix":
-        return sock.family == socket.AF_UNIX
-    if address.kind == "tcp":
-        return sock.family in (socket.AF_INET, socket.AF_INET6) and address.port in (0, sock.getsockname()[1])
-    return True
-
-
-def _seqpacket(fd: int) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=fd)
-    sock.setblocking(False)
-    return sock
 
 
 def _place(service: Service, adopted: list[Adopted]) -> None:
@@ -330,6 +213,7 @@ def _place(service: Service, adopted: list[Adopted]) -> None:
         None if trial is None else trial.generation,
         list(active.generation.listeners),
         last,
+        serving.kept.drained_ns,
     )
     if standby is not None:
         default_s = active.generation.settings.upgrade.standby or 0.0

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from releve.supervisor import paths
+from releve.supervisor import paths, record
 
 _NAME = re.compile(r"gen-(\d+)\.sock")
 
 
 class Door:
-    """Its path, and the listening end until the master has it. The file goes with the generation."""
+    """Its path, and the listening end until the master has it. The file goes with the generation, and the record beside it."""
 
     def __init__(self, path: Path, sock: socket.socket | None) -> None:
         self.path = path
@@ -24,7 +24,16 @@ class Door:
         """Remove the file; the master's descriptor is its own."""
         with suppress(OSError):
             paths.remove(self.path)
+        self.forget()
         self.shut()
+
+    def note(self, written: bytes) -> None:
+        """Put up what the next supervisor must know of who is behind the door. Raises OSError."""
+        record.write(record.beside(self.path), written)
+
+    def forget(self) -> None:
+        """No supervisor that comes later shall take it over."""
+        record.remove(record.beside(self.path))
 
     def shut(self) -> None:
         """Let go of the listening end: the master has its own."""
@@ -47,6 +56,7 @@ def open_door(runtime: Path, number: int) -> Door:
     except OSError:
         sock.close()
         raise
+    record.remove(record.beside(path))
     return Door(path, sock)
 
 

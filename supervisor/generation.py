@@ -261,6 +261,8 @@ class Generation:
         if self.state is GenerationState.GONE:
             return
         self.state = next_state(self.state, GenerationEvent.DISMISSED)
+        if self.door is not None:
+            self.door.forget()  # it leaves, whoever follows us
         if self._killer is not None:
             self._killer.cancel()
         self.kill_after(deadline_s + KILL_MARGIN_S)

@@ -1,9 +1,12 @@
-"""The keepsake: what the next supervisor must know of a generation, kept by that generation's master in a memory file.
+"""The keepsake: what the next supervisor must know of a generation.
 
 It is written anew at every transition, so that a supervisor that is killed at any
-moment leaves behind what its successor goes by. Environments are in it: it never
-touches a disk. Versioned, and tolerant both ways: unknown keys are passed over, and
-missing ones have defaults; what cannot be understood at all raises KeepsakeError.
+moment leaves behind what its successor goes by. The master keeps it in a sealed memory
+file, and starts that successor by it. A master that may do less than its supervisor
+could not, and is not to be believed: it gets no more than its role, and the keepsake is
+a record that only the supervisor can write (``record.py``). Versioned, and tolerant both
+ways: unknown keys are passed over, and missing ones have defaults; what cannot be
+understood at all raises KeepsakeError.
 """
 
 from __future__ import annotations
@@ -12,15 +15,19 @@ import dataclasses
 import enum
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from releve.config.settings import Settings, from_wire, to_wire
-from releve.supervisor import capabilities
+from releve.supervisor import memory
 from releve.supervisor.listeners import Listener
+from releve.supervisor.mark import Mark, mark
 from releve.supervisor.packing import pack_listener, pack_pin, unpack_listener, unpack_pin
 from releve.supervisor.release import Pin
 
 VERSION = 1
+READ_MAX_BYTES = 16 * 1024 * 1024
+_NAME = "releve-keepsake"
 
 
 class KeepsakeError(Exception):
@@ -37,6 +44,19 @@ class Role(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Held:
+    """What a master holds of ours: its process, and the marks of the descriptors that it was given."""
+
+    pid: int
+    born: int  # ticks since the boot: with the pid, its name for ever
+    receive: Mark
+    send: Mark
+    board: Mark
+    crash: Mark
+    sockets: tuple[Mark | None, ...]  # of `Keepsake.listeners`, in their order; None: it was closed
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Keepsake:
     """One generation's, and with it the service as it was at the last transition."""
 
@@ -50,15 +70,40 @@ class Keepsake:
     hello: dict[str, Any]
     started: float  # CLOCK_MONOTONIC
     coming: Settings | None = None  # of the next revision, when its switch may be under way
+    held: Held | None = None  # None: nobody has noted it
+    drained_ns: int | None = None  # CLOCK_MONOTONIC of `ctl drain`, 0: the host is not drained; None: nobody has noted it
 
 
 def write(kept: Keepsake, revive: dict[str, Any]) -> int:
     """A memory file with a keepsake, owned by the caller. ``revive`` and ``uid`` are for the guard (``server/guard.py``)."""
-    data = {
+    return memory.written(_NAME, {**_pack(kept), "uid": os.geteuid(), "revive": revive})
+
+
+def role_only(role: Role) -> int:
+    """The same for a master that cannot start a supervisor, and is not believed."""
+    return memory.written(_NAME, {"version": VERSION, "role": role.value, "uid": -1})
+
+
+def record(kept: Keepsake) -> bytes:
+    """A keepsake for a file of our own."""
+    return json.dumps(_pack(kept), separators=(",", ":")).encode()
+
+
+def marks_of(listeners: Iterable[Listener]) -> tuple[Mark | None, ...]:
+    """The marks of their sockets."""
+    found: list[Mark | None] = []
+    for one in listeners:
+        try:
+            found.append(mark(one.socket.fileno()))
+        except OSError:
+            found.append(None)
+    return tuple(found)
+
+
+def _pack(kept: Keepsake) -> dict[str, Any]:
+    return {
         "version": VERSION,
         "role": kept.role.value,
-        "uid": -1 if capabilities.exceeds(kept.pin.identity) else os.geteuid(),  # only who may do what we may can start another one of us
-        "revive": revive,
         "revision": kept.revision,
         "pin": pack_pin(kept.pin),
         "listeners": [pack_listener(one) for one in kept.listeners],
@@ -68,17 +113,23 @@ def write(kept: Keepsake, revive: dict[str, Any]) -> int:
         "hello": kept.hello,
         "started": kept.started,
         "coming": None if kept.coming is None else to_wire(kept.coming),
+        "held": None if kept.held is None else dataclasses.asdict(kept.held),
+        "drained_ns": kept.drained_ns,
     }
-    fd = os.memfd_create("releve-keepsake", os.MFD_CLOEXEC)
-    with open(fd, "wb", closefd=False) as file:
-        file.write(json.dumps(data, separators=(",", ":")).encode())
-    return fd
 
 
 def read(fd: int) -> Keepsake:
     """What is in the memory file. Raises KeepsakeError."""
     try:
-        data = json.loads(os.pread(fd, os.fstat(fd).st_size, 0))
+        return understand(os.pread(fd, READ_MAX_BYTES, 0))
+    except OSError as error:
+        raise KeepsakeError(f"cannot read the keepsake of a generation: {error!r}") from error
+
+
+def understand(written: bytes) -> Keepsake:
+    """A keepsake again. Raises KeepsakeError."""
+    try:
+        data = json.loads(written)
         return Keepsake(
             role=Role(data["role"]),
             revision=int(data.get("revision", 1)),
@@ -90,6 +141,17 @@ def read(fd: int) -> Keepsake:
             hello=dict(data.get("hello", {})),
             started=float(data.get("started", 0.0)),
             coming=None if data.get("coming") is None else from_wire(data["coming"]),
+            held=None if data.get("held") is None else _held(data["held"]),
+            drained_ns=data.get("drained_ns"),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise KeepsakeError(f"cannot understand the keepsake of a generation: {error!r}") from error
+
+
+def _held(packed: dict[str, Any]) -> Held:
+    return Held(
+        pid=int(packed["pid"]),
+        born=int(packed["born"]),
+        **{name: tuple(map(int, packed[name])) for name in ("receive", "send", "board", "crash")},
+        sockets=tuple(None if one is None else tuple(map(int, one)) for one in packed["sockets"]),
+    )

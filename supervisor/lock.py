@@ -17,7 +17,8 @@ from releve.supervisor import instances, paths
 from releve.supervisor.instances import LOCK_NAME
 
 # What a supervisor puts into its runtime directory; listening sockets of the configuration may be there too, whoever owns those.
-_OURS = re.compile(r"lock|ctl\.sock|instance\.json|guard\.pid|hook\.pid|gen-\d+\.sock|\.(?:instance\.json|guard\.pid|hook\.pid)\.\d+")
+_WRITTEN = r"(?:instance\.json|guard\.pid|hook\.pid|gen-\d+\.json)"
+_OURS = re.compile(rf"lock|ctl\.sock|gen-\d+\.sock|{_WRITTEN}|\.{_WRITTEN}\.\d+")
 
 
 # Others can reach listening sockets in it, and the control socket only to be refused: nobody sees what else there is.

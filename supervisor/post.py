@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 import subprocess
@@ -14,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from releve.server.link import Link, LinkError, pair
-from releve.supervisor import capabilities, sentry, system
+from releve.supervisor import capabilities, memory, sentry, system
 from releve.supervisor.identity import Identity
 from releve.supervisor.log import log
 
@@ -92,16 +91,14 @@ class Post:
         """Have it watch this process."""
         self._link, self._told = link, True
         asyncio.get_running_loop().add_reader(link.fileno(), self._read)
-        pidfd, memory = system.open_pidfd(os.getpid()), os.memfd_create("releve-revival", os.MFD_CLOEXEC)
+        pidfd, told = system.open_pidfd(os.getpid()), memory.written("releve-revival", what)
         try:
-            with open(memory, "wb", closefd=False) as file:
-                file.write(json.dumps(what).encode())
-            link.send({"type": "watch"}, [pidfd, memory])
+            link.send({"type": "watch"}, [pidfd, told])
         except LinkError:
             pass  # it has died, which is about to be read
         finally:
             os.close(pidfd)
-            os.close(memory)
+            os.close(told)
 
     def _read(self) -> None:
         while self._link is not None:

@@ -20,8 +20,9 @@ from typing import Any
 
 from releve.config.load import Loaded
 from releve.config.settings import Settings
-from releve.supervisor import facts, keepsake, notify, revival
+from releve.supervisor import capabilities, facts, keepsake, notify, revival
 from releve.supervisor import listeners as listening
+from releve.supervisor.archive import Archive
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.door import open_door
 from releve.supervisor.drain import Drain
@@ -93,6 +94,7 @@ class Service:
         self.patient_until = 0.0  # monotonic: until then, addresses that are taken may become free
         self.opening: list[Listener] = []  # by the operation under way, and not committed
         self._last_number = 0
+        self._archive = Archive(runtime)
         self._standby_until: float | None = None  # monotonic
         self._aside: dict[Generation, list[Listener]] = {}
         self._standby_timer: asyncio.TimerHandle | None = None
@@ -126,7 +128,7 @@ class Service:
     # ---------------------------------------------------------------- what the next supervisor must know
 
     def keepsake(self, generation: Generation, role: Role, coming: Settings | None = None) -> int:
-        """A memory file for a generation's master to keep; owned by the caller."""
+        """A memory file for a generation's master to keep; owned by the caller. Where the master may do less than we: and a record."""
         opening = [one for one in self.opening if one not in generation.listeners]
         kept = Keepsake(
             role=role,
@@ -139,8 +141,12 @@ class Service:
             hello=generation.hello,
             started=generation.started,
             coming=coming,
+            drained_ns=self.drain.since_ns,
         )
-        return keepsake.write(kept, self._revival())
+        if not capabilities.exceeds(generation.pin.identity):
+            return keepsake.write(kept, self._revival())
+        self._archive.write(generation, kept)
+        return keepsake.role_only(role)
 
     def _revival(self) -> dict[str, Any]:
         """How another supervisor is started, should this one be killed."""
@@ -179,13 +185,19 @@ class Service:
             self.guard_file.name(self.post.pid or self.serving.pid)
 
     def restore(
-        self, active: Generation, standby: Generation | None, trial: Generation | None, listeners: list[Listener], last: int
+        self,
+        active: Generation,
+        standby: Generation | None,
+        trial: Generation | None,
+        listeners: list[Listener],
+        last: int,
+        drained_ns: int | None = None,
     ) -> None:
         """Take over generations that another supervisor has left."""
         self.active, self.candidate, self.on_trial, self.listeners = active, trial, trial is not None, listeners
-        self._last_number = max(self._last_number, last)
+        self.number_after(last)
         found = [generation for generation in (active, standby, trial) if generation is not None]
-        self.drain.recall(found)
+        self.drain.recall(found, drained_ns)
         for generation in found:
             self._enlist(generation)
         if trial is not None:
@@ -214,6 +226,10 @@ class Service:
     def set_aside(self, generation: Generation) -> list[Listener]:
         """The listeners that are kept closed for a generation."""
         return list(self._aside.get(generation, ()))
+
+    def number_after(self, last: int) -> None:
+        """There has been a generation of that number."""
+        self._last_number = max(self._last_number, last)
 
     @property
     def last_number(self) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 
 import releve
 from releve.server.link import Link
-from releve.supervisor import relay, system
+from releve.supervisor import memory, relay, system
 from releve.supervisor.door import Door
 from releve.supervisor.found import Found
 from releve.supervisor.generation import Generation
@@ -105,6 +105,7 @@ def pack(service: Service, bequest: Bequest) -> Packed:
             "degraded": service.degraded,
             "last_number": service.last_number,
             "standby_until": service.standby_until,
+            "drained_ns": service.drain.since_ns,
             "listeners": [_index(listeners, one) for one in service.listeners],
         },
         "generations": generations,
@@ -116,10 +117,7 @@ def pack(service: Service, bequest: Bequest) -> Packed:
 
 def write(packed: Packed) -> int:
     """A memory file with it, owned by the caller."""
-    fd = os.memfd_create("releve-succession", os.MFD_CLOEXEC)
-    with open(fd, "wb", closefd=False) as file:
-        file.write(json.dumps(packed, separators=(",", ":")).encode())
-    return fd
+    return memory.written("releve-succession", packed)
 
 
 def _pack_generation(service: Service, generation: Generation, listeners: list[Listener]) -> Packed:
@@ -226,7 +224,12 @@ def _restore(service: Service, packed: Packed) -> None:
     ((active, active_told),) = by_place["active"]
     standby = next(iter(by_place["standby"]), None)
     service.restore(
-        active, None if standby is None else standby[0], None, [listeners[at] for at in told["listeners"]], told.get("last_number", 0)
+        active,
+        None if standby is None else standby[0],
+        None,
+        [listeners[at] for at in told["listeners"]],
+        told.get("last_number", 0),
+        told.get("drained_ns"),
     )
     service.loaded = dataclasses.replace(service.loaded, settings=active.settings)
     service.follow_log()

@@ -22,7 +22,7 @@ from releve.config.errors import ConfigError, Place, Problem
 from releve.config.load import Loaded
 from releve.config.settings import Log, Settings
 from releve.server import faults
-from releve.supervisor import adoption, instances, reexec, revival, succession, system, work
+from releve.supervisor import adoption, instances, reexec, refusal, revival, succession, system, work
 from releve.supervisor import listeners as listening
 from releve.supervisor.attempt import perform
 from releve.supervisor.configuration import Configuration
@@ -32,7 +32,9 @@ from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.history import History
 from releve.supervisor.hooks import end_left_over
+from releve.supervisor.identity import Identity, IdentityError, identify
 from releve.supervisor.instances import InstanceError
+from releve.supervisor.inventory import Adopted
 from releve.supervisor.lock import LockError, LockHeld, RuntimeLock
 from releve.supervisor.log import log, own
 from releve.supervisor.notify import Notifier
@@ -135,6 +137,7 @@ class Supervisor:
             start = await self._begin_first(adopted)
             self._holding.set()
             await start.finished.wait()
+            refusal.dismiss()
             assert start.outcome is not None
             if start.verb == "start" and start.outcome["status"] not in (Status.DONE, Status.DEGRADED) and self.stopping is None:
                 self.exit_status = int(start.outcome["status"])
@@ -152,15 +155,15 @@ class Supervisor:
             self._pulse.stop()
         return self.exit_status
 
-    async def _take_over(self) -> list[adoption.Adopted]:
+    async def _take_over(self) -> list[Adopted]:
         """What was handed over in this process; else whatever generations can be found. Raises SuccessionError."""
         if self._arrived is None:
-            return await adoption.adopt(self.service)
+            return await adoption.adopt(self.service, None if self._broken is not None else _configured(self.service.loaded.settings))
         succession.restore(self.service, self._arrived)
         system.let_signals_in()
         return []
 
-    async def _begin_first(self, adopted: list[adoption.Adopted]) -> Operation:
+    async def _begin_first(self, adopted: list[Adopted]) -> Operation:
         """The operation by which this program comes to hold a service."""
         if self._arrived is not None:
             said = self._arrived.bequest
@@ -449,6 +452,15 @@ def run(configuration: Configuration) -> int:
         os._exit(Status.UNEXPECTED)  # nothing that we hold may be tidied up: it serves
     finally:
         lock.release()
+
+
+def _configured(settings: Settings) -> Identity | None:
+    """Whom releases shall run as; None if that cannot be found out."""
+    try:
+        return identify(settings.user, settings.group, settings.umask)
+    except IdentityError as error:
+        log.error("%s", error)
+        return None
 
 
 def _begin_log(configuration: Configuration, settings: Log, *, new: bool) -> None:

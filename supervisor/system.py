@@ -23,6 +23,7 @@ from releve.supervisor.identity import AS_WE_ARE, Identity
 UNSEEN = 256  # no exit status: of a process that was not our child, which nobody tells us
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_TMPFS_MAGIC, _RAMFS_MAGIC = 0x01021994, 0x858458F6  # linux/magic.h
 _SO_PEERGROUPS = 59  # asm-generic/socket.h
 _GROUPS_MAX = 256  # what socket.getsockopt has room for; of a peer that is in more, only its own counts
 
@@ -227,6 +228,15 @@ def started_at(pid: int) -> str | None:
             return file.read().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return None
+
+
+def in_memory(path: str) -> bool:
+    """Whether a file there never touches a disk: statfs(2), tmpfs or ramfs."""
+    space = ctypes.create_string_buffer(256)  # more than struct statfs; f_type is its first word
+    if ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(path), space) != 0:
+        return False
+    (kind,) = struct.unpack_from("@l", space)
+    return kind in (_TMPFS_MAGIC, _RAMFS_MAGIC)
 
 
 def become_subreaper() -> None:

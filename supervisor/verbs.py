@@ -160,6 +160,7 @@ async def drain(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
     if before is not None:
         return result(Status.DONE, f"drained already, since {draining.clock(before)}; ctl undrain ends it")
     _record(supervisor, "drain", by, service.drain.begin)
+    service.tell_roles()
     return result(Status.DONE, f"drained: {path} answers 503, requests are served as before; ctl undrain ends it")
 
 
@@ -169,6 +170,7 @@ async def undrain(supervisor: Supervisor, arguments: Arguments, by: str) -> Even
     if service.drain.seconds is None:
         return result(Status.DONE, "it is not drained")
     _record(supervisor, "undrain", by, service.drain.end)
+    service.tell_roles()
     return result(Status.DONE, "no longer drained: new clients are welcome")
 
 

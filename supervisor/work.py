@@ -10,6 +10,7 @@ from releve.supervisor import adoption, canary
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.generation import Generation
 from releve.supervisor.hooks import Hooks
+from releve.supervisor.inventory import Adopted
 from releve.supervisor.operation import Operation
 from releve.supervisor.reexec import reexec
 from releve.supervisor.reload import reload
@@ -37,7 +38,7 @@ def starting(service: Service) -> Work:
     return work
 
 
-def adopting(service: Service, adopted: list[adoption.Adopted]) -> Work:
+def adopting(service: Service, adopted: list[Adopted]) -> Work:
     """The generations of a supervisor that has gone."""
 
     async def work(operation: Operation) -> str:

@@ -1,0 +1,332 @@
+"""The inventory: what a master hands over at its door, and what of it is believed.
+
+A master runs the application's code, which may have been broken into. If it may do as much as we, there is nothing to gain by a
+lie, and its keepsake says what it is. If it may do less, only descriptors are taken from it, each of which must be the one that the
+supervisor before us has recorded (``record.py``, ``mark.py``), and the process that hands them over must be the one that it had
+started. Everything else is in the record: whatever such a master says about itself changes nothing but its own generation's
+state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import socket
+import stat
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from releve.config.settings import Address
+from releve.server.link import Link, LinkError, Message
+from releve.supervisor import capabilities, evidence, keepsake, record, system
+from releve.supervisor.door import Door
+from releve.supervisor.failure import StepFailed
+from releve.supervisor.found import Found
+from releve.supervisor.generation import Generation
+from releve.supervisor.identity import Identity
+from releve.supervisor.keepsake import Held, Keepsake, KeepsakeError, Role
+from releve.supervisor.listeners import Listener
+from releve.supervisor.mark import Mark, mark
+from releve.supervisor.master import Reached
+from releve.supervisor.record import RecordError
+from releve.supervisor.states import GenerationState
+
+CALL_S = 5.0  # how long a master may take to hand over
+HELLO_MAX_BYTES = 160 * 1024
+REVISION_MAX = 2**31
+# posture of a master -> state of its generation; any other one stands by
+_STATES = {"attending": GenerationState.ATTENDING, "resuming": GenerationState.SERVING, "resumed": GenerationState.SERVING}
+_FIXED = 5  # descriptors after the listeners: exchange receive end, send end, scoreboard, crash file, keepsake
+
+
+class AdoptionError(Exception):
+    """What came to us at a door is no generation that can be taken over."""
+
+
+class Refused(AdoptionError):
+    """It lives, and must not be taken over. ``listeners``: those of the service that it holds, owned, if it is certain that they are."""
+
+    def __init__(self, reason: str, caller: Caller, listeners: tuple[Listener, ...] = ()) -> None:
+        super().__init__(reason)
+        self.caller = caller
+        self.listeners = listeners
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who has answered at a door, by the kernel's word (SCM_CREDENTIALS of unix(7))."""
+
+    pid: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """One generation that was taken over."""
+
+    generation: Generation
+    kept: Keepsake
+
+
+def knock(path: Path) -> Link:
+    """Connect to a door. Raises OSError: nobody is behind it any more."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # before anything is sent to us
+        sock.connect(str(path))
+    except OSError:
+        sock.close()
+        raise
+    return Link(sock)
+
+
+async def take(number: int, path: Path, link: Link, configured: Identity | None) -> Adopted:
+    """Take over what the master behind a door has. Raises AdoptionError and others; then nothing of it is held.
+
+    Raises TimeoutError if it does not say anything.
+    """
+    async with asyncio.timeout(CALL_S):
+        hello, caller = await _greeted(link)
+    fds: list[int] = []
+    try:
+        async with asyncio.timeout(CALL_S):
+            inventory, fds = await _next(link, "inventory")
+        names = [str(name) for name in _several(inventory.get("listeners"))]
+        if inventory.get("generation") != number or len(fds) != len(names) + _FIXED:
+            raise AdoptionError(f"it says that it is generation {inventory.get('generation')}, with {len(fds)} descriptors")
+        receive, send, board, crash, kept_fd = fds[len(names) :]
+        kept = _believed(path, caller, kept_fd)
+        if kept.held is not None:
+            _verify(caller, kept, kept.held, (receive, send, board, crash))
+        if not stat.S_ISREG(os.fstat(crash).st_mode):
+            raise AdoptionError("what it has for its crash file is no file")
+        listeners = [_listener(name, fd, kept) for name, fd in zip(names, fds, strict=False)]
+        kept = _with_identity(kept, configured, caller, listeners)
+        pidfd = _open(caller, kept.held)
+    except BaseException as error:
+        for fd in fds:
+            with suppress(OSError):
+                os.close(fd)
+        doubtful = isinstance(error, AdoptionError | KeepsakeError | LinkError | OSError)
+        if doubtful and not isinstance(error, Refused | TimeoutError) and _is_lesser(caller):
+            raise Refused(str(error), caller) from error
+        raise
+    os.close(kept_fd)
+    found = Found(
+        master=Reached(caller.pid, pidfd, link),
+        hello=kept.hello if kept.held is not None else hello,
+        revision=_revision(inventory.get("revision"), kept),
+        state=_STATES.get(str(inventory.get("posture")), GenerationState.STANDBY),
+        diverts=inventory.get("diverting") is not None,
+        preloaded=bool(inventory.get("preloaded")),
+        receive=_seqpacket(receive),
+        send=_seqpacket(send),
+        board=board,
+        crash=crash,
+        door=Door(path, None),
+    )
+    if kept.coming is not None and found.revision > kept.revision:  # the reload was switched, and nobody has noted it
+        kept = dataclasses.replace(kept, scaled=None, pin=dataclasses.replace(kept.pin, settings=kept.coming))
+    generation = Generation(number, kept.pin, listeners, found)
+    generation.started = kept.started
+    try:
+        await generation.counted(CALL_S)
+    except TimeoutError:
+        await generation.end_master()
+    except StepFailed:
+        if not generation.orphaned:
+            raise
+    return Adopted(generation, kept)
+
+
+def master_behind(path: Path, configured: Identity | None) -> tuple[int, int] | None:
+    """Pid and pidfd (owned by the caller) of the master that holds a door, where it is certain enough to signal it."""
+    with suppress(AdoptionError, KeepsakeError, OSError):
+        kept = _recorded(path)
+        if kept is not None and kept.held is not None:
+            return kept.held.pid, _open(Caller(kept.held.pid, -1), kept.held)
+        pid = system.holder_of(str(path))
+        if pid is not None:
+            pidfd = system.open_pidfd(pid)
+            process = evidence.process(pidfd)
+            # Its listening socket may have been given to anybody: only one that we would run ourselves is its master.
+            uids = {os.geteuid()} if configured is None or configured.user is None else {os.geteuid(), configured.user}
+            if process is not None and any(process.runs_as(uid) for uid in uids) and system.holder_of(str(path)) == pid:
+                return pid, pidfd
+            os.close(pidfd)
+    return None
+
+
+def workers_of(pid: int) -> list[int]:
+    """Pidfds of the children of a master that run as its user, owned by the caller."""
+    master, found = evidence.look(pid), []
+    for child in system.open_children(pid):
+        process = evidence.process(child)
+        if master is not None and process is not None and set(process.uids) <= set(master.uids):
+            found.append(child)
+        else:
+            os.close(child)
+    return found
+
+
+def _is_lesser(caller: Caller) -> bool:
+    """Whether it may do less than we."""
+    return capabilities.exceeds(Identity(user=caller.uid))
+
+
+def _recorded(path: Path) -> Keepsake | None:
+    """What the supervisor before us has written down. Raises AdoptionError, KeepsakeError."""
+    try:
+        written = record.read(record.beside(path))
+    except RecordError as error:
+        raise AdoptionError(str(error)) from error
+    return None if written is None else keepsake.understand(written)
+
+
+def _believed(path: Path, caller: Caller, fd: int) -> Keepsake:
+    """What we go by. Raises AdoptionError, KeepsakeError."""
+    kept = _recorded(path)
+    if kept is not None:
+        if kept.held is None:
+            raise AdoptionError("its record does not say what it holds")
+        return kept
+    if _is_lesser(caller):
+        raise AdoptionError(f"there is no record of it, and what a process of {system.user_name(caller.uid)} says is not believed")
+    return keepsake.read(fd)
+
+
+def _verify(caller: Caller, kept: Keepsake, held: Held, given: tuple[int, int, int, int]) -> None:
+    """It is the master that was started, and has what it was given. Raises AdoptionError, OSError."""
+    if caller.pid != held.pid:
+        who = f"process {caller.pid} of {system.user_name(caller.uid)}"
+        raise AdoptionError(f"{who} answers at its door, and not its master, pid {held.pid}")
+    user = os.geteuid() if kept.pin.identity.user is None else kept.pin.identity.user
+    if caller.uid != user:
+        raise AdoptionError(f"its master runs as {system.user_name(caller.uid)}, and was started as {system.user_name(user)}")
+    for name, fd, expected in zip(("exchange", "exchange", "scoreboard", "crash file"), given, _marks(held), strict=True):
+        if mark(fd) != expected:
+            raise AdoptionError(f"what it has for its {name} is another one than it was given")
+
+
+def _marks(held: Held) -> tuple[Mark, Mark, Mark, Mark]:
+    return held.receive, held.send, held.board, held.crash
+
+
+def _open(caller: Caller, held: Held | None) -> int:
+    """A pidfd of the master, which is that very process. Raises AdoptionError, OSError."""
+    pidfd = system.open_pidfd(caller.pid)
+    process = evidence.process(pidfd)
+    if process is None or (held is not None and (process.pid, process.started) != (held.pid, held.born)):
+        os.close(pidfd)
+        raise AdoptionError(f"process {caller.pid} is not the master that was started")
+    return pidfd
+
+
+def _with_identity(kept: Keepsake, configured: Identity | None, caller: Caller, listeners: list[Listener]) -> Keepsake:
+    """Whom it runs as is for the configuration to say. Raises Refused."""
+    if configured is None or not capabilities.exceeds(kept.pin.identity):
+        return kept
+    runs, wanted = _whom(kept.pin.identity), _whom(configured)
+    if runs != wanted:
+        raise Refused(
+            f"it runs as {_words(runs)}, and the configuration says {_words(wanted)} (user, group)",
+            caller,
+            tuple(dataclasses.replace(one, socket=one.socket.dup()) for one in listeners),
+        )
+    identity = dataclasses.replace(configured, umask=kept.pin.identity.umask)
+    return dataclasses.replace(kept, pin=dataclasses.replace(kept.pin, identity=identity))
+
+
+def _whom(identity: Identity) -> tuple[int, int]:
+    user = os.geteuid() if identity.user is None else identity.user
+    return user, os.getegid() if identity.group is None else identity.group
+
+
+def _words(whom: tuple[int, int]) -> str:
+    return f"{system.user_name(whom[0])}:{system.group_name(whom[1])}"
+
+
+def _revision(said: object, kept: Keepsake) -> int:
+    """The one that its workers run with: as recorded, or one of a reload since."""
+    sound = isinstance(said, int) and kept.revision <= said < REVISION_MAX
+    return said if sound and isinstance(said, int) else kept.revision
+
+
+def _several(said: object) -> list[object]:
+    return said if isinstance(said, list) else []
+
+
+def _listener(name: str, fd: int, kept: Keepsake) -> Listener:
+    """A listener that was handed over, verified. Raises AdoptionError, OSError."""
+    known = kept.listeners
+    if kept.held is not None:  # several may have the same name, one of them bound anew
+        given = mark(fd)
+        known = tuple(one for one, its in zip(kept.listeners, kept.held.sockets, strict=True) if its == given)
+    recorded = next((one for one in known if one.name == name), None)
+    sock = socket.socket(fileno=os.dup(fd))
+    listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) or kept.role is Role.STANDBY  # which may have it set aside
+    if recorded is None or not listens or not _is(sock, recorded.address):
+        sock.close()
+        raise AdoptionError(f"what it has for {name} is not that listener")
+    os.close(fd)
+    sock.setblocking(False)
+    return dataclasses.replace(recorded, socket=sock)
+
+
+def _is(sock: socket.socket, address: Address) -> bool:
+    """Whether a socket can be the listener of an address, as far as the kernel tells."""
+    if address.kind == "unix":
+        return sock.family == socket.AF_UNIX
+    if address.kind == "tcp":
+        return sock.family in (socket.AF_INET, socket.AF_INET6) and address.port in (0, sock.getsockname()[1])
+    return True
+
+
+def _seqpacket(fd: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=fd)
+    sock.setblocking(False)
+    return sock
+
+
+async def _greeted(link: Link) -> tuple[Message, Caller]:
+    """``hello``, and who has said it. Raises AdoptionError, LinkError, OSError."""
+    while True:
+        try:
+            _, ancillary, _, _ = link.socket.recvmsg(1, socket.CMSG_SPACE(12), socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            break
+        except BlockingIOError:
+            await _readable(link)
+    told = [data for level, kind, data in ancillary if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS]
+    link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+    hello, _ = await _next(link, "hello")
+    if not told:
+        raise AdoptionError("the kernel does not say who it is")
+    pid, uid, _ = struct.unpack("3i", told[0])
+    return hello, Caller(pid, uid)
+
+
+async def _next(link: Link, kind: str) -> tuple[Message, list[int]]:
+    """The next message, which must be of that kind. Raises AdoptionError, LinkError."""
+    while True:
+        try:
+            received = link.receive()
+        except BlockingIOError:
+            await _readable(link)
+            continue
+        if received is None or received[0].get("type") != kind:
+            for fd in () if received is None else received[1]:
+                os.close(fd)
+            raise AdoptionError(f"it said {'nothing' if received is None else received[0].get('type')} instead of {kind}")
+        return received
+
+
+async def _readable(link: Link) -> None:
+    loop, readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(link.fileno(), readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(link.fileno())
