@@ -1,4 +1,10 @@
-"""In the thread that owns a connection: one request, from its complete head to its outcome."""
+"""In the thread that owns a connection: one request, from its complete head to its outcome.
+
+What is *counted* as a request (on the scoreboard; a release is judged by it): what a client asked the application by a listener. Not
+counted are our own answers to load balancers, the supervisor's checks, which come by private connections, and what we refuse
+before there is a request (``parting.py``). Counted apart is what the application itself answers at the path that is for
+load balancers: their polls say nothing about what clients get.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +23,13 @@ from releve.server.environ import build_environ
 from releve.server.head import Head
 from releve.server.proxy import introduce
 from releve.server.readiness import Readiness
+from releve.server.scoreboard import POLLED_KIND
 
 Application = Callable[..., Iterable[bytes]]
 
-NOT_COUNTED = 0  # in place of the status of an answer that says nothing about the application, nor ever counts against it
+# In place of the status, or added to it, once the answer is on its way:
+NOT_COUNTED = 0  # it says nothing about what clients get from the application
+POLLED = 100 * POLLED_KIND  # a load balancer asked, and the application answered
 
 log = logging.getLogger("releve.worker")
 
@@ -74,13 +83,15 @@ class Answer:
                 introduce(environ, connection.trust)
             call = new_call(head, body, channel, connection.keeps)
             call.environ, connection.call, connection.environ = environ, call, None  # others look who the client is, at any moment
-            ours = None
-            if self._readiness is not None and environ["PATH_INFO"] in self.own:
+            ours, polled = None, environ["PATH_INFO"] in self.own  # the application may change it
+            if self._readiness is not None and polled:
                 ours = self._readiness.application(connection.private)
             outcome = call.run(ours or self.application, environ)
             self.note(environ, call, outcome, time.monotonic() - began)
-            if ours is not None:
+            if ours is not None or connection.private:
                 outcome = outcome._replace(status=NOT_COUNTED)
+            elif polled:
+                outcome = outcome._replace(status=outcome.status + POLLED)
         except BaseException:  # ours: the application's own were answered by the call
             log.exception("cannot finish a request: internal error")
             outcome = Outcome(500, 0, False, "internal error")

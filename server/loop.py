@@ -65,7 +65,7 @@ class Loop:
         self._handlers: dict[int, Callable[[], None]] = {}
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self.ready: deque[Connection] = deque()  # BUSY, and not with a thread yet
-        self.classes = [0] * 10  # answers since the last turn, by the first digit of their status
+        self.classes = [0] * 20  # answers since the last turn, by their kind: see `Tally.answered`
         self._hurry = False
         self.ended: Callable[[], NoReturn] = lambda: os._exit(0)  # called in the leader after `stop`
         self.failed: Callable[[], NoReturn] = lambda: os._exit(70)  # the same, in an exception that nobody expected
@@ -278,8 +278,10 @@ class Loop:
         """A request was answered; its connection is the loop's again."""
         outcome, channel = connection.outcome, connection.channel
         assert outcome is not None and channel is not None
-        self.classes[outcome.status // 100] += 1
-        self.tally.durations[bucket(connection.took_s)] += 1
+        kind = outcome.status // 100
+        self.classes[kind] += 1
+        if kind:
+            self.tally.durations[bucket(connection.took_s)] += 1
         connection.requests += 1
         connection.hops = 0
         if connection.body is not None:

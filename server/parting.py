@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from releve.config.settings import Settings
 from releve.server.access import AccessLog
+from releve.server.answer import NOT_COUNTED
 from releve.server.connection import CLOSING_MAX_BYTES, CLOSING_S, READ_BYTES, Connection, State, min_bytes, unsent_bytes
 from releve.server.response import body_bytes, simple_response
 
@@ -59,7 +60,7 @@ class Parting:
     def refuse(self, connection: Connection, status: int, reason: str) -> None:
         """Answer what is no request, and close."""
         log.debug("refused a request from %s: %d %s", connection.peer or "a Unix socket", status, reason)
-        self._loop.classes[status // 100] += 1
+        self._loop.classes[NOT_COUNTED] += 1
         method = connection.head.method if connection.head is not None else "HEAD" * connection.buffer.startswith(b"HEAD ")
         answer = simple_response(status, reason, head=method == "HEAD")
         if self._access is not None:

@@ -27,13 +27,13 @@ import os
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from releve.server import docket
 
 VERSION = 1
-LEVEL = 1  # 0: without dockets and without the words on readiness
+LEVEL = 2  # 0: without dockets and without the words on readiness; 1: answers of our own are among the requests
 SLOTS = 512
 SLOTS_MAX = 4096  # nobody believes in more, nor in larger records
 RECORD_BYTES_MAX = 4096
@@ -47,10 +47,11 @@ _RECORD_BYTES = 512  # room to grow: what a release does not know it leaves alon
 BUCKETS = (
     28  # of durations: bucket n counts requests of less than 2**n microseconds, and at least half of that; the last has all longer ones
 )
+POLLED_KIND = 10  # beyond the classes of statuses
 _FIELDS = (
     "pid",
     "heartbeat_ns",  # CLOCK_MONOTONIC of the loop's last turn
-    "requests",  # answered, all classes
+    "requests",  # of clients, that the application was asked to answer (answer.py says which); of level 1 all that were answered
     "connections",  # open now
     "busy",  # in the application now
     "status_2xx",
@@ -64,6 +65,10 @@ _FIELDS = (
 _LATER = (  # behind the durations, whose place older releases know
     "diverted",  # new connections passed on to a canary
     "undiverted",  # those that were to be, and could not
+    "level",  # of the release that writes this record: 2, or 0 for whatever is older
+    "own",  # answers that are not among the requests: ours, and those to the supervisor
+    "polled",  # of the requests, those for the path that is for load balancers, answered by the application
+    "polled_5xx",
 )
 _PLACE = {name: place for place, name in enumerate((*_FIELDS, *("",) * BUCKETS, *_LATER)) if name}
 _RECORD = struct.Struct("=" + "Q" * (len(_FIELDS) + BUCKETS + len(_LATER)))
@@ -89,6 +94,16 @@ class Record:
     durations: tuple[int, ...]
     diverted: int = 0
     undiverted: int = 0
+    level: int = 0
+    own: int = 0
+    polled: int = 0
+    polled_5xx: int = 0
+
+    def settled(self) -> Record:
+        """As a release of today would have written it: an older one counted its own answers among the requests, in no class."""
+        if self.level >= 2:
+            return self
+        return replace(self, requests=self.status_2xx + self.status_3xx + self.status_4xx + self.status_5xx)
 
 
 def make() -> int:
@@ -138,7 +153,7 @@ class Scoreboard:
         """The record of a slot, dead or alive; an empty one of a slot that there is not."""
         numbers = _RECORD.unpack(self._look(self._size * (slot + 1), _RECORD.size) if 0 <= slot < self.slots else bytes(_RECORD.size))
         first, last = len(_FIELDS), len(_FIELDS) + BUCKETS
-        return Record(**{name: numbers[place] for name, place in _PLACE.items()}, durations=numbers[first:last])
+        return Record(**{name: numbers[place] for name, place in _PLACE.items()}, durations=numbers[first:last]).settled()
 
     def _look(self, start: int, length: int) -> bytes:
         """What is there, zeros beyond the end of it, and once it is closed."""
@@ -152,7 +167,7 @@ class Scoreboard:
         tally = Tally(view, self._docket(slot))
         for index in range(len(view)):
             view[index] = 0
-        view[0] = os.getpid()
+        view[0], view[_PLACE["level"]] = os.getpid(), LEVEL
         return tally
 
     def calls(self, slot: int) -> list[docket.Seat]:
@@ -226,11 +241,19 @@ class Tally:
         """Note a turn of the loop."""
         self._view[1] = time.monotonic_ns()
 
-    def answered(self, status_class: int, number: int) -> None:
-        """Count responses of one status class (``2`` for 2xx)."""
+    def answered(self, kind: int, number: int) -> None:
+        """Count responses of one kind: the class of the status (``2`` for 2xx), plus ``POLLED_KIND`` where a balancer asked; 0: our own."""
+        if not kind:
+            self._view[_PLACE["own"]] += number
+            return
+        status_class = kind % POLLED_KIND
         self._view[2] += number
         if 2 <= status_class < 6:
             self._view[3 + status_class] += number
+        if kind >= POLLED_KIND:
+            self._view[_PLACE["polled"]] += number
+            if status_class == 5:
+                self._view[_PLACE["polled_5xx"]] += number
 
     def add(self, name: str, number: int) -> None:
         """Add to a counter (``received``, ``given``, ``accepted``, ``diverted``)."""

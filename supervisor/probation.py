@@ -99,10 +99,7 @@ class Trial:
 
     def figures(self) -> dict[str, Any]:
         """Of both generations, for the outcome."""
-        return {
-            name: {"requests": one.requests, "errors": one.errors, "share": round(one.share, 4), "p99_s": one.p99_s}
-            for name, one in (("new", self.traffic), (self.before.name, self.before.look()))
-        }
+        return {name: _figures(one) for name, one in (("new", self.traffic), (self.before.name, self.before.look()))}
 
     def look(self) -> None:
         """Ping the workers, and see which have turned since their last ping."""
@@ -209,13 +206,17 @@ def _check(trial: Trial) -> Violation | None:
 
 
 def _errors(trial: Trial) -> Violation | None:
-    now = trial.traffic
-    if now.requests < REQUESTS_LEAST or now.errors < ERRORS_LEAST:
-        return None
-    before = trial.before.look()
-    if round(now.share - before.share, 6) < SHARE_ABOVE:
-        return None
-    return Violation("errors", f"{now.words()}; {trial.before.words}: {before.words()}", evidence=trial.figures())
+    now, before = trial.traffic, trial.before.look()
+    # Without the polls of load balancers, which may be many and say nothing of the others; and with them: `check` may be a page like any.
+    for one, other in ((now.unpolled, before.unpolled), (now, before)):
+        if one.requests >= REQUESTS_LEAST and one.errors >= ERRORS_LEAST and round(one.share - other.share, 6) >= SHARE_ABOVE:
+            return Violation("errors", f"{one.words()}; {trial.before.words}: {other.words()}", evidence=trial.figures())
+    return None
+
+
+def _figures(traffic: Totals) -> dict[str, Any]:
+    polled = {"polled": traffic.polled} if traffic.polled else {}
+    return {"requests": traffic.requests, **polled, "errors": traffic.errors, "share": round(traffic.share, 4), "p99_s": traffic.p99_s}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,7 @@ RULES = (
     Rule("check", "`upgrade.check` fails twice in a row, while the old generation's, asked on its own private socket, succeeds", _check),
     Rule(
         "errors",
-        f"of at least {REQUESTS_LEAST} requests, at least {ERRORS_LEAST} were answered with 5xx, and their share is "
+        f"of at least {REQUESTS_LEAST} requests of clients, at least {ERRORS_LEAST} were answered with 5xx, and their share is "
         f"{SHARE_ABOVE * 100:.0f} points above that of the old generation (in its last minute; beside a canary, meanwhile)",
         _errors,
     ),
@@ -270,7 +271,10 @@ async def watch(
     finally:
         if asking is not None:
             asking.cancel()
-    requests = trial.traffic.requests
-    if requests < REQUESTS_LEAST:
-        trial.notes.append(f"no traffic to judge by: {requests} requests in {seconds:g}s")
+    traffic = trial.traffic
+    if traffic.requests < REQUESTS_LEAST:
+        trial.note(f"no traffic to judge by: {traffic.requests} requests in {seconds:g}s")
+    elif traffic.unpolled.requests < REQUESTS_LEAST:
+        beside = f"{traffic.polled} for the path of upgrade.check"
+        trial.note(f"little traffic to judge by: {traffic.unpolled.requests} requests in {seconds:g}s, beside {beside}")
     return Verdict(None, trial.notes, trial.figures())

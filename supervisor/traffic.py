@@ -10,7 +10,7 @@ import operator
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from releve.server.scoreboard import BUCKETS, Record, quantile_s
 
@@ -20,7 +20,7 @@ EVERY_S = 5.0  # between two samples of the generation in service
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Requests answered so far, and how: of a generation since its start, or of a time between two such."""
+    """Requests of clients answered so far, and how: of a generation since its start, or of a time between two such."""
 
     requests: int = 0
     errors: int = 0  # answered with 5xx
@@ -28,6 +28,8 @@ class Totals:
     accepted: int = 0  # new connections
     diverted: int = 0  # of those, passed on to a canary
     undiverted: int = 0  # of those, could not be passed on
+    polled: int = 0  # of the requests, for the path that is for load balancers
+    polled_errors: int = 0
 
     def __add__(self, other: Totals) -> Totals:
         return self._with(operator.add, other)
@@ -47,7 +49,14 @@ class Totals:
             do(self.accepted, other.accepted),
             do(self.diverted, other.diverted),
             do(self.undiverted, other.undiverted),
+            do(self.polled, other.polled),
+            do(self.polled_errors, other.polled_errors),
         )
+
+    @property
+    def unpolled(self) -> Totals:
+        """Without those for the path that is for load balancers: what clients got."""
+        return replace(self, requests=self.requests - self.polled, errors=self.errors - self.polled_errors, polled=0, polled_errors=0)
 
     @property
     def share(self) -> float:
@@ -80,7 +89,7 @@ class Traffic:
         for slot, record in self._look():
             if record.pid:
                 connections = (record.accepted, record.diverted, record.undiverted)
-                totals = Totals(record.requests, record.status_5xx, record.durations, *connections)
+                totals = Totals(record.requests, record.status_5xx, record.durations, *connections, record.polled, record.polled_5xx)
                 pid, before = self._seen.get(slot, (0, Totals()))
                 self._total += totals.growth(before) if pid == record.pid else totals
                 self._seen[slot] = record.pid, totals

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,54 @@ def test_back_on_the_old_workers(tmp_path: Path, text: str, rule: str, kinds: se
             if generation["generation"] != 1:
                 service.must("stop", "--now")  # what is deadlocked has up to an hour for its requests
                 break
+
+
+POLLED = ("/ready", "/healthz")
+CLIENTS_FAIL = """
+def application(environ, start_response):
+    if environ["PATH_INFO"] in {polled!r}:
+        return before.application(environ, start_response)
+    start_response("500 Internal Server Error", [("Content-Length", "0")])
+    return []
+"""
+
+
+@pytest.mark.parametrize("polled", POLLED)
+def test_the_polls_of_a_balancer_do_not_hide_that_every_client_gets_an_error(tmp_path: Path, polled: str) -> None:
+    """Answered by us, or by the application at the path that is for balancers; at least twelve for each request of a client."""
+    upgrade = {"probation": "20s", "check": {"path": "/healthz"}}
+    readiness = {"readiness": polled} if polled == "/ready" else {}
+    with serving(tmp_path, upgrade=upgrade, workers=2, **readiness) as service:
+        before = service.workers()
+        deploy(service, CLIENTS_FAIL.replace("{polled!r}", repr(POLLED)))
+        over = threading.Event()
+
+        def poll() -> None:
+            """And a client that asks for a page, now and then."""
+            balancer = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+            client = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+            while not over.is_set():
+                for connection, path in ((balancer, polled),) * 12 + ((client, "/release"),):
+                    connection.request("GET", path)
+                    answer = connection.getresponse()
+                    answer.read()
+                    assert path != polled or answer.status == 200
+            balancer.close()
+            client.close()
+
+        thread = threading.Thread(target=poll)
+        thread.start()
+        try:
+            outcome = went_back(service, before, "errors")
+        finally:
+            over.set()
+            thread.join(60)
+        new = outcome["figures"]["new"]
+        assert new["errors"] >= 20
+        if polled == "/ready":
+            assert new["errors"] == new["requests"]
+        else:
+            assert new["errors"] == new["requests"] - new["polled"] and new["share"] < 0.1
 
 
 def test_a_good_release_is_committed_and_too_little_traffic_is_said(tmp_path: Path) -> None:

@@ -90,6 +90,40 @@ def test_what_we_answer_ourselves_does_not_count_against_the_application(generat
     for _ in range(5):
         assert client.ask("/ready").status == 503
     assert client.ask("/pid").status == 200
+    eventually(lambda: (worker.numbers.requests, worker.numbers.own) == (1, 5), "all are counted")
+    assert (worker.numbers.status_2xx, worker.numbers.status_5xx, sum(worker.numbers.durations)) == (1, 0, 1)
+    client.close()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_only_what_clients_ask_the_application_is_counted_as_their_requests(generation: Generation, threads: int) -> None:
+    """Beside it: our answers, the supervisor's checks, what is no request; and apart, what the application tells balancers (row g)."""
+    worker, client = start(generation, threads=threads, readiness="/ready", upgrade={"check": {"path": "/pid"}})
+    asked = 0
+    for _ in range(3):
+        assert client.ask("/ready").status == client.ask("/pid").status == client.ask("/thread").status == 200
+        asked += 2  # with a readiness of its own, the path of the check is one like any
+    junk = socket.create_connection(generation.listeners[0][1].getsockname(), timeout=20)
+    with junk:
+        junk.sendall(b"junk\r\n\r\n")
+        assert b" 400 " in junk.recv(65536)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        worker.tell("serve", (theirs.fileno(),), listener="private")
+        ours.settimeout(20)
+        ours.sendall(b"GET /pid HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert ours.recv(65536).startswith(b"HTTP/1.1 200 ")
+    eventually(lambda: worker.numbers.own == 5, "three polls, one that was refused, one check")
+    numbers = worker.numbers
+    assert (numbers.requests, numbers.status_2xx, numbers.status_4xx, sum(numbers.durations)) == (asked, asked, 0, asked)
+    assert (numbers.polled, numbers.level) == (0, 2)
+    client.close()
+
+
+def test_what_the_application_tells_balancers_is_counted_apart(generation: Generation) -> None:
+    worker, client = start(generation, upgrade={"check": {"path": "/nothing"}})
+    for _ in range(3):
+        assert (client.ask("/nothing").status, client.ask("/thread").status) == (404, 200)
     eventually(lambda: worker.numbers.requests == 6, "all are counted")
-    assert (worker.numbers.status_2xx, worker.numbers.status_5xx) == (1, 0)
+    assert (worker.numbers.status_4xx, worker.numbers.polled, worker.numbers.polled_5xx, worker.numbers.own) == (3, 3, 0, 0)
     client.close()

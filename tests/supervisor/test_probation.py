@@ -139,6 +139,36 @@ def test_errors(requests: int, errors: int, before: Totals, bad: bool) -> None:
         assert verdict.violation is not None and verdict.violation.evidence["new"]["errors"] == errors
 
 
+@pytest.mark.parametrize(
+    ("now", "before", "bad"),
+    [
+        (Totals(10_000, 20, polled=9_980), Totals(), True),  # every client gets an error, and every poll an answer
+        (Totals(10_000, 20, polled=9_980), Totals(10_000, 20, polled=9_980), False),
+        (Totals(10_000, 20, polled=9_000, polled_errors=20), Totals(), False),
+        (Totals(100, 50, polled=100, polled_errors=50), Totals(100, polled=100), True),  # the check is a page like any
+    ],
+)
+def test_errors_beside_the_polls_of_balancers(now: Totals, before: Totals, bad: bool) -> None:
+    new, old = pair()
+
+    async def main() -> Verdict:
+        asyncio.get_running_loop().call_later(0.02, lambda: setattr(new.traffic, "total", now))
+        return await watch(new, old, 0.25, None, last_minute(before))  # type: ignore[arg-type]
+
+    assert broken(asyncio.run(main())) == ("errors" if bad else None)
+
+
+def test_little_traffic_beside_polls() -> None:
+    new, old = pair()
+    new.traffic.total = Totals()
+
+    async def main() -> Verdict:
+        asyncio.get_running_loop().call_later(0.02, lambda: setattr(new.traffic, "total", Totals(103, 0, polled=100)))
+        return await watch(new, old, 0.25, None, last_minute(Totals()))  # type: ignore[arg-type]
+
+    assert asyncio.run(main()).notes == ["little traffic to judge by: 3 requests in 0.25s, beside 100 for the path of upgrade.check"]
+
+
 def test_a_worker_that_ends() -> None:
     new, old = pair()
     new.lost.append("worker 1 (pid 100) was killed by SIGSEGV")

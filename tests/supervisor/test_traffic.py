@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from typing import Any
 
 from hypothesis import given
@@ -83,6 +84,26 @@ def test_the_connections_of_a_canary_are_counted_behind_what_older_releases_know
     assert int.from_bytes(data[8 * (12 + BUCKETS) :][:8], "little") == 3
     traffic = Traffic(lambda: [(0, record)])
     assert (traffic.sample().accepted, traffic.sample().diverted, traffic.sample().undiverted) == (30, 3, 1)
+
+
+def test_an_older_worker_counted_its_own_answers_too() -> None:
+    """Its supervisor is new: what is in no class of statuses were answers to balancers. The other way round nothing changes places."""
+    fd = make()
+    tally = Scoreboard(fd).tally(0)
+    for kind, number in ((0, 500), (2, 30), (5, 20), (10 + 5, 4), (10 + 2, 6)):
+        tally.answered(kind, number)
+    record = Scoreboard(fd).read(0)
+    assert (record.level, record.requests, record.status_2xx, record.status_5xx) == (2, 60, 36, 24)
+    assert (record.own, record.polled, record.polled_5xx) == (500, 10, 4)
+    traffic = Traffic(lambda: [(0, record)])
+    assert (traffic.sample().requests, traffic.sample().errors) == (60, 24)
+    assert (traffic.sample().unpolled.requests, traffic.sample().unpolled.errors) == (50, 20)
+    numbers = struct.unpack("=12Q", os.pread(fd, 96, 512))  # as the first version reads them
+    assert (numbers[2], numbers[5:9]) == (60, (36, 0, 0, 24))
+    os.pwrite(fd, struct.pack("=Q", 560), 512 + 16)  # as the first version wrote them
+    os.pwrite(fd, bytes(4 * 8), 512 + 8 * (12 + BUCKETS + 2))
+    old = Scoreboard(fd).read(0)
+    assert (old.level, old.requests, old.status_2xx, old.status_5xx, old.own) == (0, 60, 36, 24, 0)
 
 
 def test_a_worker_counts_in_place() -> None:
