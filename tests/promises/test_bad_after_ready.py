@@ -147,7 +147,7 @@ def application(environ, start_response):
 def test_the_polls_of_a_balancer_do_not_hide_that_every_client_gets_an_error(tmp_path: Path, polled: str) -> None:
     """Answered by us, or by the application at the path that is for balancers; at least twelve for each request of a client."""
     upgrade = {"probation": "20s", "check": {"path": "/healthz"}}
-    readiness = {"readiness": polled} if polled == "/ready" else {}
+    readiness: dict[str, Any] = {"readiness": polled} if polled == "/ready" else {}
     with serving(tmp_path, upgrade=upgrade, workers=2, **readiness) as service:
         before = service.workers()
         deploy(service, CLIENTS_FAIL.replace("{polled!r}", repr(POLLED)))
