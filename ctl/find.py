@@ -12,10 +12,12 @@ import os
 import re
 import socket
 import struct
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from releve.supervisor import holders
 from releve.supervisor.instances import (
     PLACES,
     USUAL_FILE,
@@ -32,6 +34,8 @@ from releve.supervisor.instances import (
 from releve.supervisor.protocol import SOCKET_NAME, Status
 
 CONNECT_TIMEOUT_S = 5.0
+MADE_AGAIN_S = 10.0  # for a socket that was removed; its supervisor looks every 5 s
+_LOOK_S = 0.1
 
 
 class FindError(Exception):
@@ -80,7 +84,7 @@ def find(told_socket: str | None, told_config: str | None, environ: Mapping[str,
         return _by_config(folder / USUAL_FILE, cards, environ, uid, places)
     with contextlib.suppress(InstanceError):
         own = runtime_directory(None, instance_name(folder, None), {**environ, "RUNTIME_DIRECTORY": ""}, uid, places)
-        if own.is_dir():  # one was started here: no other one is meant
+        if own.is_dir() or holders.listening(str(own / SOCKET_NAME)):  # one was started here: no other one is meant
             return _ask_path(str(own / SOCKET_NAME), "a service was started in this folder, and none runs; for another one: ctl -c FILE")
     running = _reachable(cards)
     hidden = closed(uid, places)
@@ -134,9 +138,21 @@ def _set_send_timeout(sock: socket.socket, seconds: float) -> None:
 
 
 def _ask_path(path: str, hint: str) -> Found:
-    sock = connect(path)
-    if sock is None:
-        raise FindError(Status.NOT_RUNNING, f"not running: {path}: {hint}")
+    """Connect to this one. Raises FindError.
+
+    Where the socket has been removed and a supervisor listens on it all the same, that one makes it again after a few seconds.
+    """
+    limit = time.monotonic() + MADE_AGAIN_S
+    while (sock := connect(path)) is None:
+        pid = holders.listening(path)
+        if pid is None:
+            raise FindError(Status.NOT_RUNNING, f"not running: {path}: {hint}")
+        if time.monotonic() > limit:
+            raise FindError(
+                Status.UNEXPECTED,
+                f"cannot reach the service: its supervisor runs (pid {pid}), but {path} was removed, and is not made again; see its log",
+            )
+        time.sleep(_LOOK_S)
     return Found(sock, path)
 
 
@@ -152,7 +168,7 @@ def _by_config(config: Path, cards: list[Card], environ: Mapping[str, str], uid:
     if not config.exists():
         raise FindError(Status.USAGE, f"cannot read {config}: no such file, and no running service was started with it")
     try:
-        told, name = _told_directory(config, environ), instance_name(config.parent, config)
+        (told, ports), name = _told(config, environ), instance_name(config.parent, config)
         directory = runtime_directory(told, name, environ, uid, places)
     except InstanceError as error:
         raise FindError(Status.USAGE, str(error)) from error
@@ -160,7 +176,16 @@ def _by_config(config: Path, cards: list[Card], environ: Mapping[str, str], uid:
         for hidden in closed(uid, places):
             if hidden.name == name:
                 raise _may_not_enter(hidden)
-    return _ask_path(str(directory / SOCKET_NAME), f"start it with: releve -c {config}")
+    return _ask_path(str(directory / SOCKET_NAME), _taken(ports) or f"start it with: releve -c {config}")
+
+
+def _taken(ports: Iterable[int]) -> str:
+    """Who listens where the service would; empty if nobody does."""
+    for port in ports:
+        pid = holders.at_port(port)
+        if pid is not None:
+            return f"nothing accepts there, but pid {pid} listens on its port {port}: {holders.command(pid)}"
+    return ""
 
 
 def _may_not_enter(folder: Path) -> FindError:
@@ -170,8 +195,8 @@ def _may_not_enter(folder: Path) -> FindError:
     )
 
 
-def _told_directory(config: Path, environ: Mapping[str, str]) -> str | None:
-    """``runtime_directory`` of a configuration file. Raises FindError.
+def _told(config: Path, environ: Mapping[str, str]) -> tuple[str | None, list[int]]:
+    """``runtime_directory`` of a configuration file, and the ports that it listens on. Raises FindError.
 
     A file that has become invalid must not hide the service that still runs: then the line itself is looked for.
     """
@@ -181,12 +206,12 @@ def _told_directory(config: Path, environ: Mapping[str, str]) -> str | None:
     try:
         given = sources.overrides({}, environ)
         loaded = paste.load(config, paste.Names(), given) if paste.is_paste(config) else load.load(config, given)
-        return loaded.settings.runtime_directory
+        return loaded.settings.runtime_directory, [address.port for address in loaded.settings.listen if address.port]
     except ConfigError as error:
         line = _line_of_runtime_directory(config)
         if line is None:
             raise FindError(Status.USAGE, str(error)) from error
-        return str(absolute(line.replace("%(here)s", str(config.parent)), config.parent))
+        return str(absolute(line.replace("%(here)s", str(config.parent)), config.parent)), []
 
 
 def _line_of_runtime_directory(config: Path) -> str | None:

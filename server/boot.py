@@ -80,7 +80,8 @@ def hello(lent: bool) -> Message:
         "prefix": sys.prefix,
         "pid": os.getpid(),
         "settings": list(key_names()),
-        "features": ["door", "canary", "reopen", "dump", "requests", "readiness"],  # what this release can do beyond the first link version
+        # What this release can do beyond the first link version.
+        "features": ["door", "canary", "reopen", "dump", "requests", "readiness", "new_door"],
         "lent": lent,
     }
 

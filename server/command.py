@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Callable, Iterable
 
 from releve.server import system
@@ -51,7 +52,7 @@ class Command:
         self._reload = Reload(self, boot, crew, nursery, self._foreman, self._errands, now)
         self._vacancies = Vacancies(lambda: self.target, now)
         self._turnover = Turnover(crew, self._errands, self, now)
-        self.guard = Guard(boot.keepsake)
+        self.guard = Guard(boot.keepsake, boot.door)
         nursery.disown = self.guard.disown
         self._quits: list[object] = []  # ids of the quit orders to answer at the end
         self._verbs: dict[str, Callable[[Message, list[int]], None]] = {
@@ -65,6 +66,7 @@ class Command:
             "switch": self._reload.switch,
             "cancel": self._reload.cancel,
             "keep": self._keep,
+            "door": self._rehang,
             "reopen": self._reopen,
         }
 
@@ -214,6 +216,12 @@ class Command:
         if len(fds) != 1:
             raise MalformedOrder(f"cannot keep: {len(fds)} descriptors, not one")
         self.guard.keep(fds[0])
+        self._outbox.send({"type": "done", "id": order["id"]})
+
+    def _rehang(self, order: Message, fds: list[int]) -> None:
+        if len(fds) != 1 or self._boot.door < 0:
+            raise MalformedOrder(f"cannot take another door: {len(fds)} descriptors, not one; or there was none before")
+        os.dup2(fds[0], self._boot.door, inheritable=False)
         self._outbox.send({"type": "done", "id": order["id"]})
 
     def _reopen(self, order: Message, fds: list[int]) -> None:

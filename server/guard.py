@@ -15,15 +15,19 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import signal
 from typing import Any
 
-from releve.server import system
+from releve.server import door, system
 from releve.server.output import standard
 
 IN_SERVICE = ("active", "trial")  # roles of the generation that clients are served by
 OTHERS_S = 5.0  # how long a master that is not in service waits for the one that is
 FIRST_S, LAST_S = 2.0, 30.0  # between two tries, doubled each time
+LOOK_S = 0.05  # until a supervisor that is about to end is looked at again, doubled each time
+REVIVED = "REVIVED_BY_RELEVE"  # in the environment of the next one: where the one before lived
+LOCK_NAME = "lock"  # in its runtime directory
 DOUBT_S = 5.0  # after a silence that was too long: it may be us who were stopped, and its word may be on its way
 
 log = logging.getLogger("releve.master")
@@ -58,10 +62,12 @@ class Silence:
 class Guard:
     """In the master: when to start a supervisor. Owns the keepsake."""
 
-    def __init__(self, keepsake: int) -> None:
+    def __init__(self, keepsake: int, door: int = -1) -> None:
         self._keepsake = keepsake  # -1: there is none
+        self._door = door  # where the next supervisor finds this generation; -1: nowhere
         self.due: float | None = None  # monotonic
         self._delay_s = FIRST_S
+        self._look_s = LOOK_S
         self._supervisor = -1  # its pidfd
         self._silence = Silence()
 
@@ -83,9 +89,10 @@ class Guard:
             os.dup2(fd, self._keepsake, inheritable=False)
 
     def alarm(self, now: float) -> None:
-        """The supervisor has gone without a goodbye."""
-        self._forget()
+        """The supervisor has gone without a goodbye; or it lives, and only its link has ended."""
+        self._silence.forget()
         self._delay_s = FIRST_S
+        self._look_s = LOOK_S
         self.due = now + (0.0 if self._read().get("role") in IN_SERVICE else OTHERS_S)
 
     def calm(self) -> None:
@@ -107,13 +114,18 @@ class Guard:
             self._end_supervisor()
         if self.due is None or now < self.due:
             return
+        kept = self._read()
+        if self._lives(kept):
+            self.due = now + self._look_s
+            self._look_s = min(self._look_s * 2, LAST_S)
+            return
         self.due = now + self._delay_s
         self._delay_s = min(self._delay_s * 2, LAST_S)
-        kept = self._read()
         if kept.get("uid") != os.geteuid():
             log.warning("the supervisor has gone; another one is not for this process to start, but for its sentry or the service manager")
             self.due = None
             return
+        door.renew(self._door)
         try:
             revive(kept["revive"])
         except (KeyError, TypeError, OSError) as error:
@@ -129,6 +141,21 @@ class Guard:
             signal.pidfd_send_signal(self._supervisor, signal.SIGKILL)
         except OSError as error:
             log.error("cannot end the supervisor: %s; its sentry, or its service manager, has to", error.strerror)
+
+    def _lives(self, kept: dict[str, Any]) -> bool:
+        """Whether there is a supervisor, which has hung up on this generation, or never found it: no other one is of use."""
+        if self._supervisor >= 0:
+            ended = select.poll()
+            ended.register(self._supervisor, select.POLLIN)
+            if not ended.poll(0):
+                return True
+            os.close(self._supervisor)
+            self._supervisor = -1
+        try:
+            runtime = json.loads(kept["revive"]["environment"][REVIVED])["runtime"]
+            return system.locked(os.path.join(runtime, LOCK_NAME))
+        except (KeyError, TypeError, ValueError):
+            return False
 
     def _forget(self) -> None:
         if self._supervisor >= 0:

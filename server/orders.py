@@ -53,6 +53,7 @@ TABLE: dict[str, Legal] = {
     "pause": Legal(_UP - {Posture.PAUSING}, frozenset(Change) - {Change.SWITCHING}),
     "quit": Legal(frozenset(Posture), frozenset(Change)),
     "keep": Legal(frozenset(Posture), frozenset(Change)),
+    "door": Legal(frozenset(Posture) - {Posture.LEAVING}, frozenset(Change)),
     "reopen": Legal(frozenset(Posture), frozenset(Change)),
     "scale": Legal(_STEADY, frozenset({Change.NONE})),
     "reload": Legal(_STEADY, frozenset({Change.NONE})),

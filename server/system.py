@@ -292,3 +292,14 @@ def write_lines(fd: int, data: bytes, wait_s: float) -> int:
 def duplicate(fd: int) -> int:
     """Another descriptor of the same open file (close-on-exec, above the standard three). Raises OSError."""
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+
+
+def locked(path: str) -> bool:
+    """Whether some process has an flock(2) on a file, as far as ``/proc/locks`` tells: proc_locks(5)."""
+    try:
+        seen = os.stat(path)
+        mark = f"{os.major(seen.st_dev):02x}:{os.minor(seen.st_dev):02x}:{seen.st_ino}"
+        with open("/proc/locks", encoding="ascii") as file:
+            return any(" FLOCK " in line and mark in line.split() for line in file)
+    except (OSError, ValueError):
+        return False

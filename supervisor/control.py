@@ -30,6 +30,7 @@ class ControlServer:
         self._path = path
         self._permit = permit
         self._listening = listening
+        self._inode = None if listening is None else _inode(path)
         self._supervisor = supervisor
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
@@ -53,10 +54,28 @@ class ControlServer:
                 inode = folder.bind(sock, self._path.name, str(self._path))
                 if self._permit.group is not None:
                     folder.change(self._path.name, self._permit.socket_mode, gid=self._permit.group, inode=inode)
+                self._inode = inode
         except OSError:
             sock.close()
             raise
         return sock
+
+    @property
+    def missing(self) -> bool:
+        """Whether its file has gone, so that no ``ctl`` finds it."""
+        return self._server is not None and (self._inode is None or _inode(self._path) != self._inode)
+
+    async def renew(self) -> None:
+        """Bind it anew; conversations go on. Raises OSError, and then nothing has changed."""
+        before, server = self._listening, self._server
+        self._listening = self._bind()
+        try:
+            await self.start()
+        finally:
+            if server is not None:
+                server.close()
+            if before is not None:
+                before.close()
 
     def fileno(self) -> int:
         """The listening socket."""
@@ -166,6 +185,14 @@ class ControlServer:
         finally:
             operation.unwatch(events)
             del self._waiting[task]
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        seen = path.lstat()
+    except OSError:
+        return None
+    return seen.st_dev, seen.st_ino
 
 
 def _refusal(name: str, permit: Permit) -> str:

@@ -19,6 +19,18 @@ class Door:
     def __init__(self, path: Path, sock: socket.socket | None) -> None:
         self.path = path
         self.socket = sock
+        self._inode = _inode(path)
+        self._noted = record.beside(path).exists()
+
+    @property
+    def missing(self) -> bool:
+        """Whether its file has gone, so that nobody finds the generation."""
+        return self._inode is None or _inode(self.path) != self._inode
+
+    @property
+    def record_missing(self) -> bool:
+        """Whether there was a record beside it, and has gone."""
+        return self._noted and not record.beside(self.path).exists()
 
     def close(self) -> None:
         """Remove the file; the master's descriptor is its own."""
@@ -30,10 +42,12 @@ class Door:
     def note(self, written: bytes) -> None:
         """Put up what the next supervisor must know of who is behind the door. Raises OSError."""
         record.write(record.beside(self.path), written)
+        self._noted = True
 
     def forget(self) -> None:
         """No supervisor that comes later shall take it over."""
         record.remove(record.beside(self.path))
+        self._noted = False
 
     def shut(self) -> None:
         """Let go of the listening end: the master has its own."""
@@ -58,6 +72,14 @@ def open_door(runtime: Path, number: int) -> Door:
         raise
     record.remove(record.beside(path))
     return Door(path, sock)
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        seen = path.lstat()
+    except OSError:
+        return None
+    return seen.st_dev, seen.st_ino
 
 
 def doors(runtime: Path) -> Iterator[tuple[int, Path]]:

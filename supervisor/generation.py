@@ -162,6 +162,20 @@ class Generation:
             with suppress(StepFailed):
                 self.tell("keep", [keepsake])
 
+    @property
+    def takes_door(self) -> bool:
+        """Whether the master can be given another door: it has not had one yet, or its release knows how."""
+        return self.door is not None and (self.door.socket is not None or self.can("new_door"))
+
+    def rehang(self, door: Door) -> None:
+        """Give the master another door in place of one whose file has gone. Raises StepFailed."""
+        assert self.door is not None and door.socket is not None
+        if self.door.socket is None:
+            self.tell("door", [door.socket.fileno()])
+            door.shut()
+        self.door.shut()
+        self.door = door
+
     def assure(self, within_s: float) -> None:
         """Tell the master that its supervisor is alive."""
         self._master.assure(within_s)

@@ -16,19 +16,29 @@ class GuardFile:
 
     def __init__(self, runtime: Path | None, active: bool) -> None:
         self._path = runtime / NAME if runtime is not None and active else None
+        self._named = 0  # 0: nobody
 
     def name(self, pid: int) -> None:
         """Name whoever starts another supervisor."""
         if self._path is None:
             return
+        self._named = pid
         try:
             with paths.parent(self._path) as (folder, name):
                 folder.write(name, f"{pid}\n".encode(), 0o644)
         except OSError as error:
             log.warning("cannot write %s: %s; if this supervisor is killed, systemd starts the service anew", self._path, error.strerror)
 
+    def renew(self) -> bool:
+        """Write it again where it has gone; whether it had."""
+        if self._path is None or not self._named or self._path.exists():
+            return False
+        self.name(self._named)
+        return True
+
     def hide(self) -> None:
         """Name nobody, for a while or for good."""
+        self._named = 0
         if self._path is not None:
             with suppress(OSError):
                 paths.remove(self._path)

@@ -48,6 +48,7 @@ from releve.supervisor.service import MISTAKEN_S, Service
 from releve.supervisor.states import Admission, GenerationState, ServiceState, admit
 from releve.supervisor.succession import Succession, SuccessionError
 from releve.supervisor.traffic import EVERY_S as SAMPLE_S
+from releve.supervisor.upkeep import Upkeep
 from releve.supervisor.verbs import VERBS
 from releve.supervisor.watching import Watching
 from releve.supervisor.work import Work
@@ -105,6 +106,8 @@ class Supervisor:
         self._pulse = Pulse(service.notifier, os.environ, os.getpid(), lambda: self.operation is not None or self.stopping is not None)
         self._watching = Watching(service, self._upgrade_for_watch)
         self._rotations = Rotations(service)
+        self.card = service.configuration.card(runtime)
+        self._upkeep = Upkeep(self)
         service.on_lost = lambda generation: self._recover()
         service.planned = lambda: self.operation is not None
         service.on_health = self._tell_health
@@ -123,6 +126,7 @@ class Supervisor:
                 raise self._broken
             log.error("%s; what runs goes on with the settings that it has", self._broken)
         await self.control.start()
+        instances.write_card(self.runtime, self.card)
         self._pulse.start()
         self._sample()
         self._assure()
@@ -132,7 +136,6 @@ class Supervisor:
             log.warning(
                 "nothing listens on the inherited socket %s: its clients wait for ever; add fd:%s to listen, or drop it", name, name
             )
-        instances.write_card(self.runtime, self.service.configuration.card(self.runtime))
         try:
             start = await self._begin_first(adopted)
             self._holding.set()
@@ -148,6 +151,7 @@ class Supervisor:
                 await self._ended.wait()
         finally:
             self._watching.stop()
+            self._upkeep.end()
             self.service.close_listeners()
             await self.control.close()
             instances.remove_card(self.runtime)
@@ -230,6 +234,7 @@ class Supervisor:
         return self._start(Operation(verb, by, dry=dry), does)
 
     def _start(self, operation: Operation, does: Work) -> Operation:
+        self._upkeep.look()
         operation.told = partial(self._tell_systemd, operation)
         self.operation = operation
         self._pulse.extend()
@@ -287,6 +292,7 @@ class Supervisor:
     def _assure(self) -> None:
         """Tell every master that we do not hang: the one in service would end us, and start another one."""
         self.service.assure(SILENCE_S)
+        self._upkeep.look()
         if not self._ended.is_set():
             asyncio.get_running_loop().call_later(ASSURE_EVERY_S, self._assure)
 
@@ -419,7 +425,10 @@ def run(configuration: Configuration) -> int:
     post = Post()
     post.take_over(os.environ)
     try:
-        lock = RuntimeLock.acquire(runtime, allowed.folder) if arrived is None else RuntimeLock.held(runtime, arrived.bequest.lock)
+        if arrived is None:
+            lock = RuntimeLock.acquire(runtime, allowed.folder)
+        else:
+            lock = RuntimeLock.held(runtime, arrived.bequest.lock, allowed.folder)
     except LockHeld as error:
         post.leave()
         if lived is None:

@@ -3,7 +3,7 @@
 supervisor -> server.link, server.scoreboard, server.docket, server.faults, server.guard, server.log, config; importer.command and
               importer.parser, for the command line
 importer   -> config
-ctl        -> config, supervisor.protocol, supervisor.instances
+ctl        -> config, supervisor.protocol, supervisor.instances, supervisor.holders
 server     -> config.settings; standard library only
 config     -> nothing of ours
 """
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = ("config", "ctl", "importer", "server", "supervisor")
 ALLOWED = {
     "config": ("config",),
-    "ctl": ("ctl", "config", "supervisor.protocol", "supervisor.instances"),
+    "ctl": ("ctl", "config", "supervisor.holders", "supervisor.protocol", "supervisor.instances"),
     "importer": ("importer", "config"),
     "server": ("server", "config.settings"),
     "supervisor": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,13 +57,58 @@ def test_the_folder_is_ours_and_the_file_names_the_holder(tmp_path: Path) -> Non
 
 
 def test_a_lock_file_that_was_removed_does_not_count(tmp_path: Path) -> None:
+    """The directory is locked too, which keeps those away who clean up: tmpfiles.d(5)."""
     lock = RuntimeLock.acquire(tmp_path)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(fd)
     os.unlink(lock.path)
-    other = RuntimeLock.acquire(tmp_path)
-    with pytest.raises(LockHeld):
+    with pytest.raises(LockHeld, match=f"it holds {tmp_path}"):
         RuntimeLock.acquire(tmp_path)
-    other.release()
+    assert lock.renew() and not lock.renew()
+    assert Path(lock.path).read_text() == f"{os.getpid()}\n"
     lock.release()
+    RuntimeLock.acquire(tmp_path).release()
+
+
+def test_one_who_cleans_up_is_waited_for(tmp_path: Path) -> None:
+    code = "import fcntl, os, sys, time; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX); print(flush=True); time.sleep(0.3)"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as cleaner:
+        assert cleaner.stdout is not None
+        cleaner.stdout.readline()
+        RuntimeLock.acquire(tmp_path).release()
+
+
+def test_a_directory_that_was_made_anew_is_locked_anew_unless_another_one_has_it(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    lock = RuntimeLock.acquire(run)
+    run.rename(tmp_path / "away")
+    assert lock.renew()
+    run.rename(tmp_path / "again")
+    other = RuntimeLock.acquire(run)
+    with pytest.raises(LockHeld):
+        lock.renew()
+    assert os.path.samestat(os.fstat(lock.fileno()), os.stat(tmp_path / "again" / "lock"))  # what is held is held
+    other.release()
+    assert lock.renew()
+    lock.release()
+
+
+def test_who_listens_on_the_control_socket_owns_the_service_whatever_was_removed(tmp_path: Path) -> None:
+    code = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(flush=True); input()"
+    run = tmp_path / "run"
+    run.mkdir()
+    with subprocess.Popen([sys.executable, "-c", code, str(run / "ctl.sock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one:
+        assert one.stdout is not None
+        one.stdout.readline()
+        shutil.rmtree(run)
+        with pytest.raises(LockHeld, match=f"the supervisor with pid {one.pid} already runs this service .it listens on {run}/ctl.sock"):
+            RuntimeLock.acquire(run)
+        one.communicate(b"\n")
+    RuntimeLock.acquire(run).release()
 
 
 def test_a_file_removed_between_its_opening_and_its_locking_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +163,7 @@ def test_a_lock_file_that_is_a_link_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-@pytest.mark.parametrize("name", ["lock", "ctl.sock", "instance.json", "guard.pid", "gen-12.sock"])
+@pytest.mark.parametrize("name", ["lock", "ctl.sock", "instance.json", "guard.pid", "hook.pid", "gen-12.sock"])
 def test_a_link_in_the_place_of_one_of_our_files_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).symlink_to("/etc/passwd")
     with pytest.raises(LockError, match=f"{name} is a symbolic link"):
@@ -127,7 +173,7 @@ def test_a_link_in_the_place_of_one_of_our_files_is_refused(tmp_path: Path, name
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
-@pytest.mark.parametrize("name", ["lock", "ctl.sock", "instance.json", "guard.pid", "gen-12.sock"])
+@pytest.mark.parametrize("name", ["lock", "ctl.sock", "instance.json", "guard.pid", "hook.pid", "gen-12.sock"])
 def test_a_file_of_somebody_else_in_the_place_of_one_of_ours_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     os.chown(tmp_path / name, 65534, 65534)

@@ -1,0 +1,81 @@
+"""Who holds a lock, a control socket or a port, as the kernel tells: also where the files that would tell have been removed.
+
+Only processes of this user and of root are named, since only they can be our supervisor. Standard library only; ``ctl`` asks, too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+
+_LISTENING = 0x10000  # __SO_ACCEPTCON of the kernel's include/linux/net.h
+_TCP_LISTEN = "0A"  # TCP_LISTEN of include/net/tcp_states.h, as /proc/net/tcp has it
+
+
+def listening(path: str) -> int | None:
+    """Another process that listens on the Unix socket bound to a path, whatever lies there now (``/proc/net/unix``, proc(5))."""
+    inodes = set()
+    with suppress(OSError), open("/proc/net/unix", errors="surrogateescape") as file:
+        for line in file:
+            fields = line.rstrip("\n").split(maxsplit=7)
+            if len(fields) == 8 and fields[7] == path and int(fields[3], 16) & _LISTENING:
+                inodes.add(fields[6])
+    return _holder(inodes)
+
+
+def at_port(port: int) -> int | None:
+    """Another process that listens on a TCP port, at whatever address (``/proc/net/tcp``, ``tcp6``)."""
+    inodes = set()
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError), open(f"/proc/net/{name}") as file:
+            for line in file:
+                fields = line.split()
+                if len(fields) > 9 and fields[3] == _TCP_LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                    inodes.add(fields[9])
+    return _holder(inodes)
+
+
+def locking(fd: int) -> int | None:
+    """The process with an flock(2) on what a descriptor leads to (``/proc/locks``); None if that cannot be told."""
+    seen = os.fstat(fd)
+    mark = f"{os.major(seen.st_dev):02x}:{os.minor(seen.st_dev):02x}:{seen.st_ino}"
+    with suppress(OSError, ValueError), open("/proc/locks") as file:
+        for line in file:
+            fields = line.split()
+            if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == mark and int(fields[4]) > 0:
+                return int(fields[4])
+    return None
+
+
+def command(pid: int) -> str:
+    """What a process was started as, shortened; empty if that cannot be read."""
+    with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        words = file.read(4096).rstrip(b"\0").decode("utf-8", "replace").split("\0")
+        text = " ".join(words)
+        return "".join(sign if sign.isprintable() else "?" for sign in (text if len(text) <= 60 else f"{text[:57]}..."))
+    return ""
+
+
+def _holder(inodes: set[str]) -> int | None:
+    """A process of this user or of root, other than this one, that has one of these sockets open."""
+    wanted = {f"socket:[{inode}]" for inode in inodes if inode != "0"}
+    if not wanted:
+        return None
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid() and _ours(name) and not wanted.isdisjoint(_descriptors(name)):
+            return int(name)
+    return None
+
+
+def _ours(pid: str) -> bool:
+    with suppress(OSError):
+        return os.stat(f"/proc/{pid}").st_uid in (0, os.geteuid())
+    return False
+
+
+def _descriptors(pid: str) -> Iterable[str]:
+    with suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                yield os.readlink(f"/proc/{pid}/fd/{name}")
