@@ -80,7 +80,8 @@ class Foreman:
             worker.signal(signal.SIGKILL)
             return
         worker.order({"type": "quit", "deadline_s": deadline_s, "linger_s": linger_s}, State.LEAVING)
-        worker.kill_at = self._now() + deadline_s + KILL_MARGIN_S
+        kill_at = self._now() + deadline_s + KILL_MARGIN_S
+        worker.kill_at = kill_at if worker.kill_at is None else min(worker.kill_at, kill_at)  # as the worker itself: the earlier one
 
     def keep(self, boot_limit_s: float) -> None:
         """What is due by the clock: end those that were not ready in time, and those that did not leave in time."""

@@ -29,7 +29,7 @@ from releve.supervisor.keepsake import KeepsakeError, Role
 from releve.supervisor.listeners import Listener, Plan
 from releve.supervisor.log import log
 from releve.supervisor.operation import Operation
-from releve.supervisor.service import Service
+from releve.supervisor.service import Service, describe_pin
 from releve.supervisor.states import GenerationState
 from releve.supervisor.target import Target
 from releve.supervisor.upgrade import judge_on
@@ -142,7 +142,10 @@ async def settle(service: Service, operation: Operation, adopted: list[Adopted])
                     await switch.leave(service, active, generation)
             for paused in (service.standby, active if service.on_trial else None):
                 if paused is not None and paused.state is GenerationState.SERVING:
-                    await paused.pause(serving)
+                    try:
+                        await paused.pause(serving)
+                    except StepFailed as error:  # one that is stuck holds nobody else up
+                        operation.note(f"{error.reason}; connections it holds stay with generation {paused.number}")
             if service.standby is not None and service.standby.orphaned:
                 service.retire_standby()
             _remove_files(adopted)
@@ -157,6 +160,7 @@ async def settle(service: Service, operation: Operation, adopted: list[Adopted])
                 service.retire(one.generation)
         raise
     if service.on_trial:
+        operation.record(target=describe_pin(serving.pin))
         plan = Plan(
             keep=[one for one in serving.listeners if one in service.listeners],
             added=[one for one in serving.listeners if one not in service.listeners],

@@ -80,6 +80,8 @@ def _record(service: Service, operation: Operation, before: dict[str, Any] | Non
 def _outcome(service: Service, operation: Operation, error: BaseException, before: dict[str, Any] | None) -> Event:
     """What a failure means to whoever asked. ``before``: what was in service when it began."""
     serving, what_next = service.serving_words(), _NEXT.get(operation.verb, "")
+    if isinstance(error, (StepFailed, asyncio.CancelledError)) and operation.committed and service.describe(service.active) != before:
+        return _kept(service, operation, error)
     if isinstance(error, ConfigError):
         reason = str(error)
         return result(Status.USAGE, reason, step="configuration", reason=reason, serving=serving, next="mend the file and try again")
@@ -95,6 +97,15 @@ def _outcome(service: Service, operation: Operation, error: BaseException, befor
     if operation.committed and service.describe(service.active) != before:  # what was to be done is done, and stays
         return result(Status.DEGRADED, f"{serving}; after its commit, {words}", reason=words, degraded=[words])
     return result(Status.UNEXPECTED, words, serving=serving)
+
+
+def _kept(service: Service, operation: Operation, error: BaseException) -> Event:
+    """It has failed, but there was no way back: what has failed is committed, and serves."""
+    words = list(service.degraded.values())
+    told = {"step": operation.phase, "reason": operation.stop_reason, "evidence": {}}
+    if isinstance(error, StepFailed):
+        told = {"step": error.step, "reason": error.reason, "traceback": error.traceback, "evidence": getattr(error, "evidence", {})}
+    return {**result(Status.DEGRADED, "; ".join([service.serving_words(), *words]), degraded=words), **told}
 
 
 def _log(operation: Operation, outcome: Event) -> None:

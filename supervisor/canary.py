@@ -15,6 +15,7 @@ from releve.config.settings import Canary
 from releve.config.values import share_text
 from releve.server.faults import fault
 from releve.supervisor import probation
+from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
@@ -83,7 +84,11 @@ async def sing(service: Service, operation: Operation, old: Generation, new: Gen
     operation.switched = True  # in part: some clients are served by it
     new.exchange.heir = service.serving_exchange
     try:
-        await old.divert(canary.share, new)
+        try:
+            await old.divert(canary.share, new)
+        except StepFailed:
+            if old.state is not GenerationState.GONE:
+                raise
         count.begin()
         operation.say(f"{share_text(canary.share)} of the new connections go to generation {new.number}")
         fault("on_canary")

@@ -28,8 +28,9 @@ class Decision:
 def choose(entries: Sequence[Entry], wanted: Release, exists: Callable[[Release], bool]) -> Decision:
     """Which release a cold start takes: the one that is configured, unless exactly that one went wrong when it was tried last.
 
-    Wrong is: it failed, it was rolled back, or it was switched to and never committed
-    (a power cut in its probation). Then the last committed one is taken, if it is still there.
+    Wrong is: it was rolled back, or rejected on probation; or it was never committed, and failed, or was switched to
+    (a power cut in its probation). Then the last committed one is taken, if it is still there. A release that was
+    committed and fails when it is tried once more serves all the while: that says nothing against it.
     """
     wrong = _last_word(entries, wanted)
     if not wrong:
@@ -85,18 +86,24 @@ def _committed(entry: Entry) -> Release | None:
 
 
 def _last_word(entries: Sequence[Entry], release: Release) -> str:
-    """How a release went wrong when it was tried last; empty if it did not, or was never tried."""
+    """How a release went wrong, by the last that is known of it; empty if it did not, or was never tried."""
+    doubt = ""  # holds only if it was never committed before
     for entry in reversed(entries):
-        rejected = entry.get("from")
-        if entry.get("verb") == "rollback" and entry.get("outcome") == "done" and isinstance(rejected, dict) and same(rejected, release):
-            return "was rolled back"
         committed = _committed(entry)
         if committed is not None and same(committed, release):
             return ""
-        target = entry.get("target")
-        if isinstance(target, dict) and same(target, release):
-            if entry.get("outcome") in BAD:
-                return "failed" if entry["outcome"] == "failed" else "was rolled back"
-            if entry.get("outcome") == "interrupted" and entry.get("switched"):
-                return "was switched to and never committed"
-    return ""
+        if entry.get("verb") == "rollback" and entry.get("outcome") == "done" and _is(entry.get("from"), release):
+            return "was rolled back"
+        if not _is(entry.get("target"), release):
+            continue
+        if entry.get("outcome") == "rolled back" and not _is(entry.get("to"), release):  # else it was its own successor that was rejected
+            return "was rolled back"
+        if entry.get("outcome") in BAD:
+            doubt = doubt or "failed"
+        elif entry.get("outcome") == "interrupted" and entry.get("switched"):
+            doubt = doubt or "was switched to and never committed"
+    return doubt
+
+
+def _is(found: object, release: Release) -> bool:
+    return isinstance(found, dict) and same(found, release)

@@ -31,9 +31,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """What a generation holds open, by number; still its own. ``link`` is -1 where its master has gone."""
+    """What a generation holds open, by number; still its own. ``link`` is -1 where its master has gone, ``pidfd`` where nobody has it."""
 
     link: int
+    pidfd: int  # of its master
     receive: int
     send: int
     board: int

@@ -13,8 +13,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from releve.config.settings import Settings
@@ -72,6 +72,7 @@ class Generation:
         self._boot = Boot(pin.settings.app)
         self._changed = asyncio.Event()
         self._crash = ""
+        self._fate = ""  # how its master ended
         self._was_serving = False
         self._killed = False  # by us: what is left of it is not lost
         self._last_revision = 1
@@ -103,7 +104,12 @@ class Generation:
     def descriptors(self) -> Descriptors:
         """For whoever is to hold it next."""
         return Descriptors(
-            self._master.fileno(), self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self.crash_fd
+            self._master.fileno(),
+            self._master.pidfd,
+            self.exchange.receive.fileno(),
+            self.exchange.send.fileno(),
+            self._board_fd,
+            self.crash_fd,
         )
 
     def command_alone(self) -> None:
@@ -237,7 +243,7 @@ class Generation:
         await self._go_to_work("attend", GenerationEvent.ATTENDED)
 
     async def _go_to_work(self, verb: str, event: GenerationEvent) -> None:
-        before, after = self.state, next_state(self.state, event)
+        before, after = self.state, self._after(event)
         self.state = after
         try:
             await self._order_or_command(verb, after.value, (), ORDER_S)
@@ -245,11 +251,14 @@ class Generation:
             if self.state is after:
                 self.state = before
             raise
+        if self.state is not after:  # it has ended, or was dismissed, while it was answered
+            raise StepFailed(verb, f"cannot {verb} generation {self.number}: {self.trouble or f'it is {self.state.value}'}")
 
     async def divert(self, share: float, to: Generation) -> None:
         """Have the workers, and those to come, pass a share (0 to 1) of their new connections on. Raises StepFailed."""
         self.diverts = True  # also if we are interrupted here: some may have heard it
-        await self._order_or_command("divert", "serving", (to.exchange.send.fileno(),), ORDER_S, to=to.number, share=share)
+        with self._way_to("divert", to) as send:
+            await self._order_or_command("divert", "serving", (send,), ORDER_S, to=to.number, share=share)
 
     async def end_diversion(self) -> None:
         """Have the workers serve all of their new connections again. Raises StepFailed when some do not say so."""
@@ -260,24 +269,50 @@ class Generation:
     async def pause(self, to: Generation, timeout_s: float = ORDER_S) -> None:
         """Have the workers stop accepting and give their idle connections to another generation.
 
-        Raises StepFailed when some did not say so in time: they may hold connections yet.
+        Raises StepFailed when some did not say so in time: they may hold connections yet. One that
+        ends meanwhile accepts no more either.
         """
-        after = next_state(self.state, GenerationEvent.PAUSED)
-        send = to.exchange.send.fileno()
+        before, after = self.state, self._after(GenerationEvent.PAUSED)
+        with self._way_to("pause", to) as send:
+            try:
+                await self._order_or_command("pause", "paused", (send,), timeout_s, to=to.number)
+            except StepFailed:
+                if self.state is not GenerationState.GONE:
+                    raise
+            finally:
+                if self.state is before:  # else it has ended, or was dismissed, meanwhile
+                    self.state = after  # even when a worker is stuck: it was told, and accepts no more once it can hear
+                self.diverts = False
+
+    @contextmanager
+    def _way_to(self, verb: str, to: Generation) -> Iterator[int]:
+        """The send end of another generation's exchange, which stays open until the order is carried out. Raises StepFailed."""
+        if to.state is GenerationState.GONE:
+            raise StepFailed(verb, f"cannot {verb} generation {self.number}: {to.trouble}")
+        send = os.dup(to.exchange.send.fileno())
         try:
-            await self._order_or_command("pause", "paused", (send,), timeout_s, to=to.number)
+            yield send
         finally:
-            self.state = after  # even when a worker is stuck: it was told, and accepts no more once it can hear
-            self.diverts = False
+            os.close(send)
+
+    def _after(self, event: GenerationEvent) -> GenerationState:
+        """The state after an event. Raises StepFailed for a generation that has ended, IllegalEvent in a wrong state."""
+        if self.state is GenerationState.GONE:  # a death may come at any moment, and is nobody's mistake
+            raise StepFailed(SILENT, self.trouble)
+        return next_state(self.state, event)
 
     def dismiss(self, deadline_s: float, linger_s: float | None = None) -> None:
-        """Have everything finish and leave; what has not after ``deadline_s`` is killed. Does not wait."""
+        """Have everything finish and leave; what has not after ``deadline_s`` is killed. Does not wait.
+
+        Of two deadlines the earlier one holds.
+        """
         if self.state is GenerationState.GONE:
             return
         self.state = next_state(self.state, GenerationEvent.DISMISSED)
         if self.door is not None:
             self.door.forget()  # it leaves, whoever follows us
         if self._killer is not None:
+            deadline_s = min(deadline_s, max(0.0, self._killer.when() - self._loop.time() - KILL_MARGIN_S))
             self._killer.cancel()
         self.kill_after(deadline_s + KILL_MARGIN_S)
         self._dismissal = {"deadline_s": deadline_s, "linger_s": linger_s}
@@ -314,8 +349,8 @@ class Generation:
         return [] if self.state is GenerationState.GONE else [(slot, self.board.read(slot)) for slot in self.roster.slots]
 
     def proved(self) -> None:
-        """Booted and checked."""
-        self.state = next_state(self.state, GenerationEvent.PROVED)
+        """Booted and checked. Raises StepFailed, IllegalEvent."""
+        self.state = self._after(GenerationEvent.PROVED)
 
     async def _order_or_command(self, verb: str, state: str, fds: tuple[int, ...], timeout_s: float, **keys: object) -> None:
         """By way of the master; straight to the workers where it has gone, or hangs: then it is ended, and costs nothing."""
@@ -426,7 +461,8 @@ class Generation:
         words = system.describe_status(status)
         step = "boot" if self.state is GenerationState.BOOTING else "master"
         while_ = f" while {self._boot.doing}" if step == "boot" else ""
-        failure = StepFailed(step, f"the master of generation {self.number} {words}{while_}", self.crash_stack())
+        self._fate = f"the master of generation {self.number} {words}"
+        failure = StepFailed(step, f"{self._fate}{while_}", self.crash_stack())
         self._master.fail(failure)
         self._boot.fail(failure)
         if self.workers and self.state is not GenerationState.BOOTING and not self._killed:
@@ -488,6 +524,18 @@ class Generation:
     def orphaned(self) -> bool:
         """Whether its master is gone and its workers serve on."""
         return self.roster.orphaned
+
+    @property
+    def led(self) -> bool:
+        """Whether its master lives, at this very moment."""
+        return not self.trouble and not self._master.has_ended
+
+    @property
+    def trouble(self) -> str:
+        """Why nobody can rely on it: its master has ended, or all of it. Empty while its master commands it."""
+        if self.state is GenerationState.GONE:
+            return f"generation {self.number} has ended" + (f": {self._fate}" if self._fate else "")
+        return (self._fate or f"generation {self.number} has lost its master") if self.orphaned else ""
 
     @property
     def tag(self) -> dict[str, str]:

@@ -35,7 +35,7 @@ class Reached:
     """A living master that another supervisor started. Owned, descriptors and all."""
 
     pid: int
-    pidfd: int
+    pidfd: int  # -1 for one that ended before anybody could hold it
     link: Link | None  # None for one that has ended, and waits to be buried
 
 
@@ -87,8 +87,16 @@ class Master:
         if link is None:
             return
         self._tag = {"who": f"gen={self._generation} pid={self.pid}"}
-        self._loop.add_reader(pidfd, self._ended)
+        if pidfd >= 0:
+            self._loop.add_reader(pidfd, self._ended)
+        else:
+            self._loop.call_soon(self._ended)
         self._loop.add_reader(link.fileno(), self._read)
+
+    @property
+    def pidfd(self) -> int:
+        """Its pidfd; -1 where nobody has one."""
+        return self._pidfd
 
     def fileno(self) -> int:
         """The link's descriptor; -1 where there is none."""
@@ -197,10 +205,11 @@ class Master:
         system.kill_group(self.pid, signal.SIGKILL)
 
     def _ended(self) -> None:
-        status = system.peek(self._pidfd)
+        status = system.UNSEEN if self._pidfd < 0 else system.peek(self._pidfd)
         if status is None:
             return
-        self._loop.remove_reader(self._pidfd)
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
         if self._link is not None:
             self._read()  # its last words
         self.hang_up()

@@ -37,8 +37,12 @@ _MARK = "releve-proof "
 
 
 async def reexec(supervisor: Supervisor, operation: Operation) -> str:
-    """Become the program that is installed now. Raises StepFailed; on success it does not return."""
+    """Become the program that is installed now. Raises StepFailed; on success it does not return.
+
+    Only beside a master in service that lives: should the new program fail, its guard is all that could start another one.
+    """
     with operation.step("prove"):
+        _need_guard(supervisor, "prove")
         operation.say(f"asking {sys.executable}")
         said = await _prove(supervisor, operation)
         operation.say(f"releve {said['releve']} with Python {said['python']} can take over what serves")
@@ -51,11 +55,20 @@ async def reexec(supervisor: Supervisor, operation: Operation) -> str:
             await _hear_out()
             if supervisor.stopping is not None:
                 raise StepFailed("exec", "cannot replace the supervisor: the service is being stopped")
+            _need_guard(supervisor, "exec")
             _exec(supervisor, operation)
         finally:
             system.let_signals_in()
             await supervisor.control.start()
     raise AssertionError("execve returned")
+
+
+def _need_guard(supervisor: Supervisor, step: str) -> None:
+    """Raises StepFailed."""
+    active = supervisor.service.active
+    if active is None or not active.led:
+        why = (active and active.trouble) or "the generation in service has lost its master"
+        raise StepFailed(step, f"cannot replace the supervisor: {why}; try again when its successor serves (ctl status)")
 
 
 async def _hear_out() -> None:

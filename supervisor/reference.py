@@ -37,9 +37,8 @@ def verbs() -> str:
     """What becomes of a verb in each state of the service."""
     columns = list(states.ServiceState)
     head = "| verb | " + " | ".join(state.value for state in columns) + " |"
-    rows = [
-        f"| `{verb}` | " + " | ".join(_ADMISSION[table[state]] for state in columns) + " |" for verb, table in sorted(states.VERBS.items())
-    ]
+    tables = {**states.VERBS, "upgrade --dry-run": states.REHEARSAL}
+    rows = [f"| `{verb}` | " + " | ".join(_ADMISSION[table[state]] for state in columns) + " |" for verb, table in sorted(tables.items())]
     return "\n".join([head, "| --- " * (len(columns) + 1) + "|", *rows])
 
 

@@ -68,6 +68,8 @@ async def reload(service: Service, operation: Operation, configuration: Configur
         operation.undoing = True
         with suppress(StepFailed):
             await generation.order("cancel", revision=revision)
+        if generation.orphaned and not operation.committed:  # nobody else tells them that they are not wanted
+            generation.roster.dismiss(revision)
         target.listeners.abandon()
         service.opening = []
         service.tell_roles()

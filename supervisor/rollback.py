@@ -16,25 +16,39 @@ async def rollback(service: Service, operation: Operation) -> Generation:
     back, rejected = service.standby, service.active
     assert back is not None and rejected is not None, "the caller has looked"
     with operation.step("switch"):
-        try:
-            service.bring_back(back)
-        except ListenError as error:
-            raise StepFailed("listen", str(error)) from error
-        back.exchange.end_relay()
         operation.committed = True  # a matter of milliseconds: nothing is gained by going back from going back
+        service.call_back()
         try:
-            await back.resume()
-        except StepFailed:
-            back.exchange.relay_to(service.serving_exchange)
+            await _switch(service, operation, back, rejected)
+        except BaseException:
+            service.send_back()
             raise
-        if rejected.state is GenerationState.SERVING:
-            try:
-                await rejected.pause(back)
-            except StepFailed as error:
-                operation.note(f"{error.reason}; connections it holds stay with generation {rejected.number}")
     with operation.step("commit"):
         service.commit_rollback()
     wanted = service.wanted_workers if service.scaled is not None else back.settings.workers
     if wanted != len(back.workers):  # scaled meanwhile, or left with one by a rolling upgrade
         await restore(back, wanted)
     return back
+
+
+async def _switch(service: Service, operation: Operation, back: Generation, rejected: Generation) -> None:
+    """Raises StepFailed; then the one in service serves as before, if it lives."""
+    try:
+        service.bring_back(back)
+    except ListenError as error:
+        raise StepFailed("listen", str(error)) from error
+    back.exchange.end_relay()
+    try:
+        await back.resume()
+    except StepFailed:
+        back.exchange.relay_to(service.serving_exchange)
+        raise
+    if rejected.state is GenerationState.SERVING:
+        try:
+            await rejected.pause(back)
+        except StepFailed as error:
+            operation.note(f"{error.reason}; connections it holds stay with generation {rejected.number}")
+    if back.state is GenerationState.GONE:
+        if rejected.state is GenerationState.STANDBY:
+            await rejected.resume()
+        raise StepFailed("switch", f"cannot roll back: {back.trouble}", back.crash_stack())

@@ -12,9 +12,9 @@ import asyncio
 from contextlib import suppress
 
 from releve.supervisor import check as checking
+from releve.supervisor import trust
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
-from releve.supervisor.health import unexcused
 from releve.supervisor.master import ORDER_S
 from releve.supervisor.operation import Operation
 
@@ -28,15 +28,20 @@ async def roll(operation: Operation, old: Generation, new: Generation, workers: 
     while left > 1 or come < workers:
         if left > 1:
             left -= 1
-            await old.order("scale", workers=left)
-            await settled(old, left)
+            try:
+                await old.order("scale", workers=left)
+            except StepFailed:
+                if not old.trouble:
+                    raise
+                left = 1  # it has lost its master, who could have sent workers away one by one: they pause together, at the switch
+            else:
+                await settled(old, left)
         if come < workers:
             come += 1
             await new.order("scale", workers=come, timeout_s=new.settings.timeouts.boot + ORDER_S)
             await _prove_youngest(new)
         operation.say(f"{come} of {workers} new workers serve, {left} old ones")
-        for loss in unexcused(new.roster.losses(new.revision), old.roster.toll.count()[0]):
-            raise StepFailed("switch", f"cannot trust generation {new.number}: {loss}", new.crash_stack())
+        trust.demand(new, "switch", excused=old.roster.toll.count()[0])
 
 
 async def settled(generation: Generation, workers: int) -> None:

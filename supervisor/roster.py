@@ -119,6 +119,12 @@ class Roster:
         for worker in self.workers.values():
             worker.tell(verb, tuple(fds), **keys)
 
+    def dismiss(self, revision: int) -> None:
+        """Have the workers of a revision that has not served leave."""
+        for worker in self.workers.values():
+            if worker.revision == revision:
+                worker.tell("quit", deadline_s=0.0, linger_s=None)
+
     def reopen(self, revision: int, fds: Sequence[int], **keys: object) -> list[Worker]:
         """Have the workers of a revision go on in other log files; those asked, who will say so."""
         asked = [worker for worker in self.workers.values() if worker.revision == revision]

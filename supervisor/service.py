@@ -98,6 +98,7 @@ class Service:
         self._standby_until: float | None = None  # monotonic
         self._aside: dict[Generation, list[Listener]] = {}
         self._standby_timer: asyncio.TimerHandle | None = None
+        self._called_back = False  # the generation that stands by is about to serve again
 
     # ---------------------------------------------------------------- generations
 
@@ -241,6 +242,13 @@ class Service:
         self._aside[generation] = listeners
 
     @property
+    def lost(self) -> bool:
+        """Whether the generation in service needs a successor: it has lost its master, or does not serve."""
+        return (
+            self.active is not None and not self.on_trial and bool(self.active.trouble or self.active.state is not GenerationState.SERVING)
+        )
+
+    @property
     def tried(self) -> bool:
         """Whether a generation that is not committed serves clients: the candidate, on trial or as a canary."""
         return self.on_trial or (self.candidate is not None and self.candidate.state is GenerationState.ATTENDING)
@@ -331,7 +339,7 @@ class Service:
         """The generation that stood by serves again; the other one, returned, retires."""
         assert self.standby is not None and self.active is not None
         back, rejected = self.standby, self.active
-        self._cancel_standby_timer()
+        self._called_back = False
         self.standby, self.active = None, back
         added = [one for one in self.listeners if one not in back.listeners]
         self.listeners = list(back.listeners)
@@ -345,6 +353,24 @@ class Service:
         self.store.keep(self.listeners)
         self.announce()
         return rejected
+
+    def call_back(self) -> None:
+        """A rollback begins: until it is over, neither its time nor the end of its master sends away the generation that stands by."""
+        self._cancel_standby_timer()
+        self._called_back = True
+
+    def send_back(self) -> None:
+        """The rollback has failed: that generation stands by for the rest of its time, if it can be relied upon."""
+        self._called_back = False
+        standby, until = self.standby, self._standby_until
+        if standby is None:
+            return
+        if standby.state is not GenerationState.STANDBY or standby.trouble or until is None:
+            self.retire_standby()
+            return
+        for listener in self._aside.get(standby, ()):
+            listening.set_aside(listener)
+        self._stand_by(standby, max(0.0, until - time.monotonic()))
 
     def retire_standby(self) -> None:
         """Send the generation that stands by away: after its time, or because a newer one needs the room."""
@@ -409,14 +435,20 @@ class Service:
     def _lost(self, generation: Generation) -> None:
         """A generation lost its master unasked."""
         if generation is self.standby:
+            if self._called_back:
+                return  # the rollback sees to it
             log.warning("the generation that stood by has lost its master; it retires", extra=generation.tag)
             self._cancel_standby_timer()
             self.retire(generation)
         elif generation is self.active:
-            self.degraded["master"] = f"generation {generation.number} has lost its master" + (
-                "; its workers serve on" if generation.workers else " and all its workers"
-            )
+            self._mourn(generation)
             self.on_lost(generation)
+
+    def _mourn(self, generation: Generation) -> None:
+        """The generation in service has lost its master: say so for as long as it serves."""
+        self.degraded["master"] = f"generation {generation.number} has lost its master" + (
+            "; its workers serve on" if generation.workers else " and all its workers"
+        )
 
     def _judge(self, generation: Generation) -> None:
         if generation is self.active:
@@ -440,9 +472,11 @@ class Service:
             self.on_health()
 
     def _begin_anew(self) -> None:
-        """Another generation is in service."""
+        """Another generation is in service: what ailed the one before is over."""
         self.degraded.clear()
         self.health.forget()
+        if self.active is not None and self.active.trouble:  # its master has ended while it was switched to
+            self._mourn(self.active)
 
     def announce(self) -> None:
         """Tell systemd who serves: it ends a start or a reload."""

@@ -124,9 +124,12 @@ VERBS: dict[str, dict[ServiceState, Admission]] = {
 }
 
 
-def admit(verb: str, state: ServiceState) -> Admission:
-    """What becomes of a verb in a state. Raises IllegalEvent for an unknown verb."""
+REHEARSAL = _OPERATION  # of `upgrade --dry-run`, which remedies nothing
+
+
+def admit(verb: str, state: ServiceState, *, dry: bool = False) -> Admission:
+    """What becomes of a verb in a state. Raises IllegalEvent for an unknown verb. ``dry``: of an upgrade, only its rehearsal."""
     try:
-        return VERBS[verb][state]
+        return REHEARSAL[state] if dry and verb == "upgrade" else VERBS[verb][state]
     except KeyError:
         raise IllegalEvent(f"cannot {verb}: no such verb") from None

@@ -259,7 +259,7 @@ def _hold(one: Packed, listeners: list[Listener]) -> Generation:
     link = one["link"]
     pid = int(one["pid"])
     found = Found(
-        master=Reached(pid, system.open_pidfd(pid), None if link < 0 else Link(_seqpacket(link))),
+        master=Reached(pid, _master(pid, one.get("pidfd")), None if link < 0 else Link(_seqpacket(link))),
         hello=dict(one.get("hello", {})),
         revision=int(one.get("revision", 1)),
         state=GenerationState(one["state"]),
@@ -277,6 +277,16 @@ def _hold(one: Packed, listeners: list[Listener]) -> Generation:
     lost = [(int(revision), str(words)) for revision, words in one.get("lost", ())]
     generation.roster.take_over(map(_unpack_worker, one["workers"]), one.get("slots", ()), lost)
     return generation
+
+
+def _master(pid: int, pidfd: int | None) -> int:
+    """The pidfd of a master, which may have died on the way: that is no reason not to hold its workers. -1 if it has, and left none."""
+    if pidfd is not None:
+        return pidfd
+    try:  # an older program hands none over
+        return system.open_pidfd(pid)
+    except ProcessLookupError:
+        return -1
 
 
 def _unpack_worker(one: Packed) -> Worker:
@@ -311,7 +321,7 @@ def _descriptors(packed: Packed) -> Iterable[int]:
         yield one["receive"]
         yield from (one.get("held") or {}).get("fds", ())
     for one in packed["generations"]:
-        yield from (one[name] for name in ("link", "receive", "send", "board", "crash") if one[name] >= 0)
+        yield from (one[name] for name in ("link", "pidfd", "receive", "send", "board", "crash") if one.get(name, -1) >= 0)
         yield from (one.get("held") or {}).get("fds", ())
         for worker in one["workers"]:
             yield from (worker["control"], worker["pidfd"])

@@ -45,7 +45,7 @@ from releve.supervisor.protocol import SOCKET_NAME, Event, Status, result
 from releve.supervisor.pulse import Pulse
 from releve.supervisor.reopen import Rotations
 from releve.supervisor.service import MISTAKEN_S, Service
-from releve.supervisor.states import Admission, GenerationState, ServiceState, admit
+from releve.supervisor.states import Admission, ServiceState, admit
 from releve.supervisor.succession import Succession, SuccessionError
 from releve.supervisor.traffic import EVERY_S as SAMPLE_S
 from releve.supervisor.upkeep import Upkeep
@@ -64,7 +64,10 @@ SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
     signal.SIGTTOU: ("scale", {"workers": "-1"}),
 }
 
-_RECOVER_FIRST_S, _RECOVER_LAST_S = 0.5, 60.0
+# The first try to recover follows at once: until it has come to serve, nobody but this supervisor could start another one. Where
+# masters die again and again, and where a try fails, the next one waits, twice as long each time.
+_RECOVER_AGAIN_S, _RECOVER_LAST_S = 0.5, 60.0
+_CALM_S = 10.0  # without a try
 # systemd reads PIDFile= after each reload, and would take the guard that is named there for the main process: it is hidden
 # for a moment when a reload may end, and systemd is told again who the main process is.
 GUARD_HIDDEN_S = 1.0
@@ -102,7 +105,8 @@ class Supervisor:
         self.control = ControlServer(runtime / SOCKET_NAME, self, permit, listening)
         self._hurried = asyncio.Event()  # a stop waits for timeouts.pre_stop no longer
         self._at_once = False  # nor for requests
-        self._recover_delay_s = _RECOVER_FIRST_S
+        self._recover_delay_s = 0.0
+        self._recovered = float("-inf")  # when the last try began, monotonic
         self._pulse = Pulse(service.notifier, os.environ, os.getpid(), lambda: self.operation is not None or self.stopping is not None)
         self._watching = Watching(service, self._upgrade_for_watch)
         self._rotations = Rotations(service)
@@ -201,7 +205,8 @@ class Supervisor:
 
     async def ask(self, verb: str, arguments: dict[str, Any], by: str) -> Operation | Event:
         """Carry out a verb: the operation it began or joined, or a result where there is nothing to wait for."""
-        while (admission := admit(verb, self.state)) is Admission.INTERRUPT and verb != "stop":  # which interrupts for itself
+        dry = bool(arguments.get("dry_run"))
+        while (admission := admit(verb, self.state, dry=dry)) is Admission.INTERRUPT and verb != "stop":  # which interrupts for itself
             assert self.operation is not None
             self.operation.interrupt(f"{verb} by {by} goes first")
             await self.operation.finished.wait()
@@ -314,12 +319,19 @@ class Supervisor:
     def _recover(self) -> None:
         """Find a successor for a generation in service that lost its master."""
         active = self.service.active
-        if active is None or not (active.orphaned or active.state is GenerationState.GONE):
-            self._recover_delay_s = _RECOVER_FIRST_S
+        now = asyncio.get_running_loop().time()
+        if active is None or not self.service.lost:
+            self._recover_delay_s = 0.0
             return
+        if not self._holding.is_set():
+            return  # looked at again after the first operation
+        if self.operation is not None and (self.operation.dry or self.operation.verb == "reexec"):
+            self.operation.interrupt(f"generation {active.number} has lost its master, and a successor goes first")
         if self.operation is None and self.stopping is None:
-            asyncio.get_running_loop().call_later(self._recover_delay_s, self._recover_now, active)
-            self._recover_delay_s = min(self._recover_delay_s * 2, _RECOVER_LAST_S)
+            least_s = _RECOVER_AGAIN_S if now - self._recovered < _CALM_S else 0.0
+            delay_s = max(self._recover_delay_s, least_s)
+            asyncio.get_running_loop().call_later(delay_s, self._recover_now, active)
+            self._recover_delay_s = min(max(delay_s * 2, _RECOVER_AGAIN_S), _RECOVER_LAST_S)
 
     def _flush_history(self) -> None:
         """What a rescue could not wait to write, until the disk takes it."""
@@ -329,7 +341,8 @@ class Supervisor:
             asyncio.get_running_loop().call_later(_FLUSH_S, self._flush_history)
 
     def _recover_now(self, lost: Generation) -> None:
-        if self.service.active is lost and self.operation is None and self.stopping is None:
+        if self.service.active is lost and self.service.lost and self.operation is None and self.stopping is None:
+            self._recovered = asyncio.get_running_loop().time()
             self.begin("recover", "supervisor", work.recovering(self.service, lost))
 
     # ---------------------------------------------------------------- the end

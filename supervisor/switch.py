@@ -11,9 +11,9 @@ import signal
 import time
 
 from releve.server.faults import fault
+from releve.supervisor import trust
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
-from releve.supervisor.health import unexcused
 from releve.supervisor.log import log
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
@@ -27,6 +27,7 @@ async def forward(service: Service, operation: Operation, old: Generation | None
     if new.state is not GenerationState.SERVING:  # a rolling switch has begun with that
         await new.resume()
     fault("after_resume")
+    trust.led(new, "switch")
     for worker in new.workers.values():
         if worker.state in ("ready", "attending"):
             raise StepFailed(
@@ -38,8 +39,9 @@ async def forward(service: Service, operation: Operation, old: Generation | None
         except StepFailed as error:
             # A stuck worker of the old generation is a reason to get rid of it, not to keep it.
             operation.note(f"{error.reason}; connections it holds stay with generation {old.number}")
-    for loss in unexcused(new.roster.losses(new.revision), 0 if old is None else old.roster.toll.count()[0]):
-        raise StepFailed("switch", f"cannot trust generation {new.number}: {loss}", new.crash_stack())
+    if old is not None and old.state is GenerationState.GONE:
+        operation.note(f"{old.trouble}; what it held is lost, and generation {new.number} serves alone")
+    trust.demand(new, "switch", excused=0 if old is None else old.roster.toll.count()[0])
     fault("after_pause")
     operation.switched = True
     operation.record(switched=True)

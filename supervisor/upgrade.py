@@ -15,7 +15,7 @@ from contextlib import suppress
 from releve.config import diff
 from releve.config.settings import Check, Settings, rules
 from releve.server.faults import fault
-from releve.supervisor import canary, probation, release, rolling, scale, switch
+from releve.supervisor import canary, probation, release, rolling, scale, switch, trust
 from releve.supervisor import check as checking
 from releve.supervisor.failure import RolledBack, StepFailed, UnsafePreload
 from releve.supervisor.generation import Generation
@@ -27,6 +27,7 @@ from releve.supervisor.states import AT_WORK, GenerationState
 from releve.supervisor.target import Choose, Target
 
 SETTLE_S = 0.3  # a worker that dies right after it was ready does so within this time
+SUDDENLY = " right after it was ready"
 _UNDO_S = 10.0  # how long the end of a failed generation is waited for
 
 
@@ -65,8 +66,10 @@ async def upgrade(
             await prove(operation, new, new.revision, new.settings.upgrade.check, settle=settle)
             new.proved()
         await hooks.after_ready(new)
+        trust.led(new, "after_ready", " while the hook ran")
         fault("after_check")
-        service.retire_standby()  # two generations at most; the new one may stand now
+        if operation.verb != "recover":  # for the same release what stands by is as good as before; and it is a second guard meanwhile
+            service.retire_standby()  # two generations at most; the new one may stand now
         tried = judged and operation.verb == "upgrade"  # a rollback to a release that is not warm any more is in a hurry
         if how.canary is not None and tried and old is not None and old.state is GenerationState.SERVING:
             with operation.step("canary"):
@@ -149,21 +152,21 @@ async def start(service: Service, operation: Operation, target: Target, workers:
 
 
 async def prove(operation: Operation, generation: Generation, revision: int, check: Check | None, *, settle: bool = True) -> None:
-    """Ask the check of every worker of a revision, on a private connection; then see that none dies. Raises StepFailed."""
+    """Ask the check of every worker of a revision, on a private connection; then see that none dies, nor its master. Raises StepFailed."""
     workers = [worker for worker in generation.workers.values() if worker.revision == revision]
     if check is not None:
         for worker in workers:
             try:
                 await checking.ask_worker(generation, worker, check)
             except checking.CheckFailed as error:
+                trust.led(generation, "check", SUDDENLY)
                 raise StepFailed("check", str(error)) from error
         operation.say(f"{len(workers)} workers passed {check.path}")
     if settle:
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
-                await generation.until(lambda: bool(generation.roster.losses(revision)))
-    for loss in generation.roster.losses(revision):
-        raise StepFailed("check", f"cannot trust generation {generation.number}: {loss} right after it was ready", generation.crash_stack())
+                await generation.until(lambda: bool(generation.trouble or generation.roster.losses(revision)))
+    trust.demand(generation, "check", revision, SUDDENLY)
 
 
 async def _conclude(
@@ -185,8 +188,9 @@ async def _conclude(
             fault("on_trial")
             await _judge(operation, old, new, seconds)
     await hooks.ended()
-    if new.state is not GenerationState.SERVING:  # nobody has looked at it while the hook ran
-        raise RolledBack("commit", f"generation {new.number} has ended before its commit", new.crash_stack())
+    if new.trouble:  # nobody has looked at it while the hook ran
+        fate = "ended" if new.state is GenerationState.GONE else "lost its master"
+        raise RolledBack("commit", f"generation {new.number} has {fate} before its commit: {new.trouble}", new.crash_stack())
     fault("before_commit")
     with operation.step("commit"):
         operation.committed = True
@@ -211,37 +215,67 @@ async def _judge(operation: Operation, old: Generation, new: Generation, seconds
 
 
 async def _undo(service: Service, operation: Operation, old: Generation | None, new: Generation | None, target: Target | None) -> None:
-    """Back to where the upgrade began, whatever step it had reached."""
+    """Back to where the upgrade began, whatever step it had reached; forward where there is no way back, and the new one serves."""
     if new is not None and new is service.active:
         return  # committed
-    if (
-        new is not None
-        and old is not None
-        and old.state is not GenerationState.GONE
-        and (new.state in AT_WORK or old.state is GenerationState.STANDBY)  # paused: nobody serves, if the new one has ended by itself
-    ):
+    if new is not None and old is not None:
         try:
-            await switch.back(service, old, new)
-        except StepFailed as error:  # nobody else can serve
-            operation.note(f"cannot go back: {error.reason}; generation {new.number} goes on")
-            service.commit(new, new.listeners, standby_s=None)
-            service.degraded["rollback"] = f"generation {new.number} serves though it failed: generation {old.number} could not serve again"
-            return
-        if new.settings.upgrade.mode == "rolling":
-            await scale.restore(old, service.wanted_workers)
+            await _go_back(service, operation, old, new)
+        except StepFailed as error:
+            if new.state is GenerationState.SERVING:
+                assert target is not None
+                return await _stay(service, operation, new, target, error.reason)
+            operation.note(f"cannot go back: {error.reason}")
+            service.degraded["rollback"] = f"nothing serves: {error.reason}"  # the supervisor looks for a successor
+            await _dismiss(service, operation, new)
     elif new is not None:
-        if old is not None:
-            await switch.end_diversion(old)
-            if new.settings.upgrade.mode == "rolling" and new.state is GenerationState.GONE and old.state is GenerationState.SERVING:
-                await scale.restore(old, service.wanted_workers)  # it ended by itself while the old one's workers left
-        if new.state in AT_WORK and operation.final:
-            service.retire(new)  # the stop waits for it: what it was sent is answered
-        else:
-            await _end(new)
+        await _dismiss(service, operation, new)
     service.candidate, service.on_trial = None, False
     if target is not None:
         target.listeners.abandon()
     service.opening = []
+
+
+async def _go_back(service: Service, operation: Operation, old: Generation, new: Generation) -> None:
+    """The old generation serves as before; the new one finishes and leaves. Raises StepFailed: only the new one can serve."""
+    rolling = new.settings.upgrade.mode == "rolling"
+    if old.state is GenerationState.GONE:
+        if new.state is GenerationState.ATTENDING and not operation.final:
+            with suppress(StepFailed):
+                await new.resume()
+        if new.state is GenerationState.SERVING and not operation.final:
+            raise StepFailed("switch", old.trouble)
+        await _dismiss(service, operation, new)  # the supervisor looks for a successor of the old one
+    elif new.state in AT_WORK or old.state is GenerationState.STANDBY:  # paused: nobody serves, if the new one has ended by itself
+        await switch.back(service, old, new)
+        if rolling:
+            await scale.restore(old, service.wanted_workers)
+    else:
+        await switch.end_diversion(old)
+        if rolling and new.state is GenerationState.GONE and old.state is GenerationState.SERVING:
+            await scale.restore(old, service.wanted_workers)  # it ended by itself while the old one's workers left
+        await _dismiss(service, operation, new)
+
+
+async def _stay(service: Service, operation: Operation, new: Generation, target: Target, reason: str) -> None:
+    """Commit a generation that has failed, since nobody else can serve."""
+    operation.note(f"cannot go back: {reason}; generation {new.number} goes on")
+    operation.committed = True
+    service.loaded = target.loaded
+    service.commit(new, target.listeners.all, standby_s=None)
+    for trouble in target.listeners.commit():
+        operation.note(trouble)
+    service.degraded["rollback"] = f"generation {new.number} serves though it failed: {reason}"
+    if new.settings.upgrade.mode == "rolling":
+        await scale.restore(new, service.wanted_workers)
+
+
+async def _dismiss(service: Service, operation: Operation, new: Generation) -> None:
+    """End one that is not wanted; at a stop, what it was sent is answered."""
+    if new.state in AT_WORK and operation.final:
+        service.retire(new)  # the stop waits for it
+    else:
+        await _end(new)
 
 
 async def _end(generation: Generation) -> None:

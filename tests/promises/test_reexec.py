@@ -10,6 +10,8 @@ import textwrap
 import time
 from pathlib import Path
 
+import pytest
+
 from harness.load import strictly
 from harness.service import PATIENCE_S, Service, alive, eventually, serving
 from releve.supervisor.reexec import VARIABLE
@@ -141,21 +143,69 @@ def test_two_at_once_and_one_in_the_queue(tmp_path: Path) -> None:
         assert statuses == [0, 0] or "is under way" in texts
 
 
-def test_orphans_are_commanded_by_the_new_program_too(tmp_path: Path) -> None:
-    """A generation that lost its master, and whose pin no longer boots, serves on over a replacement of the supervisor."""
+def test_beside_a_dead_master_it_is_refused(tmp_path: Path) -> None:
+    """Also between two tries to recover: should the new program fail, nobody could start another one."""
     with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+        service.kill_supervisor()  # the next one is not the parent of what it adopts
         (service.releases / "one" / "release.py").write_text("raise RuntimeError('spoilt')\n")
         workers = service.workers()
         os.kill(service.generation()["pid"], signal.SIGKILL)
-        eventually(lambda: service.generation()["orphaned"] and not service.status()["service"]["operation"], "it is orphaned")
-        eventually(lambda: service.ctl("reexec").returncode == 8, "the supervisor is replaced between two tries to recover")
-        assert service.workers() == workers and service.generation()["orphaned"]
+        eventually(lambda: service.generation()["orphaned"], "it is orphaned")
+
+        def refused() -> bool:
+            result = service.ask("reexec")
+            assert result["status"] in (4, 7), result
+            return bool(result["status"] == 4 and "the master of generation 1 has ended" in result["reason"])
+
+        eventually(refused, "it is refused between two tries to recover")
         load.wait(50)
+        assert service.workers() == workers
         service.release("two")
         service.flip("two")
         load.stop()
         service.do("upgrade")
+        service.must("reexec")
         assert service.who()["release"] == "two"
+
+
+def test_a_master_that_dies_while_the_new_program_is_proved(tmp_path: Path) -> None:
+    with serving(tmp_path, start=False) as service:
+        site(service)
+        service.start()
+        with strictly(*service.addresses, clients=10):
+            site(service, ON_THE_WAY.format(master=service.generation()["pid"], prove=True))
+            said = service.ask("reexec")
+            assert said["status"] == 4 and "has lost its master" in said["reason"] or "was killed by SIGKILL" in said["reason"], said
+            service.wait_for(2)
+        assert {one["verb"]: one["outcome"] for one in service.ask("history")["entries"]}["recover"] == "done"
+
+
+ON_THE_WAY = """
+import json, os, signal
+from contextlib import suppress
+told = json.loads(os.environ.get("REEXECUTED_BY_RELEVE", "null"))
+if told is not None and bool(told.get("prove")) is {prove}:
+    with suppress(ProcessLookupError):
+        os.kill({master}, signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_master_that_dies_in_the_hand_over(tmp_path: Path, adopted: bool) -> None:
+    """The new program holds its workers all the same, and finds it a successor. An adopted master is not its child."""
+    with serving(tmp_path, start=False) as service:
+        site(service)
+        service.start()
+        with strictly(*service.addresses, clients=10):
+            if adopted:
+                service.kill_supervisor()
+            supervisor, master = service.supervisor(), service.generation()["pid"]
+            site(service, ON_THE_WAY.format(master=master, prove=False))
+            said = service.ctl("reexec")
+            assert said.returncode in (0, 8), said.stderr  # the loss may be known by then
+            eventually(lambda: not alive(master), "it has died")
+            service.wait_for(2)
+            assert service.supervisor() == supervisor
 
 
 def test_killed_right_afterwards(tmp_path: Path) -> None:

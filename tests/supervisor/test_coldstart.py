@@ -41,7 +41,25 @@ START = committed(A, verb="start")
         ([START, attempt("upgrade", "interrupted", target=B, switched=True)], A, "never committed"),
         ([START, attempt("upgrade", "failed", target=B, to=A), committed(B, A)], None, ""),  # mended since
         ([START, committed(B, A), attempt("rollback", "done", to=A, **{"from": B})], A, "was rolled back"),
-        ([START, committed(B, A), attempt("upgrade", "failed", target=B, to=B)], A, "failed"),
+        ([START, committed(B, A), attempt("upgrade", "failed", target=B, to=B)], None, ""),  # B served all the while
+        ([START, committed(B, A), attempt("upgrade", "interrupted", target=B, switched=True)], None, ""),
+        ([START, committed(B, A), attempt("upgrade", "rolled back", target=B, to=B)], None, ""),  # by itself
+        ([START, committed(B, A), attempt("rollback", "done", to=B, **{"from": B})], None, ""),
+        ([START, committed(B, A), attempt("start", "failed", target=B)], None, ""),
+        ([START, committed(B, A), attempt("recover", "failed", target=B, to=B)], None, ""),
+        ([START, committed(B, A), committed(A, B), attempt("upgrade", "failed", target=B, to=A)], None, ""),
+        ([START, committed(B, A), committed(A, B), attempt("upgrade", "rolled back", target=B, to=A)], A, "was rolled back"),
+        (
+            [START, committed(B, A), attempt("rollback", "done", to=A, **{"from": B}), attempt("upgrade", "failed", target=B, to=A)],
+            A,
+            "was rolled back",
+        ),
+        ([START, attempt("upgrade", "interrupted", target=B, switched=True), attempt("adopt", "rolled back", target=B, to=A)], A, "rolled"),
+        (
+            [START, committed(B, A), attempt("upgrade", "failed", target=B, to=B), attempt("rollback", "done", to=A, **{"from": B})],
+            A,
+            "was",
+        ),
         ([attempt("start", "failed", target=B)], None, ""),  # there is no other one
     ],
 )

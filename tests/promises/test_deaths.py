@@ -1,0 +1,306 @@
+"""Promise: masters and whole generations may die at any moment of an upgrade, and its outcome is true all the same.
+
+Generated: every moment, by every death. The releases note their pids; the hooks and the application itself strike, each
+at its moment, so that nothing is left to the clock. Each time: the exit status says what has happened, the history says
+the same, exactly one generation is in service in the end, and where only masters died no request is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.load import Load
+from harness.service import Service, eventually, serving
+
+MOMENTS = ("before", "boot", "check", "settle", "after_ready", "after_switch", "after_commit")
+DEATHS = {  # which files of pids it strikes
+    "new-master": "2-master",
+    "old-master": "1-master",
+    "both-masters": "?-master",
+    "old-whole": "1-*",
+    "new-whole": "2-*",
+    "both-whole": "?-*",
+}
+TRUE = {0: {"done"}, 8: {"done"}, 4: {"failed"}, 5: {"rolled back"}}  # exit status -> outcomes in the history
+
+STRIKE = """
+cd {root}
+[ "$(cat plan 2>/dev/null)" = "$1" ] || exit 0
+rm plan
+kill -9 $(cat pids/{pids})
+exit 0
+"""
+APP = """
+import os, subprocess
+from before import application as inner
+
+def note(name):
+    with open({root!r} + f"/pids/{{os.environ['RELEVE_GENERATION']}}-{{name}}", "w") as file:
+        file.write(f"{{os.getpid()}}\\n")
+
+def strike(moment):
+    subprocess.run(["/bin/sh", {root!r} + "/strike.sh", moment])
+
+class Last:
+    def __init__(self, body):
+        self.body = body
+    def __iter__(self):
+        return iter(self.body)
+    def close(self):
+        strike("settle")
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] != "/healthz":
+        return inner(environ, start_response)
+    strike("check")
+    return Last(inner(environ, start_response))
+
+note("master")
+os.register_at_fork(after_in_child=lambda: note(f"worker-{{os.getpid()}}") if os.getppid() != 1 else None)
+strike("boot")
+"""
+
+
+@contextlib.contextmanager
+def doomed(root: Path, death: str, *, workers: int = 2, **upgrade: Any) -> Iterator[Service]:
+    """A service whose releases strike as told by the file ``plan``."""
+    (root / "pids").mkdir()
+    (root / "strike.sh").write_text(STRIKE.format(root=root, pids=DEATHS[death]))
+    hooks = {name: f"/bin/sh {root}/strike.sh {name}" for name in ("before", "after_ready", "after_switch", "after_commit")}
+    how = {"check": "/healthz", "probation": "300ms", "standby": "2s", "retire": "3s", **upgrade}
+    with serving(root, start=False, hooks=hooks, upgrade=how, workers=workers, timeouts={"boot": "10s"}, log={"access": "off"}) as service:
+        source = (service.releases / "one" / "app.py").read_text()
+        for name in ("one", "two"):
+            service.release(name, before=source, app=APP.format(root=str(root)))
+        service.start()
+        service.flip("two")
+        yield service
+
+
+def in_service(service: Service) -> bool:
+    """One generation, which serves with both its workers, has a master, and is the only one that serves; nothing is under way."""
+    with contextlib.suppress(OSError):
+        status = service.status()
+        states = [g["state"] for g in status["generations"]]
+        (active,) = [g for g in status["generations"] if g["active"]] or [None]
+        return (
+            active is not None
+            and status["service"]["operation"] is None
+            and states.count("serving") == 1
+            and set(states) <= {"serving", "standby"}
+            and not active["orphaned"]
+            and [w["state"] for w in active["workers"]] == ["serving"] * 2
+        )
+    return False
+
+
+def judge(service: Service, status: int, said: str) -> None:
+    """What the command said, what the history says and what serves are one and the same."""
+    assert status in TRUE, said
+    eventually(lambda: in_service(service), f"one generation is in service; {said}")
+    (attempt,) = [entry for entry in service.ask("history")["entries"] if entry["verb"] == "upgrade"]
+    assert attempt["outcome"] in TRUE[status], (attempt, said)
+    assert service.who()["release"] == ("two" if attempt["outcome"] == "done" else "one"), (attempt, said)
+    assert "nobody foresaw" not in service.log()
+
+
+# In `make test` each moment and each death is met a few times; all of them in `make soak`.
+CASES = [
+    pytest.param(moment, death, id=f"{moment}-{death}", marks=() if (row + column) % 3 == 0 else [pytest.mark.soak])
+    for row, moment in enumerate(MOMENTS)
+    for column, death in enumerate(DEATHS)
+    if not (death.startswith("new") and moment == "before")  # there is no new one yet
+]
+
+
+@pytest.mark.parametrize(("moment", "death"), CASES)
+def test_a_death_in_an_upgrade(tmp_path: Path, moment: str, death: str) -> None:
+    with doomed(tmp_path, death) as service:
+        load = Load(*service.addresses, serving=1, clients=6, think=1.0, think_mean=0.05, patience=30, unordered=True)
+        try:
+            load.wait(20)
+            for generation in range(2, 6):
+                load.begin(generation)
+            (tmp_path / "plan").write_text(moment)
+            ctl = service.begin_ctl("upgrade", "--json")
+            out, err = ctl.communicate(timeout=60)
+            assert not (tmp_path / "plan").exists(), "it has struck"
+            judge(service, ctl.returncode, out + err)
+            load.wait(50)
+            report = load.stop()
+            assert "refused" not in report["kinds"], report["failures"]
+            if death.endswith(("master", "masters")):
+                assert report["failed"] == 0, report["failures"]
+        finally:
+            load.kill()
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "dry run"])
+def test_the_new_master_dies_while_the_upgrade_settles(tmp_path: Path, verb: str) -> None:
+    with doomed(tmp_path, "new-master") as service:
+        (tmp_path / "plan").write_text("settle")
+        result = service.ask("upgrade", dry_run=verb == "dry run")
+        assert result["status"] == 4 and result["step"] == "check", result
+        assert "the master of generation 2 was killed by SIGKILL right after it was ready" in result["reason"]
+        assert service.who()["release"] == "one" and service.serving() == 1
+
+
+def test_the_old_generation_dies_in_its_pause(tmp_path: Path) -> None:
+    """Its workers are stopped, so that the pause takes its time. What was to be done is done: the new one serves."""
+    with doomed(tmp_path, "old-whole") as service:
+        old = service.generation()
+        for pid in service.workers():
+            os.kill(pid, signal.SIGSTOP)
+        ctl = service.begin_ctl("upgrade", "--json")
+        eventually(
+            lambda: any(g["generation"] == 2 and g["state"] == "serving" for g in service.status()["generations"]), "the new one serves"
+        )
+        assert service.phase() == "switch"
+        for pid in (old["pid"], *(worker["pid"] for worker in old["workers"])):
+            os.kill(pid, signal.SIGKILL)
+        out, err = ctl.communicate(timeout=60)
+        assert ctl.returncode == 0, out + err
+        judge(service, ctl.returncode, out + err)
+        assert any("generation 1 has ended" in note for note in json.loads(out)["notes"])
+
+
+def test_a_new_generation_with_nothing_to_go_back_to_stays(tmp_path: Path) -> None:
+    """It breaks a rule of its probation when the old one has ended: somebody serves, and the exit status says what."""
+    with doomed(tmp_path, "old-whole", probation="60s") as service:
+        (tmp_path / "plan").write_text("after_switch")
+        ctl = service.begin_ctl("upgrade", "--json")
+        eventually(lambda: [g["generation"] for g in service.status()["generations"]] == [2], "only the new one is left")
+        service.ask("abort")
+        out, err = ctl.communicate(timeout=60)
+        assert ctl.returncode == 8 and "generation 1 has ended" in json.loads(out)["message"], out + err
+        judge(service, ctl.returncode, out + err)
+
+
+# ---------------------------------------------------------------- a rollback
+
+
+def at_resume(root: Path, *commands: str) -> dict[str, str]:
+    """Hooks by which the workers of generation 1 run a command once, in the middle of a rollback, and wait for its end."""
+    text = f"""
+import os, subprocess
+def resume():
+    if os.environ["RELEVE_GENERATION"] == "1":
+        subprocess.run(["/bin/sh", "-c", {"; ".join(commands)!r}])
+"""
+    (root / "turns.py").write_text(text)
+    return {"on_resume": "turns:resume"}
+
+
+@contextlib.contextmanager
+def going_back(root: Path, *commands: str, **upgrade: Any) -> Iterator[Service]:
+    """A service with a generation 2 in service, and a generation 1 that stands by and does something when it resumes."""
+    hooks = at_resume(root, *commands)
+    with serving(root, start=False, hooks=hooks, upgrade=upgrade, log={"access": "off"}) as service:
+        for name in ("one", "two"):
+            service.release(name, turns=(root / "turns.py").read_text())
+        service.start()
+        service.flip("two")
+        service.do("upgrade")
+        yield service
+
+
+def test_the_master_of_what_stands_by_dies_in_a_rollback(tmp_path: Path) -> None:
+    """It is not sent away meanwhile: its workers serve, and it is followed by another one of its release."""
+    with going_back(tmp_path, f"kill -9 $(cat {tmp_path}/master)") as service:
+        (tmp_path / "master").write_text(str(service.generation("standby")["pid"]))
+        result = service.ask("rollback")
+        assert result["status"] in (0, 8), result
+        service.wait_for(3)
+        assert service.who()["release"] == "one"
+        assert "nobody foresaw" not in service.log()
+
+
+def test_all_of_what_stands_by_dies_in_a_rollback(tmp_path: Path) -> None:
+    with going_back(tmp_path, f"kill -9 $(cat {tmp_path}/all)") as service:
+        standby = service.generation("standby")
+        (tmp_path / "all").write_text(" ".join(str(pid) for pid in (standby["pid"], *(one["pid"] for one in standby["workers"]))))
+        result = service.ask("rollback")
+        assert result["status"] == 4, result
+        assert service.who()["release"] == "two" and service.serving() == 2
+        assert [g["generation"] for g in service.status()["generations"]] == [2]
+
+
+def test_the_time_of_what_stands_by_ends_in_a_rollback(tmp_path: Path) -> None:
+    """Its workers take longer to resume than it was to stand by."""
+    with going_back(tmp_path, "sleep 3", standby="2s") as service:
+        result = service.ask("rollback")
+        assert result["status"] == 0, result
+        assert service.who()["release"] == "one" and service.serving() == 1
+        service.settled()
+        assert service.serving() == 1
+
+
+# ---------------------------------------------------------------- a recovery
+
+
+def test_what_stands_by_stays_beside_a_recovery(tmp_path: Path) -> None:
+    """It is of another release, to which one may want to go back, and meanwhile its master can start another supervisor."""
+    with serving(tmp_path, log={"access": "off"}) as service:
+        service.release("two")
+        service.flip("two")
+        service.do("upgrade")
+        os.kill(service.generation()["pid"], signal.SIGKILL)
+        service.wait_for(3)
+        assert service.generation("standby")["generation"] == 1
+        service.do("rollback")
+        assert service.who()["release"] == "one" and service.serving() == 1
+
+
+def test_a_dry_run_does_not_interrupt_a_recovery(tmp_path: Path) -> None:
+    """Nor does it hold one up: it gives way."""
+    gate = tmp_path / "gate"
+    with serving(tmp_path, log={"access": "off"}) as service:
+        source = (service.releases / "one" / "app.py").read_text()
+        waits = f"import os, time\nwhile os.path.exists({str(gate)!r}): time.sleep(0.02)\nfrom before import application\n"
+        for name in ("one", "two"):
+            service.release(name, before=source, app=waits)
+        service.flip("two")
+        gate.touch()
+        rehearsal = service.begin_ctl("upgrade", "--dry-run")
+        eventually(lambda: service.phase() == "boot", "the dry run boots")
+        os.kill(service.generation()["pid"], signal.SIGKILL)
+        _, err = rehearsal.communicate(timeout=60)
+        assert rehearsal.returncode == 4 and "a successor goes first" in err, err
+        eventually(lambda: (service.status()["service"]["operation"] or {}).get("verb") == "recover", "it is recovered")
+        refused = service.ask("upgrade", dry_run=True)
+        assert refused["status"] == 7 and "recover" in refused["message"], refused
+        gate.unlink()
+        eventually(lambda: in_service(service), "the successor serves")
+        assert service.who()["release"] == "one"
+        recoveries = [one["outcome"] for one in service.ask("history")["entries"] if one["verb"] == "recover"]
+        assert recoveries == ["done"]
+
+
+# ---------------------------------------------------------------- deadlines
+
+
+def test_a_stop_gives_a_retiring_generation_no_more_time(tmp_path: Path) -> None:
+    """Of its own deadline and that of the stop, the earlier one holds: its worker has a request, and is stopped."""
+    stuck = tmp_path / "stuck"
+    hooks = {"after_commit": f"[ ! -e {stuck} ] || kill -STOP $(cat {stuck})"}
+    upgrade, timeouts = {"standby": "off", "retire": "1s"}, {"drain": "60s"}
+    with serving(tmp_path, hooks=hooks, upgrade=upgrade, timeouts=timeouts, workers=1) as service:
+        stuck.write_text(str(min(service.workers())))
+        with socket.create_connection(("127.0.0.1", service.port)) as client:
+            client.sendall(b"GET /slow?s=60 HTTP/1.1\r\nHost: a\r\n\r\n")
+            eventually(lambda: any(one["busy"] for one in service.ask("workers")["workers"]), "the application has it")
+            service.do("upgrade")
+            assert service.generation("retiring")["generation"] == 1
+            began = time.monotonic()
+            service.stop()
+            assert time.monotonic() - began < 40.0  # 1 s, and the margin for its end
