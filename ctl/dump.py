@@ -28,6 +28,8 @@ def lines(result: Event) -> Iterator[tuple[str, str]]:
         yield f"{render.line(process.get('process'))} (pid {render.line(process.get('pid'))}): {render.line(process.get('state'))}", "bold"
         if process.get("trouble"):
             yield f"  {render.line(process['trouble'])}", "bold red"
+        if process.get("note"):
+            yield f"  {render.line(process['note'])}", "yellow"
         found = process.get("threads")
         threads = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
         idle = sum(one.get("role") == "idle" for one in threads)

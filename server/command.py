@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterable
 
-from releve.server import system
+from releve.server import stacks, system
 from releve.server.boot import Boot, MalformedOrder
 from releve.server.canary import Canary
 from releve.server.crew import UP, Crew, IllegalTransition, State, Worker, describe_exit
@@ -28,6 +28,8 @@ from releve.server.reload import ACK_S, DROP_S, Reload
 from releve.server.rotation import reopened, rotate
 from releve.server.turnover import Turnover
 from releve.server.vacancies import Vacancies
+
+STACKS_MAX = 25_000  # of a master's, in one message
 
 log = logging.getLogger("releve.master")
 
@@ -68,6 +70,7 @@ class Command:
             "keep": self._keep,
             "door": self._rehang,
             "reopen": self._reopen,
+            "stacks": self._stacks,
         }
 
     # What happens to it
@@ -228,6 +231,9 @@ class Command:
         waiting = rotate(order, fds, self._nursery.revisions, self.current.number, self._crew)
         done = self._errands.answer
         self._errands.start(Errand("reopen", frozenset({reopened(order)}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+
+    def _stacks(self, order: Message, fds: list[int]) -> None:
+        self._outbox.send({"type": "done", "id": order["id"], "text": stacks.text(limit=STACKS_MAX)})
 
     # Boot
 

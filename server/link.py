@@ -24,9 +24,9 @@ MESSAGE_MAX_BYTES = 160 * 1024  # the default send buffer holds one message of 2
 FDS_MAX = 253  # SCM_MAX_FD of the kernel
 TEXT_MAX = 16 * 1024
 ORPHAN_S = 30.0  # how long a worker serves on when master and supervisor have gone: the service may be started again meanwhile
-# Has masters and workers write where each of their threads is (`ctl dump`). By default it does nothing, so that a process
-# which does not know it is not hurt; hardly an application uses it.
-DUMP_SIGNAL = signal.SIGURG
+# Has masters and workers that have not answered write where each of their threads is (`ctl dump`): the first that they try to take,
+# away from both ends, where libraries take theirs.
+STACKS_SIGNAL = int(signal.SIGRTMAX) - 8
 
 Message = dict[str, Any]
 

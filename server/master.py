@@ -18,7 +18,7 @@ import struct
 import sys
 import time
 
-from releve.server import hazards, hooks, output, system
+from releve.server import hazards, hooks, output, stacks, system
 from releve.server import log as logs
 from releve.server.application import Application, BootError, load
 from releve.server.boot import Boot, MalformedOrder, await_boot, hello, read_boot
@@ -86,7 +86,7 @@ class Master:
         if settings.user is not None and settings.no_new_privileges:
             system.refuse_new_privileges()
         fault("master_boot")
-        system.write_stacks(self._boot.crash)  # a boot that hangs or crashes leaves them there
+        stacks.arm(self._boot.crash)  # a boot that hangs or crashes leaves them there
         try:
             if self._boot.preload is False:
                 self._nursery.remember_source()
@@ -123,7 +123,8 @@ class Master:
         seconds = round(time.monotonic() - started, 3)
         isolated = [clip(str(error), 300) for error in broken(self._nursery.application)[:20]]
         new = len(sys.modules) - modules
-        self._outbox.send({"type": "imported", "seconds": seconds, "modules": new, "preloaded": True, "broken": isolated})
+        report = {"type": "imported", "seconds": seconds, "modules": new, "preloaded": True, "broken": isolated}
+        self._outbox.send({**report, "signal": stacks.armed()})
         gc.collect()
         gc.freeze()  # what is loaded now lives as long as the workers: a collection shall not copy its pages
         return True
@@ -138,7 +139,7 @@ class Master:
         finally:
             output.drain()
             logs.revive()
-            system.write_stacks(self._boot.crash)
+            stacks.arm(self._boot.crash)
         for error in broken(application):
             log.error("%s; it answers 503 (on_app_error: isolate)", error, exc_info=error.__cause__)
         return application

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from functools import partial
 
-from releve.server import output, snapshot, system
+from releve.server import output, snapshot, stacks, system
 from releve.server.application import Application
 from releve.server.boot import Boot, Revision
 from releve.server.crew import Crew, Worker
@@ -121,6 +121,7 @@ class Nursery:
             return
         self._left = True
         system.forget_signals((signal.SIGTERM, *IGNORED))
+        stacks.disarm()
         for revision in self.revisions:
             revision.close()
         for fd in (self._boot.exchange_receive, self._boot.exchange_send):

@@ -55,6 +55,7 @@ TABLE: dict[str, Legal] = {
     "keep": Legal(frozenset(Posture), frozenset(Change)),
     "door": Legal(frozenset(Posture) - {Posture.LEAVING}, frozenset(Change)),
     "reopen": Legal(frozenset(Posture), frozenset(Change)),
+    "stacks": Legal(frozenset(Posture), frozenset(Change)),
     "scale": Legal(_STEADY, frozenset({Change.NONE})),
     "reload": Legal(_STEADY, frozenset({Change.NONE})),
     "switch": Legal(frozenset({Posture.RESUMED}), frozenset({Change.PREPARED})),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import faulthandler
 import fcntl
 import os
 import resource
@@ -18,11 +17,10 @@ import signal
 import socket
 import stat
 import struct
+import sys
 import termios
 from collections.abc import Iterable
 from types import FrameType
-
-from releve.server.link import DUMP_SIGNAL
 
 RIGHTS_MAX = 253  # SCM_MAX_FD of the kernel
 _INT = struct.Struct("=i")
@@ -178,21 +176,18 @@ def recorded_signals(read_end: int) -> bytes:
 def forget_signals(numbers: Iterable[int]) -> None:
     """In a child that the application forked: what Python does by default, nothing blocked, nobody woken."""
     signal.set_wakeup_fd(-1)
-    faulthandler.unregister(DUMP_SIGNAL)
     for number in numbers:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def write_stacks(fd: int) -> None:
-    """From now on, also in children, a fatal signal and ``DUMP_SIGNAL`` have the stacks of all threads written to ``fd``.
-
-    By a handler in C: it needs no turn of a loop, and not the interpreter's lock. Call it again after code that may have
-    taken either away.
-    """
-    faulthandler.enable(fd, all_threads=True)
-    faulthandler.unregister(DUMP_SIGNAL)
-    faulthandler.register(DUMP_SIGNAL, file=fd, all_threads=True, chain=False)
+def handler_of(number: int) -> int:
+    """The address of a signal's handler, whoever has set it; 0 is SIG_DFL, 1 SIG_IGN. sigaction(2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = ctypes.create_string_buffer(512)  # a struct sigaction takes 152 bytes, and begins with the handler
+    if libc.sigaction(number, None, found) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return int.from_bytes(found.raw[: ctypes.sizeof(ctypes.c_void_p)], sys.byteorder)
 
 
 def die_with_parent(sure: bool) -> None:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import NoReturn
 
 from releve.config.settings import Settings
-from releve.server import databases, hooks, output, system
+from releve.server import databases, hooks, output, stacks, system
 from releve.server import log as logs
 from releve.server.access import AccessLog
 from releve.server.answer import Answer
@@ -142,6 +142,7 @@ class Worker:
         self._recycling = Recycling(post.settings.limits)
         self._pausing = Pausing(functions, self.loop, self._accept)
         self._asked = False  # to be replaced
+        self._observed: list[Link] = []  # a thread of its own answers on them
         self._settling = False  # a line of the application's waits for its end
         self._quit_at = float("inf")  # monotonic
         self._signals = system.record_signal(signal.SIGTERM)
@@ -167,11 +168,13 @@ class Worker:
         if self.loop.lead.forked:
             return  # a child of the child: nothing of ours is left, and the numbers are the application's
         system.forget_signals((signal.SIGTERM, *system.SUPERVISOR_SIGNALS))
+        stacks.disarm()
         self.loop.disown()
         self.doors.disown()
         if self._handover is not None:
             self._handover.disown()
-        self._control.close()
+        for link in (self._control, *self._observed):
+            link.close()
         for fd in (*self._signals, self._exchange_send):
             if fd >= 0:
                 os.close(fd)
@@ -299,6 +302,15 @@ class Worker:
             output.standard.lead(files["log"])
         self._tell({"type": "reopened", "id": message.get("id")})
 
+    def observe(self, message: Message, fds: list[int]) -> None:
+        """Have a thread answer for the stacks on the pair in ``fds``."""
+        if len(fds) != 1:
+            raise IllegalOrder(f"cannot be observed: {len(fds)} descriptors, not one")
+        link = Link(socket.socket(fileno=fds[0]))
+        fds.clear()  # the socket owns it now
+        self._observed = [*(one for one in self._observed if one.fileno() >= 0), link]
+        stacks.answer(link)
+
     def ping(self, message: Message, fds: list[int]) -> None:
         """Nothing: the turn of the loop that reads this is the answer, by the heartbeat on the scoreboard."""
 
@@ -310,6 +322,7 @@ class Worker:
         "quit": quit,
         "serve": serve,
         "reopen": reopen,
+        "observe": observe,
         "ping": ping,
     }
 

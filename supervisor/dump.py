@@ -1,26 +1,32 @@
 """The stacks of a process, whatever it is doing, each thread with the request that it serves: ``ctl dump``.
 
-A process is asked by a signal, and answers from a handler in C (``server/system.py``): it needs no turn of a loop, and not
-the interpreter's lock. It writes to the crash file of its generation, one process at a time; it has finished when no
-thread of it is in the handler any more, as ``/proc`` says (proc(5): ``SigBlk``).
+A worker is asked by its observer, a master over its link. Only who has not answered is asked by a signal, whose handler in
+C needs no turn of a loop, and not the interpreter's lock, but may end the process (``server/stacks.py``). It writes to the
+crash file of its generation, one process at a time; it has finished when no thread of it is in the handler any more, as
+``/proc`` says (proc(5): ``SigBlk``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from releve.server.docket import LEADER, Seat, serving
-from releve.server.link import DUMP_SIGNAL
+from releve.server.link import STACKS_SIGNAL
 from releve.supervisor import crash, system
+from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.serving import calls, describe
 from releve.supervisor.worker import Worker
 
-ANSWER_S = 3.0  # for the whole answer of one process
+ASKED_S = 2.0  # for an answer; then the signal
+ANSWER_S = 3.0  # for the whole answer to the signal
+OLD_SIGNAL = signal.SIGURG  # of releases that can only be asked by signal (the feature `dump`)
 LOOK_S = 0.005
 STILL_S = 0.2  # without another byte: it has finished, where /proc does not tell
 FRAMES_MAX = 60  # of one thread
@@ -28,6 +34,7 @@ TEXT_MAX_BYTES = 600_000  # of all stacks in one answer; a line of the control p
 
 _THREAD = re.compile(r"(?:Current thread|Thread) (0x[0-9a-f]+)")
 _FRAME = re.compile(r'  File ".*", line .*')
+_WATCHES = re.compile(r'/server/stacks\.py", line \d+ in _answer$')  # the thread that would have answered is not worth a line
 _STATES = {
     "T": "it is stopped (SIGSTOP, or a frozen group): SIGCONT lets it go on",
     "t": "it is stopped by a debugger",
@@ -73,19 +80,20 @@ def choose(name: str, known: list[Process], serving_number: int | None) -> Proce
 
 
 async def dump(process: Process) -> dict[str, Any]:
-    """What the threads of a process do, for ``--json``; ``trouble`` where it does not say."""
+    """What the threads of a process do, for ``--json``; ``trouble`` where it does not say, ``note`` how it came to say so."""
     generation, worker = process.generation, process.worker
-    text, trouble = "", _objection(process.pid)
+    text, note, trouble = "", "", _objection(process.pid)
     if not trouble:
-        async with generation.dumping:
-            text = await _ask(process)
-        trouble = "" if text else _silence(process.pid)
+        text = await _ask(process)
+    if not trouble and not text:
+        text, note, trouble = await _ask_by_signal(process)
     seats = [] if worker is None else calls(generation, worker) or []
     return {
         "process": process.name,
         "pid": process.pid,
         "state": generation.state.value if worker is None else worker.state,
         "trouble": trouble,
+        "note": note,
         "threads": _threads(text, seats, time.monotonic()),
     }
 
@@ -105,33 +113,58 @@ def _objection(pid: int) -> str:
     state = system.process_state(pid)
     if state in _STATES:
         return _STATES[state]
-    caught = system.signal_set(pid, "SigCgt")
-    if caught is not None and not caught >> (DUMP_SIGNAL - 1) & 1:
-        return (
-            f"it does not listen to {DUMP_SIGNAL.name}: it is just starting, its release has no dumps, or the application took the signal"
-        )
     return ""
 
 
-def _silence(pid: int) -> str:
+def _silence(pid: int, otherwise: str) -> str:
+    """Why a process says nothing."""
     state = system.process_state(pid)
-    if state in _STATES:
-        return _STATES[state]
     if state == "D":
-        return (
-            f"it did not answer for {ANSWER_S:g}s: it waits in the kernel, where no signal reaches it (a disk, or a network file system?)"
-        )
-    return f"it did not answer for {ANSWER_S:g}s"
+        return f"{otherwise}: it waits in the kernel, where no signal reaches it (a disk, or a network file system?)"
+    return _STATES.get(state, otherwise)
 
 
 async def _ask(process: Process) -> str:
+    """Its own word; empty if it does not answer in time, or cannot."""
+    if process.worker is not None:
+        return "" if process.worker.observer is None else await process.worker.observer.ask(ASKED_S)
+    if not process.generation.can("stacks"):
+        return ""
+    with suppress(StepFailed):
+        return str((await process.generation.order("stacks", timeout_s=ASKED_S)).get("text", ""))
+    return ""
+
+
+async def _ask_by_signal(process: Process) -> tuple[str, str, str]:
+    """What it writes when it is signalled, a note on that, and why it writes nothing."""
+    can = process.generation.can("stacks")
+    number = _signal_of(process) if can else int(OLD_SIGNAL)
+    silent = f"it did not answer for {ASKED_S:g}s"
+    caught = system.signal_set(process.pid, "SigCgt")
+    if not number or (caught is not None and not caught >> (number - 1) & 1):
+        why = f"{silent}, and" if can else "its release has no dumps, or"
+        return "", "", _silence(process.pid, f"{why} it listens to no signal for them: it is just starting, or the application took it")
+    async with process.generation.dumping:
+        text = await _signal(process, number)
+    if text:
+        return text, f"{silent if can else 'its release answers in no other way'}: its stacks were taken by signal", ""
+    return "", "", _silence(process.pid, f"it did not answer for {ANSWER_S + ASKED_S * can:g}s")
+
+
+def _signal_of(process: Process) -> int:
+    if process.worker is None:
+        return process.generation.stacks_signal
+    return STACKS_SIGNAL if process.worker.observer is None else process.worker.observer.signal
+
+
+async def _signal(process: Process, number: int) -> str:
     """Signal it and wait for what it writes; empty if that is nothing."""
     fd, worker = process.generation.crash_fd, process.worker
     if fd < 0 or (worker is not None and process.generation.workers.get(worker.number) is not worker):
         return ""  # it has gone meanwhile, and its descriptors with it
     begin = size = crash.written_bytes(fd)
-    deaf = system.blocking(process.pid, DUMP_SIGNAL)  # threads of some library may block every signal for ever
-    (process.generation.master.signal if worker is None else worker.kill)(DUMP_SIGNAL)
+    deaf = system.blocking(process.pid, number)  # threads of some library may block every signal for ever
+    (process.generation.master.signal if worker is None else worker.kill)(number)
     until = grown = time.monotonic()
     until += ANSWER_S
     while time.monotonic() < until:
@@ -141,14 +174,14 @@ async def _ask(process: Process) -> str:
         before, size = size, crash.written_bytes(fd)
         if size != before:
             grown = time.monotonic()
-        elif size > begin and _finished(process.pid, deaf, grown) or system.process_state(process.pid) in _STATES:
+        elif size > begin and _finished(process.pid, number, deaf, grown) or system.process_state(process.pid) in _STATES:
             break
     return crash.take(fd, begin) if size > begin else ""
 
 
-def _finished(pid: int, deaf: set[int] | None, grown: float) -> bool:
+def _finished(pid: int, number: int, deaf: set[int] | None, grown: float) -> bool:
     """Whether no thread is in the handler any more, for which it would hold the signal back."""
-    handling = system.blocking(pid, DUMP_SIGNAL)
+    handling = system.blocking(pid, number)
     return time.monotonic() - grown > STILL_S if handling is None or deaf is None else handling <= deaf
 
 
@@ -192,4 +225,4 @@ def _stacks(text: str) -> list[tuple[int, list[str]]]:
             found.append((int(thread[1], 16), []))
         elif found and _FRAME.fullmatch(line) and len(found[-1][1]) < FRAMES_MAX:
             found[-1][1].append(line.strip())
-    return [(ident, frames[::-1]) for ident, frames in found]
+    return [(ident, frames[::-1]) for ident, frames in found if not any(_WATCHES.search(line) for line in frames)]

@@ -19,7 +19,7 @@ from typing import Any
 
 from releve.config.settings import Settings
 from releve.server import scoreboard
-from releve.server.link import Message
+from releve.server.link import STACKS_SIGNAL, Message
 from releve.supervisor import boot, greeting, serving, system
 from releve.supervisor.boot import Boot, Phase
 from releve.supervisor.crash import append_only, open_crash_file, read_crash_file
@@ -31,6 +31,7 @@ from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
 from releve.supervisor.logfiles import LentFiles
 from releve.supervisor.master import ORDER_S, SILENT, Master
+from releve.supervisor.observer import known_signal
 from releve.supervisor.release import Pin
 from releve.supervisor.roster import Roster
 from releve.supervisor.states import AT_WORK, GenerationEvent, GenerationState, next_state
@@ -61,6 +62,7 @@ class Generation:
         self.diverts = False  # its workers pass a share of their new connections on
         self.broken: list[str] = []  # mounted applications that answer 503, each with its reason
         self.mixed: list[str] = []
+        self.stacks_signal = STACKS_SIGNAL  # by which its master is asked for stacks where it does not answer
         self.roster = Roster(f"gen={number}", lambda worker: serving.calls(self, worker))
         self.traffic = Traffic(self.records)
         self.ended = asyncio.Event()
@@ -111,6 +113,11 @@ class Generation:
             self._board_fd,
             self.crash_fd,
         )
+
+    def observe(self) -> None:
+        """Have its workers answer for the stacks of their threads, if their release can."""
+        if self.can("stacks"):
+            self.roster.observe()
 
     def command_alone(self) -> None:
         """Its master has gone, and whoever held the generation before us commanded its workers; so do we."""
@@ -417,9 +424,14 @@ class Generation:
     def _on_imported(self, message: Message, fds: list[int]) -> None:
         self.preloaded = bool(message.get("preloaded"))
         self.broken = [str(one) for one in message.get("broken", [])]
+        self.stacks_signal = known_signal(message.get("signal"))
 
     def _on_unsafe(self, message: Message, fds: list[int]) -> None:
         self._boot.unsafe([str(one) for one in message.get("found", [])])
+
+    def _on_worker(self, message: Message, fds: list[int]) -> None:
+        self.roster.enter(message, fds)
+        self.observe()
 
     def _on_mixed(self, message: Message, fds: list[int]) -> None:
         self.mixed = [str(one) for one in message.get("files", [])]
@@ -444,7 +456,7 @@ class Generation:
         "phase": _on_phase,
         "imported": _on_imported,
         "unsafe": _on_unsafe,
-        "worker": lambda self, message, fds: self.roster.enter(message, fds),
+        "worker": _on_worker,
         "state": lambda self, message, fds: self.roster.note_state(message, fds),
         "gone": lambda self, message, fds: self.roster.leave(message, fds),
         "unfilled": lambda self, message, fds: self.roster.lack(message, fds),

@@ -54,6 +54,12 @@ class Roster:
         self.slots.add(int(message["slot"]))
         self.workers[number] = Worker(number, int(message["pid"]), int(message["slot"]), int(message["revision"]), link, pidfd)
 
+    def observe(self) -> None:
+        """Have every worker that is not observed yet answer for the stacks of its threads."""
+        for worker in self.workers.values():
+            if worker.observer is None:
+                worker.observe()
+
     def take_over(self, workers: Iterable[Worker], slots: Iterable[int], losses: Iterable[tuple[int, str]]) -> None:
         """Hold what another roster has held."""
         self.workers.update((worker.number, worker) for worker in workers)

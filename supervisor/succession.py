@@ -276,6 +276,7 @@ def _hold(one: Packed, listeners: list[Listener]) -> Generation:
     generation.broken, generation.mixed = list(one.get("broken", ())), list(one.get("mixed", ()))
     lost = [(int(revision), str(words)) for revision, words in one.get("lost", ())]
     generation.roster.take_over(map(_unpack_worker, one["workers"]), one.get("slots", ()), lost)
+    generation.observe()
     return generation
 
 

@@ -12,6 +12,8 @@ import time
 
 from releve.server.link import Link, LinkError
 from releve.supervisor import system
+from releve.supervisor.log import log
+from releve.supervisor.observer import Observer
 
 
 class Worker:
@@ -26,6 +28,7 @@ class Worker:
         self.pidfd = pidfd
         self.state = state
         self.started = time.monotonic()
+        self.observer: Observer | None = None  # None: its release has no thread that answers, or there was no descriptor for it
         self.reopened = False  # its log files, as it was told last; only known where there is no master
 
     def tell(self, verb: str, fds: tuple[int, ...] = (), **keys: object) -> bool:
@@ -36,11 +39,23 @@ class Worker:
             return False
         return True
 
+    def observe(self) -> None:
+        """Give it its end of a pair on which it says where its threads are."""
+        try:
+            self.observer = Observer()
+        except OSError as error:
+            log.warning("cannot observe worker %d (pid %d): %s", self.number, self.pid, error.strerror)
+            return
+        self.tell("observe", (self.observer.theirs.fileno(),))
+        self.observer.theirs.close()  # where it was not taken, there is no answer
+
     def kill(self, number: int) -> None:
         """Signal it."""
         system.send_signal(self.pidfd, number)
 
     def close(self) -> None:
         """Forget it."""
+        if self.observer is not None:
+            self.observer.close()
         self.control.close()
         os.close(self.pidfd)

@@ -30,6 +30,8 @@ def listed(header: str) -> set[str]:
         ("supervisor to sentry", set(Sentry.ORDERS)),
         ("sentry to supervisor", {"terminated"}),
         ("from the worker", {"state", "failed", "recycle", "reopened"}),
+        ("to the observed", {"stacks"}),
+        ("from the observed", {"observed", "stacks"}),
     ],
 )
 def test_the_page_lists_what_the_code_knows(header: str, known: set[str]) -> None:

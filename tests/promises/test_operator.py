@@ -101,6 +101,8 @@ def test_a_worker_says_where_its_threads_are_whatever_they_do(tmp_path: Path, wa
             assert re.search(r'app\.py", line \d+ in ', served[0]["stack"][-1]), served[0]["stack"]
             assert len(one["threads"]) == (2 if threads == 1 else threads + 3)
             assert all(thread["stack"] for thread in one["threads"])
+            # Its own word, but where nobody can get at the lock.
+            assert one["note"] == ("it did not answer for 2s: its stacks were taken by signal" if way == "/holds_the_lock" else "")
         plain = service.ctl("dump", "1").stdout
         assert re.search(rf"thread \d: [\d.]+s  GET {re.escape(target)}  127\.0\.0\.1:\d+\n", plain), plain
         assert "frames of Relève" in plain
@@ -267,7 +269,7 @@ def test_a_release_that_knows_nothing_of_it(tmp_path: Path) -> None:
         service.start()
         refused = service.ctl("drain")
         assert refused.returncode == 2 and "knows no readiness" in refused.stderr
-        assert "does not listen to SIGURG" in dumped(service, "1")["trouble"]
+        assert "its release has no dumps" in dumped(service, "1")["trouble"]
         (worker,) = json.loads(service.must("workers", "--json"))["workers"]
         assert worker["requests_now"] == [] and worker["heartbeat_age_s"] < 30
         service.configure(env=None)

@@ -1,4 +1,4 @@
-"""Stacks: what faulthandler writes, joined with what the threads serve; the live ones are in tests/promises."""
+"""Stacks: what processes write, joined with what the threads serve; the live ones are in tests/promises."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from releve.server.docket import LEADER, Seat
-from releve.server.link import DUMP_SIGNAL
+from releve.server.link import STACKS_SIGNAL
 from releve.supervisor import crash, dump, system
 from releve.supervisor.dump import Process, choose
 
@@ -81,21 +81,22 @@ def test_an_answer_has_ended_when_no_thread_is_in_the_handler() -> None:
     ready, told = os.pipe()
     child = os.fork()
     if not child:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {DUMP_SIGNAL})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {STACKS_SIGNAL})
         os.write(told, b"x")
         signal.pause()
         os._exit(0)
     os.read(ready, 1)
     try:
-        assert system.blocking(child, DUMP_SIGNAL) == {child}
-        assert not dump._finished(child, set(), 0.0)
-        assert dump._finished(child, {child}, 0.0)
+        assert system.blocking(child, STACKS_SIGNAL) == {child}
+        assert not dump._finished(child, STACKS_SIGNAL, set(), 0.0)
+        assert dump._finished(child, STACKS_SIGNAL, {child}, 0.0)
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(ready)
         os.close(told)
-    assert dump._finished(child, set(), 0.0) and not dump._finished(child, set(), time.monotonic() + 60)  # nobody can tell: by the clock
+    by_the_clock = [dump._finished(child, STACKS_SIGNAL, set(), grown) for grown in (0.0, time.monotonic() + 60)]  # nobody can tell
+    assert by_the_clock == [True, False]
 
 
 def test_a_process_that_would_not_answer_is_not_asked() -> None:
@@ -106,4 +107,3 @@ def test_a_process_that_would_not_answer_is_not_asked() -> None:
     assert "has ended" in dump._objection(child)
     os.waitpid(child, 0)
     assert "has ended" in dump._objection(child)
-    assert "does not listen to SIGURG" in dump._objection(os.getpid())

@@ -1,0 +1,123 @@
+"""In the master and in the worker: where each thread is, for ``ctl dump`` and in a crash.
+
+Who is asked answers under the interpreter's lock, when no frame can change: the master in its loop, a worker in a thread that
+does nothing else, so that it answers whatever its loop and its calls do. Only who has not answered is asked by a signal: a
+handler in C needs neither a turn nor the lock, but it reads frames that may be changing, and can end the process by that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+from _thread import get_ident, start_new_thread  # what a library may put in place of `threading` starts no thread
+from select import POLLIN, POLLOUT, poll
+from types import FrameType
+
+from releve.server import system
+from releve.server.link import STACKS_SIGNAL, Link, LinkError
+
+FRAMES_MAX = 100  # of one thread, the most recent ones
+TEXT_MAX = 600_000  # of one answer
+_PIECE = 12_000  # of one message, which has room for that in whatever script
+
+_DEFAULT = 0  # SIG_DFL
+_taken: tuple[int, int] = (0, _DEFAULT)  # the signal that is ours, and our handler's address
+
+
+def text(*, without: int = 0, limit: int = TEXT_MAX) -> str:
+    """The stacks of all threads but one, as faulthandler writes them."""
+    # Quick, and only then put into words: the lock may be taken from us in between.
+    found = {ident: _frames(frame) for ident, frame in sys._current_frames().items() if ident != without}
+    said = ""
+    for ident, frames in found.items():
+        lines = [f'  File "{_printable(file)}", line {line} in {_printable(name)}' for file, line, name in frames]
+        said += "\n".join([f"Thread {ident:#018x} (most recent call first):", *lines, "", ""])
+    return said[:limit]
+
+
+def arm(fd: int) -> None:
+    """From now on, also in children, a fatal signal has the stacks of all threads written to ``fd``, and so has ``armed()``.
+
+    Call it again after code that may have taken either away. A signal that has another handler by then is left to it.
+    """
+    global _taken
+    faulthandler.enable(fd, all_threads=True)
+    if armed():
+        return
+    # Ours stays registered with faulthandler: to take it back would take the other's handler away.
+    number = next((one for one in range(STACKS_SIGNAL, signal.SIGRTMIN, -1) if system.handler_of(one) == _DEFAULT), 0)
+    if number:
+        faulthandler.register(number, file=fd, all_threads=True, chain=False)
+    _taken = number, system.handler_of(number) if number else _DEFAULT
+
+
+def armed() -> int:
+    """The signal that has our handler; 0: none has."""
+    number, handler = _taken
+    return number if number and system.handler_of(number) == handler else 0
+
+
+def disarm() -> None:
+    """In a child that the application forked: the signal does what it does by default."""
+    global _taken
+    if number := armed():
+        faulthandler.unregister(number)
+    _taken = (0, _DEFAULT)
+
+
+def answer(link: Link) -> None:
+    """In the worker: start the thread that answers on a pair, until its other end is closed. Owns the link."""
+    with contextlib.suppress(LinkError):
+        link.send({"type": "observed", "signal": armed()})
+    start_new_thread(_answer, (link,))
+
+
+def _answer(link: Link) -> None:
+    try:
+        while True:
+            _await(link, POLLIN)
+            try:
+                received = link.receive()
+            except (BlockingIOError, LinkError):  # one message; the next one is whole
+                continue
+            if received is None:
+                return
+            message, fds = received
+            for fd in fds:
+                os.close(fd)
+            if message.get("type") == "stacks":
+                _tell(link, message.get("id"), text(without=get_ident()))
+    except (LinkError, OSError):
+        pass  # nobody hears us any more; who comes next brings another pair
+    finally:
+        link.close()
+
+
+def _tell(link: Link, number: object, said: str) -> None:
+    """Send an answer in as many messages as it takes."""
+    for at in range(0, max(1, len(said)), _PIECE):
+        _await(link, POLLOUT)
+        piece = said[at : at + _PIECE]
+        link.send({"type": "stacks", "id": number, "text": piece, "more": at + _PIECE < len(said)})
+
+
+def _await(link: Link, event: int) -> None:
+    ready = poll()
+    ready.register(link, event)
+    ready.poll()
+
+
+def _frames(frame: FrameType | None) -> list[tuple[str, int, str]]:
+    found: list[tuple[str, int, str]] = []
+    while frame is not None and len(found) < FRAMES_MAX:
+        code = frame.f_code
+        found.append((code.co_filename, frame.f_lineno or 0, code.co_name))
+        frame = frame.f_back
+    return found
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
