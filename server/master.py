@@ -20,6 +20,7 @@ import time
 
 from releve.server import hazards, hooks, output, stacks, system
 from releve.server import log as logs
+from releve.server.anchor import Anchor
 from releve.server.application import Application, BootError, load
 from releve.server.boot import Boot, MalformedOrder, await_boot, hello, read_boot
 from releve.server.command import Command
@@ -74,7 +75,9 @@ class Master:
         self._signals = -1
         self._crew = Crew()
         self._nursery = Nursery(boot, outbox, self._crew)
+        self._anchor = Anchor(boot.revision.settings.directory, boot.directory)
         self._nursery.load = self._load
+        self._nursery.astray = self._anchor.astray
         self._command = Command(boot, self._crew, self._nursery, outbox, time.monotonic)
         self._command.guard.meet(link.fileno())
 
@@ -87,6 +90,7 @@ class Master:
             system.refuse_new_privileges()
         fault("master_boot")
         stacks.arm(self._boot.crash)  # a boot that hangs or crashes leaves them there
+        self._anchor.drop()
         try:
             if self._boot.preload is False:
                 self._nursery.remember_source()
@@ -121,6 +125,8 @@ class Master:
         if found:
             log.warning("preloaded as told (preload: true), but the import left %s, which a fork does not keep whole", ", ".join(found))
         seconds = round(time.monotonic() - started, 3)
+        if files := self._anchor.astray():
+            self._outbox.send({"type": "mixed", "files": files})
         isolated = [clip(str(error), 300) for error in broken(self._nursery.application)[:20]]
         new = len(sys.modules) - modules
         report = {"type": "imported", "seconds": seconds, "modules": new, "preloaded": True, "broken": isolated}
@@ -138,6 +144,7 @@ class Master:
             application = load(self._boot.app, self._boot.directory, more, settings.mounts, isolate=isolate)
         finally:
             output.drain()
+            self._anchor.mend()
             logs.revive()
             stacks.arm(self._boot.crash)
         for error in broken(application):

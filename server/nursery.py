@@ -37,6 +37,7 @@ class Nursery:
         self._left = False  # this process is a child of the master's
         self.application: Application | None = None
         self.load: Callable[[], Application]
+        self.astray: Callable[[], list[str]] = list
         self.wakeups: tuple[int, ...] = ()  # the pipe that signals are written to
         self.disown: Callable[[], None] = lambda: None  # closes in a child what else is the master's
         self.diversion = -1  # send end of another generation's exchange, kept for those that are forked during a canary
@@ -107,6 +108,7 @@ class Nursery:
                 control=theirs,
                 application=self.application,
                 load=self.load,
+                astray=self.astray,
                 access=output.standard.output if revision.access == output.STANDARD_OUTPUT else revision.access,
                 release=self._boot.directory,
             )

@@ -70,6 +70,7 @@ class Post:
     control: Link
     application: Application | None  # None: the worker imports it
     load: Callable[[], Application]  # raises BootError
+    astray: Callable[[], list[str]] = list  # files that ``load`` has loaded through a link that deploys move
     access: int = -1  # descriptor of the access log; -1: there is none
     release: str = ""  # its folder, for the log
 
@@ -93,6 +94,8 @@ def _live(post: Post) -> NoReturn:
         fault("worker_boot")
         system.die_with_parent(True)  # an import that hangs would not see the end of the control pair
         application = post.load() if post.application is None else post.application
+        if post.application is None and (files := post.astray()):
+            post.control.send({"type": "mixed", "files": files})
         functions = hooks.find(settings.hooks)
         hooks.after_fork(functions)
         if post.application is None and databases.in_use():

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from releve.config.settings import Command
 from releve.supervisor import paths, program, system
+from releve.supervisor.environment import first
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.log import log
@@ -213,8 +214,7 @@ class Hooks:
             "RELEVE_STEP": step,
             "RELEVE_REASON": reason.replace("\0", ""),
         }
-        path = pin.environment.get("PATH", os.defpath)
-        return {**pin.environment, "PATH": f"{os.path.dirname(pin.python)}:{path}", **values}
+        return {**pin.environment, "PATH": first(os.path.dirname(pin.python), pin.environment.get("PATH")), **values}
 
     def _write_pid(self, pid: int) -> None:
         if self._runtime is not None:

@@ -24,13 +24,14 @@ import releve.server
 from releve.config.env_file import read_env_file
 from releve.config.errors import ConfigError
 from releve.config.settings import Settings
+from releve.supervisor import environment as surroundings
 from releve.supervisor import paths, program, system
+from releve.supervisor.environment import VENV_FOLDERS
 from releve.supervisor.identity import Identity, IdentityError, identify
 from releve.supervisor.notify import strip
 
 OLDEST_PYTHON = (3, 11)
 PROBE_TIMEOUT_S = 10.0
-VENV_FOLDERS = (".venv", "venv")
 _MARK = "releve-probe "
 _SERVER = os.path.dirname(os.path.realpath(releve.server.__file__))
 
@@ -191,14 +192,15 @@ def choose_python(settings: Settings, resolved: str) -> str:
 def make_environment(
     settings: Settings, base: Mapping[str, str], resolved: str, python: str, account: pwd.struct_passwd | None = None
 ) -> dict[str, str]:
-    """The environment of a generation: the supervisor's at its start, then ``env_file``, then ``env``.
+    """The environment of a generation: the supervisor's at its start, with the release's virtual environment; ``env_file``; ``env``.
 
     Raises ReleaseError with step ``environment``.
     """
     environment = strip(base)
+    surroundings.leave(environment, resolved)
     if python != own_python():
-        for name in ("PYTHONHOME", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "__PYVENV_LAUNCHER__"):
-            environment.pop(name, None)
+        environment.pop("PYTHONHOME", None)
+    surroundings.enter(environment, python)
     if account is not None:
         environment |= {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name}
     if settings.watch == "code":
@@ -207,6 +209,7 @@ def make_environment(
     if settings.env_file is not None:
         environment |= _read_env_file(settings.env_file, account)
     environment |= settings.env
+    surroundings.pin(environment, settings.directory, resolved)
     environment.pop("OLDPWD", None)
     environment["PWD"] = resolved
     return environment

@@ -1,7 +1,7 @@
 """Who may import whom, read from the source (docs/adr/0001-packaging.md).
 
-supervisor -> server.link, server.scoreboard, server.docket, server.faults, server.guard, server.log, config; importer.command and
-              importer.parser, for the command line
+supervisor -> server.anchor, server.link, server.scoreboard, server.docket, server.faults, server.guard, server.log, config;
+              importer.command and importer.parser, for the command line
 importer   -> config
 ctl        -> config, supervisor.protocol, supervisor.instances, supervisor.holders
 server     -> config.settings; standard library only
@@ -26,6 +26,7 @@ ALLOWED = {
     "supervisor": (
         "supervisor",
         "config",
+        "server.anchor",
         "server.link",
         "server.scoreboard",
         "server.docket",

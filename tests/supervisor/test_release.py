@@ -226,7 +226,8 @@ def test_the_environment_is_base_then_file_then_env(tmp_path: Path) -> None:
 def test_another_interpreter_does_not_get_our_python_home() -> None:
     base = {"PYTHONHOME": "/h", "VIRTUAL_ENV": "/v", "PYTHONPATH": "/p"}
     assert make_environment(Settings(), base, "/srv", "/other/python") == {"PYTHONPATH": "/p", "PWD": "/srv"}
-    assert make_environment(Settings(), base, "/srv", release.own_python()) == {**base, "PWD": "/srv"}
+    own = make_environment(Settings(), base, "/srv", release.own_python())
+    assert own["PYTHONHOME"] == "/h" and own.get("VIRTUAL_ENV") != "/v"
 
 
 def test_an_environment_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
@@ -283,3 +284,63 @@ def test_no_bytecode_is_written_while_code_is_watched(tmp_path: Path) -> None:
         settings = Settings(app="app:app", directory=str(tmp_path), watch=watch)
         environment = release.make_environment(settings, {}, str(tmp_path), release.own_python())
         assert environment.get("PYTHONDONTWRITEBYTECODE") == value
+
+
+# ---- whose programs a release starts
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """``current`` -> ``releases/one``, one of two with a virtual environment each."""
+    for name in ("one", "two"):
+        bin_ = tmp_path / "releases" / name / ".venv" / "bin"
+        bin_.mkdir(parents=True)
+        (bin_.parent / "pyvenv.cfg").touch()
+    (tmp_path / "current").symlink_to("releases/one")
+    return tmp_path
+
+
+def _environment(shop: Path, release: str, **base: str) -> dict[str, str]:
+    settings = Settings(directory=f"{shop}/current")
+    folder = f"{shop}/releases/{release}"
+    (shop / "current").unlink()
+    (shop / "current").symlink_to(folder)
+    return make_environment(settings, base, folder, f"{folder}/.venv/bin/python")
+
+
+@pytest.mark.parametrize("way", ["current", "releases/one"])
+def test_the_starters_virtual_environment_stays_behind_and_the_releases_comes_first(shop: Path, way: str) -> None:
+    home = f"{shop}/{way}/.venv"  # as `activate` has it
+    for name in ("one", "two", "one"):
+        own = f"{shop}/releases/{name}/.venv"
+        told = _environment(shop, name, VIRTUAL_ENV=home, VIRTUAL_ENV_PROMPT="(one)", PATH=f"{home}/bin:/usr/bin:{home}/bin/")
+        assert told == {"VIRTUAL_ENV": own, "PATH": f"{own}/bin:/usr/bin", "PWD": f"{shop}/releases/{name}"}
+
+
+def test_a_supervisor_that_runs_from_a_release_leaves_nothing_of_it_to_the_next(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = f"{shop}/releases/one", f"{shop}/releases/two"
+    monkeypatch.setattr(sys, "prefix", f"{one}/.venv")  # its folder is in PATH, but nobody has activated anything
+    base = {"PATH": f"{one}/.venv/bin:{one}/tools:/usr/bin", "PYTHONPATH": f"{one}/lib:/srv/lib"}
+    assert _environment(shop, "two", **base) == {
+        "VIRTUAL_ENV": f"{two}/.venv",
+        "PATH": f"{two}/.venv/bin:/usr/bin",
+        "PYTHONPATH": "/srv/lib",
+        "PWD": two,
+    }
+    assert _environment(shop, "one", **base)["PYTHONPATH"] == f"{one}/lib:/srv/lib"
+    assert "PYTHONPATH" not in _environment(shop, "two", PYTHONPATH=f"{one}/lib")
+
+
+def test_search_paths_lead_where_the_link_led(shop: Path) -> None:
+    (shop / "current" / "lib").mkdir()
+    settings = Settings(directory=f"{shop}/current", env={"PYTHONPATH": f"{shop}/current/lib", "OTHER": f"{shop}/current"})
+    told = make_environment(settings, {"PATH": f"/usr/bin:{shop}/current/bin"}, f"{shop}/releases/one", "/usr/bin/python3")
+    one = f"{shop}/releases/one"
+    assert told == {"PATH": f"/usr/bin:{one}/bin", "PYTHONPATH": f"{one}/lib", "OTHER": f"{shop}/current", "PWD": one}
+
+
+def test_env_has_the_last_word_on_the_search_path(shop: Path) -> None:
+    folder = f"{shop}/releases/one"
+    settings = Settings(directory=folder, env={"PATH": "/only", "VIRTUAL_ENV": ""})
+    told = make_environment(settings, {"PATH": "/usr/bin"}, folder, f"{folder}/.venv/bin/python")
+    assert (told["PATH"], told["VIRTUAL_ENV"]) == ("/only", "")
