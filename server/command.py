@@ -113,7 +113,7 @@ class Command:
         if message.get("type") == "recycle":
             self._turnover.ask(worker, str(message.get("reason")))
         if message.get("type") == "mixed":
-            self._outbox.send({"type": "mixed", "files": message.get("files", [])})
+            self._outbox.send({"type": "mixed", "files": message.get("files", []), "astray": True})
         if message.get("type") == "reopened":
             self._errands.settle(worker, {}, reopened(message))
         if message.get("type") != "state":

@@ -126,7 +126,7 @@ class Master:
             log.warning("preloaded as told (preload: true), but the import left %s, which a fork does not keep whole", ", ".join(found))
         seconds = round(time.monotonic() - started, 3)
         if files := self._anchor.astray():
-            self._outbox.send({"type": "mixed", "files": files})
+            self._outbox.send({"type": "mixed", "files": files, "astray": True})
         isolated = [clip(str(error), 300) for error in broken(self._nursery.application)[:20]]
         new = len(sys.modules) - modules
         report = {"type": "imported", "seconds": seconds, "modules": new, "preloaded": True, "broken": isolated}

@@ -95,7 +95,7 @@ def _live(post: Post) -> NoReturn:
         system.die_with_parent(True)  # an import that hangs would not see the end of the control pair
         application = post.load() if post.application is None else post.application
         if post.application is None and (files := post.astray()):
-            post.control.send({"type": "mixed", "files": files})
+            post.control.send({"type": "mixed", "files": files, "astray": True})
         functions = hooks.find(settings.hooks)
         hooks.after_fork(functions)
         if post.application is None and databases.in_use():

@@ -61,7 +61,8 @@ class Generation:
         self.preloaded = False
         self.diverts = False  # its workers pass a share of their new connections on
         self.broken: list[str] = []  # mounted applications that answer 503, each with its reason
-        self.mixed: list[str] = []
+        self.mixed: list[str] = []  # files that had changed when a worker was started from them
+        self.astray: list[str] = []  # files that its application has loaded through a link that deploys move
         self.stacks_signal = STACKS_SIGNAL  # by which its master is asked for stacks where it does not answer
         self.roster = Roster(f"gen={number}", lambda worker: serving.calls(self, worker))
         self.traffic = Traffic(self.records)
@@ -434,7 +435,11 @@ class Generation:
         self.observe()
 
     def _on_mixed(self, message: Message, fds: list[int]) -> None:
-        self.mixed = [str(one) for one in message.get("files", [])]
+        files = [str(one) for one in message.get("files", [])]
+        if message.get("astray"):
+            self.astray = files
+        else:
+            self.mixed = files
 
     def _on_ready(self, message: Message, fds: list[int]) -> None:
         self._boot.complete()

@@ -462,7 +462,11 @@ class Service:
         if self.candidate is not None and self.candidate.state in AT_WORK:
             return  # which serves too: the workers are shared out between both
         if generation.mixed:
-            self.degraded["code"] = f"mixed code: generation {generation.number} has loaded files that may be another release's"
+            self.degraded["code"] = f"mixed code: workers of generation {generation.number} were started from changed files"
+        elif generation.astray and os.path.realpath(generation.pin.directory) != generation.pin.resolved:
+            self.degraded["code"] = f"mixed code: generation {generation.number} may load more of another release"
+        else:
+            self.degraded.pop("code", None)
         said, roster = self.health.summary, generation.roster
         self.health.words = self.degraded.pop("workers", "")  # perhaps of the program before us
         words = self.health.look(roster.serving(), self.workers_for(generation.settings), roster.toll, planned=self.planned())

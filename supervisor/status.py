@@ -86,7 +86,7 @@ def _generation(generation: Generation, usage: dict[int, Usage], *, active: bool
         "lent": pin.lend,
         "revision": pin.revision,
         "preloaded": generation.preloaded,
-        "mixed": generation.mixed,
+        "mixed": [*generation.mixed, *generation.astray],
         "broken": generation.broken,
         "losses": generation.roster.toll.words(),
         "workers": [_worker(generation, worker, usage) for worker in sorted(generation.workers.values(), key=lambda w: w.number)],

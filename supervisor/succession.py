@@ -136,6 +136,7 @@ def _pack_generation(service: Service, generation: Generation, listeners: list[L
         "preloaded": generation.preloaded,
         "broken": generation.broken,
         "mixed": generation.mixed,
+        "astray": generation.astray,
         "door": None if generation.door is None else str(generation.door.path),
         "held": None if held is None else _pack_held(held.held),
         "orphaned": generation.orphaned,
@@ -274,6 +275,7 @@ def _hold(one: Packed, listeners: list[Listener]) -> Generation:
     generation = Generation(int(one["number"]), unpack_pin(one["pin"]), [listeners[at] for at in one["listeners"]], found)
     generation.started = one.get("started", generation.started)
     generation.broken, generation.mixed = list(one.get("broken", ())), list(one.get("mixed", ()))
+    generation.astray = list(one.get("astray", ()))
     lost = [(int(revision), str(words)) for revision, words in one.get("lost", ())]
     generation.roster.take_over(map(_unpack_worker, one["workers"]), one.get("slots", ()), lost)
     generation.observe()

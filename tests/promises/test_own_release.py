@@ -112,7 +112,10 @@ def test_what_a_generation_imports_late_and_starts_by_name_is_of_its_release(tmp
             # By a path of its own the application would load from the link again: that cannot be helped, and is said.
             assert eventually(lambda: service.generation()["mixed"], "it is noticed") == [f"{service.current}/plugin.py"]
             assert "mixed code" in service.ctl("status").stdout
+            assert not service.status()["service"]["degraded"]  # the link leads here yet
             service.flip(other)
+            (degraded,) = service.status()["service"]["degraded"]
+            assert degraded.startswith(f"mixed code: generation {number} may load more of another release")
             assert set(says(service, "/imports").values()) == {name}
             assert says(service, "/starts") == {"tool": name, "python": home, "child": name, "environment": home}
             assert service.serving() == number
