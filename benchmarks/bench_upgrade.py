@@ -1,8 +1,9 @@
 """How long an upgrade, a reload and a rollback take, and what a client notices of them.
 
 For the small application of the tests, under the load of the strict client; prints a
-table. Run it on an otherwise idle machine:
-``python benchmarks/bench_upgrade.py [ROUNDS]``.
+table. Run it on an otherwise idle machine: ``python benchmarks/bench_upgrade.py [ROUNDS]``; or
+``python benchmarks/bench_upgrade.py often [UPGRADES [REQUESTS]]``, which upgrades again and again
+until so many requests are answered (1000 and a million; half an hour).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from harness.load import Load, strictly
+from harness.often import LOADED, upgrade_often
 from harness.service import Service, eventually, serving
 
 IDLE = 10_000
@@ -101,7 +103,16 @@ def bad_release(rounds: int) -> None:
     print(f"{rounds} bad releases: the old workers answered {median:.0f} ms after the first sign, at worst {worst:.0f} ms")
 
 
+def often(upgrades: int = 1000, requests: int = 1_000_000) -> None:
+    """A thousand upgrades in a row, and what they cost the clients."""
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), upgrade={"probation": "50ms"}, log={"access": "off"}) as service:
+        print(upgrade_often(service, upgrades, requests, **LOADED))
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["often"]:
+        often(*map(int, sys.argv[2:]))
+        sys.exit()
     verbs(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
     idle(1000)
     idle(IDLE)

@@ -15,6 +15,7 @@ Commands come as lines on standard input, each is acknowledged by one JSON line:
 ``trouble``   acknowledged when anything has failed
 ``round``     (with ``--rounds``) every client sends one request; acknowledged when all are answered
 ``report``    the figures so far
+``afresh``    the same, and the times of answers are counted from here on
 ``stop``      ends every client after its outstanding request, reports, and exits 1 if anything failed
 
 A rollback is ``begin`` and ``done`` of a generation that has served before.
@@ -132,6 +133,18 @@ def parse_chunks(data: bytes, at: int) -> tuple[bytes, int] | None:
             return bytes(body), stop
 
 
+def quantiles(times: Counter[int]) -> dict[str, float]:
+    """Median, 99th percentile and maximum in seconds, of times in tenths of a millisecond; nothing of none."""
+    found: dict[str, float] = {}
+    passed, total = 0, times.total()
+    for value in sorted(times):
+        passed += times[value]
+        for percent in (50, 99):
+            if passed > min(total - 1, total * percent // 100):
+                found.setdefault(f"p{percent}", value / 10_000)
+    return {**found, "max": max(times) / 10_000} if times else {}
+
+
 class Judge:
     """Who may answer what: generations in the order in which they came to serve."""
 
@@ -225,7 +238,7 @@ class Herd:
         self.kinds: Counter[str] = Counter()
         self.by_generation: Counter[str] = Counter()
         self.by_template: Counter[int] = Counter()
-        self.seconds: list[float] = []
+        self.times: Counter[int] = Counter()  # how many answers took so many tenths of a millisecond
 
     # what is seen
 
@@ -237,8 +250,6 @@ class Herd:
         self.progress.set()
 
     def report(self) -> dict[str, Any]:
-        ordered = sorted(self.seconds)
-        figure = {f"p{p}": round(ordered[min(len(ordered) - 1, len(ordered) * p // 100)], 4) for p in (50, 99)} if ordered else {}
         return {
             "sent": self.sent,
             "answered": self.answered,
@@ -249,7 +260,7 @@ class Herd:
             "by_template": dict(self.by_template),
             "connects": self.connects,
             "announced_closes": self.announced,
-            "seconds": {**figure, "max": round(ordered[-1], 4)} if ordered else {},
+            "seconds": quantiles(self.times),
         }
 
     # one request
@@ -324,7 +335,7 @@ class Herd:
             await wire.change(left)
         answer, length = found
         del wire.data[:length]
-        self.seconds.append(time.monotonic() - began)
+        self.times[round((time.monotonic() - began) * 10_000)] += 1
         self.check(template, answer, wanted)
         if wire.data:
             raise Broken("extra", f"{len(wire.data)} bytes after the answer: {bytes(wire.data[:60])!r}")
@@ -466,9 +477,12 @@ class Herd:
             self.stopping = True
             self.stopped.set()
             self.wake()
-        elif verb != "report":
+        elif verb not in ("report", "afresh"):
             return {"command": line.strip(), "error": "unknown"}
-        return {"command": line.strip(), **self.report()}
+        report = self.report()
+        if verb == "afresh":
+            self.times.clear()
+        return {"command": line.strip(), **report}
 
     async def until(self, holds: Any) -> None:
         while not holds() and not self.stopping:
