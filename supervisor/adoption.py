@@ -193,6 +193,10 @@ def _tell_of_the_ended(service: Service, operation: Operation, adopted: list[Ado
         if roles not in ([Role.ACTIVE], [Role.TRIAL]) and service.serving is not None:
             service.degraded["adopt"] = f"the master of generation {number} hung and was ended: generation {service.serving.number} serves"
     _unheard.numbers.clear()
+    serves = next((one for one in adopted if one.generation is service.serving), None)
+    if serves is not None and serves.kept.role is Role.STANDBY and "adopt" not in service.degraded:
+        which = f"generation {serves.generation.number} ({serves.generation.pin.resolved}), which stood by, serves"
+        service.degraded["adopt"] = f"{which}: the one in service had lost its master when its supervisor was killed; see ctl history"
 
 
 def _place(service: Service, adopted: list[Adopted]) -> None:

@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from harness.service import Service, eventually, serving
 
 
@@ -60,6 +62,32 @@ def test_a_power_cut_before_the_switch(tmp_path: Path) -> None:
         service.start()
         assert service.who()["release"] == "two"
         assert outcomes(service) == [("start", "done"), ("upgrade", "interrupted"), ("start", "done")]
+
+
+@pytest.mark.parametrize("fails", ["hook", "check", "boot"])
+def test_a_failed_repetition_says_nothing_against_what_serves(tmp_path: Path, fails: str) -> None:
+    """A release that was committed is deployed once more, which fails before the switch: after a stop, it is the one that starts."""
+    trouble = tmp_path / "trouble"
+    unwell = f"os.path.exists({str(trouble)!r})"
+    sick = {
+        "hook": "",
+        "boot": f"assert not {unwell}",
+        "check": f"application = lambda environ, *rest: inner({{**environ, 'PATH_INFO': '/'}} if {unwell} else environ, *rest)",
+    }
+    hooks = {"before": f"test ! -e {trouble}"} if fails == "hook" else {}
+    with serving(tmp_path, hooks=hooks, upgrade={"check": "/healthz"}) as service:
+        source = (service.releases / "one" / "app.py").read_text()
+        service.release("two", before=source, app=f"import os\nfrom before import application\ninner = application\n{sick[fails]}\n")
+        service.flip("two")
+        service.do("upgrade")
+        trouble.touch()
+        assert service.ask("upgrade")["status"] == 4
+        trouble.unlink()
+        assert service.who()["release"] == "two"
+        service.stop()
+        service.start()
+        assert service.who()["release"] == "two"
+        assert service.status()["status"] == 0, service.status()["service"]
 
 
 def test_a_late_rollback_goes_to_the_release_before(tmp_path: Path) -> None:

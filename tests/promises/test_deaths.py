@@ -286,6 +286,41 @@ def test_a_dry_run_does_not_interrupt_a_recovery(tmp_path: Path) -> None:
         assert recoveries == ["done"]
 
 
+def test_what_stood_by_is_the_second_guard(tmp_path: Path) -> None:
+    """The master in service and the supervisor are killed at once: the master that stands by starts another, and it is said what serves."""
+    with serving(tmp_path, log={"access": "off"}) as service:
+        service.release("two")
+        service.flip("two")
+        service.do("upgrade")
+        master = service.generation()["pid"]
+        os.kill(service.pid, signal.SIGSTOP)  # so that it does not see the master go
+        os.kill(master, signal.SIGKILL)
+        service.kill_supervisor()
+        assert service.who()["release"] in ("one", "two")  # the workers that are left serve for a while beside it
+        status = service.status()
+        assert [g["generation"] for g in status["generations"] if g["state"] == "serving"] == [1]
+        assert status["status"] == 8 and "which stood by, serves" in status["service"]["degraded"][0]
+        service.do("upgrade")
+        assert service.status()["status"] == 0
+
+
+# ---------------------------------------------------------------- a reload
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["master", "whole"])
+def test_a_death_in_a_reload(tmp_path: Path, whole: bool) -> None:
+    """Nothing is left of the workers that were only prepared."""
+    with doomed(tmp_path, "old-whole" if whole else "old-master") as service:
+        before = service.workers()
+        (tmp_path / "plan").write_text("settle")
+        result = service.ask("reload")
+        assert result["status"] == 4, result
+        service.wait_for(2)
+        assert service.who()["release"] == "one" and not service.workers() & before
+        assert "nobody foresaw" not in service.log()
+        eventually(lambda: len(service.processes()) == 4, "supervisor, master and two workers are left")
+
+
 # ---------------------------------------------------------------- deadlines
 
 

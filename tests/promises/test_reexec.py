@@ -173,7 +173,7 @@ def test_a_master_that_dies_while_the_new_program_is_proved(tmp_path: Path) -> N
         site(service)
         service.start()
         with strictly(*service.addresses, clients=10):
-            site(service, ON_THE_WAY.format(master=service.generation()["pid"], prove=True))
+            site(service, ON_THE_WAY.format(master=service.generation()["pid"], prove=True, adopted=False))
             said = service.ask("reexec")
             assert said["status"] == 4 and "has lost its master" in said["reason"] or "was killed by SIGKILL" in said["reason"], said
             service.wait_for(2)
@@ -181,12 +181,15 @@ def test_a_master_that_dies_while_the_new_program_is_proved(tmp_path: Path) -> N
 
 
 ON_THE_WAY = """
-import json, os, signal
+import json, os, signal, time
 from contextlib import suppress
 told = json.loads(os.environ.get("REEXECUTED_BY_RELEVE", "null"))
 if told is not None and bool(told.get("prove")) is {prove}:
     with suppress(ProcessLookupError):
         os.kill({master}, signal.SIGKILL)
+    until = time.monotonic() + 5
+    while {adopted} and os.path.exists("/proc/{master}") and time.monotonic() < until:  # until it is reaped by another one
+        time.sleep(0.01)
 """
 
 
@@ -200,7 +203,7 @@ def test_a_master_that_dies_in_the_hand_over(tmp_path: Path, adopted: bool) -> N
             if adopted:
                 service.kill_supervisor()
             supervisor, master = service.supervisor(), service.generation()["pid"]
-            site(service, ON_THE_WAY.format(master=master, prove=False))
+            site(service, ON_THE_WAY.format(master=master, prove=False, adopted=adopted))
             said = service.ctl("reexec")
             assert said.returncode in (0, 8), said.stderr  # the loss may be known by then
             eventually(lambda: not alive(master), "it has died")
