@@ -14,19 +14,27 @@ from __future__ import annotations
 import array
 import json
 import os
+import select
 import signal
 import socket
+import struct
+from collections.abc import Iterable
 from typing import Any
 
 LINK_VERSION = 1
 EXCHANGE_VERSION = 1
 MESSAGE_MAX_BYTES = 160 * 1024  # the default send buffer holds one message of 212,960 bytes
 FDS_MAX = 253  # SCM_MAX_FD of the kernel
+# Room for the descriptors, and for what else the kernel puts there if somebody has asked for it: credentials and a pidfd.
+ANCILLARY_BYTES = socket.CMSG_SPACE(4 * FDS_MAX) + socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4)
 TEXT_MAX = 16 * 1024
 ORPHAN_S = 30.0  # how long a worker serves on when master and supervisor have gone: the service may be started again meanwhile
 # Has masters and workers that have not answered write where each of their threads is (`ctl dump`): the first that they try to take,
 # away from both ends, where libraries take theirs.
 STACKS_SIGNAL = int(signal.SIGRTMAX) - 8
+
+_RECEIVE = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+_SCM_PIDFD = 4  # linux/socket.h, from 6.5 on
 
 Message = dict[str, Any]
 
@@ -35,12 +43,21 @@ class LinkError(Exception):
     """The peer broke the protocol, or takes no more messages; the link is of no more use."""
 
 
+class Garbled(LinkError):
+    """What came is no message. It was one packet; the next one is whole."""
+
+
 class Link:
     """One end of a link. Owns its socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+        self.sender = 0  # pid of the process that sent what was received last, by the kernel's word; 0: it was not asked (`vouch`)
         sock.setblocking(False)
+
+    def vouch(self) -> None:
+        """Have the kernel say who sends what comes from now on (SO_PASSCRED, unix(7)): others may have got hold of the other end."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
     def fileno(self) -> int:
         """The descriptor, for a selector."""
@@ -64,31 +81,26 @@ class Link:
         """The next message and its descriptors (close-on-exec, owned by the caller).
 
         Returns None at the end (the peer is gone). Raises BlockingIOError when
-        there is nothing to read now, LinkError on what is not a message.
+        there is nothing to read now, Garbled on what is not a message.
         """
-        space = socket.CMSG_SPACE(4 * FDS_MAX)
-        flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
         try:
-            data, ancillary, got, _ = self.socket.recvmsg(MESSAGE_MAX_BYTES + 1, space, flags)
+            data, ancillary, got, _ = self.socket.recvmsg(MESSAGE_MAX_BYTES + 1, ANCILLARY_BYTES, _RECEIVE)
         except ConnectionResetError:  # said once, before its last words, where the peer left with something of ours unread
-            data, ancillary, got, _ = self.socket.recvmsg(MESSAGE_MAX_BYTES + 1, space, flags)
-        fds = array.array("i")
-        for level, kind, rights in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds.frombytes(rights[: len(rights) - len(rights) % fds.itemsize])
-        if not data and not fds:
+            data, ancillary, got, _ = self.socket.recvmsg(MESSAGE_MAX_BYTES + 1, ANCILLARY_BYTES, _RECEIVE)
+        fds, self.sender = rights(ancillary)
+        if not data and not fds and not self.sender and has_ended(self.socket):
             return None
         try:
             if got & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-                raise LinkError("cannot read a message: it was truncated (too long, or no free descriptors)")
+                raise Garbled("a message that was truncated (too long, or no free descriptors)")
             message = json.loads(data)
             if not isinstance(message, dict):
-                raise LinkError("cannot read a message: not a JSON object")
-        except (ValueError, RecursionError, LinkError) as error:
+                raise Garbled("a message that is not a JSON object")
+        except (ValueError, RecursionError, Garbled) as error:
             for fd in fds:
                 os.close(fd)
-            raise error if isinstance(error, LinkError) else LinkError(f"cannot read a message: {error}") from error
-        return message, list(fds)
+            raise error if isinstance(error, Garbled) else Garbled(f"a message that is not JSON: {error}") from error
+        return message, fds
 
     def close(self) -> None:
         """Close this end."""
@@ -99,6 +111,35 @@ def pair() -> tuple[Link, Link]:
     """Two connected links (close-on-exec, non-blocking)."""
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     return Link(one), Link(other)
+
+
+def rights(ancillary: Iterable[tuple[int, int, bytes]]) -> tuple[list[int], int]:
+    """What came beside a message (recvmsg(2)): descriptors, owned by the caller, and the pid of the sender if the kernel says it, else 0.
+
+    Any process that shares the socket may have asked for more of it (SO_PASSPIDFD): nothing else is taken for a
+    descriptor, and none is left open.
+    """
+    fds, sender = array.array("i"), 0
+    for level, kind, data in ancillary:
+        if level != socket.SOL_SOCKET:
+            continue
+        whole = data[: len(data) - len(data) % fds.itemsize]
+        if kind == socket.SCM_RIGHTS:
+            fds.frombytes(whole)
+        elif kind == socket.SCM_CREDENTIALS and len(whole) >= fds.itemsize:
+            sender = max(0, struct.unpack_from("=i", whole)[0])
+        elif kind == _SCM_PIDFD:
+            for fd in array.array("i", whole):
+                if fd >= 0:
+                    os.close(fd)
+    return list(fds), sender
+
+
+def has_ended(sock: socket.socket) -> bool:
+    """Whether nobody can send to this socket any more: where nothing was read, that tells the end from an empty message."""
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def clip(text: str, limit: int = TEXT_MAX) -> str:

@@ -24,6 +24,7 @@ from releve.supervisor import boot, greeting, serving, system
 from releve.supervisor.boot import Boot, Phase
 from releve.supervisor.crash import append_only, open_crash_file, read_crash_file
 from releve.supervisor.door import Door
+from releve.supervisor.evidence import Process
 from releve.supervisor.exchange import Exchange
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.found import Descriptors, Found
@@ -64,14 +65,15 @@ class Generation:
         self.mixed: list[str] = []  # files that had changed when a worker was started from them
         self.astray: list[str] = []  # files that its application has loaded through a link that deploys move
         self.stacks_signal = STACKS_SIGNAL  # by which its master is asked for stacks where it does not answer
-        self.roster = Roster(f"gen={number}", lambda worker: serving.calls(self, worker))
+        self._uid = os.geteuid() if pin.identity.user is None else pin.identity.user
+        self.roster = Roster(f"gen={number}", lambda worker: serving.calls(self, worker), self._is_ours)
         self.traffic = Traffic(self.records)
         self.ended = asyncio.Event()
         self.on_lost: Callable[[Generation], None] = lambda generation: None
         self.on_report: Callable[[Generation], None] = lambda generation: None
         self.on_terminated: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
-        self._master = Master(number, self._on_message, self._notice, self._master_ended)
+        self._master = Master(number, self._uid, self._on_message, self._notice, self._master_ended, self._master_spoilt)
         self._boot = Boot(pin.settings.app)
         self._changed = asyncio.Event()
         self._crash = ""
@@ -408,9 +410,7 @@ class Generation:
     # ---------------------------------------------------------------- reports
 
     def _on_message(self, message: Message, fds: list[int]) -> None:
-        handler = self._REPORTS.get(str(message.get("type")))
-        if handler is not None:  # one that a newer release sends is ignored
-            handler(self, message, fds)
+        self._REPORTS[message["type"]](self, message, fds)
 
     def _notice(self) -> None:
         self._changed.set()
@@ -420,22 +420,22 @@ class Generation:
         self._boot.greet(message)
 
     def _on_phase(self, message: Message, fds: list[int]) -> None:
-        self._boot.enter(str(message.get("phase")))
+        self._boot.enter(message["phase"])
 
     def _on_imported(self, message: Message, fds: list[int]) -> None:
-        self.preloaded = bool(message.get("preloaded"))
-        self.broken = [str(one) for one in message.get("broken", [])]
+        self.preloaded = message.get("preloaded", False)
+        self.broken = message.get("broken", [])
         self.stacks_signal = known_signal(message.get("signal"))
 
     def _on_unsafe(self, message: Message, fds: list[int]) -> None:
-        self._boot.unsafe([str(one) for one in message.get("found", [])])
+        self._boot.unsafe(message.get("found", []))
 
     def _on_worker(self, message: Message, fds: list[int]) -> None:
         self.roster.enter(message, fds)
         self.observe()
 
     def _on_mixed(self, message: Message, fds: list[int]) -> None:
-        files = [str(one) for one in message.get("files", [])]
+        files = message.get("files", [])
         if message.get("astray"):
             self.astray = files
         else:
@@ -450,8 +450,8 @@ class Generation:
         self._master.answer(message, None)
 
     def _on_failed(self, message: Message, fds: list[int]) -> None:
-        failure = StepFailed(str(message.get("step", "boot")), str(message.get("reason", "")), str(message.get("traceback") or ""))
-        if message.get("id"):
+        failure = StepFailed(message.get("step", "boot"), message.get("reason", ""), message.get("traceback", ""))
+        if "id" in message:
             self._master.answer(message, failure)
         else:
             self._boot.fail(failure)
@@ -472,7 +472,17 @@ class Generation:
         "failed": _on_failed,
     }
 
+    def _is_ours(self, process: Process) -> bool:
+        """Whether a process can be one of this generation. A release that runs as root may become anybody."""
+        return process.belongs_to(self.pid) and (self._uid == 0 or process.runs_as(self._uid))
+
     # ---------------------------------------------------------------- death
+
+    def _master_spoilt(self, why: str) -> None:
+        """Nothing good comes over its link any more: it is ended as one that hangs is, and costs as little."""
+        log.error("the master is ended: %s", why, extra=self.tag)
+        self._boot.fail(StepFailed("boot", f"cannot follow the master of generation {self.number}: {why}"))
+        self._master.signal(signal.SIGKILL)
 
     def _master_ended(self, status: int) -> None:
         words = system.describe_status(status)

@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from releve.config.settings import Address
-from releve.server.link import Link, LinkError, Message
-from releve.supervisor import capabilities, evidence, keepsake, record, system
+from releve.server import form
+from releve.server.form import Unfit
+from releve.server.link import Link, LinkError, Message, clip
+from releve.supervisor import capabilities, evidence, keepsake, record, reports, system
 from releve.supervisor.door import Door
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.found import Found
@@ -75,12 +77,15 @@ def knock(path: Path) -> Link:
     """Connect to a door. Raises OSError: nobody is behind it any more."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # before anything is sent to us
+        link = Link(sock)
+        link.vouch()  # before anything is sent to us
+        sock.setblocking(True)
         sock.connect(str(path))
+        sock.setblocking(False)
     except OSError:
         sock.close()
         raise
-    return Link(sock)
+    return link
 
 
 async def take(number: int, path: Path, link: Link, configured: Identity | None) -> Adopted:
@@ -93,7 +98,7 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
     fds: list[int] = []
     try:
         async with asyncio.timeout(CALL_S):
-            inventory, fds = await _next(link, "inventory")
+            inventory, fds = await _next(link, "inventory", caller)
         names = [str(name) for name in _several(inventory.get("listeners"))]
         if inventory.get("generation") != number or len(fds) != len(names) + _FIXED:
             raise AdoptionError(f"it says that it is generation {inventory.get('generation')}, with {len(fds)} descriptors")
@@ -300,27 +305,37 @@ async def _greeted(link: Link) -> tuple[Message, Caller]:
         except BlockingIOError:
             await _readable(link)
     told = [data for level, kind, data in ancillary if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS]
-    link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
-    hello, _ = await _next(link, "hello")
+    hello, fds = await _next(link, "hello")
+    for fd in fds:
+        os.close(fd)
     if not told:
         raise AdoptionError("the kernel does not say who it is")
     pid, uid, _ = struct.unpack("3i", told[0])
     return hello, Caller(pid, uid)
 
 
-async def _next(link: Link, kind: str) -> tuple[Message, list[int]]:
-    """The next message, which must be of that kind. Raises AdoptionError, LinkError."""
+async def _next(link: Link, kind: str, caller: Caller | None = None) -> tuple[Message, list[int]]:
+    """The next message, which must be of that kind, and of the same caller as the one before. Raises AdoptionError, LinkError."""
     while True:
         try:
             received = link.receive()
         except BlockingIOError:
             await _readable(link)
             continue
-        if received is None or received[0].get("type") != kind:
-            for fd in () if received is None else received[1]:
+        if received is None:
+            raise AdoptionError(f"it said nothing instead of {kind}")
+        message, fds = received
+        try:
+            if caller is not None and link.sender != caller.pid:
+                raise AdoptionError(f"process {link.sender} goes on where process {caller.pid} began")
+            said = form.read(reports.DOOR, message, fds)
+            if said is None or said["type"] != kind:
+                raise AdoptionError(f"it said {clip(repr(message.get('type')), 40)} instead of {kind}")
+        except (AdoptionError, Unfit) as error:
+            for fd in fds:
                 os.close(fd)
-            raise AdoptionError(f"it said {'nothing' if received is None else received[0].get('type')} instead of {kind}")
-        return received
+            raise AdoptionError(str(error)) from error
+        return said, fds
 
 
 async def _readable(link: Link) -> None:

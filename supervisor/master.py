@@ -4,6 +4,10 @@ An order is answered by ``done`` or ``failed`` with its number; everything else 
 comes over the link is a report, for the generation. The end of the process is seen by
 its pidfd, after its last words have been read.
 
+The application's code may speak on the link, and worse: so a report is read by its form
+(``reports.py``), what another process than the master has sent is passed over, and a link
+that has ended though its master lives, or brings nothing but noise, is given up (``on_spoilt``).
+
 The master leads a process group that holds everything the application started. Its
 zombie is kept until ``bury``, so that the group's number stays ours.
 """
@@ -13,19 +17,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from releve.server.link import Link, LinkError, Message, pair
-from releve.supervisor import lending, system
+from releve.server import form
+from releve.server.form import Unfit
+from releve.server.link import Garbled, Link, LinkError, Message, pair
+from releve.server.noise import Noise
+from releve.supervisor import evidence, lending, reports, system
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.log import log
 from releve.supervisor.release import Pin
 
 ORDER_S = 15.0  # how long a master may take for an order that waits for no client
 SILENT = "master"  # step of a failure where the master did not answer
+BATCH = 64  # messages read in one turn of the loop, in which others have theirs
+LAST_WORDS_MAX = 4096  # more than a socket holds: what is read at most of a master that has died
+ENDING_S = 2.0  # how long a process may take to end whose link has
 
 Hear = Callable[[Message, list[int]], None]
 
@@ -42,10 +51,23 @@ class Reached:
 class Master:
     """One master. Lives in the supervisor's loop; owns the link and the pidfd."""
 
-    def __init__(self, generation: int, hear: Hear, on_quiet: Callable[[], None], on_end: Callable[[int], None]) -> None:
-        """``hear`` gets each report (descriptors that it leaves are closed), ``on_quiet`` the news that all are read."""
+    def __init__(
+        self,
+        generation: int,
+        uid: int,
+        hear: Hear,
+        on_quiet: Callable[[], None],
+        on_end: Callable[[int], None],
+        on_spoilt: Callable[[str], None] = lambda why: None,
+    ) -> None:
+        """``uid``: whom it runs as. ``hear`` gets each report, ``on_quiet`` the news that all are read (descriptors left over are closed).
+
+        ``on_spoilt`` hears why nothing good is to be expected from the link of a master that lives.
+        """
         self.pid = 0
         self._generation = generation
+        self._uid = uid
+        self._on_spoilt = on_spoilt
         self._hear = hear
         self._on_quiet = on_quiet
         self._on_end = on_end
@@ -55,12 +77,15 @@ class Master:
         self._orders: dict[int, asyncio.Future[Message]] = {}
         self._ids = itertools.count(1)
         self._tag = {"who": f"gen={generation}"}
+        self._noise = Noise(lambda line: log.error("on the link of the master: %s", line, extra=self._tag))
+        self._doubt: asyncio.TimerHandle | None = None  # the link has ended, and the process is about to
 
     # ---------------------------------------------------------------- birth
 
     def spawn(self, pin: Pin, environment: Mapping[str, str]) -> None:
         """Start it. Raises StepFailed, and then there is no process."""
         ours, theirs = pair()
+        ours.vouch()
         try:
             self.pid = system.spawn(
                 lending.command(pin, theirs.fileno()),
@@ -139,12 +164,14 @@ class Master:
 
     def answer(self, message: Message, failure: StepFailed | None) -> None:
         """``done`` or ``failed`` has come for an order, which may wait no more."""
-        waiting = self._orders.get(int(message.get("id", 0)))
-        if waiting is None or waiting.done():
-            return
-        if failure is None:
+        if failure is not None:
+            self._refuse(message["id"], failure)
+        elif (waiting := self._orders.get(message["id"])) is not None and not waiting.done():
             waiting.set_result(message)
-        else:
+
+    def _refuse(self, number: object, failure: StepFailed) -> None:
+        waiting = self._orders.get(number) if type(number) is int else None
+        if waiting is not None and not waiting.done():
             waiting.set_exception(failure)
 
     def fail(self, failure: StepFailed) -> None:
@@ -156,25 +183,55 @@ class Master:
 
     # ---------------------------------------------------------------- reports
 
-    def _read(self) -> None:
-        while self._link is not None:
+    def _read(self, most: int = BATCH) -> None:
+        for _ in range(most):
+            if self._link is None:
+                break
             try:
                 received = self._link.receive()
             except BlockingIOError:
                 break
+            except Garbled as error:
+                self._noise.hear(str(error))
+                continue
             except (LinkError, OSError) as error:
                 log.error("cannot follow the master: %s", error, extra=self._tag)
                 received = None
             if received is None:
                 self.hang_up()
+                if self._pidfd >= 0:
+                    self._doubt = self._loop.call_later(ENDING_S, self._give_up, "its link has ended, and it lives")
                 break
-            message, fds = received
-            try:
-                self._hear(message, fds)
-            finally:
-                for fd in fds:
-                    os.close(fd)
+            self._take(*received, self._link.sender)
+        if self._noise.too_much and self._link is not None:
+            self.hang_up()
+            self._give_up("its link brings nothing but noise")
         self._on_quiet()
+
+    def _take(self, message: Message, fds: list[int], sender: int) -> None:
+        """One message, by its form, if it is the master's."""
+        try:
+            if sender not in (0, self.pid):
+                raise Unfit(f"a message of process {sender}, which is not the master")
+            report = form.read(reports.LINK, message, fds)
+            if report is not None:  # one that a newer release sends is ignored
+                self._hear(report, fds)
+        except Unfit as error:
+            self._noise.hear(str(error))
+            if sender in (0, self.pid) and message.get("type") in ("done", "failed"):  # whoever waits shall not wait in vain
+                why = f"cannot understand the master of generation {self._generation}: {error}"
+                self._refuse(message.get("id"), StepFailed("order", why))
+        except Exception:
+            self._noise.hear(f"a message that cannot be taken ({message.get('type')})")
+            log.debug("the message that could not be taken", exc_info=True, extra=self._tag)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _give_up(self, why: str) -> None:
+        self._doubt = None
+        if not self.has_ended:
+            self._on_spoilt(why)
 
     def hang_up(self) -> None:
         """Close the link: a master that has not served leaves then, one that has goes on alone."""
@@ -202,7 +259,8 @@ class Master:
 
     def kill_group(self) -> None:
         """SIGKILL to it and to what the application has started in its group."""
-        system.kill_group(self.pid, signal.SIGKILL)
+        if self._pidfd >= 0:
+            evidence.kill_group(self._pidfd, self.pid, self._uid or None)
 
     def _ended(self) -> None:
         status = system.UNSEEN if self._pidfd < 0 else system.peek(self._pidfd)
@@ -211,17 +269,19 @@ class Master:
         if self._pidfd >= 0:
             self._loop.remove_reader(self._pidfd)
         if self._link is not None:
-            self._read()  # its last words
+            self._read(LAST_WORDS_MAX)
         self.hang_up()
         self._on_end(status)
 
     def bury(self) -> None:
         """Kill what is left of its group, reap it, close everything."""
         self.hang_up()
-        if self.pid:
-            self.kill_group()
-            system.wait(self.pid)
+        if self._doubt is not None:
+            self._doubt.cancel()
+            self._doubt = None
         if self._pidfd >= 0:
+            self.kill_group()
+            system.reap(self._pidfd, self.pid)
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1

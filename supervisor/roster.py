@@ -14,27 +14,39 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from releve.server import form
 from releve.server.docket import Seat
-from releve.server.link import Link, LinkError, Message
-from releve.supervisor import serving, system
+from releve.server.form import Unfit
+from releve.server.link import Garbled, Link, LinkError, Message
+from releve.server.noise import Noise
+from releve.supervisor import evidence, reports, serving, system
+from releve.supervisor.evidence import Process
 from releve.supervisor.health import Losses
 from releve.supervisor.log import log
 from releve.supervisor.oom import Oom
 from releve.supervisor.worker import Worker
 
+BATCH = 64  # messages of a worker read in one turn of the loop
 LOST_MAX = 200  # the last ones: workers may crash for days
 
 
 class Roster:
     """The workers of one generation. Lives in the supervisor's loop; owns their links and pidfds."""
 
-    def __init__(self, who: str, calls: Callable[[Worker], list[Seat] | None] = lambda worker: None) -> None:
-        """``calls``: what the threads of a worker do, or did last; None: nobody knows."""
+    def __init__(
+        self,
+        who: str,
+        calls: Callable[[Worker], list[Seat] | None] = lambda worker: None,
+        ours: Callable[[Process], bool] = lambda process: True,
+    ) -> None:
+        """``calls``: what the threads of a worker do, or did last; None: nobody knows. ``ours``: whether a process can be a worker."""
         self.workers: dict[int, Worker] = {}
         self.slots: set[int] = set()  # of the scoreboard, that workers of this generation have written, living and dead
         self.orphaned = False
         self._who = {"who": who}
         self._calls = calls
+        self._ours = ours
+        self._noise = Noise(lambda line: log.error("from a worker: %s", line, extra=self._who))
         self._oom = Oom()
         self.lost: list[tuple[int, str]] = []  # workers that ended unasked: revision, and in words
         self.toll = Losses()
@@ -42,17 +54,30 @@ class Roster:
         self._on_change: Callable[[], None] = lambda: None
 
     def enter(self, message: Message, fds: list[int]) -> None:
-        """``worker``: the master forked one. Takes the two descriptors."""
-        if len(fds) != 2:
-            log.error("cannot hold worker %s: its descriptors are missing", message.get("worker"), extra=self._who)
-            return
-        control, pidfd = fds
-        fds.clear()
+        """``worker``: the master forked one. Takes the two descriptors. Raises Unfit for what is no worker of this generation."""
+        number, slot, pid = message["worker"], message["slot"], message["pid"]
+        living = self.workers.values()
+        if number in self.workers or any(slot == one.slot for one in living):
+            raise Unfit(f"worker {number} in slot {slot}: there is one")
+        self._vet(number, pid, fds[1])
+        control, pidfd = fds[:2]
+        del fds[:2]
         link = Link(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=control))
-        number = int(message["worker"])
         self.toll.trouble = ""
-        self.slots.add(int(message["slot"]))
-        self.workers[number] = Worker(number, int(message["pid"]), int(message["slot"]), int(message["revision"]), link, pidfd)
+        self.slots.add(slot)
+        self.workers[number] = Worker(number, pid, slot, message["revision"], link, pidfd)
+
+    def _vet(self, number: int, pid: int, pidfd: int) -> None:
+        """The process is what the message says, the master's and its user's: we signal it with all that we may. Raises Unfit."""
+        if evidence.pid_of(pidfd) is None:
+            return  # it has ended and was waited for: the descriptor stands for nobody
+        found = evidence.process(pidfd)
+        if found is None:
+            raise Unfit(f"worker {number}, whose process cannot be looked at (is /proc mounted with hidepid?)")
+        if found.pid != pid or any(found.pid == one.pid for one in self.workers.values()):
+            raise Unfit(f"worker {number}, whose process is {found.pid}, not {pid}, or another worker's")
+        if not self._ours(found):
+            raise Unfit(f"worker {number}: process {pid} was not started by the master, or is another user's")
 
     def observe(self) -> None:
         """Have every worker that is not observed yet answer for the stacks of its threads."""
@@ -68,19 +93,22 @@ class Roster:
 
     def note_state(self, message: Message, fds: list[int]) -> None:
         """``state``: one changed its state."""
-        worker = self.workers.get(int(message.get("worker", -1)))
+        worker = self.workers.get(message["worker"])
         if worker is not None:
-            worker.state = str(message.get("state"))
+            worker.state = message["state"]
 
     def lack(self, message: Message, fds: list[int]) -> None:
         """``unfilled``: the master cannot fork."""
-        self.toll.trouble = str(message.get("reason") or "")
+        self.toll.trouble = message.get("reason", "")
 
     def leave(self, message: Message, fds: list[int]) -> None:
-        """``gone``: the master reaped one."""
-        worker = self.workers.pop(int(message.get("worker", -1)), None)
+        """``gone``: the master reaped one. Raises Unfit if it lives."""
+        worker = self.workers.get(message["worker"])
         if worker is not None:
-            status = int(message.get("status", 0))
+            if evidence.pid_of(worker.pidfd) is not None and system.peek(worker.pidfd) is None:
+                raise Unfit(f"the end of worker {worker.number}, which lives")
+            del self.workers[worker.number]
+            status = message.get("status", 0)
             if not message.get("expected"):
                 self._lose(worker, status)
             elif status < 0 and (cut := serving.words(self._calls(worker) or [], time.monotonic())) != serving.IDLE:
@@ -148,26 +176,37 @@ class Roster:
         return all(worker.state in (state, "leaving") for worker in self.workers.values())
 
     def _read(self, worker: Worker) -> None:
-        try:
-            while (received := worker.control.receive()) is not None:
+        for _ in range(BATCH):
+            try:
+                received = worker.control.receive()
+                if received is None:
+                    break
                 message, fds = received
                 for fd in fds:
                     os.close(fd)
-                if message.get("type") == "state":
-                    worker.state = str(message.get("state"))
-                    self._on_change()
-                elif message.get("type") == "reopened":
-                    worker.reopened = True
-                    self._on_change()
-        except BlockingIOError:
-            return
-        except LinkError as error:
-            log.error("cannot follow worker %d: %s", worker.number, error, extra=self._who)
+                self._hear(worker, form.read(reports.CONTROL, message, ()))
+            except BlockingIOError:
+                return
+            except (Garbled, Unfit) as error:
+                self._noise.hear(str(error))
+            except (LinkError, OSError) as error:
+                log.error("cannot follow worker %d: %s", worker.number, error, extra=self._who)
+                break
+        else:
+            return  # there may be more, for the next turn
         self._loop.remove_reader(worker.control.fileno())
+
+    def _hear(self, worker: Worker, message: Message | None) -> None:
+        if message is not None and message["type"] == "state":
+            worker.state = message["state"]
+            self._on_change()
+        elif message is not None and message["type"] == "reopened":
+            worker.reopened = True
+            self._on_change()
 
     def _ended(self, worker: Worker) -> None:
         self._stop_reading(worker)
-        status = system.wait(worker.pid)
+        status = system.reap(worker.pidfd, worker.pid)
         if worker.state != "leaving":
             self._lose(worker, system.UNSEEN if status is None else status)
         self.workers.pop(worker.number, None)

@@ -159,6 +159,19 @@ def wait(pid: int) -> int | None:
     return _status(found)
 
 
+def reap(pidfd: int, pid: int) -> int | None:
+    """As ``wait``, for the very process that a pidfd stands for; ``pid`` is what it is known by."""
+    try:
+        found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    except OSError:  # not a child of ours
+        found = None
+    else:
+        if found is None:
+            return None
+    _spawned.discard(pid)
+    return None if found is None else _status(found)
+
+
 def disown(pid: int) -> None:
     """Nobody will wait for this child: reap it now, or leave it to ``reap_orphans``."""
     if wait(pid) is None:

@@ -1,0 +1,86 @@
+"""Promise: a master or worker that speaks nonsense hurts its own generation and nothing else; the service comes back to health.
+
+The application has the user of its master and may take the link from it (pidfd_getfd(2), where nothing forbids it).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.load import strictly
+from harness.service import Service, eventually, serving
+
+HARNESS = Path(__file__).parents[1] / "harness"
+HOSTILE = (HARNESS / "application.py").read_text() + "\nfrom hostile import attack\n\nRESPONSES['/link'] = attack\n"
+
+# In the import, as the master itself: says that a process is its worker, and fails, so that the supervisor ends its workers.
+CLAIM = """
+import array, json, os, socket
+with open("/proc/self/cmdline") as file:
+    link = socket.socket(fileno=os.dup(int(file.read().split("\\0")[-2])))
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+victim = {victim}
+said = json.dumps({{"type": "worker", "worker": 77, "pid": {said}, "slot": 0, "revision": 1}}).encode()
+link.sendmsg([said], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [ours.fileno(), {fd}]))])
+raise SystemExit("and the boot fails")
+"""
+
+
+def healthy(service: Service, number: int) -> bool:
+    """Whether this generation serves, alone, and nothing is the matter."""
+    status = service.status()
+    found = [(g["state"], g["generation"]) for g in status["generations"]]
+    return found == [("serving", number)] and status["status"] == 0 and not status["service"]["operation"]
+
+
+@pytest.mark.parametrize("does", ["junk", "flood", "end"])
+def test_a_link_that_is_spoilt_is_mended(tmp_path: Path, does: str) -> None:
+    with serving(tmp_path, start=False) as service:
+        service.release("one", app=HOSTILE, hostile=(HARNESS / "hostile.py").read_text())
+        service.start()
+        with strictly(*service.addresses, clients=6, think=1.0, think_mean=0.05) as load:
+            before = service.generation()
+            descriptors = len(service.descriptors())
+            assert service.get(f"/link?do={does}") == does.encode()
+            # Junk is passed over. A link that has ended, or brings nothing else, is given up with its master: another one follows.
+            eventually(lambda: healthy(service, before["generation"] + (does != "junk")), "the service is healthy")
+            assert service.log().count("passed over") <= 3
+            eventually(lambda: len(service.descriptors()) <= descriptors + 4, "what came with the messages is closed")
+            service.must("scale", "3")
+            service.must("reload")
+            service.release("two")
+            service.flip("two")
+            service.must("upgrade")
+            service.settled()
+            load.wait(20)
+
+
+@pytest.fixture
+def victim() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has nothing to do with the service."""
+    child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"], start_new_session=True)
+    yield child
+    child.kill()
+    child.wait()
+
+
+@pytest.mark.parametrize(
+    ("said", "fd"),
+    [("victim", "os.pidfd_open(victim)"), ("os.getpid()", "os.pidfd_open(victim)"), ("victim", "os.pidfd_open(os.getpid())")],
+    ids=["another", "another-by-its-pidfd", "another-by-its-number"],
+)
+def test_no_process_is_ended_because_a_master_calls_it_its_worker(
+    tmp_path: Path, victim: subprocess.Popen[bytes], said: str, fd: str
+) -> None:
+    with serving(tmp_path) as service:
+        service.release("two", app=CLAIM.format(victim=victim.pid, said=said, fd=fd))
+        service.flip("two")
+        assert service.ctl("upgrade").returncode == 4
+        eventually(lambda: len(service.status()["generations"]) == 1, "the bad one has gone")
+        assert victim.poll() is None
+        assert service.who()["release"] == "one"
