@@ -61,6 +61,8 @@ async def back(service: Service, old: Generation, new: Generation) -> None:
             old.exchange.relay_to(service.serving_exchange)
             raise
     await end_diversion(old)
+    if old.state is GenerationState.GONE:
+        raise StepFailed("switch", old.trouble)
     service.end_trial()
     await leave(service, old, new)
 

@@ -74,12 +74,12 @@ async def _plan(service: Service, settings: Settings) -> Plan:
 
 
 def from_generation(service: Service, generation: Generation) -> Choose:
-    """Choose the very pin of a generation that lost its master."""
+    """Choose the very pin of a generation that lost its master, with the settings that it had last."""
 
     async def choose() -> Target:
         addresses = [one.address for one in service.listeners]
         plan = listening.plan(service.listeners, addresses, generation.settings.limits.backlog, service.inherited)
-        return Target(service.loaded, generation.pin, plan)
+        return Target(service.loaded, replace(generation.pin, settings=generation.settings), plan)
 
     return choose
 

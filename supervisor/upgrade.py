@@ -190,7 +190,8 @@ async def _conclude(
     await hooks.ended()
     if new.trouble:  # nobody has looked at it while the hook ran
         fate = "ended" if new.state is GenerationState.GONE else "lost its master"
-        raise RolledBack("commit", f"generation {new.number} has {fate} before its commit: {new.trouble}", new.crash_stack())
+        failure = StepFailed if old is None else RolledBack
+        raise failure("commit", f"generation {new.number} has {fate} before its commit: {new.trouble}", new.crash_stack())
     fault("before_commit")
     with operation.step("commit"):
         operation.committed = True

@@ -41,7 +41,7 @@ kill -9 $(cat pids/{pids})
 exit 0
 """
 APP = """
-import os, subprocess
+import glob, os, subprocess
 from before import application as inner
 
 def note(name):
@@ -61,12 +61,19 @@ class Last:
 
 def application(environ, start_response):
     if environ["PATH_INFO"] != "/healthz":
+        if os.environ["RELEVE_GENERATION"] == "2":
+            strike("request")
         return inner(environ, start_response)
     strike("check")
     return Last(inner(environ, start_response))
 
+def born():
+    note(f"worker-{{os.getpid()}}")
+    if len(glob.glob({root!r} + "/pids/2-worker-*")) == 2:
+        strike("second")
+
 note("master")
-os.register_at_fork(after_in_child=lambda: note(f"worker-{{os.getpid()}}") if os.getppid() != 1 else None)
+os.register_at_fork(after_in_child=born)
 strike("boot")
 """
 
@@ -125,7 +132,23 @@ CASES = [
 
 @pytest.mark.parametrize(("moment", "death"), CASES)
 def test_a_death_in_an_upgrade(tmp_path: Path, moment: str, death: str) -> None:
-    with doomed(tmp_path, death) as service:
+    dies(tmp_path, moment, death)
+
+
+@pytest.mark.parametrize("death", [death if death == "old-whole" else pytest.param(death, marks=pytest.mark.soak) for death in DEATHS])
+def test_a_death_beside_a_canary(tmp_path: Path, death: str) -> None:
+    """When the first request has come to the new generation."""
+    dies(tmp_path, "request", death, canary={"share": "50%", "for": "1s"})
+
+
+@pytest.mark.parametrize("death", [death if death == "old-master" else pytest.param(death, marks=pytest.mark.soak) for death in DEATHS])
+def test_a_death_in_a_rolling_switch(tmp_path: Path, death: str) -> None:
+    """When one old worker has left, and the second new one comes."""
+    dies(tmp_path, "second", death, mode="rolling")
+
+
+def dies(tmp_path: Path, moment: str, death: str, **upgrade: Any) -> None:
+    with doomed(tmp_path, death, **upgrade) as service:
         load = Load(*service.addresses, serving=1, clients=6, think=1.0, think_mean=0.05, patience=30, unordered=True)
         try:
             load.wait(20)
@@ -319,6 +342,16 @@ def test_a_death_in_a_reload(tmp_path: Path, whole: bool) -> None:
         assert service.who()["release"] == "one" and not service.workers() & before
         assert "nobody foresaw" not in service.log()
         eventually(lambda: len(service.processes()) == 4, "supervisor, master and two workers are left")
+
+
+def test_a_successor_has_the_settings_of_the_last_reload(tmp_path: Path) -> None:
+    with serving(tmp_path, log={"access": "off"}) as service:
+        service.configure(readiness="/ready")
+        service.do("reload")
+        assert service.get("/ready") == b"ready\n"
+        os.kill(service.generation()["pid"], signal.SIGKILL)
+        service.wait_for(2)
+        assert service.get("/ready") == b"ready\n"
 
 
 # ---------------------------------------------------------------- deadlines
