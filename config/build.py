@@ -14,7 +14,7 @@ from typing import Any
 
 from releve.config import addresses, values
 from releve.config.errors import ConfigError, Place, Problem, in_order, nearest
-from releve.config.settings import GROUPS, Address, Canary, Check, Command, Mount, Settings, key_names, to_wire
+from releve.config.settings import GROUPS, Address, Canary, Check, Command, Control, Mount, Settings, key_names, to_wire
 from releve.config.settings import written as written_key
 from releve.config.values import Rules
 from releve.config.written import Written
@@ -84,6 +84,11 @@ def build(document: Written, overrides: Mapping[str, Written]) -> Settings:
     if app is not None and "mounts" in entries:
         text = f"cannot use mounts and app together (app is at {app.place}): mount it at '' instead"
         problems.append(Problem(entries["mounts"].named_at, text))
+    control = found.get("control", Control())
+    if found.get("control_group") is None and control != Control():
+        block = entries.get("control")
+        text = "cannot use control without control_group: it says what the members of that group may do"
+        problems.append(Problem(document.place if block is None else block.named_at, text))
     directory = found.setdefault("directory", document.folder)
     if found.get("python"):
         found["python"] = values.join(directory, found["python"])
@@ -285,6 +290,20 @@ def _words(kind: str) -> Reader:
     return read
 
 
+def _words_or_word(kind: str) -> Reader:
+    """The same, or the word that stands for None."""
+    read = _words(kind)
+
+    def read_both(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[str, ...] | None:
+        if isinstance(written.content, str) and written.content.lower() == rules["off"]:
+            return None
+        if written.content is None:
+            raise ValueError(f"write {rules['off']}, or a list; an empty one is written []")
+        return tuple(read(key, written, rules, problems))
+
+    return read_both
+
+
 def _pairs(check: Callable[[str, str], None]) -> Reader:
     """A reader of names and texts; ``check`` refuses a pair with ValueError."""
 
@@ -318,6 +337,8 @@ READERS: dict[str, Reader] = {
     "run": _run,
     "patterns": _words("text"),
     "networks": _words("network"),
+    "verbs": _words_or_word("verb"),
+    "folders": _words_or_word("path"),
     "variables": _pairs(values.check_variable),
     "headers": _pairs(values.check_header),
 }

@@ -28,6 +28,7 @@ KINDS = {
     "count": "number",
     "duration": "duration",
     "flag": "`true`, `false`",
+    "folders": "list of folders",
     "function": "`module:function`",
     "headers": "block of names and texts",
     "host": "host name",
@@ -47,6 +48,7 @@ KINDS = {
     "statuses": "numbers, ranges",
     "target": "path and query",
     "text": "text",
+    "verbs": "list of verbs",
     "variables": "block of names and texts",
     "workers": "number or `auto`",
 }

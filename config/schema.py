@@ -16,7 +16,7 @@ from typing import Any
 
 from releve.config.access_format import PRESETS
 from releve.config.reference import default_text
-from releve.config.settings import GROUPS, Canary, Check, Command, Settings, written
+from releve.config.settings import CONTROL_VERBS, GROUPS, Canary, Check, Command, Settings, written
 from releve.config.values import Rules
 
 Schema = dict[str, Any]
@@ -30,6 +30,7 @@ _NAME: Schema = {"type": ["string", "integer"]}
 _TEXTS: Schema = {"type": "object", "additionalProperties": {"type": _SCALAR}}
 _SHARE: Schema = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]{1,2})? *%$"}
 _MODULE: Schema = {"type": "string", "pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"}
+_VERB: Schema = {"enum": list(CONTROL_VERBS)}
 _APP: Schema = {"type": "string", "pattern": r"^[\w.]+:[\w.]+(\(.*\))?$"}
 _MOUNTS: Schema = {
     "type": "object",
@@ -60,6 +61,7 @@ KINDS: dict[str, Callable[[Rules], Schema]] = {
     "command": lambda rules: {"anyOf": [*_RUN["anyOf"], _block(Command)]},
     "count": _number,
     "duration": lambda rules: {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(d|h|m|s|ms))+$"},
+    "folders": lambda rules: {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
     "flag": lambda rules: {"enum": [True, False, "yes", "no", "on", "off"]},
     "function": lambda rules: {"type": "string", "pattern": r"^[\w.]+:[\w.]+$"},
     "headers": lambda rules: _TEXTS,
@@ -86,6 +88,7 @@ KINDS: dict[str, Callable[[Rules], Schema]] = {
     "target": lambda rules: {"type": "string", "pattern": "^/"},
     "text": lambda rules: {"type": _SCALAR},
     "variables": lambda rules: _TEXTS,
+    "verbs": lambda rules: {"anyOf": [_VERB, {"type": "array", "items": _VERB}]},
     "workers": lambda rules: {"anyOf": [_number(rules), {"const": "auto"}]},
 }
 

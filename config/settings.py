@@ -32,7 +32,7 @@ def key(default: Any, kind: str, text: str, **more: Any) -> Any:
     (``duration``, ``size``, ``count``, ``path``, ``choice``, ...), or a reader of
     a list or block in ``build`` (``listen``, ``check``, ``canary``, ``modules``,
     ``networks``, ``variables``, ``headers``, ``mounts``, ``patterns``, ``command``,
-    ``group``). ``more`` may hold ``choices``, ``minimum``, ``maximum``, ``off`` (the
+    ``verbs``, ``folders``, ``group``). ``more`` may hold ``choices``, ``minimum``, ``maximum``, ``off`` (the
     word for ``None``), ``required``, ``upgrade`` (a reload cannot apply it, an upgrade
     can), ``restart`` (only a new supervisor can) and ``supervisor`` (nothing to the
     release, which need not know it).
@@ -172,6 +172,30 @@ class Upgrade:
     )
     standby: float | None = key(60.0, "duration", "How long the old generation stays warm after the commit.", off="off")
     retire: float = key(3600.0, "duration", "How long the last requests of an old generation may take.")
+
+
+# The verbs of ctl (supervisor/protocol.py; a test compares).
+CONTROL_VERBS = (
+    *("status", "upgrade", "reload", "rollback", "stop", "scale", "abort", "reexec", "history"),
+    *("check", "reopen", "workers", "dump", "drain", "undrain", "doctor"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """``control``: what members of ``control_group`` may do, who are neither root nor the supervisor's user."""
+
+    may: tuple[str, ...] | None = key(
+        None, "verbs", "Verbs of ctl that members of control_group may use; all of them.", off="all", restart=True, supervisor=True
+    )
+    directories: tuple[str, ...] | None = key(
+        None,
+        "folders",
+        "Folders in which a release must lie that they upgrade to, and an interpreter that they name; or anywhere.",
+        off="anywhere",
+        restart=True,
+        supervisor=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +345,7 @@ class Settings:
     timeouts: Timeouts = field(default=Timeouts(), metadata={"kind": "group", "help": "How long to wait."})
     upgrade: Upgrade = field(default=Upgrade(), metadata={"kind": "group", "help": "How generations follow one another."})
     proxy: Proxy = field(default=Proxy(), metadata={"kind": "group", "help": "What is believed of a proxy in front."})
+    control: Control = field(default=Control(), metadata={"kind": "group", "help": "What members of control_group may do."})
     hooks: Hooks = field(
         default=Hooks(), metadata={"kind": "group", "help": "Commands at the turns of an upgrade, and functions in each worker."}
     )
@@ -342,7 +367,15 @@ class Settings:
         return f"{len(prefixes)} {'application' if len(prefixes) == 1 else 'applications'} ({shown})"
 
 
-GROUPS: dict[str, type[Any]] = {"limits": Limits, "timeouts": Timeouts, "upgrade": Upgrade, "proxy": Proxy, "hooks": Hooks, "log": Log}
+GROUPS: dict[str, type[Any]] = {
+    "limits": Limits,
+    "timeouts": Timeouts,
+    "upgrade": Upgrade,
+    "proxy": Proxy,
+    "control": Control,
+    "hooks": Hooks,
+    "log": Log,
+}
 
 
 def rules() -> dict[str, Mapping[str, Any]]:
@@ -388,6 +421,10 @@ def from_wire(wire: Wire) -> Settings:
             f.name: _command_from(getattr(hooks, f.name)) for f in dataclasses.fields(Hooks) if f.metadata["kind"] == "command"
         }
         values["hooks"] = dataclasses.replace(hooks, **commands)
+    control = values.get("control")
+    if isinstance(control, Control):
+        lists = {f.name: getattr(control, f.name) for f in dataclasses.fields(Control)}
+        values["control"] = Control(**{name: None if listed is None else tuple(listed) for name, listed in lists.items()})
     proxy = values.get("proxy")
     if isinstance(proxy, Proxy):
         values["proxy"] = dataclasses.replace(proxy, trusted=tuple(proxy.trusted))

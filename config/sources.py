@@ -32,7 +32,7 @@ PLATFORM: dict[str, tuple[str, Callable[[str], str]]] = {
 
 # Kinds that one variable cannot hold, and kinds of which it holds several, with commas between them.
 _BLOCKS = {"variables", "headers", "mounts", "patterns"}
-_LISTS = {"listen", "modules"}
+_LISTS = {"listen", "modules", "verbs", "folders"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from urllib.parse import unquote
 
 from releve.config.access_format import PRESETS, check_format
 from releve.config.errors import nearest
+from releve.config.settings import CONTROL_VERBS
 
 Rules = Mapping[str, Any]
 
@@ -262,6 +263,14 @@ def parse_module(text: str, rules: Rules) -> str:
     return text
 
 
+def parse_verb(text: str, rules: Rules) -> str:
+    """A verb of ``ctl``."""
+    if text not in CONTROL_VERBS:
+        meant = nearest(text, CONTROL_VERBS)
+        raise ValueError(f"no such verb; did you mean {meant!r}?" if meant else f"no such verb; there are {', '.join(CONTROL_VERBS)}")
+    return text
+
+
 def parse_network(text: str, rules: Rules) -> str:
     """An IP address, a network in CIDR notation, or ``unix:``."""
     if text.lower() in ("unix", "unix:"):
@@ -418,6 +427,7 @@ PARSERS: dict[str, Callable[[str, Rules], Any]] = {
     "function": parse_function,
     "argument": parse_argument,
     "network": parse_network,
+    "verb": parse_verb,
     "target": parse_target,
     "host": parse_host,
     "access_format": parse_access_format,

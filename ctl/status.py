@@ -62,6 +62,7 @@ def picture(result: Event) -> Picture:
         ("workers", _wanted(service)),
         ("watch", None if service.get("watch") in (None, "off") else service.get("watch")),
         ("operation", _operation(_mapping(service.get("operation")))),
+        ("you may", _may(_mapping(result.get("may")))),
         ("draining", _draining(_mapping(service.get("draining")))),
         *(("degraded", reason) for reason in _list(service.get("degraded"))),
         *(("not upgraded", error) for error in _list(service.get("syntax_errors"))),
@@ -187,6 +188,15 @@ def _operation(operation: dict[str, Any]) -> str:
     return (
         f"{render.line(operation.get('verb'))}: {render.line(operation.get('phase'))} for {render.age(operation.get('since_s'))}{by}{doing}"
     )
+
+
+def _may(may: dict[str, Any]) -> str | None:
+    """What whoever asks is kept to, if to anything."""
+    if not may:
+        return None
+    folders = _list(may.get("directories"))
+    where = f"; upgrade to what is in {', '.join(map(render.line, folders))}" if folders else ""
+    return f"{', '.join(map(render.line, _list(may.get('verbs'))))}{where}"
 
 
 def _draining(draining: dict[str, Any]) -> str:

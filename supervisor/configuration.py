@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from releve.supervisor import instances
+from releve.supervisor.policy import Bounds
 from releve.supervisor.protocol import SOCKET_NAME
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Configuration:
 
     ``path`` is the configuration file or None, ``folder`` the folder the supervisor was started in (both absolute, links
     not followed), ``options`` the flags by the settings' dotted keys, as written, and ``app`` the application named on the
-    command line. ``names`` says that the file is one for PasteDeploy, and which of its sections are meant.
+    command line. ``names`` says that the file is one for PasteDeploy, and which of its sections are meant. ``bounds`` are what
+    one upgrade is held to, whoever asks for it.
     """
 
     path: Path | None
@@ -36,6 +38,7 @@ class Configuration:
     options: Options = field(default_factory=dict)
     app: str | None = None
     names: Names | None = None
+    bounds: Bounds | None = None
 
     @property
     def name(self) -> str:
@@ -56,6 +59,10 @@ class Configuration:
         """The same with other options (``directory``, ``python``), for one upgrade; None leaves what is there."""
         given = {key: value for key, value in options.items() if value is not None}
         return dataclasses.replace(self, options={**self.options, **given})
+
+    def bound(self, bounds: Bounds) -> Configuration:
+        """The same for one upgrade that is held to something."""
+        return dataclasses.replace(self, bounds=bounds)
 
     def runtime_directory(self, settings_value: str | None) -> Path:
         """Where the instance's control socket and lock are; ``settings_value`` is ``settings.runtime_directory``."""

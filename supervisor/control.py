@@ -159,7 +159,18 @@ class ControlServer:
         except ProtocolError as error:
             writer.write(encode(result(Status.USAGE, str(error))))
             return
+        service = self._supervisor.service
+        policy = self._permit.policy(peer, service.loaded.settings.control, service.release_uid)
+        if policy is not None:
+            reason = policy.refusal(name, verb, arguments)
+            if reason is not None:
+                log.warning("%s (pid %d)", reason, peer.pid)
+                writer.write(encode(result(Status.UNEXPECTED, reason)))
+                return
+            arguments = policy.bound(verb, arguments)
         answer = await self._supervisor.ask(verb, arguments, f"{name} (pid {peer.pid})")
+        if policy is not None and verb == "status" and not isinstance(answer, Operation):
+            answer["may"] = policy.picture()
         if isinstance(answer, Operation):
             await self._follow(answer, arguments, writer)
         else:

@@ -294,6 +294,11 @@ def _writable(facts: Facts) -> Iterator[Finding]:
         yield Finding("writable", PROBLEM, f"everybody may write to {path}, and so change what runs", f"chmod o-w {path}")
 
 
+def _control(facts: Facts) -> Iterator[Finding]:
+    for trouble in facts.control:
+        yield Finding("control", PROBLEM, trouble, "chown and chmod it so that only root, and whom the service runs as, may write there")
+
+
 def _stale(facts: Facts) -> Iterator[Finding]:
     for path in facts.stale:
         yield Finding("stale", WARNING, f"{path} was left by a service that has ended", f"rm {path}")
@@ -317,6 +322,7 @@ CHECKS = (
     Check("proxy", "proxy.trusted names proxies, not the world", _proxy),
     Check("root", "the application does not run as root", _root),
     Check("writable", "not everybody may write to what runs", _writable),
+    Check("control", "members of control_group are kept to what control says", _control),
     Check("stale", "no files of dead processes lie in the runtime directory", _stale, ("workers",)),
 )
 

@@ -20,10 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from releve.config.settings import Settings
+from releve.config.settings import Control, Settings
 from releve.supervisor import program
 from releve.supervisor.door import doors
 from releve.supervisor.identity import IdentityError, identify
+from releve.supervisor.instances import InstanceError
+from releve.supervisor.permit import group_id
+from releve.supervisor.policy import Policy
 from releve.supervisor.processes import memory, opened
 from releve.supervisor.release import ReleaseError, choose_python, resolve_directory
 
@@ -96,6 +99,7 @@ class Facts:
     clock_jump_s: float | None = None
     writable: tuple[str, ...] = ()  # for everybody
     stale: tuple[str, ...] = ()
+    control: tuple[str, ...] = ()  # why members of control_group are not kept to what control says
 
 
 async def of_service(service: Service) -> Facts:
@@ -125,6 +129,7 @@ async def of_service(service: Service) -> Facts:
         writable=writable(
             _places(service.loaded.settings, config, None if pin is None else pin.resolved, None if pin is None else pin.python)
         ),
+        control=members(service.loaded.settings, config, service.release_uid),
         stale=() if service.runtime is None else stale(service.runtime, {one.number for one in service.generations()}),
     )
 
@@ -146,6 +151,7 @@ def of_configuration(configuration: Configuration, settings: Settings) -> Facts:
         resolved=resolved,
         python=python,
         writable=writable(_places(settings, configuration.path, resolved, python)),
+        control=members(settings, configuration.path, _release_uid(settings)),
     )
 
 
@@ -284,6 +290,29 @@ def writable(paths: Iterable[str]) -> tuple[str, ...]:
             if mode & stat.S_IWOTH and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
                 found.append(path)
     return tuple(found)
+
+
+def members(settings: Settings, config: Path | None, uid: int) -> tuple[str, ...]:
+    """What keeps ``control`` from keeping members of ``control_group`` to what it says; ``uid``: whom releases run as."""
+    group = None
+    with suppress(InstanceError):
+        group = group_id(settings.control_group)
+    if group is None or settings.control == Control():
+        return ()
+    found = Policy(settings.control, group, uid).troubles()
+    for path in () if config is None else (config, config.parent):
+        with suppress(OSError):
+            seen = os.stat(path)
+            if seen.st_gid == group and seen.st_mode & stat.S_IWGRP:
+                found.append(f"members of control_group may write to {path}, and so change what they may")
+    return tuple(found)
+
+
+def _release_uid(settings: Settings) -> int:
+    with suppress(IdentityError):
+        user = identify(settings.user, settings.group, settings.umask, root=True).user
+        return os.geteuid() if user is None else user
+    return os.geteuid()
 
 
 def stale(runtime: Path, living: set[int]) -> tuple[str, ...]:

@@ -8,9 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from releve.config.settings import Control
 from releve.supervisor.instances import Access, InstanceError, blocked
 from releve.supervisor.lock import OPEN_TO_PASS
 from releve.supervisor.log import log
+from releve.supervisor.policy import Policy
 from releve.supervisor.system import Peer
 
 
@@ -35,6 +37,10 @@ class Permit:
         """Whether this one may give orders."""
         return peer.uid in (0, self.uid) or (self.group is not None and self.group in peer.groups)
 
+    def policy(self, peer: Peer, control: Control, uid: int) -> Policy | None:
+        """What somebody is kept to who is admitted as a member of the group only; None for anybody else. ``uid``: as of ``Policy``."""
+        return None if peer.uid in (0, self.uid) or self.group is None else Policy(control, self.group, uid)
+
     def warn(self, runtime: Path) -> None:
         """Say so where the members of the group cannot come as far as the runtime directory."""
         if self.group is not None:
@@ -58,16 +64,24 @@ def permit(control_group: str | None, *, revived: bool = False) -> Permit:
         return Permit(os.geteuid())
 
 
-def _permit(control_group: str | None) -> Permit:
-    uid = os.geteuid()
+def group_id(control_group: str | None) -> int | None:
+    """The number of a group, by its name or number; None for none. Raises InstanceError if there is no such group."""
     if control_group is None:
-        return Permit(uid)
+        return None
     try:
-        number = int(control_group) if control_group.isdigit() else grp.getgrnam(control_group).gr_gid
+        return int(control_group) if control_group.isdigit() else grp.getgrnam(control_group).gr_gid
     except KeyError:
         raise InstanceError(
             f"cannot let the group {control_group} use ctl: there is no such group; create it, or change control_group"
         ) from None
+
+
+def _permit(control_group: str | None) -> Permit:
+    uid = os.geteuid()
+    if control_group is None:
+        return Permit(uid)
+    number = group_id(control_group)
+    assert number is not None
     if uid != 0 and number not in (os.getegid(), *os.getgroups()):
         raise InstanceError(
             f"cannot let the group {control_group} use ctl: the user that runs this is no member; "

@@ -29,6 +29,7 @@ from releve.supervisor import paths, program, system
 from releve.supervisor.environment import VENV_FOLDERS
 from releve.supervisor.identity import Identity, IdentityError, identify
 from releve.supervisor.notify import strip
+from releve.supervisor.policy import Bounds
 
 OLDEST_PYTHON = (3, 11)
 PROBE_TIMEOUT_S = 10.0
@@ -96,10 +97,15 @@ class Pin:
     revision: str | None  # of git, where the directory is a work tree
 
 
-async def pin(settings: Settings, base_environ: Mapping[str, str]) -> Pin:
-    """Resolve a release and look at its interpreter. Raises ReleaseError; nothing was started that stays."""
+async def pin(settings: Settings, base_environ: Mapping[str, str], bounds: Bounds | None = None) -> Pin:
+    """Resolve a release and look at its interpreter. Raises ReleaseError; nothing was started that stays.
+
+    ``bounds``: what it is held to. Nothing outside is run, wherever links lead by then: what is resolved here is what counts.
+    """
     resolved = resolve_directory(settings.directory)
     python = choose_python(settings, resolved)
+    if bounds is not None and (reason := bounds.refusal(resolved, python)) is not None:
+        raise ReleaseError("directory", f"permission denied: {reason}")
     try:
         identity = identify(settings.user, settings.group, settings.umask)
     except IdentityError as error:

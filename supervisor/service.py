@@ -263,6 +263,12 @@ class Service:
         known = [self.active, self.standby, self.candidate, *self.retiring]
         return sorted((g for g in known if g is not None and g.state is not GenerationState.GONE), key=lambda g: g.number)
 
+    @property
+    def release_uid(self) -> int:
+        """Whom the release in service runs as."""
+        user = None if self.serving is None else self.serving.pin.identity.user
+        return os.geteuid() if user is None else user
+
     def serving_exchange(self) -> Exchange | None:
         """Where a connection that comes late is passed on to."""
         return self.serving.exchange if self.serving is not None else None

@@ -45,7 +45,7 @@ def from_configuration(service: Service, configuration: Configuration) -> Choose
         loaded = configuration.read()
         settings = loaded.settings if service.active is None else diff.apply_upgrade(service.loaded.settings, loaded.settings)
         try:
-            pin = await release.pin(settings, service.base_environment)
+            pin = await release.pin(settings, service.base_environment, configuration.bounds)
             plan = await _plan(service, settings)
         except ReleaseError as error:
             raise StepFailed(error.step, str(error)) from error

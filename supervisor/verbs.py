@@ -13,7 +13,7 @@ from releve.config.errors import ConfigError
 from releve.supervisor import doctor as examination
 from releve.supervisor import drain as draining
 from releve.supervisor import dump as dumping
-from releve.supervisor import facts, work, workload
+from releve.supervisor import facts, policy, work, workload
 from releve.supervisor import reopen as reopening
 from releve.supervisor import scale as scaling
 from releve.supervisor import status as picture
@@ -63,6 +63,8 @@ async def upgrade(supervisor: Supervisor, arguments: Arguments, by: str) -> Oper
     chosen = {key: str(arguments[key]) for key in ("directory", "python") if arguments.get(key)}
     if chosen:
         configuration = configuration.changed(**chosen)
+    if policy.BOUNDS in arguments:
+        configuration = configuration.bound(arguments[policy.BOUNDS])
     dry = bool(arguments.get("dry_run"))
     does = work.rehearsal(service, configuration) if dry else work.upgrading(service, configuration)
     return supervisor.begin("upgrade", by, does, dry=dry)

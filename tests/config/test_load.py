@@ -123,6 +123,8 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     "upgrade.retire": ("upgrade: {retire: 10s}", 10.0),
     "proxy.trusted": ("proxy: {trusted: [10.0.0.0/8, '2001:DB8::1', unix]}", ("10.0.0.0/8", "2001:db8::1", "unix:")),
     "proxy.protocol": ("proxy: {protocol: on}", True),
+    "control.may": ("control: {may: [status, upgrade]}", ("status", "upgrade")),
+    "control.directories": ("control: {directories: [/srv/shop/releases]}", ("/srv/shop/releases",)),
     "hooks.before": ("hooks: {before: python manage.py migrate}", Command("python manage.py migrate")),
     "hooks.after_ready": ("hooks: {after_ready: [python, -m, warm, '']}", Command(("python", "-m", "warm", ""))),
     "hooks.after_switch": ("hooks: {after_switch: {run: warm, timeout: 5m}}", Command("warm", 300.0)),
@@ -149,13 +151,14 @@ def test_the_table_above_has_every_key() -> None:
 @pytest.mark.parametrize("key", EVERY_KEY)
 def test_every_key_is_read_and_nothing_else_changes(tmp_path: Path, key: str) -> None:
     text, value = EVERY_KEY[key]
-    base = loaded(tmp_path, "app: a:b")
     group, _, name = key.rpartition(".")
+    least = "app: a:b\ncontrol_group: ops" if group == "control" else "app: a:b"  # without that, it is refused
+    base = loaded(tmp_path, least)
     if group:
         expected = dataclasses.replace(base, **{group: dataclasses.replace(getattr(base, group), **{name: value})})
     else:
         expected = dataclasses.replace(base, **{name: value})
-    assert loaded(tmp_path, text if key == "app" else f"app: a:b\n{text}") == expected
+    assert loaded(tmp_path, text if key == "app" else f"{least}\n{text}") == expected
     assert expected != base
 
 

@@ -307,8 +307,9 @@ try:
     sock.connect(sys.argv[1])
 except PermissionError as error:
     sys.exit(f"connect: {error}")
-sock.sendall(json.dumps({"version": 1, "verb": sys.argv[2], "arguments": {}}).encode() + b"\\n")
-print(sock.makefile().readline())
+arguments = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
+sock.sendall(json.dumps({"version": 1, "verb": sys.argv[2], "arguments": arguments}).encode() + b"\\n")
+print([line for line in sock.makefile()][-1])
 """
     account = pwd.getpwnam(user)
     return subprocess.run(
@@ -357,6 +358,42 @@ def test_members_of_the_control_group_may(folder: Path) -> None:
         assert "Permission denied" in ctl(service, "nobody", "status", groups=[65534]).stderr
         service.kill_supervisor()
         assert json.loads(ctl(service, "nobody", "status", groups=[games.st_gid]).stdout)["status"] == 0
+
+
+def test_a_deploy_user_is_kept_to_verbs_and_folders(folder: Path) -> None:
+    """Who is a member of the control group, and neither root nor the supervisor's user; also after a kill, and another supervisor."""
+    control = {"may": ["status", "upgrade"], "directories": str(folder / "releases")}
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME, control_group="games", control=control) as service:
+        service.release("two")
+
+        def ask(verb: str, **arguments: str) -> tuple[int, str, dict[str, Any]]:
+            answer = json.loads(ctl(service, "games", verb, json.dumps(arguments)).stdout)
+            return answer["status"], answer["message"], answer
+
+        status, _, shown = ask("status")
+        assert (status, shown["may"]) == (0, {"verbs": ["status", "upgrade"], "directories": [str(folder / "releases")]})
+        assert "you may" not in service.must("status")  # who is root may everything
+        for verb in ("stop", "scale", "rollback", "reexec", "reload", "dump"):
+            assert ask(verb)[:2] == (1, f"permission denied: games may not {verb}; it may: status, upgrade")
+        assert ask("upgrade", directory="/tmp")[:2] == (
+            1,
+            f"permission denied: games may not upgrade: /tmp does not lie in {folder}/releases (control.directories)",
+        )
+        assert ask("upgrade", python=SYSTEM_PYTHON)[0] == 1
+        assert ask("upgrade", bounds="")[0] == 2  # no argument of a client's
+        assert service.log().count("permission denied: games may not") == 8
+        assert ask("upgrade", directory=str(folder / "releases" / "two"))[0] == 0
+        assert service.who()["release"] == "two"
+        service.kill_supervisor()
+        service.must("reexec")
+        assert ask("stop")[0] == 1
+        outside = folder / "outside"
+        shutil.copytree(folder / "releases" / "one", outside)
+        (folder / "current").unlink()
+        (folder / "current").symlink_to(outside)
+        status, message, _ = ask("upgrade")  # to where the configuration leads by now
+        assert status == 4 and f"permission denied: {outside} does not lie in {folder}/releases" in message
+        service.do("upgrade")  # root
 
 
 def test_the_access_log_is_roots_and_no_link_of_the_user_leads_elsewhere(folder: Path) -> None:
