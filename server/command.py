@@ -56,6 +56,7 @@ class Command:
         self._turnover = Turnover(crew, self._errands, self, now)
         self.guard = Guard(boot.keepsake, boot.door)
         nursery.disown = self.guard.disown
+        self._last_part: tuple[float, float | None] | None = None  # of a stop that serves on: deadline (monotonic), linger_s
         self._quits: list[object] = []  # ids of the quit orders to answer at the end
         self._verbs: dict[str, Callable[[Message, list[int]], None]] = {
             "attend": self._attend,
@@ -114,6 +115,9 @@ class Command:
             self._turnover.ask(worker, str(message.get("reason")))
         if message.get("type") == "mixed":
             self._outbox.send({"type": "mixed", "files": message.get("files", []), "astray": True})
+        if message.get("type") == "spent":
+            worker.serves_on = False
+            self._shut()
         if message.get("type") == "reopened":
             self._errands.settle(worker, {}, reopened(message))
         if message.get("type") != "state":
@@ -144,6 +148,7 @@ class Command:
             log.error("%s", worker.failure.get("reason"))
         self._outbox.send({"type": "gone", "worker": worker.number, "pid": worker.pid, "status": status, "expected": worker.dismissed})
         self._errands.settle(worker, {})
+        self._shut()
 
     def keep(self) -> None:
         """What is due by the clock: overdue workers, late errands, replacements of the dead."""
@@ -162,8 +167,11 @@ class Command:
         dues += [due for due in later if due is not None]
         return min(dues, default=None)
 
-    def leave(self, deadline_s: float, linger_s: float | None) -> None:
-        """Have every worker finish and go; kill what is left after the deadline."""
+    def leave(self, deadline_s: float, linger_s: float | None, *, serve_on: bool = False) -> None:
+        """Have every worker finish and go; kill what is left after the deadline.
+
+        ``serve_on``: those that serve accept until all of them are spent.
+        """
         self.posture = Posture.LEAVING
         self.change = Change.NONE
         self._canary.end()
@@ -172,7 +180,16 @@ class Command:
         for revision in list(self._nursery.revisions):
             self._nursery.close(revision)
         for worker in self._crew:
-            self._foreman.dismiss(worker, deadline_s, linger_s)
+            self._foreman.dismiss(worker, deadline_s, linger_s, serve_on=serve_on and worker.state is State.SERVING)
+        self._last_part = (self._now() + deadline_s, linger_s) if serve_on else None
+        self._shut()
+
+    def _shut(self) -> None:
+        """Where workers serve on, have all of them accept no more as soon as the last one is spent."""
+        if self._last_part is not None and not any(worker.serves_on for worker in self._crew):
+            (deadline, linger_s), self._last_part = self._last_part, None
+            for worker in self._crew:
+                self._foreman.dismiss(worker, max(0.0, deadline - self._now()), linger_s)
 
     @property
     def over(self) -> bool:
@@ -317,7 +334,7 @@ class Command:
         linger = order.get("linger_s")
         deadline_s, linger_s = float(order["deadline_s"]), None if linger is None else float(linger)
         self._quits.append(order.get("id"))
-        self.leave(deadline_s, linger_s)
+        self.leave(deadline_s, linger_s, serve_on=order.get("serve_on") is True)
 
     # Scale
 

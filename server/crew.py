@@ -64,6 +64,7 @@ class Worker:
         self.state = State.BOOTING
         self.told: State | None = None
         self.dismissed = False  # told to leave: its end is expected
+        self.serves_on = False  # dismissed, and not spent yet
         self.failed_before = 0  # boots in its place, in a row
         self.heard_out = False  # its end of the control pair is closed
         self.failure: Message | None = None  # what it said, or was found, to have failed

@@ -73,13 +73,17 @@ class Foreman:
         up = [worker for worker in workers if worker.state in UP]
         return self.pause(up, self._boot.generation, (self._boot.exchange_send,))
 
-    def dismiss(self, worker: Worker, deadline_s: float, linger_s: float | None) -> None:
-        """Have a worker finish and go. One that is booting holds nothing and could not hear it."""
-        worker.dismissed = True
+    def dismiss(self, worker: Worker, deadline_s: float, linger_s: float | None, *, serve_on: bool = False) -> None:
+        """Have a worker finish and go. One that is booting holds nothing and could not hear it.
+
+        ``serve_on``: it says ``spent`` when it has finished what it has now, and accepts until it is dismissed again, without that.
+        """
+        worker.dismissed, worker.serves_on = True, serve_on
         if worker.state is State.BOOTING:
             worker.signal(signal.SIGKILL)
             return
-        worker.order({"type": "quit", "deadline_s": deadline_s, "linger_s": linger_s}, State.LEAVING)
+        more = {"serve_on": True} if serve_on else {}
+        worker.order({"type": "quit", "deadline_s": deadline_s, "linger_s": linger_s, **more}, State.LEAVING)
         kill_at = self._now() + deadline_s + KILL_MARGIN_S
         worker.kill_at = kill_at if worker.kill_at is None else min(worker.kill_at, kill_at)  # as the worker itself: the earlier one
 

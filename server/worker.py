@@ -49,6 +49,7 @@ EXIT_BOOT = 3  # after `failed` was sent; beside EXIT_INTERNAL
 # Each system call gives the interpreter lock away and may wait this long per competing thread to get it back.
 SWITCH_INTERVAL_S = 0.0005
 SETTLE_S = 1.0  # so long a line that the application has begun waits for its end
+SHUT_S = 1.0  # before the deadline, who serves on accepts no more
 DESCRIPTORS_SPARE = 1024  # beside the connections, for the application
 
 log = logging.getLogger("releve.worker")
@@ -148,6 +149,8 @@ class Worker:
         self._observed: list[Link] = []  # a thread of its own answers on them
         self._settling = False  # a line of the application's waits for its end
         self._quit_at = float("inf")  # monotonic
+        self._elders: set[Connection] | None = None  # while it serves on though it leaves: what it had when it was told
+        self._spent = False  # it has said that none of them is left
         self._signals = system.record_signal(signal.SIGTERM)
         self._review()
         self.loop.give = self._give
@@ -255,12 +258,36 @@ class Worker:
         fault("worker_quit")
         timeouts = self._post.settings.timeouts
         linger_s, deadline_s = message.get("linger_s"), message.get("deadline_s")
-        self.leave(timeouts.drain if deadline_s is None else float(deadline_s), None if linger_s is None else float(linger_s))
+        self.leave(
+            timeouts.drain if deadline_s is None else float(deadline_s),
+            None if linger_s is None else float(linger_s),
+            serve_on=message.get("serve_on") is True,
+        )
 
-    def leave(self, deadline_s: float, linger_s: float | None) -> None:
-        """``linger_s`` is None after connections were given away; else this is a stop, and whoever is queued is still served."""
+    def leave(self, deadline_s: float, linger_s: float | None, *, serve_on: bool = False) -> None:
+        """``linger_s`` is None after connections were given away; else this is a stop, and whoever is queued is still served.
+
+        ``serve_on``: accept until told again, without it, or shortly before the deadline. Somebody keeps the accept queue open beyond
+        our end, so that its clients would wait.
+        """
         before = self.order("quit")
         self._pausing.leave()
+        self._quit_at = min(self._quit_at, self.loop.now() + deadline_s)
+        self.loop.at("quit", self._quit_at, self._overdue)
+        if serve_on and before is Posture.SERVING:
+            self._elders = set(self.loop.table.values())
+            self.loop.at("shut", self._quit_at - min(SHUT_S, deadline_s / 2), partial(self._shut, Posture.LEAVING, linger_s))
+            self._send_state()
+        elif not (serve_on and self._elders is not None):
+            self._shut(before, linger_s)
+        if linger_s is not None:  # else what is left was kept for a reason, and is closed by its next response or its own time
+            self.loop.hasten(linger_s)
+
+    def _shut(self, before: Posture, linger_s: float | None) -> None:
+        """Accept no more, ever."""
+        first = before is not Posture.LEAVING or self._elders is not None
+        self._elders = None
+        self.loop.cancel("shut")
         if linger_s is not None:
             # What stands by does not answer for the generation in service, which sweeps the same queues.
             heir = self._handover is not None or before is Posture.READY
@@ -268,15 +295,18 @@ class Worker:
             self.doors.shut()
             for connection in self.doors.sweep(listeners=before is not Posture.ATTENDING) if not heir else ():
                 self.loop.welcome(connection)
-        if before is not Posture.LEAVING:
+        if first:
             self.doors.close()
             os.close(self._exchange_send)
             self._exchange_send = -1
             self._send_state()
-        if linger_s is not None:  # else what is left was kept for a reason, and is closed by its next response or its own time
-            self.loop.hasten(linger_s)
-        self._quit_at = min(self._quit_at, self.loop.now() + deadline_s)
-        self.loop.at("quit", self._quit_at, self._overdue)
+
+    def _look_at_elders(self, elders: set[Connection]) -> None:
+        """Leaving, and serving on: say once that nothing is left of what there was."""
+        elders.difference_update([one for one in elders if one.state is State.CLOSED])
+        if not elders and not self._spent:
+            self._spent = True
+            self._tell({"type": "spent"})
 
     def serve(self, message: Message, fds: list[int]) -> None:
         """Serve the connected socket in ``fds`` as a private connection, in whatever posture."""
@@ -358,6 +388,8 @@ class Worker:
         """Both master and supervisor held the other end: nobody will ever command this worker again. It serves on for a while."""
         self.loop.unwatch(self._control.fileno())
         if self.posture is Posture.LEAVING:
+            if self._elders is not None:
+                self._shut(Posture.LEAVING, self._post.settings.timeouts.linger)
             return
         log.warning("nobody commands this worker any more: it leaves in %g s", ORPHAN_S)
         timeouts = self._post.settings.timeouts
@@ -391,7 +423,9 @@ class Worker:
             self._pausing.step()
         if self.posture is Posture.SERVING and not self._asked and (reason := self._recycling.due(self.loop.lead.answered)):
             self.ask_recycle(reason)
-        if self.posture is Posture.LEAVING and not self.loop.table:
+        if self._elders is not None:
+            self._look_at_elders(self._elders)
+        elif self.posture is Posture.LEAVING and not self.loop.table:
             self.loop.stop()
         if output.begun and not self._settling:
             self._settling = True

@@ -12,7 +12,6 @@ import re
 import resource
 import socket
 import stat
-import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from releve.config.settings import Control, Settings
-from releve.supervisor import program
+from releve.supervisor import systemctl
 from releve.supervisor.door import doors
 from releve.supervisor.identity import IdentityError, identify
 from releve.supervisor.instances import InstanceError
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from releve.supervisor.configuration import Configuration
     from releve.supervisor.service import Service
 
-SYSTEMCTL_S = 5.0
 PROPERTIES = (
     "Type",
     "KillMode",
@@ -44,7 +42,6 @@ PROPERTIES = (
     "TimeoutStopUSec",
     "WatchdogUSec",
 )
-_UNIT = re.compile(r"/([^/]+\.service)(?:/|$)")
 _SPAN = re.compile(r"([0-9.]+)(us|ms|min|month|s|h|d|w|y)")  # as systemctl show writes them; systemd.time(7)
 _SPAN_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "month": 2_629_800.0, "y": 31_557_600.0}
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
@@ -176,21 +173,11 @@ def _host(settings: Settings, worker: int | None) -> Facts:
 
 async def of_unit(environ: Mapping[str, str] = os.environ) -> Unit | None:
     """What systemd has for the unit that this process runs in; None outside of systemd, or if it does not say."""
-    found = _UNIT.search(_read("/proc/self/cgroup"))
-    if found is None or "INVOCATION_ID" not in environ:
+    name = systemctl.unit_name(environ)
+    if name is None:
         return None
-    argv = [
-        "systemctl",
-        *(["--user"] if "/user@" in _read("/proc/self/cgroup") else []),
-        "show",
-        found[1],
-        *(f"-p{name}" for name in PROPERTIES),
-    ]
-    try:
-        ended = await program.run(argv, SYSTEMCTL_S, directory="/", environment=dict(environ))
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return parse_unit(ended.output) if ended.status == 0 else None
+    said = await systemctl.ask("show", name, *(f"-p{name}" for name in PROPERTIES), environ=environ)
+    return None if said is None else parse_unit(said)
 
 
 def parse_unit(text: str) -> Unit:

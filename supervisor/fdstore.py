@@ -63,6 +63,17 @@ class Store:
         for name, listener in wanted.items():
             self._notifier.store(name, listener.socket.fileno())
 
+    def drop(self) -> None:
+        """Have it keep nothing any more."""
+        for name in self._names:
+            self._notifier.forget(name)
+        self._names = set()
+
+    @property
+    def keeps_any(self) -> bool:
+        """Whether it keeps something."""
+        return bool(self._names)
+
     def keeps(self, listener: Listener) -> bool:
         """Whether it keeps this one: then its file stays too."""
         return name_of(listener.name, listener.inode) in self._names

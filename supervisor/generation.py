@@ -311,13 +311,14 @@ class Generation:
             raise StepFailed(SILENT, self.trouble)
         return next_state(self.state, event)
 
-    def dismiss(self, deadline_s: float, linger_s: float | None = None) -> None:
+    def dismiss(self, deadline_s: float, linger_s: float | None = None, *, serve_on: bool = False) -> None:
         """Have everything finish and leave; what has not after ``deadline_s`` is killed. Does not wait.
 
-        Of two deadlines the earlier one holds.
+        Of two deadlines the earlier one holds. ``serve_on``: its workers accept until each has finished what it has now. An older release does not know that.
         """
         if self.state is GenerationState.GONE:
             return
+        more: dict[str, Any] = {"serve_on": True} if serve_on and self.state is GenerationState.SERVING else {}
         self.state = next_state(self.state, GenerationEvent.DISMISSED)
         if self.door is not None:
             self.door.forget()  # it leaves, whoever follows us
@@ -330,7 +331,7 @@ class Generation:
             self.roster.tell("quit", **self._dismissal)
             return
         try:
-            self._master.tell("quit", **self._dismissal)
+            self._master.tell("quit", **self._dismissal, **more)
         except StepFailed:
             self._master.signal(signal.SIGKILL)  # it hangs, or has just died: its workers hear it from us, when it has
 

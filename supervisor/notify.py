@@ -7,7 +7,9 @@ the socket that ``NOTIFY_SOCKET`` names. Outside systemd nothing is sent.
 from __future__ import annotations
 
 import array
+import asyncio
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Mapping
@@ -84,6 +86,26 @@ class Notifier:
     def forget(self, name: str) -> None:
         """Have systemd close what it keeps under a name."""
         self._send("FDSTOREREMOVE=1", f"FDNAME={name}")
+
+    async def barrier(self, within_s: float) -> bool:
+        """Until systemd has done all that it was told (sd_notify_barrier(3)); False if it has not said so in time."""
+        if self._address is None:
+            return False
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        loop, gone = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(ours, gone.set)
+        try:
+            try:
+                self._send("BARRIER=1", fds=(theirs,))
+            finally:
+                os.close(theirs)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await gone.wait()
+            return gone.is_set()
+        finally:
+            loop.remove_reader(ours)
+            os.close(ours)
 
     def extend(self, seconds: float) -> None:
         """Ask systemd to wait for at least so many seconds more, in a start, a reload or a stop."""

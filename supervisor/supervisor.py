@@ -22,7 +22,7 @@ from releve.config.errors import ConfigError, Place, Problem
 from releve.config.load import Loaded
 from releve.config.settings import Log, Settings
 from releve.server import faults
-from releve.supervisor import adoption, instances, reexec, refusal, revival, succession, system, work
+from releve.supervisor import adoption, instances, reexec, refusal, revival, succession, system, systemctl, work
 from releve.supervisor import listeners as listening
 from releve.supervisor.attempt import perform
 from releve.supervisor.configuration import Configuration
@@ -56,9 +56,9 @@ from releve.supervisor.work import Work
 SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
     signal.SIGUSR2: ("upgrade", {}),
     signal.SIGHUP: ("reload", {}),
-    signal.SIGTERM: ("stop", {"hurry": True}),
-    signal.SIGQUIT: ("stop", {"hurry": True}),
-    signal.SIGINT: ("stop", {"now": True}),
+    signal.SIGTERM: ("stop", {"hurry": True, "signalled": True}),
+    signal.SIGQUIT: ("stop", {"hurry": True, "signalled": True}),
+    signal.SIGINT: ("stop", {"now": True, "signalled": True}),
     signal.SIGUSR1: ("reopen", {}),
     signal.SIGTTIN: ("scale", {"workers": "+1"}),
     signal.SIGTTOU: ("scale", {"workers": "-1"}),
@@ -75,6 +75,7 @@ ASSURE_EVERY_S = 5.0
 SILENCE_S = 20.0  # well below WatchdogSec= of the units: a supervisor that hangs is followed, not the whole service started anew
 _NOW_DRAIN_S = 0.0
 _FLUSH_S = 10.0
+_BARRIER_S = 1.0  # systemd answers within milliseconds
 
 
 class Supervisor:
@@ -107,6 +108,8 @@ class Supervisor:
         self._at_once = False  # nor for requests
         self._recover_delay_s = 0.0
         self._recovered = float("-inf")  # when the last try began, monotonic
+        self._final = False  # the stop was asked for by ctl: no restart follows it
+        self._draining = False
         self._pulse = Pulse(service.notifier, os.environ, os.getpid(), lambda: self.operation is not None or self.stopping is not None)
         self._watching = Watching(service, self._upgrade_for_watch)
         self._rotations = Rotations(service)
@@ -115,7 +118,7 @@ class Supervisor:
         service.on_lost = lambda generation: self._recover()
         service.planned = lambda: self.operation is not None
         service.on_health = self._tell_health
-        service.on_terminated = lambda: self._on_signal("SIGTERM", "stop", {})
+        service.on_terminated = lambda: self._on_signal("SIGTERM", "stop", {"signalled": True})
 
     async def main(self) -> int:
         """Run until stopped; returns the exit status of ``releve``."""
@@ -347,12 +350,14 @@ class Supervisor:
 
     # ---------------------------------------------------------------- the end
 
-    def stop(self, by: str, *, now: bool, hurry: bool = False) -> Operation:
+    def stop(self, by: str, *, now: bool, hurry: bool = False, signalled: bool = False) -> Operation:
         """Begin to end the service, or join the stop under way; ``now`` waits for no request.
 
-        Asked again with ``hurry`` or ``now``, it serves no longer for ``timeouts.pre_stop``.
+        Asked again with ``hurry`` or ``now``, it serves no longer for ``timeouts.pre_stop``. ``signalled``: perhaps by
+        systemd, and as the first half of a restart.
         """
         self._at_once |= now
+        self._final |= not signalled
         if self.stopping is None:
             self.stopping = operation = Operation("stop", by)
             log.info("Stopping, asked by %s", by)
@@ -361,6 +366,11 @@ class Supervisor:
             self._hurried.set()
             if now:
                 self._dismiss_all(_NOW_DRAIN_S)
+        if self._final and self._draining:  # systemd's was under way
+            self.service.store.drop()
+            if not now:
+                timeouts = self.service.loaded.settings.timeouts
+                self._dismiss_all(timeouts.drain, timeouts.linger)
         return self.stopping
 
     async def _stop_task(self, operation: Operation) -> None:
@@ -380,26 +390,40 @@ class Supervisor:
             with operation.step("pre-stop"), suppress(TimeoutError):
                 async with asyncio.timeout(timeouts.pre_stop):
                     await self._hurried.wait()
-        operation.phase = "drain"
+        serve_on = await self._queue_outlives_us()
+        operation.phase, self._draining = "drain", True
         if self._at_once:
             await self._end_everything(_NOW_DRAIN_S, None)
         else:
-            await self._end_everything(timeouts.drain, timeouts.linger)
+            await self._end_everything(timeouts.drain, timeouts.linger, serve_on=serve_on)
         service.history.finish(attempt, "done")
         log.info("Stopped")
         operation.finish(result(Status.DONE, "stopped", verb="stop", operation=operation.number, seconds=operation.seconds))
         self._ended.set()
 
-    async def _end_everything(self, drain_s: float, linger_s: float | None) -> None:
-        generations = self._dismiss_all(drain_s, linger_s)
+    async def _queue_outlives_us(self) -> bool:
+        """Whether systemd keeps listening sockets beyond our end, for what it starts next.
+
+        Then who connects is served for as long as we can. In a stop that is one, systemd is told to keep none, so that they are refused.
+        """
+        service = self.service
+        if not service.notifier.active:
+            return False
+        if service.store.keeps_any and (self._final or await systemctl.stops_for_good() or self._final):  # which may have come meanwhile
+            service.store.drop()
+            await service.notifier.barrier(_BARRIER_S)
+        return service.store.keeps_any or any(one.inherited for one in service.listeners)
+
+    async def _end_everything(self, drain_s: float, linger_s: float | None, *, serve_on: bool = False) -> None:
+        generations = self._dismiss_all(drain_s, linger_s, serve_on=serve_on)
         self.service.close_listeners()  # each worker accepts what is queued before it closes its own
         for generation in generations:
             await generation.ended.wait()
 
-    def _dismiss_all(self, drain_s: float, linger_s: float | None = None) -> list[Generation]:
+    def _dismiss_all(self, drain_s: float, linger_s: float | None = None, *, serve_on: bool = False) -> list[Generation]:
         generations = self.service.generations()
         for generation in generations:
-            generation.dismiss(drain_s, linger_s)
+            generation.dismiss(drain_s, linger_s, serve_on=serve_on and generation is self.service.serving)
         return generations
 
 

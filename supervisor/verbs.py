@@ -119,7 +119,8 @@ async def reopen(supervisor: Supervisor, arguments: Arguments, by: str) -> Event
 
 async def stop(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
     """The end of the service; asked again with ``now``, at once."""
-    return supervisor.stop(by, now=bool(arguments.get("now")), hurry=bool(arguments.get("hurry")))
+    said = {name: bool(arguments.get(name)) for name in ("now", "hurry", "signalled")}
+    return supervisor.stop(by, **said)
 
 
 async def reexec(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:

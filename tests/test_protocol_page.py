@@ -29,7 +29,7 @@ def listed(header: str) -> set[str]:
         ("to the worker", set(worker.Worker.ORDERS)),
         ("supervisor to sentry", set(Sentry.ORDERS)),
         ("sentry to supervisor", {"terminated"}),
-        ("from the worker", {"state", "failed", "mixed", "recycle", "reopened"}),
+        ("from the worker", {"state", "failed", "mixed", "recycle", "reopened", "spent"}),
         ("to the observed", {"stacks"}),
         ("from the observed", {"observed", "stacks"}),
     ],

@@ -663,3 +663,47 @@ def test_a_supervisor_slow_to_read_loses_no_message(master: Master) -> None:
     assert len(master.workers) == 60
     master.done("resume")
     assert len(master.pids("serving")) == 60
+
+
+def test_a_quit_that_serves_on_answers_who_comes_until_the_last_worker_is_spent(master: Master) -> None:
+    """The test holds the listener, as systemd does: who is not accepted by anybody would wait for ever."""
+    pids = master.up(workers=3, threads=1)
+    request = Request(master, "/slow")
+    quit_ = master.order("quit", deadline_s=20.0, linger_s=0.2, serve_on=True)
+    for _ in pids:
+        master.expect("state", state="leaving")
+    answers = {master.get() for _ in range(30)}
+    assert answers <= {f"one {pid}" for pid in pids}
+    (master.directory / "go").touch()
+    assert request.wait().removeprefix("one ") in map(str, pids)
+    assert master.answer(quit_)["type"] == "done"
+    assert master.exit_status() == 0
+
+
+def test_who_is_served_on_ends_with_its_response_and_idle_ones_after_a_while(master: Master) -> None:
+    master.up(workers=1)
+    kept = client_of(master.listener)
+    kept.request("GET", "/")
+    kept.getresponse().read()
+    quit_ = master.order("quit", deadline_s=20.0, linger_s=1.0, serve_on=True)
+    master.expect("state", state="leaving")
+    new = client_of(master.listener)
+    new.request("GET", "/")
+    answer = new.getresponse()
+    assert (answer.status, answer.getheader("Connection")) == (200, "close")
+    new.close()
+    assert master.answer(quit_)["type"] == "done" and master.exit_status() == 0
+    kept.close()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_quit_that_serves_on_ends_at_its_deadline_or_when_it_is_said_again(master: Master, again: bool) -> None:
+    master.up(workers=2, threads=1)
+    request = Request(master, "/for-ever")
+    quit_ = master.order("quit", deadline_s=600.0 if again else 1.0, linger_s=0.2, serve_on=True)
+    master.expect("state", state="leaving")
+    if again:
+        assert master.get().startswith("one ")
+        master.order("quit", deadline_s=0.5, linger_s=0.2)
+    assert master.answer(quit_)["type"] == "done" and master.exit_status() == 0
+    assert "one" not in request.wait()

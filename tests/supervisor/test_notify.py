@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from pathlib import Path
@@ -56,3 +57,22 @@ def test_what_names_the_supervisor_is_stripped_and_what_names_the_unit_stays() -
     )
     stays = {"INVOCATION_ID": "ab", "STATE_DIRECTORY": "/var/lib/x", "PATH": "/bin"}
     assert strip(ours | stays) == stays
+
+
+@pytest.mark.parametrize("does", [True, False])
+def test_the_barrier_waits_for_systemd_and_not_for_ever(tmp_path: Path, does: bool) -> None:
+    async def main(notifier: Notifier, manager: socket.socket) -> bool:
+        waiting = asyncio.get_running_loop().create_task(notifier.barrier(20 if does else 0.05))
+        await asyncio.sleep(0)
+        message, fds, _, _ = socket.recv_fds(manager, 4096, 4)
+        assert message == b"BARRIER=1" and not waiting.done()
+        if does:
+            os.close(fds[0])
+        said = await waiting
+        if not does:
+            os.close(fds[0])
+        return said
+
+    with _manager(str(tmp_path / "notify")) as manager:
+        assert asyncio.run(main(Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")}), manager)) is does
+    assert asyncio.run(Notifier({}).barrier(20)) is False

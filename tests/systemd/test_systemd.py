@@ -18,6 +18,7 @@ from harness.site import APP, Client, Load, Site, lend_system_python
 
 pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.timeout(180)]
 
+CONFIGURATION = "/etc/releve/releve.yaml"
 GATED = "import os\nos.read(os.open({gate!r}, os.O_RDONLY), 1)  # blocks until somebody has opened it to write, and closed it\n" + APP
 BROKEN = "import a_module_that_nobody_has\n" + APP
 
@@ -283,8 +284,75 @@ def test_stop_answers_what_is_in_flight_and_leaves_no_process(site: Site) -> Non
     assert site.show("Result") == "success"
     assert site.show("ActiveState") == "inactive"
     assert site.box.processes() == []
-    with pytest.raises(ConnectionRefusedError):  # the file stays, since systemd would keep the socket over a restart
+    with pytest.raises(FileNotFoundError):
         site.ask()
+
+
+def answered_or_refused(site: Site) -> tuple[list[str], bool]:
+    """Who answered the connections that were made while the unit was deactivating, and whether there was one that was refused."""
+    answered: list[str] = []
+    while site.show("ActiveState") == "deactivating":
+        try:
+            answered.append(site.ask()[1])
+        except (FileNotFoundError, ConnectionRefusedError):
+            return answered, True
+        except ConnectionResetError:  # it came when the last worker had left, and systemd has dropped the socket since
+            site.wait_for("ActiveState", "inactive")
+    return answered, False
+
+
+@contextlib.contextmanager
+def idle_client(site: Site, linger: str = "2s") -> Iterator[None]:
+    """One that keeps its connection, so that a stop takes ``timeouts.linger``."""
+    site.configure("releve", f"timeouts: {{linger: {linger}}}\n")
+    site.must("start")
+    with contextlib.closing(Client(site.socket)) as client:
+        client.ask()
+        yield
+
+
+@pytest.mark.parametrize("asked", ["systemctl stop", "ctl stop"])
+def test_in_a_stop_who_connects_is_refused_at_once(site: Site, asked: str) -> None:
+    """systemd keeps the listening socket for a restart; here it is told not to (row i)."""
+    with idle_client(site):
+        command = ("systemctl", "stop", site.unit) if asked == "systemctl stop" else ("/opt/releve/bin/ctl", "-c", CONFIGURATION, "stop")
+        stop = site.box.start(*command)
+        site.wait_for("ActiveState", "deactivating")
+        assert answered_or_refused(site)[1]
+        assert site.show("ActiveState") == "deactivating" and site.show("NFileDescriptorStore") == "0"
+        said, _ = stop.communicate(timeout=60)
+        assert stop.returncode == 0, said
+    site.wait_for("ActiveState", "inactive")
+    assert site.show("Result") == "success" and not site.socket.exists()
+
+
+@pytest.mark.parametrize("asked", ["restart", "stop, and systemd does not say so"])
+def test_in_a_restart_who_connects_meanwhile_is_served_until_it_is_over(site: Site, asked: str) -> None:
+    """Else the client would wait in the queue, for as long as an idle client of somebody else's keeps its connection."""
+    dumb = "[Service]\nInaccessiblePaths=/usr/bin/systemctl\n"
+    with drop_in(site, dumb) if asked != "restart" else contextlib.nullcontext(), idle_client(site):
+        workers = site.workers()
+        command = site.box.start("systemctl", "restart" if asked == "restart" else "stop", site.unit)
+        site.wait_for("ActiveState", "deactivating")
+        answered, refused = answered_or_refused(site)
+        said, _ = command.communicate(timeout=60)
+        assert command.returncode == 0, said
+        assert len(answered) > 2 and set(answered[:2]) <= workers
+        if asked == "restart":
+            assert not refused and site.ask()[1] not in workers
+
+
+def test_ctl_stop_beside_a_stop_that_serves_on_is_final(site: Site) -> None:
+    with drop_in(site, "[Service]\nInaccessiblePaths=/usr/bin/systemctl\n"), idle_client(site, "60s"):
+        stop = site.box.start("systemctl", "stop", site.unit)
+        site.wait_for("ActiveState", "deactivating")
+        site.ask()
+        final = site.box.start("/opt/releve/bin/ctl", "-c", CONFIGURATION, "stop")
+        assert answered_or_refused(site)[1]
+        site.box.must("/opt/releve/bin/ctl", "-c", CONFIGURATION, "stop", "--now")
+        for command in (stop, final):
+            said, _ = command.communicate(timeout=60)
+            assert command.returncode == 0, said
 
 
 def test_a_restart_refuses_nobody(site: Site) -> None:
