@@ -314,7 +314,8 @@ class Generation:
     def dismiss(self, deadline_s: float, linger_s: float | None = None, *, serve_on: bool = False) -> None:
         """Have everything finish and leave; what has not after ``deadline_s`` is killed. Does not wait.
 
-        Of two deadlines the earlier one holds. ``serve_on``: its workers accept until each has finished what it has now. An older release does not know that.
+        Of two deadlines the earlier one holds. ``serve_on``: its workers accept until each has finished what it has
+        now; an older release does not know that.
         """
         if self.state is GenerationState.GONE:
             return
