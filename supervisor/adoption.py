@@ -25,7 +25,7 @@ from releve.supervisor.door import doors
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.identity import Identity
 from releve.supervisor.inventory import CALL_S, Adopted, AdoptionError, Refused
-from releve.supervisor.keepsake import KeepsakeError, Role
+from releve.supervisor.keepsake import Keepsake, KeepsakeError, Role
 from releve.supervisor.listeners import Listener, Plan
 from releve.supervisor.log import log
 from releve.supervisor.operation import Operation
@@ -60,7 +60,8 @@ async def adopt(service: Service, configured: Identity | None = None) -> list[Ad
     """
     assert service.runtime is not None
     before = list(doors(service.runtime))
-    answers = await asyncio.gather(*(_call(service, number, path, configured) for number, path in before))
+    bereaved: list[tuple[int, Keepsake]] = []
+    answers = await asyncio.gather(*(_call(service, number, path, configured, bereaved) for number, path in before))
     found = [one for one in answers if one is not None]
     record.sweep(service.runtime, {one.generation.number for one in found})
     for one in found:
@@ -69,12 +70,19 @@ async def adopt(service: Service, configured: Identity | None = None) -> list[Ad
         _place(service, found)
     elif before:  # their masters have died, but perhaps not their workers; or they are on their way out
         _unheard.dismiss()
+        for number, kept in bereaved:
+            if kept.role is not Role.CANDIDATE:
+                refusal.bereave(service, number, kept)
         service.patient_until = time.monotonic() + ORPHAN_S + service.loaded.settings.timeouts.drain
     return found
 
 
-async def _call(service: Service, number: int, path: Path, configured: Identity | None) -> Adopted | None:
+async def _call(
+    service: Service, number: int, path: Path, configured: Identity | None, bereaved: list[tuple[int, Keepsake]]
+) -> Adopted | None:
     """Take over the generation behind a door; None if there is none, or none that can be taken over.
+
+    One whose master has died and of which there is a record is added to the ``bereaved``.
 
     A master that does not answer is woken first, in case it was only stopped. If that does not
     help it is ended, since two supervisors' generations must not serve beside each other.
@@ -85,6 +93,9 @@ async def _call(service: Service, number: int, path: Path, configured: Identity 
         except OSError:
             with suppress(OSError):
                 paths.remove(path)
+            with suppress(AdoptionError, KeepsakeError):
+                if (kept := inventory.recorded(path)) is not None:
+                    bereaved.append((number, kept))
             return None
         try:
             return await inventory.take(number, path, link, configured)
@@ -93,7 +104,6 @@ async def _call(service: Service, number: int, path: Path, configured: Identity 
             if not _urge(number, path, urge, configured):
                 return None
         except Refused as error:
-            service.number_after(number)
             refusal.send_away(service, number, link, error)
             return None
         except (AdoptionError, KeepsakeError, LinkError, StepFailed, OSError) as error:

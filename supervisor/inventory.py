@@ -49,12 +49,12 @@ class AdoptionError(Exception):
 
 
 class Refused(AdoptionError):
-    """It lives, and must not be taken over. ``listeners``: those of the service that it holds, owned, if it is certain that they are."""
+    """It lives, and must not be taken over. ``kept``: what is recorded of it, if anything is."""
 
-    def __init__(self, reason: str, caller: Caller, listeners: tuple[Listener, ...] = ()) -> None:
+    def __init__(self, reason: str, caller: Caller, kept: Keepsake | None) -> None:
         super().__init__(reason)
         self.caller = caller
-        self.listeners = listeners
+        self.kept = kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,28 +96,30 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
     async with asyncio.timeout(CALL_S):
         hello, caller = await _greeted(link)
     fds: list[int] = []
+    kept: Keepsake | None = None
     try:
+        kept = recorded(path)
         async with asyncio.timeout(CALL_S):
             inventory, fds = await _next(link, "inventory", caller)
         names = [str(name) for name in _several(inventory.get("listeners"))]
         if inventory.get("generation") != number or len(fds) != len(names) + _FIXED:
             raise AdoptionError(f"it says that it is generation {inventory.get('generation')}, with {len(fds)} descriptors")
         receive, send, board, crash, kept_fd = fds[len(names) :]
-        kept = _believed(path, caller, kept_fd)
+        kept = _believed(kept, caller, kept_fd)
         if kept.held is not None:
             _verify(caller, kept, kept.held, (receive, send, board, crash))
         if not stat.S_ISREG(os.fstat(crash).st_mode):
             raise AdoptionError("what it has for its crash file is no file")
         listeners = [_listener(name, fd, kept) for name, fd in zip(names, fds, strict=False)]
-        kept = _with_identity(kept, configured, caller, listeners)
+        kept = _with_identity(kept, configured)
         pidfd = _open(caller, kept.held)
     except BaseException as error:
         for fd in fds:
             with suppress(OSError):
                 os.close(fd)
         doubtful = isinstance(error, AdoptionError | KeepsakeError | LinkError | OSError)
-        if doubtful and not isinstance(error, Refused | TimeoutError) and _is_lesser(caller):
-            raise Refused(str(error), caller) from error
+        if doubtful and not isinstance(error, TimeoutError) and _is_lesser(caller):
+            raise Refused(str(error), caller, kept) from error
         raise
     os.close(kept_fd)
     found = Found(
@@ -150,7 +152,7 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
 def master_behind(path: Path, configured: Identity | None) -> tuple[int, int] | None:
     """Pid and pidfd (owned by the caller) of the master that holds a door, where it is certain enough to signal it."""
     with suppress(AdoptionError, KeepsakeError, OSError):
-        kept = _recorded(path)
+        kept = recorded(path)
         if kept is not None and kept.held is not None:
             return kept.held.pid, _open(Caller(kept.held.pid, -1), kept.held)
         pid = system.holder_of(str(path))
@@ -182,7 +184,7 @@ def _is_lesser(caller: Caller) -> bool:
     return capabilities.exceeds(Identity(user=caller.uid))
 
 
-def _recorded(path: Path) -> Keepsake | None:
+def recorded(path: Path) -> Keepsake | None:
     """What the supervisor before us has written down. Raises AdoptionError, KeepsakeError."""
     try:
         written = record.read(record.beside(path))
@@ -191,9 +193,8 @@ def _recorded(path: Path) -> Keepsake | None:
     return None if written is None else keepsake.understand(written)
 
 
-def _believed(path: Path, caller: Caller, fd: int) -> Keepsake:
-    """What we go by. Raises AdoptionError, KeepsakeError."""
-    kept = _recorded(path)
+def _believed(kept: Keepsake | None, caller: Caller, fd: int) -> Keepsake:
+    """What we go by, given what is recorded. Raises AdoptionError, KeepsakeError."""
     if kept is not None:
         if kept.held is None:
             raise AdoptionError("its record does not say what it holds")
@@ -230,17 +231,13 @@ def _open(caller: Caller, held: Held | None) -> int:
     return pidfd
 
 
-def _with_identity(kept: Keepsake, configured: Identity | None, caller: Caller, listeners: list[Listener]) -> Keepsake:
-    """Whom it runs as is for the configuration to say. Raises Refused."""
+def _with_identity(kept: Keepsake, configured: Identity | None) -> Keepsake:
+    """Whom it runs as is for the configuration to say. Raises AdoptionError."""
     if configured is None or not capabilities.exceeds(kept.pin.identity):
         return kept
     runs, wanted = _whom(kept.pin.identity), _whom(configured)
     if runs != wanted:
-        raise Refused(
-            f"it runs as {_words(runs)}, and the configuration says {_words(wanted)} (user, group)",
-            caller,
-            tuple(dataclasses.replace(one, socket=one.socket.dup()) for one in listeners),
-        )
+        raise AdoptionError(f"it runs as {_words(runs)} (user and group), and the configuration says {_words(wanted)}")
     identity = dataclasses.replace(configured, umask=kept.pin.identity.umask)
     return dataclasses.replace(kept, pin=dataclasses.replace(kept.pin, identity=identity))
 

@@ -147,7 +147,7 @@ class Supervisor:
             start = await self._begin_first(adopted)
             self._holding.set()
             await start.finished.wait()
-            refusal.dismiss()
+            refusal.dismiss(self.service)
             assert start.outcome is not None
             if start.verb == "start" and start.outcome["status"] not in (Status.DONE, Status.DEGRADED) and self.stopping is None:
                 self.exit_status = int(start.outcome["status"])

@@ -24,6 +24,7 @@ UNSEEN = 256  # no exit status: of a process that was not our child, which nobod
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _TMPFS_MAGIC, _RAMFS_MAGIC = 0x01021994, 0x858458F6  # linux/magic.h
+_SYS_PIDFD_GETFD = 438  # the same on every architecture
 _SO_PEERGROUPS = 59  # asm-generic/socket.h
 _GROUPS_MAX = 256  # what socket.getsockopt has room for; of a peer that is in more, only its own counts
 
@@ -130,6 +131,16 @@ def fill_standard() -> None:
 def open_pidfd(pid: int) -> int:
     """A descriptor that turns readable when the process has ended (pidfd_open(2))."""
     return os.pidfd_open(pid)
+
+
+def take_descriptor(pidfd: int, number: int) -> int:
+    """A duplicate (close-on-exec) of what another process has open as ``number``. Raises OSError. pidfd_getfd(2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    taken = int(libc.syscall(_SYS_PIDFD_GETFD, pidfd, number, 0))
+    if taken < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return taken
 
 
 def peek(pidfd: int) -> int | None:
