@@ -60,25 +60,26 @@ async def adopt(service: Service, configured: Identity | None = None) -> list[Ad
     """
     assert service.runtime is not None
     before = list(doors(service.runtime))
-    bereaved: list[tuple[int, Keepsake]] = []
+    bereaved: list[tuple[Path, Keepsake]] = []
     answers = await asyncio.gather(*(_call(service, number, path, configured, bereaved) for number, path in before))
     found = [one for one in answers if one is not None]
-    record.sweep(service.runtime, {one.generation.number for one in found})
-    for one in found:
-        service.number_after(one.kept.last_number)
+    for number, _ in before:
+        service.number_after(number)
     if found:
         _place(service, found)
     elif before:  # their masters have died, but perhaps not their workers; or they are on their way out
-        _unheard.dismiss()
-        for number, kept in bereaved:
+        for path, kept in bereaved:
             if kept.role is not Role.CANDIDATE:
-                refusal.bereave(service, number, kept)
+                refusal.bereave(service, path, kept)
+        _unheard.dismiss()
         service.patient_until = time.monotonic() + ORPHAN_S + service.loaded.settings.timeouts.drain
+    living = {one.generation.number for one in found} | {number for number, path in before if path in refusal.refused()}
+    record.sweep(service.runtime, living)
     return found
 
 
 async def _call(
-    service: Service, number: int, path: Path, configured: Identity | None, bereaved: list[tuple[int, Keepsake]]
+    service: Service, number: int, path: Path, configured: Identity | None, bereaved: list[tuple[Path, Keepsake]]
 ) -> Adopted | None:
     """Take over the generation behind a door; None if there is none, or none that can be taken over.
 
@@ -93,23 +94,23 @@ async def _call(
         except OSError:
             with suppress(OSError):
                 paths.remove(path)
-            with suppress(AdoptionError, KeepsakeError):
-                if (kept := inventory.recorded(path)) is not None:
-                    bereaved.append((number, kept))
-            return None
+            break
         try:
             return await inventory.take(number, path, link, configured)
         except TimeoutError:
             link.close()
             if not _urge(number, path, urge, configured):
-                return None
+                break
         except Refused as error:
-            refusal.send_away(service, number, link, error)
+            refusal.send_away(service, path, link, error)
             return None
         except (AdoptionError, KeepsakeError, LinkError, StepFailed, OSError) as error:
             log.error("cannot adopt generation %d: %s; it is left alone", number, error)
             link.close()
             return None
+    with suppress(AdoptionError, KeepsakeError):
+        if (kept := inventory.recorded(path)) is not None:
+            bereaved.append((path, kept))
     return None
 
 

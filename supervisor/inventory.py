@@ -121,7 +121,8 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
         if doubtful and not isinstance(error, TimeoutError) and _is_lesser(caller):
             raise Refused(str(error), caller, kept) from error
         raise
-    os.close(kept_fd)
+    for fd in (*fds[: len(names)], kept_fd):
+        os.close(fd)
     found = Found(
         master=Reached(caller.pid, pidfd, link),
         hello=kept.hello if kept.held is not None else hello,
@@ -262,7 +263,7 @@ def _several(said: object) -> list[object]:
 
 
 def _listener(name: str, fd: int, kept: Keepsake) -> Listener:
-    """A listener that was handed over, verified. Raises AdoptionError, OSError."""
+    """A duplicate of a listener that was handed over, verified. Raises AdoptionError, OSError."""
     known = kept.listeners
     if kept.held is not None:  # several may have the same name, one of them bound anew
         given = mark(fd)
@@ -273,7 +274,6 @@ def _listener(name: str, fd: int, kept: Keepsake) -> Listener:
     if recorded is None or not listens or not _is(sock, recorded.address):
         sock.close()
         raise AdoptionError(f"what it has for {name} is not that listener")
-    os.close(fd)
     sock.setblocking(False)
     return dataclasses.replace(recorded, socket=sock)
 

@@ -1,8 +1,9 @@
 """A refusal: what becomes of a generation that is found and not taken over.
 
 Its listeners are ours if they are what the supervisor before us has recorded: another generation starts on them, and then this
-one is told to leave, as its own supervisor would have told it. If it does not, the process that has answered at the door is
-ended, by a descriptor of the kernel's, and nothing that it has named. Without a record it is told at once.
+one is told to leave, as its own supervisor would have told it. Without a record it is told at once. What has not left at the
+deadline is ended: the process that has answered at the door, and what the kernel says was started by it or by the recorded
+master; nothing that it has named itself.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from releve.server.link import Link, LinkError
 from releve.supervisor import capabilities, evidence, fdstore, rescue, system
+from releve.supervisor.door import Door
 from releve.supervisor.identity import Identity
 from releve.supervisor.inventory import Caller, Refused
 from releve.supervisor.keepsake import Keepsake
@@ -22,19 +25,22 @@ from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
 from releve.supervisor.service import Service
 
-GRACE_S = 5.0  # after its deadline
+GRACE_S = 2.0  # after its deadline
 
 
 @dataclass(slots=True)
 class _Leaving:
     """One generation on its way out. Owned: the link, without which it would go on alone, and the pidfds."""
 
-    number: int
+    door: Door
     deadline_s: float
     linger_s: float | None
+    user: int
+    masters: set[int]  # pids: the recorded one, and who has answered
     link: Link | None = None  # None: its master has died
-    master: int = -1  # -1: there is none, or it is not known for certain
+    pidfd: int = -1  # of who has answered; -1: nobody has, or it is not known for certain
     workers: list[int] = field(default_factory=list)  # of one without a master: nobody else tells them
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(slots=True)
@@ -49,28 +55,34 @@ class Refusals:
 _refusals = Refusals()
 
 
-def send_away(service: Service, number: int, link: Link, error: Refused) -> None:
-    """Have it leave: at once, or when another one serves on its listeners (``dismiss``)."""
-    one = _leaving(service, number)
-    one.link, one.master = link, _verified(error.caller)
+def send_away(service: Service, path: Path, link: Link, error: Refused) -> None:
+    """Have the generation behind a door leave: at once, or when another one serves on its listeners (``dismiss``)."""
+    caller, timeouts = error.caller, service.loaded.settings.timeouts
+    masters = {caller.pid, *_recorded(error.kept)}
+    one = _Leaving(Door(path, None), timeouts.drain, timeouts.linger, caller.uid, masters, link, _verified(caller))
     if error.kept is not None and _take_listeners(service, error.kept):
-        log.error("cannot adopt generation %d: %s; another one takes its place, and it leaves", number, error)
+        log.error("cannot adopt the generation behind %s: %s; another one takes its place, and it leaves", path, error)
         _refusals.waiting.append(one)
     else:
-        log.error("cannot adopt generation %d: %s; it is told to leave", number, error)
+        log.error("cannot adopt the generation behind %s: %s; it is told to leave", path, error)
         _dismiss(one)
 
 
-def bereave(service: Service, number: int, kept: Keepsake) -> None:
+def bereave(service: Service, path: Path, kept: Keepsake) -> None:
     """Its master has died with our predecessor: if workers of it live, another one takes its place, and they leave."""
-    one = _leaving(service, number)
-    one.workers = rescue.processes(kept)
-    if _take_listeners(service, kept, one.workers):
-        log.error("cannot adopt generation %d: its master has died; another one takes its place, and its workers leave", number)
-        _refusals.waiting.append(one)
+    timeouts, workers = service.loaded.settings.timeouts, rescue.processes(kept)
+    if workers and _take_listeners(service, kept, workers):
+        log.error("cannot adopt the generation behind %s: its master has died; another one takes its place, and its workers leave", path)
+        user = rescue.user(kept)
+        _refusals.waiting.append(_Leaving(Door(path, None), timeouts.drain, timeouts.linger, user, _recorded(kept), workers=workers))
         return
-    for pidfd in one.workers:
+    for pidfd in workers:
         os.close(pidfd)
+
+
+def refused() -> set[Path]:
+    """The doors of those that have not left yet."""
+    return {one.door.path for one in (*_refusals.waiting, *_refusals.leaving)}
 
 
 def dismiss(service: Service) -> None:
@@ -82,10 +94,14 @@ def dismiss(service: Service) -> None:
         _dismiss(_refusals.waiting.pop())
 
 
-def _leaving(service: Service, number: int) -> _Leaving:
-    service.number_after(number)
-    timeouts = service.loaded.settings.timeouts
-    return _Leaving(number, timeouts.drain, timeouts.linger)
+async def settled() -> None:
+    """Until all of them have left, or were ended at their deadline."""
+    for one in list(_refusals.leaving):
+        await one.ended.wait()
+
+
+def _recorded(kept: Keepsake | None) -> set[int]:
+    return set() if kept is None or kept.held is None else {kept.held.pid}
 
 
 def _dismiss(one: _Leaving) -> None:
@@ -95,17 +111,30 @@ def _dismiss(one: _Leaving) -> None:
         with suppress(LinkError):
             one.link.send({"type": "quit", "id": 1, "deadline_s": one.deadline_s, "linger_s": one.linger_s})
     _refusals.leaving.append(one)
-    asyncio.get_running_loop().call_later(one.deadline_s + GRACE_S, _end, one)
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(one.deadline_s + GRACE_S, _end, one)
+    if one.pidfd >= 0:
+        loop.add_reader(one.pidfd, _left, one, timer)
+
+
+def _left(one: _Leaving, timer: asyncio.TimerHandle) -> None:
+    timer.cancel()
+    _end(one)
 
 
 def _end(one: _Leaving) -> None:
-    for pidfd in [*one.workers, one.master]:
+    if one.pidfd >= 0:
+        asyncio.get_running_loop().remove_reader(one.pidfd)
+    left = [pidfd for pid in one.masters for pidfd in evidence.members(pid, pid, one.user)] if one.user else []
+    for pidfd in [*one.workers, *left, one.pidfd]:
         if pidfd >= 0:
             system.send_signal(pidfd, signal.SIGKILL)
             os.close(pidfd)
     if one.link is not None:
         one.link.close()
+    one.door.close()
     _refusals.leaving.remove(one)
+    one.ended.set()
 
 
 def _verified(caller: Caller) -> int:

@@ -156,6 +156,7 @@ class Supervisor:
                 await self._end_everything(_NOW_DRAIN_S, None)
             else:
                 await self._ended.wait()
+            await refusal.settled()
         finally:
             self._watching.stop()
             self._upkeep.end()

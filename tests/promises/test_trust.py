@@ -1,0 +1,336 @@
+"""An application that was broken into, as its own user, against a supervisor of root: it hurts its own generation and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness.service import APPLICATION, Service, alive, eventually, serving
+
+PYTHON = "/usr/bin/python3"
+USER = "nobody"
+OTHER = "www-data"
+ACCOUNTS = {one.pw_name for one in pwd.getpwall()}
+
+
+def usable() -> bool:
+    code = "import sys; sys.exit(sys.version_info < (3, 11))"
+    return Path(PYTHON).exists() and subprocess.run([PYTHON, "-c", code]).returncode == 0
+
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of another user"),
+    pytest.mark.skipif(not {USER, OTHER} <= ACCOUNTS, reason=f"there is no user {USER} or {OTHER} here"),
+    pytest.mark.skipif(not usable(), reason=f"{PYTHON} is not Python 3.11 or later"),
+]
+
+# The release of an attacker who has the master, too: at its import it rewrites what it can, and from then on it lies at the door as
+# the file `how` says, and obeys nobody. Its workers do what they are asked for.
+ATTACK = """
+import json, os, select, signal, socket, struct, threading
+from releve.server import command
+from before import application as honest
+
+LOOT = {loot!r}
+DOORS = []
+
+def how():
+    try:
+        with open(LOOT + "/how") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+def note(name, text):
+    with open(LOOT + "/" + name, "a") as file:
+        file.write(text + "\\n")
+
+def attempt(name, do, *arguments):
+    try:
+        do(*arguments)
+    except OSError as error:
+        note("refused", name)
+    else:
+        note("succeeded", name)
+
+def look(pid, what):
+    for number in os.listdir(f"/proc/{{pid}}/fd"):
+        path = f"/proc/{{pid}}/fd/{{number}}"
+        if what in os.readlink(path):
+            return os.open(path, os.O_RDWR)
+    raise FileNotFoundError(what)
+
+board, keepsake = look("self", "releve-scoreboard"), look("self", "releve-keepsake")
+attempt("cut the scoreboard", os.ftruncate, board, 0)
+attempt("cut the keepsake", os.ftruncate, keepsake, 0)
+attempt("rewrite the keepsake", os.pwrite, keepsake, b"{{}}", 0)
+note("keepsake", os.pread(keepsake, 100000, 0).decode())
+for number in os.listdir("/proc/self/fd"):
+    try:
+        found = socket.socket(fileno=os.dup(int(number)))
+        if found.type == socket.SOCK_SEQPACKET and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            DOORS.append(found)
+    except OSError:
+        pass
+
+def forged_keepsake():
+    pin = dict(directory=LOOT, resolved=LOOT, python=LOOT + "/python", binary=LOOT + "/python", app="app:application",
+               settings={{"log.access": LOOT + "/roots.log"}}, environment={{}}, identity={{"user": None}}, lend=False,
+               python_version="3.11.0", prefix="", releve=None, preload=None, revision=None)
+    said = dict(version=1, role="active", uid=0, revive=dict(argv=[LOOT + "/python"], directory="/", environment={{}}), pin=pin, hello={{}})
+    fd = os.memfd_create("releve-keepsake")
+    os.write(fd, json.dumps(said).encode())
+    return fd
+
+def other_listener():
+    sock = socket.create_server(("127.0.0.1", 0))
+    return sock.detach()
+
+def other_board():
+    fd = os.memfd_create("releve-scoreboard")
+    os.ftruncate(fd, 9 << 20)
+    os.pwrite(fd, os.pread(board, 4096, 0), 0)
+    return fd
+
+honest_stock, honest_obey = command.Command.take_stock, command.Command.obey
+
+def inventory(self):
+    boot, revision, lie = self._boot, self.current, how()
+    fds = [sock.fileno() for _, sock in revision.listeners]
+    fds += [boot.exchange_receive, boot.exchange_send, boot.board, boot.crash, boot.keepsake]
+    at, make = {{
+        "keepsake": (-1, forged_keepsake),
+        "listener": (0, other_listener),
+        "scoreboard": (-3, other_board),
+        "crash file": (-2, lambda: os.open("/etc/passwd", os.O_RDONLY)),
+        "exchange": (-5, lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)[0].detach()),
+    }}.get(lie, (-1, lambda: boot.keepsake))
+    fds[at] = make()
+    names = [name for name, _ in revision.listeners]
+    said = dict(type="inventory", generation=boot.generation, posture="resumed", revision=10**30, listeners=names)
+    if lie == "nonsense":
+        said.update(generation=[], listeners="all", posture={{}})
+    return said, fds
+
+def take_stock(self):
+    said, fds = inventory(self)
+    self._outbox.send(said, fds)
+    for worker in self._crew:
+        self._foreman.report(worker)
+        self._outbox.send(dict(type="state", worker=worker.number, state=worker.state.value))
+    self._outbox.send(dict(type="ready"))
+
+def obey(self, message, fds):
+    if message.get("type") != "quit" or how() != "scoreboard":
+        honest_obey(self, message, fds)
+
+command.Command.take_stock, command.Command.obey = take_stock, obey
+
+def impostor():
+    os.kill(os.getppid(), signal.SIGKILL)
+    while True:
+        select.select(DOORS, [], [])
+        client, _ = DOORS[0].accept()
+        client.sendmsg([json.dumps(dict(type="hello", pid=1, link=1, features=["door"], settings=[])).encode()])
+        client.sendmsg([json.dumps(dict(type="inventory", generation=1, listeners=[])).encode()],
+                       [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("=5i", *[os.memfd_create("x")] * 4, forged_keepsake()))])
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/look":
+        for what in ("releve-keepsake", "releve-scoreboard", "socket"):
+            attempt("open its master's " + what, look, os.getppid(), what)
+    elif path == "/impostor":
+        threading.Thread(target=impostor, daemon=True).start()
+    return honest(environ | {{"PATH_INFO": "/release"}} if path in ("/look", "/impostor") else environ, start_response)
+"""
+
+PROOF = "#!/bin/sh\nid -u >> {loot}/proof\nexec sleep 1\n"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that everybody may enter, which pytest's own are not."""
+    made = Path(tempfile.mkdtemp(prefix="releve-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+@contextlib.contextmanager
+def attacked(folder: Path, **settings: Any) -> Iterator[tuple[Service, Path]]:
+    """A service of root whose application is the attacker's, and where that puts what it finds."""
+    loot = folder / "loot"
+    loot.mkdir()
+    loot.chmod(0o777)
+    for name in ("refused", "succeeded", "keepsake"):
+        (loot / name).touch()
+        (loot / name).chmod(0o666)
+    (loot / "python").write_text(PROOF.format(loot=loot))
+    (loot / "python").chmod(0o755)
+    how: dict[str, Any] = {"timeouts": {"drain": "500ms"}, "log": {"access": "off"}, **settings}
+    with serving(folder, start=False, python=PYTHON, user=USER, preload=True, **how) as service:
+        honest = APPLICATION.read_text()
+        service.release("one", app=ATTACK.format(loot=str(loot)), before=honest)
+        service.start()
+        yield service, loot
+        assert not (loot / "proof").exists() and not (loot / "roots.log").exists(), "the supervisor did what an attacker had written"
+
+
+@contextlib.contextmanager
+def clients(service: Service) -> Iterator[None]:
+    """One after the other, each on a connection of its own; every one is answered."""
+    failures: list[str] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                assert service.request("GET", "/release")[0] == 200
+            except (OSError, http.client.HTTPException, AssertionError) as error:
+                failures.append(repr(error))
+            over.wait(0.01)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        asking.join()
+    assert not failures, failures[:5]
+
+
+def noted(loot: Path, name: str) -> set[str]:
+    return set((loot / name).read_text().splitlines())
+
+
+def dead(pid: int) -> bool:
+    return not alive(pid)
+
+
+def everybody_is_the_user(service: Service) -> None:
+    """Nothing of a release runs as root, whatever a release says."""
+    for generation in service.status()["generations"]:
+        for pid in [generation["pid"], *(worker["pid"] for worker in generation["workers"])]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                assert psutil.Process(pid).uids().real == pwd.getpwnam(USER).pw_uid
+
+
+def test_what_an_attacker_can_reach_says_nothing_and_cannot_be_changed(folder: Path) -> None:
+    with attacked(folder) as (service, loot):
+        service.get("/look")
+        assert noted(loot, "succeeded") == set()
+        assert noted(loot, "refused") == {
+            "cut the scoreboard",
+            "cut the keepsake",
+            "rewrite the keepsake",
+            *(f"open its master's {what}" for what in ("releve-keepsake", "releve-scoreboard", "socket")),
+        }
+        kept = [json.loads(line) for line in noted(loot, "keepsake")]
+        assert kept == [{"version": 1, "role": "candidate", "uid": -1}]
+
+
+def test_lies_at_the_door(folder: Path) -> None:
+    """Each time the supervisor is killed: what is not what it was given is not taken, and clients are served all along."""
+    strangers = subprocess.Popen(["sleep", "100"])
+    try:
+        with attacked(folder) as (service, loot), clients(service):
+            for lie, reason in (
+                ("scoreboard", "what it has for its scoreboard is another one than it was given"),
+                ("crash file", "what it has for its crash file is another one than it was given"),
+                ("exchange", "what it has for its exchange is another one than it was given"),
+                ("listener", "is not that listener"),
+                ("nonsense", "it says that it is generation []"),
+            ):
+                before, master = service.serving(), service.generation()["pid"]
+                (loot / "how").write_text(lie)
+                service.kill_supervisor()
+                assert f"gen-{before}.sock: " in service.log() and reason in service.log(), lie
+                assert service.serving() == before + 1
+                everybody_is_the_user(service)
+                eventually(partial(dead, master), "it leaves; or is ended, if it obeys nobody")
+            workers = service.workers()
+            (loot / "how").write_text("keepsake")
+            service.kill_supervisor()
+            assert service.workers() == workers  # adopted: nobody reads what it says of itself
+            everybody_is_the_user(service)
+            service.do("upgrade")
+            everybody_is_the_user(service)
+            assert alive(strangers.pid)
+    finally:
+        strangers.kill()
+        strangers.wait()
+
+
+def test_somebody_else_answers_at_the_door(folder: Path) -> None:
+    """A worker that has killed its master, and says what the master would."""
+    with attacked(folder) as (service, loot), clients(service):
+        before = service.workers()
+        service.get("/impostor")
+        eventually(lambda: service.status()["generations"][0]["orphaned"], "the master has died")
+        service.kill_supervisor()
+        assert "and not its master, pid" in service.log()
+        everybody_is_the_user(service)
+        assert not before & service.workers()
+        eventually(lambda: not any(alive(pid) for pid in before), "nothing is left of the attacker's")
+
+
+def test_master_and_supervisor_killed_at_once(folder: Path) -> None:
+    """Then another generation has the listeners, and no client is refused."""
+    with attacked(folder) as (service, loot), clients(service):
+        before = service.generation()
+        os.kill(before["pid"], signal.SIGKILL)
+        service.kill_supervisor()
+        assert service.serving() == before["generation"] + 1
+        assert "its master has died; another one takes its place" in service.log()
+        eventually(lambda: not any(alive(worker["pid"]) for worker in before["workers"]), "its workers leave")
+
+
+def test_the_identity_is_the_configurations(folder: Path) -> None:
+    with attacked(folder) as (service, loot), clients(service):
+        before = service.generation()
+        service.configure(user=OTHER)
+        service.kill_supervisor()
+        said = f"it runs as {USER}:nogroup (user and group), and the configuration says {OTHER}:{OTHER}"
+        assert said in service.log()
+        after = service.generation()
+        assert after["generation"] == before["generation"] + 1
+        assert psutil.Process(after["pid"]).uids().real == pwd.getpwnam(OTHER).pw_uid
+        eventually(lambda: not alive(before["pid"]), "the other one leaves")
+
+
+@pytest.mark.parametrize("damage", ["gone", "open to others", "nonsense"])
+def test_without_a_record_that_can_be_believed_it_leaves(folder: Path, damage: str) -> None:
+    with attacked(folder) as (service, loot):
+        before = service.generation()
+        record = service.control_socket.parent / f"gen-{before['generation']}.json"
+        assert os.stat(record).st_mode & 0o777 == 0o600 and os.stat(record).st_uid == 0
+        if damage == "gone":
+            record.unlink()
+        elif damage == "open to others":
+            record.chmod(0o644)
+        else:
+            record.write_text("{}")
+        (loot / "how").write_text("keepsake")
+        service.kill_supervisor()
+        assert "it is told to leave" in service.log()
+        assert service.generation()["generation"] == before["generation"] + 1
+        everybody_is_the_user(service)
+        assert not alive(before["pid"])
