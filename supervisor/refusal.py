@@ -58,8 +58,10 @@ _refusals = Refusals()
 def send_away(service: Service, path: Path, link: Link, error: Refused) -> None:
     """Have the generation behind a door leave: at once, or when another one serves on its listeners (``dismiss``)."""
     caller, timeouts = error.caller, service.loaded.settings.timeouts
-    masters = {caller.pid, *_recorded(error.kept)}
-    one = _Leaving(Door(path, None), timeouts.drain, timeouts.linger, caller.uid, masters, link, _verified(caller))
+    recorded = _recorded(error.kept)
+    one = _Leaving(Door(path, None), timeouts.drain, timeouts.linger, caller.uid, {caller.pid, *recorded}, link, _verified(caller))
+    if error.kept is not None and caller.pid not in recorded:
+        one.workers = rescue.processes(error.kept)
     if error.kept is not None and _take_listeners(service, error.kept):
         log.error("cannot adopt the generation behind %s: %s; another one takes its place, and it leaves", path, error)
         _refusals.waiting.append(one)

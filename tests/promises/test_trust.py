@@ -296,6 +296,7 @@ def test_master_and_supervisor_killed_at_once(folder: Path) -> None:
     """Then another generation has the listeners, and no client is refused."""
     with attacked(folder) as (service, loot), clients(service):
         before = service.generation()
+        os.kill(service.pid, signal.SIGSTOP)  # which shall not have noticed
         os.kill(before["pid"], signal.SIGKILL)
         service.kill_supervisor()
         assert service.serving() == before["generation"] + 1
