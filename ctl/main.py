@@ -7,7 +7,6 @@ the outcome (``releve.supervisor.protocol.Status``). What only some verbs need (
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import re
 import sys
@@ -141,7 +140,7 @@ def show(order: Order, result: Event) -> None:
         value: Any = {key: value for key, value in result.items() if key != "event"}
         if order.verb == "history" and result["status"] == Status.DONE:
             value = result.get("entries", [])
-        print(json.dumps(value, indent=2, ensure_ascii=False))
+        print(render.as_json(value))
     elif PICTURES.get(order.verb, "") in result:
         picture = importlib.import_module(f"releve.ctl.{order.verb}")
         (picture.show_rich if render.on_terminal(sys.stdout) else picture.show_plain)(result, sys.stdout)

@@ -5,18 +5,19 @@ Everything shown comes from another process, so control characters are made visi
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
+
+from releve.config.legible import HAZARD, legible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 UNKNOWN = "-"
 GAP = "  "
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -27,7 +28,12 @@ def on_terminal(stream: TextIO, environ: Mapping[str, str] | None = None) -> boo
 
 def clean(value: Any) -> str:
     """``value`` as text that is safe to show; a line break stays."""
-    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value))
+    return legible(str(value))
+
+
+def as_json(value: Any) -> str:
+    """``value`` for programs, and for a terminal: what does more than show itself is escaped as JSON has it."""
+    return HAZARD.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def line(value: Any) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from releve.config.legible import legible, lines, one_line
 from releve.config.settings import Log
 from releve.server import system
 from releve.server.journal import Journal, leads_there
@@ -45,7 +46,7 @@ class Entry:
 
 
 def text(entry: Entry) -> bytes:
-    """The line for people. Line breaks inside a message are escaped; a traceback follows on lines of its own."""
+    """The line for people. What does more than show itself is escaped (``legible.py``); a traceback follows, indented."""
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.created))
     return _bytes(f"{clock} {_word(entry)} {entry.who} {_one_line(entry)}\n{_ended(entry.trace)}")
 
@@ -57,17 +58,17 @@ def as_json(entry: Entry) -> bytes:
 
 def prioritized(entry: Entry) -> bytes:
     """For a stream to the journal (sd-daemon(3)): the level as ``<N>`` before each line; the journal knows the time."""
-    lines = f"{entry.who} {_one_line(entry)}\n{_ended(entry.trace)}".splitlines()
-    return _bytes("".join(f"<{PRIORITIES.get(entry.level, 6)}>{line}\n" for line in lines))
+    whole = f"{entry.who} {_one_line(entry)}\n{_ended(entry.trace)}".removesuffix("\n")
+    return _bytes("".join(f"<{PRIORITIES.get(entry.level, 6)}>{line}\n" for line in whole.split("\n")))
 
 
 def fields(entry: Entry) -> dict[str, object]:
     """For the journal's native protocol."""
     parts = _parts(entry.who)
     tag = "".join(f"{name}={value} " for name, value in parts.items() if name != "pid")
-    message = entry.message if entry.stream else f"{tag}{entry.message}"  # what the application wrote stays as it is
+    message = entry.message if entry.stream else f"{tag}{legible(entry.message)}"  # what the application wrote stays as it is
     found: dict[str, object] = {
-        "MESSAGE": f"{message}\n{entry.trace}" if entry.trace else message,
+        "MESSAGE": f"{message}\n{lines(entry.trace)}" if entry.trace else message,
         "PRIORITY": PRIORITIES.get(entry.level, 6),
         "SYSLOG_IDENTIFIER": IDENTIFIER,
         "PROCESS": entry.process,
@@ -104,11 +105,11 @@ def _word(entry: Entry) -> str:
 
 
 def _one_line(entry: Entry) -> str:
-    return entry.message.replace("\r", "\\r").replace("\n", "\\n") if not entry.stream else entry.message
+    return entry.message if entry.stream else one_line(entry.message)
 
 
 def _ended(trace: str) -> str:
-    return f"{trace}\n" if trace else ""
+    return f"{lines(trace)}\n" if trace else ""
 
 
 def _bytes(line: str) -> bytes:

@@ -14,6 +14,8 @@ import socket
 import time
 from collections.abc import Mapping
 
+from releve.config.legible import legible
+
 STATUS_MAX = 500
 
 # Addressed to the process that systemd started, by pid or by descriptor number: wrong in any other process.
@@ -130,4 +132,4 @@ def _address(text: str) -> str | None:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())[:STATUS_MAX]
+    return legible(" ".join(text.split()))[:STATUS_MAX]

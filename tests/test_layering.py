@@ -5,7 +5,7 @@ supervisor -> server.anchor, server.link, server.form, server.noise, server.scor
               importer.command and importer.parser, for the command line
 importer   -> config
 ctl        -> config, supervisor.protocol, supervisor.instances, supervisor.holders
-server     -> config.settings; standard library only
+server     -> config.settings, config.legible; standard library only
 config     -> nothing of ours
 """
 
@@ -23,7 +23,7 @@ ALLOWED = {
     "config": ("config",),
     "ctl": ("ctl", "config", "supervisor.holders", "supervisor.protocol", "supervisor.instances"),
     "importer": ("importer", "config"),
-    "server": ("server", "config.settings"),
+    "server": ("server", "config.settings", "config.legible"),
     "supervisor": (
         "supervisor",
         "config",
@@ -40,7 +40,10 @@ ALLOWED = {
         "importer.parser",
     ),
 }
-STANDARD_LIBRARY_ONLY = [*sorted((ROOT / "server").glob("*.py")), ROOT / "config" / "settings.py", ROOT / "config" / "__init__.py"]
+STANDARD_LIBRARY_ONLY = [
+    *sorted((ROOT / "server").glob("*.py")),
+    *(ROOT / "config" / name for name in ("settings.py", "legible.py", "__init__.py")),
+]
 ONE_MODULE_EACH = ("psutil", "watchdog", "yaml")
 
 

@@ -84,3 +84,20 @@ def test_no_process_is_ended_because_a_master_calls_it_its_worker(
         eventually(lambda: len(service.status()["generations"]) == 1, "the bad one has gone")
         assert victim.poll() is None
         assert service.who()["release"] == "one"
+
+
+def test_what_an_exception_says_forges_no_line_of_the_log(tmp_path: Path) -> None:
+    said = "no\\n2026-11-23 21:38:31 INFO pid=1 all is well\\r\\x1b[2J\\x9b2J\\u202etxt"
+    with serving(tmp_path) as service:
+        service.release("two", app=f"def broken():\n    raise RuntimeError('{said}')\n\n\nbroken()\n")
+        service.flip("two")
+        shown = service.ctl("upgrade")
+        assert shown.returncode == 4
+        told = shown.stdout + shown.stderr + service.ctl("history").stdout + service.ctl("history", "--json").stdout
+        for text in (service.log(), told):
+            assert "all is well" in text
+            assert not [mark for mark in "\r\x1b\x9b\u202e" if mark in text]
+        lines = service.log().splitlines()
+        assert not [line for line in lines if line.startswith("2026-11-23")]
+        at = next(number for number, line in enumerate(lines) if "in broken" in line)
+        assert lines[at + 1].strip() == "raise RuntimeError('" + said.replace("\\\\", "\\") + "')"

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,8 +39,36 @@ def with_suppressed_close(fd: int) -> None:
 
 def test_text() -> None:
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(NOON))
-    assert logs.text(ENTRY).decode() == f"{clock} ERROR gen=8 worker=2 pid=812 it\\nfailed\nTraceback\n  x\n"
+    assert logs.text(ENTRY).decode() == f"{clock} ERROR gen=8 worker=2 pid=812 it\\nfailed\n  Traceback\n    x\n"
     assert logs.text(PRINTED).decode() == f"{clock} STDOUT gen=8 pid=811 hello\n"
+
+
+FORGED = "2026-11-23 21:38:31 INFO pid=1 all is well"
+HOSTILE = f"no\n{FORGED}\r{FORGED}\x1b[2J\x1b]0;title\x07\x9b2J\x85{FORGED}\u2028{FORGED}\u202etxt.exe\udcff\x00"
+
+
+@pytest.mark.parametrize("form", [logs.text, logs.prioritized, logs.as_json], ids=["text", "prioritized", "json"])
+def test_no_text_of_an_exception_does_more_than_show_itself(form: Callable[[Entry], bytes]) -> None:
+    entry = Entry("error", "gen=8 pid=811", HOSTILE, trace=f"Traceback (most recent call last):\n  File x\nValueError: {HOSTILE}")
+    written = form(entry).decode()
+    assert not [mark for mark in "\r\x1b\x07\x9b\x85\u2028\u202e\x00" if mark in written]
+    lines = written.removesuffix("\n").split("\n")
+    assert not [line for line in lines if line.removeprefix("<3>").startswith(FORGED)]
+    assert lines[0].count(FORGED) == (8 if form is logs.as_json else 4)
+    if form is not logs.as_json:  # the lines of a traceback stay lines, and none of them looks like an entry
+        below = [line.removeprefix("<3>") for line in lines[1:]]
+        assert below[:3] == ["  Traceback (most recent call last):", "    File x", "  ValueError: no"]
+        assert all(line.startswith("  ") for line in below)
+
+
+def test_a_line_that_nobody_would_read_to_its_end_is_cut() -> None:
+    written = logs.text(Entry("error", "pid=1", "x" * 1_000_000, trace="y" * 1_000_000 + "\nthe end")).decode()
+    assert len(written) < 100_000 and "characters)" in written and written.endswith("the end\n")
+
+
+def test_the_journal_gets_the_same_text() -> None:
+    message = str(logs.fields(Entry("error", "pid=1", HOSTILE))["MESSAGE"])
+    assert "\x1b" not in message and "\\x1b[2J" in message
 
 
 def test_json() -> None:
@@ -62,13 +90,13 @@ def test_json() -> None:
 
 
 def test_priorities_for_a_stream_to_the_journal() -> None:
-    assert logs.prioritized(ENTRY) == b"<3>gen=8 worker=2 pid=812 it\\nfailed\n<3>Traceback\n<3>  x\n"
+    assert logs.prioritized(ENTRY) == b"<3>gen=8 worker=2 pid=812 it\\nfailed\n<3>  Traceback\n<3>    x\n"
     assert logs.prioritized(PRINTED) == b"<6>gen=8 pid=811 hello\n"
 
 
 def test_fields_of_the_journal() -> None:
     assert logs.fields(ENTRY) == {
-        "MESSAGE": "gen=8 worker=2 it\nfailed\nTraceback\n  x",
+        "MESSAGE": "gen=8 worker=2 it\nfailed\n  Traceback\n    x",
         "PRIORITY": 3,
         "SYSLOG_IDENTIFIER": "releve",
         "PROCESS": "worker",
