@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 from releve.supervisor import doctor, hooks, probation, protocol, states
-from releve.supervisor.supervisor import SIGNALS
+from releve.supervisor.supervisor import FOLLOW_S, SIGNALS
 
 _ADMISSION = {
     states.Admission.RUN: "runs",
     states.Admission.BUSY: "refused, 7",
     states.Admission.INTERRUPT: "ends the operation first",
+    states.Admission.FOLLOW: f"waits {FOLLOW_S:g} s for it, then ends it",
     states.Admission.JOIN: "joins it",
     states.Admission.NOTHING: "refused, 2",
 }

@@ -90,6 +90,7 @@ class Admission(enum.Enum):
     RUN = "run"
     BUSY = "busy"  # refused: another operation is under way
     INTERRUPT = "interrupt"  # ends the operation under way first
+    FOLLOW = "follow"  # lets the operation under way come to its end, for a while; then ends it first
     JOIN = "join"  # the same is under way: wait for it
     NOTHING = "nothing"  # refused: there is nothing to do it to
 
@@ -114,7 +115,7 @@ VERBS: dict[str, dict[ServiceState, Admission]] = {
     "doctor": _QUESTION,
     "drain": _QUESTION,  # it changes nothing that an operation is about
     "undrain": _QUESTION,
-    "upgrade": _REMEDY,
+    "upgrade": {**_REMEDY, _V.RECOVERING: _A.FOLLOW},  # should it fail, nothing but this supervisor could start another one
     "reload": _OPERATION,
     "rollback": {**_REMEDY, _V.TRIAL: _A.RUN},  # which ends the upgrade: that is the way back
     "scale": _OPERATION,

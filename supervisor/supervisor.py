@@ -68,6 +68,8 @@ SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
 # masters die again and again, and where a try fails, the next one waits, twice as long each time.
 _RECOVER_AGAIN_S, _RECOVER_LAST_S = 0.5, 60.0
 _CALM_S = 10.0  # without a try
+FOLLOW_S = 10.0  # how long an upgrade waits for a recovery to come to its end
+_FIRST = (Admission.INTERRUPT, Admission.FOLLOW)
 # systemd reads PIDFile= after each reload, and would take the guard that is named there for the main process: it is hidden
 # for a moment when a reload may end, and systemd is told again who the main process is.
 GUARD_HIDDEN_S = 1.0
@@ -210,10 +212,16 @@ class Supervisor:
     async def ask(self, verb: str, arguments: dict[str, Any], by: str) -> Operation | Event:
         """Carry out a verb: the operation it began or joined, or a result where there is nothing to wait for."""
         dry = bool(arguments.get("dry_run"))
-        while (admission := admit(verb, self.state, dry=dry)) is Admission.INTERRUPT and verb != "stop":  # which interrupts for itself
-            assert self.operation is not None
-            self.operation.interrupt(f"{verb} by {by} goes first")
-            await self.operation.finished.wait()
+        while (admission := admit(verb, self.state, dry=dry)) in _FIRST and verb != "stop":  # which interrupts for itself
+            current = self.operation
+            assert current is not None
+            if admission is Admission.FOLLOW:
+                log.info("%s, asked by %s, waits for %s %d", verb, by, current.verb, current.number)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FOLLOW_S):
+                        await current.finished.wait()
+            current.interrupt(f"{verb} by {by} goes first")
+            await current.finished.wait()
         if admission in (Admission.BUSY, Admission.NOTHING):
             return self._refuse(verb, admission)
         try:

@@ -327,6 +327,31 @@ def test_what_stood_by_is_the_second_guard(tmp_path: Path) -> None:
         assert service.status()["status"] == 0
 
 
+def test_an_upgrade_waits_for_a_recovery(tmp_path: Path) -> None:
+    """Until somebody else could start another supervisor; should the upgrade fail, it would take all the longer."""
+    gate = tmp_path / "gate"
+    with serving(tmp_path, log={"access": "off"}) as service:
+        source = (service.releases / "one" / "app.py").read_text()
+        waits = f"import os, time\nwhile os.path.exists({str(gate)!r}): time.sleep(0.02)\nfrom before import application\n"
+        service.release("one", before=source, app=waits)
+        service.release("two")
+        service.flip("two")
+        gate.touch()
+        os.kill(service.generation()["pid"], signal.SIGKILL)
+        eventually(lambda: service.phase() == "boot", "the recovery boots")
+        ctl = service.begin_ctl("upgrade")
+        eventually(lambda: "waits for recover 2" in service.log(), "the upgrade waits")
+        gate.unlink()
+        out, err = ctl.communicate(timeout=60)
+        assert ctl.returncode == 0, out + err
+        assert [(one["verb"], one["outcome"]) for one in service.ask("history")["entries"]] == [
+            ("start", "done"),
+            ("recover", "done"),
+            ("upgrade", "done"),
+        ]
+        assert service.who()["release"] == "two"
+
+
 # ---------------------------------------------------------------- a reload
 
 
