@@ -8,7 +8,9 @@ load balancers: their polls say nothing about what clients get.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -16,7 +18,7 @@ from typing import Any
 
 from releve.config.settings import Settings
 from releve.server.access import AccessLog
-from releve.server.body import Input
+from releve.server.body import ClientGone, Input
 from releve.server.call import Call, Outcome, new_call
 from releve.server.connection import Connection, SocketChannel
 from releve.server.environ import build_environ
@@ -32,6 +34,27 @@ NOT_COUNTED = 0  # it says nothing about what clients get from the application
 POLLED = 100 * POLLED_KIND  # a load balancer asked, and the application answered
 
 log = logging.getLogger("releve.worker")
+
+
+class Kept:
+    """A channel that keeps a small response of ours: whoever makes it must not wait for the client."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def read(self, limit: int, timeout_s: float) -> bytes:
+        """Nothing."""
+        return b""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Keep it."""
+        self.data += data
+
+    finish = write
+
+    def finish_file(self, file: int, offset: int, count: int) -> int:
+        """Not so."""
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
 
 class Answer:
@@ -68,30 +91,61 @@ class Answer:
         connection.buffer.clear()
         return body
 
+    def crowded(self) -> bool:
+        """Whether there are requests that we answer ourselves, now: then clients are of use for whom no thread is free."""
+        return self._readiness is not None and self._readiness.application(False) is not None
+
+    def answers_itself(self, connection: Connection) -> bool:
+        """In the leader: whether the request of a connection is answered by us, whole, without waiting for anything."""
+        body = connection.body
+        return (body is None or body.finished) and self._ours(connection, self._environ(connection)) is not None
+
+    def is_own(self, connection: Connection, head: Head) -> bool:
+        """In the leader: whether it would be, once its head is taken from the buffer."""
+        return bool(self.own) and self._ours(connection, self._build(connection, head)) is not None
+
+    def _ours(self, connection: Connection, environ: dict[str, Any]) -> Application | None:
+        if self._readiness is None or environ["PATH_INFO"] not in self.own:
+            return None
+        return self._readiness.application(connection.private)
+
+    def _environ(self, connection: Connection) -> dict[str, Any]:
+        environ = connection.environ
+        if environ is None:
+            assert isinstance(connection.head, Head)
+            environ = connection.environ = self._build(connection, connection.head)
+        return environ
+
+    def _build(self, connection: Connection, head: Head) -> dict[str, Any]:
+        environ = build_environ(head, connection.base_environ(), connection.body)
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
+        introduce(environ, connection.trust)
+        return environ
+
     def __call__(self, connection: Connection) -> None:
         """Set the connection's ``outcome``. Never raises."""
         began = time.monotonic()
         try:
             channel = connection.channel or self.prepare(connection)
-            environ, head = connection.environ, connection.head
+            environ, head = self._environ(connection), connection.head
             assert head is not None, "an answer needs a complete head"
-            body = connection.body
-            if environ is None:
-                assert isinstance(head, Head)
-                environ = build_environ(head, connection.base_environ(), body)
-                environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
-                introduce(environ, connection.trust)
-            call = new_call(head, body, channel, connection.keeps)
+            ours = self._ours(connection, environ)
+            kept = Kept()
+            call = new_call(head, connection.body, channel if ours is None else kept, connection.keeps)
             call.environ, connection.call, connection.environ = environ, call, None  # others look who the client is, at any moment
-            ours, polled = None, environ["PATH_INFO"] in self.own  # the application may change it
-            if self._readiness is not None and polled:
-                ours = self._readiness.application(connection.private)
-            outcome = call.run(ours or self.application, environ)
+            polled = environ["PATH_INFO"] in self.own  # the application may change it
+            if ours is None:
+                outcome = call.run(self.application, environ)
+            else:
+                outcome = call.run(ours, environ)
+                channel.finish(kept.data)  # what the client does not take is left to the loop
             self.note(environ, call, outcome, time.monotonic() - began)
             if ours is not None or connection.private:
                 outcome = outcome._replace(status=NOT_COUNTED)
             elif polled:
                 outcome = outcome._replace(status=outcome.status + POLLED)
+        except ClientGone as error:
+            outcome = Outcome(NOT_COUNTED, 0, False, str(error))
         except BaseException:  # ours: the application's own were answered by the call
             log.exception("cannot finish a request: internal error")
             outcome = Outcome(500, 0, False, "internal error")

@@ -61,6 +61,7 @@ class ChunkDecoder:
         self.rest = b""
         self._step: Callable[[list[bytes]], bool] = self._size
         self._buffer = bytearray()  # an incomplete line, or what a step has not looked at yet
+        self._searched = 0  # bytes of an incomplete line in which its end was not found
         self._left = 0  # bytes of the current chunk still to come
         self._extensions_bytes = 0
         self._trailers_bytes = 0
@@ -130,11 +131,13 @@ class ChunkDecoder:
         return False
 
     def _line(self) -> bytes | None:
-        end = self._buffer.find(b"\n", 0, LINE_MAX_BYTES + 2)
+        end = self._buffer.find(b"\n", self._searched, LINE_MAX_BYTES + 2)
         if end < 0:
             if len(self._buffer) > LINE_MAX_BYTES + 1:
                 raise HTTPError(400, "a line of the chunked body is too long")
+            self._searched = len(self._buffer)
             return None
+        self._searched = 0
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         if not line.endswith(b"\r"):

@@ -25,7 +25,7 @@ from releve.server.body import ClientGone, ClientTooSlow, Input
 from releve.server.call import Call, Outcome
 from releve.server.environ import base_environ, split_peer
 from releve.server.fasthead import Usual
-from releve.server.head import Head
+from releve.server.head import Head, Partial
 from releve.server.proxy import Trust
 from releve.server.shape import Shape
 
@@ -92,6 +92,8 @@ class Connection:
         "port",
         "private",
         "paced_bytes",
+        "partial",
+        "queued",
         "registered",
         "requests",
         "searched",
@@ -120,6 +122,8 @@ class Connection:
         self.events = 0  # what for
         self.buffer = bytearray()  # read, and not yet part of a request
         self.searched = 0  # bytes of the buffer in which no end of a head was found
+        self.partial: Partial | None = None  # what was seen of that head
+        self.queued = False  # its next request is at hand, and others have their turn first
         self.hops = 0  # times it was handed over since its last request
         self.requests = 0  # answered on it, by all its workers
         self.fresh = True  # no byte was read on it yet
@@ -148,6 +152,20 @@ class Connection:
         if state not in TRANSITIONS[self.state]:
             raise ValueError(f"a connection that is {self.state.value} cannot become {state.value}")
         self.state = state
+
+    def has_more(self) -> bool:
+        """In the thread that answers: whether the client has sent something behind the request."""
+        if self.buffer or (self.body is not None and self.body.rest):
+            return True
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
+    def forget_head(self) -> None:
+        """The buffer begins anew: nothing was seen of what it holds."""
+        self.searched = 0
+        self.partial = None
 
     def base_environ(self) -> dict[str, Any]:
         """The part of the environ that requests to the same address of ours share; the peer is not in it."""

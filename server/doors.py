@@ -1,19 +1,23 @@
 """In the worker: the doors by which connections come in: the listeners, and the generation's exchange.
 
-They are in epoll together or not at all: iff the worker is resumed, has a free
+They are in epoll iff the worker is resumed, has a free
 thread and is below its limit; but for a canary, which is resumed for the exchange only. A worker whose threads always have the next request
 of some kept-alive connection would never open them: there each answer entitles one
 newcomer (``glance``), while a worker that is stuck in long requests leaves newcomers
-to its siblings. Level-triggered, without EPOLLEXCLUSIVE: with it, a
+to its siblings. If these do not take them either, it lets them in after a moment (``_press``) where that is of use: at the
+limit somebody idle goes for them (``room.py``), and among those that find no thread may be a load balancer, which
+needs none (``readiness.py``); the requests of the others wait in the exchange. Level-triggered, without EPOLLEXCLUSIVE: with it, a
 worker that is woken and then dies or pauses swallows the wake-up, and the client
 waits for the next one to come.
 """
 
 from __future__ import annotations
 
+import enum
 import errno
 import logging
 import os
+import select
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,9 +26,12 @@ from releve.server import exchange
 from releve.server.connection import Connection, State, peer_text, prepare
 from releve.server.diversion import Diversion
 from releve.server.loop import Loop
+from releve.server.room import Room
 
 BATCH = 16  # connections taken per wake-up and door
 GLANCE_S = 0.005  # between two glances
+PRESS_S = 0.1  # newcomers that nobody has taken for so long press
+PRESSED_S = 1.0  # how long doors stay open for them
 BACKOFF_S = 0.1  # without a free descriptor
 # More than any accept queue holds: what was queued when the sweep began has come when so many have.
 SWEEP_MAX = 8192
@@ -34,6 +41,14 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 Door = Callable[[], Connection | None]  # takes the next one in, if there is one
 
 log = logging.getLogger("releve.worker")
+
+
+class Width(enum.Enum):
+    """Which doors are in epoll."""
+
+    SHUT = "shut"
+    LISTENERS = "listeners"  # what waits in the exchange waits for a thread
+    OPEN = "open"
 
 
 class Doors:
@@ -52,13 +67,16 @@ class Doors:
         self.listeners = dict(listeners)
         self.exchange = exchange_receive  # -1: closed, or has ended
         self.resumed = False
-        self.is_open = False
+        self.width = Width.SHUT
+        self.room = Room(loop, connections_max)
+        self.crowded: Callable[[], bool] = lambda: False  # asked without a free thread: whether newcomers are of use all the same
         self.diversion: Diversion | None = None  # what becomes of some that come in by the listeners
         self._listening = True  # when open: the listeners too, and not the exchange alone
         self._loop = loop
-        self._max = connections_max
         self._prefaced = prefaced
         self._exhausted = False  # backing off
+        self._pressed_until = 0.0  # monotonic
+        self._pressing = False  # a timer runs
         self._complained: set[int] = set()
         self._glanced_at = 0.0  # monotonic
         self._answers_seen = 0
@@ -88,28 +106,58 @@ class Doors:
 
     def update(self) -> None:
         """Open or shut them, as posture, threads and limits have it now."""
-        wanted = self.resumed and self._has_room() and not self._exhausted
-        if wanted == self.is_open:
-            return
-        self.is_open = wanted
-        self._answers_seen = self._loop.lead.answered
-        for fd, handler in self._handlers():
-            if wanted:
-                self._loop.watch(fd, handler)
-            else:
+        wanted = self._wanted()
+        if wanted is not self.width:
+            before, self.width = self.width, wanted
+            self._answers_seen = self._loop.lead.answered
+            doors, open_before = self._of(wanted), self._of(before)
+            for fd in open_before.keys() - doors.keys():
                 self._loop.unwatch(fd)
+            for fd in doors.keys() - open_before.keys():
+                self._loop.watch(fd, doors[fd])
+        if wanted is Width.SHUT and not self._pressing and self.resumed and self._may_press():
+            self._pressing = True
+            self._loop.at("press", self._loop.now() + PRESS_S, self._press)
+
+    def _wanted(self) -> Width:
+        if not self.resumed or self._exhausted:
+            return Width.SHUT
+        has_thread = self._has_thread()
+        if has_thread and self.room.left:
+            return Width.OPEN
+        if self._loop.now() >= self._pressed_until:
+            return Width.SHUT
+        if has_thread:
+            return Width.OPEN
+        return Width.LISTENERS if self.crowded() else Width.SHUT
+
+    def _may_press(self) -> bool:
+        """Shut: whether whoever waits may be let in after a moment."""
+        return not self._exhausted and (self._has_thread() or self.crowded())
+
+    def _press(self) -> None:
+        """Look who waits, though the doors are shut; with siblings that have room nobody does."""
+        self._pressing = False
+        if self.width is not Width.SHUT or not self.resumed or not self._may_press():
+            return
+        poll = select.poll()
+        for fd in self._of(Width.OPEN if self._has_thread() else Width.LISTENERS):
+            poll.register(fd, select.POLLIN)
+        if poll.poll(0) and self.room.make():
+            self._pressed_until = self._loop.now() + PRESSED_S
+        self.update()
 
     def glance(self) -> None:
         """Shut for want of a free thread: let in as many as were answered since the last glance, or since they were shut."""
         now = self._loop.now()
-        if self.is_open or not self.resumed or self._exhausted or now - self._glanced_at < GLANCE_S:
+        if self.width is not Width.SHUT or not self.resumed or self._exhausted or now - self._glanced_at < GLANCE_S:
             return
         entitled = min(BATCH, self._loop.lead.answered - self._answers_seen)
         self._glanced_at, self._answers_seen = now, self._loop.lead.answered
         for name, sock in self.listeners.items() if self._listening else ():
-            self._let_in(partial(self._accept, name, sock), entitled, self._below_limit)
+            self._let_in(partial(self._accept, name, sock), entitled, self._has_room)
         if self.exchange >= 0:
-            self._let_in(self._receive, entitled, self._below_limit)
+            self._let_in(self._receive, entitled, self._has_room)
 
     def sweep(self, *, listeners: bool = True, exchange: bool = True) -> Iterator[Connection]:
         """With the doors shut: whatever has queued at them, until nothing is left (or no descriptor is free).
@@ -143,21 +191,37 @@ class Doors:
             self.exchange = -1
         self.divert(None)
 
-    def _below_limit(self) -> bool:
-        return len(self._loop.table) < self._max
-
     def _has_room(self) -> bool:
-        # What was just let in has no thread yet: a sibling may have one.
-        return self._loop.lead.free > len(self._loop.ready) and self._below_limit()
+        return self.room.left
 
-    def _handlers(self) -> Iterator[tuple[int, Callable[[], None]]]:
-        for name, sock in self.listeners.items() if self._listening else ():
-            yield sock.fileno(), partial(self._on_event, partial(self._accept, name, sock))
-        if self.exchange >= 0:
-            yield self.exchange, partial(self._on_event, self._receive)
+    def _has_thread(self) -> bool:
+        # What was just let in has no thread yet: a sibling may have one.
+        return self._loop.lead.free > len(self._loop.ready)
+
+    def _admits(self) -> bool:
+        """Whether one more may come in, who waits."""
+        has_thread = self._has_thread()
+        if has_thread and self.room.left:
+            return True
+        if self._loop.now() >= self._pressed_until or not (has_thread or self.crowded()):
+            return False
+        if not self.room.make():
+            self._pressed_until = 0.0
+            return False
+        return True
+
+    def _of(self, width: Width) -> dict[int, Callable[[], None]]:
+        """The doors that are open then, and what happens when somebody comes."""
+        doors: dict[int, Callable[[], None]] = {}
+        if width is not Width.SHUT and self._listening:
+            for name, sock in self.listeners.items():
+                doors[sock.fileno()] = partial(self._on_event, partial(self._accept, name, sock))
+        if width is Width.OPEN and self.exchange >= 0:
+            doors[self.exchange] = partial(self._on_event, self._receive)
+        return doors
 
     def _on_event(self, door: Door) -> None:
-        self._let_in(door, BATCH, self._has_room)
+        self._let_in(door, BATCH, self._admits)
         self.update()
 
     def _let_in(self, door: Door, most: int, room: Callable[[], bool]) -> None:
@@ -221,8 +285,7 @@ class Doors:
 
     def _give_up_exchange(self, error: OSError) -> None:
         log.error("cannot take connections from the exchange any more: %s", error.strerror)
-        if self.is_open:
-            self._loop.unwatch(self.exchange)
+        self._loop.unwatch(self.exchange)
         os.close(self.exchange)
         self.exchange = -1
 

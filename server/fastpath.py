@@ -66,10 +66,11 @@ def fast_path(loop: Loop, answer: Answer) -> Callable[[Connection], bool]:
             introduce(environ, connection.trust)
             host = environ["REMOTE_ADDR"]
         method, target = shape.method, environ["RAW_URI"]
-        if not lead.open and loop.share(connection, data):
+        polled = own and environ["PATH_INFO"] in own
+        if not lead.open and not (polled and answer.crowded()) and loop.share(connection, data):
             return True
         connection.state = busy  # not by `enter`: IDLE may become that
-        if not lead.open or (own and environ["PATH_INFO"] in own):
+        if not lead.open or polled:
             connection.environ, connection.head = environ, Usual(method, target, True)
             ready.append(connection)
             return True

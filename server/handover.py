@@ -2,7 +2,8 @@
 
 Only idle ones are given (the loop owns them, and no output is pending), a few per
 turn, so that the requests of the others are not held up. A busy one follows after its
-response. What cannot be given is kept, served, and told ``Connection: close``.
+response. One that has brought more than fits the message is served here until the rest fits. What cannot be given is
+kept, served, and told ``Connection: close``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Result(enum.Enum):
 
     GIVEN = "given"
     KEPT = "kept"  # for good
+    SERVED = "served"  # what it has brought is served first; it is offered again with each response
     LATER = "later"  # the exchange takes no more just now
 
 
@@ -89,7 +91,7 @@ class Handover:
             if not _movable(connection):
                 continue  # closed, or busy again: then it is offered when it comes back
             result = self._attempt(connection)
-            if result is Result.KEPT:
+            if result in (Result.KEPT, Result.SERVED):
                 self._loop.welcome(connection)
             elif result is Result.LATER:
                 self._pending.appendleft(connection)
@@ -122,13 +124,10 @@ class Handover:
 
     def _attempt(self, connection: Connection) -> Result:
         """Unregister, send, close; in this order. After a failure the connection is the loop's again, and not in epoll."""
-        if (
-            self._send_end < 0
-            or connection.polite
-            or connection.hops >= exchange.HOPS_MAX
-            or len(connection.buffer) > exchange.REST_MAX_BYTES
-        ):
+        if self._send_end < 0 or connection.polite or connection.hops >= exchange.HOPS_MAX:
             return self._keep(connection)
+        if len(connection.buffer) > exchange.REST_MAX_BYTES:
+            return Result.SERVED
         self._loop.unregister(connection)
         try:
             exchange.give(self._send_end, parcel_of(connection), connection.fd)

@@ -73,27 +73,50 @@ def head_end(buffer: bytes | bytearray, searched: int) -> int:
     return index + len(END) if index >= 0 else -1
 
 
-def check_partial(buffer: bytes | bytearray, limits: Limits) -> None:
-    """Refuse an incomplete head as soon as no continuation could make it good.
+class Partial:
+    """An incomplete head that arrives in pieces: each byte of it is looked at once, however small the pieces are."""
 
-    Raises HTTPError: 414 or 431 before the terminator of an endless line arrives, and 400 for what would otherwise wait for
-    an empty line that never comes (a bare LF, HTTP/0.9, the first bytes of TLS).
-    """
-    start = 2 if buffer.startswith(b"\r\n") else 0
-    if buffer.count(b"\n") != buffer.count(b"\r\n"):
-        raise HTTPError(400, "a line ends without CR")
-    line_end = buffer.find(b"\r\n", start)
-    if line_end < 0:
-        _check_partial_line(buffer[start:], limits)
-        return
-    _parse_request_line(bytes(buffer[start:line_end]), limits)
-    if len(buffer) - start > limits.head:
-        raise HTTPError(431, "the request head is too long")
-    last = buffer.rfind(b"\r\n") + 2
-    if _bytes_over(buffer, last, limits.header):
-        raise HTTPError(431, "a header field is too long")
-    if buffer.count(b"\r\n", line_end + 2) > limits.headers:
-        raise HTTPError(431, "too many header fields")
+    __slots__ = ("_begun", "_fields", "_line", "_looked")
+
+    def __init__(self) -> None:
+        self._looked = 0  # bytes of the buffer in which every line end was found
+        self._line = 0  # where the last line begins, which is not complete
+        self._begun = 0  # where the request line begins
+        self._fields = -1  # complete header lines; -1: the request line is not complete
+
+    def look(self, buffer: bytes | bytearray, limits: Limits) -> None:
+        """Refuse an incomplete head, which only grows from one look to the next, as soon as no continuation could make it good.
+
+        Raises HTTPError: 414 or 431 before the terminator of an endless line arrives, and 400 for what would otherwise wait
+        for an empty line that never comes (a bare LF, HTTP/0.9, the first bytes of TLS).
+        """
+        while (end := buffer.find(b"\n", self._looked)) >= 0:
+            self._looked = end + 1
+            if buffer[end - 1 : end] != b"\r":
+                raise HTTPError(400, "a line ends without CR")
+            if end == 1:  # an empty line before the request line
+                self._begun = 2
+            elif self._fields < 0:
+                _parse_request_line(bytes(buffer[self._begun : end - 1]), limits)
+                self._fields = 0
+            else:
+                self._fields += 1
+            self._line = end + 1
+        self._looked = len(buffer)
+        if self._fields < 0:
+            _check_partial_line(buffer, self._begun, limits)
+            return
+        if len(buffer) - self._begun > limits.head:
+            raise HTTPError(431, "the request head is too long")
+        if _bytes_over(buffer, self._line, limits.header):
+            raise HTTPError(431, "a header field is too long")
+        if self._fields > limits.headers:
+            raise HTTPError(431, "too many header fields")
+
+
+def check_partial(buffer: bytes | bytearray, limits: Limits) -> None:
+    """One look at an incomplete head. Raises HTTPError as ``Partial.look``."""
+    Partial().look(buffer, limits)
 
 
 def parse_head(data: bytes, limits: Limits) -> Head:
@@ -151,10 +174,11 @@ def _bytes_over(buffer: bytes | bytearray, start: int, limit: int) -> bool:
     return length > limit + 1 or (length == limit + 1 and not buffer.endswith(b"\r"))
 
 
-def _check_partial_line(line: bytes | bytearray, limits: Limits) -> None:
-    if _bytes_over(line, 0, limits.request_line):
+def _check_partial_line(buffer: bytes | bytearray, start: int, limits: Limits) -> None:
+    if _bytes_over(buffer, start, limits.request_line):
         raise HTTPError(414, "the request line is too long")
-    if line and line != b"\r" and not _token(line[:1]):
+    first = bytes(buffer[start : start + 2])
+    if first and first != b"\r" and not _token(first[:1]):
         raise HTTPError(400, "this is not an HTTP request")
 
 

@@ -8,10 +8,10 @@ says it is about to block (``give_up``). Whoever finishes a call without the lea
 the connection back through a deque and an eventfd, takes the next request that
 waits for a thread, and parks.
 
-``threads`` calls may last. Beside them the leader goes on answering what is quick, so
-that requests of a millisecond need not wait for those of a second; if one of these
-lasts too, the next leader only does the I/O, and queues complete requests. So there
-are two threads more than ``threads``. With
+``threads`` requests are in the application at any moment, never one more: people size
+database pools by it. The leader's own call is one of them. If ``threads`` calls last,
+the next leader only does the I/O, and queues complete requests: so there is one
+thread more than ``threads``. With
 more than one thread the main thread is the monitor and never runs the application;
 it sleeps while no call is out. With one, the application runs in the main thread
 only (people of pre-forked servers count on it: signals, asyncio, sqlite), a spare
@@ -79,7 +79,7 @@ class Lead:
         self.threads = threads
         self.inline = threads > 1
         self.out = 0  # threads in the application, but for a leader that is there
-        self.open = self.inline  # whether the leader may call the application: a thread is left that could take the lead
+        self.open = self.inline  # whether the leader may call the application: fewer than `threads` are in it
         self.answered = 0  # connections that have come back, or never went; counted by the leader
         self.bell = system.wakeup()  # readable when a connection has come back
         self.overruns: dict[Connection, Overrun] = {}  # calls that last
@@ -125,7 +125,7 @@ class Lead:
             self._parked.append(main)
             threading.Thread(target=self._lead_for_ever, name="releve-loop", daemon=True).start()
             self._work(main)
-        runners = [Runner(number) for number in range(1, self.threads + 3)]
+        runners = [Runner(number) for number in range(1, self.threads + 2)]
         self._runners = runners
         runners[0].leads = True
         runners[0].wake.release()
@@ -285,7 +285,7 @@ class Lead:
     def queue(self, connection: Connection) -> bool:
         """In the leader, without a free thread: have one answer a request as soon as it can. False: one is free now, ``call``."""
         with self._mutex:
-            if self.out >= self.threads + self.inline:
+            if self.out >= self.threads:
                 self._waiting.append(connection)
             elif self.inline:
                 return False
@@ -324,7 +324,7 @@ class Lead:
     def _count(self, change: int) -> None:
         """Under the mutex: a thread goes into the application, or comes out."""
         self.out += change
-        self.open = self.inline and self.out <= self.threads
+        self.open = self.inline and self.out < self.threads
 
     def _ring(self) -> None:
         if not self._rung:

@@ -25,7 +25,7 @@ from typing import NoReturn
 from releve.config.settings import Settings
 from releve.server.answer import Answer
 from releve.server.connection import Connection, State
-from releve.server.deadlines import Deadlines
+from releve.server.deadlines import TICK_S, Deadlines
 from releve.server.fastpath import fast_path
 from releve.server.lead import Lead
 from releve.server.parting import Parting
@@ -34,10 +34,12 @@ from releve.server.scoreboard import Tally, bucket
 
 EVENTS_MAX = 128  # of one turn
 OVERRUNS_LOOK_S = 1.0  # how often, where requests have a limit and some last
+SLICE_S = 0.001  # for requests that clients have pipelined, before the loop looks at others; one of each client, at least
 ACCESS_RETRY_S = 1.0  # how soon a slow reader of the access log is tried again
 
 # Looking a member up in its Enum costs more than all else in a comparison; these are used in every request.
-_IDLE, _BUSY, _CLOSING, _WRITING, _COLLECTING = State.IDLE, State.BUSY, State.CLOSING, State.WRITING, State.COLLECTING
+_IDLE, _READING, _BUSY = State.IDLE, State.READING, State.BUSY
+_CLOSING, _WRITING, _COLLECTING = State.CLOSING, State.WRITING, State.COLLECTING
 
 log = logging.getLogger("releve.worker")
 
@@ -54,6 +56,7 @@ class Loop:
         self.intake = threading.RLock()  # held from the birth of a connection's descriptor until it is in the table; see worker.py
         self.epoll = select.epoll()
         self.idle_s = settings.timeouts.keepalive  # silence after which an idle connection is closed
+        self.fresh_s = settings.timeouts.header  # the same, if it has never brought a byte
         # While `giving`, asked when a connection has come back with its response sent; True: it was given away.
         self.giving = False
         self.give: Callable[[Connection], bool] = lambda connection: False
@@ -65,6 +68,7 @@ class Loop:
         self._handlers: dict[int, Callable[[], None]] = {}
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self.ready: deque[Connection] = deque()  # BUSY, and not with a thread yet
+        self.more: deque[Connection] = deque()  # `queued`: the beginning of a next request was read before the last one was answered
         self.classes = [0] * 20  # answers since the last turn, by their kind: see `Tally.answered`
         self._hurry = False
         self.ended: Callable[[], NoReturn] = lambda: os._exit(0)  # called in the leader after `stop`
@@ -73,6 +77,8 @@ class Loop:
         self._request_s = settings.timeouts.request
         self.overdue: Callable[[str], None] = lambda reason: None  # a request has lasted too long
         self.plain = False  # connections may be kept after their responses, and none is given away
+        self._answer = answer
+        self._own = answer.own
         self._access = answer.access
         self.reception = Reception(self, settings, answer)
         self.parting = Parting(self, settings, answer.access)
@@ -140,7 +146,8 @@ class Loop:
         table_get = self.table.get
         ready = self.ready
         access = self._access
-        events = self.epoll.poll(0.0 if self._hurry or ready or (access is not None and access.lines) else self._wait_s(), EVENTS_MAX)
+        at_once = self._hurry or ready or self.more or (access is not None and access.lines)
+        events = self.epoll.poll(0.0 if at_once else self._wait_s(), EVENTS_MAX)
         if access is not None and (access.full or (not events and access.pending)):
             access.flush()
         for fd, _ in events:
@@ -158,6 +165,8 @@ class Loop:
             while ready:  # at most one, but for those that came in through a door
                 if not self._dispatch(ready.popleft()):
                     return False
+        if self.more and not self._go_on():
+            return False
         now = self.now()
         for connection in self.deadlines.due(now):
             self._expire(connection)
@@ -172,9 +181,29 @@ class Loop:
                 return False
         return True
 
+    def _go_on(self) -> bool:
+        """Serve what was pipelined, one request of a connection at a time, for no longer than others may wait. False: the lead was lost."""
+        ready, more = self.ready, self.more
+        until = self.now() + SLICE_S
+        while more:
+            connection = more.popleft()
+            if connection.queued and connection.state in (_IDLE, _READING):  # neither closed nor given away
+                connection.queued = False
+                self.reception.advance(connection)
+                while ready:
+                    if not self._dispatch(ready.popleft()):
+                        return False
+                if self.now() >= until:
+                    break
+        return True
+
     def _dispatch(self, connection: Connection) -> bool:
         """Have a request answered: here, if a thread is free. False: the lead was lost in it."""
         lead = self.lead
+        if self._own and self._answer.answers_itself(connection):
+            self._answer(connection)  # at any time, and nobody waits for it
+            self.settle(connection)
+            return True
         if not lead.open and lead.queue(connection):
             return True
         if not lead.call(connection):
@@ -214,14 +243,20 @@ class Loop:
     def adopt(self, connection: Connection, deadline: float | None = None) -> None:
         """Enter a new connection in the table; ``welcome`` or ``read`` it next, or give it away."""
         self.table[connection.fd] = connection
-        self.deadlines.put(connection, self.now() + self.idle_s if deadline is None else deadline)
+        self.deadlines.put(connection, self.now() + self.fresh_s if deadline is None else deadline)
 
     def welcome(self, connection: Connection) -> None:
         """Serve a connection of the loop: what it has brought already, or what comes."""
         if connection.buffer:
-            self.reception.advance(connection)
+            self.queue(connection)
         else:
             self.register(connection)
+
+    def queue(self, connection: Connection) -> None:
+        """Go on with what a connection of the loop has brought already, when it is its turn."""
+        if not connection.queued:
+            connection.queued = True
+            self.more.append(connection)
 
     def register(self, connection: Connection, events: int = select.EPOLLIN) -> None:
         """Into epoll, for these events."""
@@ -252,12 +287,15 @@ class Loop:
     def hasten(self, idle_s: float) -> None:
         """From now on close idle connections after ``idle_s`` seconds of silence, those that are idle now too."""
         self.idle_s = idle_s
+        self.fresh_s = min(self.fresh_s, idle_s)
         for connection in self.table.values():
             if connection.state is _IDLE:
                 self.deadlines.put(connection, self.now() + idle_s)
 
     def _on_connection(self, connection: Connection) -> None:
-        if connection.state is _IDLE:
+        if connection.queued:
+            self.unregister(connection)  # it has brought enough for now
+        elif connection.state is _IDLE:
             self.reception.read(connection)
         elif connection.state is _BUSY:
             self.unregister(connection)
@@ -312,7 +350,7 @@ class Loop:
             if self.giving and self.give(connection):
                 return
             if connection.buffer:
-                self.reception.advance(connection)
+                self.queue(connection)
             elif not connection.registered or connection.events != select.EPOLLIN:
                 self.register(connection)
         elif head.keep_alive or connection.buffer or (body is not None and not body.finished):
@@ -324,6 +362,9 @@ class Loop:
         before = connection.state
         if before is _BUSY:
             return
+        if connection.queued:
+            self.deadlines.put(connection, self.now() + TICK_S)  # when it had its turn
+            return
         if before is _WRITING:
             self.parting.expired(connection)
             return
@@ -333,7 +374,7 @@ class Loop:
         if before is not _CLOSING:
             self.reception.read(connection)  # what came at the last moment counts
         if connection.state is before:
-            if before is State.READING:
+            if before is _READING:
                 self.parting.refuse(connection, 408, "the request head took too long")
             else:
                 self.close(connection)

@@ -18,8 +18,9 @@ from releve.server.answer import Answer
 from releve.server.body import CONTINUE, Input
 from releve.server.connection import READ_BYTES, Connection, State, min_bytes
 from releve.server.environ import split_peer
+from releve.server.exchange import REST_MAX_BYTES
 from releve.server.fasthead import fast_environ, usual
-from releve.server.head import END, HTTPError, check_partial, head_end, parse_head
+from releve.server.head import END, HTTPError, Partial, head_end, parse_head
 from releve.server.preface import PrefaceError, read_preface
 from releve.server.proxy import concerns, introduce
 from releve.server.shape import LEARN_MAX, learn
@@ -44,6 +45,7 @@ class Reception:
         self.header_s = timeouts.header
         self._loop = loop
         self._answer = answer
+        self._own = answer.own
         self._limits = settings.limits
         self._body_s = timeouts.body
         self._body_min_bytes = max(1, min_bytes(timeouts.body, timeouts.min_rate))
@@ -54,7 +56,8 @@ class Reception:
     def read(self, connection: Connection) -> None:
         """Read what has arrived on a connection of the loop and go on with it."""
         try:
-            data = connection.socket.recv(READ_BYTES)
+            # While connections are given away, what is left behind a request has to fit the message.
+            data = connection.socket.recv(REST_MAX_BYTES if self._loop.giving else READ_BYTES)
         except BlockingIOError:
             self._loop.register(connection)
             return
@@ -94,7 +97,7 @@ class Reception:
         connection.owes_preface = False
         connection.peer = preface.source or connection.peer
         connection.anonymous = not preface.source and not preface.local
-        self._loop.deadlines.put(connection, self._loop.now() + self._loop.idle_s)
+        self._loop.deadlines.put(connection, self._loop.now() + self._loop.fresh_s)
         if not buffer:
             self._loop.register(connection)
             return False
@@ -125,12 +128,13 @@ class Reception:
                 connection.learned = LEARN_MAX  # it does not repeat itself
             elif connection.channel is None:
                 self._answer.prepare(connection)
-        if not self._loop.lead.open and self._loop.share(connection, data):
-            return True
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
         environ["wsgi.input"] = BytesIO(data[end:whole])
         if concerns(environ):
             introduce(environ, connection.trust)
+        ours = self._own and environ["PATH_INFO"] in self._own and self._answer.crowded()
+        if not self._loop.lead.open and not ours and self._loop.share(connection, data):
+            return True
         connection.head = head
         connection.environ = environ
         if whole < len(data):
@@ -146,12 +150,15 @@ class Reception:
             return
         if buffer.startswith(EMPTY_LINE):
             skip_empty_lines(buffer)
-            connection.searched = 0
+            connection.forget_head()
         try:
             end = head_end(buffer, connection.searched)
             if end < 0:
                 connection.searched = len(buffer)
-                check_partial(buffer, self._limits)
+                partial = connection.partial
+                if partial is None:
+                    partial = connection.partial = Partial()
+                partial.look(buffer, self._limits)
             else:
                 connection.head = head = parse_head(bytes(buffer[:end]), self._limits)
         except HTTPError as error:
@@ -163,10 +170,10 @@ class Reception:
                 self._loop.deadlines.put(connection, self._loop.now() + self.header_s)
             self._loop.register(connection)
             return
-        if not self._loop.lead.open and self._loop.share(connection, b""):
+        if not self._loop.lead.open and not self._answer.is_own(connection, head) and self._loop.share(connection, b""):
             return
         del buffer[:end]
-        connection.searched = 0
+        connection.forget_head()
         self._collect(connection, self._answer.open_body(connection, head))
 
     def _collect(self, connection: Connection, body: Input) -> None:

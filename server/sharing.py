@@ -20,7 +20,7 @@ def share(loop: Loop, connection: Connection, data: bytes, send_end: int) -> boo
     """
     lead = loop.lead
     if (
-        lead.out < lead.threads + lead.inline  # one is left
+        lead.free  # one is left
         or connection.hops
         or connection.private
         or connection.polite

@@ -26,7 +26,7 @@ from releve.server.application import BootError, traceback_text
 from releve.server.boot import MalformedOrder, read_files
 from releve.server.connection import Connection, State, peer_text, prepare
 from releve.server.diversion import Diversion, Portion
-from releve.server.doors import Doors
+from releve.server.doors import Doors, Width
 from releve.server.faults import fault
 from releve.server.fork import EXIT_INTERNAL
 from releve.server.handover import Handover
@@ -130,7 +130,7 @@ class Worker:
     def __init__(self, post: Post, application: Application, functions: hooks.Functions) -> None:
         self.posture = Posture.READY
         self._access = AccessLog(post.access, post.settings.log.access_format) if post.access >= 0 else None
-        answer = Answer(application, post.settings, self.may_keep, self._access, Readiness(post.settings, post.board))
+        answer = self._answer = Answer(application, post.settings, self.may_keep, self._access, Readiness(post.settings, post.board))
         self.loop = Loop(post.settings, answer, post.board.tally(post.slot))
         answer.before_blocking = self.loop.lead.give_up
         Connection.multithread = post.settings.threads > 1
@@ -138,6 +138,7 @@ class Worker:
         self.doors = Doors(
             self.loop, post.listeners, post.exchange_receive, post.settings.limits.connections, prefaced=post.settings.proxy.protocol
         )
+        self.doors.crowded = answer.crowded
         self._post = post
         self._control = post.control
         self._exchange_send = post.exchange_send  # held so that the queue outlives other holders; -1: closed
@@ -151,6 +152,7 @@ class Worker:
         self._quit_at = float("inf")  # monotonic
         self._elders: set[Connection] | None = None  # while it serves on though it leaves: what it had when it was told
         self._spent = False  # it has said that none of them is left
+        self._polite_at = float("inf")  # monotonic: who still pipelines requests then is told that it was the last
         self._signals = system.record_signal(signal.SIGTERM)
         self._review()
         self.loop.give = self._give
@@ -189,10 +191,12 @@ class Worker:
         """In a thread: whether the connection may live on after the response that is about to be sent."""
         handover = self._handover  # the loop may change it meanwhile
         if connection.polite:
-            return False
+            return connection.has_more()
         if self.posture is Posture.LEAVING:
-            return handover is not None and handover.usable and not connection.private
-        return handover is None or handover.usable or connection.private
+            if handover is not None and handover.usable and not connection.private:
+                return True
+            return self.loop.now() < self._polite_at and connection.has_more()
+        return handover is None or handover.usable or connection.private or connection.has_more()
 
     # Orders
 
@@ -273,6 +277,7 @@ class Worker:
         before = self.order("quit")
         self._pausing.leave()
         self._quit_at = min(self._quit_at, self.loop.now() + deadline_s)
+        self._polite_at = min(self._polite_at, self.loop.now() + deadline_s / 2)
         self.loop.at("quit", self._quit_at, self._overdue)
         if serve_on and before is Posture.SERVING:
             self._elders = set(self.loop.table.values())
@@ -407,12 +412,12 @@ class Worker:
         return self._handover is not None and self._handover.offer(connection)
 
     def _share(self, connection: Connection, data: bytes) -> bool:
-        alone = self._post.settings.workers == 1
+        alone = self._post.settings.workers == 1 and not self._answer.crowded()
         return not alone and self.posture in AT_WORK and share(self.loop, connection, data, self._exchange_send)
 
     def _after_turn(self) -> bool:
         doors, handover = self.doors, self._handover
-        if doors.resumed and not doors.is_open:
+        if doors.resumed and doors.width is not Width.OPEN:
             doors.update()
             doors.glance()
         if handover is not None:

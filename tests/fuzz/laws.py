@@ -17,7 +17,7 @@ from releve.server import fasthead, shape
 from releve.server.body import BodyRefused, ChunkDecoder, Input
 from releve.server.environ import base_environ, build_environ
 from releve.server.fasthead import fast_environ, usual
-from releve.server.head import Head, HTTPError, check_partial, head_end, parse_head
+from releve.server.head import Head, HTTPError, Partial, check_partial, head_end, parse_head
 from releve.server.preface import Preface, PrefaceError, read_preface
 
 LIMITS = (Limits(), Limits(request_line=64, headers=3, header=64, head=256, body=1000))
@@ -78,7 +78,7 @@ def judge(data: bytes, limits: Limits) -> grammar.Message | grammar.Refused | No
 def feed_head(pieces: list[bytes], limits: Limits) -> tuple[Head, int] | HTTPError | None:
     """What a connection makes of ``pieces``: the head and where it ends, the refusal, or nothing yet. Lets no other exception pass."""
     buffer = bytearray()
-    searched = 0
+    searched, partial = 0, Partial()
     try:
         for piece in pieces:
             buffer += piece
@@ -86,7 +86,7 @@ def feed_head(pieces: list[bytes], limits: Limits) -> tuple[Head, int] | HTTPErr
             if end >= 0:
                 return parse_head(bytes(buffer[:end]), limits), end
             searched = len(buffer)
-            check_partial(buffer, limits)
+            partial.look(buffer, limits)
     except HTTPError as error:
         assert error.status in STATUSES
         return error

@@ -51,6 +51,18 @@ def wait(environ: Environ, query: dict[str, str], start_response: StartResponse)
     return text(start_response, str(os.getpid()))
 
 
+_count = 0
+
+
+def count(environ: Environ, query: dict[str, str], start_response: StartResponse) -> list[bytes]:
+    """The number of this call, after ``ms`` milliseconds."""
+    global _count
+    _count += 1
+    number = _count
+    time.sleep(int(query.get("ms", "0")) / 1000)
+    return text(start_response, str(number))
+
+
 def stream(environ: Environ, query: dict[str, str], start_response: StartResponse) -> Iterator[bytes]:
     start_response("200 OK", [])
     for number in range(int(query.get("pieces", "3"))):
@@ -93,6 +105,7 @@ VIEWS: dict[str, Callable[[Environ, dict[str, str], StartResponse], Iterable[byt
     "/echo": echo,
     "/thread": thread,
     "/wait": wait,
+    "/count": count,
     "/stream": stream,
     "/big": big,
     "/exit": leave,

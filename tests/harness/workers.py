@@ -28,9 +28,10 @@ from releve.config.settings import from_wire
 from releve.server.application import load
 from releve.server.link import Link
 from releve.server.scoreboard import Scoreboard
-from releve.server import worker
+from releve.server import room, worker
 from releve.server.worker import Post, run_worker
 worker.ORPHAN_S = 1.0
+room.CALM_S = 0.5
 given = json.loads(sys.argv[1])
 run_worker(Post(
     number=given["number"], slot=given["number"], generation=given["generation"], revision=1,

@@ -99,7 +99,7 @@ def test_a_worker_says_where_its_threads_are_whatever_they_do(tmp_path: Path, wa
             served = [thread for thread in one["threads"] if thread["role"] == "serving"]
             assert [thread["request"]["target"] for thread in served] == [target]
             assert re.search(r'app\.py", line \d+ in ', served[0]["stack"][-1]), served[0]["stack"]
-            assert len(one["threads"]) == (2 if threads == 1 else threads + 3)
+            assert len(one["threads"]) == (2 if threads == 1 else threads + 2)
             assert all(thread["stack"] for thread in one["threads"])
             # Its own word, but where nobody can get at the lock.
             assert one["note"] == ("it did not answer for 2s: its stacks were taken by signal" if way == "/holds_the_lock" else "")

@@ -6,6 +6,8 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
+
 from harness.workers import Client, Generation, Worker, busy, connect, eventually, finish, freeze, request, switch, thaw
 from releve.config.settings import Timeouts
 from releve.server.exchange import HOPS_MAX, REST_MAX_BYTES, Parcel, give, take
@@ -58,7 +60,7 @@ def test_the_beginning_of_a_request_travels_along(old: Generation, new: Generati
     assert client.ask().pid == other.pid
 
 
-def test_too_long_a_beginning_is_served_where_it_is(old: Generation, new: Generation) -> None:
+def test_too_long_a_beginning_is_served_where_it_is_and_follows_then(old: Generation, new: Generation) -> None:
     one, other = old.start(limits={"header": 20_000}), new.start()
     one.resume()
     client = connect(old)
@@ -66,10 +68,59 @@ def test_too_long_a_beginning_is_served_where_it_is(old: Generation, new: Genera
     client.send(head[:-2])
     # Sent in one piece over loopback; the worker has read it when it has read what came before.
     eventually(lambda: _unread(old, client) == 0, "it is read")
-    assert switch(one, other, new) == {"type": "state", "state": "paused", "given": 0, "kept": 1}
+    assert switch(one, other, new) == {"type": "state", "state": "paused", "given": 0, "kept": 0}
     client.send(head[-2:])
     answer = client.answer()
-    assert (answer.pid, answer.kept) == (one.pid, False)
+    assert (answer.pid, answer.kept) == (one.pid, True)
+    assert client.ask().pid == other.pid
+
+
+@pytest.mark.parametrize("quits", [False, True])
+def test_pipelined_requests_that_do_not_fit_a_message_are_served_until_the_rest_does(old: Generation, new: Generation, quits: bool) -> None:
+    """More than a message carries is read already: none of it is lost, and nobody is told to close."""
+    one, other = old.start(), new.start()
+    one.resume()
+    client = connect(old)
+    assert client.ask().pid == one.pid
+    count = 400
+    client.send(request("/count?ms=1", more=f"X-Long: {'y' * 60}\r\n") * count)
+    assert client.answer().status == 200
+    switch(one, other, new)
+    if quits:  # as at an upgrade, a reload, when scaled or recycled
+        one.quit()
+    answers = [client.answer() for _ in range(count - 1)]
+    assert all(answer.kept for answer in answers)
+    assert {answer.pid for answer in answers} == {one.pid, other.pid}
+    assert answers[-1].pid == other.pid, "the rest was handed over"
+    assert client.ask().pid == other.pid
+
+
+def test_pipelined_requests_are_answered_at_a_stop(old: Generation) -> None:
+    one = old.start()
+    one.resume()
+    client = connect(old)
+    client.send(request("/count?ms=1") * 400)
+    assert client.answer().status == 200
+    one.quit(linger_s=1.0)
+    answers = [client.answer() for _ in range(399)]
+    assert [answer.kept for answer in answers] == [True] * 398 + [False]
+    assert client.ended()
+    assert one.ended() == 0
+
+
+def test_pipelined_requests_are_answered_though_nobody_takes_their_connection(old: Generation) -> None:
+    one = old.start()
+    one.resume()
+    client = connect(old)
+    client.send(request("/count?ms=1") * 300)
+    assert client.answer().status == 200
+    receive_end, send_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    receive_end.close()
+    with send_end:
+        one.tell("pause", (send_end.fileno(),), to=8)
+        one.await_state("paused")
+    answers = [client.answer() for _ in range(299)]
+    assert [answer.kept for answer in answers] == [True] * 298 + [False]
     assert client.ended()
 
 

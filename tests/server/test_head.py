@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from releve.config.settings import Limits
-from releve.server.head import Head, HTTPError, check_partial, head_end, parse_head
+from releve.server.head import Head, HTTPError, Partial, head_end, parse_head
 
 LIMITS = Limits(request_line=100, headers=6, header=80, head=400, body=1000)
 FOLLOWER = b"GET /next HTTP/1.1\r\nHost: next\r\n\r\n"
@@ -289,7 +289,7 @@ ACCEPTED: list[tuple[bytes, dict[str, Any]]] = [
 def receive(pieces: list[bytes], limits: Limits = LIMITS) -> Head | int | None:
     """What the loop makes of bytes that arrive so: a head, the status of a refusal, or nothing yet."""
     buffer = bytearray()
-    searched = 0
+    searched, partial = 0, Partial()
     try:
         for piece in pieces:
             buffer += piece
@@ -297,7 +297,7 @@ def receive(pieces: list[bytes], limits: Limits = LIMITS) -> Head | int | None:
             if end >= 0:
                 return parse_head(bytes(buffer[:end]), limits)
             searched = len(buffer)
-            check_partial(buffer, limits)
+            partial.look(buffer, limits)
     except HTTPError as error:
         return error.status
     return None

@@ -45,11 +45,30 @@ def switches(worker: Worker) -> int:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
-def test_two_threads_more_than_the_application_has(generation: Generation, threads: int) -> None:
+def test_one_thread_more_than_the_application_has(generation: Generation, threads: int) -> None:
     worker = start(generation, threads=threads)
     assert connect(generation).ask().status == 200
-    wanted = 2 if threads == 1 else threads + 3  # and the monitor
+    wanted = 2 if threads == 1 else threads + 2  # and the monitor
     eventually(lambda: threads_of(worker) == wanted, f"{wanted} threads, not {threads_of(worker)}")
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_no_more_than_threads_requests_are_in_the_application(generation: Generation, threads: int, tmp_path: Path) -> None:
+    """People size database pools by ``threads``."""
+    worker = start(generation, threads=threads)
+    clients = [connect(generation) for _ in range(threads + 3)]
+    other = connect(generation)
+    for client in clients:
+        assert client.ask().status == 200, "it is the worker's"
+    for number, client in enumerate(clients, 1):
+        client.send(request(f"/wait?at={tmp_path}/at{number}&until={tmp_path}/until"))
+        eventually(lambda number=number: len(list(tmp_path.glob("at*"))) == min(number, threads), "it is in the application")  # type: ignore[misc]
+    other.send(b"NONSENSE\r\n\r\n")  # when that is answered, the loop has seen what came before
+    assert other.answer().status == 400
+    assert (len(list(tmp_path.glob("at*"))), worker.numbers.busy) == (threads, threads)
+    (tmp_path / "until").touch()
+    for client in clients:
+        assert client.answer().status == 200
 
 
 @pytest.mark.parametrize("threads", [2, 4])
@@ -128,3 +147,26 @@ def test_a_slow_reader_holds_no_thread(generation: Generation) -> None:
         answer = client.answer()
         assert answer.status == 200
         assert client.ask().status == 200
+
+
+def test_who_pipelines_has_one_turn_among_others(generation: Generation) -> None:
+    """A second of work on one connection: the other client waits for a request or two of it, and not for all."""
+    start(generation)
+    pipeliner, other = connect(generation), connect(generation)
+    assert other.ask().status == 200
+    pipeliner.send(request("/count?ms=2") * 400)
+    assert pipeliner.answer().body == b"1"
+    for _ in range(3):
+        assert int(other.ask("/count").body) < 300
+    for _ in range(399):
+        assert pipeliner.answer().status == 200
+
+
+def test_two_who_pipeline_take_turns(generation: Generation) -> None:
+    start(generation)
+    clients = [connect(generation) for _ in range(2)]
+    for client in clients:
+        client.send(request("/count?ms=1") * 300)
+    numbers = [[int(client.answer().body) for _ in range(300)] for client in clients]
+    assert all(mine == sorted(mine) for mine in numbers), "in their order"
+    assert all(mine[0] < 200 for mine in numbers), "nobody waits for all of the other"

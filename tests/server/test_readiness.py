@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from harness.workers import Client, Generation, Worker, eventually, listening
+from harness.workers import Client, Generation, Worker, eventually, listening, request
 from releve.config.settings import Check, Settings, Upgrade
 from releve.server import scoreboard
 from releve.server.readiness import Readiness
@@ -127,3 +128,54 @@ def test_what_the_application_tells_balancers_is_counted_apart(generation: Gener
     eventually(lambda: worker.numbers.requests == 6, "all are counted")
     assert (worker.numbers.status_4xx, worker.numbers.polled, worker.numbers.polled_5xx, worker.numbers.own) == (3, 3, 0, 0)
     client.close()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_readiness_is_answered_while_every_thread_is_in_a_call(generation: Generation, threads: int, tmp_path: Path) -> None:
+    """On a connection that is kept, and on a new one, as balancers make; what the application is to answer waits."""
+    worker, kept = start(generation, threads=threads, readiness="/ready", workers=1)
+    assert kept.ask("/ready").status == 200
+    calls = [Client(generation.listeners[0][1].getsockname()) for _ in range(threads)]
+    for number, client in enumerate(calls):
+        client.send(request(f"/wait?at={tmp_path}/at{number}&until={tmp_path}/until"))
+    eventually(lambda: len(list(tmp_path.glob("at*"))) == threads, "all are in the application")
+    waiting = Client(generation.listeners[0][1].getsockname())
+    waiting.send(request("/pid"))
+    for words, status in (((0, 0), 200), ((7, 0), 503)):
+        worker.announce(*words)
+        for method in ("GET", "HEAD"):
+            assert kept.ask("/ready", method=method).status == status
+            new = Client(generation.listeners[0][1].getsockname())
+            answer = new.ask("/ready?a=b", method=method, more="Connection: close\r\n")
+            assert (answer.status, answer.kept) == (status, False)
+            assert new.ended()
+        old = Client(generation.listeners[0][1].getsockname())  # HAProxy asks so
+        old.send(b"GET /ready HTTP/1.0\r\n\r\n")
+        assert old.socket.makefile("rb").readline().split()[1] == str(status).encode()
+    (tmp_path / "until").touch()
+    assert [client.answer().status for client in (*calls, waiting)] == [200] * (threads + 1)
+
+
+def test_readiness_waits_for_no_client(generation: Generation) -> None:
+    """One that asks a thousand times and reads nothing holds up nobody."""
+    _, client = start(generation, threads=2, readiness="/ready")
+    deaf = Client(generation.listeners[0][1].getsockname())
+    deaf.socket.setblocking(False)
+    asked = request("/ready", method="HEAD") * 100
+    for _ in range(10_000):
+        try:
+            deaf.socket.send(asked)
+        except BlockingIOError:
+            break
+    for _ in range(5):
+        assert client.ask("/ready").status == 200
+    assert client.ask("/pid").status == 200
+    deaf.close()
+
+
+def test_at_the_limit_of_connections_readiness_is_answered(generation: Generation) -> None:
+    _, client = start(generation, threads=2, readiness="/ready", limits={"connections": 3})
+    others = [client, *(Client(generation.listeners[0][1].getsockname()) for _ in range(2))]
+    assert [other.ask("/pid").status for other in others] == [200] * 3
+    for _ in range(3):
+        assert Client(generation.listeners[0][1].getsockname()).ask("/ready").status == 200
