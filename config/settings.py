@@ -93,7 +93,24 @@ class Limits:
     header: int = key(8190, "size", "Longest single header field.", minimum=64, maximum=HEAD_MAX_BYTES)
     head: int = key(65536, "size", "Longest request head in all.", minimum=256, maximum=HEAD_MAX_BYTES)
     body: int | None = key(None, "size", "Longest request body.", off="unlimited", minimum=1)
-    connections: int = key(10000, "count", "Most open connections of one worker.", minimum=1, maximum=1_000_000)
+    spool: int | None = key(
+        1 << 30,
+        "size",
+        "Most bytes of request bodies that one worker keeps in files while their clients send; off: in none, slow bodies hold threads.",
+        off="off",
+        minimum=1,
+    )
+    streams: int | None = key(
+        None,
+        "count",
+        "Requests in one worker that the application gets before their body is complete; auto: a quarter of threads, of fast clients.",
+        off="auto",
+        minimum=0,
+        maximum=1000,
+    )
+    connections: int = key(
+        10000, "count", "Most open connections of one worker; beyond, the longest idle one is closed.", minimum=1, maximum=1_000_000
+    )
     requests: int | None = key(None, "count", "Requests after which a worker is replaced.", off="off", minimum=1)
     requests_jitter: int = key(0, "count", "Up to so many more, by chance, so that workers are not replaced together.", minimum=0)
     rss: int | None = key(None, "size", "Resident memory beyond which a worker is replaced.", off="off", minimum=1)
@@ -106,7 +123,7 @@ class Limits:
 class Timeouts:
     """``timeouts``: how long to wait for a client, for a boot, for a stop."""
 
-    header: float = key(10.0, "duration", "For a whole request head, from its first byte.")
+    header: float = key(10.0, "duration", "For a whole request head, from its first byte; and for the first byte of a connection.")
     keepalive: float = key(75.0, "duration", "For the next request of an idle connection.")
     body: float = key(30.0, "duration", "Without a byte of the request body.")
     write: float = key(30.0, "duration", "Without the client taking a byte of the response.")
@@ -334,6 +351,12 @@ class Settings:
     )
     state_directory: str | None = key(
         None, "path", "Folder of the history; auto: $STATE_DIRECTORY, else the user's state folder.", off="auto", restart=True
+    )
+    spool_directory: str | None = key(
+        None,
+        "path",
+        "Folder of the files that limits.spool is about; auto: $TMPDIR, /var/tmp or the system's temporary folder.",
+        off="auto",
     )
     readiness: str | None = key(
         None,

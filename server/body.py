@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from releve.config.settings import Limits, Timeouts
 from releve.server.channel import Channel
 from releve.server.head import Head, HTTPError
+from releve.server.spool import Spool
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 READ_BYTES = 64 * 1024
@@ -172,6 +173,8 @@ class Input:
         self._on_first_read = on_first_read
         self._timeout_s = timeout_s
         self._buffer = bytearray()  # arrived, and not yet given to the application
+        self._spool: Spool | None = None  # holds what arrived before that; once it is `rewind`ed:
+        self._tail = b""  # what arrived after that, and before what is still to arrive
         self._decoder = ChunkDecoder() if head.chunked else None
         self._left = head.content_length or 0  # bytes still to arrive, unless chunked
         self._arrived_bytes = 0  # of a chunked body
@@ -220,8 +223,25 @@ class Input:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that have arrived, and that the application has not taken."""
+        """Bytes that have arrived and are in memory."""
         return len(self._buffer)
+
+    def spill(self, spool: Spool) -> None:
+        """Move what is in memory to a file, always the same one. Raises OSError; then the body is of no more use."""
+        self._spool = spool
+        spool.write(self._buffer)
+        self._buffer.clear()
+
+    def rewind(self) -> None:
+        """From here on it is read, from its beginning."""
+        if self._spool is not None:
+            self._tail = bytes(self._buffer)
+            self._buffer.clear()
+
+    @property
+    def waits_for_continue(self) -> bool:
+        """Whether the client waits for ``100 Continue``, and has sent nothing yet."""
+        return self._continue
 
     def take(self, data: bytes) -> None:
         """More of the body, or of what follows it, has arrived. What is wrong with it is kept in ``failure``."""
@@ -254,6 +274,7 @@ class Input:
         deadline = time.monotonic() + timeout_s
         end = self._arrived_bytes + max_bytes
         droppable = self.droppable(max_bytes)
+        self._spool, self._tail = None, b""
         self._buffer.clear()
         with contextlib.suppress(OSError):
             while droppable and not self.finished and self._arrived_bytes <= end and time.monotonic() < deadline:
@@ -264,12 +285,16 @@ class Input:
 
     def abandon(self) -> None:
         """The request is over: no later read, from a thread that outlives it say, touches the channel."""
+        self._spool, self._tail = None, b""
         self._buffer.clear()
         if not self.finished and self.failure is None:
             self.failure = ClientGone("cannot read the request body: the request is over")
 
     def _more(self) -> bool:
         """Get at least one more piece; False at the end of the body."""
+        if self._spool is not None and (data := self._kept(self._spool)):
+            self._buffer += data
+            return True
         if self.finished and self.failure is None:
             return False
         try:
@@ -280,6 +305,19 @@ class Input:
             self._buffer.clear()  # no later read may find a line in it, and go on as if nothing had happened
             raise
         return True
+
+    def _kept(self, spool: Spool) -> bytes:
+        """The next piece of what arrived before a thread had it; ``b""`` after the last one."""
+        try:
+            data = spool.read(READ_BYTES)
+        except OSError as error:
+            self.failure = BodyRefused(503, "it cannot be read back from its file")
+            self.abandon()
+            raise self.failure from error
+        if not data:
+            self._spool = None
+            data, self._tail = self._tail, b""
+        return data
 
     def _receive(self) -> bytes:
         if self._on_first_read is not None:

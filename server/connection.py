@@ -17,7 +17,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from releve.config.settings import Timeouts
 from releve.server import system
@@ -28,6 +28,9 @@ from releve.server.fasthead import Usual
 from releve.server.head import Head, Partial
 from releve.server.proxy import Trust
 from releve.server.shape import Shape
+
+if TYPE_CHECKING:
+    from releve.server.collecting import Gathering
 
 READ_BYTES = 16 * 1024
 FILE_PART_BYTES = 256 * 1024  # of a file, before the loop looks at others
@@ -78,6 +81,7 @@ class Connection:
         "events",
         "fd",
         "fresh",
+        "gathering",
         "head",
         "hops",
         "host",
@@ -129,6 +133,7 @@ class Connection:
         self.fresh = True  # no byte was read on it yet
         self.swallowed_bytes = 0  # read and dropped while closing
         self.paced_bytes = 0  # that were still to be taken, or had come of a body, when its deadline was set
+        self.gathering: Gathering | None = None  # of a body that was not complete when its head was read
         self.streams = False  # its body was not complete when a thread got it
         self.deadline = math.inf
         self.tick = -1

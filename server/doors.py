@@ -125,7 +125,7 @@ class Doors:
         has_thread = self._has_thread()
         if has_thread and self.room.left:
             return Width.OPEN
-        if self._loop.now() >= self._pressed_until:
+        if not self._is_pressed():
             return Width.SHUT
         if has_thread:
             return Width.OPEN
@@ -198,17 +198,11 @@ class Doors:
         # What was just let in has no thread yet: a sibling may have one.
         return self._loop.lead.free > len(self._loop.ready)
 
+    def _is_pressed(self) -> bool:
+        return self._loop.now() < self._pressed_until
+
     def _admits(self) -> bool:
-        """Whether one more may come in, who waits."""
-        has_thread = self._has_thread()
-        if has_thread and self.room.left:
-            return True
-        if self._loop.now() >= self._pressed_until or not (has_thread or self.crowded()):
-            return False
-        if not self.room.make():
-            self._pressed_until = 0.0
-            return False
-        return True
+        return self.room.left and (self._has_thread() or (self._is_pressed() and self.crowded()))
 
     def _of(self, width: Width) -> dict[int, Callable[[], None]]:
         """The doors that are open then, and what happens when somebody comes."""
@@ -221,6 +215,8 @@ class Doors:
         return doors
 
     def _on_event(self, door: Door) -> None:
+        if not self.room.left and self._is_pressed() and not self.room.make():  # for the one that waits, and no further ones
+            self._pressed_until = 0.0
         self._let_in(door, BATCH, self._admits)
         self.update()
 

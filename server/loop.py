@@ -24,6 +24,7 @@ from typing import NoReturn
 
 from releve.config.settings import Settings
 from releve.server.answer import Answer
+from releve.server.collecting import Collecting
 from releve.server.connection import Connection, State
 from releve.server.deadlines import TICK_S, Deadlines
 from releve.server.fastpath import fast_path
@@ -81,6 +82,7 @@ class Loop:
         self._own = answer.own
         self._access = answer.access
         self.reception = Reception(self, settings, answer)
+        self.collecting = Collecting(self, settings)
         self.parting = Parting(self, settings, answer.access)
         self.serve = fast_path(self, answer)
         self.watch(self.lead.bell, self._take_back)
@@ -283,6 +285,9 @@ class Loop:
             connection.channel.unsent.close()
         connection.socket.close()
         del self.table[connection.fd]
+        if connection.gathering is not None:
+            connection.body = None  # with its file; the connection itself is part of a cycle
+            self.collecting.forget(connection)
 
     def hasten(self, idle_s: float) -> None:
         """From now on close idle connections after ``idle_s`` seconds of silence, those that are idle now too."""
@@ -304,7 +309,7 @@ class Loop:
         elif connection.state is _WRITING:
             self.parting.write(connection)
         elif connection.state is _COLLECTING:
-            self.reception.gather(connection)
+            self.collecting.gather(connection)
         else:
             self.reception.read(connection)
 
@@ -326,7 +331,9 @@ class Loop:
             connection.buffer += connection.body.rest
         if connection.streams:
             connection.streams = False
-            self.reception.returned()
+            self.collecting.returned()
+        if connection.gathering is not None:
+            self.collecting.forget(connection)
         if channel.unsent is not None:
             connection.enter(_WRITING)
             self.parting.await_write(connection)
@@ -369,7 +376,7 @@ class Loop:
             self.parting.expired(connection)
             return
         if before is _COLLECTING:
-            self.reception.expired(connection)
+            self.collecting.expired(connection)
             return
         if before is not _CLOSING:
             self.reception.read(connection)  # what came at the last moment counts

@@ -1,22 +1,18 @@
 """In the leader: from the bytes of a connection to a request that a thread can answer. It never waits for a client.
 
 Usual requests are read by ``fasthead.py``, all others by ``head.py``, which is strict and has the last word. A body
-that is not complete is kept here, up to a limit, while as many threads as may wait for clients do.
+that is not complete is a matter of ``collecting.py``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import math
-from collections import deque
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from releve.config.settings import Settings
 from releve.server.answer import Answer
-from releve.server.body import CONTINUE, Input
-from releve.server.connection import READ_BYTES, Connection, State, min_bytes
+from releve.server.connection import READ_BYTES, Connection, State
 from releve.server.environ import split_peer
 from releve.server.exchange import REST_MAX_BYTES
 from releve.server.fasthead import fast_environ, usual
@@ -28,30 +24,23 @@ from releve.server.shape import LEARN_MAX, learn
 if TYPE_CHECKING:
     from releve.server.loop import Loop
 
-COLLECT_MAX_BYTES = 64 * 1024  # of a body, before the application has its request
 EMPTY_LINE = b"\r\n"
 
 # Looking a member up in its Enum costs more than all else in a comparison.
-_IDLE, _BUSY, _COLLECTING = State.IDLE, State.BUSY, State.COLLECTING
+_IDLE, _BUSY = State.IDLE, State.BUSY
 
 log = logging.getLogger("releve.worker")
 
 
 class Reception:
-    """Reads for the loop; counts the requests whose bodies a thread waits for."""
+    """Reads for the loop."""
 
     def __init__(self, loop: Loop, settings: Settings, answer: Answer) -> None:
-        timeouts = settings.timeouts
-        self.header_s = timeouts.header
+        self.header_s = settings.timeouts.header
         self._loop = loop
         self._answer = answer
         self._own = answer.own
         self._limits = settings.limits
-        self._body_s = timeouts.body
-        self._body_min_bytes = max(1, min_bytes(timeouts.body, timeouts.min_rate))
-        self._streams = 0  # requests that went to a thread before their body was complete
-        self._streams_max = settings.threads // 2
-        self._full: deque[Connection] = deque()  # COLLECTING, with as much as is kept of a body
 
     def read(self, connection: Connection) -> None:
         """Read what has arrived on a connection of the loop and go on with it."""
@@ -174,73 +163,7 @@ class Reception:
             return
         del buffer[:end]
         connection.forget_head()
-        self._collect(connection, self._answer.open_body(connection, head))
-
-    def _collect(self, connection: Connection, body: Input) -> None:
-        """Give a request to the threads, or wait for its body first.
-
-        A thread that waits for a client does nothing else, so at most half of them may: only so many requests go to the
-        application before their bodies are complete. What the others bring is kept here, up to a limit.
-        """
-        full = body.held_bytes >= COLLECT_MAX_BYTES
-        complete = body.finished or body.failure is not None
-        if complete or self._streams < (max(1, self._streams_max) if full else self._streams_max):
-            connection.streams = not complete
-            self._streams += not complete
-            connection.enter(_BUSY)
-            self._loop.deadlines.put(connection, math.inf)
-            self._loop.ready.append(connection)
-            return
-        if connection.state is not _COLLECTING:
-            connection.enter(_COLLECTING)
-            connection.paced_bytes = 0
-            self._loop.deadlines.put(connection, self._loop.now() + self._body_s)
-        if full:
-            self._loop.unregister(connection)
-            self._loop.deadlines.put(connection, math.inf)  # it waits for us, not we for it
-            self._full.append(connection)
-            return
-        self._loop.register(connection)
-        if body.asked():
-            with contextlib.suppress(OSError):  # gone, or it reads nothing: then it does without
-                connection.socket.send(CONTINUE)
-
-    def gather(self, connection: Connection) -> None:
-        """More of a body that is kept here."""
-        body = connection.body
-        assert body is not None
-        try:
-            data = connection.socket.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._loop.close(connection)  # in the middle of its request
-            return
-        connection.paced_bytes += len(data)
-        body.take(data)
-        self._collect(connection, body)
-
-    def returned(self) -> None:
-        """A thread has come back from a client whose body was to come: those that wait with as much as we keep of one go on."""
-        self._streams -= 1
-        waiting = list(self._full)
-        self._full.clear()
-        for connection in waiting:
-            if connection.state is _COLLECTING and connection.body is not None:
-                self._collect(connection, connection.body)
-
-    def expired(self, connection: Connection) -> None:
-        """A body has come as far as it could in its time."""
-        self.gather(connection)
-        if connection.state is not _COLLECTING:
-            return
-        if connection.paced_bytes < self._body_min_bytes:
-            self._loop.parting.refuse(connection, 408, "the request body does not arrive")
-        elif connection.registered:
-            connection.paced_bytes = 0
-            self._loop.deadlines.put(connection, self._loop.now() + self._body_s)
+        self._loop.collecting.begin(connection, self._answer.open_body(connection, head))
 
 
 def skip_empty_lines(buffer: bytearray) -> None:

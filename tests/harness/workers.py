@@ -22,7 +22,7 @@ from releve.server.link import Link, Message
 PATIENCE_S = 20.0
 
 RUNNER = """
-import json, socket, sys
+import importlib, json, socket, sys
 sys.path.insert(0, sys.argv[2])
 from releve.config.settings import from_wire
 from releve.server.application import load
@@ -33,6 +33,9 @@ from releve.server.worker import Post, run_worker
 worker.ORPHAN_S = 1.0
 room.CALM_S = 0.5
 given = json.loads(sys.argv[1])
+for name, value in given["constants"].items():
+    module, _, constant = name.rpartition(".")
+    setattr(importlib.import_module("releve.server." + module), constant, value)
 run_worker(Post(
     number=given["number"], slot=given["number"], generation=given["generation"], revision=1,
     settings=from_wire(given["settings"]),
@@ -121,13 +124,17 @@ class Generation:
         """What its workers wrote to standard error."""
         return os.pread(self._stderr, 1 << 20, 0).decode()
 
-    def start(self, app: str = "views", *, limit_descriptors: int | None = None, **settings: Any) -> Worker:
-        """A worker that is ready. ``settings`` are those of the wire form, groups as mappings."""
-        worker = self.launch(app, limit_descriptors=limit_descriptors, **settings)
+    def start(
+        self, app: str = "views", *, limit_descriptors: int | None = None, limit_file_bytes: int | None = None, **settings: Any
+    ) -> Worker:
+        """A worker that is ready. ``settings`` are those of the wire form, groups as mappings; ``constants`` are set in its modules."""
+        worker = self.launch(app, limit_descriptors=limit_descriptors, limit_file_bytes=limit_file_bytes, **settings)
         worker.await_state("ready")
         return worker
 
-    def launch(self, app: str = "views", *, limit_descriptors: int | None = None, **settings: Any) -> Worker:
+    def launch(
+        self, app: str = "views", *, limit_descriptors: int | None = None, limit_file_bytes: int | None = None, **settings: Any
+    ) -> Worker:
         """A worker that may not be ready yet."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         number = len(self.workers) + 1
@@ -135,6 +142,7 @@ class Generation:
             "app": app,
             "number": number,
             "generation": self.number,
+            "constants": settings.pop("constants", {}),
             "settings": settings,
             "listeners": [(name, sock.fileno()) for name, sock in self.listeners],
             "receive": self._receive.fileno(),
@@ -146,6 +154,8 @@ class Generation:
         command = [sys.executable, "-c", RUNNER, json.dumps(given), str(Path(__file__).parent)]
         if limit_descriptors is not None:
             command = ["prlimit", f"--nofile={limit_descriptors}:{limit_descriptors}", *command]
+        if limit_file_bytes is not None:
+            command = ["prlimit", f"--fsize={limit_file_bytes}:{limit_file_bytes}", *command]
         process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, stderr=self._stderr)
         theirs.close()
         worker = Worker(process, Link(ours), scoreboard.Scoreboard(self._board), number)

@@ -62,7 +62,7 @@ def test_no_more_than_threads_requests_are_in_the_application(generation: Genera
         assert client.ask().status == 200, "it is the worker's"
     for number, client in enumerate(clients, 1):
         client.send(request(f"/wait?at={tmp_path}/at{number}&until={tmp_path}/until"))
-        eventually(lambda number=number: len(list(tmp_path.glob("at*"))) == min(number, threads), "it is in the application")  # type: ignore[misc]
+        eventually(lambda number=number: len(list(tmp_path.glob("at*"))) == min(number, threads), "it is in the application")
     other.send(b"NONSENSE\r\n\r\n")  # when that is answered, the loop has seen what came before
     assert other.answer().status == 400
     assert (len(list(tmp_path.glob("at*"))), worker.numbers.busy) == (threads, threads)

@@ -71,7 +71,7 @@ def test_a_flood_of_silent_connections_holds_up_nobody(generation: Generation) -
 
 
 def test_at_its_limit_a_worker_leaves_newcomers_to_siblings_that_have_room(generation: Generation) -> None:
-    kept = [serve(generation, limits={"connections": 2}), connect(generation)]
+    kept = [serve(generation, limits={"connections": 2}, constants={"doors.PRESS_S": 30.0}), connect(generation)]
     assert [client.ask().pid for client in kept] == [generation.workers[0].pid] * 2
     sibling = generation.start(limits={"connections": 2})
     sibling.resume()

@@ -1,0 +1,247 @@
+"""Bodies that come slowly are kept by the loop, in memory and then in a file, and cost no thread."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.workers import Client, Generation, Worker, connect, eventually, listening, request
+from releve.config.settings import Limits, Settings
+from releve.server.body import Input
+from releve.server.collecting import streams_max
+from releve.server.connection import SocketChannel
+from releve.server.head import parse_head
+from releve.server.spool import Spool, Spools, spool_directory
+
+SLOW = 12
+LARGE = bytes(range(256)) * 4000  # a megabyte
+
+
+@pytest.fixture
+def generation() -> Iterator[Generation]:
+    with listening() as sock:
+        made = Generation(8, [("127.0.0.1:8000", sock)])
+        yield made
+        made.close()
+
+
+def start(generation: Generation, folder: Path, limit_file_bytes: int | None = None, **settings: Any) -> Worker:
+    worker = generation.start("slowness", limit_file_bytes=limit_file_bytes, spool_directory=str(folder), **settings)
+    worker.resume()
+    return worker
+
+
+def post(generation: Generation, length: int | None, sent: bytes = b"", target: str = "/digest") -> Client:
+    client = connect(generation)
+    framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
+    client.send(f"POST {target} HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n".encode() + sent)
+    return client
+
+
+def digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode()
+
+
+def spooled(worker: Worker, folder: Path) -> int:
+    """Files in the folder that the worker has open."""
+    return sum(name.startswith(str(folder)) for name in worker.descriptors())
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_slow_uploads_cost_no_thread(generation: Generation, threads: int, tmp_path: Path) -> None:
+    worker = start(generation, tmp_path, threads=threads)
+    slow = [post(generation, len(LARGE), LARGE[:70_000]) for _ in range(SLOW)]
+    eventually(lambda: spooled(worker, tmp_path) == SLOW, "what they have sent is in files")
+    sent = 70_000
+    for _ in range(3):
+        for client in slow:
+            client.send(LARGE[sent : sent + 300])
+        sent += 300
+        assert connect(generation).ask("/fast").body == b"fast"
+        assert post(generation, len(LARGE), LARGE).answer().body == digest(LARGE)
+        assert post(generation, None, b"%x\r\n%s\r\n0\r\n\r\n" % (len(LARGE), LARGE)).answer().body == digest(LARGE)
+    assert list(tmp_path.iterdir()) == [], "no file has a name: nothing is left, whatever ends the worker"
+    for client in slow:
+        client.send(LARGE[sent:] + request("/fast"))
+    for client in slow:
+        assert client.answer().body == digest(LARGE)
+        assert client.answer().body == b"fast", "and what was sent behind it"
+    eventually(lambda: spooled(worker, tmp_path) == 0, "the files are closed")
+
+
+def test_slow_uploads_are_in_no_call(generation: Generation, tmp_path: Path) -> None:
+    worker = start(generation, tmp_path, threads=4, limits={"streams": 0})
+    slow = [post(generation, len(LARGE), LARGE[:500_000]) for _ in range(SLOW)]
+    eventually(lambda: spooled(worker, tmp_path) == SLOW, "what they have sent is in files")
+    assert connect(generation).ask("/fast").body == b"fast"
+    assert (worker.numbers.busy, [seat for seat in worker.calls if seat.target == "/digest"]) == (0, [])
+    for client in slow:
+        client.close()
+    eventually(lambda: spooled(worker, tmp_path) == 0, "they are gone")
+
+
+def test_a_killed_worker_leaves_no_file(generation: Generation, tmp_path: Path) -> None:
+    worker = start(generation, tmp_path)
+    client = post(generation, len(LARGE), LARGE[:100_000])
+    eventually(lambda: spooled(worker, tmp_path) == 1, "it is in a file")
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.ended()
+    client.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fast_upload_reaches_the_application_while_it_comes(generation: Generation, tmp_path: Path) -> None:
+    worker = start(generation, tmp_path, threads=4)
+    part = (b"x" * 1023 + b"\n") * 1024
+    client = post(generation, 100 * len(part), target="/talk")
+    other = connect(generation)
+    sent = 0
+    while other.ask("/lines").body == b"0":
+        assert sent < 99, "nothing has come to the application"
+        client.send(part)
+        sent += 1
+    eventually(lambda: worker.numbers.busy == 1, "a thread has it")
+    client.send(part * (100 - sent))
+    assert client.answer().body == str(100 * 1024).encode()
+
+
+def test_who_waits_for_an_answer_to_the_beginning_gets_it(generation: Generation, tmp_path: Path) -> None:
+    start(generation, tmp_path, threads=4)
+    client, other = post(generation, 8, b"one\n", target="/talk"), connect(generation)
+    eventually(lambda: other.ask("/lines").body == b"1", "the application has the first line")
+    client.send(b"two\n")
+    assert client.answer().body == b"2"
+
+
+def test_with_streams_the_application_reads_from_the_first_byte_on(generation: Generation, tmp_path: Path) -> None:
+    start(generation, tmp_path, threads=2, limits={"streams": 1})
+    client, other = post(generation, 8, b"", target="/talk"), connect(generation)
+    eventually(lambda: any(seat.began for seat in generation.workers[0].calls), "it is in the application")
+    slow = post(generation, len(LARGE), LARGE[:100_000])
+    eventually(lambda: spooled(generation.workers[0], tmp_path) == 1, "the next one is not")
+    assert other.ask("/lines").body == b"0"
+    client.send(b"one\ntwo\n")
+    assert client.answer().body == b"2"
+    slow.send(LARGE[100_000:])
+    assert slow.answer().body == digest(LARGE)
+
+
+def test_bodies_for_which_there_is_no_room_wait_for_a_thread_and_not_for_ever(generation: Generation, tmp_path: Path) -> None:
+    worker = start(generation, tmp_path, threads=2, limits={"spool": 200_000}, timeouts={"body": 2.0, "min_rate": None})
+    kept = post(generation, len(LARGE), LARGE[:150_000])
+    eventually(lambda: spooled(worker, tmp_path) == 1, "there is room for one")
+    streams = post(generation, len(LARGE), LARGE[:150_000])
+    eventually(lambda: worker.numbers.busy == 1, "a thread waits for the second one")
+    third = post(generation, len(LARGE), LARGE[:150_000])
+    third.socket.settimeout(0.1)
+    answer = None
+    while answer is None:
+        with contextlib.suppress(TimeoutError):
+            answer = third.answer()
+        for client in (kept, streams):
+            client.send(b"x")  # those two have their time
+    assert (answer.status, answer.kept) == (503, False)
+    assert "limits.spool is used up" in generation.log
+    for client in (kept, streams):
+        client.close()
+    eventually(lambda: worker.numbers.connections <= 1 and worker.numbers.busy == 0, "they are gone")
+    assert post(generation, 150_000, LARGE[:150_000]).answer().body == digest(LARGE[:150_000])
+
+
+@pytest.mark.parametrize("how", ["missing", "full"])
+def test_a_folder_that_takes_nothing_costs_the_large_bodies_only(generation: Generation, tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "missing" if how == "missing" else tmp_path
+    worker = start(generation, folder, limit_file_bytes=100_000 if how == "full" else None)
+    for _ in range(3):
+        answer = post(generation, len(LARGE), LARGE[:200_000]).answer()
+        assert (answer.status, answer.kept) == (503, False)
+    small = post(generation, 60_000, LARGE[:30_000])
+    small.send(LARGE[30_000:60_000])
+    assert small.answer().body == digest(LARGE[:60_000])
+    assert generation.log.count("request bodies are refused with status 503") == 1
+    assert spooled(worker, tmp_path) == 0
+
+
+def test_a_body_that_is_too_long_is_refused_before_it_is_kept(generation: Generation, tmp_path: Path) -> None:
+    worker = start(generation, tmp_path, limits={"body": 1000})
+    assert post(generation, 1001).answer().status == 413
+    assert post(generation, None, b"%x\r\n" % len(LARGE) + LARGE[:100_000]).answer().status == 413
+    assert spooled(worker, tmp_path) == 0
+
+
+# The parts
+
+
+@pytest.mark.parametrize(
+    ("threads", "limits", "expected"),
+    [
+        (1, {}, 0),
+        (3, {}, 0),
+        (4, {}, 1),
+        (8, {}, 2),
+        (8, {"spool": None}, 4),
+        (8, {"streams": 0}, 0),
+        (8, {"streams": 8}, 8),
+        (2, {"streams": 100}, 2),
+    ],
+)
+def test_how_many_threads_may_wait_for_clients(threads: int, limits: dict[str, int | None], expected: int) -> None:
+    assert streams_max(Settings(threads=threads, limits=Limits(**limits))) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how", ["read", "pieces", "lines"])
+@pytest.mark.parametrize(("spilled", "tail"), [(70_000, 0), (70_000, 10), (1, 3000), (200_000, 99_999)])
+def test_a_body_is_read_from_file_memory_and_client_in_its_order(how: str, spilled: int, tail: int, tmp_path: Path) -> None:
+    lines = b"".join(b"%d\n" % number for number in range(60_000))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        head = parse_head(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(lines), Limits())
+        body = Input(SocketChannel(ours, Settings().timeouts), head, lines[:1], Limits())
+        body.take(lines[1:spilled])
+        spool = Spool(str(tmp_path))
+        body.spill(spool)
+        body.take(lines[spilled : spilled + tail])
+        body.rewind()
+        theirs.setblocking(False)
+        sent = theirs.send(lines[spilled + tail : spilled + tail + 40_000])
+        rest = lines[spilled + tail + sent :]
+        got = b"".join(_read(body, how, spilled + tail + sent))
+        assert got == lines[: spilled + tail + sent]
+        assert not body.finished
+        theirs.close()
+        if rest:
+            with pytest.raises(ConnectionError):
+                body.read()
+
+
+def _read(body: Input, how: str, count: int) -> Iterator[bytes]:
+    while count:
+        data = body.read(count) if how == "read" else body.read(min(count, 1000)) if how == "pieces" else body.readline(count)
+        count -= len(data)
+        yield data
+
+
+def test_where_the_files_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert spool_directory("/srv/spool") == "/srv/spool"
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert spool_directory(None) == str(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
+    assert spool_directory(None) == "/var/tmp"
+
+
+def test_the_files_of_a_worker_hold_no_more_than_the_limit(tmp_path: Path) -> None:
+    spools = Spools(str(tmp_path), 100)
+    assert spools.take(60)
+    assert not spools.take(41)
+    assert spools.take(40)
+    spools.release(60)
+    assert spools.take(60)
