@@ -105,7 +105,7 @@ class Limits:
         "count",
         "Requests in one worker that the application gets before their body is complete; auto: a quarter of threads, of fast clients.",
         off="auto",
-        minimum=0,
+        minimum=1,
         maximum=1000,
     )
     connections: int = key(

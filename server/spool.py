@@ -28,7 +28,10 @@ def spool_directory(configured: str | None) -> str:
     for folder in (os.environ.get("TMPDIR"), "/var/tmp"):
         if folder and os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
             return folder
-    return tempfile.gettempdir()
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:  # nothing can be written anywhere; who needs it is told
+        return "/var/tmp"
 
 
 class Spool:

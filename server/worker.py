@@ -89,7 +89,8 @@ def _live(post: Post) -> NoReturn:
     settings = post.settings
     system.settle_signals(system.SUPERVISOR_SIGNALS)
     output.begin(settings.log, Who(post.generation, post.number, post.release))
-    system.raise_descriptor_limit(settings.limits.connections + DESCRIPTORS_SPARE)
+    each = 1 if settings.limits.spool is None else 2  # its socket, and the file of its body
+    system.raise_descriptor_limit(each * settings.limits.connections + DESCRIPTORS_SPARE)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         fault("worker_boot")

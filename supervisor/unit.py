@@ -138,7 +138,8 @@ def _hardening(settings: Settings, place: Place) -> Iterator[str]:
     yield "NoNewPrivileges=yes"
     if settings.user is not None:
         yield "# The application writes where this says, and nowhere else; add its folders (media, a database file)."
-        writable = sorted({os.path.dirname(path) for path in [*sockets, *_log_files(settings)] if path})
+        folders = {os.path.dirname(path) for path in [*sockets, *_log_files(settings)] if path}
+        writable = sorted(folders | ({settings.spool_directory} if settings.spool_directory is not None else set()))
         yield "ProtectSystem=strict"
         if writable:
             yield "ReadWritePaths=" + " ".join(f"-{path}" for path in writable)
