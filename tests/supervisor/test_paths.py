@@ -24,7 +24,7 @@ from releve.supervisor import hooks, instances, listeners, paths, release, syste
 
 ROOT = Path(__file__).parent.parent.parent
 NOBODY = pwd.getpwnam("nobody").pw_uid
-RACES = 300
+RACES = 150
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has anything to lose to another user")
 
