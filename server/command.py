@@ -20,7 +20,7 @@ from releve.server.errands import Errand, Errands
 from releve.server.faults import fault
 from releve.server.foreman import Foreman, names
 from releve.server.guard import Guard
-from releve.server.link import Message, clip
+from releve.server.link import LOST_S, Message, clip
 from releve.server.nursery import Nursery
 from releve.server.orders import ESTABLISHED, Change, Posture, objection
 from releve.server.outbox import Outbox
@@ -131,6 +131,10 @@ class Command:
         if worker.state is State.READY:
             self._on_ready(worker)
         self._errands.settle(worker, message)
+
+    def miss(self, worker: Worker) -> None:
+        """The control pair of a worker has ended: as it does when the process ends, which is seen in a moment."""
+        worker.lost_at = self._now() + LOST_S
 
     def bury(self, worker: Worker, status: int) -> None:
         """A worker was reaped."""

@@ -67,6 +67,7 @@ class Worker:
         self.serves_on = False  # dismissed, and not spent yet
         self.failed_before = 0  # boots in its place, in a row
         self.heard_out = False  # its end of the control pair is closed
+        self.lost_at: float | None = None  # monotonic; then it is ended, since it lives and its control pair has ended
         self.failure: Message | None = None  # what it said, or was found, to have failed
         self.ready_by: float | None = None  # monotonic; for its boot
         self.kill_at: float | None = None  # monotonic; for SIGKILL

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from releve.server.boot import Boot, Revision
 from releve.server.crew import UP, Crew, State, Worker
+from releve.server.link import LOST_TERM_S
 from releve.server.nursery import Nursery
 from releve.server.outbox import Outbox
 
@@ -95,13 +96,20 @@ class Foreman:
                 worker.failure = {"step": "workers", "reason": f"{worker} was not ready within {boot_limit_s:g}s (timeouts.boot)"}
                 worker.signal(signal.SIGABRT)  # faulthandler writes where it hangs
                 worker.kill_at = now + KILL_MARGIN_S
+            if worker.lost_at is not None and worker.lost_at <= now:
+                worker.lost_at = None
+                reason = f"{worker} has closed its control pair, or has become another program: it is ended"
+                log.error("%s", reason)
+                worker.signal(signal.SIGTERM)
+                worker.kill_at = min(now + LOST_TERM_S, now + LOST_TERM_S if worker.kill_at is None else worker.kill_at)
             if worker.kill_at is not None and worker.kill_at <= now:
                 worker.kill_at = None
                 worker.signal(signal.SIGKILL)
 
     def deadlines(self) -> list[float]:
         """When ``keep`` is due (monotonic)."""
-        dues = [worker.kill_at for worker in self._crew if worker.kill_at is not None]
+        dues = [worker.lost_at for worker in self._crew if worker.lost_at is not None]
+        dues += [worker.kill_at for worker in self._crew if worker.kill_at is not None]
         return dues + [worker.ready_by for worker in self._crew if worker.ready_by is not None and worker.failure is None]
 
 

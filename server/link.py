@@ -29,6 +29,8 @@ FDS_MAX = 253  # SCM_MAX_FD of the kernel
 ANCILLARY_BYTES = socket.CMSG_SPACE(4 * FDS_MAX) + socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4)
 TEXT_MAX = 16 * 1024
 ORPHAN_S = 30.0  # how long a worker serves on when master and supervisor have gone: the service may be started again meanwhile
+LOST_S = 1.0  # so soon after the end of its control pair a worker has ended, or it is ended
+LOST_TERM_S = 5.0  # between SIGTERM and SIGKILL to it
 # Has masters and workers that have not answered write where each of their threads is (`ctl dump`): the first that they try to take,
 # away from both ends, where libraries take theirs.
 STACKS_SIGNAL = int(signal.SIGRTMAX) - 8

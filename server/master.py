@@ -198,6 +198,7 @@ class Master:
                 received = None
             if received is None:
                 worker.heard_out = True
+                self._command.miss(worker)
                 return
             message, fds = received
             for fd in fds:

@@ -20,7 +20,7 @@ from typing import Any
 from releve.config.settings import Settings
 from releve.server import scoreboard
 from releve.server.link import STACKS_SIGNAL, Message
-from releve.supervisor import boot, greeting, serving, system
+from releve.supervisor import boot, greeting, leftovers, serving, system
 from releve.supervisor.boot import Boot, Phase
 from releve.supervisor.crash import append_only, open_crash_file, read_crash_file
 from releve.supervisor.door import Door
@@ -28,6 +28,7 @@ from releve.supervisor.evidence import Process
 from releve.supervisor.exchange import Exchange
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.found import Descriptors, Found
+from releve.supervisor.leftovers import Left
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
 from releve.supervisor.logfiles import LentFiles
@@ -82,6 +83,9 @@ class Generation:
         self._killed = False  # by us: what is left of it is not lost
         self._last_revision = 1
         self._dismissal: dict[str, Any] = {}
+        self._inodes: dict[int, str] = {}  # of its listeners, with their names
+        self._adopted = found is not None
+        self._last: asyncio.Task[None] | None = None  # ends what it has left behind
         self._killer: asyncio.TimerHandle | None = None
         self.exchange = Exchange() if found is None else Exchange((found.receive, found.send))
         self._board_fd = scoreboard.make() if found is None else found.board
@@ -159,6 +163,7 @@ class Generation:
             raise StepFailed("boot", f"cannot boot: not ready after {limit_s:g}s (timeouts.boot) while {self._boot.doing}", stack) from None
 
     def _send_boot(self, workers: int, keepsake: int) -> None:
+        self._note_listeners()
         fds = [one.socket.fileno() for one in self.listeners]
         fds += [self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self.crash_fd]
         extras: dict[str, int] = {}
@@ -319,6 +324,7 @@ class Generation:
         """
         if self.state is GenerationState.GONE:
             return
+        self._note_listeners()
         more: dict[str, Any] = {"serve_on": True} if serve_on and self.state is GenerationState.SERVING else {}
         self.state = next_state(self.state, GenerationEvent.DISMISSED)
         if self.door is not None:
@@ -530,7 +536,25 @@ class Generation:
         os.close(self._board_fd)
         os.close(self.crash_fd)
         self.crash_fd = self._board_fd = -1
-        self.ended.set()
+        self._note_listeners()
+        uid = self.pin.identity.user
+        whose = Left(self.number, self.pin.resolved, self.pid, os.geteuid() if uid is None else uid, self._inodes, self._adopted)
+        if holders := leftovers.find(whose):
+            self._last = self._loop.create_task(self._end_leftovers(holders))
+        else:
+            self.ended.set()
+
+    async def _end_leftovers(self, holders: list[leftovers.Holder]) -> None:
+        try:
+            await leftovers.end(self.number, holders)
+        finally:
+            self.ended.set()
+
+    def _note_listeners(self) -> None:
+        """Remember which sockets its processes may have, also when they are closed here."""
+        for one in self.listeners:
+            if one.socket.fileno() >= 0:
+                self._inodes[os.fstat(one.socket.fileno()).st_ino] = one.name
 
     # ---------------------------------------------------------------- words
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from releve.server import form
 from releve.server.docket import Seat
 from releve.server.form import Unfit
-from releve.server.link import Garbled, Link, LinkError, Message
+from releve.server.link import LOST_S, LOST_TERM_S, Garbled, Link, LinkError, Message
 from releve.server.noise import Noise
 from releve.supervisor import evidence, reports, serving, system
 from releve.supervisor.evidence import Process
@@ -195,6 +195,16 @@ class Roster:
         else:
             return  # there may be more, for the next turn
         self._loop.remove_reader(worker.control.fileno())
+        self._loop.call_later(LOST_S, self._end, worker, signal.SIGTERM)  # it ends, or has become another program
+
+    def _end(self, worker: Worker, number: int) -> None:
+        if self.workers.get(worker.number) is not worker:
+            return  # it has ended
+        if number == signal.SIGTERM:
+            what = "worker %d (pid %d) has closed its control pair, or has become another program: it is ended"
+            log.error(what, worker.number, worker.pid, extra=self._who)
+            self._loop.call_later(LOST_TERM_S, self._end, worker, signal.SIGKILL)
+        worker.kill(number)
 
     def _hear(self, worker: Worker, message: Message | None) -> None:
         if message is not None and message["type"] == "state":

@@ -426,7 +426,7 @@ class Supervisor:
     async def _end_everything(self, drain_s: float, linger_s: float | None, *, serve_on: bool = False) -> None:
         generations = self._dismiss_all(drain_s, linger_s, serve_on=serve_on)
         self.service.close_listeners()  # each worker accepts what is queued before it closes its own
-        for generation in generations:
+        for generation in dict.fromkeys([*generations, *self.service.retiring]):  # of one that is gone, something may be left to end
             await generation.ended.wait()
 
     def _dismiss_all(self, drain_s: float, linger_s: float | None = None, *, serve_on: bool = False) -> list[Generation]:

@@ -118,6 +118,11 @@ def own(pid: int) -> None:
     _spawned.add(pid)
 
 
+def started() -> frozenset[int]:
+    """Those that somebody here waits for by name. Each leads a session."""
+    return frozenset(_spawned)
+
+
 def fill_standard() -> None:
     """Open what is closed of descriptors 0, 1 and 2: else the next socket would get its number, and be written to as a log."""
     for fd in range(3):
@@ -277,7 +282,7 @@ def become_subreaper() -> None:
 def reap_orphans(known: set[int]) -> list[tuple[int, int]]:
     """Reap ended children that came to us by adoption and that nobody waits for: pid and status."""
     reaped = []
-    for pid in _children():
+    for pid in children(os.getpid()):
         if pid in known or pid in _spawned:
             continue
         status = wait(pid)
@@ -286,8 +291,8 @@ def reap_orphans(known: set[int]) -> list[tuple[int, int]]:
     return reaped
 
 
-def _children(parent: int | None = None) -> list[int]:
-    pid = parent or os.getpid()
+def children(pid: int) -> list[int]:
+    """Pids of the children of a process; empty where the kernel does not tell."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children") as file:
             return [int(pid) for pid in file.read().split()]
@@ -308,12 +313,13 @@ def holder_of(path: str) -> int | None:
             if len(fields) == 8 and fields[7] == path and int(fields[3], 16) & listening:
                 inodes.add(f"socket:[{fields[6]}]")
     for name in os.listdir("/proc") if inodes else ():
-        if name.isdigit() and int(name) != os.getpid() and inodes & _descriptors(name):
+        if name.isdigit() and int(name) != os.getpid() and inodes & descriptors(int(name)):
             return int(name)
     return None
 
 
-def _descriptors(pid: str) -> set[str]:
+def descriptors(pid: int) -> set[str]:
+    """What a process has open, as the links of ``/proc/PID/fd`` say; empty if that cannot be read."""
     found = set()
     with suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):
@@ -325,7 +331,7 @@ def _descriptors(pid: str) -> set[str]:
 def open_children(pid: int) -> list[int]:
     """Pidfds of the children of a process, owned by the caller."""
     found = []
-    for child in _children(pid):
+    for child in children(pid):
         with suppress(OSError):
             found.append(os.pidfd_open(child))
     return found

@@ -242,7 +242,7 @@ def test_a_worker_is_what_the_master_has_started_and_nothing_else() -> None:
         stranger = start(SLEEPS)
         with generation(FORKS) as (one, link, master):
             async with asyncio.timeout(10):
-                while len(children := system._children(master.pid)) < 2:
+                while len(children := system.children(master.pid)) < 2:
                     await asyncio.sleep(0.01)
             child, other = children
 
