@@ -105,7 +105,10 @@ async def abort(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
         if not operation.undoing:
             return result(Status.USAGE, f"cannot abort {what}: it is committed", serving=serving())
         ended_by = "it had failed, and was being undone"
+    before = operation.committed
     await operation.finished.wait()
+    if operation.committed and not before and "rollback" in supervisor.service.degraded:
+        return result(Status.DEGRADED, f"ended {what}, but there was no way back: {serving()}", serving=serving())
     done = f"{what} was ended already: {ended_by}" if ended_by else f"aborted {what}"
     if operation.committed:  # all that was left to abort
         done = f"ended the hook of {what}, which is committed"

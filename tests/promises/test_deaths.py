@@ -203,7 +203,8 @@ def test_a_new_generation_with_nothing_to_go_back_to_stays(tmp_path: Path) -> No
         (tmp_path / "plan").write_text("after_switch")
         ctl = service.begin_ctl("upgrade", "--json")
         eventually(lambda: [g["generation"] for g in service.status()["generations"]] == [2], "only the new one is left")
-        service.ask("abort")
+        aborted = service.ask("abort")
+        assert aborted["status"] == 8 and "there was no way back" in aborted["message"], aborted
         out, err = ctl.communicate(timeout=60)
         assert ctl.returncode == 8 and "generation 1 has ended" in json.loads(out)["message"], out + err
         judge(service, ctl.returncode, out + err)
