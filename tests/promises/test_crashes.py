@@ -85,20 +85,26 @@ def test_a_request_that_kills_its_worker_costs_nobody_else_anything(service: Ser
     assert "12 crashes in 30 s" in service.generation()["losses"]
 
 
-def test_an_upgrade_beside_such_requests_is_not_held_against_the_new_release(service: Service) -> None:
+@pytest.mark.parametrize(("verb", "release", "mode"), [("upgrade", "two", None), ("upgrade", "one", "rolling"), ("reload", "one", None)])
+def test_a_change_beside_such_requests_is_not_held_against_the_new_workers(
+    service: Service, verb: str, release: str, mode: str | None
+) -> None:
     over = threading.Event()
 
     def again_and_again() -> None:
-        while not over.wait(0.05):
+        while not over.wait(0.2):
             fatal(service)
 
+    for _ in range(8):
+        fatal(service)
     thread = threading.Thread(target=again_and_again)
     thread.start()
     try:
-        service.flip("two")
-        done = service.ctl("upgrade")
+        service.flip(release)
+        service.configure(upgrade={"mode": mode} if mode else {})
+        done = service.ctl(verb)
         assert done.returncode in (0, 8), done.stdout + done.stderr  # 8: while some are missing
-        assert service.who()["release"] == "two"
+        assert service.who()["release"] == release
     finally:
         over.set()
         thread.join(60)
