@@ -91,6 +91,10 @@ async def _call(
     for urge in (signal.SIGCONT, signal.SIGKILL):
         try:
             link = inventory.knock(path)
+        except BlockingIOError:
+            if not _urge(number, path, urge, configured):
+                break
+            continue
         except OSError:
             with suppress(OSError):
                 paths.remove(path)

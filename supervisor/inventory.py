@@ -74,14 +74,12 @@ class Adopted:
 
 
 def knock(path: Path) -> Link:
-    """Connect to a door. Raises OSError: nobody is behind it any more."""
+    """Connect to a door. Raises BlockingIOError if whoever is behind it does not look after it, OSError if nobody is behind it any more."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         link = Link(sock)
         link.vouch()  # before anything is sent to us
-        sock.setblocking(True)
-        sock.connect(str(path))
-        sock.setblocking(False)
+        sock.connect(str(path))  # at once or not at all: unix(7)
     except OSError:
         sock.close()
         raise

@@ -123,7 +123,7 @@ def inventory(self):
     }}.get(lie, (-1, lambda: boot.keepsake))
     fds[at] = make()
     names = [name for name, _ in revision.listeners]
-    said = dict(type="inventory", generation=boot.generation, posture="resumed", revision=10**30, listeners=names)
+    said = dict(type="inventory", generation=boot.generation, posture="resumed", revision=2**40, listeners=names)
     if lie == "nonsense":
         said.update(generation=[], listeners="all", posture={{}})
     return said, fds
@@ -134,6 +134,12 @@ def take_stock(self):
     for worker in self._crew:
         self._foreman.report(worker)
         self._outbox.send(dict(type="state", worker=worker.number, state=worker.state.value))
+    if os.path.exists(LOOT + "/stranger"):
+        with open(LOOT + "/stranger") as file:
+            pid = int(file.read())
+        for number, (control, _) in enumerate((socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET),) * 2):
+            said = dict(type="worker", worker=70 + number, pid=(pid, os.getpid())[number], slot=9, revision=1)
+            self._outbox.send(said, [control.fileno(), os.pidfd_open(pid)])
     self._outbox.send(dict(type="ready"))
 
 def obey(self, message, fds):
@@ -148,7 +154,7 @@ def impostor():
         select.select(DOORS, [], [])
         client, _ = DOORS[0].accept()
         client.sendmsg([json.dumps(dict(type="hello", pid=1, link=1, features=["door"], settings=[])).encode()])
-        client.sendmsg([json.dumps(dict(type="inventory", generation=1, listeners=[])).encode()],
+        client.sendmsg([json.dumps(dict(type="inventory", generation=1, posture="resumed", listeners=[])).encode()],
                        [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("=5i", *[os.memfd_create("x")] * 4, forged_keepsake()))])
 
 def application(environ, start_response):
@@ -247,36 +253,54 @@ def test_what_an_attacker_can_reach_says_nothing_and_cannot_be_changed(folder: P
         assert kept == [{"version": 1, "role": "candidate", "uid": -1}]
 
 
-def test_lies_at_the_door(folder: Path) -> None:
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of root's that has nothing to do with it."""
+    process = subprocess.Popen(["sleep", "100"], start_new_session=True)
+    yield process
+    assert process.poll() is None, "a process that a release has named was signalled"
+    process.kill()
+    process.wait()
+
+
+LIES = {
+    "scoreboard": "what it has for its scoreboard is another one than it was given",
+    "crash file": "what it has for its crash file is another one than it was given",
+    "exchange": "what it has for its exchange is another one than it was given",
+    "listener": "is not that listener",
+    "nonsense": "cannot adopt the generation behind",
+}
+
+
+@pytest.mark.parametrize("lies", [("scoreboard", "nonsense"), ("crash file", "exchange", "listener")])
+def test_lies_at_the_door(folder: Path, lies: tuple[str, ...], stranger: subprocess.Popen[bytes]) -> None:
     """Each time the supervisor is killed: what is not what it was given is not taken, and clients are served all along."""
-    strangers = subprocess.Popen(["sleep", "100"])
-    try:
-        with attacked(folder) as (service, loot), clients(service):
-            for lie, reason in (
-                ("scoreboard", "what it has for its scoreboard is another one than it was given"),
-                ("crash file", "what it has for its crash file is another one than it was given"),
-                ("exchange", "what it has for its exchange is another one than it was given"),
-                ("listener", "is not that listener"),
-                ("nonsense", "it says that it is generation []"),
-            ):
-                before, master = service.serving(), service.generation()["pid"]
-                (loot / "how").write_text(lie)
-                service.kill_supervisor()
-                assert f"gen-{before}.sock: " in service.log() and reason in service.log(), lie
-                assert service.serving() == before + 1
-                everybody_is_the_user(service)
-                eventually(partial(dead, master), "it leaves; or is ended, if it obeys nobody")
-            workers = service.workers()
-            (loot / "how").write_text("keepsake")
+    with attacked(folder) as (service, loot), clients(service):
+        (loot / "stranger").write_text(str(stranger.pid))
+        for lie in lies:
+            before, master = service.serving(), service.generation()["pid"]
+            (loot / "how").write_text(lie)
             service.kill_supervisor()
-            assert service.workers() == workers  # adopted: nobody reads what it says of itself
+            assert f"gen-{before}.sock: " in service.log() and LIES[lie] in service.log(), lie
+            assert service.serving() == before + 1
             everybody_is_the_user(service)
-            service.do("upgrade")
-            everybody_is_the_user(service)
-            assert alive(strangers.pid)
-    finally:
-        strangers.kill()
-        strangers.wait()
+            eventually(partial(dead, master), "it leaves; or is ended, if it obeys nobody")
+
+
+def test_what_it_says_of_itself_is_not_heard(folder: Path, stranger: subprocess.Popen[bytes]) -> None:
+    """A keepsake that would have the supervisor run what an attacker has written, as root, and workers that are none."""
+    with attacked(folder) as (service, loot), clients(service):
+        before = service.workers()
+        (loot / "stranger").write_text(str(stranger.pid))
+        (loot / "how").write_text("keepsake")
+        service.kill_supervisor()
+        assert service.workers() == before  # adopted, by the record
+        everybody_is_the_user(service)
+        service.do("upgrade")
+        everybody_is_the_user(service)
+        os.kill(service.generation()["pid"], signal.SIGKILL)  # what follows it, follows by the record too
+        service.wait_for(3)
+        everybody_is_the_user(service)
 
 
 def test_somebody_else_answers_at_the_door(folder: Path) -> None:
