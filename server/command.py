@@ -92,7 +92,8 @@ class Command:
         """
         verb, order_id = str(message.get("type")), message.get("id")
         if verb == "alive":
-            self.guard.hear(self._now(), float(message.get("within_s", 0.0)) or math.inf)
+            within_s = message.get("within_s")
+            self.guard.hear(self._now(), float(within_s) if isinstance(within_s, (int, float)) and within_s > 0 else math.inf)
             return
         if order_id is None and verb != "quit":
             return
@@ -108,25 +109,30 @@ class Command:
             self._errands.fail(order_id, "order", trouble)
 
     def hear(self, worker: Worker, message: Message) -> None:
-        """A worker said something."""
-        if message.get("type") == "failed":
-            worker.failure = message
-        if message.get("type") == "recycle":
-            self._turnover.ask(worker, str(message.get("reason")))
-        if message.get("type") == "mixed":
-            self._outbox.send({"type": "mixed", "files": message.get("files", []), "astray": True})
-        if message.get("type") == "spent":
-            worker.serves_on = False
-            self._shut()
-        if message.get("type") == "reopened":
-            self._errands.settle(worker, {}, reopened(message))
-        if message.get("type") != "state":
-            return
+        """A worker said something, in its form (``words.py``). Raises IllegalTransition, and then nothing has changed."""
+        match message["type"]:
+            case "failed":
+                worker.failure = message
+            case "recycle":
+                self._turnover.ask(worker, message.get("reason", ""))
+            case "mixed":
+                self._outbox.send({"type": "mixed", "files": message.get("files", []), "astray": True})
+            case "spent":
+                worker.serves_on = False
+                self._shut()
+            case "reopened":
+                self._errands.settle(worker, {}, reopened(message))
+            case "state":
+                self._note_state(worker, message)
+
+    def _note_state(self, worker: Worker, message: Message) -> None:
         try:
-            worker.become(State(message.get("state")))
-        except (IllegalTransition, ValueError) as error:
-            log.error("passing over a message: %s", error)
-            return
+            state = State(message["state"])
+        except ValueError as error:
+            raise IllegalTransition(f"a state of {worker}: {error}") from error
+        if state is State.GONE:  # that is the kernel's word
+            raise IllegalTransition(f"{worker} cannot say that it has gone")
+        worker.become(state)
         self._outbox.send({**message, "worker": worker.number})
         if worker.state is State.READY:
             self._on_ready(worker)

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from releve.server.link import Link, LinkError, Message
+from releve.server.noise import Noise
 from releve.server.scoreboard import SLOTS
 
 SLOTS_REST = 8  # freed slots that nobody takes yet
@@ -66,7 +67,8 @@ class Worker:
         self.dismissed = False  # told to leave: its end is expected
         self.serves_on = False  # dismissed, and not spent yet
         self.failed_before = 0  # boots in its place, in a row
-        self.heard_out = False  # its end of the control pair is closed
+        self.heard_out = False  # its end of the control pair is closed, or says nothing that can be understood
+        self.noise = Noise(lambda line: log.error("from %s: %s", self, line))
         self.lost_at: float | None = None  # monotonic; then it is ended, since it lives and its control pair has ended
         self.failure: Message | None = None  # what it said, or was found, to have failed
         self.ready_by: float | None = None  # monotonic; for its boot

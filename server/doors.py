@@ -26,6 +26,7 @@ from releve.server import exchange
 from releve.server.connection import Connection, State, peer_text, prepare
 from releve.server.diversion import Diversion
 from releve.server.loop import Loop
+from releve.server.noise import Noise
 from releve.server.room import Room
 
 BATCH = 16  # connections taken per wake-up and door
@@ -78,6 +79,7 @@ class Doors:
         self._pressed_until = 0.0  # monotonic
         self._pressing = False  # a timer runs
         self._complained: set[int] = set()
+        self._noise = Noise(lambda line: log.error("%s", line))
         self._glanced_at = 0.0  # monotonic
         self._answers_seen = 0
         for sock in self.listeners.values():
@@ -251,7 +253,12 @@ class Doors:
             self._loop.tally.add("accepted", 1)
             return connection
 
+    def _patience(self) -> float:
+        """The latest deadline that a connection of ours can have (monotonic); what another generation says may be anything."""
+        return self._loop.now() + max(self._loop.idle_s, self._loop.reception.header_s)
+
     def _receive(self) -> Connection | None:
+        tries = BATCH
         while True:
             try:
                 with self._loop.intake:
@@ -266,9 +273,12 @@ class Doors:
                     connection.buffer += parcel.rest
                     if parcel.rest and not parcel.owes_preface:
                         connection.enter(State.READING)
-                    self._loop.adopt(connection, parcel.deadline_ns / 1e9)
+                    self._loop.adopt(connection, min(parcel.deadline_ns / 1e9, self._patience()))
             except exchange.ExchangeError as error:
-                log.error("lost a connection in the exchange: %s", error)
+                self._noise.hear(f"what came through the exchange: {error}")
+                tries -= 1
+                if not tries:
+                    return None  # there may be more, for the next turn
                 continue
             except OSError as error:
                 if error.errno in exchange.BROKEN:

@@ -13,7 +13,9 @@ import struct
 import time
 from typing import NamedTuple
 
-from releve.server import system
+from releve.server import form, system
+from releve.server.form import Unfit
+from releve.server.link import has_ended
 
 VERSION = 1
 HOPS_MAX = 1000  # since its last request; then it is kept. A connection moves once per switch, so only a ping-pong comes there
@@ -75,6 +77,8 @@ def decode(data: bytes) -> Parcel:
     version, flags, hops, sent_ns, deadline_ns, requests, listener_bytes, peer_bytes = _FIXED.unpack_from(data)
     if version != VERSION:
         raise ExchangeError(f"cannot take a connection: exchange version {version}, this release knows {VERSION}")
+    if max(listener_bytes, peer_bytes) > _TEXT_MAX_BYTES:
+        raise ExchangeError("cannot take a connection: a name of it is too long")
     texts = data[_FIXED.size : _FIXED.size + listener_bytes + peer_bytes]
     if len(texts) != listener_bytes + peer_bytes:
         raise ExchangeError("cannot take a connection: the message was cut")
@@ -82,6 +86,8 @@ def decode(data: bytes) -> Parcel:
         listener, peer = texts[:listener_bytes].decode(), texts[listener_bytes:].decode()
     except UnicodeDecodeError as error:
         raise ExchangeError(f"cannot take a connection: {error}") from error
+    if not peer.isprintable():  # it goes into environ and logs
+        raise ExchangeError("cannot take a connection: its peer is no address")
     rest = data[_FIXED.size + len(texts) :]
     return Parcel(
         listener,
@@ -119,14 +125,15 @@ def take(receive_end: int) -> tuple[Parcel, socket.socket] | None:
         length, fds, whole = system.receive_rights(receive_end, _space)
     except BlockingIOError:
         return None
-    if not length and not fds:
+    if not length and not fds and has_ended(receive_end):
         raise OSError(errno.ENOTCONN, "the exchange has ended")
     try:
         if not whole or len(fds) != 1:
             raise ExchangeError(f"cannot take a connection: the message was cut, or brought {len(fds)} descriptors")
         parcel = decode(bytes(_view[:length]))
+        form.check(fds[0], "connection", form.is_stream)
         connection = socket.socket(-1, socket.SOCK_STREAM, 0, fds[0])  # the type told, which asks for less
-    except (ExchangeError, OSError) as error:
+    except (ExchangeError, Unfit, OSError) as error:
         for fd in fds:
             os.close(fd)
         raise error if isinstance(error, ExchangeError) else ExchangeError(f"cannot take a connection: {error}") from error

@@ -137,7 +137,7 @@ def rights(ancillary: Iterable[tuple[int, int, bytes]]) -> tuple[list[int], int]
     return list(fds), sender
 
 
-def has_ended(sock: socket.socket) -> bool:
+def has_ended(sock: socket.socket | int) -> bool:
     """Whether nobody can send to this socket any more: where nothing was read, that tells the end from an empty message."""
     poll = select.poll()
     poll.register(sock, select.POLLRDHUP)

@@ -18,22 +18,26 @@ import struct
 import sys
 import time
 
-from releve.server import hazards, hooks, output, stacks, system
+from releve.server import form, hazards, hooks, output, stacks, system
 from releve.server import log as logs
 from releve.server.anchor import Anchor
 from releve.server.application import Application, BootError, load
 from releve.server.boot import Boot, MalformedOrder, await_boot, hello, read_boot
 from releve.server.command import Command
-from releve.server.crew import Crew, Worker
+from releve.server.crew import Crew, IllegalTransition, Worker
 from releve.server.faults import fault
-from releve.server.link import Link, LinkError, clip
+from releve.server.form import Unfit
+from releve.server.link import Garbled, Link, LinkError, clip
 from releve.server.log import Who
 from releve.server.mounts import broken
 from releve.server.nursery import IGNORED, Nursery
 from releve.server.orders import ESTABLISHED, Posture
 from releve.server.outbox import RETRY_S, Outbox
+from releve.server.words import WORDS
 
 FLUSH_S = 2.0  # for the last messages, at the end
+BATCH = 64  # messages of one worker read in one turn of the loop, in which the others have theirs
+LAST_WORDS_MAX = 4096  # more than a socket holds
 
 log = logging.getLogger("releve.master")
 
@@ -186,29 +190,39 @@ class Master:
             wait_s = min(RETRY_S, RETRY_S if wait_s is None else wait_s)
         return None if wait_s is None else math.ceil(wait_s * 1000)
 
-    def _listen(self, worker: Worker) -> None:
-        """Take everything a worker has said; also the last words of a dead one."""
-        while not worker.heard_out:
+    def _listen(self, worker: Worker, most: int = BATCH) -> None:
+        """Take what a worker has said, as much of it as there is a turn for."""
+        for _ in range(most):
+            if worker.heard_out:
+                return
             try:
                 received = worker.control.receive()
+                if received is None:
+                    self._hear_out(worker)
+                    return
+                message, fds = received
+                _close(fds)  # none is expected
+                word = form.read(WORDS, message, ())
+                if word is not None:  # one that a newer release knows is ignored
+                    self._command.hear(worker, word)
             except BlockingIOError:
                 return
+            except (Garbled, Unfit, IllegalTransition) as error:
+                worker.noise.hear(str(error))
+                if worker.noise.too_much:
+                    self._hear_out(worker)
             except (LinkError, OSError) as error:
                 log.error("cannot hear %s any more: %s", worker, error)
-                received = None
-            if received is None:
-                worker.heard_out = True
-                self._command.miss(worker)
-                return
-            message, fds = received
-            for fd in fds:
-                os.close(fd)
-            self._command.hear(worker, message)
+                self._hear_out(worker)
+
+    def _hear_out(self, worker: Worker) -> None:
+        worker.heard_out = True
+        self._command.miss(worker)
 
     def _reap(self, worker: Worker) -> None:
         status = worker.reap()
         if status is not None:
-            self._listen(worker)  # what it said between the last look and its end
+            self._listen(worker, LAST_WORDS_MAX)  # what it said between the last look and its end
             self._command.bury(worker, status)
 
     def _read_link(self) -> None:
@@ -217,6 +231,9 @@ class Master:
                 received = self._link.receive()
             except BlockingIOError:
                 return
+            except Garbled as error:
+                log.error("ignored an order: %s", error)  # one message; the next one is whole
+                continue
             except (LinkError, OSError) as error:
                 log.error("%s", error)
                 received = None

@@ -22,9 +22,10 @@ import termios
 from collections.abc import Iterable
 from types import FrameType
 
+from releve.server.link import ANCILLARY_BYTES, rights
+
 RIGHTS_MAX = 253  # SCM_MAX_FD of the kernel
 _INT = struct.Struct("=i")
-_RIGHTS_BYTES = socket.CMSG_SPACE(_INT.size * RIGHTS_MAX)
 # As plain numbers: to combine members of an enum takes longer than some system calls.
 _SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _RECEIVE = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
@@ -109,18 +110,14 @@ def send_rights(fd: int, data: bytes, passed: int) -> None:
 def receive_rights(fd: int, space: bytearray) -> tuple[int, list[int], bool]:
     """One message into ``space``: its length, its descriptors (close-on-exec, owned by the caller), and whether it came whole.
 
-    Never blocks. Raises OSError; a length of 0 is the end.
+    Never blocks. Raises OSError; a length of 0 is the end, or an empty message (``link.has_ended``).
     """
     sock = _borrow(fd)
     try:
-        length, ancillary, got, _ = sock.recvmsg_into([space], _RIGHTS_BYTES, _RECEIVE)
+        length, ancillary, got, _ = sock.recvmsg_into([space], ANCILLARY_BYTES, _RECEIVE)
     finally:
         sock.detach()
-    fds: list[int] = []
-    for level, kind, rights in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds += [number for (number,) in _INT.iter_unpack(rights[: len(rights) - len(rights) % _INT.size])]
-    return length, fds, not got & _CUT
+    return length, rights(ancillary)[0], not got & _CUT
 
 
 def _borrow(fd: int) -> socket.SocketType:

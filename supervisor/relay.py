@@ -14,7 +14,10 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from releve.server.link import FDS_MAX
+from releve.server import form
+from releve.server.form import Unfit
+from releve.server.link import ANCILLARY_BYTES, has_ended, rights
+from releve.server.noise import Noise
 from releve.supervisor.log import log
 
 _RETRY_S = 0.02  # the exchange is full, or there is nobody to pass on to just now
@@ -41,6 +44,7 @@ class Relay:
         self._from.setblocking(False)
         self._target = target
         self.held = held  # taken, and not yet passed on
+        self._noise = Noise(lambda line: log.error("%s", line))
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._from.fileno(), self._pass_on)
@@ -69,22 +73,40 @@ class Relay:
         for _ in range(_BATCH):
             if self.held is None:
                 try:
-                    data, ancillary, _, _ = self._from.recvmsg(_BYTES_MAX, socket.CMSG_SPACE(4 * FDS_MAX), socket.MSG_CMSG_CLOEXEC)
+                    received = self._receive()
                 except BlockingIOError:
                     return
+                except Unfit as error:
+                    self._noise.hear(str(error))
+                    continue
                 except OSError as error:
                     log.error("cannot read an exchange: %s", error)
-                    data, ancillary = b"", []
-                if not data:
+                    received = None
+                if received is None:
                     self.close()
                     return
-                fds = [int.from_bytes(rights[at : at + 4], "little") for _, _, rights in ancillary for at in range(0, len(rights) - 3, 4)]
-                self.held = (data, fds)
+                self.held = received
             if not self._send(self.held):
                 self._loop.remove_reader(self._from.fileno())
                 self._timer = self._loop.call_later(_RETRY_S, self._again)
                 return
             self._drop()
+
+    def _receive(self) -> Held | None:
+        """The next connection; None at the end. Raises Unfit for what is none, OSError. Others share the socket: it may block."""
+        data, ancillary, got, _ = self._from.recvmsg(_BYTES_MAX, ANCILLARY_BYTES, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+        fds, _ = rights(ancillary)
+        if not data and not fds and has_ended(self._from):
+            return None
+        try:
+            if got & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or not data or len(fds) != 1:
+                raise Unfit(f"a message with {len(data)} bytes and {len(fds)} descriptors in an exchange")
+            form.check(fds[0], "connection", form.is_stream)
+        except Unfit:
+            for fd in fds:
+                os.close(fd)
+            raise
+        return data, fds
 
     def _again(self) -> None:
         self._timer = None

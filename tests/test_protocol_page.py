@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from releve.server import orders, worker
+from releve.server.words import WORDS
+from releve.supervisor import reports
 from releve.supervisor.generation import Generation
 from releve.supervisor.protocol import VERSION
 from releve.supervisor.sentry import Sentry
@@ -25,17 +27,21 @@ def listed(header: str) -> set[str]:
     ("header", "known"),
     [
         ("supervisor to master", {"boot", "alive", *orders.TABLE}),
-        ("master to supervisor", {"inventory", *Generation._REPORTS}),
+        ("master to supervisor", {*reports.DOOR, *reports.LINK}),
         ("to the worker", set(worker.Worker.ORDERS)),
         ("supervisor to sentry", set(Sentry.ORDERS)),
         ("sentry to supervisor", {"terminated"}),
-        ("from the worker", {"state", "failed", "mixed", "recycle", "reopened", "spent"}),
+        ("from the worker", set(WORDS)),
         ("to the observed", {"stacks"}),
         ("from the observed", {"observed", "stacks"}),
     ],
 )
 def test_the_page_lists_what_the_code_knows(header: str, known: set[str]) -> None:
     assert listed(header) == known
+
+
+def test_what_has_a_form_is_taken() -> None:
+    assert set(reports.LINK) == set(Generation._REPORTS)
 
 
 def test_the_page_names_the_version_of_the_control_protocol() -> None:

@@ -156,3 +156,58 @@ def test_a_message_of_a_newer_version_costs_its_connection_only(ends: tuple[sock
         taken = take(receive_end.fileno())
         assert taken is not None
         taken[1].close()
+
+
+def put(send_end: socket.socket, data: bytes, *fds: int) -> None:
+    """What a process of another generation may put into the exchange."""
+    socket.send_fds(send_end, [data], list(fds))
+
+
+@pytest.mark.parametrize("kind", ["file", "listener", "datagrams", "packets", "none", "two", "peer", "name", "empty"])
+def test_what_is_no_connection_is_closed_and_the_exchange_goes_on(kind: str) -> None:
+    receive_end, send_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    receive_end.setblocking(False)
+    with socket.socket() as listener, socket.socket(type=socket.SOCK_DGRAM) as datagrams, open(os.devnull) as file:
+        listener.listen(1)
+        client, server = socket.socketpair()
+        fds = {
+            "file": [file.fileno()],
+            "listener": [listener.fileno()],
+            "datagrams": [datagrams.fileno()],
+            "packets": [send_end.fileno()],
+            "none": [],
+            "two": [server.fileno()] * 2,
+            "empty": [],
+        }.get(kind, [server.fileno()])
+        data = {
+            "peer": encode(PARCEL._replace(peer="192.0.2.1:1\r\nX: y")),
+            "name": struct.pack("<BBHQQIHH", 1, 0, 0, 0, 0, 0, 60_000, 0) + b"x" * 60_000,
+            "empty": b"",
+        }.get(kind, encode(PARCEL))
+        put(send_end, data, *fds)
+        give(send_end.fileno(), PARCEL, server.fileno())
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises(ExchangeError, match="cannot take a connection"):
+            take(receive_end.fileno())
+        assert os.listdir("/proc/self/fd") == before
+        taken = take(receive_end.fileno())
+        assert taken is not None and taken[0].peer == PARCEL.peer
+        for one in (taken[1], client, server, receive_end, send_end):
+            one.close()
+
+
+@pytest.mark.parametrize("option", [socket.SO_PASSCRED, 76], ids=["credentials", "a-pidfd"])  # SO_PASSPIDFD of asm-generic/socket.h
+def test_what_others_have_the_kernel_add_is_no_descriptor_of_a_connection(option: int) -> None:
+    receive_end, send_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    receive_end.setblocking(False)
+    try:
+        receive_end.setsockopt(socket.SOL_SOCKET, option, 1)
+    except OSError:
+        pytest.skip("this kernel does not know it")
+    client, server = socket.socketpair()
+    give(send_end.fileno(), PARCEL, server.fileno())
+    before = len(os.listdir("/proc/self/fd"))
+    taken = take(receive_end.fileno())
+    assert taken is not None and len(os.listdir("/proc/self/fd")) == before + 1
+    for one in (taken[1], client, server, receive_end, send_end):
+        one.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from pathlib import Path
@@ -58,6 +59,28 @@ def test_the_beginning_of_a_request_travels_along(old: Generation, new: Generati
     client.send(whole[3000:])
     assert client.answer().body == b"cut in two"
     assert client.ask().pid == other.pid
+
+
+def test_a_generation_outlives_what_another_one_puts_into_its_exchange(old: Generation, new: Generation) -> None:
+    """A deadline of five hundred years would be more than epoll takes for a timeout; an empty message is not the end."""
+    other = new.start(timeouts={"keepalive": 0.5})
+    client, server = socket.socketpair()
+    sender = socket.socket(fileno=os.dup(new.send))
+    sender.send(b"")
+    give(new.send, Parcel(NAME, "192.0.2.1:4711", 0, 2**64 - 1, fresh=True), server.fileno())
+    for fds in ([], [sender.fileno()], [server.fileno()] * 3):
+        socket.send_fds(sender, [b"\1" * 40], fds)
+    server.close()
+    other.resume()
+    with client:
+        client.settimeout(10)
+        client.sendall(request())
+        assert client.recv(12) == b"HTTP/1.1 200"
+        while client.recv(65536):
+            pass  # until it is closed after its keepalive time, as every connection of that worker
+    assert connect(new).ask().pid == other.pid
+    assert new.log.count("passed over") == 1
+    sender.close()
 
 
 def test_too_long_a_beginning_is_served_where_it_is_and_follows_then(old: Generation, new: Generation) -> None:

@@ -88,3 +88,30 @@ def test_it_outlives_the_generation_and_ends_with_the_last_sender() -> None:
                 await asyncio.sleep(0)
 
     asyncio.run(story())
+
+
+def test_what_is_no_connection_ends_neither_the_relay_nor_anything_else() -> None:
+    """The socket is shared with every worker: they may have the kernel add credentials, say nothing, or bring what they like."""
+
+    async def story() -> None:
+        (old_receive, old_send), (new_receive, new_send) = exchange(), exchange()
+        relay = Relay(old_receive, lambda: new_send)
+        old_receive.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        old_receive.setblocking(True)  # for the relay too: it is one open file description
+        client, server = socket.socketpair()
+        before = set(os.listdir("/proc/self/fd"))
+        with open(os.devnull) as file:
+            for data, fds in ((b"", []), (b"x", []), (b"x", [file.fileno()]), (b"x", [server.fileno()] * 5), (b"", [server.fileno()])):
+                socket.send_fds(old_send, [data], fds)
+        old_send.send(b"y" * 70_000)
+        late = give(old_send, b"late")
+        data, taken = await take(new_receive)
+        assert data == b"late"
+        taken.close()
+        late.close()
+        assert set(os.listdir("/proc/self/fd")) == before
+        for one in (client, server):
+            one.close()
+        relay.close()
+
+    asyncio.run(story())
