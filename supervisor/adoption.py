@@ -19,7 +19,7 @@ from pathlib import Path
 
 from releve.config import diff
 from releve.server.link import ORPHAN_S, LinkError
-from releve.supervisor import inventory, paths, record, refusal, scale, switch, system
+from releve.supervisor import holders, inventory, paths, record, refusal, scale, switch, system
 from releve.supervisor import listeners as listening
 from releve.supervisor.door import doors
 from releve.supervisor.failure import StepFailed
@@ -29,6 +29,7 @@ from releve.supervisor.keepsake import Keepsake, KeepsakeError, Role
 from releve.supervisor.listeners import Listener, Plan
 from releve.supervisor.log import log
 from releve.supervisor.operation import Operation
+from releve.supervisor.protocol import SOCKET_NAME
 from releve.supervisor.service import Service, describe_pin
 from releve.supervisor.states import GenerationState
 from releve.supervisor.target import Target
@@ -119,7 +120,11 @@ async def _call(
 
 
 def _urge(number: int, path: Path, urge: signal.Signals, configured: Identity | None) -> bool:
-    """Signal the master behind a door; False if it cannot be found out who that is, or if it is not one of ours."""
+    """Signal the master behind a door; False if it cannot be found out who that is, if it is not one of ours, or has a supervisor."""
+    other = holders.listening(str(path.parent / SOCKET_NAME))
+    if other is not None:  # a master takes no other one while its own lives
+        log.error("cannot adopt generation %d: the supervisor with pid %d lives; it is left alone", number, other)
+        return False
     found = inventory.master_behind(path, configured)
     if found is None:
         log.error("cannot adopt generation %d: it does not answer for %g s, and is not to be found; it is left alone", number, CALL_S)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from releve.supervisor import adoption, holders, inventory
 from releve.supervisor.lock import LockError, LockHeld, RuntimeLock
 
 _HOLD = """
@@ -179,3 +180,38 @@ def test_a_file_of_somebody_else_in_the_place_of_one_of_ours_is_refused(tmp_path
     os.chown(tmp_path / name, 65534, 65534)
     with pytest.raises(LockError, match=f"{name} belongs to "):
         RuntimeLock.acquire(tmp_path)
+
+
+def test_no_master_is_ended_while_its_supervisor_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should the lock have been taken from that one all the same."""
+    asked: list[str] = []
+
+    def listening(path: str) -> int:
+        asked.append(path)
+        return 4242
+
+    def nobody(*_: object) -> None:
+        raise AssertionError("a master was looked for, to be ended")
+
+    monkeypatch.setattr(holders, "listening", listening)
+    monkeypatch.setattr(inventory, "master_behind", nobody)
+    for urge in (signal.SIGCONT, signal.SIGKILL):
+        assert not adoption._urge(1, tmp_path / "gen-1.sock", urge, None)
+    assert asked == [f"{tmp_path}/ctl.sock"] * 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of another user")
+def test_a_process_of_another_user_is_no_supervisor_of_ours(tmp_path: Path) -> None:
+    """Also not one that is not dumpable, whose folder in /proc is root's; it could bind that path in a namespace of its own."""
+    code = """
+import ctypes, os, socket, sys
+sock = socket.socket(socket.AF_UNIX); sock.bind(sys.argv[1]); sock.listen()
+os.setgroups([]); os.setresuid(65534, 65534, 65534); ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); print(flush=True); input()
+"""
+    path = str(tmp_path / "ctl.sock")
+    with subprocess.Popen([sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert os.stat(f"/proc/{other.pid}").st_uid == 0
+        assert holders.listening(path) is None
+        other.communicate(b"\n")
