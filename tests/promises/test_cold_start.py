@@ -72,7 +72,7 @@ def test_a_failed_repetition_says_nothing_against_what_serves(tmp_path: Path, fa
     sick = {
         "hook": "",
         "boot": f"assert not {unwell}",
-        "check": f"application = lambda environ, *rest: inner({{**environ, 'PATH_INFO': '/'}} if {unwell} else environ, *rest)",
+        "check": f"application = lambda environ, *rest: inner({{**environ, 'PATH_INFO': '/nowhere'}} if {unwell} else environ, *rest)",
     }
     hooks = {"before": f"test ! -e {trouble}"} if fails == "hook" else {}
     with serving(tmp_path, hooks=hooks, upgrade={"check": "/healthz"}) as service:
