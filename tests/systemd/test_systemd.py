@@ -288,12 +288,17 @@ def test_stop_answers_what_is_in_flight_and_leaves_no_process(site: Site) -> Non
         site.ask()
 
 
-def answered_or_refused(site: Site) -> tuple[list[str], bool]:
-    """Who answered the connections that were made while the unit was deactivating, and whether there was one that was refused."""
+def answered_or_refused(site: Site, idle: Client) -> tuple[list[str], bool]:
+    """Who answered the connections that were made while the unit was deactivating, and whether there was one that was refused.
+
+    The idle client, for whom the stop waits, goes when three were answered.
+    """
     answered: list[str] = []
     while site.show("ActiveState") == "deactivating":
         try:
             answered.append(site.ask()[1])
+            if len(answered) == 3:
+                idle.close()
         except (FileNotFoundError, ConnectionRefusedError):
             return answered, True
         except ConnectionResetError:  # it came when the last worker had left, and systemd has dropped the socket since
@@ -302,24 +307,26 @@ def answered_or_refused(site: Site) -> tuple[list[str], bool]:
 
 
 @contextlib.contextmanager
-def idle_client(site: Site, linger: str = "2s") -> Iterator[None]:
-    """One that keeps its connection, so that a stop takes ``timeouts.linger``."""
-    site.configure("releve", f"timeouts: {{linger: {linger}}}\n")
+def idle_client(site: Site) -> Iterator[Client]:
+    """One that keeps its connection, so that a stop takes ``timeouts.linger``, or until it goes."""
+    site.configure("releve", "timeouts: {linger: 60s, drain: 80s}\n")
     site.must("start")
     with contextlib.closing(Client(site.socket)) as client:
         client.ask()
-        yield
+        yield client
 
 
 @pytest.mark.parametrize("asked", ["systemctl stop", "ctl stop"])
 def test_in_a_stop_who_connects_is_refused_at_once(site: Site, asked: str) -> None:
     """systemd keeps the listening socket for a restart; here it is told not to (row i)."""
-    with idle_client(site):
+    with idle_client(site) as client:
         command = ("systemctl", "stop", site.unit) if asked == "systemctl stop" else ("/opt/releve/bin/ctl", "-c", CONFIGURATION, "stop")
         stop = site.box.start(*command)
         site.wait_for("ActiveState", "deactivating")
-        assert answered_or_refused(site)[1]
+        while not answered_or_refused(site, Client(site.socket))[1]:  # until systemd was asked, clients are served
+            assert site.show("ActiveState") == "deactivating"
         assert site.show("ActiveState") == "deactivating" and site.show("NFileDescriptorStore") == "0"
+        client.close()
         said, _ = stop.communicate(timeout=60)
         assert stop.returncode == 0, said
     site.wait_for("ActiveState", "inactive")
@@ -330,11 +337,11 @@ def test_in_a_stop_who_connects_is_refused_at_once(site: Site, asked: str) -> No
 def test_in_a_restart_who_connects_meanwhile_is_served_until_it_is_over(site: Site, asked: str) -> None:
     """Else the client would wait in the queue, for as long as an idle client of somebody else's keeps its connection."""
     dumb = "[Service]\nInaccessiblePaths=/usr/bin/systemctl\n"
-    with drop_in(site, dumb) if asked != "restart" else contextlib.nullcontext(), idle_client(site):
+    with drop_in(site, dumb) if asked != "restart" else contextlib.nullcontext(), idle_client(site) as client:
         workers = site.workers()
         command = site.box.start("systemctl", "restart" if asked == "restart" else "stop", site.unit)
         site.wait_for("ActiveState", "deactivating")
-        answered, refused = answered_or_refused(site)
+        answered, refused = answered_or_refused(site, client)
         said, _ = command.communicate(timeout=60)
         assert command.returncode == 0, said
         assert len(answered) > 2 and set(answered[:2]) <= workers
@@ -343,13 +350,14 @@ def test_in_a_restart_who_connects_meanwhile_is_served_until_it_is_over(site: Si
 
 
 def test_ctl_stop_beside_a_stop_that_serves_on_is_final(site: Site) -> None:
-    with drop_in(site, "[Service]\nInaccessiblePaths=/usr/bin/systemctl\n"), idle_client(site, "60s"):
+    with drop_in(site, "[Service]\nInaccessiblePaths=/usr/bin/systemctl\n"), idle_client(site) as client:
         stop = site.box.start("systemctl", "stop", site.unit)
         site.wait_for("ActiveState", "deactivating")
         site.ask()
         final = site.box.start("/opt/releve/bin/ctl", "-c", CONFIGURATION, "stop")
-        assert answered_or_refused(site)[1]
-        site.box.must("/opt/releve/bin/ctl", "-c", CONFIGURATION, "stop", "--now")
+        while not answered_or_refused(site, Client(site.socket))[1]:  # until the order has come to the workers
+            assert site.show("ActiveState") == "deactivating"
+        client.close()
         for command in (stop, final):
             said, _ = command.communicate(timeout=60)
             assert command.returncode == 0, said
