@@ -69,7 +69,7 @@ def _holder(inodes: set[str]) -> int | None:
 
 
 def _ours(pid: str) -> bool:
-    """By what it runs as, and not by whom its folder in /proc belongs to: that is root where it is not dumpable (proc(5))."""
+    """By all that it runs as: the real and the saved user too, so that no program with a set-user-ID bit is one of ours."""
     with suppress(OSError, LookupError, ValueError), open(f"/proc/{pid}/status", encoding="latin-1") as file:
         uids = [line.split()[1:5] for line in file if line.startswith("Uid:")][0]
         return {int(uid) for uid in uids} <= {0, os.geteuid()}

@@ -202,7 +202,7 @@ def test_no_master_is_ended_while_its_supervisor_lives(tmp_path: Path, monkeypat
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of another user")
 def test_a_process_of_another_user_is_no_supervisor_of_ours(tmp_path: Path) -> None:
-    """Also not one that is not dumpable, whose folder in /proc is root's; it could bind that path in a namespace of its own."""
+    """It could bind that path in a namespace of its own; also not one that is not dumpable, of which /proc shows much as root's."""
     code = """
 import ctypes, os, socket, sys
 sock = socket.socket(socket.AF_UNIX); sock.bind(sys.argv[1]); sock.listen()
@@ -212,6 +212,5 @@ os.setgroups([]); os.setresuid(65534, 65534, 65534); ctypes.CDLL(None).prctl(4, 
     with subprocess.Popen([sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        assert os.stat(f"/proc/{other.pid}").st_uid == 0
         assert holders.listening(path) is None
         other.communicate(b"\n")
