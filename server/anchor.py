@@ -21,13 +21,14 @@ log = logging.getLogger("releve.application")
 def links(path: str) -> dict[str, str]:
     """Every symbolic link on the way of an absolute path: its own place, resolved, and where it leads now. Raises OSError."""
     found: dict[str, str] = {}
-    here, rest = "/", path.split("/")[::-1]
+    here, rest, followed = "/", path.split("/")[::-1], 0
     while rest:
         place = os.path.normpath(os.path.join(here, rest.pop()))
         if not os.path.islink(place):
             here = place
             continue
-        if place not in found and len(found) >= LINKS_MAX:
+        followed += 1
+        if followed > LINKS_MAX:
             raise OSError(f"too many symbolic links on the way of {path}")
         found[place] = os.path.realpath(place, strict=True)
         target = os.readlink(place)

@@ -7,7 +7,6 @@ handler in C needs neither a turn nor the lock, but it reads frames that may be 
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import os
 import signal
@@ -70,9 +69,11 @@ def disarm() -> None:
 
 def answer(link: Link) -> None:
     """In the worker: start the thread that answers on a pair, until its other end is closed. Owns the link."""
-    with contextlib.suppress(LinkError):
+    try:
         link.send({"type": "observed", "signal": armed()})
-    start_new_thread(_answer, (link,))
+        start_new_thread(_answer, (link,))
+    except (LinkError, RuntimeError):  # nobody is there any more; no thread can be started (RLIMIT_NPROC, pids.max)
+        link.close()  # who asks hears that at once
 
 
 def _answer(link: Link) -> None:

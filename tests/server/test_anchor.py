@@ -71,6 +71,17 @@ def test_a_loop_ends(tmp_path: Path) -> None:
     assert Anchor(str(tmp_path / "a"), "/srv").links == {str(tmp_path / "a"): "/srv"}
 
 
+def test_links_that_multiply_end(tmp_path: Path) -> None:
+    """Each leads twice through the next: as a path that is 2 to the power of 60 folders long."""
+    for number in range(60):
+        (tmp_path / f"{number}").symlink_to(f"{number + 1}/../{number + 1}")
+    (tmp_path / "60").mkdir()
+    with pytest.raises(OSError, match="too many symbolic links"):
+        links(str(tmp_path / "0"))
+    assert Anchor(str(tmp_path / "0"), str(tmp_path / "60")).links == {}
+    assert anchored(f"{tmp_path}/0", {"/elsewhere": "/"}) == f"{tmp_path}/0"
+
+
 def test_a_link_that_was_moved_before_the_master_came_to_it_leads_where_the_generation_was_pinned(site: Path) -> None:
     one = str(site / "releases" / "one")
     move(site / "current", "releases/two")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +17,7 @@ from releve.server.docket import LEADER, Seat
 from releve.server.link import STACKS_SIGNAL
 from releve.supervisor import crash, dump, system
 from releve.supervisor.dump import Process, choose
+from releve.supervisor.states import GenerationState
 
 TEXT = """Thread 0x0000000000000004 (most recent call first):
   File "/srv/app.py", line 9 in inner
@@ -107,3 +111,31 @@ def test_a_process_that_would_not_answer_is_not_asked() -> None:
     assert "has ended" in dump._objection(child)
     os.waitpid(child, 0)
     assert "has ended" in dump._objection(child)
+
+
+def test_a_process_of_an_earlier_release_is_asked_by_its_signal() -> None:
+    """The feature `dump`: it knows no other way, and the answer says so."""
+
+    async def story() -> dict[str, Any]:
+        fd = crash.open_crash_file()
+        crash.append_only(fd)
+        ready, told = os.pipe()
+        registers = f"import faulthandler, os, signal\nfaulthandler.register(signal.SIGURG, {fd}, chain=False)\n"
+        script = f"{registers}os.write({told}, b'x')\nwhile True: signal.pause()"
+        child = subprocess.Popen([sys.executable, "-c", script], pass_fds=[fd, told])
+        pidfd = os.pidfd_open(child.pid)
+        try:
+            os.read(ready, 1)
+            master = SimpleNamespace(running=True, signal=lambda number: signal.pidfd_send_signal(pidfd, number))
+            knows = {"number": 1, "pid": child.pid, "master": master, "state": GenerationState.SERVING}
+            generation = SimpleNamespace(**knows, crash_fd=fd, dumping=asyncio.Lock(), can={"dump": True}.get)
+            return await dump.dump(Process(generation, None))  # type: ignore[arg-type]
+        finally:
+            child.kill()
+            child.wait()
+            for one in (pidfd, fd, ready, told):
+                os.close(one)
+
+    told = asyncio.run(story())
+    assert told["note"] == "its release answers in no other way: its stacks were taken by signal" and not told["trouble"]
+    assert [line.partition(",")[0] for line in told["threads"][0]["stack"]] == ['File "<string>"']

@@ -84,6 +84,19 @@ async def _flood(theirs: Link) -> None:
         await asyncio.sleep(0)
 
 
+def test_a_worker_that_can_start_no_thread_serves_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(stacks, "start_new_thread", refuses)
+
+    async def test(observer: Observer, theirs: Link) -> None:
+        stacks.answer(theirs)
+        assert await observer.ask(20) == "" and theirs.fileno() == -1
+
+    observed(test)
+
+
 def test_an_end_is_no_answer() -> None:
     async def test(observer: Observer, theirs: Link) -> None:
         theirs.close()
