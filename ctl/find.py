@@ -145,6 +145,8 @@ def _ask_path(path: str, hint: str) -> Found:
     limit = time.monotonic() + MADE_AGAIN_S
     while (sock := connect(path)) is None:
         pid = holders.listening(path)
+        if pid is None and (sock := connect(path)) is not None:  # made again while it was looked for
+            break
         if pid is None:
             raise FindError(Status.NOT_RUNNING, f"not running: {path}: {hint}")
         if time.monotonic() > limit:
