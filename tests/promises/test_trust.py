@@ -341,7 +341,7 @@ def test_the_identity_is_the_configurations(folder: Path) -> None:
         eventually(lambda: not alive(before["pid"]), "the other one leaves")
 
 
-@pytest.mark.parametrize("damage", ["gone", "open to others", "nonsense"])
+@pytest.mark.parametrize("damage", ["gone", "nonsense"])
 def test_without_a_record_that_can_be_believed_it_leaves(folder: Path, damage: str) -> None:
     with attacked(folder) as (service, loot):
         before = service.generation()
@@ -349,8 +349,6 @@ def test_without_a_record_that_can_be_believed_it_leaves(folder: Path, damage: s
         assert os.stat(record).st_mode & 0o777 == 0o600 and os.stat(record).st_uid == 0
         if damage == "gone":
             record.unlink()
-        elif damage == "open to others":
-            record.chmod(0o644)
         else:
             record.write_text("{}")
         (loot / "how").write_text("keepsake")
