@@ -84,7 +84,7 @@ class Service:
         self.drain = Drain(self.generations)
         self.on_lost: Callable[[Generation], None] = lambda generation: None
         self.on_terminated: Callable[[], None] = lambda: None
-        self.base_environment = notify.strip(os.environ)
+        self.base_environment = {name: value for name, value in notify.strip(os.environ).items() if name != revival.VARIABLE}
         self.runtime = runtime
         self.control_group: str | None = None
         self.post = post or Post()

@@ -300,6 +300,7 @@ def test_what_it_says_of_itself_is_not_heard(folder: Path, stranger: subprocess.
         everybody_is_the_user(service)
         os.kill(service.generation()["pid"], signal.SIGKILL)  # what follows it, follows by the record too
         service.wait_for(3)
+        assert not [name for name in service.who()["environment"] if name.endswith(("_BY_RELEVE", "_OF_RELEVE"))]
         everybody_is_the_user(service)
 
 
