@@ -4,7 +4,7 @@ Strict and fail-closed (RFC 9110, RFC 9112): what the grammar does not allow is 
 the message in doubt is refused however harmless it looks. Everything is matched as bytes against explicit sets, since
 ``int()``, ``strip()`` and ``isdigit()`` take more than the grammar does. No pattern here can backtrack.
 
-An empty line before the request line (RFC 9112, 2.2) is skipped by ``parse_head`` and ``check_partial``, once.
+An empty line before the request line (RFC 9112, 2.2) is skipped by ``parse_head`` and ``Partial``, once.
 """
 
 from __future__ import annotations
@@ -112,11 +112,6 @@ class Partial:
             raise HTTPError(431, "a header field is too long")
         if self._fields > limits.headers:
             raise HTTPError(431, "too many header fields")
-
-
-def check_partial(buffer: bytes | bytearray, limits: Limits) -> None:
-    """One look at an incomplete head. Raises HTTPError as ``Partial.look``."""
-    Partial().look(buffer, limits)
 
 
 def parse_head(data: bytes, limits: Limits) -> Head:

@@ -17,7 +17,7 @@ from releve.server import fasthead, shape
 from releve.server.body import BodyRefused, ChunkDecoder, Input
 from releve.server.environ import base_environ, build_environ
 from releve.server.fasthead import fast_environ, usual
-from releve.server.head import Head, HTTPError, Partial, check_partial, head_end, parse_head
+from releve.server.head import Head, HTTPError, Partial, head_end, parse_head
 from releve.server.preface import Preface, PrefaceError, read_preface
 
 LIMITS = (Limits(), Limits(request_line=64, headers=3, header=64, head=256, body=1000))
@@ -114,7 +114,7 @@ def check_prefix(data: bytes) -> None:
         if isinstance(message, grammar.Message):
             for length in range(message.end):
                 assert head_end(data[:length], 0) == -1
-                check_partial(data[:length], limits)
+                Partial().look(data[:length], limits)
 
 
 def check_fast(data: bytes, limits: Limits) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from fuzz import grammar, laws
 from releve.config.settings import Limits
 from releve.server import fasthead, shape
 from releve.server.fasthead import LINES_MAX, NAMES_MAX, fast_environ
-from releve.server.head import HTTPError, check_partial, head_end, parse_head
+from releve.server.head import HTTPError, Partial, head_end, parse_head
 
 CORPUS = Path(laws.__file__).parent / "corpus" / "head"
 bounded = settings(max_examples=250, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -235,7 +235,7 @@ def test_the_time_grows_with_the_length_of_a_head(kind: str) -> None:
         end = head_end(data, 0)
         fasthead.forget()
         fast_environ(data, end, laws.BASE, WIDE)
-        for step in (lambda: check_partial(data[:-4], WIDE), lambda: parse_head(data[:end], WIDE)):
+        for step in (lambda: Partial().look(data[:-4], WIDE), lambda: parse_head(data[:end], WIDE)):
             try:
                 step()
             except HTTPError:
@@ -243,6 +243,17 @@ def test_the_time_grows_with_the_length_of_a_head(kind: str) -> None:
 
     short, long = LONG[kind](20_000), LONG[kind](20_000 * TIMES)
     assert seconds(parse, long) < seconds(parse, short) * TIMES * SLACK
+
+
+def test_a_head_that_drips_is_looked_at_from_where_the_last_look_ended() -> None:
+    def drip(data: bytes) -> None:
+        buffer, partial = bytearray(data), Partial()
+        for _ in range(3000):
+            buffer += b"x"
+            partial.look(buffer, WIDE)
+
+    start = b"GET / HTTP/1.1\r\nHost: a\r\n"
+    assert seconds(drip, start + b"a: b\r\n" * 20_000 + b"c: ") < seconds(drip, start + b"c: ") * 10
 
 
 def seconds(do: Callable[[bytes], None], data: bytes) -> float:
