@@ -44,6 +44,7 @@ EXTRAS = ("access", "door", "keepsake", "log")  # descriptors that `boot` announ
 MASTER_S = 10.0  # the same for resume and pause; it waits for its workers for up to 6 s
 KILL_MARGIN_S = 3.0  # how long after its deadline a generation is killed
 _WORKING = frozenset(state.value for state in AT_WORK)  # as a worker says it
+_PATIENT = frozenset({"reopen", "stacks"})  # orders that a master may miss: nothing hangs on them but a log file, or a question
 _STACK_S = 2.0  # how long a hung master may take to write its stack
 
 
@@ -237,9 +238,15 @@ class Generation:
     async def order(self, kind: str, fds: Sequence[int] = (), timeout_s: float = ORDER_S, **keys: object) -> Message:
         """Give the master an order and wait for its answer.
 
-        Raises StepFailed when the master refuses, dies or takes too long.
+        Raises StepFailed when the master refuses, dies or takes too long; then it is ended, and another one follows.
         """
-        return await self._master.order(kind, fds, timeout_s, **keys)
+        try:
+            return await self._master.order(kind, fds, timeout_s, **keys)
+        except StepFailed as error:
+            if error.step == SILENT and kind not in _PATIENT and not self.orphaned:
+                log.error("%s; it is ended", error.reason, extra=self.tag)
+                await self.end_master()
+            raise
 
     def tell(self, kind: str, fds: Sequence[int] = (), **keys: object) -> None:
         """Give the master an order whose answer nobody waits for. Raises StepFailed when it cannot be sent."""
@@ -379,10 +386,9 @@ class Generation:
             except StepFailed as error:
                 if error.step != SILENT and not self.orphaned:
                     raise
-                log.error("%s; its workers are commanded from here", error.reason, extra=self.tag)
-                await self.end_master()
                 if not self.orphaned:
                     raise
+                log.warning("its workers are commanded from here", extra=self.tag)
         await self._command(verb, state, fds, timeout_s, **keys)
 
     async def end_master(self) -> None:

@@ -118,7 +118,8 @@ class Service:
     def _enlist(self, generation: Generation) -> None:
         generation.on_lost = self._lost
         generation.on_report = self._judge
-        generation.on_terminated = self._terminated
+        if not capabilities.exceeds(generation.pin.identity):  # else a sentry is the guard, and no master can end the service
+            generation.on_terminated = self._terminated
         self.drain.tell(generation)
 
     def _terminated(self) -> None:

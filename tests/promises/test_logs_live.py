@@ -93,7 +93,7 @@ def test_everything_that_the_application_writes_is_kept_and_tagged(tmp_path: Pat
             assert re.search(rf"^\S+ \S+ {stream} gen=1 pid={master} {said}$", text, re.MULTILINE), (said, text)
         for stream, said in (("STDOUT", "print"), ("STDERR", "to stderr"), ("STDERR", "unended")):
             assert re.search(rf"^\S+ \S+ {stream} gen=1 worker=1 pid={worker} hello {said}$", text, re.MULTILINE), (said, text)
-        assert {"imported: os.write", "hello os.write", "hello child", "ValueError: boom"} <= set(text.splitlines())
+        assert {"imported: os.write", "hello os.write", "hello child", "  ValueError: boom"} <= set(text.splitlines())
         assert f"ERROR gen=1 worker=1 pid={worker} GET /boom: the application failed" in text
         assert " INFO pid=" in text and service.log() == ""  # the supervisor's lines are there too, and nothing is elsewhere
         access = tmp_path / "our.access"

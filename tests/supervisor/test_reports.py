@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -295,6 +296,21 @@ def test_an_answer_that_cannot_be_understood_is_an_answer() -> None:
             say(link, {"type": "done", "id": received[0]["id"], "late": "all"})
             with pytest.raises(StepFailed, match="cannot understand the master of generation 1: done whose late is no list"):
                 await order
+
+    asyncio.run(story())
+
+
+def test_a_master_that_does_not_answer_an_order_is_ended() -> None:
+    """Another process may have read the order in its place."""
+
+    async def story() -> None:
+        with generation() as (one, _, master):
+            with pytest.raises(StepFailed, match="did not answer"):
+                await one.order("reopen", timeout_s=0.01, revision=1)
+            assert master.poll() is None
+            with pytest.raises(StepFailed, match="did not answer"):
+                await one.order("scale", timeout_s=0.01, workers=3)
+            assert one.state is GenerationState.GONE and not Path(f"/proc/{master.pid}").exists()
 
     asyncio.run(story())
 
