@@ -21,7 +21,7 @@ import pytest
 from harness import wheels
 from harness.box import Box, unavailable
 
-pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.timeout(1200)]
 
 PAGE = Path(__file__).parents[2] / "docs" / "getting-started.md"
 BLOCK = re.compile(r"(?:<!-- status (\d) -->\n)?```sh\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)
@@ -80,7 +80,7 @@ def host(tmp_path: Path) -> Iterator[Box]:
 
 def test_the_page_works_from_its_first_command_to_its_last(host: Box) -> None:
     for block in blocks():
-        done = host.run(*ENVIRON, "bash", "-euo", "pipefail", "-c", f"exec 2>&1\n{block.commands}", timeout_s=300)
+        done = host.run(*ENVIRON, "bash", "-euo", "pipefail", "-c", f"exec 2>&1\n{block.commands}", timeout_s=600)
         assert done.returncode == block.status, f"{block.commands}\n{done.stdout}\n{host.journal('mysite')}"
         rest = done.stdout
         for line in block.shows:

@@ -145,7 +145,11 @@ def test_reload_onto_a_broken_release_fails_and_the_service_stays(site: Site) ->
 
 @pytest.mark.parametrize(
     ("verb", "limit_s", "boot_s"),
-    [("start", 3, 7.0), ("reload", 3, 7.0), pytest.param("reload", 90, 100.0, marks=pytest.mark.soak)],  # 90 s: systemd's own default
+    [
+        ("start", 3, 7.0),
+        ("reload", 3, 7.0),
+        pytest.param("reload", 90, 100.0, marks=[pytest.mark.soak, pytest.mark.timeout(900)]),  # 90 s: systemd's own default
+    ],
 )
 def test_a_boot_that_takes_longer_than_systemd_waits(site: Site, verb: str, limit_s: int, boot_s: float) -> None:
     """The supervisor asks for more time for as long as it is at work."""
@@ -413,7 +417,7 @@ def test_a_supervisor_that_is_killed_is_followed_and_nobody_notices(site: Site) 
     assert site.box.processes() == []
 
 
-@pytest.mark.parametrize("races", [8, pytest.param(24, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("races", [8, pytest.param(24, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
 def test_a_kill_beside_a_stop_leaves_no_process(site: Site, races: int) -> None:
     for number in range(races):
         site.must("start")
