@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ import pytest
 from harness.workers import Client, Generation, Worker, eventually, listening, request
 from releve.config.settings import Check, Settings, Upgrade
 from releve.server import scoreboard
+from releve.server.answer import Answer
+from releve.server.connection import Connection, State, prepare
+from releve.server.loop import Loop
 from releve.server.readiness import Readiness
 from releve.server.scoreboard import Scoreboard
 
@@ -156,21 +160,27 @@ def test_readiness_is_answered_while_every_thread_is_in_a_call(generation: Gener
     assert [client.answer().status for client in (*calls, waiting)] == [200] * (threads + 1)
 
 
-def test_readiness_waits_for_no_client(generation: Generation) -> None:
-    """One that asks a thousand times and reads nothing holds up nobody."""
-    _, client = start(generation, threads=2, readiness="/ready")
-    deaf = Client(generation.listeners[0][1].getsockname())
-    deaf.socket.setblocking(False)
-    asked = request("/ready", method="HEAD") * 100
+def test_readiness_waits_for_no_client(board: Scoreboard) -> None:
+    """One that asks all the time and reads nothing: what it does not take is left to the loop, which goes on."""
+    settings = Settings(app="x:y", threads=2, readiness="/ready")
+    answer = Answer(lambda environ, start: [], settings, lambda connection: True, None, Readiness(settings, board))
+    loop = Loop(settings, answer, board.tally(0))
+    client, server = socket.socketpair()
+    client.setblocking(False)
+    prepare(server)
+    connection = Connection(server, "l", "")
+    loop.adopt(connection)
+    loop.register(connection)
+    asked = request("/ready", method="HEAD") * 50
     for _ in range(10_000):
-        try:
-            deaf.socket.send(asked)
-        except BlockingIOError:
+        if connection.state is State.WRITING:
             break
-    for _ in range(5):
-        assert client.ask("/ready").status == 200
-    assert client.ask("/pid").status == 200
-    deaf.close()
+        with contextlib.suppress(BlockingIOError):
+            client.send(asked)
+        loop._turn()
+    assert connection.state is State.WRITING
+    loop.close(connection)
+    client.close()
 
 
 def test_at_the_limit_of_connections_readiness_is_answered(generation: Generation) -> None:
