@@ -177,6 +177,7 @@ def test_readiness_waits_for_no_client(board: Scoreboard) -> None:
             break
         with contextlib.suppress(BlockingIOError):
             client.send(asked)
+        loop._hurry = True  # it waits for nothing
         loop._turn()
     assert connection.state is State.WRITING
     loop.close(connection)
