@@ -102,6 +102,7 @@ async def rehearse(service: Service, operation: Operation, choose: Choose) -> Ge
             await prove(operation, new, new.revision, new.settings.upgrade.check)
         return new
     finally:
+        operation.undoing = True  # its listeners are to be closed, whoever asks for an end now
         await _undo(service, operation, None, new, target)
 
 

@@ -104,7 +104,7 @@ async def abort(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
     if not operation.interrupt(f"aborted by {by}") and not ended_by:
         if not operation.undoing:
             return result(Status.USAGE, f"cannot abort {what}: it is committed", serving=serving())
-        ended_by = "it had failed, and was being undone"
+        ended_by = "it was being undone" if operation.dry else "it had failed, and was being undone"
     before = operation.committed
     await operation.finished.wait()
     if operation.committed and not before and "rollback" in supervisor.service.degraded:
