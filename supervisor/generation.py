@@ -45,6 +45,7 @@ MASTER_S = 10.0  # the same for resume and pause; it waits for its workers for u
 KILL_MARGIN_S = 3.0  # how long after its deadline a generation is killed
 _WORKING = frozenset(state.value for state in AT_WORK)  # as a worker says it
 _PATIENT = frozenset({"reopen", "stacks"})  # orders that a master may miss: nothing hangs on them but a log file, or a question
+_RELIED_ON = (GenerationState.SERVING, GenerationState.STANDBY)
 _STACK_S = 2.0  # how long a hung master may take to write its stack
 
 
@@ -80,7 +81,7 @@ class Generation:
         self._changed = asyncio.Event()
         self._crash = ""
         self._fate = ""  # how its master ended
-        self._was_serving = False
+        self._relied_on = False  # when it ended, and not because it was sent away
         self._killed = False  # by us: what is left of it is not lost
         self._last_revision = 1
         self._dismissal: dict[str, Any] = {}
@@ -513,7 +514,7 @@ class Generation:
         else:
             self._finish()
         self._notice()
-        if self.state in (GenerationState.SERVING, GenerationState.STANDBY) or (self.state is GenerationState.GONE and self._was_serving):
+        if self.state in _RELIED_ON or (self.state is GenerationState.GONE and self._relied_on):
             self.on_lost(self)
 
     def _orphans_changed(self) -> None:
@@ -528,7 +529,7 @@ class Generation:
         """Nothing of it serves any more: kill what its application left, reap, close everything."""
         if self.state is GenerationState.GONE:
             return
-        self._was_serving = self.state is GenerationState.SERVING
+        self._relied_on = self.state in _RELIED_ON
         self.state = next_state(self.state, GenerationEvent.ENDED)
         if self._killer is not None:
             self._killer.cancel()

@@ -128,3 +128,19 @@ def test_of_two_deadlines_the_earlier_one_holds() -> None:
         end(one)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("state", "lost"), [(GenerationState.SERVING, True), (GenerationState.STANDBY, True), (GenerationState.READY, False), (RETIRING, False)]
+)
+def test_the_end_of_all_of_it_is_told_where_it_was_relied_on(state: GenerationState, lost: bool) -> None:
+    """Also of what stands by: a rollback would go to nobody."""
+
+    async def run() -> None:
+        one = generation(1, state)
+        told: list[Generation] = []
+        one.on_lost = told.append
+        one._master_ended(-9)  # and it has no worker
+        assert one.state is GONE and told == [one] * lost
+
+    asyncio.run(run())
