@@ -94,7 +94,12 @@ class Trial:
         return self.new.traffic.sample() - self._begin
 
     def crashes_excused(self) -> int:
-        """How many workers the old generation would have lost in the time of the probation: it lost some shortly before."""
+        """How many workers the old generation would have lost in the time of the probation: it lost some shortly before.
+
+        Beside a canary it serves on, and may lose some meanwhile.
+        """
+        if self.old is not None and self.old.state is GenerationState.SERVING:
+            self.before_crashes = max(self.before_crashes, self.old.roster.toll.count()[0])
         return math.ceil(self.before_crashes * max(1.0, (self._now() - self._began) / REMEMBERED_S))
 
     def figures(self) -> dict[str, Any]:
@@ -230,7 +235,12 @@ class Rule:
 
 RULES = (
     Rule("master", "its master ends", _master),
-    Rule("exit", "a worker ends unasked (recycling and scaling apart), and the old generation lost none, or fewer, shortly before", _exit),
+    Rule(
+        "exit",
+        "a worker ends unasked (recycling and scaling apart), and the old generation lost none, or fewer, shortly before "
+        "(beside a canary, or meanwhile)",
+        _exit,
+    ),
     Rule("heartbeat", f"a worker's loop has not turned for {WEDGED_S:g} s", _heartbeat),
     Rule("check", "`upgrade.check` fails twice in a row, while the old generation's, asked on its own private socket, succeeds", _check),
     Rule(

@@ -189,6 +189,23 @@ def test_workers_that_end_as_those_of_the_old_generation_did(before: int, bad: b
     assert any("not only of the new generation: the old one lost" in note for note in verdict.notes) is not bad
 
 
+@pytest.mark.parametrize(("state", "bad"), [(GenerationState.SERVING, False), (GenerationState.STANDBY, True)])
+def test_workers_that_end_beside_a_canary_as_those_of_the_old_generation_do(state: GenerationState, bad: bool) -> None:
+    """The request that kills its worker begins to come when the canary is on: it meets both."""
+    new, old = pair()
+    old.state = state
+
+    def come() -> None:
+        old.toll.note(booted=True)
+        new.lost.append("worker 1 (pid 100) was killed by SIGSEGV")
+
+    async def main() -> Verdict:
+        asyncio.get_running_loop().call_later(0.02, come)
+        return await watch(new, old, 0.25, None, last_minute(Totals()))  # type: ignore[arg-type]
+
+    assert broken(asyncio.run(main())) == ("exit" if bad else None)
+
+
 @pytest.mark.parametrize("change", [{"orphaned": True}, {"state": GenerationState.GONE}])
 def test_the_master_that_ends(change: dict[str, Any]) -> None:
     new, old = pair()
