@@ -49,13 +49,13 @@ class Upkeep:
             if supervisor.control.missing:
                 made.append("the control socket")
                 self._task = self._task if self._task and not self._task.done() else asyncio.create_task(self._bind())
+            if made:
+                log.warning("made again in %s, where it had gone: %s", supervisor.runtime, ", ".join(made))
+                supervisor.service.tell_roles()
         except (LockError, instances.InstanceError, record.RecordError, OSError) as error:
             self._say(str(error))
             return
         self._trouble = ""
-        if made:
-            log.warning("made again in %s, where it had gone: %s", supervisor.runtime, ", ".join(made))
-            supervisor.service.tell_roles()
 
     def _doors(self) -> list[str]:
         made = []
