@@ -153,7 +153,7 @@ def test_dumps_at_once_do_not_mix(tmp_path: Path) -> None:
             out, _ = one.communicate(timeout=30)
             (process,) = json.loads(out)["processes"]
             assert process["process"] == f"1.{1 + number % 2}"
-            assert len(process["threads"]) == 7 and all(thread["stack"] for thread in process["threads"])
+            assert len(process["threads"]) == 4 + 1 + 1 and all(thread["stack"] for thread in process["threads"])
 
 
 def test_workers_shows_what_each_serves(tmp_path: Path) -> None:
