@@ -10,7 +10,7 @@ from pathlib import Path
 
 from releve import __version__
 from releve.config import roff
-from releve.supervisor import cli
+from releve.supervisor import cli, reference
 from releve.supervisor.supervisor import SIGNALS
 
 STATUSES = (
@@ -83,7 +83,7 @@ def _description() -> list[str]:
 def _does(verb: str, arguments: dict[str, object]) -> str:
     if arguments.get("hurry"):
         return f"As `ctl {verb}` does; a second one ends the wait of `timeouts.pre_stop`."
-    words = "".join(f" --{key}" if value is True else f" {value}" for key, value in arguments.items())
+    words = "".join(f" --{key}" if value is True else f" {value}" for key, value in arguments.items() if key not in reference.UNSAID)
     return f"As `ctl {verb}{words}` does."
 
 

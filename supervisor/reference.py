@@ -73,6 +73,8 @@ def checks() -> str:
     return "\n".join(["| check | all is well if |", "| --- | --- |", *rows])
 
 
+UNSAID = ("signalled",)  # of a signal's arguments: no option of ctl
+
 TABLES = {
     "signals": signals,
     "statuses": statuses,
@@ -97,7 +99,7 @@ def renew(page: str) -> str:
 def _words(arguments: dict[str, object]) -> str:
     if arguments.get("hurry"):
         return "(a second one ends the wait of `timeouts.pre_stop`) "
-    return "".join(f"--{key} " if value is True else f"{value} " for key, value in arguments.items())
+    return "".join(f"--{key} " if value is True else f"{value} " for key, value in arguments.items() if key not in UNSAID)
 
 
 if __name__ == "__main__":

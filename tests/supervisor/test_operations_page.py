@@ -1,12 +1,13 @@
 """docs/operations.md and docs/hooks.md show the tables that the code acts by."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
 from releve.config.settings import Hooks
-from releve.supervisor import protocol, reference
+from releve.supervisor import manual, protocol, reference
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, HOOKS = DOCS / "operations.md", DOCS / "hooks.md"
@@ -32,3 +33,9 @@ def test_every_hook_is_explained() -> None:
 def test_every_verb_is_explained() -> None:
     page = PAGE.read_text("utf-8")
     assert [verb for verb in protocol.VERBS if f"| `ctl {verb}" not in page] == []
+
+
+def test_a_signal_is_explained_by_what_ctl_knows() -> None:
+    known = (DOCS / "man" / "ctl.1").read_text("utf-8").replace("\\-", "-")
+    said = re.findall(r"--\w+", reference.signals() + manual.manual().replace("\\-", "-").partition("SIGUSR2")[2])
+    assert "--now" in said and [option for option in said if option not in known] == []
