@@ -18,7 +18,7 @@ import select
 import signal
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 LINK_VERSION = 1
@@ -54,6 +54,7 @@ class Link:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+        self.discard: Callable[[Iterable[int]], None] = close_all  # gets the descriptors of what is no message
         self.sender = 0  # pid of the process that sent what was received last, by the kernel's word; 0: it was not asked (`vouch`)
         sock.setblocking(False)
 
@@ -99,14 +100,19 @@ class Link:
             if not isinstance(message, dict):
                 raise Garbled("a message that is not a JSON object")
         except (ValueError, RecursionError, Garbled) as error:
-            for fd in fds:
-                os.close(fd)
+            self.discard(fds)
             raise error if isinstance(error, Garbled) else Garbled(f"a message that is not JSON: {error}") from error
         return message, fds
 
     def close(self) -> None:
         """Close this end."""
         self.socket.close()
+
+
+def close_all(fds: Iterable[int]) -> None:
+    """Close descriptors."""
+    for fd in fds:
+        os.close(fd)
 
 
 def pair() -> tuple[Link, Link]:

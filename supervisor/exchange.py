@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+from releve.supervisor import undertaker
 from releve.supervisor.relay import Held, Relay
 
 
@@ -46,5 +47,5 @@ class Exchange:
         if self.heir is not None:
             self.relay_to(self.heir)
         self.closed = True
-        self.receive.close()
-        self.send.close()
+        undertaker.close_socket(self.receive)
+        undertaker.close_socket(self.send)

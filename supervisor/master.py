@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from releve.server import form
 from releve.server.form import Unfit
 from releve.server.link import Garbled, Link, LinkError, Message, pair
 from releve.server.noise import Noise
-from releve.supervisor import evidence, lending, reports, system
+from releve.supervisor import evidence, lending, reports, system, undertaker
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.log import log
 from releve.supervisor.release import Pin
@@ -33,7 +34,9 @@ from releve.supervisor.release import Pin
 ORDER_S = 15.0  # how long a master may take for an order that waits for no client
 SILENT = "master"  # step of a failure where the master did not answer
 BATCH = 64  # messages read in one turn of the loop, in which others have theirs
+SLICE_S = 0.02  # and for how long: one that is large takes as long to read as hundreds of ours
 LAST_WORDS_MAX = 4096  # more than a socket holds: what is read at most of a master that has died
+LAST_WORDS_S = 0.5  # and for how long: others may hold its end, and say more and more
 ENDING_S = 2.0  # how long a process may take to end whose link has
 
 Hear = Callable[[Message, list[int]], None]
@@ -111,6 +114,7 @@ class Master:
         self._pidfd, self._link = pidfd, link
         if link is None:
             return
+        link.discard = undertaker.close
         self._tag = {"who": f"gen={self._generation} pid={self.pid}"}
         if pidfd >= 0:
             self._loop.add_reader(pidfd, self._ended)
@@ -183,9 +187,10 @@ class Master:
 
     # ---------------------------------------------------------------- reports
 
-    def _read(self, most: int = BATCH) -> None:
+    def _read(self, most: int = BATCH, within_s: float = SLICE_S) -> None:
+        until = time.monotonic() + within_s
         for _ in range(most):
-            if self._link is None:
+            if self._link is None or time.monotonic() >= until:
                 break
             try:
                 received = self._link.receive()
@@ -225,8 +230,7 @@ class Master:
             self._noise.hear(f"a message that cannot be taken ({message.get('type')})")
             log.debug("the message that could not be taken", exc_info=True, extra=self._tag)
         finally:
-            for fd in fds:
-                os.close(fd)
+            undertaker.close(fds)
 
     def _give_up(self, why: str) -> None:
         self._doubt = None
@@ -237,7 +241,7 @@ class Master:
         """Close the link: a master that has not served leaves then, one that has goes on alone."""
         if self._link is not None:
             self._loop.remove_reader(self._link.fileno())
-            self._link.close()
+            undertaker.close_socket(self._link.socket)
             self._link = None
 
     # ---------------------------------------------------------------- death
@@ -269,7 +273,7 @@ class Master:
         if self._pidfd >= 0:
             self._loop.remove_reader(self._pidfd)
         if self._link is not None:
-            self._read(LAST_WORDS_MAX)
+            self._read(LAST_WORDS_MAX, LAST_WORDS_S)
         self.hang_up()
         self._on_end(status)
 

@@ -6,10 +6,10 @@ The worker gets its end when it is forked, so that it can be asked later even wh
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 
 from releve.server.link import STACKS_SIGNAL, LinkError, pair
+from releve.supervisor import undertaker
 
 TEXT_MAX = 1_000_000  # of one answer; what comes beyond is dropped
 _SIGNALS = range(signal.SIGRTMIN, signal.SIGRTMAX + 1)  # what a worker may name: no signal that means something else
@@ -26,6 +26,7 @@ class Observer:
     def __init__(self) -> None:
         """Raises OSError where no descriptor is free."""
         self._link, self.theirs = pair()
+        self._link.discard = undertaker.close
         self.signal = STACKS_SIGNAL  # by which it is asked where it does not answer; it says so if it is another one, 0 if there is none
         self._asked = 0
         self._lock = asyncio.Lock()
@@ -60,8 +61,7 @@ class Observer:
                 if received is None:
                     break
                 message, fds = received
-                for fd in fds:  # none is expected
-                    os.close(fd)
+                undertaker.close(fds)  # none is expected
                 await asyncio.sleep(0)  # who says more and more is not heard for longer than the rest
                 if message.get("type") == "observed":
                     self.signal = known_signal(message.get("signal"))
@@ -79,5 +79,5 @@ class Observer:
         self._closed = True
         if self._link.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._link.fileno())
-        self._link.close()
+        undertaker.close_socket(self._link.socket)
         self.theirs.close()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from releve.server.link import Link, LinkError
-from releve.supervisor import capabilities, evidence, fdstore, rescue, system
+from releve.supervisor import capabilities, evidence, fdstore, rescue, system, undertaker
 from releve.supervisor.door import Door
 from releve.supervisor.identity import Identity
 from releve.supervisor.inventory import Caller, Refused
@@ -133,7 +133,7 @@ def _end(one: _Leaving) -> None:
             system.send_signal(pidfd, signal.SIGKILL)
             os.close(pidfd)
     if one.link is not None:
-        one.link.close()
+        undertaker.close_socket(one.link.socket)
     one.door.close()
     _refusals.leaving.remove(one)
     one.ended.set()

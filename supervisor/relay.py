@@ -9,7 +9,6 @@ here, until the last sender is gone (the end of the stream says so).
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from releve.server import form
 from releve.server.form import Unfit
 from releve.server.link import ANCILLARY_BYTES, has_ended, rights
 from releve.server.noise import Noise
+from releve.supervisor import undertaker
 from releve.supervisor.log import log
 
 _RETRY_S = 0.02  # the exchange is full, or there is nobody to pass on to just now
@@ -67,7 +67,7 @@ class Relay:
         if self.held is not None:
             self._send(self.held)
             self._drop()
-        self._from.close()
+        undertaker.close_socket(self._from)
 
     def _pass_on(self) -> None:
         for _ in range(_BATCH):
@@ -103,8 +103,7 @@ class Relay:
                 raise Unfit(f"a message with {len(data)} bytes and {len(fds)} descriptors in an exchange")
             form.check(fds[0], "connection", form.is_stream)
         except Unfit:
-            for fd in fds:
-                os.close(fd)
+            undertaker.close(fds)
             raise
         return data, fds
 
@@ -126,6 +125,5 @@ class Relay:
     def _drop(self) -> None:
         """Close our copies: the connection is the receiver's now."""
         assert self.held is not None
-        for fd in self.held[1]:
-            os.close(fd)
+        undertaker.close(self.held[1])
         self.held = None

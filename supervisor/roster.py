@@ -8,7 +8,6 @@ itself, waits for the processes, and gives the orders.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import time
@@ -19,7 +18,7 @@ from releve.server.docket import Seat
 from releve.server.form import Unfit
 from releve.server.link import LOST_S, LOST_TERM_S, Garbled, Link, LinkError, Message
 from releve.server.noise import Noise
-from releve.supervisor import evidence, reports, serving, system
+from releve.supervisor import evidence, reports, serving, system, undertaker
 from releve.supervisor.evidence import Process
 from releve.supervisor.health import Losses
 from releve.supervisor.log import log
@@ -27,6 +26,7 @@ from releve.supervisor.oom import Oom
 from releve.supervisor.worker import Worker
 
 BATCH = 64  # messages of a worker read in one turn of the loop
+SLICE_S = 0.002  # and for how long, at which there may be hundreds of workers
 LOST_MAX = 200  # the last ones: workers may crash for days
 
 
@@ -176,14 +176,16 @@ class Roster:
         return all(worker.state in (state, "leaving") for worker in self.workers.values())
 
     def _read(self, worker: Worker) -> None:
+        until = time.monotonic() + SLICE_S
         for _ in range(BATCH):
+            if time.monotonic() >= until:
+                return
             try:
                 received = worker.control.receive()
                 if received is None:
                     break
                 message, fds = received
-                for fd in fds:
-                    os.close(fd)
+                undertaker.close(fds)
                 self._hear(worker, form.read(reports.CONTROL, message, ()))
             except BlockingIOError:
                 return

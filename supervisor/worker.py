@@ -11,7 +11,7 @@ import os
 import time
 
 from releve.server.link import Link, LinkError
-from releve.supervisor import system
+from releve.supervisor import system, undertaker
 from releve.supervisor.log import log
 from releve.supervisor.observer import Observer
 
@@ -25,6 +25,7 @@ class Worker:
         self.slot = slot
         self.revision = revision
         self.control = control
+        control.discard = undertaker.close
         self.pidfd = pidfd
         self.state = state
         self.started = time.monotonic()
@@ -57,5 +58,5 @@ class Worker:
         """Forget it."""
         if self.observer is not None:
             self.observer.close()
-        self.control.close()
+        undertaker.close_socket(self.control.socket)
         os.close(self.pidfd)

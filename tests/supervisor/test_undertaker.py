@@ -1,0 +1,102 @@
+"""A descriptor whose last close waits holds nobody up, however it came."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+import pytest
+
+from releve.server.link import pair
+from releve.supervisor.exchange import Exchange
+from releve.supervisor.master import Master, Reached
+from releve.supervisor.observer import Observer
+
+LINGER_S = 25  # so long would the last close wait
+SOON_S = 2.5
+
+
+def trap() -> int:
+    """A socket in whose queue there is a connection whose close waits for a peer that reads nothing: no option shows that."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = socket.create_connection(listening.getsockname())
+        peer, _ = listening.accept()
+    PEERS.append(peer)
+    client.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            client.send(b"x" * 65536)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER_S))
+    one, other = socket.socketpair()
+    socket.send_fds(one, [b"x"], [client.fileno()])
+    client.close()
+    one.close()
+    return other.detach()
+
+
+PEERS: list[socket.socket] = []
+
+
+@pytest.fixture(autouse=True)
+def relieved() -> object:
+    """The peers end, and with them the waiting."""
+    yield
+    while PEERS:
+        PEERS.pop().close()
+
+
+def send(sock: socket.socket, data: bytes) -> None:
+    fd = trap()
+    socket.send_fds(sock, [data], [fd])
+    os.close(fd)
+
+
+def over_the_link(data: bytes) -> Callable[[], None]:
+    def do() -> None:
+        ours, theirs = pair()
+        master = Master(1, 0, lambda report, fds: None, lambda: None, lambda status: None)
+        master.take_over(Reached(os.getpid(), os.pidfd_open(os.getpid()), ours))
+        send(theirs.socket, data)
+        master._read()
+        send(theirs.socket, data)
+        master.hang_up()  # before that is read
+        asyncio.get_running_loop().remove_reader(master.pidfd)
+        os.close(master.pidfd)
+
+    return do
+
+
+def to_the_observer() -> None:
+    observer = Observer()
+    send(observer.theirs.socket, b"{}")
+    observer.close()
+
+
+def into_the_exchange() -> None:
+    exchange = Exchange()
+    send(exchange.send, b"x")
+    exchange.close()
+
+
+WAYS = {
+    "a message": over_the_link(b'{"type":"novelty"}'),
+    "no message": over_the_link(b"{"),
+    "to an observer": to_the_observer,
+    "into an exchange": into_the_exchange,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_close_that_waits_holds_nobody_up(way: str) -> None:
+    async def story() -> float:
+        began = time.monotonic()
+        WAYS[way]()
+        await asyncio.sleep(0)
+        return time.monotonic() - began
+
+    assert asyncio.run(story()) < SOON_S
