@@ -27,6 +27,8 @@ A_LINK = "a symbolic link, in a folder that somebody else may write in"
 _WALK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _ACCESS_LIST = "system.posix_acl_access"  # acl(5)
 _PRIVATE = 0o700
+# Not to wait: for who has a lease on it (F_SETLEASE of fcntl(2)), or for what the kernel has not got to say yet (/proc/kmsg).
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class Folder:
@@ -114,7 +116,7 @@ class Folder:
                 raise OSError(errno.ELOOP, A_LINK, self._path_of(name))
             if not stat.S_ISREG(mode):
                 raise OSError(errno.EINVAL, "it is not a file", self._path_of(name))
-            return os.open(f"/proc/self/fd/{held}", os.O_RDONLY | os.O_CLOEXEC)
+            return os.open(f"/proc/self/fd/{held}", _READ)
         finally:
             os.close(held)
 
@@ -295,7 +297,7 @@ def open_regular(path: Path, also_of: int | None = None) -> int:
             seen = os.fstat(held)
             if seen.st_uid != also_of or not stat.S_ISREG(seen.st_mode):
                 raise
-            return os.open(f"/proc/self/fd/{held}", os.O_RDONLY | os.O_CLOEXEC)
+            return os.open(f"/proc/self/fd/{held}", _READ)
         finally:
             os.close(held)
 

@@ -250,6 +250,10 @@ async def probe(
     return answer
 
 
+_REF = re.compile(r"refs(?:/(?!\.)[^/\x00-\x20\x7f]+)+")  # as far as it matters here: git-check-ref-format(1)
+_PACKED_MAX = 8 << 20  # characters: of that many, tens of thousands of branches and tags
+
+
 def git_revision(directory: str) -> str | None:
     """The commit that a work tree has checked out, read from the files of git; None where that cannot be told."""
     try:
@@ -266,14 +270,16 @@ def git_revision(directory: str) -> str | None:
 
 def _find_ref(git: str, ref: str) -> str | None:
     """The commit of a branch: a file of its own, or a line of ``packed-refs``; gitrepository-layout(5)."""
+    if not _REF.fullmatch(ref):  # whose release it is may have written anything there: a path to somewhere else, too
+        return None
     common = git
     with contextlib.suppress(FileNotFoundError):
         common = os.path.join(git, _first_line(os.path.join(git, "commondir")))
     for folder in (git, common):
         with contextlib.suppress(FileNotFoundError):
             return _commit(_first_line(os.path.join(folder, ref)))
-    with _open(os.path.join(common, "packed-refs")) as lines:
-        for line in lines:
+    with _open(os.path.join(common, "packed-refs")) as file:
+        for line in file.read(_PACKED_MAX).splitlines():
             commit, _, name = line.strip().partition(" ")
             if name == ref:
                 return _commit(commit)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import contextlib
 import errno
+import fcntl
 import os
 import pwd
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -20,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from releve.config.settings import Address
-from releve.supervisor import hooks, instances, listeners, paths, release, system
+from releve.supervisor import hooks, instances, listeners, logfiles, paths, release, system
 
 ROOT = Path(__file__).parent.parent.parent
 NOBODY = pwd.getpwnam("nobody").pw_uid
@@ -266,6 +268,19 @@ def test_variables_are_not_read_through_a_link_of_the_user(place: Path) -> None:
     os.chown(secret, NOBODY, -1)  # what is the user's own is no secret to it
     assert release._read_env_file(str(link), nobody) == {"PASSWORD": "root"}
     assert release._read_env_file(str(link), None) == {"PASSWORD": "root"}  # it is this user who asks
+
+
+def test_a_lease_on_a_file_has_nobody_wait(place: Path) -> None:
+    """Its owner's: who opens it waits for up to /proc/sys/fs/lease-break-time (fcntl(2), F_SETLEASE)."""
+    file = place / "site" / "env"
+    file.write_text("A=1")
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    with file.open("r+") as held:
+        fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        for way in (paths.open_regular, lambda path: paths.open_file(path, logfiles._FLAGS)):
+            with pytest.raises(BlockingIOError):
+                os.close(way(file))
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -279,6 +279,26 @@ def test_a_folder_without_git_and_a_broken_one_have_no_revision(tmp_path: Path) 
     assert git_revision(str(tmp_path)) is None
 
 
+@pytest.mark.parametrize("ref", ["{outside}", "refs/../../outside", "refs/heads/.hidden", "heads/main"])
+def test_a_revision_is_looked_up_nowhere_else(tmp_path: Path, ref: str) -> None:
+    git = tmp_path / ".git"
+    (git / "refs" / "heads").mkdir(parents=True)
+    (git / "heads").mkdir()
+    for file in (outside := tmp_path / "outside", git / "outside", git / "refs" / "heads" / ".hidden", git / "heads" / "main"):
+        file.write_text("a" * 40)
+    (git / "HEAD").write_text(f"ref: {ref.format(outside=outside)}\n")
+    assert git_revision(str(tmp_path)) is None
+
+
+def test_of_a_file_without_end_only_the_beginning_is_read(tmp_path: Path) -> None:
+    git = tmp_path / ".git"
+    git.mkdir()
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    with open(git / "packed-refs", "wb") as file:
+        file.truncate(1 << 40)  # 1 TiB, in one line: read whole, it would be our end
+    assert git_revision(str(tmp_path)) is None
+
+
 def test_no_bytecode_is_written_while_code_is_watched(tmp_path: Path) -> None:
     for watch, value in (("off", None), ("release", None), ("code", "1")):
         settings = Settings(app="app:app", directory=str(tmp_path), watch=watch)
