@@ -1,7 +1,8 @@
 """In the leader: room for one more connection. At the limit, the one that has been idle longest is closed for it.
 
 First those that never said anything, then those that are kept alive. Of a connection that has a request on its way nothing
-is taken: to its client it looks as if the keepalive timeout had come early.
+is taken: to its client it looks as if the keepalive timeout had come early. Who has only just come says something in a
+moment, and would take the end for an error: nobody of those goes while there is somebody else.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from releve.server.connection import Connection, State
 from releve.server.loop import Loop
 
 BATCH = 64  # connections found by one look at all of them
+YOUNG_S = 1.0  # that a first request may take from the client to us
 BARREN_S = 0.05  # until the next look, when no connection was idle
 CALM_S = 10.0  # without anybody closed for somebody else: then it is over, and may be logged again
 
@@ -58,7 +60,9 @@ class Room:
         if now < self._barren_until:
             return False
         idle = [connection for connection in self._loop.table.values() if _is_idle(connection)]
-        found = heapq.nsmallest(BATCH, idle, key=lambda connection: (connection.requests > 0, connection.deadline))
+        came = now + self._loop.fresh_s - YOUNG_S  # who has a later deadline, and has said nothing, is young
+        old = [connection for connection in idle if connection.requests or connection.deadline <= came]
+        found = heapq.nsmallest(BATCH, old or idle, key=lambda connection: (connection.requests > 0, connection.deadline))
         self._idle.extend((connection.deadline, connection) for connection in found)
         if not found:
             self._barren_until = now + BARREN_S

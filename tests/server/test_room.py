@@ -24,7 +24,7 @@ def serve(generation: Generation, **settings: object) -> Client:
 
 
 def test_at_its_limit_a_worker_closes_the_longest_idle_connection_for_a_new_one(generation: Generation) -> None:
-    first = serve(generation, limits={"connections": 3})
+    first = serve(generation, limits={"connections": 3}, constants={"room.YOUNG_S": 0.0})
     second, silent = connect(generation), connect(generation)
     assert [client.ask().status for client in (first, second)] == [200] * 2
     eventually(lambda: generation.workers[0].numbers.connections == 3, "all are there")
@@ -40,6 +40,18 @@ def test_at_its_limit_a_worker_closes_the_longest_idle_connection_for_a_new_one(
     newcomer.close()
     eventually(lambda: "limits.connections (3) is no longer reached; 2 idle connections were closed" in generation.log, "it says so")
     assert generation.log.count("limits.connections (3) is reached") == 1
+
+
+def test_at_its_limit_a_worker_spares_who_has_only_just_come(generation: Generation) -> None:
+    kept = [serve(generation, limits={"connections": 3}, constants={"room.YOUNG_S": 60.0}), connect(generation)]
+    assert [client.ask().status for client in kept] == [200] * 2
+    newcomer = connect(generation)
+    eventually(lambda: generation.workers[0].numbers.connections == 3, "all are there")
+    another = connect(generation)
+    assert another.ask().status == 200
+    assert newcomer.ask().status == 200
+    assert kept[0].ended(), "it was idle for longest"
+    assert kept[1].ask().status == 200
 
 
 def test_at_its_limit_a_worker_takes_nothing_from_who_has_begun_a_request(generation: Generation, tmp_path: Path) -> None:
