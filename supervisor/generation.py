@@ -94,6 +94,7 @@ class Generation:
         self.board = scoreboard.Scoreboard(self._board_fd, careful=True)
         self.crash_fd = open_crash_file() if found is None else found.crash
         append_only(self.crash_fd)
+        leftovers.begin(number)
         self.dumping = asyncio.Lock()  # held by who reads stacks in the crash file
         self.door: Door | None = None  # where its master is found by the next supervisor
         self.files = LentFiles()
@@ -545,6 +546,7 @@ class Generation:
         self.crash_fd = self._board_fd = -1
         self._note_listeners()
         uid = self.pin.identity.user
+        leftovers.finish(self.number)
         whose = Left(self.number, self.pin.resolved, self.pid, os.geteuid() if uid is None else uid, self._inodes, self._adopted)
         if holders := leftovers.find(whose):
             self._last = self._loop.create_task(self._end_leftovers(holders))

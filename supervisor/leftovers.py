@@ -4,6 +4,9 @@ A worker's child that Python has forked closes them; one that a C library has fo
 master ends with it; what has left the group is found here: descendants of this process, of no generation that lives, that run as
 the release's user and have the very socket open. Those of a supervisor before this one are nobody's descendants any more; they are
 known by the environment that they have from their master. Nothing else is touched: who holds no listener may outlive its generation.
+
+A process can write into its own environment. So what is there spares a descendant of ours only while the generation that it names
+lives: in the end all of them are found.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +26,8 @@ TERM_S = 2.0  # between SIGTERM and SIGKILL
 KILL_S = 1.0  # for the end after that
 _VARIABLE = b"RELEVE_GENERATION="
 _ENVIRON_MAX_BYTES = 1 << 20
+
+_living: Counter[int] = Counter()  # numbers of generations
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,18 @@ class Holder:
     pidfd: int
     name: str
     listener: str
+
+
+def begin(number: int) -> None:
+    """A generation begins to live."""
+    _living[number] += 1
+
+
+def finish(number: int) -> None:
+    """It has ended."""
+    _living[number] -= 1
+    if _living[number] <= 0:
+        del _living[number]
 
 
 def find(left: Left) -> list[Holder]:
@@ -118,7 +136,7 @@ def _candidates(left: Left) -> Iterator[tuple[int, bool]]:
 
 
 def _may_be_of(pid: int, left: Left, ours: bool) -> bool:
-    """Whether a descendant of ours is not known to be of another generation, and anybody else known to be of this one."""
+    """Whether a descendant of ours does not say that it is of another generation that lives, and anybody else known to be of this one."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             variables = set(file.read(_ENVIRON_MAX_BYTES).split(b"\0"))
@@ -126,7 +144,9 @@ def _may_be_of(pid: int, left: Left, ours: bool) -> bool:
         return False
     if not ours:
         return variables >= {_VARIABLE + str(left.number).encode(), b"PWD=" + os.fsencode(left.directory)}
-    return {one for one in variables if one.startswith(_VARIABLE)} <= {_VARIABLE + str(left.number).encode()}
+    said = {_VARIABLE + str(number).encode(): number for number in _living | Counter([left.number])}
+    named = {said[one] for one in said.keys() & variables}
+    return not named or left.number in named
 
 
 def _held(pid: int, listeners: Mapping[int, str]) -> str | None:

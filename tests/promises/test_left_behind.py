@@ -35,10 +35,14 @@ def keeps_a_listener():  # as a child that a library has forked; it ends by SIGK
     command = ["/bin/sh", "-c", "trap '' TERM; exec sleep 300"]
     return subprocess.Popen(command, pass_fds=list(listeners()), start_new_session=True).pid
 
+def pretends():  # to be of another generation: a process may write that into its environment at any time
+    environment = {{**os.environ, "RELEVE_GENERATION": "99"}}
+    return subprocess.Popen(["sleep", "300"], pass_fds=list(listeners()), start_new_session=True, env=environment).pid
+
 def starts_a_session():
     return subprocess.Popen(["sleep", "300"], env={{}}, start_new_session=True, close_fds=True).pid
 
-WAYS = {{"/becomes_another": becomes_another, "/keeps_a_listener": keeps_a_listener, "/starts_a_session": starts_a_session}}
+WAYS = {{"/" + way.__name__: way for way in (becomes_another, keeps_a_listener, pretends, starts_a_session)}}
 {at_import}
 
 def application(environ, start_response):
@@ -88,6 +92,13 @@ def test_a_child_that_keeps_a_listener_is_found_by_the_next_supervisor_too(tmp_p
         service.kill_supervisor()
     assert not alive(child)
     assert f"generation 1 has left pid {child} (sleep), which still holds 127.0.0.1:{service.port}" in service.log()
+
+
+def test_a_child_that_names_a_generation_that_does_not_live_is_found_all_the_same(tmp_path: Path) -> None:
+    with starts(tmp_path) as service:
+        child = int(service.get("/pretends"))
+        service.stop()
+        assert not alive(child)
 
 
 @pytest.mark.parametrize("where", ["worker", "import"])
