@@ -188,11 +188,14 @@ class Collecting:
             if connection.state is not _COLLECTING or body is None or gathering is None:
                 continue
             if gathering.waits:
+                due = connection.deadline  # who still finds no room has waited all the while
                 gathering.waits = False
                 self._keep(connection, body)
-                if connection.state is _COLLECTING and not gathering.waits:
-                    connection.paced_bytes = 0
-                    self._loop.deadlines.put(connection, self._loop.now() + self._body_s)
+                if connection.state is _COLLECTING:
+                    if not gathering.waits:
+                        connection.paced_bytes = 0
+                        due = self._loop.now() + self._body_s
+                    self._loop.deadlines.put(connection, due)
             elif gathering.late:
                 continue  # it goes on sending, and was not waiting for an answer
             elif self._streams < self._streams_max:

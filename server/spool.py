@@ -13,6 +13,7 @@ import tempfile
 import time
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+SCARCE = frozenset({errno.EMFILE, errno.ENFILE})
 QUIET_S = 60.0  # between two lines of the log on files that cannot be written
 
 log = logging.getLogger("releve.worker")
@@ -95,7 +96,12 @@ class Spools:
         if now - self._complained_at < QUIET_S:
             return
         self._complained_at = now
-        what = "free some" if error.errno in FULL else "make it one that can be written"
+        if error.errno in FULL:
+            what = "free some"
+        elif error.errno in SCARCE:
+            what = "raise LimitNOFILE (ulimit -n)"
+        else:
+            what = "make it one that can be written"
         log.error("request bodies are refused with status 503: cannot keep them in %s: %s; %s", self.directory, error.strerror, what)
 
 

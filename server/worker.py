@@ -464,8 +464,9 @@ class Worker:
         _exit(EXIT_INTERNAL)
 
     def _overdue(self) -> None:
-        if self.loop.lead.busy:
-            log.warning("leaving with %d requests unfinished: the deadline has passed", self.loop.lead.busy)
+        unfinished = self.loop.lead.busy + sum(one.state in (State.COLLECTING, State.WRITING) for one in self.loop.table.values())
+        if unfinished:
+            log.warning("leaving with %d requests unfinished: the deadline has passed", unfinished)
         self.loop.stop()
 
     def _end_handover(self) -> None:

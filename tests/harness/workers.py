@@ -74,7 +74,9 @@ class Worker:
 
     def hear(self, timeout_s: float = PATIENCE_S) -> Message | None:
         """The next message; None at the end."""
-        assert select.select([self.control], [], [], timeout_s)[0], f"nothing from worker {self.pid} in {timeout_s} s"
+        poll = select.poll()  # not select, which takes no number above 1023, and tests of crowds have those
+        poll.register(self.control, select.POLLIN)
+        assert poll.poll(timeout_s * 1000), f"nothing from worker {self.pid} in {timeout_s} s"
         received = self.control.receive()
         return received[0] if received is not None else None
 

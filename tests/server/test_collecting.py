@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import signal
 import socket
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +19,9 @@ import pytest
 from harness.workers import Client, Generation, Worker, connect, eventually, listening, request
 from releve.config.settings import Limits, Settings
 from releve.server.body import Input
-from releve.server.collecting import streams_max
-from releve.server.connection import SocketChannel
+from releve.server.collecting import Collecting, streams_max
+from releve.server.connection import Connection, SocketChannel, State
+from releve.server.deadlines import Deadlines
 from releve.server.head import parse_head
 from releve.server.spool import Spool, Spools, spool_directory
 
@@ -98,6 +102,16 @@ def test_a_killed_worker_leaves_no_file(generation: Generation, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_worker_that_leaves_says_what_was_still_to_come(generation: Generation, tmp_path: Path) -> None:
+    worker = start(generation, tmp_path)
+    slow = post(generation, len(LARGE), LARGE[:150_000])
+    eventually(lambda: spooled(worker, tmp_path) == 1, "it has begun")
+    worker.quit(deadline_s=0.2)
+    assert worker.ended() == 0
+    slow.close()
+    assert "leaving with 1 requests unfinished" in generation.log
+
+
 def test_a_fast_upload_reaches_the_application_while_it_comes(generation: Generation, tmp_path: Path) -> None:
     worker = start(generation, tmp_path, threads=4)
     part = (b"x" * 1023 + b"\n") * 1024
@@ -157,6 +171,38 @@ def test_bodies_for_which_there_is_no_room_wait_for_a_thread_and_not_for_ever(ge
         client.close()
     eventually(lambda: worker.numbers.connections <= 1 and worker.numbers.busy == 0, "they are gone")
     assert post(generation, 150_000, LARGE[:150_000]).answer().body == digest(LARGE[:150_000])
+
+
+def test_a_body_that_waits_for_room_has_its_time_once(tmp_path: Path) -> None:
+    now = 0.0
+    loop: Any = SimpleNamespace(
+        now=lambda: now, deadlines=Deadlines(), ready=deque(), register=lambda one: None, unregister=lambda one: None
+    )
+    settings = Settings(threads=1, spool_directory=str(tmp_path), limits=Limits(spool=200_000))
+    collecting = Collecting(loop, settings)
+
+    def begin(length: int) -> Connection:
+        connection = Connection(socket.socket(), "", "")
+        head = parse_head(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", settings.limits)
+        channel = SocketChannel(connection.socket, settings.timeouts)
+        connection.body = Input(channel, head, LARGE[:length], settings.limits)
+        collecting.begin(connection, connection.body)
+        return connection
+
+    _, kept, streams, waits = (begin(length) for length in (100_000, 66_000, 120_000, 120_000))
+    assert [one.state for one in (kept, streams, waits)] == [State.COLLECTING, State.BUSY, State.COLLECTING]
+    due = waits.deadline
+    now = 1.0
+    collecting.forget(kept)
+    assert waits.deadline == due, "that was not enough for it"
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"), [(errno.EMFILE, "LimitNOFILE"), (errno.ENOSPC, "free some"), (errno.EACCES, "one that can be written")]
+)
+def test_what_keeps_a_file_from_being_written_is_said(number: int, advice: str, caplog: pytest.LogCaptureFixture) -> None:
+    Spools("/there", 1).complain(OSError(number, os.strerror(number)))
+    assert advice in caplog.text
 
 
 @pytest.mark.parametrize("how", ["missing", "full"])
