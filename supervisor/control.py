@@ -132,6 +132,8 @@ class ControlServer:
             await self._answer(reader, writer)
         except (ConnectionError, TimeoutError):
             pass  # the client went; what it asked for goes on
+        except asyncio.CancelledError:
+            pass  # at our very end, and of no interest: asyncio would log it
         except Exception:
             log.exception("cannot answer ctl")
             with suppress(ConnectionError):

@@ -499,6 +499,7 @@ def run(configuration: Configuration) -> int:
             service.control_group = group
             status = await Supervisor(service, runtime, lock, allowed, broken, arrived).main()
             post.leave(ending=True)
+            system.hold_signals()  # the loop's handlers go with it: another SIGTERM would be the exit status of a stop that is over
             return status
 
         return asyncio.run(main())

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -50,3 +54,17 @@ def test_signals_that_stop(tmp_path: Path, number: signal.Signals) -> None:
         os.kill(service.pid, number)
         assert service.process.wait(30) == 0
         service.gone()
+
+
+def test_nothing_disturbs_the_end_of_a_stop(tmp_path: Path) -> None:
+    """Not another SIGTERM, however late; nor who has connected to the control socket, and asks for nothing."""
+    with serving(tmp_path, workers=1) as service, socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(service.control_socket))
+        assert service.process is not None
+        limit = time.monotonic() + 60
+        while service.process.poll() is None and time.monotonic() < limit:
+            service.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                service.process.wait(0.002)  # it has to read them
+        assert service.process.wait(0) == 0
+        assert "Traceback" not in service.log()
