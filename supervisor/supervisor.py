@@ -75,6 +75,7 @@ _FIRST = (Admission.INTERRUPT, Admission.FOLLOW)
 GUARD_HIDDEN_S = 1.0
 ASSURE_EVERY_S = 5.0
 SILENCE_S = 20.0  # well below WatchdogSec= of the units: a supervisor that hangs is followed, not the whole service started anew
+DESCRIPTORS = 8192  # four for each worker that masters can tell us of, as many as a scoreboard has slots, of a few generations
 _NOW_DRAIN_S = 0.0
 _FLUSH_S = 10.0
 _BARRIER_S = 1.0  # systemd answers within milliseconds
@@ -442,6 +443,7 @@ def run(configuration: Configuration) -> int:
     Raises ConfigError (the settings), InstanceError and LockError (the folders).
     """
     system.fill_standard()
+    system.raise_descriptor_limit(DESCRIPTORS)
     try:
         arrived = reexec.arrived(os.environ)
     except SuccessionError as error:

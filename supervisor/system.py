@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import select
 import signal
 import socket
@@ -121,6 +122,14 @@ def own(pid: int) -> None:
 def started() -> frozenset[int]:
     """Those that somebody here waits for by name. Each leads a session."""
     return frozenset(_spawned)
+
+
+def raise_descriptor_limit(wanted: int) -> None:
+    """Let this process open ``wanted`` descriptors, or as many as its hard limit allows: getrlimit(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def fill_standard() -> None:

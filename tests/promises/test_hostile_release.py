@@ -5,6 +5,7 @@ The application has the user of its master and may take the link from it (pidfd_
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,25 @@ from harness.service import Service, eventually, serving
 
 HARNESS = Path(__file__).parents[1] / "harness"
 HOSTILE = (HARNESS / "application.py").read_text() + "\nfrom hostile import attack\n\nRESPONSES['/link'] = attack\n"
+
+# In the import, as the master itself: has more workers than a process may have files open by default.
+CROWD = """
+import array, json, os, socket
+with open("/proc/self/cmdline") as file:
+    link = socket.socket(fileno=os.dup(int(file.read().split("\\0")[-2])))
+for slot in range(300):
+    pid = os.fork()
+    if not pid:
+        os.execv("/bin/sleep", ["sleep", "60"])
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    said = json.dumps({"type": "worker", "worker": 100 + slot, "pid": pid, "slot": slot, "revision": 1}).encode()
+    pidfd = os.pidfd_open(pid)
+    link.sendmsg([said], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [ours.fileno(), pidfd]))])
+    for one in (ours, theirs):
+        one.close()
+    os.close(pidfd)
+from before import application
+"""
 
 # In the import, as the master itself: says that a process is its worker, and fails, so that the supervisor ends its workers.
 CLAIM = """
@@ -84,6 +104,22 @@ def test_no_process_is_ended_because_a_master_calls_it_its_worker(
         eventually(lambda: len(service.status()["generations"]) == 1, "the bad one has gone")
         assert victim.poll() is None
         assert service.who()["release"] == "one"
+
+
+def test_a_crowd_of_workers_leaves_the_supervisor_descriptors(tmp_path: Path) -> None:
+    """It holds some for each: at the usual soft limit, no ctl was answered any more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    try:
+        with serving(tmp_path, start=False, workers=1) as service:
+            service.release("one", app=CROWD, before=(HARNESS / "application.py").read_text())
+            service.start()
+            service.release("two")
+            service.flip("two")
+            service.must("upgrade")
+            assert service.who()["release"] == "two"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_what_an_exception_says_forges_no_line_of_the_log(tmp_path: Path) -> None:
