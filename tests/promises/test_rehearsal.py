@@ -57,7 +57,7 @@ def test_a_traceback_has_lines_of_its_own_in_the_log(tmp_path: Path) -> None:
         assert service.ask("upgrade")["status"] == 4
         lines = service.log().splitlines()
         (at,) = (number for number, line in enumerate(lines) if " ERROR " in line and "upgrade 2 failed: " in line)
-        assert lines[at + 1] == "Traceback (most recent call last):"
+        assert lines[at + 1] == "  Traceback (most recent call last):"
         assert lines[at + 2].startswith(f'  File "{service.releases / "two" / "app.py"}", line 1')
 
 
