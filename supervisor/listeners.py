@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from releve.config.settings import Address
+from releve.server.link import has_ended
 from releve.supervisor import fdstore, paths
 from releve.supervisor.paths import Folder
 
@@ -161,8 +162,8 @@ def open_listener(address: Address, backlog: int, inherited: Mapping[str, socket
 def plan(held: Sequence[Listener], wanted: Sequence[Address], backlog: int, inherited: Mapping[str, socket.socket]) -> Plan:
     """Open what is wanted and not held; what is held stays untouched.
 
-    A held Unix listener whose file was removed or replaced counts as not held: it
-    is bound anew. Raises ListenError if any address cannot be opened; what this
+    A held Unix listener whose file was removed or replaced, or that a process which shares it
+    has shut down for ever, counts as not held: it is bound anew. Raises ListenError if any address cannot be opened; what this
     call had opened is then closed.
     """
     addresses = expand(wanted, inherited)
@@ -419,7 +420,8 @@ def _open_stored(address: Address, inherited: Mapping[str, socket.socket]) -> Li
 
 
 def _reachable(listener: Listener) -> bool:
-    return listener.inode is None or _inode(listener.address.path) == listener.inode
+    """Whether clients come to it. A TCP listener that was shut down does again once it listens (`Plan.commit`)."""
+    return listener.inode is None or (_inode(listener.address.path) == listener.inode and not has_ended(listener.socket))
 
 
 def _inode(path: str) -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -293,6 +294,23 @@ def test_a_plan_that_fails_closes_what_it_opened_and_nothing_else(tmp_path: Path
     assert _open_fds() == before
     assert os.listdir(tmp_path) == ["a"]
     assert _answers(str(tmp_path / "a"))
+
+
+def test_a_held_listener_that_somebody_has_shut_down_serves_after_the_next_plan(tmp_path: Path, opened: list[Listener]) -> None:
+    """As a generation can, which shares the socket; a new one is to have clients all the same."""
+    wanted = [_unix(tmp_path / "a"), _tcp(_free_port())]
+    held = plan([], wanted, 5, {}).all
+    opened += held
+    for listener in held:
+        with socket.socket(fileno=os.dup(listener.socket.fileno())) as shared:
+            shared.shutdown(socket.SHUT_RDWR)
+    healed = plan(held, wanted, 5, {})
+    opened += healed.added
+    assert healed.commit() == []
+    for listener in healed.all:
+        where: Any = str(tmp_path / "a") if listener.inode else ("127.0.0.1", wanted[1].port)
+        with socket.socket(listener.socket.family, socket.SOCK_STREAM) as client:
+            client.connect(where)
 
 
 def test_a_held_unix_listener_whose_file_was_removed_is_bound_anew(tmp_path: Path, opened: list[Listener]) -> None:
