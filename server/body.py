@@ -226,6 +226,11 @@ class Input:
         """Bytes that have arrived and are in memory."""
         return len(self._buffer)
 
+    @property
+    def due_bytes(self) -> int:
+        """Bytes still to arrive, at least."""
+        return self._left if self._decoder is None else int(not self.finished)
+
     def spill(self, spool: Spool) -> None:
         """Move what is in memory to a file, always the same one. Raises OSError; then the body is of no more use."""
         self._spool = spool

@@ -11,10 +11,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import select
 from collections import deque
 from typing import TYPE_CHECKING
 
 from releve.config.settings import Settings
+from releve.server import system
 from releve.server.body import CONTINUE, READ_BYTES, Input
 from releve.server.connection import Connection, State, min_bytes
 from releve.server.spool import Spool, Spools, spool_directory
@@ -81,6 +83,9 @@ class Collecting:
         """More of a body has come."""
         body, gathering = connection.body, connection.gathering
         assert body is not None and gathering is not None
+        if gathering.waits:
+            self._hung_up(connection, body)
+            return
         try:
             data = connection.socket.recv(READ_BYTES)
         except BlockingIOError:
@@ -175,9 +180,16 @@ class Collecting:
             self._go(connection, body, streams=True)
         elif not gathering.waits:
             gathering.waits = True
-            self._loop.unregister(connection)
+            self._loop.register(connection, select.EPOLLRDHUP)  # nothing is read meanwhile, but who leaves gives room back
             self._loop.deadlines.put(connection, self._loop.now() + self._body_s)
             self._waiting.append(connection)
+
+    def _hung_up(self, connection: Connection, body: Input) -> None:
+        """The client of a body that waits sends no more: if the rest is not there, it has gone."""
+        if body.due_bytes > system.unread_bytes(connection.socket):
+            self._loop.close(connection)
+        else:
+            self._loop.unregister(connection)
 
     def _retry(self) -> None:
         """A thread may wait for a client again, or there is room: whom does it help?"""

@@ -131,6 +131,12 @@ def unsent_bytes(sock: socket.socket) -> int:
     return int(struct.unpack("=i", answer)[0])
 
 
+def unread_bytes(sock: socket.socket) -> int:
+    """What has come and was not read yet (FIONREAD of tcp(7) and unix(7))."""
+    answer = fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0" * 4)
+    return int(struct.unpack("=i", answer)[0])
+
+
 def settle_signals(ignored: Iterable[int]) -> None:
     """In the worker, first: SIGTERM kills, ``ignored`` do nothing, and no signal is blocked any more.
 

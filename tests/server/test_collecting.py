@@ -173,10 +173,25 @@ def test_bodies_for_which_there_is_no_room_wait_for_a_thread_and_not_for_ever(ge
     assert post(generation, 150_000, LARGE[:150_000]).answer().body == digest(LARGE[:150_000])
 
 
+def test_who_leaves_while_its_body_waits_for_room_is_noticed(generation: Generation, tmp_path: Path) -> None:
+    worker = start(generation, tmp_path, threads=2, limits={"spool": 200_000})
+    kept = post(generation, len(LARGE), LARGE[:150_000])
+    eventually(lambda: spooled(worker, tmp_path) == 1, "there is room for one")
+    streams = post(generation, len(LARGE), LARGE[:150_000])
+    eventually(lambda: worker.numbers.busy == 1, "a thread waits for the second one")
+    patient = post(generation, 150_000, LARGE[:150_000])
+    patient.socket.shutdown(socket.SHUT_WR)  # it has sent all of it
+    post(generation, len(LARGE), LARGE[:150_000]).close()
+    eventually(lambda: worker.numbers.accepted == 4 and worker.numbers.connections == 3, "one has gone")
+    kept.close()
+    streams.close()
+    assert patient.answer().body == digest(LARGE[:150_000])
+
+
 def test_a_body_that_waits_for_room_has_its_time_once(tmp_path: Path) -> None:
     now = 0.0
     loop: Any = SimpleNamespace(
-        now=lambda: now, deadlines=Deadlines(), ready=deque(), register=lambda one: None, unregister=lambda one: None
+        now=lambda: now, deadlines=Deadlines(), ready=deque(), register=lambda *to: None, unregister=lambda one: None
     )
     settings = Settings(threads=1, spool_directory=str(tmp_path), limits=Limits(spool=200_000))
     collecting = Collecting(loop, settings)
