@@ -107,8 +107,13 @@ class Health:
         log.info("no longer degraded: %s", _words(serving, wanted, losses))
 
     def _later(self, seconds: float) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds + 0.01, self._due)
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds + 0.01
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()  # it was to see later that all is well again
+        self._timer = loop.call_at(due, self._due)
 
     def _due(self) -> None:
         self._timer = None

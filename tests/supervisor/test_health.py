@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from releve.supervisor.health import Health, Losses
+from releve.supervisor.health import GRACE_S, Health, Losses
 
 
 class Clock:
@@ -133,3 +133,19 @@ def test_it_looks_again_by_itself() -> None:
         return health.look(3, 4, losses, planned=False)
 
     assert asyncio.run(main()) == "3 of 4 workers, 1 crash in 30 s"
+
+
+def test_it_looks_again_in_time_also_where_it_was_to_look_later() -> None:
+    """All served again, which is looked at after ten seconds; then one is missing, whose boot hangs."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        health, losses = Health(loop.time), Losses(loop.time)
+        losses.trouble = "cannot fork"
+        assert health.look(3, 4, losses, planned=False)
+        losses.trouble = ""
+        for serving in (4, 3):
+            health.look(serving, 4, losses, planned=False)
+        assert health._timer is not None and health._timer.when() <= loop.time() + GRACE_S + 0.1
+
+    asyncio.run(main())
