@@ -51,12 +51,14 @@ async def scale(service: Service, operation: Operation, number: int, reset: bool
 async def restore(generation: Generation, workers: int) -> None:
     """Have a generation come back to a number of workers, whatever its master was told meanwhile. Never raises StepFailed.
 
-    While the master is in the middle of something it refuses; then it is asked again.
+    While the master is in the middle of something it refuses; then it is asked again, each time with all the time that an
+    order has: one that does not answer in time is ended.
     """
-    until = time.monotonic() + generation.settings.timeouts.boot + ORDER_S
+    limit_s = generation.settings.timeouts.boot + ORDER_S
+    until = time.monotonic() + limit_s
     while not generation.orphaned:
         try:
-            await generation.order("scale", workers=workers, timeout_s=max(_AGAIN_S, until - time.monotonic()))
+            await generation.order("scale", workers=workers, timeout_s=limit_s)
             return
         except StepFailed as error:
             if error.step != "order" or time.monotonic() >= until:
