@@ -127,17 +127,15 @@ class Answer:
         began = time.monotonic()
         try:
             channel = connection.channel or self.prepare(connection)
-            environ, head = self._environ(connection), connection.head
+            environ, head = connection.environ or self._environ(connection), connection.head
             assert head is not None, "an answer needs a complete head"
-            ours = self._ours(connection, environ)
-            kept = Kept()
-            call = new_call(head, connection.body, channel if ours is None else kept, connection.keeps)
-            call.environ, connection.call, connection.environ = environ, call, None  # others look who the client is, at any moment
             polled = environ["PATH_INFO"] in self.own  # the application may change it
-            if ours is None:
-                outcome = call.run(self.application, environ)
-            else:
-                outcome = call.run(ours, environ)
+            ours = self._ours(connection, environ) if polled else None
+            kept = None if ours is None else Kept()
+            call = new_call(head, connection.body, kept or channel, connection.keeps)
+            call.environ, connection.call, connection.environ = environ, call, None  # others look who the client is, at any moment
+            outcome = call.run(ours or self.application, environ)
+            if kept is not None:
                 channel.finish(kept.data)  # what the client does not take is left to the loop
             self.note(environ, call, outcome, time.monotonic() - began)
             if ours is not None or connection.private:
