@@ -47,6 +47,7 @@ class ControlServer:
     def _bind(self) -> socket.socket:
         """The runtime directory's lock is held, so a file that is there is a dead one's."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        system.take_no_rights(sock)
         try:
             with paths.folder(self._path.parent) as folder:
                 with suppress(FileNotFoundError):

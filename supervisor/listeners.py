@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from releve.config.settings import Address
 from releve.server.link import has_ended
-from releve.supervisor import fdstore, paths
+from releve.supervisor import fdstore, paths, system
 from releve.supervisor.paths import Folder
 
 UNIX_PATH_MAX_BYTES = 107  # sun_path of unix(7) less its closing zero byte
@@ -287,6 +287,7 @@ def _open_unix(address: Address, backlog: int) -> Listener:
     if len(os.fsencode(path)) > UNIX_PATH_MAX_BYTES:
         raise ListenError(f"cannot listen on {address}: the path has more than {UNIX_PATH_MAX_BYTES} bytes; choose a shorter one")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    system.take_no_rights(sock)
     try:
         sock.setblocking(False)
         _refuse_live(address)

@@ -26,6 +26,7 @@ UNSEEN = 256  # no exit status: of a process that was not our child, which nobod
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _TMPFS_MAGIC, _RAMFS_MAGIC = 0x01021994, 0x858458F6  # linux/magic.h
 _SYS_PIDFD_GETFD = 438  # the same on every architecture
+_SO_PASSRIGHTS = 83  # asm-generic/socket.h
 _SO_PEERGROUPS = 59  # asm-generic/socket.h
 _GROUPS_MAX = 256  # what socket.getsockopt has room for; of a peer that is in more, only its own counts
 
@@ -130,6 +131,15 @@ def raise_descriptor_limit(wanted: int) -> None:
     wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def take_no_rights(sock: socket.socket) -> None:
+    """Have the kernel refuse descriptors that are sent to a Unix socket, and to those accepted from it (SO_PASSRIGHTS, Linux 6.16).
+
+    Else whoever reads what came with one drops it, and that may wait as long as its close does. An older kernel knows no such thing.
+    """
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
 
 
 def fill_standard() -> None:

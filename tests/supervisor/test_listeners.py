@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from releve.config.settings import Address
-from releve.supervisor import listeners
+from releve.supervisor import listeners, system
 from releve.supervisor.listeners import Listener, ListenError, close_listener, open_listener, plan
 
 
@@ -294,6 +294,23 @@ def test_a_plan_that_fails_closes_what_it_opened_and_nothing_else(tmp_path: Path
     assert _open_fds() == before
     assert os.listdir(tmp_path) == ["a"]
     assert _answers(str(tmp_path / "a"))
+
+
+def test_nobody_sends_descriptors_to_a_unix_listener(tmp_path: Path, opened: list[Listener]) -> None:
+    """A worker that reads what came with one would drop it, and wait as long as that takes."""
+    opened += plan([], [_unix(tmp_path / "a")], 5, {}).all
+    try:
+        opened[0].socket.getsockopt(socket.SOL_SOCKET, system._SO_PASSRIGHTS)
+    except OSError:
+        pytest.skip("this kernel has no SO_PASSRIGHTS")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(str(tmp_path / "a"))
+        with pytest.raises(PermissionError):
+            socket.send_fds(client, [b"GET"], [0])
+        client.send(b"GET")
+        accepted, _ = opened[0].socket.accept()
+        with accepted, pytest.raises(PermissionError):
+            socket.send_fds(client, [b"GET"], [0])
 
 
 def test_a_held_listener_that_somebody_has_shut_down_serves_after_the_next_plan(tmp_path: Path, opened: list[Listener]) -> None:
