@@ -284,7 +284,9 @@ class Worker:
             self._elders = set(self.loop.table.values())
             self.loop.at("shut", self._quit_at - min(SHUT_S, deadline_s / 2), partial(self._shut, Posture.LEAVING, linger_s))
             self._send_state()
-        elif not (serve_on and self._elders is not None):
+        elif serve_on and self._elders is not None:
+            self._spent = False  # perhaps another one commands, who has not heard it
+        else:
             self._shut(before, linger_s)
         if linger_s is not None:  # else what is left was kept for a reason, and is closed by its next response or its own time
             self.loop.hasten(linger_s)

@@ -85,6 +85,7 @@ class Generation:
         self._killed = False  # by us: what is left of it is not lost
         self._last_revision = 1
         self._dismissal: dict[str, Any] = {}
+        self._last_part: dict[str, Any] = {}  # of a dismissal whose workers serve on: that they do, until the last of them is spent
         self._inodes: dict[int, str] = {}  # of its listeners, with their names
         self._adopted = found is not None
         self._last: asyncio.Task[None] | None = None  # ends what it has left behind
@@ -342,9 +343,9 @@ class Generation:
             deadline_s = min(deadline_s, max(0.0, self._killer.when() - self._loop.time() - KILL_MARGIN_S))
             self._killer.cancel()
         self.kill_after(deadline_s + KILL_MARGIN_S)
-        self._dismissal = {"deadline_s": deadline_s, "linger_s": linger_s}
+        self._dismissal, self._last_part = {"deadline_s": deadline_s, "linger_s": linger_s}, more
         if self.orphaned:
-            self.roster.tell("quit", **self._dismissal)
+            self.roster.tell("quit", **self._dismissal, **more)
             return
         try:
             self._master.tell("quit", **self._dismissal, **more)
@@ -511,7 +512,7 @@ class Generation:
         if self.workers and self.state is not GenerationState.BOOTING and not self._killed:
             self.roster.adopt(self._orphans_changed)
             if self.state is GenerationState.RETIRING:
-                self.roster.tell("quit", **self._dismissal)
+                self.roster.tell("quit", **self._dismissal, **self._last_part)
         else:
             self._finish()
         self._notice()
@@ -524,6 +525,9 @@ class Generation:
             self._finish()
             if lost:
                 self.on_lost(self)
+        elif self._last_part and all(worker.spent for worker in self.workers.values()):
+            self._last_part = {}
+            self.roster.tell("quit", **self._dismissal)
         self._notice()
 
     def _finish(self) -> None:

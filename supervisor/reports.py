@@ -62,4 +62,5 @@ DOOR: dict[str, Form] = {
 CONTROL: dict[str, Form] = {
     "state": Form(needs={"state": word}),
     "reopened": Form(),
+    "spent": Form(),
 }

@@ -215,6 +215,9 @@ class Roster:
         elif message is not None and message["type"] == "reopened":
             worker.reopened = True
             self._on_change()
+        elif message is not None and message["type"] == "spent":
+            worker.spent = True
+            self._on_change()
 
     def _ended(self, worker: Worker) -> None:
         self._stop_reading(worker)

@@ -30,6 +30,7 @@ class Worker:
         self.state = state
         self.started = time.monotonic()
         self.observer: Observer | None = None  # None: its release has no thread that answers, or there was no descriptor for it
+        self.spent = False  # leaves and accepts, and has finished all that it had when it was told; only known where there is no master
         self.reopened = False  # its log files, as it was told last; only known where there is no master
 
     def tell(self, verb: str, fds: tuple[int, ...] = (), **keys: object) -> bool:

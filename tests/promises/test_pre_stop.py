@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -78,4 +79,27 @@ def test_a_request_that_is_in_flight_at_the_end_of_it_is_answered(tmp_path: Path
         answer = slow.getresponse()
         assert answer.status == 200 and answer.headers["Connection"] == "close"
         answer.read()
+        assert ended(service) == 0
+
+
+def test_a_stop_that_serves_on_goes_on_though_the_master_dies(tmp_path: Path) -> None:
+    """systemd keeps the queue: who connects would wait in it. The supervisor takes the master's part, and ends when nothing is left."""
+    times = {"drain": LONG, "linger": LONG}
+    with serving(tmp_path, start=False, workers=2, timeouts=times) as service, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        service.environment["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+        service.start()
+        kept = http.client.HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE_S)
+        kept.request("GET", "/release")
+        kept.getresponse().read()
+        master = service.status()["generations"][0]["pid"]
+        os.kill(service.pid, signal.SIGTERM)
+        eventually(lambda: all(worker["state"] == "leaving" for worker in service.status()["generations"][0]["workers"]), "they leave")
+        os.kill(master, signal.SIGKILL)
+        eventually(lambda: "the master is gone" in service.log(), "its workers are commanded from here")
+        for _ in range(5):
+            assert service.who()["release"] == "one"
+        assert service.process is not None and service.process.poll() is None
+        kept.close()
         assert ended(service) == 0
