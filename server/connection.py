@@ -98,6 +98,7 @@ class Connection:
         "paced_bytes",
         "partial",
         "queued",
+        "received",
         "registered",
         "requests",
         "searched",
@@ -129,6 +130,7 @@ class Connection:
         self.partial: Partial | None = None  # what was seen of that head
         self.queued = False  # its next request is at hand, and others have their turn first
         self.hops = 0  # times it was handed over since its last request
+        self.received = False  # another generation has sent it, and its last close may wait (`closing.py`)
         self.requests = 0  # answered on it, by all its workers
         self.fresh = True  # no byte was read on it yet
         self.swallowed_bytes = 0  # read and dropped while closing

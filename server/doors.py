@@ -267,6 +267,7 @@ class Doors:
                         return None
                     parcel, client = taken
                     connection = Connection(client, parcel.listener, parcel.peer)
+                    connection.received = True
                     connection.hops, connection.requests, connection.fresh = parcel.hops, parcel.requests, parcel.fresh
                     connection.polite = parcel.listener not in self.listeners  # dropped by a new configuration
                     connection.owes_preface, connection.anonymous = parcel.owes_preface, parcel.anonymous

@@ -7,13 +7,12 @@ and when is ``handover.py``; who takes is ``doors.py``.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 import time
 from typing import NamedTuple
 
-from releve.server import form, system
+from releve.server import closing, form, system
 from releve.server.form import Unfit
 from releve.server.link import has_ended
 
@@ -134,8 +133,7 @@ def take(receive_end: int) -> tuple[Parcel, socket.socket] | None:
         form.check(fds[0], "connection", form.is_stream)
         connection = socket.socket(-1, socket.SOCK_STREAM, 0, fds[0])  # the type told, which asks for less
     except (ExchangeError, Unfit, OSError) as error:
-        for fd in fds:
-            os.close(fd)
+        closing.close(fds)
         raise error if isinstance(error, ExchangeError) else ExchangeError(f"cannot take a connection: {error}") from error
     connection.setblocking(False)
     return parcel, connection

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from releve.config.settings import Settings
+from releve.server import closing
 from releve.server.answer import Answer
 from releve.server.collecting import Collecting
 from releve.server.connection import Connection, State
@@ -283,7 +284,10 @@ class Loop:
         self.deadlines.drop(connection)
         if connection.channel is not None and connection.channel.unsent is not None:
             connection.channel.unsent.close()
-        connection.socket.close()
+        if connection.received:
+            closing.close_socket(connection.socket)
+        else:
+            connection.socket.close()
         del self.table[connection.fd]
         if connection.gathering is not None:
             connection.body = None  # with its file; the connection itself is part of a cycle

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from releve.config import diff
+from releve.server import closing
 from releve.server.link import ORPHAN_S, LinkError
-from releve.supervisor import holders, inventory, paths, record, refusal, scale, switch, system, undertaker
+from releve.supervisor import holders, inventory, paths, record, refusal, scale, switch, system
 from releve.supervisor import listeners as listening
 from releve.supervisor.door import doors
 from releve.supervisor.failure import StepFailed
@@ -103,7 +104,7 @@ async def _call(
         try:
             return await inventory.take(number, path, link, configured)
         except TimeoutError:
-            undertaker.close_socket(link.socket)
+            closing.close_socket(link.socket)
             if not _urge(number, path, urge, configured):
                 break
         except Refused as error:
@@ -111,7 +112,7 @@ async def _call(
             return None
         except (AdoptionError, KeepsakeError, LinkError, StepFailed, OSError) as error:
             log.error("cannot adopt generation %d: %s; it is left alone", number, error)
-            undertaker.close_socket(link.socket)
+            closing.close_socket(link.socket)
             return None
     with suppress(AdoptionError, KeepsakeError):
         if (kept := inventory.recorded(path)) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from releve.supervisor import undertaker
+from releve.server import closing
 from releve.supervisor.relay import Held, Relay
 
 
@@ -47,5 +47,5 @@ class Exchange:
         if self.heir is not None:
             self.relay_to(self.heir)
         self.closed = True
-        undertaker.close_socket(self.receive)
-        undertaker.close_socket(self.send)
+        closing.close_socket(self.receive)
+        closing.close_socket(self.send)

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from releve.config.settings import Address
-from releve.server import form
+from releve.server import closing, form
 from releve.server.form import Unfit
 from releve.server.link import Link, LinkError, Message, clip
-from releve.supervisor import capabilities, evidence, keepsake, record, reports, system, undertaker
+from releve.supervisor import capabilities, evidence, keepsake, record, reports, system
 from releve.supervisor.door import Door
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.found import Found
@@ -78,7 +78,7 @@ def knock(path: Path) -> Link:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         link = Link(sock)
-        link.discard = undertaker.close
+        link.discard = closing.close
         link.vouch()  # before anything is sent to us
         sock.connect(str(path))  # at once or not at all: unix(7)
     except OSError:
@@ -113,7 +113,7 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
         kept = _with_identity(kept, configured)
         pidfd = _open(caller, kept.held)
     except BaseException as error:
-        undertaker.close(fds)
+        closing.close(fds)
         doubtful = isinstance(error, AdoptionError | KeepsakeError | LinkError | OSError)
         if doubtful and not isinstance(error, TimeoutError) and _is_lesser(caller):
             raise Refused(str(error), caller, kept) from error
@@ -300,7 +300,7 @@ async def _greeted(link: Link) -> tuple[Message, Caller]:
             await _readable(link)
     told = [data for level, kind, data in ancillary if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS]
     hello, fds = await _next(link, "hello")
-    undertaker.close(fds)
+    closing.close(fds)
     if not told:
         raise AdoptionError("the kernel does not say who it is")
     pid, uid, _ = struct.unpack("3i", told[0])
@@ -325,7 +325,7 @@ async def _next(link: Link, kind: str, caller: Caller | None = None) -> tuple[Me
             if said is None or said["type"] != kind:
                 raise AdoptionError(f"it said {clip(repr(message.get('type')), 40)} instead of {kind}")
         except (AdoptionError, Unfit) as error:
-            undertaker.close(fds)
+            closing.close(fds)
             raise AdoptionError(str(error)) from error
         return said, fds
 

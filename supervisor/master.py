@@ -22,11 +22,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from releve.server import form
+from releve.server import closing, form
 from releve.server.form import Unfit
 from releve.server.link import Garbled, Link, LinkError, Message, pair
 from releve.server.noise import Noise
-from releve.supervisor import evidence, lending, reports, system, undertaker
+from releve.supervisor import evidence, lending, reports, system
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.log import log
 from releve.supervisor.release import Pin
@@ -114,7 +114,7 @@ class Master:
         self._pidfd, self._link = pidfd, link
         if link is None:
             return
-        link.discard = undertaker.close
+        link.discard = closing.close
         self._tag = {"who": f"gen={self._generation} pid={self.pid}"}
         if pidfd >= 0:
             self._loop.add_reader(pidfd, self._ended)
@@ -230,7 +230,7 @@ class Master:
             self._noise.hear(f"a message that cannot be taken ({message.get('type')})")
             log.debug("the message that could not be taken", exc_info=True, extra=self._tag)
         finally:
-            undertaker.close(fds)
+            closing.close(fds)
 
     def _give_up(self, why: str) -> None:
         self._doubt = None
@@ -241,7 +241,7 @@ class Master:
         """Close the link: a master that has not served leaves then, one that has goes on alone."""
         if self._link is not None:
             self._loop.remove_reader(self._link.fileno())
-            undertaker.close_socket(self._link.socket)
+            closing.close_socket(self._link.socket)
             self._link = None
 
     # ---------------------------------------------------------------- death

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import signal
 
+from releve.server import closing
 from releve.server.link import STACKS_SIGNAL, LinkError, pair
-from releve.supervisor import undertaker
 
 TEXT_MAX = 1_000_000  # of one answer; what comes beyond is dropped
 _SIGNALS = range(signal.SIGRTMIN, signal.SIGRTMAX + 1)  # what a worker may name: no signal that means something else
@@ -26,7 +26,7 @@ class Observer:
     def __init__(self) -> None:
         """Raises OSError where no descriptor is free."""
         self._link, self.theirs = pair()
-        self._link.discard = undertaker.close
+        self._link.discard = closing.close
         self.signal = STACKS_SIGNAL  # by which it is asked where it does not answer; it says so if it is another one, 0 if there is none
         self._asked = 0
         self._lock = asyncio.Lock()
@@ -61,7 +61,7 @@ class Observer:
                 if received is None:
                     break
                 message, fds = received
-                undertaker.close(fds)  # none is expected
+                closing.close(fds)  # none is expected
                 await asyncio.sleep(0)  # who says more and more is not heard for longer than the rest
                 if message.get("type") == "observed":
                     self.signal = known_signal(message.get("signal"))
@@ -79,5 +79,5 @@ class Observer:
         self._closed = True
         if self._link.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._link.fileno())
-        undertaker.close_socket(self._link.socket)
+        closing.close_socket(self._link.socket)
         self.theirs.close()

@@ -15,8 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from releve.server import closing
 from releve.server.link import Link, LinkError
-from releve.supervisor import capabilities, evidence, fdstore, rescue, system, undertaker
+from releve.supervisor import capabilities, evidence, fdstore, rescue, system
 from releve.supervisor.door import Door
 from releve.supervisor.identity import Identity
 from releve.supervisor.inventory import Caller, Refused
@@ -133,7 +134,7 @@ def _end(one: _Leaving) -> None:
             system.send_signal(pidfd, signal.SIGKILL)
             os.close(pidfd)
     if one.link is not None:
-        undertaker.close_socket(one.link.socket)
+        closing.close_socket(one.link.socket)
     one.door.close()
     _refusals.leaving.remove(one)
     one.ended.set()

@@ -13,11 +13,10 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from releve.server import form
+from releve.server import closing, form
 from releve.server.form import Unfit
 from releve.server.link import ANCILLARY_BYTES, has_ended, rights
 from releve.server.noise import Noise
-from releve.supervisor import undertaker
 from releve.supervisor.log import log
 
 _RETRY_S = 0.02  # the exchange is full, or there is nobody to pass on to just now
@@ -67,7 +66,7 @@ class Relay:
         if self.held is not None:
             self._send(self.held)
             self._drop()
-        undertaker.close_socket(self._from)
+        closing.close_socket(self._from)
 
     def _pass_on(self) -> None:
         for _ in range(_BATCH):
@@ -103,7 +102,7 @@ class Relay:
                 raise Unfit(f"a message with {len(data)} bytes and {len(fds)} descriptors in an exchange")
             form.check(fds[0], "connection", form.is_stream)
         except Unfit:
-            undertaker.close(fds)
+            closing.close(fds)
             raise
         return data, fds
 
@@ -125,5 +124,5 @@ class Relay:
     def _drop(self) -> None:
         """Close our copies: the connection is the receiver's now."""
         assert self.held is not None
-        undertaker.close(self.held[1])
+        closing.close(self.held[1])
         self.held = None

@@ -13,12 +13,12 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from releve.server import form
+from releve.server import closing, form
 from releve.server.docket import Seat
 from releve.server.form import Unfit
 from releve.server.link import LOST_S, LOST_TERM_S, Garbled, Link, LinkError, Message
 from releve.server.noise import Noise
-from releve.supervisor import evidence, reports, serving, system, undertaker
+from releve.supervisor import evidence, reports, serving, system
 from releve.supervisor.evidence import Process
 from releve.supervisor.health import Losses
 from releve.supervisor.log import log
@@ -185,7 +185,7 @@ class Roster:
                 if received is None:
                     break
                 message, fds = received
-                undertaker.close(fds)
+                closing.close(fds)
                 self._hear(worker, form.read(reports.CONTROL, message, ()))
             except BlockingIOError:
                 return

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import time
 
+from releve.server import closing
 from releve.server.link import Link, LinkError
-from releve.supervisor import system, undertaker
+from releve.supervisor import system
 from releve.supervisor.log import log
 from releve.supervisor.observer import Observer
 
@@ -25,7 +26,7 @@ class Worker:
         self.slot = slot
         self.revision = revision
         self.control = control
-        control.discard = undertaker.close
+        control.discard = closing.close
         self.pidfd = pidfd
         self.state = state
         self.started = time.monotonic()
@@ -59,5 +60,5 @@ class Worker:
         """Forget it."""
         if self.observer is not None:
             self.observer.close()
-        undertaker.close_socket(self.control.socket)
+        closing.close_socket(self.control.socket)
         os.close(self.pidfd)

@@ -1,7 +1,7 @@
 """Who may import whom, read from the source (docs/adr/0001-packaging.md).
 
-supervisor -> server.anchor, server.link, server.form, server.noise, server.scoreboard, server.docket, server.faults, server.guard,
-              server.log, config;
+supervisor -> server.anchor, server.closing, server.link, server.form, server.noise, server.scoreboard, server.docket, server.faults,
+              server.guard, server.log, config;
               importer.command and importer.parser, for the command line
 importer   -> config
 ctl        -> config, supervisor.protocol, supervisor.instances, supervisor.holders
@@ -34,6 +34,7 @@ ALLOWED = {
         "server.faults",
         "server.guard",
         "server.log",
+        "server.closing",
         "server.form",
         "server.noise",
         "importer.command",

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from harness.workers import eventually
 from releve.server import exchange, system
 from releve.server.exchange import ExchangeError, Parcel, decode, encode, give, take
 
@@ -152,7 +153,7 @@ def test_a_message_of_a_newer_version_costs_its_connection_only(ends: tuple[sock
         before = len(os.listdir("/proc/self/fd"))
         with pytest.raises(ExchangeError, match="version 2"):
             take(receive_end.fileno())
-        assert len(os.listdir("/proc/self/fd")) == before
+        eventually(lambda: len(os.listdir("/proc/self/fd")) == before, "closed")
         taken = take(receive_end.fileno())
         assert taken is not None
         taken[1].close()
@@ -189,7 +190,7 @@ def test_what_is_no_connection_is_closed_and_the_exchange_goes_on(kind: str) -> 
         before = os.listdir("/proc/self/fd")
         with pytest.raises(ExchangeError, match="cannot take a connection"):
             take(receive_end.fileno())
-        assert os.listdir("/proc/self/fd") == before
+        eventually(lambda: os.listdir("/proc/self/fd") == before, "closed")
         taken = take(receive_end.fileno())
         assert taken is not None and taken[0].peer == PARCEL.peer
         for one in (taken[1], client, server, receive_end, send_end):

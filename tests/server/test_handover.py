@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,28 @@ def test_a_generation_outlives_what_another_one_puts_into_its_exchange(old: Gene
     assert connect(new).ask().pid == other.pid
     assert new.log.count("passed over") == 1
     sender.close()
+
+
+def test_a_connection_of_another_generation_holds_no_worker_up_when_it_ends(new: Generation) -> None:
+    """It lingers, and its client reads nothing: the last close would wait for 25 s."""
+    other = new.start(threads=1)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        lingering = socket.create_connection(listening.getsockname())
+        client, _ = listening.accept()
+    with client:
+        lingering.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                lingering.send(b"x" * 65536)
+        lingering.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 25))
+        rest = b"no header of the PROXY protocol\r\n"
+        parcel = Parcel(NAME, "192.0.2.1:4711", 0, time.monotonic_ns() + 10**10, rest=rest, owes_preface=True)
+        give(new.send, parcel, lingering.fileno())
+        lingering.close()
+        other.resume()
+        began = time.monotonic()
+        assert connect(new).ask().pid == other.pid
+        assert time.monotonic() - began < 2.5
 
 
 def test_too_long_a_beginning_is_served_where_it_is_and_follows_then(old: Generation, new: Generation) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
+from releve.server import exchange
+from releve.server.exchange import ExchangeError
 from releve.server.link import pair
 from releve.supervisor.exchange import Exchange
 from releve.supervisor.master import Master, Reached
@@ -100,3 +102,16 @@ def test_a_close_that_waits_holds_nobody_up(way: str) -> None:
         return time.monotonic() - began
 
     assert asyncio.run(story()) < SOON_S
+
+
+def test_what_another_generation_gives_to_an_exchange_holds_no_worker_up() -> None:
+    """What is refused is closed elsewhere; a connection that is served is, too, when it ends (``Connection.received``)."""
+    give, take = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    take.setblocking(False)
+    send(give, b"no parcel")
+    began = time.monotonic()
+    with pytest.raises(ExchangeError):
+        exchange.take(take.fileno())
+    assert time.monotonic() - began < SOON_S
+    give.close()
+    take.close()

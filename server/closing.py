@@ -1,8 +1,9 @@
-"""The undertaker: closes what came from processes of a release, on threads of its own, since a close may wait.
+"""Closing what another process has sent: on threads of its own, since a close may wait.
 
 The last close of a connection with SO_LINGER waits for its peer (socket(7)), whatever its mode; so does the close of a socket in
 whose queue such a one lies, and that of a file of somebody's own file system. Who may send us descriptors could hold us up for
-hours in that way. Here it holds up a thread that nobody waits for.
+hours in that way. Here it holds up a thread that nobody waits for. Used by the supervisor for what comes from a release, and by workers for
+connections that come from another generation; never by a process that forks and lives on in its children.
 
 The threads take no signal, and touch nothing but descriptors. The end of the process, and exec, end them.
 """
@@ -22,7 +23,7 @@ THREADS_MAX = 16  # as many closes may wait; what comes then waits for one of th
 _NO_LINGER = struct.pack("ii", 0, 0)
 
 
-class _Undertaker:
+class _Closer:
     """Used by one thread, which is not one of those that close."""
 
     def __init__(self) -> None:
@@ -33,7 +34,7 @@ class _Undertaker:
     def take(self, fd: int) -> None:
         if not self._idle.acquire(blocking=False) and self._threads < THREADS_MAX:
             with suppress(RuntimeError):  # the system gives no thread: then it waits for another one, or for the end of the process
-                threading.Thread(target=self._serve, name="undertaker", daemon=True).start()
+                threading.Thread(target=self._serve, name="closer", daemon=True).start()
                 self._threads += 1
         self._waiting.put(fd)
 
@@ -47,20 +48,20 @@ class _Undertaker:
             self._idle.release()
 
 
-_undertaker = _Undertaker()
+_closer = _Closer()
 
 
 def close(fds: Iterable[int]) -> None:
     """Close descriptors, soon. They are nobody's from now on."""
     for fd in fds:
-        _undertaker.take(fd)
+        _closer.take(fd)
 
 
 def close_socket(sock: socket.socket) -> None:
     """Close a socket in whose queue there may be what others have sent. Nothing happens if it is closed."""
     fd = sock.detach()
     if fd >= 0:
-        _undertaker.take(fd)
+        _closer.take(fd)
 
 
 def _hasten(fd: int) -> None:
@@ -68,6 +69,8 @@ def _hasten(fd: int) -> None:
     with suppress(OSError):
         borrowed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
         try:
-            borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            asked, seconds = struct.unpack("ii", borrowed.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_NO_LINGER)))
+            if asked and seconds:  # for none it is an end by a reset, which does not wait
+                borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         finally:
             borrowed.detach()
