@@ -69,6 +69,14 @@ def slow(environ, query, start_response, headers):
     return whole(start_response, headers, b"slow")
 
 
+def held(environ, query, start_response, headers):
+    """Waits while a file is there, and so many seconds more."""
+    while os.path.exists(query["while"]):
+        time.sleep(0.02)
+    time.sleep(float(query.get("s", "0")))
+    return whole(start_response, headers, b"held")
+
+
 def stream(environ, query, start_response, headers):
     """So many chunks, so many seconds apart."""
     start_response("200 OK", [*headers, ("Content-Type", "text/plain")])
@@ -97,6 +105,7 @@ RESPONSES = {
     "/release": release,
     "/late": late,
     "/slow": slow,
+    "/held": held,
     "/stream": stream,
     "/leave": leave,
     "/die": die,

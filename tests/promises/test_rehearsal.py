@@ -58,7 +58,7 @@ def test_a_traceback_has_lines_of_its_own_in_the_log(tmp_path: Path) -> None:
         lines = service.log().splitlines()
         (at,) = (number for number, line in enumerate(lines) if " ERROR " in line and "upgrade 2 failed: " in line)
         assert lines[at + 1] == "  Traceback (most recent call last):"
-        assert lines[at + 2].startswith(f'  File "{service.releases / "two" / "app.py"}", line 1')
+        assert lines[at + 2].startswith(f'    File "{service.releases / "two" / "app.py"}", line 1')
 
 
 def test_a_dry_run_can_be_aborted(tmp_path: Path) -> None:

@@ -83,7 +83,8 @@ def bring_to(service: Service, state: ServiceState, gate: Path) -> re.Pattern[st
         eventually(lambda: service.phase() == "boot", "a successor boots")
         return re.compile(r"recover \d+ by supervisor is under way")
     if state is ServiceState.STOPPING:
-        threading.Thread(target=lambda: service.get("/slow?s=4"), daemon=True).start()
+        gate.touch()
+        threading.Thread(target=lambda: service.get(f"/held?while={gate}"), daemon=True).start()
         eventually(lambda: sum(w["busy"] for w in service.generation()["workers"]), "a request is in flight")
         stop = service.begin_ctl("stop")
         eventually(lambda: service.phase() == "drain", "it is being stopped")

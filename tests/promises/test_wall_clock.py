@@ -126,20 +126,16 @@ def test_a_jump_of_an_hour(tmp_path: Path, jump_s: int) -> None:
             clock.set(0)
             for entry in service.ask("history")["entries"]:
                 assert entry["outcome"] == "done" and 0 <= entry["seconds"] < NEAR_S, entry
-        with asking(service, "/slow?s=2") as answers:
+        gate.touch()
+        with asking(service, f"/held?while={gate}&s=1") as answers:
             stop = service.begin_ctl("stop")
-            eventually(lambda: draining(service), "the drain has begun")
+            eventually(lambda: service.phase() == "drain", "the drain has begun")
             clock.set(jump_s)
+            gate.unlink()
             out, err = stop.communicate(timeout=60)
             assert stop.returncode == 0, out + err
-        assert answers == [b"slow"]
+        assert answers == [b"held"]
         assert service.process is not None and service.process.wait(20) == 0
-
-
-def draining(service: Service) -> bool:
-    with contextlib.suppress(OSError):
-        return service.phase() == "drain"
-    return True
 
 
 def logged(access: Path) -> float:

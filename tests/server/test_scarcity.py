@@ -119,7 +119,7 @@ def test_a_message_that_cannot_be_read_is_not_the_end_of_a_worker() -> None:
             worker.control.socket.send(b"{")
             worker.resume()
             assert Client(sock.getsockname()).ask().pid == worker.pid
-            assert "ignored an order: cannot read a message" in generation.log
+            assert "ignored an order: a message that is not JSON" in generation.log
         finally:
             generation.close()
 
