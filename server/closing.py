@@ -15,37 +15,53 @@ import signal
 import socket
 import struct
 import threading
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from queue import SimpleQueue
 
 THREADS_MAX = 16  # as many closes may wait; what comes then waits for one of them
+REST_S = 1.0  # how long a thread waits for more to close, before it ends
 _NO_LINGER = struct.pack("ii", 0, 0)
 
 
 class _Closer:
-    """Used by one thread, which is not one of those that close."""
+    """What waits to be closed, and how many threads do it."""
 
     def __init__(self) -> None:
-        self._waiting: SimpleQueue[int] = SimpleQueue()
-        self._idle = threading.Semaphore(0)  # as many threads wait for something to close
+        self._come = threading.Condition()
+        self._waiting: deque[int] = deque()
         self._threads = 0
+        self._idle = 0  # of them
 
     def take(self, fd: int) -> None:
-        if not self._idle.acquire(blocking=False) and self._threads < THREADS_MAX:
-            with suppress(RuntimeError):  # the system gives no thread: then it waits for another one, or for the end of the process
-                threading.Thread(target=self._serve, name="closer", daemon=True).start()
-                self._threads += 1
-        self._waiting.put(fd)
+        with self._come:
+            self._waiting.append(fd)
+            if self._idle >= len(self._waiting):
+                self._come.notify()
+            elif self._threads < THREADS_MAX:
+                with suppress(RuntimeError):  # the system gives no thread: then it waits for another one, or for the end of the process
+                    threading.Thread(target=self._serve, name="closer", daemon=True).start()
+                    self._threads += 1
 
     def _serve(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
-        while True:
-            fd = self._waiting.get()
+        with suppress(OSError), open("/proc/thread-self/comm", "w") as file:
+            file.write("closer")
+        while (fd := self._next()) >= 0:
             _hasten(fd)
             with suppress(OSError):
                 os.close(fd)
-            self._idle.release()
+
+    def _next(self) -> int:
+        """What is to be closed next; -1 if there is nothing for a while, and the thread counts no more."""
+        with self._come:
+            self._idle += 1
+            self._come.wait_for(lambda: self._waiting, REST_S)
+            self._idle -= 1
+            if self._waiting:
+                return self._waiting.popleft()
+            self._threads -= 1
+            return -1
 
 
 _closer = _Closer()

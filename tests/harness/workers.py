@@ -192,7 +192,7 @@ class Client:
         self.socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
         self.socket.settimeout(timeout_s)
         self.socket.connect(address)
-        self._buffer = b""
+        self._buffer = bytearray()
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
@@ -235,17 +235,18 @@ class Client:
         while end not in self._buffer:
             self._more()
         data, _, self._buffer = self._buffer.partition(end)
-        return data + end
+        return bytes(data + end)
 
     def _exactly(self, count: int) -> bytes:
         while len(self._buffer) < count:
             self._more()
-        data, self._buffer = self._buffer[:count], self._buffer[count:]
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
         return data
 
     def _more(self) -> None:
         data = self.socket.recv(65536)
-        assert data, f"the server closed the connection after {self._buffer!r}"
+        assert data, f"the server closed the connection after {bytes(self._buffer)!r}"
         self._buffer += data
 
 

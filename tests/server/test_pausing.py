@@ -111,7 +111,7 @@ def test_a_check_while_it_stands_by_leaves_none(site: Site) -> None:
         worker.tell("serve", (theirs.fileno(),), listener=NAME)
         theirs.close()
         client = Client.__new__(Client)
-        client.socket, client._buffer = ours, b""
+        client.socket, client._buffer = ours, bytearray()
         ours.settimeout(20)
         assert client.ask("/query").status == 200
         ours.close()

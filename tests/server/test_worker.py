@@ -232,14 +232,17 @@ def test_nothing_is_left_open_by_pauses(old: Generation, new: Generation) -> Non
     one.resume()
     client = connect(old)
     client.ask()
-    counts = []
+    held: list[tuple[int, int]] = []
     for _ in range(5):
         switch(one, other, new)
         switch(other, one, old)
         client.ask()
         eventually(lambda: (one.numbers.connections, other.numbers.connections) == (1, 0), "it is back")
-        counts.append((len(one.descriptors()), len(other.descriptors())))
-    assert counts[1:] == counts[:-1]
+        held.append((len(one.descriptors()), len(other.descriptors())))
+    # What was given is closed by a thread, a moment later.
+    eventually(
+        lambda: len(one.descriptors()) <= held[0][0] and len(other.descriptors()) <= held[0][1], "no more is open than after the first time"
+    )
 
 
 # Boot

@@ -77,7 +77,7 @@ def test_a_slow_client_gets_all_of_it(generation: Generation, client: Client) ->
     assert f"content-length: {HUGE}".encode() in client._until(b"\r\n\r\n").lower()
     left = HUGE - len(client._buffer)
     assert client._buffer == bytes(len(client._buffer))
-    client._buffer = b""
+    client._buffer = bytearray()
     while left:
         piece = client.socket.recv(min(left, 1 << 20))
         assert piece and piece == bytes(len(piece))
