@@ -31,7 +31,7 @@ from releve.supervisor.generation import Generation
 from releve.supervisor.identity import Identity
 from releve.supervisor.keepsake import Held, Keepsake, KeepsakeError, Role
 from releve.supervisor.listeners import Listener
-from releve.supervisor.mark import Mark, mark
+from releve.supervisor.mark import mark
 from releve.supervisor.master import Reached
 from releve.supervisor.record import RecordError
 from releve.supervisor.states import GenerationState
@@ -100,16 +100,16 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
         kept = recorded(path)
         async with asyncio.timeout(CALL_S):
             inventory, fds = await _next(link, "inventory", caller)
-        names = [str(name) for name in _several(inventory.get("listeners"))]
-        if inventory.get("generation") != number or len(fds) != len(names) + _FIXED:
-            raise AdoptionError(f"it says that it is generation {inventory.get('generation')}, with {len(fds)} descriptors")
+        names = inventory["listeners"]
+        if inventory["generation"] != number or len(fds) != len(names) + _FIXED:
+            raise AdoptionError(f"it says that it is generation {inventory['generation']}, with {len(fds)} descriptors")
         receive, send, board, crash, kept_fd = fds[len(names) :]
         kept = _believed(kept, caller, kept_fd)
         if kept.held is not None:
             _verify(caller, kept, kept.held, (receive, send, board, crash))
         if not stat.S_ISREG(os.fstat(crash).st_mode):
             raise AdoptionError("what it has for its crash file is no file")
-        listeners = [_listener(name, fd, kept) for name, fd in zip(names, fds, strict=False)]
+        known = [_known(name, fd, kept) for name, fd in zip(names, fds, strict=False)]
         kept = _with_identity(kept, configured)
         pidfd = _open(caller, kept.held)
     except BaseException as error:
@@ -118,15 +118,15 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
         if doubtful and not isinstance(error, TimeoutError) and _is_lesser(caller):
             raise Refused(str(error), caller, kept) from error
         raise
-    for fd in (*fds[: len(names)], kept_fd):
-        os.close(fd)
+    closing.close([kept_fd])  # whatever it is: where there is a record, nobody has looked at it
+    listeners = [_listener(one, fd) for one, fd in zip(known, fds, strict=False)]
     found = Found(
         master=Reached(caller.pid, pidfd, link),
         hello=kept.hello if kept.held is not None else hello,
-        revision=_revision(inventory.get("revision"), kept),
-        state=_STATES.get(str(inventory.get("posture")), GenerationState.STANDBY),
-        diverts=inventory.get("diverting") is not None,
-        preloaded=bool(inventory.get("preloaded")),
+        revision=_revision(inventory.get("revision", kept.revision), kept),
+        state=_STATES.get(inventory["posture"], GenerationState.STANDBY),
+        diverts="diverting" in inventory,
+        preloaded=inventory.get("preloaded", False),
         receive=_seqpacket(receive),
         send=_seqpacket(send),
         board=board,
@@ -210,13 +210,10 @@ def _verify(caller: Caller, kept: Keepsake, held: Held, given: tuple[int, int, i
     user = os.geteuid() if kept.pin.identity.user is None else kept.pin.identity.user
     if caller.uid != user:
         raise AdoptionError(f"its master runs as {system.user_name(caller.uid)}, and was started as {system.user_name(user)}")
-    for name, fd, expected in zip(("exchange", "exchange", "scoreboard", "crash file"), given, _marks(held), strict=True):
+    marks = (held.receive, held.send, held.board, held.crash)
+    for name, fd, expected in zip(("exchange", "exchange", "scoreboard", "crash file"), given, marks, strict=True):
         if mark(fd) != expected:
             raise AdoptionError(f"what it has for its {name} is another one than it was given")
-
-
-def _marks(held: Held) -> tuple[Mark, Mark, Mark, Mark]:
-    return held.receive, held.send, held.board, held.crash
 
 
 def _open(caller: Caller, held: Held | None) -> int:
@@ -249,34 +246,40 @@ def _words(whom: tuple[int, int]) -> str:
     return f"{system.user_name(whom[0])}:{system.group_name(whom[1])}"
 
 
-def _revision(said: object, kept: Keepsake) -> int:
+def _revision(said: int, kept: Keepsake) -> int:
     """The one that its workers run with: as recorded, or one of a reload since."""
-    sound = isinstance(said, int) and kept.revision <= said < REVISION_MAX
-    return said if sound and isinstance(said, int) else kept.revision
+    return said if kept.revision <= said < REVISION_MAX else kept.revision
 
 
-def _several(said: object) -> list[object]:
-    return said if isinstance(said, list) else []
-
-
-def _listener(name: str, fd: int, kept: Keepsake) -> Listener:
-    """A duplicate of a listener that was handed over, verified. Raises AdoptionError, OSError."""
+def _known(name: str, fd: int, kept: Keepsake) -> Listener:
+    """What is recorded of a listener that was handed over, verified. Raises AdoptionError, OSError."""
     known = kept.listeners
     if kept.held is not None:  # several may have the same name, one of them bound anew
         given = mark(fd)
         known = tuple(one for one, its in zip(kept.listeners, kept.held.sockets, strict=True) if its == given)
     recorded = next((one for one in known if one.name == name), None)
-    sock = socket.socket(fileno=os.dup(fd))
-    listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) or kept.role is Role.STANDBY  # which may have it set aside
-    if recorded is None or not listens or not _is(sock, recorded.address):
-        sock.close()
+    if recorded is None or not _is(fd, recorded.address, may_be_aside=kept.role is Role.STANDBY):
         raise AdoptionError(f"what it has for {name} is not that listener")
+    return recorded
+
+
+def _listener(recorded: Listener, fd: int) -> Listener:
+    """The listener again. Takes the descriptor."""
+    sock = socket.socket(fileno=fd)
     sock.setblocking(False)
     return dataclasses.replace(recorded, socket=sock)
 
 
-def _is(sock: socket.socket, address: Address) -> bool:
-    """Whether a socket can be the listener of an address, as far as the kernel tells."""
+def _is(fd: int, address: Address, *, may_be_aside: bool) -> bool:
+    """Whether a descriptor can be the listener of an address, as far as the kernel tells. Raises OSError for what is no socket."""
+    sock = socket.socket(fileno=fd)
+    try:
+        return (may_be_aside or bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))) and _is_of(sock, address)
+    finally:
+        sock.detach()
+
+
+def _is_of(sock: socket.socket, address: Address) -> bool:
     if address.kind == "unix":
         return sock.family == socket.AF_UNIX
     if address.kind == "tcp":

@@ -1,0 +1,175 @@
+"""What a master hands over at its door is taken or closed, and no close of it has the supervisor wait."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from releve.config.settings import Address, Settings
+from releve.server import scoreboard
+from releve.server.link import Link, pair
+from releve.supervisor import evidence, inventory, keepsake, record
+from releve.supervisor.crash import open_crash_file
+from releve.supervisor.identity import AS_WE_ARE
+from releve.supervisor.inventory import AdoptionError
+from releve.supervisor.keepsake import Held, Keepsake, Role
+from releve.supervisor.listeners import Listener
+from releve.supervisor.mark import mark
+from releve.supervisor.release import Pin
+from releve.supervisor.states import GenerationState
+
+PIN = Pin(
+    *("/srv/shop", "/srv/shop", sys.executable, sys.executable, "shop:app", Settings(app="shop:app", directory="/srv/shop"), {}),
+    *(AS_WE_ARE, False, "3.11", "/usr", None, None, None),
+)
+LINGER_S = 100
+
+# A master that says what it is told to, keeps nothing of it, and lives until it is ended.
+MASTER = """
+import array, json, os, socket, sys
+link = socket.socket(fileno=int(sys.argv[1]))
+for said, fds in json.loads(sys.argv[2]):
+    link.sendmsg([json.dumps(said).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+    for fd in fds:
+        os.close(fd)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def lingering() -> int:
+    """A connection whose last close waits for its peer to read, which it never does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        peer = server.accept()[0].detach()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER_S))
+    ours.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            ours.send(b"x" * 65536)
+    PEERS.append(peer)
+    return ours.detach()
+
+
+PEERS: list[int] = []
+LIES: dict[str, Callable[[], int]] = {
+    "listener": lambda: socket.create_server(("127.0.0.1", 0)).detach(),
+    "receive": lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)[0].detach(),
+    "send": lambda: os.memfd_create("x"),
+    "board": scoreboard.make,
+    "crash": lingering,
+    "keepsake": lingering,
+}
+
+
+@pytest.fixture(autouse=True)
+def no_peers() -> Iterator[None]:
+    yield
+    while PEERS:
+        os.close(PEERS.pop())
+
+
+@contextmanager
+def master(folder: Path, lie: str = "", **said: Any) -> Iterator[tuple[Path, Link, tuple[int, ...]]]:
+    """Our end of a link to one that has said everything: the path of its door, the link, and the mark of its listener."""
+    server = socket.create_server(("127.0.0.1", 0))
+    address = Address("tcp", host="127.0.0.1", port=server.getsockname()[1])
+    listener = Listener(str(address), address, server, inherited=False, inode=None)
+    receive, send = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    given = {"listener": server.detach(), "receive": receive.detach(), "send": send.detach()}
+    given |= {"board": scoreboard.make(), "crash": open_crash_file(), "keepsake": os.memfd_create("x")}
+    marks = {name: mark(fd) for name, fd in given.items()}
+    if lie:
+        os.close(given[lie])
+        given[lie] = LIES[lie]()
+    ours, theirs = pair()
+    ours.vouch()
+    stock = {"type": "inventory", "generation": 3, "posture": "resumed", "listeners": [listener.name], **said}
+    script = [({"type": "hello"}, []), (stock, list(given.values())), ({"type": "ready"}, [])]
+    child = subprocess.Popen(
+        [sys.executable, "-S", "-c", MASTER, str(theirs.fileno()), json.dumps(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=(theirs.fileno(), *given.values()),
+        start_new_session=True,
+    )
+    theirs.close()
+    for fd in given.values():
+        os.close(fd)
+    process = evidence.look(child.pid)
+    assert process is not None and child.stdin is not None and child.stdout is not None and child.stdout.readline()
+    sockets = (marks.pop("listener"),)
+    del marks["keepsake"]
+    held = Held(child.pid, process.started, **marks, sockets=sockets)
+    door = folder / "gen-3.sock"
+    record.write(record.beside(door), keepsake.record(Keepsake(Role.ACTIVE, 1, PIN, (listener,), None, None, 3, {}, 1.5, None, held)))
+    try:
+        yield door, ours, sockets[0]
+    finally:
+        ours.close()
+        child.kill()
+        child.wait()
+        child.stdin.close()
+        child.stdout.close()
+
+
+async def only_open(before: int) -> None:
+    """Until no more is open: what was handed over is closed by a thread."""
+    async with asyncio.timeout(10):
+        while len(os.listdir("/proc/self/fd")) > before:
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("lie", ["", "keepsake"])
+def test_what_is_recorded_is_taken(tmp_path: Path, lie: str) -> None:
+    """And its keepsake is not looked at, where there is a record."""
+
+    async def story() -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        with master(tmp_path, lie) as (door, link, listener):
+            begun = time.monotonic()
+            adopted = await inventory.take(3, door, link, None)
+            assert time.monotonic() - begun < LINGER_S / 2, "nobody waits for the close of what it is"
+            generation = adopted.generation
+            (taken,) = generation.listeners
+            assert mark(taken.socket.fileno()) == listener and generation.state is GenerationState.SERVING
+            generation.kill()
+            async with asyncio.timeout(10):
+                await generation.ended.wait()
+            taken.socket.close()
+        while PEERS:
+            os.close(PEERS.pop())
+        await only_open(before)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("lie", "said"),
+    [*((lie, {}) for lie in LIES if lie != "keepsake"), ("", {"generation": 4}), ("", {"listeners": []}), ("", {"listeners": ["x"]})],
+)
+def test_what_is_not_taken_is_closed(tmp_path: Path, lie: str, said: dict[str, Any]) -> None:
+    async def story() -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        begun = time.monotonic()
+        with master(tmp_path, lie, **said) as (door, link, _):
+            with pytest.raises(AdoptionError):
+                await inventory.take(3, door, link, None)
+            assert time.monotonic() - begun < LINGER_S / 2
+        while PEERS:
+            os.close(PEERS.pop())
+        await only_open(before)
+
+    asyncio.run(story())
