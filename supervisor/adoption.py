@@ -110,7 +110,7 @@ async def _call(
         except Refused as error:
             refusal.send_away(service, path, link, error)
             return None
-        except (AdoptionError, KeepsakeError, LinkError, StepFailed, OSError) as error:
+        except (AdoptionError, KeepsakeError, LinkError, OSError) as error:
             log.error("cannot adopt generation %d: %s; it is left alone", number, error)
             closing.close_socket(link.socket)
             return None

@@ -31,6 +31,7 @@ from releve.supervisor.generation import Generation
 from releve.supervisor.identity import Identity
 from releve.supervisor.keepsake import Held, Keepsake, KeepsakeError, Role
 from releve.supervisor.listeners import Listener
+from releve.supervisor.log import log
 from releve.supervisor.mark import mark
 from releve.supervisor.master import Reached
 from releve.supervisor.record import RecordError
@@ -139,11 +140,11 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
     generation.started = kept.started
     try:
         await generation.counted(CALL_S)
-    except TimeoutError:
-        await generation.end_master()
-    except StepFailed:
+    except (TimeoutError, StepFailed) as error:  # it has died; or it hangs, or says that it has failed, and another one follows it
         if not generation.orphaned:
-            raise
+            why = error.reason if isinstance(error, StepFailed) else f"it says no more for {CALL_S:g} s"
+            log.error("cannot take over all workers of its master: %s; killing it", why, extra=generation.tag)
+            await generation.end_master()
     return Adopted(generation, kept)
 
 

@@ -131,6 +131,8 @@ def inventory(self):
 def take_stock(self):
     said, fds = inventory(self)
     self._outbox.send(said, fds)
+    if how() in ("mute", "failed"):
+        return self._outbox.send(dict(type="failed")) if how() == "failed" else None
     for worker in self._crew:
         self._foreman.report(worker)
         self._outbox.send(dict(type="state", worker=worker.number, state=worker.state.value))
@@ -302,6 +304,19 @@ def test_what_it_says_of_itself_is_not_heard(folder: Path, stranger: subprocess.
         service.wait_for(3)
         assert not [name for name in service.who()["environment"] if name.endswith(("_BY_RELEVE", "_OF_RELEVE"))]
         everybody_is_the_user(service)
+
+
+@pytest.mark.parametrize("lie", ["mute", "failed"])
+def test_it_tells_of_no_workers(folder: Path, lie: str) -> None:
+    """Then nobody can command them: another generation has the listeners, and no client is refused."""
+    with attacked(folder) as (service, loot), clients(service):
+        before = service.generation()
+        (loot / "how").write_text(lie)
+        service.kill_supervisor()
+        assert service.serving() == before["generation"] + 1
+        everybody_is_the_user(service)
+        for pid in (before["pid"], *(worker["pid"] for worker in before["workers"])):
+            eventually(partial(dead, pid), "it is ended")
 
 
 def test_somebody_else_answers_at_the_door(folder: Path) -> None:
