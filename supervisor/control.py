@@ -30,7 +30,7 @@ class ControlServer:
         self._path = path
         self._permit = permit
         self._listening = listening
-        self._inode = None if listening is None else _inode(path)
+        self._inode = None if listening is None else paths.inode(path)
         self._supervisor = supervisor
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
@@ -64,7 +64,7 @@ class ControlServer:
     @property
     def missing(self) -> bool:
         """Whether its file has gone, so that no ``ctl`` finds it."""
-        return self._server is not None and (self._inode is None or _inode(self._path) != self._inode)
+        return self._server is not None and (self._inode is None or paths.inode(self._path) != self._inode)
 
     async def renew(self) -> None:
         """Bind it anew; conversations go on. Raises OSError, and then nothing has changed."""
@@ -199,14 +199,6 @@ class ControlServer:
         finally:
             operation.unwatch(events)
             del self._waiting[task]
-
-
-def _inode(path: Path) -> tuple[int, int] | None:
-    try:
-        seen = path.lstat()
-    except OSError:
-        return None
-    return seen.st_dev, seen.st_ino
 
 
 def _refusal(name: str, permit: Permit) -> str:

@@ -19,13 +19,13 @@ class Door:
     def __init__(self, path: Path, sock: socket.socket | None) -> None:
         self.path = path
         self.socket = sock
-        self._inode = _inode(path)
+        self._inode = paths.inode(path)
         self._noted = record.beside(path).exists()
 
     @property
     def missing(self) -> bool:
         """Whether its file has gone, so that nobody finds the generation."""
-        return self._inode is None or _inode(self.path) != self._inode
+        return self._inode is None or paths.inode(self.path) != self._inode
 
     @property
     def record_missing(self) -> bool:
@@ -72,14 +72,6 @@ def open_door(runtime: Path, number: int) -> Door:
         raise
     record.remove(record.beside(path))
     return Door(path, sock)
-
-
-def _inode(path: Path) -> tuple[int, int] | None:
-    try:
-        seen = path.lstat()
-    except OSError:
-        return None
-    return seen.st_dev, seen.st_ino
 
 
 def doors(runtime: Path) -> Iterator[tuple[int, Path]]:

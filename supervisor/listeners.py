@@ -190,7 +190,7 @@ def plan(held: Sequence[Listener], wanted: Sequence[Address], backlog: int, inhe
 
 def apply_mode(listener: Listener, address: Address) -> None:
     """Give a Unix listener that is held the mode and owner of ``address``. Raises ListenError; no other kind has any."""
-    if address.kind == "unix" and _inode(address.path) == listener.inode:
+    if address.kind == "unix" and paths.inode(address.path) == listener.inode:
         try:
             with paths.parent(address.path) as (folder, name):
                 _give(folder, name, address, listener.inode)
@@ -411,7 +411,7 @@ def _open_inherited(address: Address, inherited: Mapping[str, socket.socket]) ->
 def _open_stored(address: Address, inherited: Mapping[str, socket.socket]) -> Listener | None:
     """What systemd has kept for us over a restart, if it still is what clients of the address reach."""
     found = fdstore.find(str(address), inherited)
-    if found is None or (address.kind == "unix" and found[1] != _inode(address.path)):
+    if found is None or (address.kind == "unix" and found[1] != paths.inode(address.path)):
         return None
     if not found[0].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return None
@@ -422,15 +422,7 @@ def _open_stored(address: Address, inherited: Mapping[str, socket.socket]) -> Li
 
 def _reachable(listener: Listener) -> bool:
     """Whether clients come to it. A TCP listener that was shut down does again once it listens (`Plan.commit`)."""
-    return listener.inode is None or (_inode(listener.address.path) == listener.inode and not has_ended(listener.socket))
-
-
-def _inode(path: str) -> tuple[int, int] | None:
-    try:
-        entry = os.lstat(path)
-    except OSError:
-        return None
-    return entry.st_dev, entry.st_ino
+    return listener.inode is None or (paths.inode(listener.address.path) == listener.inode and not has_ended(listener.socket))
 
 
 def _refusal(address: Address, error: OSError, advice: str) -> ListenError:

@@ -314,6 +314,15 @@ def remove(path: Path) -> None:
         above.remove(name)
 
 
+def inode(path: Path) -> tuple[int, int] | None:
+    """Device and number of what lies at a path, a link itself; None where that cannot be told."""
+    try:
+        seen = os.lstat(path)
+    except OSError:
+        return None
+    return seen.st_dev, seen.st_ino
+
+
 def user(uid: int) -> str:
     """A user in words."""
     try:
