@@ -112,7 +112,7 @@ async def of_service(service: Service) -> Facts:
     config = service.configuration.path
     return dataclasses.replace(
         _host(service.loaded.settings, workers[0] if workers else None),
-        uid=os.geteuid() if pin is None or pin.identity.user is None else pin.identity.user,
+        uid=os.geteuid() if pin is None else pin.identity.uid,
         workers=len(workers),
         degraded=tuple(service.degraded.values()),
         drained_s=service.drain.seconds,
@@ -297,8 +297,7 @@ def members(settings: Settings, config: Path | None, uid: int) -> tuple[str, ...
 
 def _release_uid(settings: Settings) -> int:
     with suppress(IdentityError):
-        user = identify(settings.user, settings.group, settings.umask, root=True).user
-        return os.geteuid() if user is None else user
+        return identify(settings.user, settings.group, settings.umask, root=True).uid
     return os.geteuid()
 
 

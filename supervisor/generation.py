@@ -68,7 +68,7 @@ class Generation:
         self.mixed: list[str] = []  # files that had changed when a worker was started from them
         self.astray: list[str] = []  # files that its application has loaded through a link that deploys move
         self.stacks_signal = STACKS_SIGNAL  # by which its master is asked for stacks where it does not answer
-        self._uid = os.geteuid() if pin.identity.user is None else pin.identity.user
+        self._uid = pin.identity.uid
         self.roster = Roster(f"gen={number}", lambda worker: serving.calls(self, worker), self._is_ours)
         self.traffic = Traffic(self.records)
         self.ended = asyncio.Event()
@@ -549,9 +549,8 @@ class Generation:
         os.close(self.crash_fd)
         self.crash_fd = self._board_fd = -1
         self._note_listeners()
-        uid = self.pin.identity.user
         leftovers.finish(self.number)
-        whose = Left(self.number, self.pin.resolved, self.pid, os.geteuid() if uid is None else uid, self._inodes, self._adopted)
+        whose = Left(self.number, self.pin.resolved, self.pid, self._uid, self._inodes, self._adopted)
         if holders := leftovers.find(whose):
             self._last = self._loop.create_task(self._end_leftovers(holders))
         else:

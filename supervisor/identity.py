@@ -22,6 +22,16 @@ class Identity:
     umask: int | None = None
     account: pwd.struct_passwd | None = None
 
+    @property
+    def uid(self) -> int:
+        """The user, also where it is the supervisor's own."""
+        return os.geteuid() if self.user is None else self.user
+
+    @property
+    def gid(self) -> int:
+        """The group, also where it is the supervisor's own."""
+        return os.getegid() if self.group is None else self.group
+
 
 AS_WE_ARE = Identity()
 

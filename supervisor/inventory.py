@@ -65,6 +65,11 @@ class Caller:
     pid: int
     uid: int
 
+    @property
+    def is_lesser(self) -> bool:
+        """Whether it may do less than we."""
+        return capabilities.exceeds(Identity(user=self.uid))
+
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
@@ -116,7 +121,7 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
     except BaseException as error:
         closing.close(fds)
         doubtful = isinstance(error, AdoptionError | KeepsakeError | LinkError | OSError)
-        if doubtful and not isinstance(error, TimeoutError) and _is_lesser(caller):
+        if doubtful and not isinstance(error, TimeoutError) and caller.is_lesser:
             raise Refused(str(error), caller, kept) from error
         raise
     closing.close([kept_fd])  # whatever it is: where there is a record, nobody has looked at it
@@ -159,7 +164,7 @@ def master_behind(path: Path, configured: Identity | None) -> tuple[int, int] | 
             pidfd = system.open_pidfd(pid)
             process = evidence.process(pidfd)
             # Its listening socket may have been given to anybody: only one that we would run ourselves is its master.
-            uids = {os.geteuid()} if configured is None or configured.user is None else {os.geteuid(), configured.user}
+            uids = {os.geteuid()} if configured is None else {os.geteuid(), configured.uid}
             if process is not None and any(process.runs_as(uid) for uid in uids) and system.holder_of(str(path)) == pid:
                 return pid, pidfd
             os.close(pidfd)
@@ -178,11 +183,6 @@ def workers_of(pid: int) -> list[int]:
     return found
 
 
-def _is_lesser(caller: Caller) -> bool:
-    """Whether it may do less than we."""
-    return capabilities.exceeds(Identity(user=caller.uid))
-
-
 def recorded(path: Path) -> Keepsake | None:
     """What the supervisor before us has written down. Raises AdoptionError, KeepsakeError."""
     try:
@@ -198,7 +198,7 @@ def _believed(kept: Keepsake | None, caller: Caller, fd: int) -> Keepsake:
         if kept.held is None:
             raise AdoptionError("its record does not say what it holds")
         return kept
-    if _is_lesser(caller):
+    if caller.is_lesser:
         raise AdoptionError(f"there is no record of it, and what a process of {system.user_name(caller.uid)} says is not believed")
     return keepsake.read(fd)
 
@@ -208,7 +208,7 @@ def _verify(caller: Caller, kept: Keepsake, held: Held, given: tuple[int, int, i
     if caller.pid != held.pid:
         who = f"process {caller.pid} of {system.user_name(caller.uid)}"
         raise AdoptionError(f"{who} answers at its door, and not its master, pid {held.pid}")
-    user = os.geteuid() if kept.pin.identity.user is None else kept.pin.identity.user
+    user = kept.pin.identity.uid
     if caller.uid != user:
         raise AdoptionError(f"its master runs as {system.user_name(caller.uid)}, and was started as {system.user_name(user)}")
     marks = (held.receive, held.send, held.board, held.crash)
@@ -231,20 +231,15 @@ def _with_identity(kept: Keepsake, configured: Identity | None) -> Keepsake:
     """Whom it runs as is for the configuration to say. Raises AdoptionError."""
     if configured is None or not capabilities.exceeds(kept.pin.identity):
         return kept
-    runs, wanted = _whom(kept.pin.identity), _whom(configured)
-    if runs != wanted:
-        raise AdoptionError(f"it runs as {_words(runs)} (user and group), and the configuration says {_words(wanted)}")
-    identity = dataclasses.replace(configured, umask=kept.pin.identity.umask)
+    runs = kept.pin.identity
+    if (runs.uid, runs.gid) != (configured.uid, configured.gid):
+        raise AdoptionError(f"it runs as {_words(runs)} (user and group), and the configuration says {_words(configured)}")
+    identity = dataclasses.replace(configured, umask=runs.umask)
     return dataclasses.replace(kept, pin=dataclasses.replace(kept.pin, identity=identity))
 
 
-def _whom(identity: Identity) -> tuple[int, int]:
-    user = os.geteuid() if identity.user is None else identity.user
-    return user, os.getegid() if identity.group is None else identity.group
-
-
-def _words(whom: tuple[int, int]) -> str:
-    return f"{system.user_name(whom[0])}:{system.group_name(whom[1])}"
+def _words(identity: Identity) -> str:
+    return f"{system.user_name(identity.uid)}:{system.group_name(identity.gid)}"
 
 
 def _revision(said: int, kept: Keepsake) -> int:

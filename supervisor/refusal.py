@@ -17,9 +17,8 @@ from pathlib import Path
 
 from releve.server import closing
 from releve.server.link import Link, LinkError
-from releve.supervisor import capabilities, evidence, fdstore, rescue, system
+from releve.supervisor import evidence, fdstore, rescue, system
 from releve.supervisor.door import Door
-from releve.supervisor.identity import Identity
 from releve.supervisor.inventory import Caller, Refused
 from releve.supervisor.keepsake import Keepsake
 from releve.supervisor.listeners import Listener
@@ -76,7 +75,7 @@ def bereave(service: Service, path: Path, kept: Keepsake) -> None:
     timeouts, workers = service.loaded.settings.timeouts, rescue.processes(kept)
     if workers and _take_listeners(service, kept, workers):
         log.error("cannot adopt the generation behind %s: its master has died; another one takes its place, and its workers leave", path)
-        user = rescue.user(kept)
+        user = kept.pin.identity.uid
         _refusals.waiting.append(_Leaving(Door(path, None), timeouts.drain, timeouts.linger, user, _recorded(kept), workers=workers))
         return
     for pidfd in workers:
@@ -142,7 +141,7 @@ def _end(one: _Leaving) -> None:
 
 def _verified(caller: Caller) -> int:
     """A pidfd of who answered, if it may do less than we and has not become anybody else since; else -1."""
-    if not capabilities.exceeds(Identity(user=caller.uid)):
+    if not caller.is_lesser:
         return -1
     with suppress(OSError):
         pidfd = system.open_pidfd(caller.pid)

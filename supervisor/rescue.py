@@ -20,12 +20,7 @@ from releve.supervisor.mark import Mark, mark
 
 def processes(kept: Keepsake) -> list[int]:
     """Pidfds of the living processes of a recorded generation, owned by the caller: its user's, in its master's session."""
-    return [] if kept.held is None else list(evidence.members(kept.held.pid, kept.held.pid, user(kept)))
-
-
-def user(kept: Keepsake) -> int:
-    """Whose processes those of a recorded generation are."""
-    return os.geteuid() if kept.pin.identity.user is None else kept.pin.identity.user
+    return [] if kept.held is None else list(evidence.members(kept.held.pid, kept.held.pid, kept.pin.identity.uid))
 
 
 def listeners(kept: Keepsake, among: list[int]) -> tuple[Listener, ...]:

@@ -267,8 +267,7 @@ class Service:
     @property
     def release_uid(self) -> int:
         """Whom the release in service runs as."""
-        user = None if self.serving is None else self.serving.pin.identity.user
-        return os.geteuid() if user is None else user
+        return os.geteuid() if self.serving is None else self.serving.pin.identity.uid
 
     def serving_exchange(self) -> Exchange | None:
         """Where a connection that comes late is passed on to."""
