@@ -103,6 +103,9 @@ class Worker:
     def descriptors(self) -> list[str]:
         return descriptors(self.pid)
 
+    def threads(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/task"))
+
 
 class Generation:
     """An exchange, a scoreboard, and the workers started with them."""
@@ -227,6 +230,12 @@ class Client:
             return False
         assert not data, f"unexpected {data!r}"
         return True
+
+    def waits(self, for_s: float) -> bool:
+        """Whether nothing comes for so long, not even the end."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return not poll.poll(for_s * 1000)
 
     def close(self) -> None:
         self.socket.close()

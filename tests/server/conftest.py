@@ -33,6 +33,12 @@ def new(listener: socket.socket) -> Iterator[Generation]:
 
 
 @pytest.fixture
+def generation(new: Generation) -> Generation:
+    """The only one, for a test that is about no other."""
+    return new
+
+
+@pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     receive_end, send_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with receive_end, send_end:

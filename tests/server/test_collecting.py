@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from harness.workers import Client, Generation, Worker, connect, eventually, listening, request
+from harness.workers import Client, Generation, Worker, connect, eventually, request
 from releve.config.settings import Limits, Settings
 from releve.server.body import Input
 from releve.server.collecting import Collecting, streams_max
@@ -27,14 +27,6 @@ from releve.server.spool import Spool, Spools, spool_directory
 
 SLOW = 12
 LARGE = bytes(range(256)) * 4000  # a megabyte
-
-
-@pytest.fixture
-def generation() -> Iterator[Generation]:
-    with listening() as sock:
-        made = Generation(8, [("127.0.0.1:8000", sock)])
-        yield made
-        made.close()
 
 
 def start(generation: Generation, folder: Path, limit_file_bytes: int | None = None, **settings: Any) -> Worker:

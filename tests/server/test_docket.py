@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.workers import Client, Generation, eventually, listening, request
+from harness.workers import Client, Generation, eventually, request
 from releve.server import docket, scoreboard
 from releve.server.docket import LEADER, Seat, serving
 from releve.server.scoreboard import Scoreboard
@@ -22,14 +22,6 @@ def fd() -> Iterator[int]:
     made = scoreboard.make()
     yield made
     os.close(made)
-
-
-@pytest.fixture
-def generation() -> Iterator[Generation]:
-    with listening() as sock:
-        made = Generation(8, [("127.0.0.1:8000", sock)])
-        yield made
-        made.close()
 
 
 def test_a_call_is_seen_by_another_mapping_from_its_beginning_to_its_end(fd: int) -> None:

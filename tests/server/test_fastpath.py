@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
-from harness.workers import Client, Generation, Response, Worker, connect, eventually, listening, request
-
-
-@pytest.fixture
-def generation() -> Iterator[Generation]:
-    with listening() as sock:
-        made = Generation(8, [("127.0.0.1:8000", sock)])
-        yield made
-        made.close()
+from harness.workers import Client, Generation, Response, Worker, connect, eventually, request
 
 
 @pytest.fixture

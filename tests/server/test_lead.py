@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import os
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.workers import Generation, Worker, connect, eventually, listening, request
+from harness.workers import Generation, Worker, connect, eventually, request
 from releve.config.settings import Settings
 from releve.server import scoreboard
 from releve.server.answer import Answer
 from releve.server.connection import Connection, prepare
 from releve.server.loop import SLICE_S, Loop
 from releve.server.scoreboard import Scoreboard
-
-
-@pytest.fixture
-def generation() -> Iterator[Generation]:
-    with listening() as sock:
-        made = Generation(8, [("127.0.0.1:8000", sock)])
-        yield made
-        made.close()
-
 
 SERIAL = itertools.count()
 
@@ -36,10 +25,6 @@ def start(generation: Generation, **settings: object) -> Worker:
     worker = generation.start(**settings)  # type: ignore[arg-type]
     worker.resume()
     return worker
-
-
-def threads_of(worker: Worker) -> int:
-    return len(os.listdir(f"/proc/{worker.pid}/task"))
 
 
 def switches(worker: Worker) -> int:
@@ -57,7 +42,7 @@ def test_one_thread_more_than_the_application_has(generation: Generation, thread
     worker = start(generation, threads=threads)
     assert connect(generation).ask().status == 200
     wanted = 2 if threads == 1 else threads + 2  # and the monitor
-    eventually(lambda: threads_of(worker) == wanted, f"{wanted} threads, not {threads_of(worker)}")
+    eventually(lambda: worker.threads() == wanted, f"{wanted} threads, not {worker.threads()}")
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])

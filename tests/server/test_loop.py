@@ -8,21 +8,12 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.workers import Client, Generation, connect, eventually, listening, request
 from releve.server.deadlines import TICK_S, Deadlines
-
-
-@pytest.fixture
-def generation() -> Iterator[Generation]:
-    with listening() as sock:
-        made = Generation(8, [("127.0.0.1:8000", sock)])
-        yield made
-        made.close()
 
 
 def serve(generation: Generation, **settings: object) -> Client:

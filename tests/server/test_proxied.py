@@ -5,26 +5,17 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from harness.workers import Client, Generation, Worker, connect, eventually, listening, request
+from harness.workers import Client, Generation, Worker, connect, eventually, request
 
 FORWARDED = "X-Forwarded-For: 1.1.1.1, 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Prefix: /mounted\r\n"
 V1 = b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 80\r\n"
 V2 = b"\r\n\r\n\0\r\nQUIT\n" + struct.pack("!BBH", 0x21, 0x11, 12) + bytes((203, 0, 113, 9, 10, 0, 0, 1)) + struct.pack("!HH", 4711, 80)
 LOCAL = b"\r\n\r\n\0\r\nQUIT\n" + struct.pack("!BBH", 0x20, 0, 0)
 UNKNOWN = b"PROXY UNKNOWN\r\n"
-
-
-@pytest.fixture
-def generation() -> Iterator[Generation]:
-    with listening() as sock:
-        made = Generation(8, [("127.0.0.1:8000", sock)])
-        yield made
-        made.close()
 
 
 def start(generation: Generation, *trusted: str, protocol: bool = False, **settings: Any) -> Worker:

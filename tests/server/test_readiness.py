@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.workers import Client, Generation, Worker, eventually, listening, request
+from harness.workers import Client, Generation, Worker, eventually, request
 from releve.config.settings import Check, Settings, Upgrade
 from releve.server import scoreboard
 from releve.server.answer import Answer
@@ -25,14 +25,6 @@ def board() -> Iterator[Scoreboard]:
     fd = scoreboard.make()
     yield Scoreboard(fd)
     os.close(fd)
-
-
-@pytest.fixture
-def generation() -> Iterator[Generation]:
-    with listening() as sock:
-        made = Generation(8, [("127.0.0.1:8000", sock)])
-        yield made
-        made.close()
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.master import APP, Master
-from harness.workers import Client, Generation, eventually, listening, request
+from harness.workers import Client, Generation, eventually, request
 from releve.config.settings import Limits
 from releve.server.recycle import LOOK_S, Recycling, rss_bytes
 
@@ -59,14 +58,6 @@ def test_the_memory_of_this_process() -> None:
 
 
 # The worker
-
-
-@pytest.fixture
-def generation() -> Iterator[Generation]:
-    with listening() as sock:
-        made = Generation(8, [("127.0.0.1:8000", sock)])
-        yield made
-        made.close()
 
 
 def test_a_worker_asks_once_and_goes_on(generation: Generation) -> None:

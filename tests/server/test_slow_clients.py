@@ -5,23 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.workers import Client, Generation, Worker, connect, eventually, listening, request
+from harness.workers import Client, Generation, Worker, connect, eventually, request
 
 HEAD = "POST /digest HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n%s\r\n"
 SLOW = 8  # clients, of each kind
-
-
-@pytest.fixture
-def generation() -> Iterator[Generation]:
-    with listening() as sock:
-        made = Generation(8, [("127.0.0.1:8000", sock)])
-        yield made
-        made.close()
 
 
 def start(generation: Generation, **settings: object) -> Worker:
