@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
@@ -16,7 +15,6 @@ class Census:
     """What the supervisor holds."""
 
     descriptors: tuple[str, ...]
-    threads: int  # less those that close what others have sent, which come and go
     children: int
     environment: int  # variables given to the newest master
     environment_bytes: int  # less the digits of the generation
@@ -26,25 +24,17 @@ class Census:
     def of(cls, service: Service) -> Census:
         service.settled()
         supervisor = psutil.Process(service.pid)
+        eventually(lambda: supervisor.num_threads() == 1, "one thread: none is left that closes what others have sent")
         master = service.generation()
         environment = psutil.Process(master["pid"]).environ()
         environment.pop("RELEVE_GENERATION", None)
         return cls(
             tuple(service.descriptors()),
-            sum(_name(service.pid, thread.id) != "closer" for thread in supervisor.threads()),
             len(supervisor.children()),
             len(environment),
             sum(len(k) + len(v) for k, v in environment.items()),
             frozenset(service.files()),
         )
-
-
-def _name(pid: int, thread: int) -> str:
-    """Of a thread; "closer" for one that has just ended."""
-    try:
-        return Path(f"/proc/{pid}/task/{thread}/comm").read_text().strip()
-    except OSError:
-        return "closer"
 
 
 def same(service: Service, before: Census) -> None:
