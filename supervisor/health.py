@@ -9,48 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from releve.supervisor.log import log
+from releve.supervisor.losses import Losses
 
-REMEMBERED_S = 30.0
 GRACE_S = 1.0  # for the first crash in a while
 CALM_S = 10.0
-
-
-class Losses:
-    """Workers of one generation that ended unasked, for as long as that is remembered; and why no others can be started."""
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self.trouble = ""  # why the system refuses to fork
-        self._now = now
-        self._crashes: deque[float] = deque()  # monotonic; of those that had booted
-        self._boots: deque[float] = deque()  # of those that had not
-
-    def note(self, *, booted: bool) -> None:
-        """One has ended."""
-        (self._crashes if booted else self._boots).append(self._now())
-        self.count()
-
-    def count(self) -> tuple[int, int]:
-        """Crashes, and boots that failed, of the last half minute."""
-        for times in (self._crashes, self._boots):
-            while times and times[0] <= self._now() - REMEMBERED_S:
-                times.popleft()
-        return len(self._crashes), len(self._boots)
-
-    def words(self) -> str:
-        """``11 crashes and 2 failed boots in 30 s``; empty if there were none."""
-        crashes, boots = self.count()
-        parts = [_some(crashes, "crash", "crashes")] * bool(crashes) + [_some(boots, "failed boot", "failed boots")] * bool(boots)
-        counted = f"{' and '.join(parts)} in {REMEMBERED_S:g} s" if parts else ""
-        return ", ".join(filter(None, (counted, self.trouble)))
-
-
-def unexcused(lost: Sequence[str], before: int) -> Sequence[str]:
-    """Of a new generation's losses, those to be held against it: none, where the old one lost as many (``before``) shortly before."""
-    return lost if len(lost) > before else ()
 
 
 class Health:
@@ -122,7 +87,3 @@ class Health:
 
 def _words(serving: int, wanted: int, losses: Losses) -> str:
     return ", ".join(filter(None, (f"{serving} of {wanted} workers", losses.words())))
-
-
-def _some(number: int, one: str, more: str) -> str:
-    return f"{number} {one if number == 1 else more}"

@@ -21,7 +21,7 @@ from releve.config.settings import Check
 from releve.supervisor import check as checking
 from releve.supervisor.failure import RolledBack
 from releve.supervisor.generation import Generation
-from releve.supervisor.health import REMEMBERED_S, unexcused
+from releve.supervisor.losses import REMEMBERED_S, unexcused
 from releve.supervisor.states import GenerationState
 from releve.supervisor.traffic import Totals
 

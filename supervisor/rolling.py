@@ -12,7 +12,7 @@ import asyncio
 from contextlib import suppress
 
 from releve.supervisor import check as checking
-from releve.supervisor import trust
+from releve.supervisor import soundness
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.master import ORDER_S
@@ -41,7 +41,7 @@ async def roll(operation: Operation, old: Generation, new: Generation, workers: 
             await new.order("scale", workers=come, timeout_s=new.settings.timeouts.boot + ORDER_S)
             await _prove_youngest(new)
         operation.say(f"{come} of {workers} new workers serve, {left} old ones")
-        trust.demand(new, "switch", excused=old.roster.toll.count()[0])
+        soundness.demand(new, "switch", old=old)
 
 
 async def settled(generation: Generation, workers: int) -> None:

@@ -20,8 +20,8 @@ from releve.server.link import LOST_S, LOST_TERM_S, Garbled, Link, LinkError, Me
 from releve.server.noise import Noise
 from releve.supervisor import evidence, reports, serving, system
 from releve.supervisor.evidence import Process
-from releve.supervisor.health import Losses
 from releve.supervisor.log import log
+from releve.supervisor.losses import Losses
 from releve.supervisor.oom import Oom
 from releve.supervisor.worker import Worker
 

@@ -11,7 +11,7 @@ import signal
 import time
 
 from releve.server.faults import fault
-from releve.supervisor import trust
+from releve.supervisor import soundness
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.log import log
@@ -27,7 +27,7 @@ async def forward(service: Service, operation: Operation, old: Generation | None
     if new.state is not GenerationState.SERVING:  # a rolling switch has begun with that
         await new.resume()
     fault("after_resume")
-    trust.led(new, "switch")
+    soundness.demand_master(new, "switch")
     for worker in new.workers.values():
         if worker.state in ("ready", "attending"):
             raise StepFailed(
@@ -41,7 +41,7 @@ async def forward(service: Service, operation: Operation, old: Generation | None
             operation.note(f"{error.reason}; connections it holds stay with generation {old.number}")
     if old is not None and old.state is GenerationState.GONE:
         operation.note(f"{old.trouble}; what it held is lost, and generation {new.number} serves alone")
-    trust.demand(new, "switch", excused=0 if old is None else old.roster.toll.count()[0])
+    soundness.demand(new, "switch", old=old)
     fault("after_pause")
     operation.switched = True
     operation.record(switched=True)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from releve.config import diff
 from releve.config.settings import Check, Settings, rules
 from releve.server.faults import fault
-from releve.supervisor import canary, probation, release, rolling, scale, switch, trust
+from releve.supervisor import canary, probation, release, rolling, scale, soundness, switch
 from releve.supervisor import check as checking
 from releve.supervisor.failure import RolledBack, StepFailed, UnsafePreload
 from releve.supervisor.generation import Generation
@@ -66,7 +66,7 @@ async def upgrade(
             await prove(operation, new, new.revision, new.settings.upgrade.check, settle=settle)
             new.proved()
         await hooks.after_ready(new)
-        trust.led(new, "after_ready", " while the hook ran")
+        soundness.demand_master(new, "after_ready", when=" while the hook ran")
         fault("after_check")
         if operation.verb != "recover":  # for the same release what stands by is as good as before; and it is a second guard meanwhile
             service.retire_standby()  # two generations at most; the new one may stand now
@@ -160,14 +160,14 @@ async def prove(operation: Operation, generation: Generation, revision: int, che
             try:
                 await checking.ask_worker(generation, worker, check)
             except checking.CheckFailed as error:
-                trust.led(generation, "check", SUDDENLY)
+                soundness.demand_master(generation, "check", when=SUDDENLY)
                 raise StepFailed("check", str(error)) from error
         operation.say(f"{len(workers)} workers passed {check.path}")
     if settle:
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 await generation.until(lambda: bool(generation.trouble or generation.roster.losses(revision)))
-    trust.demand(generation, "check", revision, SUDDENLY)
+    soundness.demand(generation, "check", revision=revision, when=SUDDENLY)
 
 
 async def _conclude(

@@ -7,7 +7,8 @@ import logging
 
 import pytest
 
-from releve.supervisor.health import GRACE_S, Health, Losses
+from releve.supervisor.health import GRACE_S, Health
+from releve.supervisor.losses import Losses
 
 
 class Clock:

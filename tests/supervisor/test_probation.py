@@ -13,7 +13,7 @@ import pytest
 from releve.config.settings import Check
 from releve.supervisor import check as checking
 from releve.supervisor import probation
-from releve.supervisor.health import Losses
+from releve.supervisor.losses import Losses
 from releve.supervisor.probation import Trial, Verdict, last_minute, watch
 from releve.supervisor.states import GenerationState
 from releve.supervisor.traffic import Totals

@@ -1,4 +1,4 @@
-"""Trust: whether a generation that is to serve, or has begun to, is still whole.
+"""Soundness: whether a generation that is to serve, or has begun to, still has its master and all its workers.
 
 It may die at any moment, so an upgrade asks after every wait.
 """
@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
-from releve.supervisor.health import unexcused
+from releve.supervisor.losses import unexcused
 
 
-def demand(generation: Generation, step: str, revision: int | None = None, when: str = "", excused: int = 0) -> None:
+def demand(generation: Generation, step: str, *, revision: int | None = None, when: str = "", old: Generation | None = None) -> None:
     """See that it has its master, and has lost no worker of a revision (of its present one). Raises StepFailed for the step.
 
-    ``excused``: how many crashes the one that it follows has had, which nobody holds against it.
+    ``old``: the one that it follows, whose own crashes excuse as many.
     """
-    led(generation, step, when)
-    for loss in unexcused(generation.roster.losses(generation.revision if revision is None else revision), excused):
+    demand_master(generation, step, when=when)
+    lost = generation.roster.losses(generation.revision if revision is None else revision)
+    for loss in unexcused(lost, 0 if old is None else old.roster.toll.count()[0]):
         raise StepFailed(step, f"cannot trust generation {generation.number}: {loss}{when}", generation.crash_stack())
 
 
-def led(generation: Generation, step: str, when: str = "") -> None:
+def demand_master(generation: Generation, step: str, *, when: str = "") -> None:
     """See that it has its master. Raises StepFailed for the step."""
     if generation.trouble:
         raise StepFailed(step, f"cannot trust generation {generation.number}: {generation.trouble}{when}", generation.crash_stack())
