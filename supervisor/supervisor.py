@@ -22,14 +22,13 @@ from releve.config.errors import ConfigError, Place, Problem
 from releve.config.load import Loaded
 from releve.config.settings import Log, Settings
 from releve.server import faults
-from releve.supervisor import adoption, instances, reexec, refusal, revival, succession, system, systemctl, work
+from releve.supervisor import adoption, instances, reexec, refusal, revival, succession, system, work
 from releve.supervisor import listeners as listening
 from releve.supervisor.attempt import perform
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.control import ControlServer
 from releve.supervisor.door import doors
 from releve.supervisor.failure import StepFailed
-from releve.supervisor.generation import Generation
 from releve.supervisor.history import History
 from releve.supervisor.hooks import end_left_over
 from releve.supervisor.identity import Identity, IdentityError, identify
@@ -43,9 +42,11 @@ from releve.supervisor.permit import Permit, permit
 from releve.supervisor.post import Post
 from releve.supervisor.protocol import SOCKET_NAME, Event, Status, result
 from releve.supervisor.pulse import Pulse
+from releve.supervisor.recovery import Recovery
 from releve.supervisor.reopen import Rotations
 from releve.supervisor.service import MISTAKEN_S, Service
 from releve.supervisor.states import Admission, ServiceState, admit
+from releve.supervisor.stop import Stop, dismiss_all, end_all
 from releve.supervisor.succession import Succession, SuccessionError
 from releve.supervisor.traffic import EVERY_S as SAMPLE_S
 from releve.supervisor.upkeep import Upkeep
@@ -64,10 +65,6 @@ SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
     signal.SIGTTOU: ("scale", {"workers": "-1"}),
 }
 
-# The first try to recover follows at once: until it has come to serve, nobody but this supervisor could start another one. Where
-# masters die again and again, and where a try fails, the next one waits, twice as long each time.
-_RECOVER_AGAIN_S, _RECOVER_LAST_S = 0.5, 60.0
-_CALM_S = 10.0  # without a try
 FOLLOW_S = 10.0  # how long an upgrade waits for a recovery to come to its end
 _FIRST = (Admission.INTERRUPT, Admission.FOLLOW)
 # systemd reads PIDFile= after each reload, and would take the guard that is named there for the main process: it is hidden
@@ -76,9 +73,7 @@ GUARD_HIDDEN_S = 1.0
 ASSURE_EVERY_S = 5.0
 SILENCE_S = 20.0  # well below WatchdogSec= of the units: a supervisor that hangs is followed, not the whole service started anew
 DESCRIPTORS = 8192  # four for each worker that masters can tell us of, as many as a scoreboard has slots, of a few generations
-_NOW_DRAIN_S = 0.0
 _FLUSH_S = 10.0
-_BARRIER_S = 1.0  # systemd answers within milliseconds
 
 
 class Supervisor:
@@ -100,25 +95,19 @@ class Supervisor:
         self.lock = lock
         self.runtime = runtime
         self.operation: Operation | None = None
-        self.stopping: Operation | None = None
         self.exit_status = 0
         self._tasks: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly
-        self._ended = asyncio.Event()
-        self._holding = asyncio.Event()  # what there was is taken over, and the first operation begun
+        self.holding = asyncio.Event()  # what there was is taken over, and the first operation begun
         listening = None if arrived is None else socket.socket(fileno=arrived.bequest.control)
         self.control = ControlServer(runtime / SOCKET_NAME, self, permit, listening)
-        self._hurried = asyncio.Event()  # a stop waits for timeouts.pre_stop no longer
-        self._at_once = False  # nor for requests
-        self._recover_delay_s = 0.0
-        self._recovered = float("-inf")  # when the last try began, monotonic
-        self._final = False  # the stop was asked for by ctl: no restart follows it
-        self._draining = False
-        self._pulse = Pulse(service.notifier, os.environ, os.getpid(), lambda: self.operation is not None or self.stopping is not None)
+        self.stop = Stop(self)
+        self._recovery = Recovery(self)
+        self._pulse = Pulse(service.notifier, os.environ, os.getpid(), lambda: not self.idle)
         self._watching = Watching(service, self._upgrade_for_watch)
         self._rotations = Rotations(service)
         self.card = service.configuration.card(runtime)
         self._upkeep = Upkeep(self)
-        service.on_lost = lambda generation: self._recover()
+        service.on_lost = lambda generation: self._recovery.look()
         service.planned = lambda: self.operation is not None
         service.on_health = self._tell_health
         service.on_terminated = lambda: self._on_signal("SIGTERM", "stop", {"signalled": True})
@@ -148,7 +137,7 @@ class Supervisor:
             )
         try:
             start = await self._begin_first(adopted)
-            self._holding.set()
+            self.holding.set()
             await start.finished.wait()
             refusal.dismiss(self.service)
             assert start.outcome is not None
@@ -156,9 +145,9 @@ class Supervisor:
                 self.exit_status = int(start.outcome["status"])
                 if own.path is not None:
                     print(f"releve: {start.outcome['message']}; the log is in {own.path}", file=sys.stderr)
-                await self._end_everything(_NOW_DRAIN_S, None)
+                await end_all(self.service, dismiss_all(self.service))
             else:
-                await self._ended.wait()
+                await self.stop.ended.wait()
             await refusal.settled()
         finally:
             self._watching.stop()
@@ -191,6 +180,16 @@ class Supervisor:
         return self.begin("start", "releve", work.starting(self.service))
 
     # ---------------------------------------------------------------- verbs
+
+    @property
+    def stopping(self) -> Operation | None:
+        """The stop, once it has been asked for."""
+        return self.stop.operation
+
+    @property
+    def idle(self) -> bool:
+        """Whether no operation is under way, nor the stop."""
+        return self.operation is None and self.stopping is None
 
     @property
     def state(self) -> ServiceState:
@@ -275,11 +274,11 @@ class Supervisor:
             service.mistaken_until = asyncio.get_running_loop().time() + MISTAKEN_S
             asyncio.get_running_loop().call_later(GUARD_HIDDEN_S, self._show_guard)
             self._watching.follow()
-            self._recover()
+            self._recovery.look()
             self._flush_history()
 
     def _show_guard(self) -> None:
-        if self.operation is None and self.stopping is None:
+        if self.idle:
             self.service.notifier.main_pid(os.getpid())
             self.service.name_guard()
 
@@ -287,7 +286,7 @@ class Supervisor:
         self.service.notifier.status(f"{operation.verb} {operation.number}: {phase}; {self.service.serving_words()}")
 
     def _tell_health(self) -> None:
-        if self.operation is None and self.stopping is None:  # else the phase is shown
+        if self.idle:  # else the phase is shown
             self.service.notifier.status(self.service.state_words())
 
     # ---------------------------------------------------------------- what comes by itself
@@ -311,7 +310,7 @@ class Supervisor:
         """Tell every master that we do not hang: the one in service would end us, and start another one."""
         self.service.assure(SILENCE_S)
         self._upkeep.look()
-        if not self._ended.is_set():
+        if not self.stop.ended.is_set():
             asyncio.get_running_loop().call_later(ASSURE_EVERY_S, self._assure)
 
     def _sample(self) -> None:
@@ -319,7 +318,7 @@ class Supervisor:
         self._rotations.look()
         if self.service.active is not None:
             self.service.active.traffic.sample()
-        if not self._ended.is_set():
+        if not self.stop.ended.is_set():
             asyncio.get_running_loop().call_later(SAMPLE_S, self._sample)
 
     def _upgrade_for_watch(self, code: bool) -> bool:
@@ -329,112 +328,12 @@ class Supervisor:
         self.begin("upgrade", "watch", work.upgrading(self.service, self.service.configuration, standby=not code, settle=not code))
         return True
 
-    def _recover(self) -> None:
-        """Find a successor for a generation in service that lost its master."""
-        active = self.service.active
-        now = asyncio.get_running_loop().time()
-        if active is None or not self.service.lost:
-            self._recover_delay_s = 0.0
-            return
-        if not self._holding.is_set():
-            return  # looked at again after the first operation
-        if self.operation is not None and (self.operation.dry or self.operation.verb == "reexec"):
-            self.operation.interrupt(f"generation {active.number} has lost its master, and a successor goes first")
-        if self.operation is None and self.stopping is None:
-            least_s = _RECOVER_AGAIN_S if now - self._recovered < _CALM_S else 0.0
-            delay_s = max(self._recover_delay_s, least_s)
-            asyncio.get_running_loop().call_later(delay_s, self._recover_now, active)
-            self._recover_delay_s = min(max(delay_s * 2, _RECOVER_AGAIN_S), _RECOVER_LAST_S)
-
     def _flush_history(self) -> None:
         """What a rescue could not wait to write, until the disk takes it."""
         history = self.service.history
         if history.pending and not history.flush() and self.stopping is None:
             log.warning("the history waits for the disk: %s", history.trouble)
             asyncio.get_running_loop().call_later(_FLUSH_S, self._flush_history)
-
-    def _recover_now(self, lost: Generation) -> None:
-        if self.service.active is lost and self.service.lost and self.operation is None and self.stopping is None:
-            self._recovered = asyncio.get_running_loop().time()
-            self.begin("recover", "supervisor", work.recovering(self.service, lost))
-
-    # ---------------------------------------------------------------- the end
-
-    def stop(self, by: str, *, now: bool, hurry: bool = False, signalled: bool = False) -> Operation:
-        """Begin to end the service, or join the stop under way; ``now`` waits for no request.
-
-        Asked again with ``hurry`` or ``now``, it serves no longer for ``timeouts.pre_stop``. ``signalled``: perhaps by
-        systemd, and as the first half of a restart.
-        """
-        self._at_once |= now
-        self._final |= not signalled
-        if self.stopping is None:
-            self.stopping = operation = Operation("stop", by)
-            log.info("Stopping, asked by %s", by)
-            operation.task = asyncio.get_running_loop().create_task(self._stop_task(operation))
-        elif now or hurry:
-            self._hurried.set()
-            if now:
-                self._dismiss_all(_NOW_DRAIN_S)
-        if self._final and self._draining:  # systemd's was under way
-            self.service.store.drop()
-            if not now:
-                timeouts = self.service.loaded.settings.timeouts
-                self._dismiss_all(timeouts.drain, timeouts.linger)
-        return self.stopping
-
-    async def _stop_task(self, operation: Operation) -> None:
-        service = self.service
-        service.notifier.main_pid(os.getpid())
-        service.notifier.stopping()
-        service.drain.stop()
-        await self._holding.wait()  # what is being adopted is to be stopped too
-        attempt = service.history.begin({"verb": "stop", "by": operation.by, "from": service.describe(service.active)}, rescue=True)
-        current = self.operation
-        if current is not None:
-            current.interrupt("the service is being stopped", final=True)
-            await current.finished.wait()
-        timeouts = service.loaded.settings.timeouts
-        if not self._at_once and timeouts.pre_stop is not None and service.active is not None:
-            log.info("serving on for %gs (timeouts.pre_stop); another SIGTERM ends that, ctl stop --now ends everything", timeouts.pre_stop)
-            with operation.step("pre-stop"), suppress(TimeoutError):
-                async with asyncio.timeout(timeouts.pre_stop):
-                    await self._hurried.wait()
-        serve_on = await self._queue_outlives_us()
-        operation.phase, self._draining = "drain", True
-        if self._at_once:
-            await self._end_everything(_NOW_DRAIN_S, None)
-        else:
-            await self._end_everything(timeouts.drain, timeouts.linger, serve_on=serve_on)
-        service.history.finish(attempt, "done")
-        log.info("Stopped")
-        operation.finish(result(Status.DONE, "stopped", verb="stop", operation=operation.number, seconds=operation.seconds))
-        self._ended.set()
-
-    async def _queue_outlives_us(self) -> bool:
-        """Whether systemd keeps listening sockets beyond our end, for what it starts next.
-
-        Then who connects is served for as long as we can. In a stop that is one, systemd is told to keep none, so that they are refused.
-        """
-        service = self.service
-        if not service.notifier.active:
-            return False
-        if service.store.keeps_any and (self._final or await systemctl.stops_for_good() or self._final):  # which may have come meanwhile
-            service.store.drop()
-            await service.notifier.barrier(_BARRIER_S)
-        return service.store.keeps_any or any(one.inherited for one in service.listeners)
-
-    async def _end_everything(self, drain_s: float, linger_s: float | None, *, serve_on: bool = False) -> None:
-        generations = self._dismiss_all(drain_s, linger_s, serve_on=serve_on)
-        self.service.close_listeners()  # each worker accepts what is queued before it closes its own
-        for generation in dict.fromkeys([*generations, *self.service.retiring]):  # of one that is gone, something may be left to end
-            await generation.ended.wait()
-
-    def _dismiss_all(self, drain_s: float, linger_s: float | None = None, *, serve_on: bool = False) -> list[Generation]:
-        generations = self.service.generations()
-        for generation in generations:
-            generation.dismiss(drain_s, linger_s, serve_on=serve_on and generation is self.service.serving)
-        return generations
 
 
 def run(configuration: Configuration) -> int:

@@ -21,6 +21,7 @@ from releve.supervisor.failure import StepFailed
 from releve.supervisor.log import log
 from releve.supervisor.operation import Operation, failure
 from releve.supervisor.protocol import Event, Status, result
+from releve.supervisor.stop import Request
 from releve.supervisor.target import from_configuration
 
 if TYPE_CHECKING:
@@ -122,8 +123,8 @@ async def reopen(supervisor: Supervisor, arguments: Arguments, by: str) -> Event
 
 async def stop(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
     """The end of the service; asked again with ``now``, at once."""
-    said = {name: bool(arguments.get(name)) for name in ("now", "hurry", "signalled")}
-    return supervisor.stop(by, **said)
+    request = Request.NOW if arguments.get("now") else Request.HURRY if arguments.get("hurry") else Request.PLAIN
+    return supervisor.stop.ask(by, request, final=not arguments.get("signalled"))  # a signal is perhaps systemd's, in a restart
 
 
 async def reexec(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
