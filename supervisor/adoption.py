@@ -24,6 +24,7 @@ from releve.supervisor import holders, inventory, paths, record, refusal, scale,
 from releve.supervisor import listeners as listening
 from releve.supervisor.door import doors
 from releve.supervisor.failure import StepFailed
+from releve.supervisor.history import release_of
 from releve.supervisor.identity import Identity
 from releve.supervisor.inventory import CALL_S, Adopted, AdoptionError, Refused
 from releve.supervisor.keepsake import Keepsake, KeepsakeError, Role
@@ -31,7 +32,7 @@ from releve.supervisor.listeners import Listener, Plan
 from releve.supervisor.log import log
 from releve.supervisor.operation import Operation
 from releve.supervisor.protocol import SOCKET_NAME
-from releve.supervisor.service import Service, describe_pin
+from releve.supervisor.service import Service
 from releve.supervisor.states import GenerationState
 from releve.supervisor.target import Target
 from releve.supervisor.upgrade import judge_on
@@ -181,7 +182,7 @@ async def settle(service: Service, operation: Operation, adopted: list[Adopted])
                 service.retire(one.generation)
         raise
     if service.on_trial:
-        operation.record(target=describe_pin(serving.pin))
+        operation.record(target=release_of(serving.pin))
         plan = Plan(
             keep=[one for one in serving.listeners if one in service.listeners],
             added=[one for one in serving.listeners if one not in service.listeners],

@@ -1,26 +1,70 @@
-"""The archive: what a service writes down of its generations, for a supervisor that follows one that was killed."""
+"""The archive: what a service has others keep of its generations, for the supervisor that follows one that was killed.
+
+Each master keeps a keepsake. One that may do less than the supervisor is not believed: its keepsake says no more than its
+role, and everything else is in a record beside its door.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+import os
+from typing import TYPE_CHECKING, Any
 
-from releve.supervisor import evidence, keepsake, system
+from releve.config.settings import Settings
+from releve.supervisor import capabilities, evidence, keepsake, revival, system
 from releve.supervisor.generation import Generation
-from releve.supervisor.keepsake import Held, Keepsake
+from releve.supervisor.keepsake import Held, Keepsake, Role
 from releve.supervisor.log import log
 from releve.supervisor.mark import mark
+from releve.supervisor.states import GenerationState
+
+if TYPE_CHECKING:
+    from releve.supervisor.service import Service
 
 
 class Archive:
-    """The records in a runtime directory; one per service."""
+    """The keepsakes and records of one service."""
 
-    def __init__(self, runtime: Path | None) -> None:
-        self._runtime = runtime
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self._told_of_disk = False
 
-    def write(self, generation: Generation, kept: Keepsake) -> None:
-        """Write down what that supervisor shall believe, instead of its master. What cannot be written is only said."""
+    def revival(self) -> dict[str, Any]:
+        """How another supervisor is started, should this one be killed."""
+        service = self._service
+        return revival.command(service.runtime, service.history.path, service.control_group)
+
+    def keepsake(self, generation: Generation, role: Role, coming: Settings | None = None) -> int:
+        """A memory file for a generation's master to keep; owned by the caller. Where the master may do less than we: and a record."""
+        service = self._service
+        opening = [one for one in service.opening if one not in generation.listeners]
+        kept = Keepsake(
+            role=role,
+            revision=generation.revision,
+            pin=dataclasses.replace(generation.pin, settings=generation.settings),
+            listeners=(*generation.listeners, *opening),
+            standby_until=service.standby_until if role is Role.STANDBY else None,
+            scaled=service.scaled,
+            last_number=service.last_number,
+            hello=generation.hello,
+            started=generation.started,
+            coming=coming,
+            drained_ns=service.drain.since_ns,
+        )
+        if not capabilities.exceeds(generation.pin.identity):
+            return keepsake.write(kept, self.revival())
+        self._record(generation, kept)
+        return keepsake.role_only(role)
+
+    def keep(self, generation: Generation, role: Role, coming: Settings | None = None) -> None:
+        """Have a generation's master keep what it now is to the service. Waits for nothing."""
+        if generation.state is not GenerationState.GONE:
+            fd = self.keepsake(generation, role, coming)
+            generation.keep(fd)
+            os.close(fd)
+
+    def _record(self, generation: Generation, kept: Keepsake) -> None:
+        """What cannot be written is only said."""
         if generation.door is None:
             return
         try:
@@ -33,11 +77,12 @@ class Archive:
                 extra=generation.tag,
             )
             return
-        if not self._told_of_disk and self._runtime is not None and not system.in_memory(str(self._runtime)):
+        runtime = self._service.runtime
+        if not self._told_of_disk and runtime is not None and not system.in_memory(str(runtime)):
             log.warning(
                 "%s is on a disk, and the environments of releases are in it, readable for this user alone; "
                 "a runtime_directory below /run keeps them in memory",
-                self._runtime,
+                runtime,
             )
         self._told_of_disk = True
 

@@ -17,9 +17,12 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from releve.supervisor import instances, paths
+
+if TYPE_CHECKING:
+    from releve.supervisor.release import Pin
 
 FILE_NAME = "history.jsonl"
 KEPT = 1000  # attempts
@@ -246,3 +249,14 @@ def _sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def release_of(pin: Pin) -> dict[str, Any]:
+    """A release, as the history keeps it."""
+    return {
+        "directory": pin.resolved,
+        "python": pin.python,
+        "python_version": pin.python_version,
+        "releve": pin.releve,
+        "revision": pin.revision,
+    }

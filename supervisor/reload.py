@@ -6,7 +6,6 @@ needs an upgrade. Any failure ends the new workers; the old ones were never told
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -62,7 +61,7 @@ async def reload(service: Service, operation: Operation, configuration: Configur
             await prove(operation, generation, revision, target.settings.upgrade.check)
         with operation.step("switch"):
             operation.committed = True  # the master alone can go back from here, and does if it fails
-            _tell_coming(service, generation, target.settings)
+            service.archive.keep(generation, Role.ACTIVE, coming=target.settings)  # which settings hold, its revision tells
             await generation.order("switch", revision=revision)
     except BaseException:
         operation.undoing = True
@@ -81,13 +80,6 @@ async def reload(service: Service, operation: Operation, configuration: Configur
     for trouble in target.listeners.commit():
         operation.note(trouble)
     return generation
-
-
-def _tell_coming(service: Service, generation: Generation, coming: Settings) -> None:
-    """Have the master keep both sets of settings from now on; which one holds, its revision tells."""
-    fd = service.keepsake(generation, Role.ACTIVE, coming)
-    generation.keep(fd)
-    os.close(fd)
 
 
 def _read(service: Service, generation: Generation, configuration: Configuration) -> _Target:

@@ -9,7 +9,6 @@ when something is decided.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
 import socket
 import time
@@ -20,9 +19,10 @@ from typing import Any
 
 from releve.config.load import Loaded
 from releve.config.settings import Settings
-from releve.supervisor import capabilities, facts, keepsake, notify, revival
+from releve.supervisor import capabilities, facts, notify, revival
 from releve.supervisor import listeners as listening
 from releve.supervisor.archive import Archive
+from releve.supervisor.condition import Condition
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.door import open_door
 from releve.supervisor.drain import Drain
@@ -31,14 +31,14 @@ from releve.supervisor.failure import StepFailed
 from releve.supervisor.fdstore import Store
 from releve.supervisor.generation import Generation
 from releve.supervisor.guardfile import GuardFile
-from releve.supervisor.health import Health
-from releve.supervisor.history import History
-from releve.supervisor.keepsake import Keepsake, Role
+from releve.supervisor.history import History, release_of
+from releve.supervisor.keepsake import Role
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log, own
 from releve.supervisor.post import Post
 from releve.supervisor.release import Pin
-from releve.supervisor.states import AT_WORK, GenerationState
+from releve.supervisor.standby import Standby
+from releve.supervisor.states import GenerationState
 
 MISTAKEN_S = 10.0  # so long after an adoption or a reload systemd may take the guard for the main process
 
@@ -67,7 +67,6 @@ class Service:
         self.started = time.monotonic()
         self.wall_offset = facts.wall_offset()
         self.active: Generation | None = None
-        self.standby: Generation | None = None
         self.candidate: Generation | None = None  # of the upgrade under way
         self.on_trial = False  # the candidate has been switched to, and is not committed yet
         self.retiring: list[Generation] = []
@@ -76,17 +75,14 @@ class Service:
         self.store = Store(notifier, self.inherited)
         self.guard_file = GuardFile(runtime, notifier.active)
         self.scaled: int | None = None  # workers, as told by `ctl scale`
-        self.degraded: dict[str, str] = {}  # subject -> why
-        self.health = Health()
-        self.health.again = self.judge
-        self.on_health: Callable[[], None] = lambda: None  # what there is to say of it has changed
-        self.planned: Callable[[], bool] = lambda: False  # whether an operation is under way
+        self.condition = Condition(self)
         self.drain = Drain(self.generations)
         self.on_lost: Callable[[Generation], None] = lambda generation: None
         self.on_terminated: Callable[[], None] = lambda: None
         self.base_environment = {name: value for name, value in notify.strip(os.environ).items() if name != revival.VARIABLE}
         self.runtime = runtime
         self.control_group: str | None = None
+        self.archive = Archive(self)
         self.post = post or Post()
         self.post.on_terminated = self._terminated
         self.mistaken_until = self.started + MISTAKEN_S  # monotonic
@@ -94,11 +90,8 @@ class Service:
         self.patient_until = 0.0  # monotonic: until then, addresses that are taken may become free
         self.opening: list[Listener] = []  # by the operation under way, and not committed
         self._last_number = 0
-        self._archive = Archive(runtime)
-        self._standby_until: float | None = None  # monotonic
+        self._standby = Standby(self.retire_standby)
         self._aside: dict[Generation, list[Listener]] = {}
-        self._standby_timer: asyncio.TimerHandle | None = None
-        self._called_back = False  # the generation that stands by is about to serve again
 
     # ---------------------------------------------------------------- generations
 
@@ -117,7 +110,7 @@ class Service:
 
     def _enlist(self, generation: Generation) -> None:
         generation.on_lost = self._lost
-        generation.on_report = self._judge
+        generation.on_report = self._hear
         if not capabilities.exceeds(generation.pin.identity):  # else a sentry is the guard, and no master can end the service
             generation.on_terminated = self._terminated
         self.drain.tell(generation)
@@ -128,31 +121,6 @@ class Service:
             self.on_terminated()
 
     # ---------------------------------------------------------------- what the next supervisor must know
-
-    def keepsake(self, generation: Generation, role: Role, coming: Settings | None = None) -> int:
-        """A memory file for a generation's master to keep; owned by the caller. Where the master may do less than we: and a record."""
-        opening = [one for one in self.opening if one not in generation.listeners]
-        kept = Keepsake(
-            role=role,
-            revision=generation.revision,
-            pin=dataclasses.replace(generation.pin, settings=generation.settings),
-            listeners=(*generation.listeners, *opening),
-            standby_until=self._standby_until if role is Role.STANDBY else None,
-            scaled=self.scaled,
-            last_number=self._last_number,
-            hello=generation.hello,
-            started=generation.started,
-            coming=coming,
-            drained_ns=self.drain.since_ns,
-        )
-        if not capabilities.exceeds(generation.pin.identity):
-            return keepsake.write(kept, self._revival())
-        self._archive.write(generation, kept)
-        return keepsake.role_only(role)
-
-    def _revival(self) -> dict[str, Any]:
-        """How another supervisor is started, should this one be killed."""
-        return revival.command(self.runtime, self.history.path, self.control_group)
 
     def tell_opening(self, opening: list[Listener]) -> None:
         """An operation has opened listeners: whoever follows this supervisor shall know of their files."""
@@ -166,13 +134,11 @@ class Service:
         if self.on_trial:
             roles.insert(0, (self.candidate, Role.TRIAL))  # first: from here on it is the one in service
         for generation, role in roles:
-            if generation is not None and generation.state is not GenerationState.GONE:
-                fd = self.keepsake(generation, role)
-                generation.keep(fd)
-                os.close(fd)
+            if generation is not None:
+                self.archive.keep(generation, role)
         serving = self.serving
         if serving is not None and self.runtime is not None:
-            self.post.man(serving.pin.identity, self._revival())
+            self.post.man(serving.pin.identity, self.archive.revival())
         self.name_guard()
 
     def assure(self, within_s: float) -> None:
@@ -211,7 +177,7 @@ class Service:
         assert self.active is not None
         standby.exchange.relay_to(self.serving_exchange)
         self._put_aside(standby, set_aside)
-        self._stand_by(standby, seconds)
+        self._standby.begin(standby, seconds)
 
     def restore_retiring(self, generation: Generation, set_aside: list[Listener]) -> None:
         """Follow a generation of the program before us until it has left."""
@@ -221,9 +187,14 @@ class Service:
         self._follow(generation)
 
     @property
+    def standby(self) -> Generation | None:
+        """The generation that stands by, warm for a rollback."""
+        return self._standby.generation
+
+    @property
     def standby_until(self) -> float | None:
         """When the generation that stands by retires, monotonic; None if there is none."""
-        return self._standby_until if self.standby is not None else None
+        return self._standby.until
 
     def set_aside(self, generation: Generation) -> list[Listener]:
         """The listeners that are kept closed for a generation."""
@@ -299,7 +270,7 @@ class Service:
         self.active, self.candidate, self.on_trial = new, None, False
         dropped = [one for one in self.listeners if one not in listeners]
         self.listeners, self.opening = listeners, []
-        self._begin_anew()
+        self.condition.begin_anew()
         self.follow_log()
         if old is not None:
             old.exchange.relay_to(self.serving_exchange)
@@ -308,7 +279,7 @@ class Service:
             if standby_s is None or old.orphaned or old.state is not GenerationState.STANDBY:
                 self.retire(old)
             else:
-                self._stand_by(old, standby_s)
+                self._standby.begin(old, standby_s)
         self.tell_roles()
         self.store.keep(self.listeners)
         self.announce()
@@ -319,11 +290,6 @@ class Service:
             own.change(self.loaded.settings.log)
         except StepFailed as error:
             log.error("%s; the supervisor's log goes on where it went", error.reason)
-
-    def _stand_by(self, old: Generation, seconds: float) -> None:
-        self.standby = old
-        self._standby_until = time.monotonic() + seconds
-        self._standby_timer = asyncio.get_running_loop().call_later(seconds, self.retire_standby)
 
     def commit_reload(self, generation: Generation, listeners: list[Listener]) -> None:
         """The generation in service has new settings, and perhaps other listeners."""
@@ -339,20 +305,20 @@ class Service:
         self.follow_log()
         self.tell_roles()
         self.store.keep(self.listeners)
-        self.judge()
+        self.condition.judge()
 
     def commit_rollback(self) -> Generation:
         """The generation that stood by serves again; the other one, returned, retires."""
         assert self.standby is not None and self.active is not None
         back, rejected = self.standby, self.active
-        self._called_back = False
-        self.standby, self.active = None, back
+        self._standby.end()
+        self.active = back
         added = [one for one in self.listeners if one not in back.listeners]
         self.listeners = list(back.listeners)
         self._aside.pop(back, None)
         if added:
             self._put_aside(rejected, added)
-        self._begin_anew()
+        self.condition.begin_anew()
         rejected.exchange.relay_to(self.serving_exchange)
         self.retire(rejected)
         self.tell_roles()
@@ -362,34 +328,28 @@ class Service:
 
     def call_back(self) -> None:
         """A rollback begins: until it is over, neither its time nor the end of its master sends away the generation that stands by."""
-        self._cancel_standby_timer()
-        self._called_back = True
+        self._standby.call_back()
 
     def send_back(self) -> None:
         """The rollback has failed: that generation stands by for the rest of its time, if it can be relied upon."""
-        self._called_back = False
-        standby, until = self.standby, self._standby_until
-        if standby is None:
-            return
-        if standby.state is not GenerationState.STANDBY or standby.trouble or until is None:
+        if self.standby is None or not self._standby.fit:
             self.retire_standby()
             return
-        for listener in self._aside.get(standby, ()):
+        for listener in self._aside.get(self.standby, ()):
             listening.set_aside(listener)
-        self._stand_by(standby, max(0.0, until - time.monotonic()))
+        self._standby.send_back()
 
     def retire_standby(self) -> None:
         """Send the generation that stands by away: after its time, or because a newer one needs the room."""
-        self._cancel_standby_timer()
-        if self.standby is not None:
-            log.info("generation %d stands by no longer", self.standby.number)
-            old, self.standby = self.standby, None
+        old = self._standby.end()
+        if old is not None:
+            log.info("generation %d stands by no longer", old.number)
             self.retire(old)
 
     def retire(self, generation: Generation) -> None:
         """Let a generation finish what it has, for at most ``upgrade.retire``."""
         if generation is self.standby:
-            self.standby = None
+            self._standby.end()
         for listener in self._aside.get(generation, ()):
             listening.remove_file(listener)  # at once: whoever follows a supervisor that is killed now does not know of it
         if generation.state is GenerationState.GONE:
@@ -409,11 +369,6 @@ class Service:
             self.retiring.remove(generation)
         for listener in self._aside.pop(generation, []):
             listening.close_listener(listener)
-
-    def _cancel_standby_timer(self) -> None:
-        if self._standby_timer is not None:
-            self._standby_timer.cancel()
-            self._standby_timer = None
 
     # ---------------------------------------------------------------- listeners
 
@@ -436,69 +391,38 @@ class Service:
         self.listeners = []
         self._aside.clear()
 
-    # ---------------------------------------------------------------- health
+    # ---------------------------------------------------------------- condition
+
+    @property
+    def degraded(self) -> dict[str, str]:
+        """What is wrong, by subject."""
+        return self.condition.degraded
+
+    def _hear(self, generation: Generation) -> None:
+        if generation is self.active:
+            self.condition.judge()
 
     def _lost(self, generation: Generation) -> None:
         """A generation lost its master unasked."""
         if generation is self.standby:
-            if self._called_back:
+            if self._standby.called_back:
                 return  # the rollback sees to it
             log.warning("the generation that stood by has lost its master; it retires", extra=generation.tag)
-            self._cancel_standby_timer()
             self.retire(generation)
         elif generation is self.active:
-            self._mourn(generation)
+            self.condition.lose_master(generation)
             self.on_lost(generation)
-
-    def _mourn(self, generation: Generation) -> None:
-        """The generation in service has lost its master: say so for as long as it serves."""
-        self.degraded["master"] = f"generation {generation.number} has lost its master" + (
-            "; its workers serve on" if generation.workers else " and all its workers"
-        )
-
-    def _judge(self, generation: Generation) -> None:
-        if generation is self.active:
-            self.judge()
-
-    def judge(self) -> None:
-        """Keep the picture of the active generation's health."""
-        generation = self.active
-        if generation is None or generation.orphaned or generation.state is not GenerationState.SERVING:
-            return
-        if self.candidate is not None and self.candidate.state in AT_WORK:
-            return  # which serves too: the workers are shared out between both
-        if generation.mixed:
-            self.degraded["code"] = f"mixed code: workers of generation {generation.number} were started from changed files"
-        elif generation.astray and os.path.realpath(generation.pin.directory) != generation.pin.resolved:
-            self.degraded["code"] = f"mixed code: generation {generation.number} may load more of another release"
-        else:
-            self.degraded.pop("code", None)
-        said, roster = self.health.summary, generation.roster
-        self.health.words = self.degraded.pop("workers", "")  # perhaps of the program before us
-        words = self.health.look(roster.serving(), self.workers_for(generation.settings), roster.toll, planned=self.planned())
-        if words:
-            self.degraded = {"workers": words, **self.degraded}
-        if self.health.summary != said:
-            self.on_health()
-
-    def _begin_anew(self) -> None:
-        """Another generation is in service: what ailed the one before is over."""
-        self.degraded.clear()
-        self.health.forget()
-        if self.active is not None and self.active.trouble:  # its master has ended while it was switched to
-            self._mourn(self.active)
 
     def announce(self) -> None:
         """Tell systemd who serves: it ends a start or a reload."""
         if self.active is not None:
-            self.judge()
+            self.condition.judge()
             self.notifier.main_pid(os.getpid())
             self.notifier.ready(self.state_words())
 
     def state_words(self) -> str:
         """For the line that ``systemctl status`` shows."""
-        degraded = f"degraded: {'; '.join(self.degraded.values())}" if self.degraded else self.health.summary
-        words = "; ".join(filter(None, (degraded, self.serving_words())))
+        words = "; ".join(filter(None, (self.condition.words, self.serving_words())))
         return words[0].upper() + words[1:]
 
     def serving_words(self) -> str:
@@ -514,15 +438,4 @@ class Service:
         if generation is None:
             return None
         how = {"settings_revision": generation.revision, "workers": self.wanted_workers}
-        return {"generation": generation.number, **how, **describe_pin(generation.pin)}
-
-
-def describe_pin(pin: Pin) -> dict[str, Any]:
-    """A release as the history keeps it."""
-    return {
-        "directory": pin.resolved,
-        "python": pin.python,
-        "python_version": pin.python_version,
-        "releve": pin.releve,
-        "revision": pin.revision,
-    }
+        return {"generation": generation.number, **how, **release_of(generation.pin)}

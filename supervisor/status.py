@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def snapshot(supervisor: Supervisor) -> Event:
     """The state of everything, as the result of the verb ``status``."""
     service = supervisor.service
-    service.judge()
+    service.condition.judge()
     generations = service.generations()
     pids = [worker.pid for generation in generations for worker in generation.workers.values()]
     usage = memory(pids)

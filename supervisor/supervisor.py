@@ -108,8 +108,8 @@ class Supervisor:
         self.card = service.configuration.card(runtime)
         self._upkeep = Upkeep(self)
         service.on_lost = lambda generation: self._recovery.look()
-        service.planned = lambda: self.operation is not None
-        service.on_health = self._tell_health
+        service.condition.planned = lambda: self.operation is not None
+        service.condition.on_change = self._tell_health
         service.on_terminated = lambda: self._on_signal("SIGTERM", "stop", {"signalled": True})
 
     async def main(self) -> int:

@@ -17,11 +17,12 @@ from releve.supervisor import listeners as listening
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
+from releve.supervisor.history import release_of
 from releve.supervisor.listeners import ListenError, Plan
 from releve.supervisor.log import log
 from releve.supervisor.operation import Operation
 from releve.supervisor.release import Pin, ReleaseError
-from releve.supervisor.service import Service, describe_pin
+from releve.supervisor.service import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def from_history(service: Service) -> Choose:
 
     async def choose() -> Target:
         assert service.active is not None
-        before = coldstart.previous(service.history.entries(), describe_pin(service.active.pin))
+        before = coldstart.previous(service.history.entries(), release_of(service.active.pin))
         if before.release is None:
             raise StepFailed("standby", f"cannot roll back: no generation stands by (see upgrade.standby), and {before.reason}")
         return await from_configuration(service, _changed(service, before.release))()
@@ -102,7 +103,7 @@ def from_cold(service: Service, operation: Operation) -> Choose:
 
     async def choose() -> Target:
         target = await from_configuration(service, service.configuration)()
-        decision = coldstart.choose(service.history.entries(), describe_pin(target.pin), _exists)
+        decision = coldstart.choose(service.history.entries(), release_of(target.pin), _exists)
         if decision.reason:
             operation.note(decision.reason)
         if decision.release is None:

@@ -19,10 +19,11 @@ from releve.supervisor import canary, probation, release, rolling, scale, soundn
 from releve.supervisor import check as checking
 from releve.supervisor.failure import RolledBack, StepFailed, UnsafePreload
 from releve.supervisor.generation import Generation
+from releve.supervisor.history import release_of
 from releve.supervisor.hooks import Hooks
 from releve.supervisor.keepsake import Role
 from releve.supervisor.operation import Operation
-from releve.supervisor.service import Service, describe_pin
+from releve.supervisor.service import Service
 from releve.supervisor.states import AT_WORK, GenerationState
 from releve.supervisor.target import Choose, Target
 
@@ -50,7 +51,7 @@ async def upgrade(
     try:
         with operation.step("preflight"):
             target = await choose()
-            operation.record(target=describe_pin(target.pin))
+            operation.record(target=release_of(target.pin))
             service.tell_opening(target.listeners.added)
         fault("after_preflight")
         await hooks.before(target.pin)
@@ -127,7 +128,7 @@ async def start(service: Service, operation: Operation, target: Target, workers:
                 new.spawn()
             fault("after_spawn")
             with operation.step("boot"):
-                kept = service.keepsake(new, Role.CANDIDATE)
+                kept = service.archive.keepsake(new, Role.CANDIDATE)
                 try:
                     await new.boot(workers, operation.say, kept)
                 finally:
