@@ -224,7 +224,7 @@ class Generation:
                 async with asyncio.timeout(_STACK_S):
                     await self._exited()
         else:
-            await self._wait(lambda: not any(w.state == "booting" for w in self.workers.values()), _STACK_S)
+            await self.wait(lambda: not any(w.state == "booting" for w in self.workers.values()), _STACK_S)
         return self.crash_stack()
 
     async def _exited(self) -> None:
@@ -397,7 +397,7 @@ class Generation:
     async def end_master(self) -> None:
         """End a master that hangs: its workers serve on, orphaned."""
         self._master.signal(signal.SIGKILL)
-        await self._wait(lambda: self.orphaned or self.state is GenerationState.GONE, _STACK_S)
+        await self.wait(lambda: self.orphaned or self.state is GenerationState.GONE, _STACK_S)
 
     def new_revision(self) -> int:
         """A number for the next set of workers; never one that has been tried, whose losses would be held against them."""
@@ -407,7 +407,7 @@ class Generation:
     async def _command(self, verb: str, state: str, fds: tuple[int, ...] = (), timeout_s: float = ORDER_S, **keys: object) -> None:
         """The same order, straight to the workers of a generation that lost its master."""
         self.roster.tell(verb, fds, **keys)
-        if not await self._wait(lambda: self.roster.all_in(state), timeout_s):
+        if not await self.wait(lambda: self.roster.all_in(state), timeout_s):
             raise StepFailed(verb, f"cannot {verb} generation {self.number}: a worker did not answer for {timeout_s:g}s")
         if state in _WORKING and not self.workers:
             raise StepFailed(verb, f"cannot {verb} generation {self.number}: it has no worker left")
@@ -418,7 +418,8 @@ class Generation:
             self._changed.clear()
             await self._changed.wait()
 
-    async def _wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+    async def wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """The same, for so long; whether it came true."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self.until(condition)

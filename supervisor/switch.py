@@ -18,7 +18,9 @@ from releve.supervisor.log import log
 from releve.supervisor.operation import Operation
 from releve.supervisor.service import Service
 from releve.supervisor.states import AT_WORK, GenerationState
+from releve.supervisor.worker import Worker
 
+COME_S = 5.0  # how long a worker may take from being ready to serving
 BACK_S = 1.0  # how long the workers of a generation that is switched back from may take to say that they have paused
 
 
@@ -27,12 +29,7 @@ async def forward(service: Service, operation: Operation, old: Generation | None
     if new.state is not GenerationState.SERVING:  # a rolling switch has begun with that
         await new.resume()
     fault("after_resume")
-    soundness.demand_master(new, "switch")
-    for worker in new.workers.values():
-        if worker.state in ("ready", "attending"):
-            raise StepFailed(
-                "switch", f"cannot trust generation {new.number}: worker {worker.number} (pid {worker.pid}) did not come to serve"
-            )
+    await all_serve(new)
     if old is not None and old.state is GenerationState.SERVING:
         try:
             await old.pause(new)
@@ -46,6 +43,24 @@ async def forward(service: Service, operation: Operation, old: Generation | None
     operation.switched = True
     operation.record(switched=True)
     service.begin_trial(new)
+
+
+async def all_serve(new: Generation) -> None:
+    """See that it has its master, and that its workers have come to serve. Raises StepFailed.
+
+    One that has just been started in the place of another is told so when it says that it is ready: no order waits for it.
+    """
+    coming = _to_come(new)
+    await new.wait(lambda: bool(new.trouble) or not coming & _to_come(new), COME_S)
+    soundness.demand_master(new, "switch")
+    if late := coming & _to_come(new):
+        worker = min(late, key=lambda one: one.number)
+        raise StepFailed("switch", f"cannot trust generation {new.number}: worker {worker.number} (pid {worker.pid}) did not come to serve")
+
+
+def _to_come(generation: Generation) -> set[Worker]:
+    """Workers that are up, and do not serve yet."""
+    return {worker for worker in generation.workers.values() if worker.state in ("ready", "attending")}
 
 
 async def back(service: Service, old: Generation, new: Generation) -> None:
