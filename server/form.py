@@ -23,6 +23,7 @@ from releve.server.link import MESSAGE_MAX_BYTES, Message
 NUMBER_MAX = 2**53  # what any JSON reader keeps exactly
 SECONDS_MAX = 1e9
 LIST_MAX = 1000
+PATH_MAX = 4096  # characters: limits.h
 _WORD = re.compile(r"[a-z][a-z0-9_ -]{0,39}")
 
 Read = Callable[[Any], Any]  # the value as it is fit to be used. Raises Unfit
@@ -108,6 +109,17 @@ def text(most: int = MESSAGE_MAX_BYTES) -> Read:
         return value.encode("utf-8", "backslashreplace").decode()
 
     return fit
+
+
+def path(value: Any) -> str:
+    """A path that a system call takes."""
+    if type(value) is not str or len(value) > PATH_MAX or "\0" in value:
+        raise Unfit(f"no path of at most {PATH_MAX} characters")
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        raise Unfit("no path: it has half a character") from None
+    return value
 
 
 def word(value: Any) -> str:

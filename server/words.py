@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from releve.server.form import Form, several, text, whole, word
+from releve.server.form import PATH_MAX, Form, several, text, whole, word
 
 CONNECTIONS_MAX = 2**32
-PATH_MAX = 4096  # characters
 _COUNT = whole(0, CONNECTIONS_MAX)
 
 WORDS: dict[str, Form] = {

@@ -10,7 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from releve.supervisor import paths, system
+from releve.server import form
+from releve.server.form import Unfit
+from releve.supervisor import paths, reports, system
 from releve.supervisor.log import log
 from releve.supervisor.operation import Operation
 from releve.supervisor.permit import Permit
@@ -155,7 +157,7 @@ class ControlServer:
                 log.warning("refused a request of %s (pid %d)", name, peer.pid)
                 writer.write(encode(result(Status.UNEXPECTED, _refusal(name, self._permit))))
                 return
-            verb, arguments = read_request(decode(line))
+            verb, arguments = _fit(*read_request(decode(line)))
         except ValueError:  # a line longer than LINE_MAX_BYTES
             writer.write(encode(result(Status.USAGE, f"cannot read a message: longer than {LINE_MAX_BYTES} bytes")))
             return
@@ -199,6 +201,15 @@ class ControlServer:
         finally:
             operation.unwatch(events)
             del self._waiting[task]
+
+
+def _fit(verb: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A request whose arguments are fit to be used. Raises ProtocolError."""
+    try:
+        said = form.read(reports.REQUESTS, {**arguments, "type": verb}, ()) or {}
+    except Unfit as error:
+        raise ProtocolError(f"cannot {verb}: it is {error}") from error
+    return verb, {name: value for name, value in said.items() if name != "type"}
 
 
 def _refusal(name: str, permit: Permit) -> str:

@@ -1,16 +1,18 @@
-"""What masters, and workers that have none, may tell the supervisor: one form for each type of message (``docs/protocol.md``).
+"""What masters, and workers that have none, may tell the supervisor, and ``ctl`` ask: one form for each (``docs/protocol.md``).
 
-They run the application's code. What they say is read by these tables before anything here acts on it; what they are
+The former run the application's code. What they say is read by these tables before anything here acts on it; what they are
 is for the kernel to say (``evidence.py``).
 """
 
 from __future__ import annotations
 
-from releve.server.form import Form, flag, is_packets, is_pidfd, several, text, whole, word
+from typing import Any
+
+from releve.server.form import NUMBER_MAX, PATH_MAX, Form, Read, flag, is_packets, is_pidfd, path, several, text, whole, word
 from releve.server.scoreboard import SLOTS
 
 PID_MAX = 2**22  # proc_sys_kernel(5), pid_max
-LABEL_MAX, PATH_MAX = 200, 4096  # characters
+LABEL_MAX, COUNT_MAX = 200, 20  # characters
 KEYS_MAX = 4000  # settings that a release may know
 _LABEL = text(LABEL_MAX)
 _WORKER = whole(1)
@@ -63,4 +65,33 @@ CONTROL: dict[str, Form] = {
     "state": Form(needs={"state": word}),
     "reopened": Form(),
     "spent": Form(),
+}
+
+
+def _count(value: Any) -> Any:
+    """A number of workers, or a difference as in ``+1``."""
+    fit: Read = text(COUNT_MAX) if isinstance(value, str) else whole(-NUMBER_MAX)
+    return fit(value)
+
+
+_WAITS = {"wait": flag}
+
+# ``ctl`` to the supervisor, over the control socket: the arguments of each verb.
+REQUESTS: dict[str, Form] = {
+    "status": Form(),
+    "upgrade": Form(may={"directory": path, "python": path, "dry_run": flag, **_WAITS}),
+    "reload": Form(may=_WAITS),
+    "rollback": Form(may=_WAITS),
+    "stop": Form(may={"now": flag, **_WAITS}),
+    "scale": Form(may={"workers": _count, "reset": flag, **_WAITS}),
+    "abort": Form(),
+    "reexec": Form(may=_WAITS),
+    "history": Form(may={"limit": whole()}),
+    "check": Form(),
+    "reopen": Form(),
+    "workers": Form(),
+    "dump": Form(may={"process": _LABEL, "all": flag}),
+    "drain": Form(),
+    "undrain": Form(),
+    "doctor": Form(),
 }

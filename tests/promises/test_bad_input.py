@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from harness.service import PYTHON, Service, eventually, serving
+from releve.supervisor.protocol import VERBS
 
 SLOW_IMPORT = """
 import os, time
@@ -145,6 +146,37 @@ def test_bad_message_on_the_control_socket(service: Service, name: str) -> None:
     assert events[0]["status"] == 2, events
     one_error(events[0]["message"], pattern)
     assert "unexpected" not in events[0]["message"]
+
+
+UNFIT: list[Any] = [
+    None,
+    True,
+    -1_000_000,
+    10**30,
+    1e308,
+    float("nan"),
+    "",
+    "a\0b",
+    "\ud800",
+    "x" * 70_000,
+    "+" + "9" * 5000,
+    "-",
+    "\x1b[2J",
+    "²",
+    [],
+    {"a": {}},
+]
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "scale", "history", "dump"])
+def test_no_argument_of_a_request_is_unexpected(service: Service, verb: str) -> None:
+    """Each argument of each verb that has more than a flag: refused, or it means nothing that exists."""
+    for name in VERBS[verb]:
+        for value in UNFIT:
+            said = {**({"dry_run": True} if verb == "upgrade" else {}), name: value}
+            if name not in ("wait", "reset", "dry_run") or not isinstance(value, bool | None):
+                assert service.ask(verb, **said)["status"] in (0, 2, 4), (name, value)
+    assert "Traceback" not in service.log()
 
 
 def test_a_conversation_cut_short(service: Service) -> None:

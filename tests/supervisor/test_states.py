@@ -4,12 +4,13 @@ import itertools
 
 import pytest
 
-from releve.supervisor import protocol, states
+from releve.supervisor import protocol, reports, states
 from releve.supervisor.states import GENERATION, Admission, GenerationEvent, GenerationState, IllegalEvent, ServiceState
 
 
 def test_every_verb_of_the_protocol_has_an_answer_in_every_state() -> None:
     assert set(protocol.VERBS) == set(states.VERBS)
+    assert {verb: set(names) for verb, names in protocol.VERBS.items()} == {verb: set(form.may) for verb, form in reports.REQUESTS.items()}
     for verb, state in itertools.product(protocol.VERBS, ServiceState):
         assert isinstance(states.admit(verb, state), Admission)
 
