@@ -10,6 +10,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import psutil
 import pytest
 
 from harness.service import APPLICATION, Service, alive, eventually, serving
+from harness.service import PYTHON as OURS
 
 PYTHON = "/usr/bin/python3"
 USER = "nobody"
@@ -169,7 +171,29 @@ def application(environ, start_response):
     return honest(environ | {{"PATH_INFO": "/release"}} if path in ("/look", "/impostor") else environ, start_response)
 """
 
+OWN = {"log", "run", "run/lock", "state", "state/history.jsonl"}  # what a service makes, and leaves
+
 PROOF = "#!/bin/sh\nid -u >> {loot}/proof\nexec sleep 1\n"
+
+# In the import of a release, on its master's link: a process of root's is its worker, each time told in another way, and its
+# master; and the boot fails, so that what it has is ended.
+CLAIM = """
+import array, json, os, socket
+
+with open("/proc/self/cmdline") as file:
+    link = socket.socket(fileno=os.dup(int(file.read().split("\\0")[-2])))
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+victim, me = {victim}, os.getpid()
+link.send(json.dumps(dict(type="hello", pid=victim, link=1, exchange=1, scoreboard=1)).encode())
+for number, (said, process) in enumerate(((victim, victim), (me, victim), (victim, me))):
+    message = dict(type="worker", worker=77 + number, pid=said, slot=number, revision=1)
+    rights = array.array("i", [ours.fileno(), os.pidfd_open(process)])
+    link.sendmsg([json.dumps(message).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+raise SystemExit("and the boot fails")
+"""
+
+# A process that takes no signal, so that each one that it is sent stays to be seen.
+STRANGER = "import signal, time\nsignal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\nprint(flush=True)\ntime.sleep(300)"
 
 
 @pytest.fixture
@@ -182,23 +206,67 @@ def folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def stranger() -> Iterator[int]:
+    """A process of root's that has nothing to do with it, and is sent no signal."""
+    process = subprocess.Popen([sys.executable, "-S", "-c", STRANGER], stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline()
+        yield process.pid
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if ":\t" in line)
+        assert process.poll() is None and status["State"].startswith("S"), (
+            f"a process that a release has named was signalled: {status['State']}"
+        )
+        assert not int(status["ShdPnd"], 16) | int(status["SigPnd"], 16), "a process that a release has named was signalled"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def about(folder: Path) -> Iterator[psutil.Process]:
+    """The processes that run in a folder, or were started with its name."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE and str(folder) in " ".join((process.cwd(), process.exe(), *process.cmdline())):
+                yield process
+
+
+def files(folder: Path) -> dict[str, tuple[int, int]]:
+    """What is in a folder, links not followed: whose each is, and when anything about it was changed."""
+    found = {str(path.relative_to(folder)): path.lstat() for path in folder.rglob("*")}
+    return {name: (seen.st_uid, seen.st_ctime_ns) for name, seen in found.items()}
+
+
+@contextlib.contextmanager
 def attacked(folder: Path, **settings: Any) -> Iterator[tuple[Service, Path]]:
-    """A service of root whose application is the attacker's, and where that puts what it finds."""
+    """A service of root whose application is the attacker's, and where that puts what it finds.
+
+    In the end there is no process, no file and no signal but the service's and the release's own.
+    """
     loot = folder / "loot"
     loot.mkdir()
     loot.chmod(0o777)
     for name in ("refused", "succeeded", "keepsake"):
         (loot / name).touch()
         (loot / name).chmod(0o666)
+    (loot / "how").touch()
     (loot / "python").write_text(PROOF.format(loot=loot))
     (loot / "python").chmod(0o755)
     how: dict[str, Any] = {"timeouts": {"drain": "500ms"}, "log": {"access": "off"}, **settings}
-    with serving(folder, start=False, python=PYTHON, user=USER, preload=True, **how) as service:
-        honest = APPLICATION.read_text()
-        service.release("one", app=ATTACK.format(loot=str(loot)), before=honest)
-        service.start()
-        yield service, loot
-        assert not (loot / "proof").exists() and not (loot / "roots.log").exists(), "the supervisor did what an attacker had written"
+    with stranger() as pid:
+        (loot / "stranger").write_text(str(pid))
+        with serving(folder, start=False, python=PYTHON, user=USER, preload=True, **how) as service:
+            service.release("one", app=ATTACK.format(loot=str(loot)), before=APPLICATION.read_text())
+            service.release("two", app=CLAIM.format(victim=pid))
+            before, releases = files(folder), files(service.releases)
+            service.start()
+            yield service, loot
+            everybody_is_the_user(service)
+        assert not list(about(folder)), "a process is left"
+    left = {name: uid for name, (uid, _) in files(folder).items() if name not in before and name not in OWN}
+    assert set(left.values()) <= {pwd.getpwnam(USER).pw_uid}, "a file of root's is left that is not the service's own"
+    assert all(name.startswith("loot/") for name in left), "the release has made a file where it may not"
+    assert files(service.releases) == releases
+    assert not (loot / "proof").exists(), "the supervisor did what an attacker had written"
 
 
 @contextlib.contextmanager
@@ -234,11 +302,12 @@ def dead(pid: int) -> bool:
 
 
 def everybody_is_the_user(service: Service) -> None:
-    """Nothing of a release runs as root, whatever a release says."""
-    for generation in service.status()["generations"]:
-        for pid in [generation["pid"], *(worker["pid"] for worker in generation["workers"])]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                assert psutil.Process(pid).uids().real == pwd.getpwnam(USER).pw_uid
+    """Nothing of a release runs as root, whatever a release says: root's are the supervisor and its sentry."""
+    for process in about(service.root):
+        with contextlib.suppress(psutil.Error):
+            command = process.cmdline()  # first: what is being started is still the supervisor
+            lesser = set(process.uids()) <= {pwd.getpwnam(name).pw_uid for name in (USER, OTHER)}
+            assert lesser or command[0] == OURS and {"releve", "releve.supervisor.sentry"} & set(command), command
 
 
 def test_what_an_attacker_can_reach_says_nothing_and_cannot_be_changed(folder: Path) -> None:
@@ -255,16 +324,6 @@ def test_what_an_attacker_can_reach_says_nothing_and_cannot_be_changed(folder: P
         assert kept == [{"version": 1, "role": "candidate", "uid": -1}]
 
 
-@pytest.fixture
-def stranger() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of root's that has nothing to do with it."""
-    process = subprocess.Popen(["sleep", "100"], start_new_session=True)
-    yield process
-    assert process.poll() is None, "a process that a release has named was signalled"
-    process.kill()
-    process.wait()
-
-
 LIES = {
     "scoreboard": "what it has for its scoreboard is another one than it was given",
     "crash file": "what it has for its crash file is another one than it was given",
@@ -275,10 +334,9 @@ LIES = {
 
 
 @pytest.mark.parametrize("lies", [("scoreboard", "nonsense"), ("crash file", "exchange", "listener")])
-def test_lies_at_the_door(folder: Path, lies: tuple[str, ...], stranger: subprocess.Popen[bytes]) -> None:
+def test_lies_at_the_door(folder: Path, lies: tuple[str, ...]) -> None:
     """Each time the supervisor is killed: what is not what it was given is not taken, and clients are served all along."""
     with attacked(folder) as (service, loot), clients(service):
-        (loot / "stranger").write_text(str(stranger.pid))
         for lie in lies:
             before, master = service.serving(), service.generation()["pid"]
             (loot / "how").write_text(lie)
@@ -289,11 +347,10 @@ def test_lies_at_the_door(folder: Path, lies: tuple[str, ...], stranger: subproc
             eventually(partial(dead, master), "it leaves; or is ended, if it obeys nobody")
 
 
-def test_what_it_says_of_itself_is_not_heard(folder: Path, stranger: subprocess.Popen[bytes]) -> None:
+def test_what_it_says_of_itself_is_not_heard(folder: Path) -> None:
     """A keepsake that would have the supervisor run what an attacker has written, as root, and workers that are none."""
     with attacked(folder) as (service, loot), clients(service):
         before = service.workers()
-        (loot / "stranger").write_text(str(stranger.pid))
         (loot / "how").write_text("keepsake")
         service.kill_supervisor()
         assert service.workers() == before  # adopted, by the record
@@ -317,6 +374,15 @@ def test_it_tells_of_no_workers(folder: Path, lie: str) -> None:
         everybody_is_the_user(service)
         for pid in (before["pid"], *(worker["pid"] for worker in before["workers"])):
             eventually(partial(dead, pid), "it is ended")
+
+
+def test_a_process_of_roots_that_a_release_calls_its_worker_is_not_ended(folder: Path) -> None:
+    with attacked(folder) as (service, loot), clients(service):
+        before = service.workers()
+        service.flip("two")
+        assert service.ask("upgrade")["status"] == 4
+        assert "passed over worker 77: process" in service.log()
+        assert service.workers() == before and service.who()["release"] == "one"
 
 
 def test_somebody_else_answers_at_the_door(folder: Path) -> None:
