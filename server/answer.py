@@ -8,9 +8,7 @@ load balancers: their polls say nothing about what clients get.
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -18,10 +16,11 @@ from typing import Any
 
 from releve.config.settings import Settings
 from releve.server.access import AccessLog
-from releve.server.body import ClientGone, Input
+from releve.server.body import Input
 from releve.server.call import Call, Outcome, new_call
 from releve.server.connection import Connection, SocketChannel
 from releve.server.environ import build_environ
+from releve.server.fasthead import Usual
 from releve.server.head import Head
 from releve.server.proxy import introduce
 from releve.server.readiness import Readiness
@@ -34,27 +33,6 @@ NOT_COUNTED = 0  # it says nothing about what clients get from the application
 POLLED = 100 * POLLED_KIND  # a load balancer asked, and the application answered
 
 log = logging.getLogger("releve.worker")
-
-
-class Kept:
-    """A channel that keeps a small response of ours: whoever makes it must not wait for the client."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def read(self, limit: int, timeout_s: float) -> bytes:
-        """Nothing."""
-        return b""
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Keep it."""
-        self.data += data
-
-    finish = write
-
-    def finish_file(self, file: int, offset: int, count: int) -> int:
-        """Not so."""
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
 
 class Answer:
@@ -95,59 +73,57 @@ class Answer:
         """Whether there are requests that we answer ourselves, now: then clients are of use for whom no thread is free."""
         return self._readiness is not None and self._readiness.application(False) is not None
 
-    def answers_itself(self, connection: Connection) -> bool:
-        """In the leader: whether the request of a connection is answered by us, whole, without waiting for anything."""
-        body = connection.body
-        return (body is None or body.finished) and self._ours(connection, self._environ(connection)) is not None
-
-    def is_own(self, connection: Connection, head: Head) -> bool:
-        """In the leader: whether it would be, once its head is taken from the buffer."""
-        return bool(self.own) and self._ours(connection, self._build(connection, head)) is not None
-
-    def _ours(self, connection: Connection, environ: dict[str, Any]) -> Application | None:
+    def ours(self, connection: Connection, environ: dict[str, Any]) -> Application | None:
+        """What of ours answers a request, whole and without waiting for anything; None: the application."""
         if self._readiness is None or environ["PATH_INFO"] not in self.own:
             return None
         return self._readiness.application(connection.private)
 
-    def _environ(self, connection: Connection) -> dict[str, Any]:
-        environ = connection.environ
-        if environ is None:
-            assert isinstance(connection.head, Head)
-            environ = connection.environ = self._build(connection, connection.head)
-        return environ
+    def answer_own(self, connection: Connection) -> bool:
+        """In the leader, without a free thread: answer a request that is ours, waiting for nobody. False: it is the application's."""
+        if not self.own or (connection.body is not None and not connection.body.finished):
+            return False
+        if connection.environ is None:
+            connection.environ = self._build(connection, connection.head)
+        ours = self.ours(connection, connection.environ)
+        if ours is not None:
+            self(connection, ours)
+        return ours is not None
 
-    def _build(self, connection: Connection, head: Head) -> dict[str, Any]:
+    def is_own(self, connection: Connection, head: Head) -> bool:
+        """In the leader: whether it will be, once its head is taken from the buffer."""
+        return bool(self.own) and self.ours(connection, self._build(connection, head)) is not None
+
+    def _build(self, connection: Connection, head: Head | Usual | None) -> dict[str, Any]:
+        assert isinstance(head, Head), "a usual request has its environ"
         environ = build_environ(head, connection.base_environ(), connection.body)
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
         introduce(environ, connection.trust)
         return environ
 
-    def __call__(self, connection: Connection) -> None:
-        """Set the connection's ``outcome``. Never raises."""
+    def __call__(self, connection: Connection, ours: Application | None = None) -> None:
+        """Set the connection's ``outcome``. Never raises. ``ours`` answers, if that is decided: asked again, it may have changed."""
         began = time.monotonic()
         try:
             channel = connection.channel or self.prepare(connection)
-            environ, head = connection.environ or self._environ(connection), connection.head
+            head = connection.head
             assert head is not None, "an answer needs a complete head"
+            environ = connection.environ or self._build(connection, head)
             polled = environ["PATH_INFO"] in self.own  # the application may change it
-            ours = self._ours(connection, environ) if polled else None
-            kept = None if ours is None else Kept()
-            call = new_call(head, connection.body, kept or channel, connection.keeps)
+            if polled and ours is None:
+                ours = self.ours(connection, environ)
+            call = new_call(head, connection.body, channel, connection.keeps)
             call.environ, connection.call, connection.environ = environ, call, None  # others look who the client is, at any moment
             outcome = call.run(ours or self.application, environ)
-            if kept is not None:
-                channel.finish(kept.data)  # what the client does not take is left to the loop
-            self.note(environ, call, outcome, time.monotonic() - began)
-            if ours is not None or connection.private:
-                outcome = outcome._replace(status=NOT_COUNTED)
-            elif polled:
-                outcome = outcome._replace(status=outcome.status + POLLED)
-        except ClientGone as error:
-            outcome = Outcome(NOT_COUNTED, 0, False, str(error))
+            connection.took_s = took_s = time.monotonic() - began
+            self.note(environ, call, outcome, took_s)
+            if polled or connection.private:
+                counts = ours is None and not connection.private
+                outcome = outcome._replace(status=outcome.status + POLLED if counts else NOT_COUNTED)
         except BaseException:  # ours: the application's own were answered by the call
             log.exception("cannot finish a request: internal error")
             outcome = Outcome(500, 0, False, "internal error")
-        connection.took_s = time.monotonic() - began
+            connection.took_s = time.monotonic() - began
         connection.call = None
         connection.outcome = outcome
 

@@ -260,7 +260,7 @@ class Call:
         if not framing.body:
             if self.method != "HEAD":
                 self._note(f"a response with status {self.status} has no body: cut")
-            self._put(prefix)
+            self._put(prefix, last=True)
             return False
         room = len(data) if framing.length is None else framing.length - self.sent_bytes
         over = len(data) > room
@@ -283,7 +283,7 @@ class Call:
         descriptor, offset, available = found
         prefix, framing = self._begin(available)
         if not framing.body:
-            self._put(prefix)
+            self._put(prefix, last=True)
             return True
         assert framing.length is not None, "its length is known"
         self._put(prefix)
@@ -308,7 +308,7 @@ class Call:
         if framing.chunked:
             self._put(prefix + b"0\r\n\r\n")
         elif prefix:
-            self._put(prefix)
+            self._put(prefix, last=True)
         if framing.body and framing.length is not None and self.sent_bytes < framing.length:
             self._note(f"the body has {self.sent_bytes} bytes, its Content-Length is {framing.length}: closing the connection")
             return False
@@ -344,7 +344,7 @@ class Call:
             for part in parts[:-1] if last else parts:
                 if part:
                     self.channel.write(part)
-            if last:
+            if last and parts[-1]:
                 self.channel.finish(parts[-1])
         except (ClientGone, ClientTooSlow) as error:
             self.gone = error

@@ -66,14 +66,13 @@ def fast_path(loop: Loop, answer: Answer) -> Callable[[Connection], bool]:
             introduce(environ, connection.trust)
             host = environ["REMOTE_ADDR"]
         method, target = shape.method, environ["RAW_URI"]
-        polled = own and environ["PATH_INFO"] in own
-        if not lead.open and not (polled and answer.crowded()) and loop.share(connection, data):
-            return True
-        connection.state = busy  # not by `enter`: IDLE may become that
-        if not lead.open or polled:
-            connection.environ, connection.head = environ, Usual(method, target, True)
+        if not lead.open or (own and environ["PATH_INFO"] in own):
+            if not lead.open and answer.ours(connection, environ) is None and loop.share(connection, data):
+                return True
+            connection.state, connection.environ, connection.head = busy, environ, Usual(method, target, True)
             ready.append(connection)
             return True
+        connection.state = busy  # not by `enter`: IDLE may become that
         # What the client sent, before the application can change it.
         referer, agent = environ.get("HTTP_REFERER", "-"), environ.get("HTTP_USER_AGENT", "-")
         call = connection.call = Call()

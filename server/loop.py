@@ -80,7 +80,6 @@ class Loop:
         self.overdue: Callable[[str], None] = lambda reason: None  # a request has lasted too long
         self.plain = False  # connections may be kept after their responses, and none is given away
         self._answer = answer
-        self._own = answer.own
         self._access = answer.access
         self.reception = Reception(self, settings, answer)
         self.collecting = Collecting(self, settings)
@@ -203,12 +202,12 @@ class Loop:
     def _dispatch(self, connection: Connection) -> bool:
         """Have a request answered: here, if a thread is free. False: the lead was lost in it."""
         lead = self.lead
-        if self._own and self._answer.answers_itself(connection):
-            self._answer(connection)  # at any time, and nobody waits for it
-            self.settle(connection)
-            return True
-        if not lead.open and lead.queue(connection):
-            return True
+        if not lead.open:
+            if self._answer.answer_own(connection):
+                self.settle(connection)
+                return True
+            if lead.queue(connection):
+                return True
         if not lead.call(connection):
             self._hurry = True  # the next leader does what is due after this turn
             return False

@@ -39,7 +39,6 @@ class Reception:
         self.header_s = settings.timeouts.header
         self._loop = loop
         self._answer = answer
-        self._own = answer.own
         self._limits = settings.limits
 
     def read(self, connection: Connection) -> None:
@@ -121,8 +120,7 @@ class Reception:
         environ["wsgi.input"] = BytesIO(data[end:whole])
         if concerns(environ):
             introduce(environ, connection.trust)
-        ours = self._own and environ["PATH_INFO"] in self._own and self._answer.crowded()
-        if not self._loop.lead.open and not ours and self._loop.share(connection, data):
+        if not self._loop.lead.open and self._answer.ours(connection, environ) is None and self._loop.share(connection, data):
             return True
         connection.head = head
         connection.environ = environ

@@ -176,6 +176,55 @@ def test_readiness_waits_for_no_client(board: Scoreboard) -> None:
     client.close()
 
 
+@pytest.mark.parametrize("threads_out", [0, 2])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_a_client_does_not_take_of_readiness_is_sent_later(board: Scoreboard, threads_out: int, method: str, keeps: bool) -> None:
+    """With a thread for it, and in the leader, which waits for nobody; from the first byte on."""
+    settings = Settings(app="x:y", threads=2, readiness="/ready")
+    answer = Answer(lambda environ, start: [], settings, lambda connection: keeps, None, Readiness(settings, board))
+    waited = []
+
+    def before_blocking(connection: Connection) -> None:
+        waited.append(connection)
+        raise AssertionError("the leader would wait for the client")
+
+    answer.before_blocking = before_blocking
+    loop = Loop(settings, answer, board.tally(0))
+    loop.lead.out, loop.lead.open = threads_out, not threads_out
+    client, server = socket.socketpair()
+    client.settimeout(20)
+    prepare(server)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            server.send(b"x" * 4096)
+    connection = Connection(server, "l", "")
+    loop.adopt(connection)
+    loop.register(connection)
+
+    def turn() -> None:
+        loop._hurry = True  # it waits for nothing
+        assert loop._turn()
+
+    client.sendall(request("/ready", method=method))
+    turn()
+    assert (connection.state, waited) == (State.WRITING, [])
+    received = b""
+    while connection.state is State.WRITING:
+        received += client.recv(65536)
+        turn()
+    client.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while data := client.recv(65536):
+            received += data
+    head, _, body = received.lstrip(b"x").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n") and (b"Connection: close" in head) != keeps
+    assert body == (b"ready\n" if method == "GET" else b"")
+    assert connection.state is (State.IDLE if keeps else State.CLOSING)
+    loop.close(connection)
+    client.close()
+
+
 def test_at_the_limit_of_connections_readiness_is_answered(generation: Generation) -> None:
     _, client = start(generation, threads=2, readiness="/ready", limits={"connections": 3})
     others = [client, *(Client(generation.listeners[0][1].getsockname()) for _ in range(2))]
