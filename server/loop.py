@@ -146,11 +146,11 @@ class Loop:
     def _turn(self) -> bool:
         """Serve one batch of events. False: the lead was lost in a call, the rest of the batch is the next leader's."""
         table_get = self.table.get
-        ready = self.ready
+        ready, more = self.ready, self.more
         access = self._access
-        at_once = self._hurry or ready or self.more or (access is not None and access.lines)
+        at_once = self._hurry or ready or more or (access is not None and access.lines)
         events = self.epoll.poll(0.0 if at_once else self._wait_s(), EVENTS_MAX)
-        if access is not None and (access.full or (not events and access.pending)):
+        if access is not None and (access.full or (not events and not more and access.pending)):
             access.flush()
         for fd, _ in events:
             connection = table_get(fd)
@@ -167,7 +167,7 @@ class Loop:
             while ready:  # at most one, but for those that came in through a door
                 if not self._dispatch(ready.popleft()):
                     return False
-        if self.more and not self._go_on():
+        if more and not self._go_on():
             return False
         now = self.now()
         for connection in self.deadlines.due(now):
@@ -191,7 +191,7 @@ class Loop:
             connection = more.popleft()
             if connection.queued and connection.state in (_IDLE, _READING):  # neither closed nor given away
                 connection.queued = False
-                self.reception.advance(connection)
+                self.reception.go_on(connection)
                 while ready:
                     if not self._dispatch(ready.popleft()):
                         return False

@@ -63,6 +63,13 @@ class Reception:
             connection.buffer += data
             self.advance(connection)
 
+    def go_on(self, connection: Connection) -> None:
+        """Go on with what a connection has brought behind the request before."""
+        buffer = connection.buffer
+        data = bytes(buffer)
+        buffer.clear()
+        self.received(connection, data)
+
     def _take_preface(self, connection: Connection) -> bool:
         """Read who the client is, as the proxy says; nothing else may stand there. False: it is not whole yet, or refused."""
         buffer = connection.buffer
