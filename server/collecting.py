@@ -107,10 +107,14 @@ class Collecting:
         else:
             self._keep(connection, body)
 
-    def returned(self) -> None:
-        """A thread has come back from a client whose body was to come."""
-        self._streams -= 1
-        self._retry()
+    def over(self, connection: Connection) -> None:
+        """A request with a body was answered."""
+        if connection.streams:
+            connection.streams = False
+            self._streams -= 1
+            self._retry()
+        if connection.gathering is not None:
+            self.forget(connection)
 
     def forget(self, connection: Connection) -> None:
         """A request is over, or its connection: what was kept of its body goes."""

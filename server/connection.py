@@ -169,11 +169,6 @@ class Connection:
         except OSError:
             return False
 
-    def forget_head(self) -> None:
-        """The buffer begins anew: nothing was seen of what it holds."""
-        self.searched = 0
-        self.partial = None
-
     def base_environ(self) -> dict[str, Any]:
         """The part of the environ that requests to the same address of ours share; the peer is not in it."""
         if self.base is None:

@@ -20,6 +20,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from itertools import compress
 from typing import NoReturn
 
 from releve.config.settings import Settings
@@ -32,7 +33,7 @@ from releve.server.fastpath import fast_path
 from releve.server.lead import Lead
 from releve.server.parting import Parting
 from releve.server.reception import Reception, skip_empty_lines
-from releve.server.scoreboard import Tally, bucket
+from releve.server.scoreboard import KINDS, Tally, bucket
 
 EVENTS_MAX = 128  # of one turn
 OVERRUNS_LOOK_S = 1.0  # how often, where requests have a limit and some last
@@ -71,7 +72,7 @@ class Loop:
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self.ready: deque[Connection] = deque()  # BUSY, and not with a thread yet
         self.more: deque[Connection] = deque()  # `queued`: the beginning of a next request was read before the last one was answered
-        self.classes = [0] * 20  # answers since the last turn, by their kind: see `Tally.answered`
+        self.classes = [0] * len(KINDS)  # answers since the last turn, by their kind: see `Tally.answered`
         self._hurry = False
         self.ended: Callable[[], NoReturn] = lambda: os._exit(0)  # called in the leader after `stop`
         self.failed: Callable[[], NoReturn] = lambda: os._exit(70)  # the same, in an exception that nobody expected
@@ -108,10 +109,10 @@ class Loop:
         self.tally.beat()
         self.tally.put("connections", len(self.table))
         self.tally.put("busy", min(self.lead.busy, self.lead.threads))
-        for index, number in enumerate(self.classes):
-            if number:
-                self.tally.answered(index, number)
-                self.classes[index] = 0
+        classes = self.classes
+        for kind in compress(KINDS, classes):
+            self.tally.answered(kind, classes[kind])
+            classes[kind] = 0
 
     def disown(self) -> None:
         """In a child that the application forked: close what is ours; the connections and the wake-up too."""
@@ -332,11 +333,7 @@ class Loop:
         connection.hops = 0
         if connection.body is not None:
             connection.buffer += connection.body.rest
-        if connection.streams:
-            connection.streams = False
-            self.collecting.returned()
-        if connection.gathering is not None:
-            self.collecting.forget(connection)
+            self.collecting.over(connection)
         if channel.unsent is not None:
             connection.enter(_WRITING)
             self.parting.await_write(connection)

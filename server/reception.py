@@ -144,7 +144,7 @@ class Reception:
             return
         if buffer.startswith(EMPTY_LINE):
             skip_empty_lines(buffer)
-            connection.forget_head()
+            connection.searched, connection.partial = 0, None
         try:
             end = head_end(buffer, connection.searched)
             if end < 0:
@@ -167,7 +167,7 @@ class Reception:
         if not self._loop.lead.open and not self._answer.is_own(connection, head) and self._loop.share(connection, b""):
             return
         del buffer[:end]
-        connection.forget_head()
+        connection.searched, connection.partial = 0, None
         self._loop.collecting.begin(connection, self._answer.open_body(connection, head))
 
 

@@ -48,6 +48,7 @@ BUCKETS = (
     28  # of durations: bucket n counts requests of less than 2**n microseconds, and at least half of that; the last has all longer ones
 )
 POLLED_KIND = 10  # beyond the classes of statuses
+KINDS = range(2 * POLLED_KIND)  # of answers: see `Tally.answered`
 _FIELDS = (
     "pid",
     "heartbeat_ns",  # CLOCK_MONOTONIC of the loop's last turn
@@ -215,7 +216,8 @@ class Scoreboard:
 
 def bucket(seconds: float) -> int:
     """The bucket of a duration."""
-    return min(int(seconds * 1e6).bit_length(), BUCKETS - 1)
+    number = int(seconds * 1e6).bit_length()
+    return number if number < BUCKETS else BUCKETS - 1
 
 
 def quantile_s(durations: Sequence[int], share: float) -> float | None:
@@ -243,17 +245,18 @@ class Tally:
 
     def answered(self, kind: int, number: int) -> None:
         """Count responses of one kind: the class of the status (``2`` for 2xx), plus ``POLLED_KIND`` where a balancer asked; 0: our own."""
+        view = self._view
         if not kind:
-            self._view[_PLACE["own"]] += number
+            view[_PLACE["own"]] += number
             return
         status_class = kind % POLLED_KIND
-        self._view[2] += number
+        view[2] += number
         if 2 <= status_class < 6:
-            self._view[3 + status_class] += number
+            view[3 + status_class] += number
         if kind >= POLLED_KIND:
-            self._view[_PLACE["polled"]] += number
+            view[_PLACE["polled"]] += number
             if status_class == 5:
-                self._view[_PLACE["polled_5xx"]] += number
+                view[_PLACE["polled_5xx"]] += number
 
     def add(self, name: str, number: int) -> None:
         """Add to a counter (``received``, ``given``, ``accepted``, ``diverted``)."""
