@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness.workers import eventually
+from harness.descriptors import descriptors
 from releve.server import exchange, system
 from releve.server.exchange import ExchangeError, Parcel, decode, encode, give, take
 
@@ -150,10 +150,10 @@ def test_a_message_of_a_newer_version_costs_its_connection_only(ends: tuple[sock
         system.send_rights(send_end.fileno(), b"\2" + encode(PARCEL)[1:], server.fileno())
         give(send_end.fileno(), PARCEL, server.fileno())
         server.close()
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         with pytest.raises(ExchangeError, match="version 2"):
             take(receive_end.fileno())
-        eventually(lambda: len(os.listdir("/proc/self/fd")) == before, "closed")
+        assert descriptors() == before
         taken = take(receive_end.fileno())
         assert taken is not None
         taken[1].close()
@@ -187,10 +187,10 @@ def test_what_is_no_connection_is_closed_and_the_exchange_goes_on(kind: str) -> 
         }.get(kind, encode(PARCEL))
         put(send_end, data, *fds)
         give(send_end.fileno(), PARCEL, server.fileno())
-        before = os.listdir("/proc/self/fd")
+        before = descriptors()
         with pytest.raises(ExchangeError, match="cannot take a connection"):
             take(receive_end.fileno())
-        eventually(lambda: os.listdir("/proc/self/fd") == before, "closed")
+        assert descriptors() == before
         taken = take(receive_end.fileno())
         assert taken is not None and taken[0].peer == PARCEL.peer
         for one in (taken[1], client, server, receive_end, send_end):
@@ -207,8 +207,8 @@ def test_what_others_have_the_kernel_add_is_no_descriptor_of_a_connection(option
         pytest.skip("this kernel does not know it")
     client, server = socket.socketpair()
     give(send_end.fileno(), PARCEL, server.fileno())
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     taken = take(receive_end.fileno())
-    assert taken is not None and len(os.listdir("/proc/self/fd")) == before + 1
+    assert taken is not None and len(descriptors()) == len(before) + 1
     for one in (taken[1], client, server, receive_end, send_end):
         one.close()

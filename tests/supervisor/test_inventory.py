@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from harness.descriptors import descriptors, only_open
 from releve.config.settings import Address, Settings
 from releve.server import scoreboard
 from releve.server.link import Link, pair
@@ -125,19 +126,12 @@ def master(folder: Path, lie: str = "", **said: Any) -> Iterator[tuple[Path, Lin
         child.stdout.close()
 
 
-async def only_open(before: int) -> None:
-    """Until no more is open: what was handed over is closed by a thread."""
-    async with asyncio.timeout(10):
-        while len(os.listdir("/proc/self/fd")) > before:
-            await asyncio.sleep(0.001)
-
-
 @pytest.mark.parametrize("lie", ["", "keepsake"])
 def test_what_is_recorded_is_taken(tmp_path: Path, lie: str) -> None:
     """And its keepsake is not looked at, where there is a record."""
 
     async def story() -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         with master(tmp_path, lie) as (door, link, listener):
             begun = time.monotonic()
             adopted = await inventory.take(3, door, link, None)
@@ -162,7 +156,7 @@ def test_what_is_recorded_is_taken(tmp_path: Path, lie: str) -> None:
 )
 def test_what_is_not_taken_is_closed(tmp_path: Path, lie: str, said: dict[str, Any]) -> None:
     async def story() -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         begun = time.monotonic()
         with master(tmp_path, lie, **said) as (door, link, _):
             with pytest.raises(AdoptionError):

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from harness.descriptors import descriptors
 from releve.config.settings import Address
 from releve.supervisor import listeners, system
 from releve.supervisor.listeners import Listener, ListenError, close_listener, open_listener, plan
@@ -55,7 +56,7 @@ def _answers(where: str | tuple[str, int]) -> bool:
 
 
 def _open_fds() -> set[str]:
-    return {f"{fd}:{os.readlink(f'/proc/self/fd/{fd}')}" for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")}
+    return {f"{fd}:{os.readlink(f'/proc/self/fd/{fd}')}" for fd in descriptors() if os.path.exists(f"/proc/self/fd/{fd}")}
 
 
 # ---- TCP

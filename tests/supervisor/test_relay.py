@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 
+from harness.descriptors import descriptors, only_open
 from releve.supervisor.relay import Relay
 
 
@@ -75,7 +76,7 @@ def test_what_cannot_be_passed_on_is_held_until_it_can() -> None:
 def test_it_outlives_the_generation_and_ends_with_the_last_sender() -> None:
     async def story() -> None:
         (old_receive, old_send), (new_receive, new_send) = exchange(), exchange()
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors())
         Relay(old_receive, lambda: new_send)
         old_receive.close()  # the generation has gone, a straggler still holds the send end
         client = give(old_send, b"late")
@@ -99,7 +100,7 @@ def test_what_is_no_connection_ends_neither_the_relay_nor_anything_else() -> Non
         old_receive.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         old_receive.setblocking(True)  # for the relay too: it is one open file description
         client, server = socket.socketpair()
-        before = set(os.listdir("/proc/self/fd"))
+        before = descriptors()
         with open(os.devnull) as file:
             for data, fds in ((b"", []), (b"x", []), (b"x", [file.fileno()]), (b"x", [server.fileno()] * 5), (b"", [server.fileno()])):
                 socket.send_fds(old_send, [data], fds)
@@ -109,9 +110,7 @@ def test_what_is_no_connection_ends_neither_the_relay_nor_anything_else() -> Non
         assert data == b"late"
         taken.close()
         late.close()
-        async with asyncio.timeout(10):  # a thread closes them
-            while set(os.listdir("/proc/self/fd")) != before:
-                await asyncio.sleep(0.001)
+        await only_open(before)
         for one in (client, server):
             one.close()
         relay.close()

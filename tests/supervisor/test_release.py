@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.descriptors import descriptors
 from releve.config.settings import Settings
 from releve.supervisor import release
 from releve.supervisor.identity import Identity
@@ -44,9 +45,9 @@ def _children() -> str:
 @pytest.fixture(autouse=True)
 def nothing_left() -> object:
     """No process and no descriptor outlives a test."""
-    before = _children(), len(os.listdir("/proc/self/fd"))
+    before = _children(), descriptors()
     yield
-    assert (_children(), len(os.listdir("/proc/self/fd"))) == before
+    assert (_children(), descriptors()) == before
 
 
 # ---- directory

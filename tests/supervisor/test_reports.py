@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.descriptors import descriptors, only_open
 from releve.config.settings import Settings
 from releve.server import form, scoreboard
 from releve.server.form import Unfit
@@ -169,13 +170,6 @@ async def heard(link: Link) -> None:
     await asyncio.sleep(0)
 
 
-async def only_open(before: set[str]) -> None:
-    """Until no other descriptor is open: what was sent is closed by a thread."""
-    async with asyncio.timeout(10):
-        while set(os.listdir("/proc/self/fd")) != before:
-            await asyncio.sleep(0.001)
-
-
 def say(link: Link, message: Any, fds: list[int] | None = None) -> None:
     data = message if isinstance(message, bytes) else json.dumps(message).encode()
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, b"".join(fd.to_bytes(4, "little") for fd in fds))] if fds else []
@@ -201,7 +195,7 @@ def test_a_master_may_say_anything(said: list[tuple[Any, list[str]]]) -> None:
         escaped: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: escaped.append(context))
         with generation() as (one, link, master):
-            before = set(os.listdir("/proc/self/fd"))
+            before = descriptors()
             for message, kinds in said:
                 fds = [make_descriptor(kind) for kind in kinds]
                 say(link, message, fds)
@@ -225,7 +219,7 @@ def test_a_worker_without_a_master_may_say_anything(said: list[tuple[Any, list[s
         with generation() as (one, _, _):
             ours, theirs = pair()
             one.roster.take_over([Worker(1, os.getpid(), 0, 1, ours, make_descriptor("process"), "serving")], [0], [])
-            before = set(os.listdir("/proc/self/fd"))
+            before = descriptors()
             one.command_alone()
             for message, kinds in said:
                 fds = [make_descriptor(kind) for kind in kinds]
