@@ -220,17 +220,15 @@ class Service:
         return Path(self.settings["runtime_directory"]) / "ctl.sock"
 
     def talk(self, data: bytes) -> list[dict[str, Any]]:
-        """Send bytes to the control socket; every event until its end."""
+        """Send bytes to the control socket; every event, until the supervisor has closed the conversation: it holds nothing of it."""
+        events = []
         with socket.socket(socket.AF_UNIX) as conversation:
             conversation.settimeout(PATIENCE_S)
             conversation.connect(str(self.control_socket))
             conversation.sendall(data)
-            with conversation.makefile("rb") as lines:
-                events = []
+            with conversation.makefile("rb") as lines, contextlib.suppress(ConnectionResetError):  # it has not read all that we sent
                 for line in lines:
                     events.append(json.loads(line))
-                    if events[-1].get("event") == "result":
-                        break
         return events
 
     def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
