@@ -71,11 +71,11 @@ def test_a_link_that_is_spoilt_is_mended(tmp_path: Path, does: str) -> None:
             eventually(lambda: healthy(service, before["generation"] + (does != "junk")), "the service is healthy")
             assert service.log().count("passed over") <= 3
             eventually(lambda: len(service.descriptors()) <= descriptors + 4, "what came with the messages is closed")
-            service.must("scale", "3")
-            service.must("reload")
+            service.do("scale", workers="3")
+            service.do("reload")
             service.release("two")
             service.flip("two")
-            service.must("upgrade")
+            service.do("upgrade")
             service.settled()
             load.wait(20)
 
@@ -116,7 +116,7 @@ def test_a_crowd_of_workers_leaves_the_supervisor_descriptors(tmp_path: Path) ->
             service.start()
             service.release("two")
             service.flip("two")
-            service.must("upgrade")
+            service.do("upgrade")
             assert service.who()["release"] == "two"
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -28,7 +28,7 @@ def site(service: Service, text: str = "") -> None:
 def test_between_upgrades_under_load(tmp_path: Path) -> None:
     with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=40) as load:
         supervisor, workers = service.supervisor(), service.workers()
-        service.must("reexec")
+        service.do("reexec")
         descriptors, files = service.descriptors(supervisor), service.files()
         for _ in range(2):
             said = json.loads(service.must("reexec", "--json"))
@@ -42,14 +42,14 @@ def test_between_upgrades_under_load(tmp_path: Path) -> None:
         load.begin(2)
         service.do("upgrade")
         load.done(2)
-        service.must("reexec")
+        service.do("reexec")
         load.begin(1)
         service.do("rollback")
         load.done(1)
         assert service.workers() == workers
-        service.must("reexec")
-        service.must("scale", "3")
-        service.must("reexec")
+        service.do("reexec")
+        service.do("scale", workers="3")
+        service.do("reexec")
         assert len(service.workers()) == 3 and service.status()["service"]["workers_wanted"] == 3
         service.do("reload")
         history = service.ask("history")["entries"]

@@ -323,14 +323,21 @@ def test_a_worker_that_had_booted_is_replaced_at_once_however_often_it_dies(mast
     assert all(said == "at once" or float(said.removeprefix("in ").removesuffix("s")) <= 0.1 for said in replacements(master))
 
 
+FAILS_THREE_TIMES = """
+with open({boots!r}, "a") as boots:
+    boots.write("x")
+    if boots.tell() <= 3:
+        raise RuntimeError("not today")
+"""
+
+
 def test_only_boots_that_fail_back_off_each_place_for_itself(master: Master) -> None:
     pids = master.up(preload=False, workers=2)
-    fine = (master.directory / "app.py").read_text()
-    (master.directory / "app.py").write_text("raise RuntimeError('not today')\n")
+    app, boots = master.directory / "app.py", master.directory / "boots"
+    app.write_text(FAILS_THREE_TIMES.format(boots=str(boots)) + app.read_text())
     master.kill(pids[0])
     for _ in range(3):  # boots of the replacement
         master.expect("gone", status=3)
-    (master.directory / "app.py").write_text(fine)
     master.kill(pids[1])  # beside a place that waits
     master.serving(2)
     assert replacements(master) == ["at once", "in 0.1s", "in 0.2s", "in 0.4s", "at once"]
