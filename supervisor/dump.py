@@ -131,7 +131,7 @@ async def _ask(process: Process) -> str:
     if not process.generation.can("stacks"):
         return ""
     with suppress(StepFailed):
-        return str((await process.generation.order("stacks", timeout_s=ASKED_S)).get("text", ""))
+        return str((await process.generation.orders.give("stacks", timeout_s=ASKED_S)).get("text", ""))
     return ""
 
 

@@ -15,14 +15,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from releve.config.settings import Settings
 from releve.server import scoreboard
 from releve.server.link import STACKS_SIGNAL, Message
-from releve.supervisor import boot, greeting, leftovers, serving, system
+from releve.supervisor import boot, greeting, leftovers, news, serving, system
 from releve.supervisor.boot import Boot, Phase
 from releve.supervisor.crash import append_only, open_crash_file, read_crash_file
+from releve.supervisor.dismissal import Dismissal
 from releve.supervisor.door import Door
 from releve.supervisor.evidence import Process
 from releve.supervisor.exchange import Exchange
@@ -33,20 +33,16 @@ from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
 from releve.supervisor.logfiles import LentFiles
 from releve.supervisor.master import ORDER_S, SILENT, Master
-from releve.supervisor.observer import known_signal
+from releve.supervisor.orders import Orders
 from releve.supervisor.release import Pin
 from releve.supervisor.roster import Roster
-from releve.supervisor.states import AT_WORK, GenerationEvent, GenerationState, next_state
+from releve.supervisor.states import GenerationEvent, GenerationState, next_state
 from releve.supervisor.traffic import Traffic
 from releve.supervisor.worker import Worker
 
 EXTRAS = ("access", "door", "keepsake", "log")  # descriptors that `boot` announces by a key each, in this order
-MASTER_S = 10.0  # the same for resume and pause; it waits for its workers for up to 6 s
-KILL_MARGIN_S = 3.0  # how long after its deadline a generation is killed
-_WORKING = frozenset(state.value for state in AT_WORK)  # as a worker says it
-_PATIENT = frozenset({"reopen", "stacks"})  # orders that a master may miss: nothing hangs on them but a log file, or a question
 _RELIED_ON = (GenerationState.SERVING, GenerationState.STANDBY)
-_STACK_S = 2.0  # how long a hung master may take to write its stack
+_STACK_S = 2.0  # how long a hung process may take to write its stack
 
 
 class Generation:
@@ -69,27 +65,26 @@ class Generation:
         self.astray: list[str] = []  # files that its application has loaded through a link that deploys move
         self.stacks_signal = STACKS_SIGNAL  # by which its master is asked for stacks where it does not answer
         self._uid = pin.identity.uid
-        self.roster = Roster(f"gen={number}", lambda worker: serving.calls(self, worker), self._is_ours)
+        self.roster: Roster = Roster(f"gen={number}", lambda worker: serving.calls(self, worker), self._is_ours)
         self.traffic = Traffic(self.records)
         self.ended = asyncio.Event()
         self.on_lost: Callable[[Generation], None] = lambda generation: None
         self.on_report: Callable[[Generation], None] = lambda generation: None
         self.on_terminated: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
-        self._master = Master(number, self._uid, self._on_message, self._notice, self._master_ended, self._master_spoilt)
-        self._boot = Boot(pin.settings.app)
+        self.master = Master(number, self._uid, self._on_message, self._notice, self._master_ended, self._master_spoilt)
+        self.orders = Orders(self, self.master)
+        self.booting: Boot = Boot(pin.settings.app)
+        self.dismissal = Dismissal(self.kill)
         self._changed = asyncio.Event()
         self._crash = ""
         self._fate = ""  # how its master ended
         self._relied_on = False  # when it ended, and not because it was sent away
         self._killed = False  # by us: what is left of it is not lost
         self._last_revision = 1
-        self._dismissal: dict[str, Any] = {}
-        self._last_part: dict[str, Any] = {}  # of a dismissal whose workers serve on: that they do, until the last of them is spent
         self._inodes: dict[int, str] = {}  # of its listeners, with their names
         self._adopted = found is not None
         self._last: asyncio.Task[None] | None = None  # ends what it has left behind
-        self._killer: asyncio.TimerHandle | None = None
         self.exchange = Exchange() if found is None else Exchange((found.receive, found.send))
         self._board_fd = scoreboard.make() if found is None else found.board
         self.board = scoreboard.Scoreboard(self._board_fd, careful=True)
@@ -109,16 +104,16 @@ class Generation:
         self.hello, self.revision, self.preloaded, self.door = found.hello, found.revision, found.preloaded, found.door
         self.state, self.diverts = found.state, found.diverts
         self.files.adopt(self.revision, self.settings.log)
-        self._boot.greet(found.hello)
+        self.booting.greet(found.hello)
         if found.counted:
-            self._boot.complete()
-        self._master.take_over(found.master)
+            self.booting.complete()
+        self.master.take_over(found.master)
 
     def descriptors(self) -> Descriptors:
         """For whoever is to hold it next."""
         return Descriptors(
-            self._master.fileno(),
-            self._master.pidfd,
+            self.master.fileno(),
+            self.master.pidfd,
             self.exchange.receive.fileno(),
             self.exchange.send.fileno(),
             self._board_fd,
@@ -137,12 +132,12 @@ class Generation:
     async def counted(self, timeout_s: float = ORDER_S) -> None:
         """Until the master of a generation that was taken over has told of all its workers. Raises StepFailed, TimeoutError."""
         async with asyncio.timeout(timeout_s):
-            await self._boot.ready()
+            await self.booting.ready()
 
     def spawn(self) -> None:
         """Start the master process. Raises StepFailed; the caller still calls ``kill`` or lets it end."""
         try:
-            self._master.spawn(self.pin, {**self.pin.environment, "RELEVE_GENERATION": str(self.number)})
+            self.master.spawn(self.pin, {**self.pin.environment, "RELEVE_GENERATION": str(self.number)})
         except StepFailed:
             self._finish()
             raise
@@ -153,18 +148,18 @@ class Generation:
         Raises StepFailed, or UnsafePreload when the generation must be started
         anew without preload. ``timeouts.boot`` bounds the whole.
         """
-        self._boot.on_phase = on_phase
+        self.booting.on_phase = on_phase
         limit_s = self.settings.timeouts.boot
         try:
             async with asyncio.timeout(limit_s):
-                self.hello = await self._boot.greeted()
+                self.hello = await self.booting.greeted()
                 if reason := greeting.objection(self.hello, self.settings):
                     raise StepFailed("boot", reason)
                 self._send_boot(workers, keepsake)
-                await self._boot.ready()
+                await self.booting.ready()
         except TimeoutError:
-            stack = await self._dump()
-            raise StepFailed("boot", f"cannot boot: not ready after {limit_s:g}s (timeouts.boot) while {self._boot.doing}", stack) from None
+            reason = f"cannot boot: not ready after {limit_s:g}s (timeouts.boot) while {self.booting.doing}"
+            raise StepFailed("boot", reason, await self._dump()) from None
 
     def _send_boot(self, workers: int, keepsake: int) -> None:
         self._note_listeners()
@@ -177,7 +172,7 @@ class Generation:
         with self.files.lent(self.revision, self.settings.log, self.hello.get("settings", [])) as files:
             extras |= files
             announced = [key for key in EXTRAS if key in extras]
-            self._master.send({**message, **dict.fromkeys(announced, True)}, [*fds, *(extras[key] for key in announced)])
+            self.master.send({**message, **dict.fromkeys(announced, True)}, [*fds, *(extras[key] for key in announced)])
         if self.door is not None:
             self.door.shut()
 
@@ -185,7 +180,7 @@ class Generation:
         """Have the master keep what the next supervisor must know: a memory file, which stays the caller's. Waits for nothing."""
         if self.can("door"):
             with suppress(StepFailed):
-                self.tell("keep", [keepsake])
+                self.master.tell("keep", [keepsake])
 
     @property
     def takes_door(self) -> bool:
@@ -196,14 +191,14 @@ class Generation:
         """Give the master another door in place of one whose file has gone. Raises StepFailed."""
         assert self.door is not None and door.socket is not None
         if self.door.socket is None:
-            self.tell("door", [door.socket.fileno()])
+            self.master.tell("door", [door.socket.fileno()])
             door.shut()
         self.door.shut()
         self.door = door
 
     def assure(self, within_s: float) -> None:
         """Tell the master that its supervisor is alive."""
-        self._master.assure(within_s)
+        self.master.assure(within_s)
 
     def knows(self, key: str) -> bool:
         """Whether the release of this generation has a setting (dotted key); asked once it has said hello."""
@@ -218,42 +213,18 @@ class Generation:
         hung = [worker for worker in self.workers.values() if worker.state == "booting"]
         for worker in hung:
             worker.kill(signal.SIGABRT)
-        if not hung and self._master.running:
-            self._master.signal(signal.SIGABRT)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_STACK_S):
-                    await self._exited()
+        if not hung and self.master.running:
+            self.master.signal(signal.SIGABRT)
+            await self.wait(lambda: self.master.has_ended or self.orphaned or self.state is GenerationState.GONE, _STACK_S)
         else:
             await self.wait(lambda: not any(w.state == "booting" for w in self.workers.values()), _STACK_S)
         return self.crash_stack()
-
-    async def _exited(self) -> None:
-        while not self._master.has_ended and not self.orphaned and self.state is not GenerationState.GONE:
-            self._changed.clear()
-            await self._changed.wait()
 
     def crash_stack(self) -> str:
         """What faulthandler wrote when a process of this generation crashed; empty if none did."""
         return self._crash if self.crash_fd < 0 else read_crash_file(self.crash_fd)
 
     # ---------------------------------------------------------------- orders
-
-    async def order(self, kind: str, fds: Sequence[int] = (), timeout_s: float = ORDER_S, **keys: object) -> Message:
-        """Give the master an order and wait for its answer.
-
-        Raises StepFailed when the master refuses, dies or takes too long; then it is ended, and another one follows.
-        """
-        try:
-            return await self._master.order(kind, fds, timeout_s, **keys)
-        except StepFailed as error:
-            if error.step == SILENT and kind not in _PATIENT and not self.orphaned:
-                log.error("%s; it is ended", error.reason, extra=self.tag)
-                await self.end_master()
-            raise
-
-    def tell(self, kind: str, fds: Sequence[int] = (), **keys: object) -> None:
-        """Give the master an order whose answer nobody waits for. Raises StepFailed when it cannot be sent."""
-        self._master.tell(kind, fds, **keys)
 
     async def resume(self) -> None:
         """Have the workers accept. Raises StepFailed when none does, IllegalEvent in a wrong state.
@@ -271,7 +242,7 @@ class Generation:
         before, after = self.state, self._after(event)
         self.state = after
         try:
-            await self._order_or_command(verb, after.value, (), ORDER_S)
+            await self.orders.bring(verb, after.value, (), ORDER_S)
         except StepFailed:
             if self.state is after:
                 self.state = before
@@ -283,12 +254,12 @@ class Generation:
         """Have the workers, and those to come, pass a share (0 to 1) of their new connections on. Raises StepFailed."""
         self.diverts = True  # also if we are interrupted here: some may have heard it
         with self._way_to("divert", to) as send:
-            await self._order_or_command("divert", "serving", (send,), ORDER_S, to=to.number, share=share)
+            await self.orders.bring("divert", "serving", (send,), ORDER_S, to=to.number, share=share)
 
     async def end_diversion(self) -> None:
         """Have the workers serve all of their new connections again. Raises StepFailed when some do not say so."""
         if self.diverts:
-            await self._order_or_command("divert", "serving", (), ORDER_S, to=None)
+            await self.orders.bring("divert", "serving", (), ORDER_S, to=None)
             self.diverts = False
 
     async def pause(self, to: Generation, timeout_s: float = ORDER_S) -> None:
@@ -300,7 +271,7 @@ class Generation:
         before, after = self.state, self._after(GenerationEvent.PAUSED)
         with self._way_to("pause", to) as send:
             try:
-                await self._order_or_command("pause", "paused", (send,), timeout_s, to=to.number)
+                await self.orders.bring("pause", "paused", (send,), timeout_s, to=to.number)
             except StepFailed:
                 if self.state is not GenerationState.GONE:
                     raise
@@ -335,31 +306,18 @@ class Generation:
         if self.state is GenerationState.GONE:
             return
         self._note_listeners()
-        more: dict[str, Any] = {"serve_on": True} if serve_on and self.state is GenerationState.SERVING else {}
+        serve_on = serve_on and self.state is GenerationState.SERVING
         self.state = next_state(self.state, GenerationEvent.DISMISSED)
         if self.door is not None:
             self.door.forget()  # it leaves, whoever follows us
-        if self._killer is not None:
-            deadline_s = min(deadline_s, max(0.0, self._killer.when() - self._loop.time() - KILL_MARGIN_S))
-            self._killer.cancel()
-        self.kill_after(deadline_s + KILL_MARGIN_S)
-        self._dismissal, self._last_part = {"deadline_s": deadline_s, "linger_s": linger_s}, more
+        self.dismissal.begin(deadline_s, linger_s, serve_on=serve_on)
         if self.orphaned:
-            self.roster.tell("quit", **self._dismissal, **more)
+            self.roster.tell("quit", **self.dismissal.order)
             return
         try:
-            self._master.tell("quit", **self._dismissal, **more)
+            self.master.tell("quit", **self.dismissal.order)
         except StepFailed:
-            self._master.signal(signal.SIGKILL)  # it hangs, or has just died: its workers hear it from us, when it has
-
-    def kill_after(self, seconds: float) -> None:
-        """End every process of it then, if it has not left by itself."""
-        self._killer = self._loop.call_later(seconds, self.kill)
-
-    @property
-    def leaves_at(self) -> float | None:
-        """When what is left of it is killed, monotonic; None if it was not dismissed."""
-        return None if self._killer is None else self._killer.when()
+            self.master.signal(signal.SIGKILL)  # it hangs, or has just died: its workers hear it from us, when it has
 
     def kill(self) -> None:
         """End every process of it now."""
@@ -369,7 +327,7 @@ class Generation:
         if self.state is not GenerationState.RETIRING:
             self.state = next_state(self.state, GenerationEvent.DISMISSED)
         self._killed = True
-        self._master.kill_group()
+        self.master.kill_group()
         self.roster.signal(signal.SIGKILL)
 
     def records(self) -> list[tuple[int, scoreboard.Record]]:
@@ -380,37 +338,10 @@ class Generation:
         """Booted and checked. Raises StepFailed, IllegalEvent."""
         self.state = self._after(GenerationEvent.PROVED)
 
-    async def _order_or_command(self, verb: str, state: str, fds: tuple[int, ...], timeout_s: float, **keys: object) -> None:
-        """By way of the master; straight to the workers where it has gone, or hangs: then it is ended, and costs nothing."""
-        if not self.orphaned:
-            try:
-                await self.order(verb, fds, min(timeout_s, MASTER_S), **keys)
-                return
-            except StepFailed as error:
-                if error.step != SILENT and not self.orphaned:
-                    raise
-                if not self.orphaned:
-                    raise
-                log.warning("its workers are commanded from here", extra=self.tag)
-        await self._command(verb, state, fds, timeout_s, **keys)
-
-    async def end_master(self) -> None:
-        """End a master that hangs: its workers serve on, orphaned."""
-        self._master.signal(signal.SIGKILL)
-        await self.wait(lambda: self.orphaned or self.state is GenerationState.GONE, _STACK_S)
-
     def new_revision(self) -> int:
         """A number for the next set of workers; never one that has been tried, whose losses would be held against them."""
         self._last_revision = max(self._last_revision, self.revision, *(of for of, _ in self.roster.lost)) + 1
         return self._last_revision
-
-    async def _command(self, verb: str, state: str, fds: tuple[int, ...] = (), timeout_s: float = ORDER_S, **keys: object) -> None:
-        """The same order, straight to the workers of a generation that lost its master."""
-        self.roster.tell(verb, fds, **keys)
-        if not await self.wait(lambda: self.roster.all_in(state), timeout_s):
-            raise StepFailed(verb, f"cannot {verb} generation {self.number}: a worker did not answer for {timeout_s:g}s")
-        if state in _WORKING and not self.workers:
-            raise StepFailed(verb, f"cannot {verb} generation {self.number}: it has no worker left")
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a report makes the condition true."""
@@ -428,67 +359,11 @@ class Generation:
     # ---------------------------------------------------------------- reports
 
     def _on_message(self, message: Message, fds: list[int]) -> None:
-        self._REPORTS[message["type"]](self, message, fds)
+        news.EFFECTS[message["type"]](self, message, fds)
 
     def _notice(self) -> None:
         self._changed.set()
         self.on_report(self)
-
-    def _on_hello(self, message: Message, fds: list[int]) -> None:
-        self._boot.greet(message)
-
-    def _on_phase(self, message: Message, fds: list[int]) -> None:
-        self._boot.enter(message["phase"])
-
-    def _on_imported(self, message: Message, fds: list[int]) -> None:
-        self.preloaded = message.get("preloaded", False)
-        self.broken = message.get("broken", [])
-        self.stacks_signal = known_signal(message.get("signal"))
-
-    def _on_unsafe(self, message: Message, fds: list[int]) -> None:
-        self._boot.unsafe(message.get("found", []))
-
-    def _on_worker(self, message: Message, fds: list[int]) -> None:
-        self.roster.enter(message, fds)
-        self.observe()
-
-    def _on_mixed(self, message: Message, fds: list[int]) -> None:
-        files = message.get("files", [])
-        if message.get("astray"):
-            self.astray = files
-        else:
-            self.mixed = files
-
-    def _on_ready(self, message: Message, fds: list[int]) -> None:
-        self._boot.complete()
-
-    def _on_done(self, message: Message, fds: list[int]) -> None:
-        if message.get("late"):
-            log.warning("workers %s have not answered yet", message["late"], extra=self.tag)
-        self._master.answer(message, None)
-
-    def _on_failed(self, message: Message, fds: list[int]) -> None:
-        failure = StepFailed(message.get("step", "boot"), message.get("reason", ""), message.get("traceback", ""))
-        if "id" in message:
-            self._master.answer(message, failure)
-        else:
-            self._boot.fail(failure)
-
-    _REPORTS: dict[str, Callable[[Generation, Message, list[int]], None]] = {
-        "hello": _on_hello,
-        "phase": _on_phase,
-        "imported": _on_imported,
-        "unsafe": _on_unsafe,
-        "worker": _on_worker,
-        "state": lambda self, message, fds: self.roster.note_state(message, fds),
-        "gone": lambda self, message, fds: self.roster.leave(message, fds),
-        "unfilled": lambda self, message, fds: self.roster.lack(message, fds),
-        "mixed": _on_mixed,
-        "terminated": lambda self, message, fds: self.on_terminated(),
-        "ready": _on_ready,
-        "done": _on_done,
-        "failed": _on_failed,
-    }
 
     def _is_ours(self, process: Process) -> bool:
         """Whether a process can be one of this generation. A release that runs as root may become anybody."""
@@ -499,21 +374,21 @@ class Generation:
     def _master_spoilt(self, why: str) -> None:
         """Nothing good comes over its link any more: it is ended as one that hangs is, and costs as little."""
         log.error("the master is ended: %s", why, extra=self.tag)
-        self._boot.fail(StepFailed("boot", f"cannot follow the master of generation {self.number}: {why}"))
-        self._master.signal(signal.SIGKILL)
+        self.booting.fail(StepFailed("boot", f"cannot follow the master of generation {self.number}: {why}"))
+        self.master.signal(signal.SIGKILL)
 
     def _master_ended(self, status: int) -> None:
         words = system.describe_status(status)
         step = "boot" if self.state is GenerationState.BOOTING else "master"
-        while_ = f" while {self._boot.doing}" if step == "boot" else ""
+        while_ = f" while {self.booting.doing}" if step == "boot" else ""
         self._fate = f"the master of generation {self.number} {words}"
         failure = StepFailed(step, f"{self._fate}{while_}", self.crash_stack())
-        self._master.fail(failure)
-        self._boot.fail(failure)
+        self.master.fail(failure)
+        self.booting.fail(failure)
         if self.workers and self.state is not GenerationState.BOOTING and not self._killed:
             self.roster.adopt(self._orphans_changed)
             if self.state is GenerationState.RETIRING:
-                self.roster.tell("quit", **self._dismissal, **self._last_part)
+                self.roster.tell("quit", **self.dismissal.order)
         else:
             self._finish()
         self._notice()
@@ -526,9 +401,9 @@ class Generation:
             self._finish()
             if lost:
                 self.on_lost(self)
-        elif self._last_part and all(worker.spent for worker in self.workers.values()):
-            self._last_part = {}
-            self.roster.tell("quit", **self._dismissal)
+        elif self.dismissal.serves_on and all(worker.spent for worker in self.workers.values()):
+            self.dismissal.end_service()
+            self.roster.tell("quit", **self.dismissal.order)
         self._notice()
 
     def _finish(self) -> None:
@@ -537,9 +412,8 @@ class Generation:
             return
         self._relied_on = self.state in _RELIED_ON
         self.state = next_state(self.state, GenerationEvent.ENDED)
-        if self._killer is not None:
-            self._killer.cancel()
-        self._master.bury()
+        self.dismissal.cancel()
+        self.master.bury()
         self.roster.close()
         if self.door is not None:
             self.door.close()
@@ -572,14 +446,9 @@ class Generation:
     # ---------------------------------------------------------------- words
 
     @property
-    def master(self) -> Master:
-        """Its master process, dead or alive."""
-        return self._master
-
-    @property
     def pid(self) -> int:
         """Of its master; 0 before there is one."""
-        return self._master.pid
+        return self.master.pid
 
     @property
     def workers(self) -> dict[int, Worker]:
@@ -594,7 +463,7 @@ class Generation:
     @property
     def led(self) -> bool:
         """Whether its master lives, at this very moment."""
-        return not self.trouble and not self._master.has_ended
+        return not self.trouble and not self.master.has_ended
 
     @property
     def trouble(self) -> str:

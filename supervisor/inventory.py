@@ -149,7 +149,7 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
         if not generation.orphaned:
             why = error.reason if isinstance(error, StepFailed) else f"it says no more for {CALL_S:g} s"
             log.error("cannot take over all workers of its master: %s; killing it", why, extra=generation.tag)
-            await generation.end_master()
+            await generation.orders.end_master()
     return Adopted(generation, kept)
 
 

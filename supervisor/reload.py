@@ -48,7 +48,7 @@ async def reload(service: Service, operation: Operation, configuration: Configur
     try:
         known = generation.hello.get("settings", [])
         with operation.step("boot"), generation.files.lent(revision, target.settings.log, known) as files:
-            await generation.order(
+            await generation.orders.give(
                 "reload",
                 [*(one.socket.fileno() for one in target.listeners.all), *files.values()],
                 generation.settings.timeouts.boot + ORDER_S,
@@ -62,11 +62,11 @@ async def reload(service: Service, operation: Operation, configuration: Configur
         with operation.step("switch"):
             operation.committed = True  # the master alone can go back from here, and does if it fails
             service.archive.keep(generation, Role.ACTIVE, coming=target.settings)  # which settings hold, its revision tells
-            await generation.order("switch", revision=revision)
+            await generation.orders.give("switch", revision=revision)
     except BaseException:
         operation.undoing = True
         with suppress(StepFailed):
-            await generation.order("cancel", revision=revision)
+            await generation.orders.give("cancel", revision=revision)
         if generation.orphaned and not operation.committed:  # nobody else tells them that they are not wanted
             generation.roster.dismiss(revision)
         target.listeners.abandon()

@@ -95,9 +95,9 @@ async def _renew(generation: Generation, revision: int) -> list[int]:
         if generation.orphaned:
             return await _renew_orphans(generation, revision, fds, keys)
         if generation.state is GenerationState.BOOTING:
-            generation.tell("reopen", fds, revision=revision, **keys)
+            generation.master.tell("reopen", fds, revision=revision, **keys)
             return []
-        done = await generation.order("reopen", fds, REOPEN_S, revision=revision, **keys)
+        done = await generation.orders.give("reopen", fds, REOPEN_S, revision=revision, **keys)
         return list(done.get("late", []))
 
 

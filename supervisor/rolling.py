@@ -29,7 +29,7 @@ async def roll(operation: Operation, old: Generation, new: Generation, workers: 
         if left > 1:
             left -= 1
             try:
-                await old.order("scale", workers=left)
+                await old.orders.give("scale", workers=left)
             except StepFailed:
                 if not old.trouble:
                     raise
@@ -38,7 +38,7 @@ async def roll(operation: Operation, old: Generation, new: Generation, workers: 
                 await settled(old, left)
         if come < workers:
             come += 1
-            await new.order("scale", workers=come, timeout_s=new.settings.timeouts.boot + ORDER_S)
+            await new.orders.give("scale", workers=come, timeout_s=new.settings.timeouts.boot + ORDER_S)
             await _prove_youngest(new)
         operation.say(f"{come} of {workers} new workers serve, {left} old ones")
         soundness.demand(new, "switch", old=old)

@@ -39,7 +39,7 @@ async def scale(service: Service, operation: Operation, number: int, reset: bool
     service.tell_roles()  # first: the master goes on with it when this supervisor is killed, and the next one shall know
     try:
         with operation.step("scale"):
-            await generation.order("scale", workers=number, timeout_s=generation.settings.timeouts.boot + ORDER_S)
+            await generation.orders.give("scale", workers=number, timeout_s=generation.settings.timeouts.boot + ORDER_S)
     except BaseException:
         service.scaled = before
         service.tell_roles()
@@ -58,7 +58,7 @@ async def restore(generation: Generation, workers: int) -> None:
     until = time.monotonic() + limit_s
     while not generation.orphaned:
         try:
-            await generation.order("scale", workers=workers, timeout_s=limit_s)
+            await generation.orders.give("scale", workers=workers, timeout_s=limit_s)
             return
         except StepFailed as error:
             if error.step != "order" or time.monotonic() >= until:

@@ -140,7 +140,7 @@ def _pack_generation(service: Service, generation: Generation, listeners: list[L
         "door": None if generation.door is None else str(generation.door.path),
         "held": None if held is None else _pack_held(held.held),
         "orphaned": generation.orphaned,
-        "kill_at": generation.leaves_at,
+        "kill_at": generation.dismissal.kills_at,
         "started": generation.started,
         "workers": [_pack_worker(one) for one in generation.workers.values()],
         "slots": sorted(generation.roster.slots),
@@ -241,7 +241,7 @@ def _restore(service: Service, packed: Packed) -> None:
         service.restore_retiring(generation, [listeners[at] for at in one.get("aside", ())])
         generation.exchange.relay_to(service.serving_exchange, _unpack_held(one.get("held")))
         if (kill_at := one.get("kill_at")) is not None:
-            generation.kill_after(max(0.0, kill_at - time.monotonic()))
+            generation.dismissal.kill_after(max(0.0, kill_at - time.monotonic()))
     for generation, one in (pair for place in by_place.values() for pair in place):
         if one.get("orphaned"):
             generation.command_alone()

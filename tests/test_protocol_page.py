@@ -9,8 +9,7 @@ import pytest
 
 from releve.server import orders, worker
 from releve.server.words import WORDS
-from releve.supervisor import reports
-from releve.supervisor.generation import Generation
+from releve.supervisor import news, reports
 from releve.supervisor.protocol import VERSION
 from releve.supervisor.sentry import Sentry
 
@@ -41,7 +40,7 @@ def test_the_page_lists_what_the_code_knows(header: str, known: set[str]) -> Non
 
 
 def test_what_has_a_form_is_taken() -> None:
-    assert set(reports.LINK) == set(Generation._REPORTS)
+    assert set(reports.LINK) == set(news.EFFECTS)
 
 
 def test_the_page_names_the_version_of_the_control_protocol() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from releve.config.settings import Settings
+from releve.supervisor.dismissal import KILL_MARGIN_S
 from releve.supervisor.failure import StepFailed
-from releve.supervisor.generation import KILL_MARGIN_S, Generation
+from releve.supervisor.generation import Generation
 from releve.supervisor.identity import AS_WE_ARE
 from releve.supervisor.release import Pin
 from releve.supervisor.states import GENERATION, GenerationEvent, GenerationState, IllegalEvent
@@ -72,7 +73,7 @@ def test_what_is_struck_in_an_order_stays_what_it_is(state: GenerationState, eve
             await asyncio.sleep(0)
             STRIKES[strike](one)
 
-        one._order_or_command = struck  # type: ignore[method-assign]
+        one.orders.bring = struck  # type: ignore[method-assign]
         if event is GenerationEvent.PAUSED:
             await ORDERS[event](one, other)  # it accepts no more, which is what was asked for
         else:
@@ -115,8 +116,8 @@ def test_of_two_deadlines_the_earlier_one_holds() -> None:
         one = generation(1, GenerationState.SERVING)
 
         def rest_s() -> float:
-            assert one.leaves_at is not None
-            return one.leaves_at - KILL_MARGIN_S - time.monotonic()
+            assert one.dismissal.kills_at is not None
+            return one.dismissal.kills_at - KILL_MARGIN_S - time.monotonic()
 
         one.dismiss(100.0)
         one.dismiss(500.0)

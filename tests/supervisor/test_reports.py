@@ -280,7 +280,7 @@ def test_a_worker_is_what_the_master_has_started_and_nothing_else() -> None:
 def test_who_is_not_the_master_is_not_heard() -> None:
     async def story() -> None:
         with generation() as (one, link, _):
-            one._master._link.vouch()  # type: ignore[union-attr]
+            one.master._link.vouch()  # type: ignore[union-attr]
             say(link, {"type": "mixed", "files": ["app.py"]})
             await heard(link)
             assert one.mixed == []
@@ -291,7 +291,7 @@ def test_who_is_not_the_master_is_not_heard() -> None:
 def test_an_answer_that_cannot_be_understood_is_an_answer() -> None:
     async def story() -> None:
         with generation() as (one, link, _):
-            order = asyncio.ensure_future(one.order("scale", workers=3))
+            order = asyncio.ensure_future(one.orders.give("scale", workers=3))
             await asyncio.sleep(0)
             received = link.receive()
             assert received is not None
@@ -308,10 +308,10 @@ def test_a_master_that_does_not_answer_an_order_is_ended() -> None:
     async def story() -> None:
         with generation() as (one, _, master):
             with pytest.raises(StepFailed, match="did not answer"):
-                await one.order("reopen", timeout_s=0.01, revision=1)
+                await one.orders.give("reopen", timeout_s=0.01, revision=1)
             assert master.poll() is None
             with pytest.raises(StepFailed, match="did not answer"):
-                await one.order("scale", timeout_s=0.01, workers=3)
+                await one.orders.give("scale", timeout_s=0.01, workers=3)
             assert one.state is GenerationState.GONE and not Path(f"/proc/{master.pid}").exists()
 
     asyncio.run(story())
@@ -327,7 +327,7 @@ def test_a_link_with_nothing_but_noise_is_given_up_with_its_master() -> None:
             async with asyncio.timeout(10):
                 while master.poll() is None:
                     await asyncio.sleep(0.01)
-            assert one._master.fileno() < 0
+            assert one.master.fileno() < 0
 
     asyncio.run(story())
 

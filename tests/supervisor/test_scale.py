@@ -23,6 +23,7 @@ def test_a_master_that_was_busy_has_all_its_time_once_it_can(monkeypatch: pytest
         if len(given) < 3:
             raise StepFailed("order", "cannot scale: it is reloading")
 
-    generation: Any = SimpleNamespace(number=1, orphaned=False, settings=SimpleNamespace(timeouts=SimpleNamespace(boot=30.0)), order=order)
+    settings = SimpleNamespace(timeouts=SimpleNamespace(boot=30.0))
+    generation: Any = SimpleNamespace(number=1, orphaned=False, settings=settings, orders=SimpleNamespace(give=order))
     asyncio.run(scale.restore(generation, 2))
     assert given == [30.0 + ORDER_S] * 3
