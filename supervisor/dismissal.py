@@ -23,8 +23,13 @@ class Dismissal:
         if self._timer is not None:
             left_s = self._timer.when() - asyncio.get_running_loop().time() - KILL_MARGIN_S
             deadline_s = min(deadline_s, max(0.0, left_s))
-        self.kill_after(deadline_s + KILL_MARGIN_S)
+        self._kill_after(deadline_s + KILL_MARGIN_S)
         self.order = {"deadline_s": deadline_s, "linger_s": linger_s, **({"serve_on": True} if serve_on else {})}
+
+    def go_on(self, seconds: float) -> None:
+        """It was dismissed by the program before us, and so long is left until it is killed."""
+        self._kill_after(seconds)
+        self.order = {"deadline_s": max(0.0, seconds - KILL_MARGIN_S), "linger_s": None}
 
     @property
     def serves_on(self) -> bool:
@@ -35,8 +40,7 @@ class Dismissal:
         """The last of them has."""
         self.order.pop("serve_on", None)
 
-    def kill_after(self, seconds: float) -> None:
-        """End every process of it then, if it has not left by itself."""
+    def _kill_after(self, seconds: float) -> None:
         self.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, self._kill)
 

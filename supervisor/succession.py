@@ -241,7 +241,7 @@ def _restore(service: Service, packed: Packed) -> None:
         service.restore_retiring(generation, [listeners[at] for at in one.get("aside", ())])
         generation.exchange.relay_to(service.serving_exchange, _unpack_held(one.get("held")))
         if (kill_at := one.get("kill_at")) is not None:
-            generation.dismissal.kill_after(max(0.0, kill_at - time.monotonic()))
+            generation.dismissal.go_on(max(0.0, kill_at - time.monotonic()))
     for generation, one in (pair for place in by_place.values() for pair in place):
         if one.get("orphaned"):
             generation.command_alone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import pytest
 
 from releve.config.settings import Settings
+from releve.server.link import pair
 from releve.supervisor.dismissal import KILL_MARGIN_S
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
 from releve.supervisor.identity import AS_WE_ARE
 from releve.supervisor.release import Pin
 from releve.supervisor.states import GENERATION, GenerationEvent, GenerationState, IllegalEvent
+from releve.supervisor.worker import Worker
 
 GONE, RETIRING = GenerationState.GONE, GenerationState.RETIRING
 LIVING = [state for state in GenerationState if state is not GONE]
@@ -126,6 +129,24 @@ def test_of_two_deadlines_the_earlier_one_holds() -> None:
         assert 0.0 < rest_s() <= 10.0
         one.dismiss(0.0)
         assert rest_s() <= 0.0
+        end(one)
+
+    asyncio.run(run())
+
+
+def test_one_that_was_dismissed_before_a_reexec_keeps_its_time_where_its_master_dies() -> None:
+    async def run() -> None:
+        one = generation(1, RETIRING)
+        ours, theirs = pair()
+        worker = Worker(1, os.getpid(), 0, 1, ours, os.pidfd_open(os.getpid()), "leaving")
+        one.roster.take_over([worker], [0], [])
+        one.dismissal.go_on(100.0 + KILL_MARGIN_S)
+        one._master_ended(-9)
+        received = theirs.receive()
+        assert received is not None and received[0] == {"type": "quit", "deadline_s": 100.0, "linger_s": None}
+        one.roster._stop_reading(worker)
+        one.workers.pop(1).close()  # it is this process: it must not be ended
+        theirs.close()
         end(one)
 
     asyncio.run(run())
