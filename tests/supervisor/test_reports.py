@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.descriptors import descriptors, only_open
+from harness.garbage import KINDS, VALUES, make_descriptor
 from releve.config.settings import Settings
 from releve.server import form, scoreboard
 from releve.server.form import Unfit
@@ -41,35 +42,6 @@ PIN = Pin(
     *("/srv/shop", "/srv/shop", sys.executable, sys.executable, "shop:app", Settings(app="shop:app", directory="/srv/shop"), {}),
     *(AS_WE_ARE, False, "3.11", "/usr", None, None, None),
 )
-
-
-def make_descriptor(kind: str) -> int:
-    """One of a kind, made by a release: the test's own to close."""
-    if kind == "file":
-        return os.open("/dev/null", os.O_RDWR)
-    if kind == "memory":
-        return os.memfd_create("x")
-    if kind == "process":
-        return os.pidfd_open(os.getpid())
-    if kind == "folder":
-        return os.open("/", os.O_RDONLY)
-    if kind == "pipe":
-        read_end, write_end = os.pipe()
-        os.close(write_end)
-        return read_end
-    family, type_ = {
-        "packets": (socket.AF_UNIX, socket.SOCK_SEQPACKET),
-        "stream": (socket.AF_UNIX, socket.SOCK_STREAM),
-        "datagrams": (socket.AF_INET, socket.SOCK_DGRAM),
-        "listener": (socket.AF_INET, socket.SOCK_STREAM),
-    }[kind]
-    sock = socket.socket(family, type_)
-    if kind == "listener":
-        sock.listen(1)
-    return sock.detach()
-
-
-KINDS = ("file", "memory", "process", "folder", "pipe", "packets", "stream", "datagrams", "listener")
 
 
 @pytest.mark.parametrize(
@@ -177,9 +149,6 @@ def say(link: Link, message: Any, fds: list[int] | None = None) -> None:
         link.socket.sendmsg([data], rights, socket.MSG_DONTWAIT)
 
 
-LIKELY = ["serving", "order", 2**31, 2**63, -1]
-PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(LIKELY)
-VALUES = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3))
 KEYS = st.sampled_from(sorted({key for one in reports.LINK.values() for key in (*one.needs, *one.may)} | {"novelty"}))
 MESSAGES = st.fixed_dictionaries({"type": st.sampled_from([*reports.LINK, "inventory"]) | VALUES}, optional={}).flatmap(
     lambda head: st.dictionaries(KEYS, VALUES, max_size=6).map(lambda rest: {**rest, **head})
