@@ -34,6 +34,7 @@ from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
 from releve.supervisor.mark import mark
 from releve.supervisor.master import Reached
+from releve.supervisor.readable import readable
 from releve.supervisor.record import RecordError
 from releve.supervisor.states import GenerationState
 
@@ -296,7 +297,7 @@ async def _greeted(link: Link) -> tuple[Message, Caller]:
             _, ancillary, _, _ = link.socket.recvmsg(1, socket.CMSG_SPACE(12), socket.MSG_PEEK | socket.MSG_DONTWAIT)
             break
         except BlockingIOError:
-            await _readable(link)
+            await readable(link.fileno())
     told = [data for level, kind, data in ancillary if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS]
     hello, fds = await _next(link, "hello")
     closing.close(fds)
@@ -312,7 +313,7 @@ async def _next(link: Link, kind: str, caller: Caller | None = None) -> tuple[Me
         try:
             received = link.receive()
         except BlockingIOError:
-            await _readable(link)
+            await readable(link.fileno())
             continue
         if received is None:
             raise AdoptionError(f"it said nothing instead of {kind}")
@@ -327,12 +328,3 @@ async def _next(link: Link, kind: str, caller: Caller | None = None) -> tuple[Me
             closing.close(fds)
             raise AdoptionError(str(error)) from error
         return said, fds
-
-
-async def _readable(link: Link) -> None:
-    loop, readable = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(link.fileno(), readable.set)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(link.fileno())

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from releve.supervisor import evidence, system
 from releve.supervisor.log import log
+from releve.supervisor.readable import readable
 
 TERM_S = 2.0  # between SIGTERM and SIGKILL
 KILL_S = 1.0  # for the end after that
@@ -106,15 +107,10 @@ async def end(number: int, holders: list[Holder]) -> None:
 async def _until_gone(holders: list[Holder], patience_s: float) -> None:
     loop = asyncio.get_running_loop()
     for one in holders:
-        gone = asyncio.Event()
-        loop.add_reader(one.pidfd, gone.set)
         begun = loop.time()
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, patience_s)):
-                    await gone.wait()
-        finally:
-            loop.remove_reader(one.pidfd)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, patience_s)):
+                await readable(one.pidfd)
         patience_s -= loop.time() - begun
 
 

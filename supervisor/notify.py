@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 
 from releve.config.legible import legible
+from releve.supervisor.readable import readable
 
 STATUS_MAX = 500
 
@@ -94,8 +95,6 @@ class Notifier:
         if self._address is None:
             return False
         ours, theirs = os.pipe2(os.O_CLOEXEC)
-        loop, gone = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(ours, gone.set)
         try:
             try:
                 self._send("BARRIER=1", fds=(theirs,))
@@ -103,10 +102,10 @@ class Notifier:
                 os.close(theirs)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(within_s):
-                    await gone.wait()
-            return gone.is_set()
+                    await readable(ours)
+                    return True
+            return False
         finally:
-            loop.remove_reader(ours)
             os.close(ours)
 
     def extend(self, seconds: float) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from releve.supervisor.inventory import Caller, Refused
 from releve.supervisor.keepsake import Keepsake
 from releve.supervisor.listeners import Listener
 from releve.supervisor.log import log
+from releve.supervisor.readable import readable
 from releve.supervisor.service import Service
 
 GRACE_S = 2.0  # after its deadline
@@ -40,7 +42,7 @@ class _Leaving:
     link: Link | None = None  # None: its master has died
     pidfd: int = -1  # of who has answered; -1: nobody has, or it is not known for certain
     workers: list[int] = field(default_factory=list)  # of one without a master: nobody else tells them
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Task[None] | None = None  # seeing it off
 
 
 @dataclass(slots=True)
@@ -99,7 +101,8 @@ def dismiss(service: Service) -> None:
 async def settled() -> None:
     """Until all of them have left, or were ended at their deadline."""
     for one in list(_refusals.leaving):
-        await one.ended.wait()
+        if one.ended is not None:
+            await one.ended
 
 
 def _recorded(kept: Keepsake | None) -> set[int]:
@@ -113,22 +116,34 @@ def _dismiss(one: _Leaving) -> None:
         with suppress(LinkError):
             one.link.send({"type": "quit", "id": 1, "deadline_s": one.deadline_s, "linger_s": one.linger_s})
     _refusals.leaving.append(one)
+    one.ended = asyncio.get_running_loop().create_task(_see_off(one))
+
+
+async def _see_off(one: _Leaving) -> None:
+    """Until all of it has left, or its time is over."""
     loop = asyncio.get_running_loop()
-    timer = loop.call_later(one.deadline_s + GRACE_S, _end, one)
-    if one.pidfd >= 0:
-        loop.add_reader(one.pidfd, _left, one, timer)
-
-
-def _left(one: _Leaving, timer: asyncio.TimerHandle) -> None:
-    timer.cancel()
+    deadline = loop.time() + one.deadline_s
+    if one.pidfd >= 0 or not one.workers:
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await (readable(one.pidfd) if one.pidfd >= 0 else asyncio.sleep(one.deadline_s))
+    for pidfd in _members(one):  # who told them has died before them, or obeys nobody; each finishes what it has begun
+        system.send_signal(pidfd, signal.SIGTERM)
+        one.workers.append(pidfd)
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(deadline + GRACE_S):
+            for pidfd in one.workers:
+                await readable(pidfd)
     _end(one)
 
 
+def _members(one: _Leaving) -> Iterator[int]:
+    """Pidfds of what its masters have started, owned by the caller; of root's there is none that we would know for its own."""
+    return (pidfd for pid in one.masters for pidfd in evidence.members(pid, pid, one.user) if one.user)
+
+
 def _end(one: _Leaving) -> None:
-    if one.pidfd >= 0:
-        asyncio.get_running_loop().remove_reader(one.pidfd)
-    left = [pidfd for pid in one.masters for pidfd in evidence.members(pid, pid, one.user)] if one.user else []
-    for pidfd in [*one.workers, *left, one.pidfd]:
+    for pidfd in [*one.workers, *_members(one), one.pidfd]:
         if pidfd >= 0:
             system.send_signal(pidfd, signal.SIGKILL)
             os.close(pidfd)
@@ -136,7 +151,6 @@ def _end(one: _Leaving) -> None:
         closing.close_socket(one.link.socket)
     one.door.close()
     _refusals.leaving.remove(one)
-    one.ended.set()
 
 
 def _verified(caller: Caller) -> int:

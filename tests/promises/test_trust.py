@@ -9,6 +9,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.service import APPLICATION, Service, alive, eventually, serving
+from harness.service import APPLICATION, PATIENCE_S, Service, alive, eventually, serving
 from harness.service import PYTHON as OURS
 
 PYTHON = "/usr/bin/python3"
@@ -383,6 +384,26 @@ def test_a_process_of_roots_that_a_release_calls_its_worker_is_not_ended(folder:
         assert service.ask("upgrade")["status"] == 4
         assert "passed over worker 77: process" in service.log()
         assert service.workers() == before and service.who()["release"] == "one"
+
+
+def test_workers_of_a_master_that_dies_while_it_leaves_finish_what_they_have_begun(folder: Path) -> None:
+    with attacked(folder, timeouts={"drain": "60s"}) as (service, _), socket.create_connection(("127.0.0.1", service.port)) as client:
+        client.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nhe")
+        eventually(lambda: any(worker["busy"] for worker in service.generation()["workers"]), "the request is in flight")
+        before = service.generation()
+        service.configure(user=OTHER)  # so that it is not taken over
+        service.kill_supervisor()
+        assert service.serving() == before["generation"] + 1
+        os.kill(before["pid"], signal.SIGKILL)
+        assert service.get("/echo") == b""  # the other one serves
+        client.sendall(b"ld")
+        client.settimeout(PATIENCE_S)
+        answer = b""
+        while not answer.endswith(b"held"):
+            answer += (got := client.recv(4096))
+            assert got, answer
+        for worker in before["workers"]:
+            eventually(partial(dead, worker["pid"]), "it leaves")
 
 
 def test_somebody_else_answers_at_the_door(folder: Path) -> None:
