@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 REMEMBERED_S = 30.0
 
@@ -29,6 +29,16 @@ class Losses:
             while times and times[0] <= self._now() - REMEMBERED_S:
                 times.popleft()
         return len(self._crashes), len(self._boots)
+
+    @property
+    def times(self) -> tuple[list[float], list[float]]:
+        """When they were, monotonic: crashes, and boots that failed; for the next program of this process."""
+        return list(self._crashes), list(self._boots)
+
+    def take_over(self, crashes: Iterable[float], boots: Iterable[float]) -> None:
+        """Remember what another one has noted before."""
+        self._crashes.extend(crashes)
+        self._boots.extend(boots)
 
     def words(self) -> str:
         """``11 crashes and 2 failed boots in 30 s``; empty if there were none."""

@@ -145,6 +145,8 @@ def _pack_generation(service: Service, generation: Generation, listeners: list[L
         "workers": [_pack_worker(one) for one in generation.workers.values()],
         "slots": sorted(generation.roster.slots),
         "lost": generation.roster.lost,
+        "losses": generation.roster.toll.times,
+        "stacks_signal": generation.stacks_signal,
     }
 
 
@@ -278,6 +280,8 @@ def _hold(one: Packed, listeners: list[Listener]) -> Generation:
     generation.astray = list(one.get("astray", ()))
     lost = [(int(revision), str(words)) for revision, words in one.get("lost", ())]
     generation.roster.take_over(map(_unpack_worker, one["workers"]), one.get("slots", ()), lost)
+    generation.roster.toll.take_over(*one.get("losses", ((), ())))
+    generation.stacks_signal = one.get("stacks_signal", generation.stacks_signal)
     generation.observe()
     return generation
 

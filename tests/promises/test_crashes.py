@@ -83,6 +83,8 @@ def test_a_request_that_kills_its_worker_costs_nobody_else_anything(service: Ser
             assert time.monotonic() - begun < 5
     eventually(lambda: len(service.workers()) == 4, "all have been replaced")
     assert "12 crashes in 30 s" in service.generation()["losses"]
+    service.do("reexec")
+    assert " in 30 s" in service.generation()["losses"]
 
 
 @pytest.mark.parametrize(("verb", "mode"), [("upgrade", None), ("upgrade", "rolling"), ("reload", None)])
