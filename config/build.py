@@ -87,7 +87,7 @@ def build(document: Written, overrides: Mapping[str, Written]) -> Settings:
     control = found.get("control", Control())
     if found.get("control_group") is None and control != Control():
         block = entries.get("control")
-        text = "cannot use control without control_group: it says what the members of that group may do"
+        text = "cannot use control without control_group: it limits what the members of that group may do"
         problems.append(Problem(document.place if block is None else block.named_at, text))
     directory = found.setdefault("directory", document.folder)
     if found.get("python"):

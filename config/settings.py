@@ -96,7 +96,7 @@ class Limits:
     spool: int | None = key(
         1 << 30,
         "size",
-        "Most bytes of request bodies that one worker keeps in files while their clients send; off: in none, slow bodies hold threads.",
+        "Most bytes of request bodies that one worker keeps in files while clients send them; off: no files, and slow bodies hold threads.",
         off="off",
         minimum=1,
     )
@@ -109,7 +109,7 @@ class Limits:
         maximum=1000,
     )
     connections: int = key(
-        10000, "count", "Most open connections of one worker; beyond, the longest idle one is closed.", minimum=1, maximum=1_000_000
+        10000, "count", "Most open connections of one worker; beyond that, the longest idle one is closed.", minimum=1, maximum=1_000_000
     )
     requests: int | None = key(None, "count", "Requests after which a worker is replaced.", off="off", minimum=1)
     requests_jitter: int = key(0, "count", "Up to so many more, by chance, so that workers are not replaced together.", minimum=0)
@@ -203,12 +203,12 @@ class Control:
     """``control``: what members of ``control_group`` may do, who are neither root nor the supervisor's user."""
 
     may: tuple[str, ...] | None = key(
-        None, "verbs", "Verbs of ctl that members of control_group may use; all of them.", off="all", restart=True, supervisor=True
+        None, "verbs", "Verbs of ctl that members of control_group may use, or all.", off="all", restart=True, supervisor=True
     )
     directories: tuple[str, ...] | None = key(
         None,
         "folders",
-        "Folders in which a release must lie that they upgrade to, and an interpreter that they name; or anywhere.",
+        "Folders that must contain each release that they upgrade to, and each interpreter that they name; or anywhere.",
         off="anywhere",
         restart=True,
         supervisor=True,
@@ -355,7 +355,7 @@ class Settings:
     spool_directory: str | None = key(
         None,
         "path",
-        "Folder of the files that limits.spool is about; auto: $TMPDIR, /var/tmp or the system's temporary folder.",
+        "Folder for the files of limits.spool; auto: $TMPDIR, /var/tmp or the system's temporary folder.",
         off="auto",
     )
     readiness: str | None = key(

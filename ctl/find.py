@@ -152,7 +152,7 @@ def _ask_path(path: str, hint: str) -> Found:
         if time.monotonic() > limit:
             raise FindError(
                 Status.UNEXPECTED,
-                f"cannot reach the service: its supervisor runs (pid {pid}), but {path} was removed, and is not made again; see its log",
+                f"cannot reach the service: its supervisor runs (pid {pid}), but {path} was removed and is not recreated; see its log",
             )
         time.sleep(_LOOK_S)
     return Found(sock, path)

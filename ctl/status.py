@@ -195,7 +195,7 @@ def _may(may: dict[str, Any]) -> str | None:
     if not may:
         return None
     folders = _list(may.get("directories"))
-    where = f"; upgrade to what is in {', '.join(map(render.line, folders))}" if folders else ""
+    where = f"; upgrade only to releases in {', '.join(map(render.line, folders))}" if folders else ""
     return f"{', '.join(map(render.line, _list(may.get('verbs'))))}{where}"
 
 

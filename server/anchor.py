@@ -29,7 +29,7 @@ def links(path: str) -> dict[str, str]:
             continue
         followed += 1
         if followed > LINKS_MAX:
-            raise OSError(f"too many symbolic links on the way of {path}")
+            raise OSError(f"too many symbolic links in {path}")
         found[place] = os.path.realpath(place, strict=True)
         target = os.readlink(place)
         rest += target.split("/")[::-1]
@@ -113,8 +113,8 @@ class Anchor:
         files = sorted(found)[:FILES_MAX]
         if files:
             log.warning(
-                "mixed code: the application has loaded %s by a path of its own through a link that deploys move; "
-                "what it loads so later may be another release's",
+                "mixed code: the application has loaded %s by its own path through a link that deploys move; "
+                "what it loads that way later may belong to another release",
                 ", ".join(files),
             )
         return files

@@ -128,7 +128,7 @@ class Collecting:
         gathering = connection.gathering
         assert gathering is not None
         if gathering.waits:
-            log.warning("no room for the body of a request: limits.spool is used up, and every thread of limits.streams has a request")
+            log.warning("no room for a request body (503): limits.spool is used up, and limits.streams requests are running")
             self._refuse(connection, 503, "there is no room for the request body")
             return
         self.gather(connection)
@@ -171,7 +171,7 @@ class Collecting:
                 body.spill(gathering.spool)
             except OSError as error:
                 self._spools.complain(error)
-                self._refuse(connection, 503, "the request body cannot be kept")
+                self._refuse(connection, 503, "the request body cannot be stored")
                 return
         self._loop.register(connection)
         if body.asked():

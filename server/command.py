@@ -444,7 +444,7 @@ class Command:
             self._vacancies.forked()
             return
         wait_s = self._vacancies.give_back(failed[len(new) :])
-        log.error("%s; %d workers are missing, trying again in %gs", trouble, self._missing(), wait_s)
+        log.error("%s; missing workers: %d; trying again in %gs", trouble, self._missing(), wait_s)
         self._outbox.send({"type": "unfilled", "workers": self._missing(), "reason": clip(trouble)})
 
     def _on_ready(self, worker: Worker) -> None:

@@ -32,6 +32,6 @@ def renew(door: int) -> None:
             sock.setblocking(False)
             os.dup2(sock.fileno(), door, inheritable=False)
     except OSError as error:
-        log.error("cannot make %s again: %s; another supervisor will not find this generation", path, error.strerror)
+        log.error("cannot recreate %s: %s; a new supervisor will not find this generation", path, error.strerror)
         return
-    log.warning("%s had gone, and was made again", path)
+    log.warning("%s was missing and has been recreated", path)

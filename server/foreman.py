@@ -98,7 +98,7 @@ class Foreman:
                 worker.kill_at = now + KILL_MARGIN_S
             if worker.lost_at is not None and worker.lost_at <= now:
                 worker.lost_at = None
-                reason = f"{worker} has closed its control pair, or has become another program: it is ended"
+                reason = f"{worker} closed its control pair or became another program; terminating it"
                 log.error("%s", reason)
                 worker.signal(signal.SIGTERM)
                 worker.kill_at = min(now + LOST_TERM_S, now + LOST_TERM_S if worker.kill_at is None else worker.kill_at)

@@ -38,4 +38,4 @@ class Noise:
             return
         more = f" (and {self._unsaid} more since the last such line)" if self._unsaid else ""
         self._unsaid, self._quiet_until = 0, now + EVERY_S
-        self._say(f"passed over {what}{more}")
+        self._say(f"ignored {what}{more}")

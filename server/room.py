@@ -74,7 +74,7 @@ class Room:
             return
         self._since, self._closed = now, 0
         log.warning(
-            "limits.connections (%d) is reached: for each new client the connection that was idle longest is closed; if none is, it waits",
+            "limits.connections (%d) is reached: for each new client the longest idle connection is closed; if none is idle, it waits",
             self._max,
         )
         self._loop.at("calm", now + CALM_S, self._calm)
@@ -84,7 +84,7 @@ class Room:
         if now - self._pressed_at < CALM_S:
             self._loop.at("calm", self._pressed_at + CALM_S, self._calm)
             return
-        log.warning("limits.connections (%d) is no longer reached; %d idle connections were closed", self._max, self._closed)
+        log.warning("limits.connections (%d) is no longer reached; idle connections closed meanwhile: %d", self._max, self._closed)
         self._since = 0.0
 
 

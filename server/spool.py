@@ -97,12 +97,12 @@ class Spools:
             return
         self._complained_at = now
         if error.errno in FULL:
-            what = "free some"
+            what = "free some space, or change spool_directory"
         elif error.errno in SCARCE:
             what = "raise LimitNOFILE (ulimit -n)"
         else:
-            what = "make it one that can be written"
-        log.error("request bodies are refused with status 503: cannot keep them in %s: %s; %s", self.directory, error.strerror, what)
+            what = "create the folder and let the service's user write there, or change spool_directory"
+        log.error("refusing request bodies with status 503: cannot store them in %s: %s; %s", self.directory, error.strerror, what)
 
 
 def _unnamed(directory: str) -> int:

@@ -125,7 +125,7 @@ def _urge(number: int, path: Path, urge: signal.Signals, configured: Identity | 
     """Signal the master behind a door; False if it cannot be found out who that is, if it is not one of ours, or has a supervisor."""
     other = holders.listening(str(path.parent / SOCKET_NAME))
     if other is not None:  # a master takes no other one while its own lives
-        log.error("cannot adopt generation %d: the supervisor with pid %d lives; it is left alone", number, other)
+        log.error("cannot adopt generation %d: its supervisor (pid %d) is still running; leaving it alone", number, other)
         return False
     found = inventory.master_behind(path, configured)
     if found is None:
@@ -217,8 +217,8 @@ def _tell_of_the_ended(service: Service, operation: Operation, adopted: list[Ado
     _unheard.numbers.clear()
     serves = next((one for one in adopted if one.generation is service.serving), None)
     if serves is not None and serves.kept.role is Role.STANDBY and "adopt" not in service.degraded:
-        which = f"generation {serves.generation.number} ({serves.generation.pin.resolved}), which stood by, serves"
-        service.degraded["adopt"] = f"{which}: the one in service had lost its master when its supervisor was killed; see ctl history"
+        which = f"generation {serves.generation.number} ({serves.generation.pin.resolved}), which was on standby, is serving"
+        service.degraded["adopt"] = f"{which}: the one in service had lost its master when the supervisor was killed; see ctl history"
 
 
 def _place(service: Service, adopted: list[Adopted]) -> None:

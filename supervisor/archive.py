@@ -71,7 +71,7 @@ class Archive:
             generation.door.note(keepsake.record(dataclasses.replace(kept, held=_held(generation, kept))))
         except OSError as error:
             log.error(
-                "cannot write the record of generation %d: %s; it ends if this supervisor is killed",
+                "cannot write the record of generation %d: %s; if this supervisor is killed, that generation ends",
                 generation.number,
                 error,
                 extra=generation.tag,
@@ -80,7 +80,7 @@ class Archive:
         runtime = self._service.runtime
         if not self._told_of_disk and runtime is not None and not system.in_memory(str(runtime)):
             log.warning(
-                "%s is on a disk, and the environments of releases are in it, readable for this user alone; "
+                "%s is on a disk, so the environments of releases are written to that disk, readable only by this user; "
                 "a runtime_directory below /run keeps them in memory",
                 runtime,
             )

@@ -296,7 +296,7 @@ def _writable(facts: Facts) -> Iterator[Finding]:
 
 def _control(facts: Facts) -> Iterator[Finding]:
     for trouble in facts.control:
-        yield Finding("control", PROBLEM, trouble, "chown and chmod it so that only root, and whom the service runs as, may write there")
+        yield Finding("control", PROBLEM, trouble, "chown and chmod it so that only root and the service's user may write there")
 
 
 def _stale(facts: Facts) -> Iterator[Finding]:
@@ -322,7 +322,7 @@ CHECKS = (
     Check("proxy", "proxy.trusted names proxies, not the world", _proxy),
     Check("root", "the application does not run as root", _root),
     Check("writable", "not everybody may write to what runs", _writable),
-    Check("control", "members of control_group are kept to what control says", _control),
+    Check("control", "control limits what members of control_group may do", _control),
     Check("stale", "no files of dead processes lie in the runtime directory", _stale, ("workers",)),
 )
 

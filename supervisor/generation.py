@@ -373,7 +373,7 @@ class Generation:
 
     def _master_spoilt(self, why: str) -> None:
         """Nothing good comes over its link any more: it is ended as one that hangs is, and costs as little."""
-        log.error("the master is ended: %s", why, extra=self.tag)
+        log.error("killing the master: %s", why, extra=self.tag)
         self.booting.fail(StepFailed("boot", f"cannot follow the master of generation {self.number}: {why}"))
         self.master.signal(signal.SIGKILL)
 

@@ -58,7 +58,7 @@ class Health:
     def forget(self) -> None:
         """Another generation, or set of workers, is in service."""
         if self._told:
-            log.info("no longer degraded: others serve")
+            log.info("no longer degraded: another generation serves")
         self.words, self.summary, self._told, self._short_since, self._whole_since = "", "", False, None, None
 
     def _calm(self, now: float, serving: int, wanted: int, losses: Losses) -> None:

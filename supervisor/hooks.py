@@ -241,7 +241,7 @@ def end_left_over(runtime: Path) -> None:
         group = int(pid)
         # A hook leads a session of its own; nothing else is ever ended by this file, whatever it says.
         if group > 1 and started == system.started_at(group) and os.getsid(group) == group != os.getsid(0):
-            log.warning("ended a hook that the supervisor before has left (pid %d)", group)
+            log.warning("ended a hook that the previous supervisor left running (pid %d)", group)
             system.kill_group(group, signal.SIGKILL)
 
 

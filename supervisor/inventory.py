@@ -115,7 +115,7 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
         if kept.held is not None:
             _verify(caller, kept, kept.held, (receive, send, board, crash))
         if not stat.S_ISREG(os.fstat(crash).st_mode):
-            raise AdoptionError("what it has for its crash file is no file")
+            raise AdoptionError("its crash file is not a regular file")
         known = [_known(name, fd, kept) for name, fd in zip(names, fds, strict=False)]
         kept = _with_identity(kept, configured)
         pidfd = _open(caller, kept.held)
@@ -200,7 +200,7 @@ def _believed(kept: Keepsake | None, caller: Caller, fd: int) -> Keepsake:
             raise AdoptionError("its record does not say what it holds")
         return kept
     if caller.is_lesser:
-        raise AdoptionError(f"there is no record of it, and what a process of {system.user_name(caller.uid)} says is not believed")
+        raise AdoptionError(f"there is no record of it, and processes of {system.user_name(caller.uid)} are not trusted without one")
     return keepsake.read(fd)
 
 
@@ -208,14 +208,14 @@ def _verify(caller: Caller, kept: Keepsake, held: Held, given: tuple[int, int, i
     """It is the master that was started, and has what it was given. Raises AdoptionError, OSError."""
     if caller.pid != held.pid:
         who = f"process {caller.pid} of {system.user_name(caller.uid)}"
-        raise AdoptionError(f"{who} answers at its door, and not its master, pid {held.pid}")
+        raise AdoptionError(f"{who} answers at its door instead of its master (pid {held.pid})")
     user = kept.pin.identity.uid
     if caller.uid != user:
-        raise AdoptionError(f"its master runs as {system.user_name(caller.uid)}, and was started as {system.user_name(user)}")
+        raise AdoptionError(f"its master runs as {system.user_name(caller.uid)}, but was started as {system.user_name(user)}")
     marks = (held.receive, held.send, held.board, held.crash)
     for name, fd, expected in zip(("exchange", "exchange", "scoreboard", "crash file"), given, marks, strict=True):
         if mark(fd) != expected:
-            raise AdoptionError(f"what it has for its {name} is another one than it was given")
+            raise AdoptionError(f"its {name} is not the one that it was given")
 
 
 def _open(caller: Caller, held: Held | None) -> int:
@@ -234,7 +234,7 @@ def _with_identity(kept: Keepsake, configured: Identity | None) -> Keepsake:
         return kept
     runs = kept.pin.identity
     if (runs.uid, runs.gid) != (configured.uid, configured.gid):
-        raise AdoptionError(f"it runs as {_words(runs)} (user and group), and the configuration says {_words(configured)}")
+        raise AdoptionError(f"it runs as {_words(runs)} (user and group), but the configuration says {_words(configured)}")
     identity = dataclasses.replace(configured, umask=runs.umask)
     return dataclasses.replace(kept, pin=dataclasses.replace(kept.pin, identity=identity))
 
@@ -256,7 +256,7 @@ def _known(name: str, fd: int, kept: Keepsake) -> Listener:
         known = tuple(one for one, its in zip(kept.listeners, kept.held.sockets, strict=True) if its == given)
     recorded = next((one for one in known if one.name == name), None)
     if recorded is None or not _is(fd, recorded.address, may_be_aside=kept.role is Role.STANDBY):
-        raise AdoptionError(f"what it has for {name} is not that listener")
+        raise AdoptionError(f"its descriptor for {name} is not that listener")
     return recorded
 
 
@@ -316,14 +316,14 @@ async def _next(link: Link, kind: str, caller: Caller | None = None) -> tuple[Me
             await readable(link.fileno())
             continue
         if received is None:
-            raise AdoptionError(f"it said nothing instead of {kind}")
+            raise AdoptionError(f"it sent nothing instead of {kind}")
         message, fds = received
         try:
             if caller is not None and link.sender != caller.pid:
-                raise AdoptionError(f"process {link.sender} goes on where process {caller.pid} began")
+                raise AdoptionError(f"process {link.sender} continued what process {caller.pid} began")
             said = form.read(reports.DOOR, message, fds)
             if said is None or said["type"] != kind:
-                raise AdoptionError(f"it said {clip(repr(message.get('type')), 40)} instead of {kind}")
+                raise AdoptionError(f"it sent {clip(repr(message.get('type')), 40)} instead of {kind}")
         except (AdoptionError, Unfit) as error:
             closing.close(fds)
             raise AdoptionError(str(error)) from error

@@ -87,7 +87,7 @@ async def end(number: int, holders: list[Holder]) -> None:
     """SIGTERM, and after a while SIGKILL, to exactly these. Closes their pidfds."""
     for one in holders:
         log.warning(
-            "generation %d has left pid %d (%s), which still holds %s, where nobody would answer: it is ended",
+            "generation %d left behind pid %d (%s), which still holds %s, where nobody would answer; terminating it",
             number,
             one.pid,
             one.name,

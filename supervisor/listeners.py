@@ -38,7 +38,7 @@ _ADVICE_UNIX = {
     errno.ENOTDIR: "its folder is not a folder: change listen",
     errno.EACCES: "this user may not write to its folder: change its owner, or change listen",
     errno.EROFS: "choose a folder that can be written to",
-    errno.ELOOP: "name its folder without the link, or choose one that only root may write in",
+    errno.ELOOP: "use the path without the link, or a folder that only root may write in",
 }
 _ADVICE_PORT = "ports below 1024 need root, AmbientCapabilities=CAP_NET_BIND_SERVICE or a socket unit (fd:NAME); or choose a higher port"
 

@@ -205,19 +205,19 @@ class Master:
             if received is None:
                 self.hang_up()
                 if self._pidfd >= 0:
-                    self._doubt = self._loop.call_later(ENDING_S, self._give_up, "its link has ended, and it lives")
+                    self._doubt = self._loop.call_later(ENDING_S, self._give_up, "its link is closed, but it is still running")
                 break
             self._take(*received, self._link.sender)
         if self._noise.too_much and self._link is not None:
             self.hang_up()
-            self._give_up("its link brings nothing but noise")
+            self._give_up("its link carries only invalid messages")
         self._on_quiet()
 
     def _take(self, message: Message, fds: list[int], sender: int) -> None:
         """One message, by its form, if it is the master's."""
         try:
             if sender not in (0, self.pid):
-                raise Unfit(f"a message of process {sender}, which is not the master")
+                raise Unfit(f"a message from process {sender}, which is not the master")
             report = form.read(reports.LINK, message, fds)
             if report is not None:  # one that a newer release sends is ignored
                 self._hear(report, fds)

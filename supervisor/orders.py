@@ -40,7 +40,7 @@ class Orders:
             return await self._master.order(kind, fds, timeout_s, **keys)
         except StepFailed as error:
             if error.step == SILENT and kind not in _PATIENT and not self._generation.orphaned:
-                log.error("%s; it is ended", error.reason, extra=self._generation.tag)
+                log.error("%s; killing the master", error.reason, extra=self._generation.tag)
                 await self.end_master()
             raise
 

@@ -99,7 +99,7 @@ class Folder:
         try:
             seen = os.fstat(fd)
             if self.foreign and stat.S_ISREG(seen.st_mode) and seen.st_nlink > 1 and flags & (os.O_WRONLY | os.O_RDWR):
-                raise OSError(errno.EMLINK, "a file with another name, in a folder that somebody else may write in", self._path_of(name))
+                raise OSError(errno.EMLINK, "a file with a second name, in a folder that somebody else may write in", self._path_of(name))
             if flags & os.O_TRUNC:
                 os.ftruncate(fd, 0)
         except OSError:
@@ -207,7 +207,7 @@ class Folder:
             with self.enter(nest) as folder:
                 seen = os.fstat(folder.fd)
                 if seen.st_uid != os.geteuid() or stat.S_IMODE(seen.st_mode) & 0o077:
-                    raise PermissionError(errno.EPERM, "somebody else exchanges what is made in this folder", self.path)
+                    raise PermissionError(errno.EPERM, "somebody else replaces what is created in this folder", self.path)
                 inode = folder._bind_new(sock, "s", f"/proc/self/fd/{folder.fd}/s")
                 folder.rename("s", name, self)
         finally:
@@ -344,7 +344,7 @@ def _walk(path: str, *, last: bool) -> tuple[Folder, str]:
             if name in ("", "."):
                 continue
             if name == ".." and here.foreign:
-                raise OSError(errno.ELOOP, "a step up, out of a folder that somebody else may write in", path)
+                raise OSError(errno.ELOOP, "'..' leads out of a folder that somebody else may write in", path)
             target = None if _is_proc(here.fd) else here.link(name)
             if target is not None:
                 links += 1

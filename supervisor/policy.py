@@ -43,9 +43,9 @@ class Policy:
 
     def refusal(self, name: str, verb: str, arguments: Mapping[str, Any]) -> str | None:
         """Why a member of that name may not do this; None if it may, as far as that can be told before it is done."""
-        denied = f"permission denied: {name} may not {verb}"
+        denied = f"permission denied: {name} may not use ctl {verb}"
         if self.control.may is not None and verb not in self.control.may:
-            return f"{denied}; it may: {words(self.control.may)}"
+            return f"{denied}; allowed: {words(self.control.may)}"
         if self.control.directories is None or verb != "upgrade":
             return None
         folders, reasons = self._sound()
@@ -83,7 +83,7 @@ class Policy:
             if reason is None:
                 folders.append(os.path.realpath(folder))
             else:
-                reasons.append(f"control.directories: {folder} counts for nothing: {reason}")
+                reasons.append(f"control.directories: {folder} is ignored: {reason}")
         return tuple(folders), reasons
 
     def _exchangeable(self, folder: str) -> str | None:
@@ -132,4 +132,4 @@ def _inside(real: str, folders: tuple[str, ...]) -> bool:
 
 
 def _outside(path: str, folders: tuple[str, ...]) -> str:
-    return f"{path} does not lie in {' or '.join(folders) or 'any folder'} (control.directories)"
+    return f"{path} is not in {' or '.join(folders) or 'any usable folder'} (control.directories)"

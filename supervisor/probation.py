@@ -194,7 +194,7 @@ def _exit(trial: Trial) -> Violation | None:
         return Violation("exit", losses[0], trial.new.crash_stack(), {"workers": losses})
     if losses:
         before = f"the old one lost {trial.before_crashes} in {REMEMBERED_S:g} s"
-        trial.note(f"workers end unasked, and not only of the new generation: {before}")
+        trial.note(f"workers exit unexpectedly, but not only in the new generation: {before}")
     return None
 
 
@@ -237,7 +237,7 @@ RULES = (
     Rule("master", "its master ends", _master),
     Rule(
         "exit",
-        "a worker ends unasked (recycling and scaling apart), and the old generation lost none, or fewer, shortly before "
+        "a worker exits unexpectedly (recycling and scaling apart), and the old generation lost none, or fewer, shortly before "
         "(beside a canary, or meanwhile)",
         _exit,
     ),

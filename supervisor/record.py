@@ -47,7 +47,7 @@ def read(path: Path) -> bytes | None:
     with open(fd, "rb") as file:
         seen = os.fstat(fd)
         if foreign or not stat.S_ISREG(seen.st_mode) or seen.st_uid != os.geteuid() or seen.st_mode & 0o077 or seen.st_nlink != 1:
-            raise RecordError(f"cannot believe {path}: others could have written it")
+            raise RecordError(f"cannot trust {path}: others could have written it")
         return file.read(MAX_BYTES)
 
 

@@ -65,10 +65,10 @@ def send_away(service: Service, path: Path, link: Link, error: Refused) -> None:
     if error.kept is not None and caller.pid not in recorded:
         one.workers = rescue.processes(error.kept)
     if error.kept is not None and _take_listeners(service, error.kept):
-        log.error("cannot adopt the generation behind %s: %s; another one takes its place, and it leaves", path, error)
+        log.error("cannot adopt the generation behind %s: %s; starting another, then telling it to quit", path, error)
         _refusals.waiting.append(one)
     else:
-        log.error("cannot adopt the generation behind %s: %s; it is told to leave", path, error)
+        log.error("cannot adopt the generation behind %s: %s; telling it to quit", path, error)
         _dismiss(one)
 
 
@@ -76,7 +76,7 @@ def bereave(service: Service, path: Path, kept: Keepsake) -> None:
     """Its master has died with our predecessor: if workers of it live, another one takes its place, and they leave."""
     timeouts, workers = service.loaded.settings.timeouts, rescue.processes(kept)
     if workers and _take_listeners(service, kept, workers):
-        log.error("cannot adopt the generation behind %s: its master has died; another one takes its place, and its workers leave", path)
+        log.error("cannot adopt the generation behind %s: its master has died; starting another, then telling its workers to quit", path)
         user = kept.pin.identity.uid
         _refusals.waiting.append(_Leaving(Door(path, None), timeouts.drain, timeouts.linger, user, _recorded(kept), workers=workers))
         return

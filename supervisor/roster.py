@@ -106,7 +106,7 @@ class Roster:
         worker = self.workers.get(message["worker"])
         if worker is not None:
             if evidence.pid_of(worker.pidfd) is not None and system.peek(worker.pidfd) is None:
-                raise Unfit(f"the end of worker {worker.number}, which lives")
+                raise Unfit(f"the exit of worker {worker.number}, which is still running")
             del self.workers[worker.number]
             status = message.get("status", 0)
             if not message.get("expected"):
@@ -203,7 +203,7 @@ class Roster:
         if self.workers.get(worker.number) is not worker:
             return  # it has ended
         if number == signal.SIGTERM:
-            what = "worker %d (pid %d) has closed its control pair, or has become another program: it is ended"
+            what = "worker %d (pid %d) closed its control pair or became another program; terminating it"
             log.error(what, worker.number, worker.pid, extra=self._who)
             self._loop.call_later(LOST_TERM_S, self._end, worker, signal.SIGKILL)
         worker.kill(number)

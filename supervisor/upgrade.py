@@ -262,13 +262,13 @@ async def _go_back(service: Service, operation: Operation, old: Generation, new:
 
 async def _stay(service: Service, operation: Operation, new: Generation, target: Target, reason: str) -> None:
     """Commit a generation that has failed, since nobody else can serve."""
-    operation.note(f"cannot go back: {reason}; generation {new.number} goes on")
+    operation.note(f"cannot go back: {reason}; generation {new.number} keeps serving")
     operation.committed = True
     service.loaded = target.loaded
     service.commit(new, target.listeners.all, standby_s=None)
     for trouble in target.listeners.commit():
         operation.note(trouble)
-    service.degraded["rollback"] = f"generation {new.number} serves though it failed: {reason}"
+    service.degraded["rollback"] = f"generation {new.number} serves although it failed: {reason}"
     if new.settings.upgrade.mode == "rolling":
         await scale.restore(new, service.wanted_workers)
 

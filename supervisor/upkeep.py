@@ -50,7 +50,7 @@ class Upkeep:
                 made.append("the control socket")
                 self._task = self._task if self._task and not self._task.done() else asyncio.create_task(self._bind())
             if made:
-                log.warning("made again in %s, where it had gone: %s", supervisor.runtime, ", ".join(made))
+                log.warning("recreated what was missing in %s: %s", supervisor.runtime, ", ".join(made))
                 supervisor.service.tell_roles()
         except (LockError, instances.InstanceError, record.RecordError, OSError) as error:
             self._say(str(error))
@@ -67,7 +67,7 @@ class Upkeep:
                 made.append(f"the door of generation {generation.number}")
             elif generation.number not in self._unknowing:
                 self._unknowing.add(generation.number)
-                log.warning("its door has gone, and it cannot take another: no supervisor finds it again", extra=generation.tag)
+                log.warning("its door is gone and it cannot take another; a new supervisor will not find it", extra=generation.tag)
         return made
 
     def _records(self) -> list[str]:
@@ -90,10 +90,10 @@ class Upkeep:
         try:
             await self._supervisor.control.renew()
         except OSError as error:
-            self._say(f"cannot bind the control socket again: {error.strerror}")
+            self._say(f"cannot recreate the control socket: {error.strerror}")
 
     def _say(self, trouble: str) -> None:
         """Once, for as long as it lasts."""
         if trouble != self._trouble:
-            log.error("the runtime directory is not as it should be, and ctl may not find this service: %s", trouble)
+            log.error("cannot restore the runtime directory, so ctl may not find this service: %s", trouble)
             self._trouble = trouble

@@ -323,7 +323,7 @@ def test_what_stood_by_is_the_second_guard(tmp_path: Path) -> None:
         assert service.who()["release"] in ("one", "two")  # the workers that are left serve for a while beside it
         status = service.status()
         assert [g["generation"] for g in status["generations"] if g["state"] == "serving"] == [1]
-        assert status["status"] == 8 and "which stood by, serves" in status["service"]["degraded"][0]
+        assert status["status"] == 8 and "which was on standby, is serving" in status["service"]["degraded"][0]
         service.do("upgrade")
         assert service.status()["status"] == 0
 

@@ -69,7 +69,7 @@ def test_a_link_that_is_spoilt_is_mended(tmp_path: Path, does: str) -> None:
             assert service.get(f"/link?do={does}") == does.encode()
             # Junk is passed over. A link that has ended, or brings nothing else, is given up with its master: another one follows.
             eventually(lambda: healthy(service, before["generation"] + (does != "junk")), "the service is healthy")
-            assert service.log().count("passed over") <= 3
+            assert service.log().count("ignored on the link of the master") <= 3
             eventually(lambda: len(service.descriptors()) <= descriptors + 4, "what came with the messages is closed")
             service.do("scale", workers="3")
             service.do("reload")

@@ -374,10 +374,10 @@ def test_a_deploy_user_is_kept_to_verbs_and_folders(folder: Path) -> None:
         assert (status, shown["may"]) == (0, {"verbs": ["status", "upgrade"], "directories": [str(folder / "releases")]})
         assert "you may" not in service.must("status")  # who is root may everything
         for verb in ("stop", "rollback"):
-            assert ask(verb)[:2] == (1, f"permission denied: games may not {verb}; it may: status, upgrade")
+            assert ask(verb)[:2] == (1, f"permission denied: games may not use ctl {verb}; allowed: status, upgrade")
         assert ask("upgrade", directory="/tmp")[:2] == (
             1,
-            f"permission denied: games may not upgrade: /tmp does not lie in {folder}/releases (control.directories)",
+            f"permission denied: games may not use ctl upgrade: /tmp is not in {folder}/releases (control.directories)",
         )
         assert ask("upgrade", python=SYSTEM_PYTHON)[0] == 1
         assert ask("upgrade", bounds="")[0] == 2  # no argument of a client's
@@ -396,7 +396,7 @@ def test_a_deploy_user_is_kept_to_verbs_and_folders(folder: Path) -> None:
         (folder / "current").unlink()
         (folder / "current").symlink_to(outside)
         status, message, _ = ask("upgrade")  # to where the configuration leads by now
-        assert status == 4 and f"permission denied: {outside} does not lie in {folder}/releases" in message
+        assert status == 4 and f"permission denied: {outside} is not in {folder}/releases" in message
         service.do("upgrade")  # root
 
 

@@ -60,7 +60,7 @@ def test_what_was_removed_is_made_again_and_works(tmp_path: Path) -> None:
             for name in names:
                 (runtime / name).unlink()
             look(service)
-        assert f"made again in {runtime}, where it had gone: the lock, the door of generation 1" in service.log()
+        assert f"recreated what was missing in {runtime}: the lock, the door of generation 1" in service.log()
         shutil.rmtree(runtime)
         shown = service.ctl("status")  # waits for the socket, which its supervisor makes again by itself
         assert shown.returncode == 0 and "serving" in shown.stdout
@@ -85,7 +85,7 @@ def test_a_directory_that_goes_with_the_supervisor_comes_with_the_next_one(tmp_p
         eventually(service.control_socket.exists, "another supervisor follows")
         eventually(lambda: service.status()["service"]["operation"] is None, "it has taken over")
         assert service.workers() == workers
-        assert "gen-1.sock had gone, and was made again" in service.log()
+        assert "gen-1.sock was missing and has been recreated" in service.log()
         assert "the service was stopped meanwhile" not in service.log()
 
 
@@ -106,7 +106,7 @@ def test_an_old_release_that_cannot_take_another_door_is_named(tmp_path: Path, p
     with serving(tmp_path, workers=1, env={"PYTHONPATH": str(peer)}, upgrade={"standby": "off"}) as service:
         (service.control_socket.parent / "gen-1.sock").unlink()
         service.must("scale", "2")
-        assert "its door has gone, and it cannot take another: no supervisor finds it again" in service.log()
+        assert "its door is gone and it cannot take another; a new supervisor will not find it" in service.log()
         service.configure(env=None)
         service.do("upgrade")
         (service.control_socket.parent / "gen-2.sock").unlink()

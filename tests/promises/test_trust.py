@@ -326,9 +326,9 @@ def test_what_an_attacker_can_reach_says_nothing_and_cannot_be_changed(folder: P
 
 
 LIES = {
-    "scoreboard": "what it has for its scoreboard is another one than it was given",
-    "crash file": "what it has for its crash file is another one than it was given",
-    "exchange": "what it has for its exchange is another one than it was given",
+    "scoreboard": "its scoreboard is not the one that it was given",
+    "crash file": "its crash file is not the one that it was given",
+    "exchange": "its exchange is not the one that it was given",
     "listener": "is not that listener",
     "nonsense": "cannot adopt the generation behind",
 }
@@ -413,7 +413,7 @@ def test_somebody_else_answers_at_the_door(folder: Path) -> None:
         service.get("/impostor")
         eventually(lambda: service.status()["generations"][0]["orphaned"], "the master has died")
         service.kill_supervisor()
-        assert "and not its master, pid" in service.log()
+        assert "answers at its door instead of its master (pid " in service.log()
         everybody_is_the_user(service)
         assert not before & service.workers()
         eventually(lambda: not any(alive(pid) for pid in before), "nothing is left of the attacker's")
@@ -427,7 +427,7 @@ def test_master_and_supervisor_killed_at_once(folder: Path) -> None:
         os.kill(before["pid"], signal.SIGKILL)
         service.kill_supervisor()
         assert service.serving() == before["generation"] + 1
-        assert "its master has died; another one takes its place" in service.log()
+        assert "its master has died; starting another, then telling its workers to quit" in service.log()
         eventually(lambda: not any(alive(worker["pid"]) for worker in before["workers"]), "its workers leave")
 
 
@@ -436,7 +436,7 @@ def test_the_identity_is_the_configurations(folder: Path) -> None:
         before = service.generation()
         service.configure(user=OTHER)
         service.kill_supervisor()
-        said = f"it runs as {USER}:nogroup (user and group), and the configuration says {OTHER}:{OTHER}"
+        said = f"it runs as {USER}:nogroup (user and group), but the configuration says {OTHER}:{OTHER}"
         assert said in service.log()
         after = service.generation()
         assert after["generation"] == before["generation"] + 1
@@ -456,7 +456,7 @@ def test_without_a_record_that_can_be_believed_it_leaves(folder: Path, damage: s
             record.write_text("{}")
         (loot / "how").write_text("keepsake")
         service.kill_supervisor()
-        assert "it is told to leave" in service.log()
+        assert "; telling it to quit" in service.log()
         assert service.generation()["generation"] == before["generation"] + 1
         everybody_is_the_user(service)
         assert not alive(before["pid"])

@@ -205,7 +205,7 @@ def test_a_body_that_waits_for_room_has_its_time_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "advice"), [(errno.EMFILE, "LimitNOFILE"), (errno.ENOSPC, "free some"), (errno.EACCES, "one that can be written")]
+    ("number", "advice"), [(errno.EMFILE, "LimitNOFILE"), (errno.ENOSPC, "free some space"), (errno.EACCES, "user write there")]
 )
 def test_what_keeps_a_file_from_being_written_is_said(number: int, advice: str, caplog: pytest.LogCaptureFixture) -> None:
     Spools("/there", 1).complain(OSError(number, os.strerror(number)))
@@ -222,7 +222,7 @@ def test_a_folder_that_takes_nothing_costs_the_large_bodies_only(generation: Gen
     small = post(generation, 60_000, LARGE[:30_000])
     small.send(LARGE[30_000:60_000])
     assert small.answer().body == digest(LARGE[:60_000])
-    assert generation.log.count("request bodies are refused with status 503") == 1
+    assert generation.log.count("refusing request bodies with status 503") == 1
     assert spooled(worker, tmp_path) == 0
 
 

@@ -364,7 +364,7 @@ def test_a_fork_that_the_system_refuses_is_said_and_tried_again(master: Master) 
     for _ in range(2):
         unfilled = master.expect("unfilled")
         assert unfilled["workers"] == 1 and unfilled["reason"] == "cannot fork a worker: Too many open files"
-    assert "1 workers are missing, trying again in 0.2s" in master.log
+    assert "missing workers: 1; trying again in 0.2s" in master.log
     assert master.get() == f"one {pids[1]}"
     resource.prlimit(master.process.pid, resource.RLIMIT_NOFILE, files)
     assert pids[1] in master.serving(2)

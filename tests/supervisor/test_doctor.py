@@ -111,7 +111,7 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("root", {"settings": settings(user=None)}, [WARNING]),
     ("root", {"settings": settings(user=None), "uid": 1000}, [OK]),
     ("writable", {"writable": ("/srv/shop",)}, [PROBLEM]),
-    ("control", {"control": ("control.directories: /srv counts for nothing: everybody may write in /", "the file")}, [PROBLEM, PROBLEM]),
+    ("control", {"control": ("control.directories: /srv is ignored: everybody may write in /", "the file")}, [PROBLEM, PROBLEM]),
     ("stale", {"stale": ("/run/releve/shop/gen-3.sock",)}, [WARNING]),
 ]
 

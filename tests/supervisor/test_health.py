@@ -118,7 +118,7 @@ def test_another_generation_begins_anew(case: Case, caplog: pytest.LogCaptureFix
     assert case.look(2)
     case.health.forget()
     assert (case.health.words, case.health.summary, case.look(4)) == ("", "", "")
-    assert caplog.records[-1].getMessage() == "no longer degraded: others serve"
+    assert caplog.records[-1].getMessage() == "no longer degraded: another generation serves"
 
 
 def test_it_looks_again_by_itself() -> None:

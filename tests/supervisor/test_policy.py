@@ -46,8 +46,8 @@ def test_the_verbs_of_the_settings_are_those_of_the_protocol() -> None:
 def test_only_the_verbs_that_are_named() -> None:
     known = policy(None, "status", "upgrade")
     assert known.refusal("ann", "upgrade", {"directory": "/anywhere", "python": "/bin/sh"}) is None
-    assert known.refusal("ann", "stop", {}) == "permission denied: ann may not stop; it may: status, upgrade"
-    assert Policy(Control(()), GROUP, APP).refusal("ann", "status", {}) == "permission denied: ann may not status; it may: nothing"
+    assert known.refusal("ann", "stop", {}) == "permission denied: ann may not use ctl stop; allowed: status, upgrade"
+    assert Policy(Control(()), GROUP, APP).refusal("ann", "status", {}) == "permission denied: ann may not use ctl status; allowed: nothing"
     assert known.picture() == {"verbs": ["status", "upgrade"], "directories": None}
     everything = policy(None)
     assert all(everything.refusal("ann", verb, {}) is None for verb in CONTROL_VERBS)
@@ -61,7 +61,7 @@ def test_only_the_folders_that_are_named(shop: Path) -> None:
 
     def refused(**arguments: Any) -> bool:
         reason = known.refusal("ann", "upgrade", arguments)
-        assert reason is None or (reason.startswith("permission denied: ann may not upgrade: ") and reason.endswith(denied))
+        assert reason is None or (reason.startswith("permission denied: ann may not use ctl upgrade: ") and reason.endswith(denied))
         return reason is not None
 
     one = shop / "releases" / "1"
@@ -163,4 +163,4 @@ def test_a_configuration_that_members_may_write_is_a_finding(shop: Path) -> None
     assert facts.members(settings, file, 0) == ()
     os.chown(file, 0, GROUP)
     file.chmod(0o664)
-    assert facts.members(settings, file, 0) == (f"members of control_group may write to {file}, and so change what they may",)
+    assert facts.members(settings, file, 0) == (f"members of control_group may write to {file}, and so change what they may do",)

@@ -186,7 +186,7 @@ def test_workers_that_end_as_those_of_the_old_generation_did(before: int, bad: b
         old.toll.note(booted=True)
     verdict = judge(new, old)
     assert broken(verdict) == ("exit" if bad else None)
-    assert any("not only of the new generation: the old one lost" in note for note in verdict.notes) is not bad
+    assert any("but not only in the new generation: the old one lost" in note for note in verdict.notes) is not bad
 
 
 @pytest.mark.parametrize(("state", "bad"), [(GenerationState.SERVING, False), (GenerationState.STANDBY, True)])

@@ -307,10 +307,10 @@ def test_the_log_hears_once_and_then_how_often() -> None:
     noise = Noise(lines.append, lambda: clock[0])
     for _ in range(50):
         noise.hear("junk")
-    assert lines == ["passed over junk"] and not noise.too_much
+    assert lines == ["ignored junk"] and not noise.too_much
     clock[0] += 11
     noise.hear("junk")
-    assert lines[1:] == ["passed over junk (and 49 more since the last such line)"]
+    assert lines[1:] == ["ignored junk (and 49 more since the last such line)"]
     for _ in range(TOO_MUCH):
         noise.hear("junk")
     assert noise.too_much
