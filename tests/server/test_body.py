@@ -373,6 +373,6 @@ def test_a_read_after_the_request_touches_no_channel(make_input: MakeInput, chan
 
 def test_many_small_lines_cost_linear_time(make_input: MakeInput) -> None:
     data = b"a\n" * 500_000
-    began = time.monotonic()
+    began = time.thread_time()  # nothing is waited for
     assert len(make_input(length(len(data)), buffered=data).readlines()) == 500_000
-    assert time.monotonic() - began < 10
+    assert time.thread_time() - began < 10

@@ -353,13 +353,13 @@ def test_limits_hold_before_the_terminator_arrives(status: int, endless: bytes) 
 
 def test_an_ugly_line_costs_linear_time() -> None:
     limits = Limits(header=10_000_000, head=20_000_000, request_line=10_000_000)
-    began = time.monotonic()
+    began = time.thread_time()
     for filler in (b" " * 4_000_000 + b"\x00", b"\t " * 2_000_000 + b"x", b"a," * 1_000_000 + b"\x7f"):
         receive([get(b"A: " + filler)], limits)
         receive([get(b"Transfer-Encoding: " + filler)], limits)
         receive([get(host=b"Host: " + filler)], limits)
         receive([first(b"GET /" + filler + b" HTTP/1.1")], limits)
-    assert time.monotonic() - began < 10
+    assert time.thread_time() - began < 10
 
 
 def test_the_reason_never_quotes_the_client() -> None:
