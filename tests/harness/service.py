@@ -234,7 +234,8 @@ class Service:
     def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
         """The result of a verb, straight over the control socket."""
         events = self.talk(json.dumps({"version": 1, "verb": verb, "arguments": arguments}).encode() + b"\n")
-        assert events, f"no answer to {verb}"
+        if not events:  # it was killed: somebody else may answer soon
+            raise ConnectionResetError(f"no answer to {verb}")
         return events[-1]
 
     def do(self, verb: str, **arguments: Any) -> None:

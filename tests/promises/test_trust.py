@@ -382,7 +382,7 @@ def test_a_process_of_roots_that_a_release_calls_its_worker_is_not_ended(folder:
         before = service.workers()
         service.flip("two")
         assert service.ask("upgrade")["status"] == 4
-        assert "passed over worker 77: process" in service.log()
+        assert "ignored worker 77: process" in service.log()
         assert service.workers() == before and service.who()["release"] == "one"
 
 
