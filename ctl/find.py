@@ -31,7 +31,7 @@ from releve.supervisor.instances import (
     scan,
     working_folder,
 )
-from releve.supervisor.protocol import SOCKET_NAME, Status
+from releve.supervisor.protocol import DOOR_NAME, SOCKET_NAME, Status
 
 CONNECT_TIMEOUT_S = 5.0
 MADE_AGAIN_S = 10.0  # for a socket that was removed; its supervisor looks every 5 s
@@ -141,19 +141,23 @@ def _ask_path(path: str, hint: str) -> Found:
     """Connect to this one. Raises FindError.
 
     Where the socket has been removed and a supervisor listens on it all the same, that one makes it again after a few seconds.
+    Where the supervisor was killed and a generation serves, another one follows as soon.
     """
     limit = time.monotonic() + MADE_AGAIN_S
     while (sock := connect(path)) is None:
         pid = holders.listening(path)
-        if pid is None and (sock := connect(path)) is not None:  # made again while it was looked for
-            break
-        if pid is None:
+        orphaned = pid is None and holders.listens_beside(path, DOOR_NAME)
+        if pid is None and not orphaned:
+            if (sock := connect(path)) is not None:  # made while it was looked for
+                break
             raise FindError(Status.NOT_RUNNING, f"not running: {path}: {hint}")
         if time.monotonic() > limit:
-            raise FindError(
-                Status.UNEXPECTED,
-                f"cannot reach the service: its supervisor runs (pid {pid}), but {path} was removed and is not recreated; see its log",
+            why = (
+                "it serves, but its supervisor was killed and no other one has started yet"
+                if orphaned
+                else f"its supervisor runs (pid {pid}), but {path} was removed and is not recreated"
             )
+            raise FindError(Status.UNEXPECTED, f"cannot reach the service: {why}; see its log")
         time.sleep(_LOOK_S)
     return Found(sock, path)
 

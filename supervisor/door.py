@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from releve.supervisor import paths, record
-
-_NAME = re.compile(r"gen-(\d+)\.sock")
+from releve.supervisor.protocol import DOOR_NAME
 
 
 class Door:
@@ -76,5 +74,5 @@ def open_door(runtime: Path, number: int) -> Door:
 
 def doors(runtime: Path) -> Iterator[tuple[int, Path]]:
     """Number and path of every door in the runtime directory, oldest first."""
-    found = ((_NAME.fullmatch(path.name), path) for path in runtime.iterdir() if path.is_socket() and not path.is_symlink())
+    found = ((DOOR_NAME.fullmatch(path.name), path) for path in runtime.iterdir() if path.is_socket() and not path.is_symlink())
     yield from sorted((int(match[1]), path) for match, path in found if match)

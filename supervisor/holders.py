@@ -6,7 +6,8 @@ Only processes of this user and of root are named, since only they can be our su
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 _LISTENING = 0x10000  # __SO_ACCEPTCON of the kernel's include/linux/net.h
@@ -15,13 +16,23 @@ _TCP_LISTEN = "0A"  # TCP_LISTEN of include/net/tcp_states.h, as /proc/net/tcp h
 
 def listening(path: str) -> int | None:
     """Another process that listens on the Unix socket bound to a path, whatever lies there now (``/proc/net/unix``, proc(5))."""
-    inodes = set()
+    return _holder({inode for bound, inode in _listeners() if bound == path})
+
+
+def listens_beside(path: str, name: re.Pattern[str]) -> bool:
+    """Whether anybody, of whatever user, listens on a Unix socket in the same folder whose name is like that."""
+    folder = os.path.dirname(path)
+    return any(os.path.dirname(bound) == folder and name.fullmatch(os.path.basename(bound)) for bound, _ in _listeners())
+
+
+def _listeners() -> Iterator[tuple[str, str]]:
+    """Path and inode of each Unix socket that listens."""
     with suppress(OSError), open("/proc/net/unix", errors="surrogateescape") as file:
+        next(file, None)  # the names of the columns
         for line in file:
             fields = line.rstrip("\n").split(maxsplit=7)
-            if len(fields) == 8 and fields[7] == path and int(fields[3], 16) & _LISTENING:
-                inodes.add(fields[6])
-    return _holder(inodes)
+            if len(fields) == 8 and int(fields[3], 16) & _LISTENING:
+                yield fields[7], fields[6]
 
 
 def at_port(port: int) -> int | None:

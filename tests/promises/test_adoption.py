@@ -52,6 +52,16 @@ def test_ten_times_under_load(tmp_path: Path) -> None:
         assert [e["verb"] for e in service.ask("history")["entries"] if e["verb"] == "adopt"] == ["adopt"] * 10
 
 
+def test_ctl_waits_for_the_supervisor_that_follows(tmp_path: Path) -> None:
+    """The service is not "not running" meanwhile."""
+    with serving(tmp_path) as service:
+        service.killed = True
+        for _ in range(3):
+            os.kill(service.supervisor(), signal.SIGKILL)
+            shown = service.ctl("status")
+            assert shown.returncode == 0 and "serving" in shown.stdout, shown.stdout + shown.stderr
+
+
 def follower(service: Service) -> subprocess.Popen[bytes]:
     """Another supervisor, as a guard starts it."""
     lived = {"runtime": str(service.root / "run"), "state": str(service.root / "state"), "control_group": None}
