@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from releve.server import form
+from releve.server.form import Form, Unfit, flag, is_memory, is_pidfd
 from releve.server.guard import Silence, revive
 from releve.server.link import Link, LinkError, Message, pair
 
@@ -31,6 +33,11 @@ TRIES = 6  # then whoever watches over the sentry (systemd) shall take over
 FIRST_S, LAST_S = 1.0, 16.0  # between two tries, doubled each time
 DEATH_S = 10.0  # from the end of a link to that of its process; one that lives on has no use for a sentry any more
 REPEAT_S = 10.0  # how long a SIGTERM counts: the next supervisor may be the first to hear of it
+FORMS: dict[str, Form] = {
+    "watch": Form(brings=[("process", is_pidfd), ("memory file", is_memory())]),
+    "alive": Form(needs={"within_s": form.number()}),
+    "goodbye": Form(may={"ending": flag}),
+}
 _IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 
 
@@ -84,19 +91,22 @@ class Sentry:
                 self._due = time.monotonic() + (DEATH_S if self._pidfd >= 0 else self._delay_s)
                 return
             message, fds = received
-            order = self.ORDERS.get(str(message.get("type")))
             try:
-                if order is not None:
-                    order(self, message, fds)
+                said = form.read(FORMS, message, fds)
+                if said is not None:
+                    self.ORDERS[said["type"]](self, said, fds)
+            except Unfit as error:
+                log.error("ignored what the supervisor said: %s", error)
             finally:
                 for fd in fds:
                     os.close(fd)
 
     def _watch(self, message: Message, fds: list[int]) -> None:
-        """This one is the ward from now on, and started like that."""
-        if len(fds) < 2:
-            return
-        what = json.loads(os.pread(fds[1], os.fstat(fds[1]).st_size, 0))
+        """This one is the ward from now on, and started like that. Raises Unfit."""
+        try:
+            what = json.loads(os.pread(fds[1], os.fstat(fds[1]).st_size, 0))
+        except (ValueError, RecursionError, OSError) as error:
+            raise Unfit(f"watch with a file that cannot be read: {error}") from error
         if self._pidfd >= 0:
             os.close(self._pidfd)
         self._pidfd, self._what = fds.pop(0), what
@@ -107,9 +117,7 @@ class Sentry:
 
     def _alive(self, message: Message, fds: list[int]) -> None:
         """It will say so again within a time."""
-        within_s = message.get("within_s")
-        if isinstance(within_s, (int, float)):
-            self._silence.hear(time.monotonic(), within_s)
+        self._silence.hear(time.monotonic(), message["within_s"])
 
     def _end_ward(self) -> None:
         """It hangs."""

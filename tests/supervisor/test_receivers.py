@@ -20,11 +20,13 @@ from releve.config.settings import WORKERS_MAX
 from releve.server import exchange, form
 from releve.server.exchange import ExchangeError, Parcel, encode, take
 from releve.server.form import Unfit
-from releve.supervisor import reports, scale
+from releve.server.link import pair
+from releve.supervisor import memory, reports, scale
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.observer import TEXT_MAX, Observer, known_signal
 from releve.supervisor.protocol import VERBS
 from releve.supervisor.relay import Relay
+from releve.supervisor.sentry import Sentry
 
 FEW = settings(max_examples=25, deadline=None)
 DESCRIPTORS = st.lists(st.sampled_from(KINDS), max_size=4)
@@ -128,6 +130,32 @@ def test_an_observed_worker_may_say_anything(said: list[tuple[Any, list[str]]]) 
                 await asyncio.sleep(0.001)
 
     asyncio.run(story())
+
+
+WATCHED = st.fixed_dictionaries(
+    {"type": st.sampled_from(["watch", "alive"])}, optional={"within_s": VALUES | st.just(10**400) | st.just(float("inf"))}
+)
+
+
+@FEW
+@given(st.lists(st.tuples(WATCHED, DESCRIPTORS), max_size=8))
+def test_a_sentry_outlives_whatever_it_is_told(said: list[tuple[Any, list[str]]]) -> None:
+    """What it is told last counts."""
+    before = open_now()
+    ours, theirs = pair()
+    sentry = Sentry(theirs, -1)
+    for message, kinds in said:
+        send(ours.socket, json.dumps(message).encode(), kinds)
+    told, pidfd = memory.written("x", {"argv": ["releve"]}), os.pidfd_open(os.getpid())
+    ours.send({"type": "watch"}, [pidfd, told])
+    os.close(pidfd)
+    os.close(told)
+    sentry._listen()
+    assert sentry._what == {"argv": ["releve"]} and form.is_pidfd(sentry._pidfd)
+    os.close(sentry._pidfd)
+    ours.close()
+    theirs.close()
+    assert open_now() <= before
 
 
 ASKED = [(verb, name) for verb, names in VERBS.items() for name in names]
