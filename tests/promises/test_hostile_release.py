@@ -15,9 +15,18 @@ import pytest
 
 from harness.load import strictly
 from harness.service import Service, eventually, serving
+from releve.supervisor.protocol import Status
 
 HARNESS = Path(__file__).parents[1] / "harness"
 HOSTILE = (HARNESS / "application.py").read_text() + "\nfrom hostile import attack\n\nRESPONSES['/link'] = attack\n"
+
+# In the import: waits for as long as a file is there.
+HELD = """
+import os, time
+while os.path.exists({hold!r}):
+    time.sleep(0.01)
+from hostile_app import application
+"""
 
 # In the import, as the master itself: has more workers than a process may have files open by default.
 CROWD = """
@@ -60,14 +69,23 @@ def healthy(service: Service, number: int) -> bool:
 
 @pytest.mark.parametrize("does", ["junk", "flood", "end"])
 def test_a_link_that_is_spoilt_is_mended(tmp_path: Path, does: str) -> None:
+    hold = tmp_path / "hold"  # while it is there, no master that follows is ready
     with serving(tmp_path, start=False) as service:
-        service.release("one", app=HOSTILE, hostile=(HARNESS / "hostile.py").read_text())
+        hostile = (HARNESS / "hostile.py").read_text()
+        service.release("one", app=HELD.format(hold=str(hold)), hostile_app=HOSTILE, hostile=hostile)
         service.start()
         with strictly(*service.addresses, clients=6, think=1.0, think_mean=0.05) as load:
             before = service.generation()
             descriptors = len(service.descriptors())
+            hold.touch()
             assert service.get(f"/link?do={does}") == does.encode()
             # Junk is passed over. A link that has ended, or brings nothing else, is given up with its master: another one follows.
+            if does != "junk":
+                lost = f"generation {before['generation']} has lost its master; its workers serve on"
+                eventually(lambda: service.status()["service"]["degraded"] == [lost], "it is said while the master is replaced")
+                shown = service.ctl("status")
+                assert shown.returncode == Status.DEGRADED and "): degraded\n" in shown.stdout and lost in shown.stdout
+            hold.unlink()
             eventually(lambda: healthy(service, before["generation"] + (does != "junk")), "the service is healthy")
             assert service.log().count("ignored on the link of the master") <= 3
             eventually(lambda: len(service.descriptors()) <= descriptors + 4, "what came with the messages is closed")
