@@ -8,9 +8,9 @@ be waited for is an errand.
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from releve.server import stacks, system
 from releve.server.boot import Boot, MalformedOrder
@@ -19,7 +19,8 @@ from releve.server.crew import UP, Crew, IllegalTransition, State, Worker, descr
 from releve.server.errands import Errand, Errands
 from releve.server.faults import fault
 from releve.server.foreman import Foreman, names
-from releve.server.guard import Guard
+from releve.server.form import Unfit, seconds
+from releve.server.guard import Guard, within
 from releve.server.link import LOST_S, Message, clip
 from releve.server.nursery import Nursery
 from releve.server.orders import ESTABLISHED, Change, Posture, objection
@@ -92,8 +93,8 @@ class Command:
         """
         verb, order_id = str(message.get("type")), message.get("id")
         if verb == "alive":
-            within_s = message.get("within_s")
-            self.guard.hear(self._now(), float(within_s) if isinstance(within_s, (int, float)) and within_s > 0 else math.inf)
+            with suppress(Unfit):
+                self.guard.hear(self._now(), within(message.get("within_s")))
             return
         if order_id is None and verb != "quit":
             return
@@ -103,7 +104,7 @@ class Command:
                 self._verbs[verb](message, fds)
             except MalformedOrder as error:
                 trouble = str(error)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError, AttributeError, Unfit) as error:
                 trouble = f"cannot {verb}: the order is malformed ({type(error).__name__}: {error})"
         if trouble is not None:
             self._errands.fail(order_id, "order", trouble)
@@ -342,7 +343,7 @@ class Command:
     def _quit(self, order: Message, fds: list[int]) -> None:
         fault("master_quit")
         linger = order.get("linger_s")
-        deadline_s, linger_s = float(order["deadline_s"]), None if linger is None else float(linger)
+        deadline_s, linger_s = seconds(order["deadline_s"]), None if linger is None else seconds(linger)
         self._quits.append(order.get("id"))
         self.leave(deadline_s, linger_s, serve_on=order.get("serve_on") is True)
 

@@ -22,6 +22,7 @@ from releve.server.link import MESSAGE_MAX_BYTES, Message
 
 NUMBER_MAX = 2**53  # what any JSON reader keeps exactly
 SECONDS_MAX = 1e9
+WAIT_MAX_S = 14 * 86400.0  # twice the longest duration of a setting; poll(2) counts milliseconds in an int, 25 days
 LIST_MAX = 1000
 PATH_MAX = 4096  # characters: limits.h
 _WORD = re.compile(r"[a-z][a-z0-9_ -]{0,39}")
@@ -98,6 +99,9 @@ def number(least: float = 0.0, most: float = SECONDS_MAX) -> Read:
         return float(value)
 
     return fit
+
+
+seconds = number(0.0, WAIT_MAX_S)  # that somebody waits
 
 
 def text(most: int = MESSAGE_MAX_BYTES) -> Read:

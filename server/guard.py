@@ -20,6 +20,7 @@ import signal
 from typing import Any
 
 from releve.server import door, system
+from releve.server.form import WAIT_MAX_S, number
 from releve.server.output import standard
 
 IN_SERVICE = ("active", "trial")  # roles of the generation that clients are served by
@@ -31,6 +32,9 @@ LOCK_NAME = "lock"  # in its runtime directory
 DOUBT_S = 5.0  # after a silence that was too long: it may be us who were stopped, and its word may be on its way
 
 log = logging.getLogger("releve.master")
+
+
+within = number(0.001, WAIT_MAX_S)  # seconds in which a supervisor says again that it lives. Raises Unfit
 
 
 class Silence:

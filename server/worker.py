@@ -29,6 +29,7 @@ from releve.server.diversion import Diversion, Portion
 from releve.server.doors import Doors, Width
 from releve.server.faults import fault
 from releve.server.fork import EXIT_INTERNAL
+from releve.server.form import Unfit, is_packets, seconds
 from releve.server.handover import Handover
 from releve.server.link import ORPHAN_S, Link, LinkError, Message, clip
 from releve.server.log import Who
@@ -264,8 +265,8 @@ class Worker:
         timeouts = self._post.settings.timeouts
         linger_s, deadline_s = message.get("linger_s"), message.get("deadline_s")
         self.leave(
-            timeouts.drain if deadline_s is None else float(deadline_s),
-            None if linger_s is None else float(linger_s),
+            timeouts.drain if deadline_s is None else seconds(deadline_s),
+            None if linger_s is None else seconds(linger_s),
             serve_on=message.get("serve_on") is True,
         )
 
@@ -345,8 +346,8 @@ class Worker:
 
     def observe(self, message: Message, fds: list[int]) -> None:
         """Have a thread answer for the stacks on the pair in ``fds``."""
-        if len(fds) != 1:
-            raise IllegalOrder(f"cannot be observed: {len(fds)} descriptors, not one")
+        if len(fds) != 1 or not is_packets(fds[0]):
+            raise IllegalOrder(f"cannot be observed: {len(fds)} descriptors, not one; or it is no end of a pair")
         link = Link(socket.socket(fileno=fds[0]))
         fds.clear()  # the socket owns it now
         self._observed = [*(one for one in self._observed if one.fileno() >= 0), link]
@@ -386,7 +387,7 @@ class Worker:
         try:
             if handler is not None:  # one that a newer release knows is ignored
                 handler(self, message, fds)
-        except (IllegalOrder, MalformedOrder, ValueError, TypeError, KeyError) as error:
+        except (IllegalOrder, MalformedOrder, Unfit, ValueError, OverflowError, TypeError, KeyError) as error:
             log.error("ignored an order: %s", error)
         finally:
             for fd in fds:  # those that the handler has not taken over

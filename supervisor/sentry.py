@@ -23,7 +23,7 @@ from typing import Any
 
 from releve.server import form
 from releve.server.form import Form, Unfit, flag, is_memory, is_pidfd
-from releve.server.guard import Silence, revive
+from releve.server.guard import Silence, revive, within
 from releve.server.link import Link, LinkError, Message, pair
 
 log = logging.getLogger("releve.sentry")
@@ -35,7 +35,7 @@ DEATH_S = 10.0  # from the end of a link to that of its process; one that lives 
 REPEAT_S = 10.0  # how long a SIGTERM counts: the next supervisor may be the first to hear of it
 FORMS: dict[str, Form] = {
     "watch": Form(brings=[("process", is_pidfd), ("memory file", is_memory())]),
-    "alive": Form(needs={"within_s": form.number()}),
+    "alive": Form(needs={"within_s": within}),
     "goodbye": Form(may={"ending": flag}),
 }
 _IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)

@@ -141,7 +141,10 @@ def test_a_resume_supersedes_a_pause_and_the_last_order_counts(master: Master) -
         ("scale", {"workers": "many"}, "cannot scale: the order is malformed (ValueError"),
         ("pause", {"to": 8}, "cannot pause: the exchange of the generation to give to is missing"),
         ("reload", {"revision": 2, "listeners": ["a", "b"], "settings": {}}, "cannot reload: 0 descriptors for 2 listeners"),
+        ("scale", {"workers": float("inf")}, "cannot scale: the order is malformed (OverflowError"),
         ("quit", {"linger_s": None}, "cannot quit: the order is malformed (KeyError"),
+        ("quit", {"deadline_s": 10**400}, "cannot quit: the order is malformed (Unfit"),
+        ("quit", {"deadline_s": 1, "linger_s": 1e12}, "cannot quit: the order is malformed (Unfit"),
     ],
 )
 def test_orders_that_cannot_be_change_nothing(master: Master, kind: str, keys: dict[str, Any], reason: str) -> None:
@@ -625,6 +628,14 @@ def test_the_end_of_the_link_is_a_graceful_quit(master: Master) -> None:
     assert master.process.wait(WAIT_S) == 0
     assert master.left_over() == []
     assert "the supervisor is gone: leaving" in master.log
+
+
+@pytest.mark.parametrize("within_s", [None, True, 0, -1, "1", float("nan"), float("inf"), 1e12, 10**400])
+def test_a_supervisor_that_says_nonsense_of_its_life_is_not_ended(master: Master, within_s: Any) -> None:
+    """The master goes on, and so does who said it."""
+    pids = master.up(workers=1)
+    master.link.send({"type": "alive", "within_s": within_s} if within_s is not None else {"type": "alive"})
+    assert master.done("pause") and master.done("resume")["workers"] == len(pids)
 
 
 def test_garbage_on_the_link_is_passed_over(master: Master) -> None:

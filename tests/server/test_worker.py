@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -222,6 +224,27 @@ def test_a_worker_that_nobody_commands_serves_on_for_a_while_and_leaves_graceful
     finish(tmp_path)
     assert client.answer().status == 200
     assert one.ended() == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("quit", {"deadline_s": 10**400}),
+        ("quit", {"deadline_s": 1, "linger_s": 1e12}),
+        ("quit", {"deadline_s": []}),
+        ("observe", {}),
+    ],
+)
+def test_an_order_that_cannot_be_changes_nothing(old: Generation, kind: str, keys: dict[str, Any]) -> None:
+    worker = old.start()
+    worker.resume()
+    client = connect(old)
+    assert client.ask().status == 200
+    before = len(worker.descriptors())
+    with open(os.devnull) as file:
+        worker.tell(kind, (file.fileno(),) if kind == "observe" else (), **keys)
+    eventually(lambda: "ignored an order" in old.log, "it says so")
+    assert client.ask().status == 200 and len(worker.descriptors()) == before
 
 
 def test_nothing_is_left_open_by_pauses(old: Generation, new: Generation) -> None:
