@@ -113,7 +113,7 @@ def test_a_standby_whose_address_is_closed_is_adopted_with_it(tmp_path: Path) ->
 
 def test_a_rolling_upgrade_that_is_cut_off_gives_the_workers_back(tmp_path: Path) -> None:
     with serving(tmp_path, start=False, workers=3, upgrade={"mode": "rolling"}) as service:
-        token = arm(service, ("releve.supervisor.rolling", "Generation", "order"))
+        token = arm(service, ("releve.supervisor.orders", "Orders", "give"))
         service.start()
         service.release("two")
         service.flip("two")
