@@ -1,8 +1,19 @@
-"""For all tests: a drawn example may take its time. Hypothesis gives it 200 ms, which a busy machine exceeds for no fault of ours."""
+"""For all tests: a drawn example may take its time. Hypothesis gives it 200 ms, which a busy machine exceeds for no fault of ours.
+
+And signals do what they do by default: a shell that starts `make test` in the background of a script has it ignore SIGINT and
+SIGQUIT, which everything that we start would inherit.
+"""
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import HealthCheck, settings
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
