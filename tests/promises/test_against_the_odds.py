@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -153,8 +154,9 @@ def test_losses_of_an_earlier_try_are_not_held_against_a_reload_after_a_reexec(t
             until = time.monotonic() + 20
             while time.monotonic() < until and ctl.poll() is None:
                 for child in psutil.Process(service.generation()["pid"]).children():
-                    if child.pid not in known:
-                        child.kill()
+                    with suppress(psutil.NoSuchProcess):  # it has just been killed, and reaped
+                        if child.pid not in known:
+                            child.kill()
             ctl.communicate(timeout=30)
 
         killed()
