@@ -16,8 +16,16 @@ from releve.server.words import WORDS
 
 # A worker sends what it is told on its own control pair, as often as it is told.
 HOSTILE = """
-import gc, json, socket
+import gc, json, select, socket
 calm = application
+def insist(send, sock, *what):
+    while True:  # its queue holds ten messages, and the master takes its time
+        try:
+            return send(*what)
+        except BlockingIOError:
+            room = select.poll()
+            room.register(sock, select.POLLOUT)
+            room.poll()
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/say":
         from releve.server.link import Link
@@ -29,9 +37,9 @@ def application(environ, start_response):
             {"type": "reopened", "id": []}, {"type": "recycle", "reason": {}}, {"type": []}, [], 7,
             {"type": "state"}, {"type": "state", "state": "paused", "kept": 10**30},
         ):
-            socket.send_fds(link.socket, [json.dumps(said).encode()], [fd] * 3)
+            insist(socket.send_fds, link.socket, link.socket, [json.dumps(said).encode()], [fd] * 3)
         for junk in (b"", b"\\xff", b"[" * 90000, b'{"type": NaN'):
-            link.socket.send(junk)
+            insist(link.socket.send, link.socket, junk)
         os.close(fd)
     return calm(environ, start_response)
 """
