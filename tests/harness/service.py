@@ -37,6 +37,16 @@ OWN = (
 )  # never inherited from whoever runs the tests
 
 
+def read_until(sock: socket.socket, end: bytes) -> bytes:
+    """What comes, up to this end of it, which must come before that of the connection."""
+    sock.settimeout(PATIENCE_S)
+    read = b""
+    while not read.endswith(end):
+        read += (got := sock.recv(4096))
+        assert got, read
+    return read
+
+
 def eventually(holds: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
     """Wait until ``holds`` returns something true, and return that. Asked ever less often: a status takes a supervisor 5 ms."""
     begun = time.monotonic()

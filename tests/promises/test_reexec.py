@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.load import strictly
-from harness.service import PATIENCE_S, Service, alive, eventually, serving
+from harness.service import Service, alive, eventually, read_until, serving
 from releve.supervisor.reexec import VARIABLE
 
 
@@ -71,12 +71,7 @@ def test_what_stood_by_and_what_was_leaving(tmp_path: Path) -> None:
         assert {g["generation"]: g["state"] for g in service.status()["generations"]} == {1: "retiring", 2: "standby", 3: "serving"}
         eventually(lambda: 2 not in {g["generation"] for g in service.status()["generations"]}, "its time is over")
         client.sendall(b"ld")
-        client.settimeout(PATIENCE_S)
-        answer = b""
-        while not answer.endswith(b"held"):
-            answer += (got := client.recv(4096))
-            assert got, answer
-        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert read_until(client, b"held").startswith(b"HTTP/1.1 200 OK")
         eventually(lambda: len(service.status()["generations"]) == 1, "the first one has left")
 
 

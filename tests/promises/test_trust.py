@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.service import APPLICATION, PATIENCE_S, Service, alive, eventually, serving
+from harness.service import APPLICATION, Service, alive, eventually, read_until, serving
 from harness.service import PYTHON as OURS
 
 PYTHON = "/usr/bin/python3"
@@ -397,11 +397,7 @@ def test_workers_of_a_master_that_dies_while_it_leaves_finish_what_they_have_beg
         os.kill(before["pid"], signal.SIGKILL)
         assert service.get("/echo") == b""  # the other one serves
         client.sendall(b"ld")
-        client.settimeout(PATIENCE_S)
-        answer = b""
-        while not answer.endswith(b"held"):
-            answer += (got := client.recv(4096))
-            assert got, answer
+        read_until(client, b"held")
         for worker in before["workers"]:
             eventually(partial(dead, worker["pid"]), "it leaves")
 
