@@ -123,10 +123,12 @@ async def _see_off(one: _Leaving) -> None:
     """Until all of it has left, or its time is over."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + one.deadline_s
-    if one.pidfd >= 0 or not one.workers:
-        with suppress(TimeoutError):
+    with suppress(TimeoutError):
+        if one.pidfd >= 0:
             async with asyncio.timeout_at(deadline):
-                await (readable(one.pidfd) if one.pidfd >= 0 else asyncio.sleep(one.deadline_s))
+                await readable(one.pidfd)
+        elif not one.workers:  # nobody is known to wait for; the link stays, so that its master does not go on alone
+            await asyncio.sleep(one.deadline_s + GRACE_S)
     for pidfd in _members(one):  # who told them has died before them, or obeys nobody; each finishes what it has begun
         system.send_signal(pidfd, signal.SIGTERM)
         one.workers.append(pidfd)
