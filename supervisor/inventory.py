@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import signal
 import socket
 import stat
 import struct
@@ -38,6 +39,7 @@ from releve.supervisor.readable import readable
 from releve.supervisor.record import RecordError
 from releve.supervisor.states import GenerationState
 
+FINISH_S = 2.0  # for workers that end with their master; new clients wait meanwhile
 CALL_S = 5.0  # how long a master may take to hand over
 HELLO_MAX_BYTES = 160 * 1024
 REVISION_MAX = 2**31
@@ -150,8 +152,26 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
         if not generation.orphaned:
             why = error.reason if isinstance(error, StepFailed) else f"it says no more for {CALL_S:g} s"
             log.error("cannot take over all workers of its master: %s; killing it", why, extra=generation.tag)
+            if not generation.workers:
+                await _let_finish(generation)
             await generation.orders.end_master()
     return Adopted(generation, kept)
+
+
+async def _let_finish(generation: Generation) -> None:
+    """Give the workers of which a master has told nothing time for what they have begun: they end with it, and nobody commands them."""
+    found = list(evidence.members(generation.pid, generation.pid, generation.pin.identity.uid))
+    workers = [pidfd for pidfd in found if evidence.pid_of(pidfd) != generation.pid]
+    try:
+        for pidfd in workers:
+            system.send_signal(pidfd, signal.SIGTERM)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_S):
+                for pidfd in workers:
+                    await readable(pidfd)
+    finally:
+        for pidfd in found:
+            os.close(pidfd)
 
 
 def master_behind(path: Path, configured: Identity | None) -> tuple[int, int] | None:
