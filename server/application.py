@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import importlib
-import os
+import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,9 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from releve.config.settings import Mount
+from releve.server.callable import Flaw, flaw
 from releve.server.mounts import mounted, unavailable
+from releve.server.native import os
 
 Application = Callable[..., Iterable[bytes]]
 T = TypeVar("T")
@@ -110,7 +113,24 @@ def traceback_text(error: BaseException) -> str:
 
 def _load_one(app: str) -> Application:
     target = parse_target(app)
-    return _find(_import(target.module), target)
+    found = _find(_import(target.module), target)
+    if trouble := flaw(found):
+        what = "what it returns" if target.factory else "it"
+        raise BootError(f"cannot serve {app}: {what} is {trouble.value}; {_remedy(target, trouble)}")
+    return found
+
+
+def _remedy(target: Target, trouble: Flaw) -> str:
+    """What to do about an application that is none."""
+    if trouble is Flaw.ASGI:
+        instead = target.module.rpartition(".asgi")[0] + ".wsgi" if target.module.endswith(".asgi") else ""
+        with contextlib.suppress(Exception):
+            if instead and importlib.util.find_spec(instead) is not None:
+                return f"did you mean {instead}:{target.name}?"
+        return "Relève serves WSGI: wrap it (as a2wsgi.ASGIMiddleware does), or keep it on an ASGI server"
+    if target.factory:
+        return "it should return the application, a function of environ and start_response"
+    return f"if it makes the application, write {target.module}:{target.name}()"
 
 
 def _mounted(mounts: Sequence[Mount], isolate: bool) -> Application:
