@@ -105,6 +105,22 @@ def _descriptors(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def _tasks(facts: Facts) -> Iterator[Finding]:
+    settings = facts.settings
+    if facts.tasks_left is None:
+        return
+    left, bound = facts.tasks_left
+    workers = 1 if settings.upgrade.mode == "rolling" else facts.workers or settings.workers
+    more = 1 + workers * (settings.threads + 2)  # a master, and of each worker the main thread and those beside it
+    if left < more:
+        yield Finding(
+            "tasks",
+            PROBLEM,
+            f"{'an upgrade' if facts.workers else 'a start'} takes {more} more processes and threads, and {left} are left ({bound})",
+            f"raise {bound}, or have fewer workers or threads",
+        )
+
+
 def _backlog(facts: Facts) -> Iterator[Finding]:
     backlog = facts.settings.limits.backlog
     if facts.somaxconn is not None and facts.somaxconn < backlog:
@@ -216,8 +232,8 @@ def _import(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "import",
             PROBLEM,
-            f"the application's import has left {found} in the master: after the fork no worker has a whole one",
-            "open it at the first request (or in each worker), or set preload: false",
+            f"the master has {found}, which the import (or sitecustomize, before it) has left: after the fork no worker has a whole one",
+            "open it in hooks.after_fork or at the first request; preload: false helps against what the import leaves",
         )
 
 
@@ -308,6 +324,7 @@ CHECKS = (
     Check("health", "the service is not degraded, and not drained", _health, ("workers",)),
     Check("history", "the history can be written", _history, ("workers",)),
     Check("descriptors", "open files suffice for limits.connections", _descriptors, ("descriptors_hard",)),
+    Check("tasks", "processes and threads suffice for another generation", _tasks, ("tasks_left",)),
     Check("backlog", "the kernel's net.core.somaxconn allows limits.backlog", _backlog, ("somaxconn",)),
     Check("ports", "no listener lies among clients' own ports, of which there are enough", _ports, ("port_range",)),
     Check("memory", "there is memory for a second generation", _memory, ("workers", "pss_bytes", "available_bytes")),

@@ -13,7 +13,7 @@ import resource
 import socket
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from releve.supervisor.identity import IdentityError, identify
 from releve.supervisor.instances import InstanceError
 from releve.supervisor.permit import group_id
 from releve.supervisor.policy import Policy
-from releve.supervisor.processes import memory, opened
+from releve.supervisor.processes import memory, opened, tasks
 from releve.supervisor.release import ReleaseError, choose_python, resolve_directory
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Facts:
     drained_s: float | None = None
     history_trouble: str = ""
     descriptors_hard: int | None = None  # that one process may open
+    tasks_left: tuple[int, str] | None = None  # processes and threads that can be started yet, and what bounds them
     somaxconn: int | None = None
     port_range: tuple[int, int] | None = None
     ports_reserved: frozenset[int] = frozenset()
@@ -158,6 +159,7 @@ def _host(settings: Settings, worker: int | None) -> Facts:
     return Facts(
         settings=settings,
         descriptors_hard=_hard_limit(worker),
+        tasks_left=_tasks_left(worker),
         somaxconn=_number("/proc/sys/net/core/somaxconn"),
         port_range=_port_range(),
         ports_reserved=reserved(_read("/proc/sys/net/ipv4/ip_local_reserved_ports")),
@@ -200,6 +202,30 @@ def _hard_limit(pid: int | None) -> int | None:
     return 1 << 40 if hard == resource.RLIM_INFINITY else hard
 
 
+def _tasks_left(worker: int | None) -> tuple[int, str] | None:
+    """By the control groups above the process (version 2), and by its user's limit, which does not bind root; setrlimit(2)."""
+    left: list[tuple[int, str]] = []
+    pid = "self" if worker is None else str(worker)
+    for folder in _control_groups(pid):
+        most, now = _number(str(folder / "pids.max")), _number(str(folder / "pids.current"))
+        if most is not None and now is not None:
+            left.append((max(0, most - now), "TasksMax= of the unit, or --pids-limit of the container"))
+    limits = re.search(r"^Max processes\s+(\d+)", _read(f"/proc/{pid}/limits"), re.MULTILINE)
+    uid = re.search(r"^Uid:\s+(\d+)", _read(f"/proc/{pid}/status"), re.MULTILINE)
+    if limits is not None and uid is not None and int(uid[1]) != 0:
+        left.append((max(0, int(limits[1]) - tasks(int(uid[1]))), "ulimit -u (LimitNPROC= of the unit)"))
+    return min(left, default=None)
+
+
+def _control_groups(pid: str) -> Iterator[Path]:
+    """The folders of those (version 2) that a process is in, from the innermost."""
+    path = next((line[3:] for line in _read(f"/proc/{pid}/cgroup").splitlines() if line.startswith("0::")), None)
+    folder = None if path is None else Path("/sys/fs/cgroup") / path.lstrip("/")
+    while folder is not None and folder != Path("/sys/fs"):
+        yield folder
+        folder = folder.parent
+
+
 def _port_range() -> tuple[int, int] | None:
     words = _read("/proc/sys/net/ipv4/ip_local_port_range").split()
     return (int(words[0]), int(words[1])) if len(words) == 2 else None
@@ -216,14 +242,11 @@ def reserved(text: str) -> frozenset[int]:
 def _available() -> int | None:
     """Memory that a second generation could take: of the host, or what the control groups (version 2) above us leave."""
     left = [_meminfo("MemAvailable")]
-    path = next((line[3:] for line in _read("/proc/self/cgroup").splitlines() if line.startswith("0::")), None)
-    folder = None if path is None else Path("/sys/fs/cgroup") / path.lstrip("/")
-    while folder is not None and folder != Path("/sys/fs"):
+    for folder in _control_groups("self"):
         most, now = _number(str(folder / "memory.max")), _number(str(folder / "memory.current"))
         if most is not None and now is not None:
             cached = re.search(r"^inactive_file (\d+)$", _read(str(folder / "memory.stat")), re.MULTILINE)
             left.append(max(0, most - now + (int(cached[1]) if cached else 0)))
-        folder = folder.parent
     known = [one for one in left if one is not None]
     return min(known) if known else None
 
