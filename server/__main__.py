@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
-import os
-import socket
 import sys
 import traceback
 from typing import NoReturn
 
+from releve.server import hazards
 from releve.server.link import Link
 from releve.server.master import run
+from releve.server.native import os, socket
 from releve.server.output import drain
 
 EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h
@@ -30,7 +30,8 @@ def main(arguments: list[str], *, lent: bool = False) -> NoReturn:
         fd = parser.parse_args(arguments).link
         sys.argv[1:] = []  # they are ours, not the application's
         os.set_inheritable(fd, False)
-        status = run(Link(socket.socket(fileno=fd)), lent=lent)
+        early = hazards.early(fd)
+        status = run(Link(socket.socket(fileno=fd)), lent=lent, early=early)
     except SystemExit as error:  # from argparse
         status = error.code if isinstance(error.code, int) else 2
     except OSError as error:

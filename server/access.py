@@ -13,11 +13,7 @@ import base64
 import binascii
 import errno
 import logging
-import os
 import re
-import select
-import threading
-import time
 from collections.abc import Callable, Sequence
 from itertools import chain
 from json.encoder import encode_basestring_ascii
@@ -25,6 +21,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from releve.server import system
+from releve.server.native import Lock, os, select, time
 
 FULL_LINES = 512  # then it is time to flush
 LONG_LINE = 4096  # characters; such a line is flushed at once
@@ -253,7 +250,7 @@ class AccessLog:
         self._troubled = False
         self._midline = False  # what was written last is the beginning of a line
         self._ragged = False  # and its rest is lost: end it before anything else
-        self._flushing = threading.Lock()
+        self._flushing = Lock()
         self._second = -1
         self._clock = self._iso = ""
 

@@ -9,7 +9,6 @@ load balancers: their polls say nothing about what clients get.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -22,6 +21,7 @@ from releve.server.connection import Connection, SocketChannel
 from releve.server.environ import build_environ
 from releve.server.fasthead import Usual
 from releve.server.head import Head
+from releve.server.native import time
 from releve.server.proxy import introduce
 from releve.server.readiness import Readiness
 from releve.server.scoreboard import POLLED_KIND

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import Callable, Iterator
 
 from releve.config.settings import Limits, Timeouts
 from releve.server.channel import Channel
 from releve.server.head import Head, HTTPError
+from releve.server.native import time
 from releve.server.spool import Spool
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import select
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +11,7 @@ import releve
 from releve.config.settings import Settings, from_wire, key_names
 from releve.server import scoreboard
 from releve.server.link import EXCHANGE_VERSION, LINK_VERSION, Link, Message
+from releve.server.native import os, select, socket
 
 _MORE_FDS = 4  # after the listeners: exchange receive end, exchange send end, scoreboard, crash file; then those of EXTRAS
 EXTRAS = ("access", "door", "keepsake", "log")  # descriptors that a message announces by a key each, in this order

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextvars
 import io
 import logging
-import os
 import stat
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,7 @@ from wsgiref.types import WSGIApplication
 from releve.server.access import escape
 from releve.server.body import BodyRefused, ClientGone, ClientTooSlow, Input
 from releve.server.channel import Channel
+from releve.server.native import os
 from releve.server.response import Asked, Framing, Headers, Start, body_bytes, check_start, frame, response_head, simple_response
 
 Application = WSGIApplication

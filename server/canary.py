@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from releve.server.boot import MalformedOrder
@@ -10,6 +9,7 @@ from releve.server.crew import Crew, State, Worker
 from releve.server.errands import Errand, Errands
 from releve.server.foreman import names
 from releve.server.link import Message
+from releve.server.native import os
 from releve.server.nursery import Nursery
 
 

@@ -10,14 +10,11 @@ The threads take no signal, and touch nothing but descriptors. The end of the pr
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 import struct
-import threading
-from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
+
+from releve.server.native import Empty, Lock, SimpleQueue, os, signal, socket, start_thread
 
 THREADS_MAX = 16  # as many closes may wait; what comes then waits for one of them
 REST_S = 1.0  # how long a thread waits for more to close, before it ends
@@ -28,40 +25,59 @@ class _Closer:
     """What waits to be closed, and how many threads do it."""
 
     def __init__(self) -> None:
-        self._come = threading.Condition()
-        self._waiting: deque[int] = deque()
+        self._lock = Lock()
+        self._waiting: SimpleQueue[int] = SimpleQueue()
         self._threads = 0
-        self._idle = 0  # of them
+        self._free = 0  # of them, those that wait for something to close, and for which there is nothing yet
+        self._late = 0  # of what waits, that for which no thread was free
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether everything is closed."""
+        with self._lock:
+            return not self._late and self._free == self._threads
 
     def take(self, fd: int) -> None:
-        with self._come:
-            self._waiting.append(fd)
-            if self._idle >= len(self._waiting):
-                self._come.notify()
-            elif self._threads < THREADS_MAX:
+        with self._lock:
+            self._waiting.put(fd)
+            if self._free:
+                self._free -= 1
+                return
+            if self._threads < THREADS_MAX:
                 with suppress(RuntimeError):  # the system gives no thread: then it waits for another one, or for the end of the process
-                    threading.Thread(target=self._serve, name="closer", daemon=True).start()
+                    start_thread("closer", self._serve)
                     self._threads += 1
+                    return
+            self._late += 1
 
     def _serve(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
         with suppress(OSError), open("/proc/thread-self/comm", "w") as file:
             file.write("closer")
-        while (fd := self._next()) >= 0:
+        fd = self._waiting.get()  # it was started for one
+        while fd >= 0:
             _hasten(fd)
             with suppress(OSError):
                 os.close(fd)
+            fd = self._next()
 
     def _next(self) -> int:
         """What is to be closed next; -1 if there is nothing for a while, and the thread counts no more."""
-        with self._come:
-            self._idle += 1
-            self._come.wait_for(lambda: self._waiting, REST_S)
-            self._idle -= 1
-            if self._waiting:
-                return self._waiting.popleft()
-            self._threads -= 1
-            return -1
+        with self._lock:
+            if self._late:
+                self._late -= 1
+                return self._waiting.get()
+            self._free += 1
+        try:
+            return self._waiting.get(timeout=REST_S)
+        except Empty:
+            pass
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                self._threads -= 1
+                return -1
+        return self._waiting.get()  # it came just then
 
 
 _closer = _Closer()

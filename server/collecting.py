@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import select
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from releve.config.settings import Settings
 from releve.server import system
 from releve.server.body import CONTINUE, READ_BYTES, Input
 from releve.server.connection import Connection, State, min_bytes
+from releve.server.native import select
 from releve.server.spool import Spool, Spools, spool_directory
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ be waited for is an errand.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -22,6 +21,7 @@ from releve.server.foreman import Foreman, names
 from releve.server.form import Unfit, seconds
 from releve.server.guard import Guard, within
 from releve.server.link import LOST_S, Message, clip
+from releve.server.native import os
 from releve.server.nursery import Nursery
 from releve.server.orders import ESTABLISHED, Change, Posture, objection
 from releve.server.outbox import Outbox
@@ -30,6 +30,7 @@ from releve.server.rotation import reopened, rotate
 from releve.server.turnover import Turnover
 from releve.server.vacancies import Vacancies
 
+REMARKS_MAX = 20
 STACKS_MAX = 25_000  # of a master's, in one message
 
 log = logging.getLogger("releve.master")
@@ -57,7 +58,9 @@ class Command:
         self._turnover = Turnover(crew, self._errands, self, now)
         self.guard = Guard(boot.keepsake, boot.door)
         nursery.disown = self.guard.disown
+        nursery.workers = lambda revision: self.target if revision is self.current else revision.settings.workers
         self._last_part: tuple[float, float | None] | None = None  # of a stop that serves on: deadline (monotonic), linger_s
+        self._remarks: list[str] = []
         self._quits: list[object] = []  # ids of the quit orders to answer at the end
         self._verbs: dict[str, Callable[[Message, list[int]], None]] = {
             "attend": self._attend,
@@ -118,6 +121,8 @@ class Command:
                 self._turnover.ask(worker, message.get("reason", ""))
             case "mixed":
                 self._outbox.send({"type": "mixed", "files": message.get("files", []), "astray": True})
+            case "remark":
+                self.remark(message["text"])
             case "spent":
                 worker.serves_on = False
                 self._shut()
@@ -138,6 +143,13 @@ class Command:
         if worker.state is State.READY:
             self._on_ready(worker)
         self._errands.settle(worker, message)
+
+    def remark(self, text: str) -> None:
+        """Say something, once, that who operates this has to know."""
+        if text not in self._remarks and len(self._remarks) < REMARKS_MAX:
+            self._remarks.append(text)
+            log.warning("%s", text)
+            self._outbox.send({"type": "remark", "text": clip(text, 600)})
 
     def miss(self, worker: Worker) -> None:
         """The control pair of a worker has ended: as it does when the process ends, which is seen in a moment."""
@@ -355,6 +367,7 @@ class Command:
             raise MalformedOrder(f"cannot scale: {wanted} workers")
         standing = self._crew.standing(self.current.number)
         self.target, self.change = wanted, Change.SCALING
+        self._count()
         if wanted >= len(standing):
             self._scale_up(order["id"], wanted - len(standing), before)
         else:
@@ -363,6 +376,7 @@ class Command:
     def _scale_up(self, order_id: object, number: int, before: int) -> None:
         def back(failure: Message) -> None:
             self.target, self.change = before, Change.NONE
+            self._count()
             for worker in new:
                 if worker.state is not State.GONE:
                     self._foreman.dismiss(worker, DROP_S, None)
@@ -390,6 +404,11 @@ class Command:
             worker.dismissed = True
         waiting = self._foreman.give_up(leaving)
         self._errands.start(Errand("scale", frozenset({State.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S))
+
+    def _count(self) -> None:
+        """Tell the workers how many they are to be."""
+        for worker in self._crew.standing(self.current.number):
+            worker.pass_on({"type": "crew", "workers": self.target}, ())
 
     def _scaled(self, errand: Errand) -> None:
         self.change = Change.NONE

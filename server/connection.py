@@ -12,11 +12,7 @@ import contextlib
 import enum
 import errno
 import math
-import os
-import select
-import socket
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from releve.config.settings import Timeouts
@@ -26,8 +22,9 @@ from releve.server.call import Call, Outcome
 from releve.server.environ import base_environ, split_peer
 from releve.server.fasthead import Usual
 from releve.server.head import Head, Partial
+from releve.server.native import os, select, socket, time
 from releve.server.proxy import Trust
-from releve.server.shape import Shape
+from releve.server.shape import Shape, known_shapes
 
 if TYPE_CHECKING:
     from releve.server.collecting import Gathering
@@ -178,7 +175,7 @@ class Connection:
             if base is None:
                 if len(_bases) >= BASES_MAX:
                     _bases.clear()
-                base = _bases[key] = base_environ(self.listener, local, multithread=Connection.multithread)
+                base = _bases[key] = base_environ(self.listener, local, multithread=Connection.multithread, multiprocess=_multiprocess)
             self.base = base
             self.host, self.port = split_peer(self.peer)
             self.mark = self.peer.encode("latin-1", "replace")
@@ -189,6 +186,18 @@ class Connection:
 
 BASES_MAX = 64
 _bases: dict[tuple[str, Any], dict[str, Any]] = {}
+_multiprocess = True  # of this worker: whether others run the same application
+
+
+def count_workers(workers: int, connections: Iterable[Connection] = ()) -> None:
+    """In the loop: how many its generation has from now on, for the next requests of these connections and of new ones."""
+    global _multiprocess
+    if _multiprocess is not (workers > 1):
+        _multiprocess = workers > 1
+        bases = [*_bases.values(), *(one.base for one in connections if one.base is not None)]
+        shapes = [*known_shapes(), *(one.shape for one in connections if one.shape is not None)]
+        for environ in (*bases, *(shape.environ for shape in shapes)):
+            environ["wsgi.multiprocess"] = _multiprocess
 
 
 def _never() -> bool:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import enum
 import heapq
 import logging
-import os
-import signal
 from collections import deque
 from collections.abc import Iterator
 
 from releve.server.link import Link, LinkError, Message
+from releve.server.native import os, signal
 from releve.server.noise import Noise
 from releve.server.scoreboard import SLOTS
 

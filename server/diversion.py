@@ -7,12 +7,12 @@ and those of a generation begin at different places, so that even a few connecti
 from __future__ import annotations
 
 import logging
-import os
 
 from releve.server import exchange
 from releve.server.connection import Connection
 from releve.server.handover import parcel_of
 from releve.server.loop import Loop
+from releve.server.native import os
 
 PARTS = 10_000  # of the whole: shares are counted in hundredths of a percent, so that no error adds up
 _GOLDEN = 0.6180339887498949  # its multiples, modulo 1, divide the circle evenly, however many there are

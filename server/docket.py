@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import struct
-import time
 from dataclasses import dataclass
+
+from releve.server.native import time
 
 RECORDS = 64  # of one worker: the leader's, and of as many threads; those beyond are not shown
 RECORD_BYTES = 256

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
+
+from releve.server.native import os, socket
 
 log = logging.getLogger("releve.master")
 

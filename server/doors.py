@@ -16,9 +16,6 @@ from __future__ import annotations
 import enum
 import errno
 import logging
-import os
-import select
-import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -26,6 +23,7 @@ from releve.server import exchange
 from releve.server.connection import Connection, State, peer_text, prepare
 from releve.server.diversion import Diversion
 from releve.server.loop import Loop
+from releve.server.native import os, select, socket
 from releve.server.noise import Noise
 from releve.server.room import Room
 

@@ -24,7 +24,9 @@ def split_peer(peer: str) -> tuple[str, str]:
     return host.strip("[]"), port
 
 
-def base_environ(listener_name: str, local: tuple[Any, ...] | str | bytes | None, peer: str = "", *, multithread: bool) -> Environ:
+def base_environ(
+    listener_name: str, local: tuple[Any, ...] | str | bytes | None, peer: str = "", *, multithread: bool, multiprocess: bool = True
+) -> Environ:
     """What is the same for every request that comes to one address of ours.
 
     ``listener_name`` is the listener's address as configured, ``local`` the connection's ``getsockname()`` and ``peer``
@@ -43,7 +45,7 @@ def base_environ(listener_name: str, local: tuple[Any, ...] | str | bytes | None
         "wsgi.url_scheme": "http",
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": multithread,
-        "wsgi.multiprocess": True,
+        "wsgi.multiprocess": multiprocess,
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,  # wsgi.input ends where the body ends, chunked or not
         "wsgi.file_wrapper": FileWrapper,

@@ -7,14 +7,13 @@ and when is ``handover.py``; who takes is ``doors.py``.
 from __future__ import annotations
 
 import errno
-import socket
 import struct
-import time
 from typing import NamedTuple
 
 from releve.server import closing, form, system
 from releve.server.form import Unfit
 from releve.server.link import has_ended
+from releve.server.native import socket, time
 
 VERSION = 1
 HOPS_MAX = 1000  # since its last request; then it is kept. A connection moves once per switch, so only a ping-pong comes there

@@ -12,7 +12,6 @@ a variable of an outer function is read in half the time of an attribute (``benc
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from contextvars import Context
 from io import BytesIO
@@ -23,6 +22,7 @@ from releve.server.answer import Answer
 from releve.server.call import Call, Outcome
 from releve.server.connection import READ_BYTES, Connection, State
 from releve.server.fasthead import Usual
+from releve.server.native import time
 from releve.server.proxy import introduce
 from releve.server.scoreboard import BUCKETS
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import contextlib
 import difflib
 import enum
-import os
-import signal
-import threading
 from dataclasses import dataclass
 from typing import NoReturn
+
+from releve.server.native import os, signal, time
 
 VARIABLE = "RELEVE_FAULT"
 EXIT_STATUS = 99
@@ -144,4 +143,4 @@ def _fire(armed: Armed) -> None:
 def _hang() -> NoReturn:
     while True:  # SIGABRT, with which a hung process is ended, is let through
         with contextlib.suppress(Exception):
-            threading.Event().wait(3600)
+            time.sleep(3600)

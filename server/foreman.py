@@ -5,13 +5,15 @@ Knows no posture and no order: those are ``command.py``.
 
 from __future__ import annotations
 
+import errno
 import logging
-import signal
 from collections.abc import Callable, Iterable, Sequence
 
+from releve.server import system
 from releve.server.boot import Boot, Revision
 from releve.server.crew import UP, Crew, State, Worker
 from releve.server.link import LOST_TERM_S
+from releve.server.native import signal
 from releve.server.nursery import Nursery
 from releve.server.outbox import Outbox
 
@@ -42,7 +44,8 @@ class Foreman:
             try:
                 worker = self._nursery.spawn(revision)
             except OSError as error:
-                return new, f"cannot fork a worker: {error.strerror or error}"
+                more = f"; {system.MORE_TASKS}" if error.errno == errno.EAGAIN else ""
+                return new, f"cannot fork a worker: {error.strerror or error}{more}"
             new.append(worker)
             worker.failed_before = failures
             if not first:

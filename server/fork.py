@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
+
+from releve.server.native import os, signal
 
 EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import fcntl
 import math
-import os
 import re
-import socket
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from releve.server.link import MESSAGE_MAX_BYTES, Message
+from releve.server.native import os, socket
 
 NUMBER_MAX = 2**53  # what any JSON reader keeps exactly
 SECONDS_MAX = 1e9

@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import select
-import signal
 from typing import Any
 
 from releve.server import door, system
 from releve.server.form import WAIT_MAX_S, number
+from releve.server.native import os, select, signal
 from releve.server.output import standard
 
 IN_SERVICE = ("active", "trial")  # roles of the generation that clients are served by

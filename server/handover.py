@@ -11,14 +11,13 @@ from __future__ import annotations
 import enum
 import errno
 import logging
-import os
-import select
 from collections import deque
 from collections.abc import Iterable
 
 from releve.server import exchange
 from releve.server.connection import Connection, State
 from releve.server.loop import Loop
+from releve.server.native import os, select
 
 BATCH = 64  # connections given per turn
 CROWDED_S = 0.02  # until the next attempt when too many descriptors are under way

@@ -5,10 +5,14 @@ Read from ``/proc/self`` (proc(5)), so that native libraries are seen too.
 
 from __future__ import annotations
 
-import os
-import socket
+import sys
 import threading
+from dataclasses import dataclass
+from types import FunctionType, ModuleType
 
+from releve.server.native import os, socket
+
+BEFORE = "by sitecustomize or a .pth file"  # what runs in an interpreter before we do
 _SHARED_BY_FORK = ("socket:", "anon_inode:[eventpoll]")
 
 
@@ -23,32 +27,91 @@ def descriptors() -> dict[int, str]:
     return found
 
 
-def find(before: dict[int, str]) -> list[str]:
-    """Describe each hazard of this process that was not there when ``before`` was taken with ``descriptors``.
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What a process had at some time."""
+
+    descriptors: dict[int, str]
+    threads: frozenset[int] = frozenset()  # their identifiers
+
+
+def take() -> Stock:
+    """What this process has."""
+    return Stock(descriptors(), frozenset(_other_threads()))
+
+
+def early(*ours: int) -> list[str]:
+    """What there is before anything of ours is done, but for our descriptors: started by sitecustomize, or a .pth file."""
+    return find(Stock({fd: what for fd, what in descriptors().items() if fd in (0, 1, 2, *ours)}))
+
+
+def threads() -> list[str]:
+    """The threads beside the main one, as ``find`` describes them."""
+    return [f'thread "{name}"' for name in _other_threads().values()]
+
+
+def find(before: Stock) -> list[str]:
+    """Describe each hazard of this process that was not there when stock was taken.
 
     A thread does not survive a fork, but the locks that it holds do. A stream
     connection would carry the bytes of several processes, a listener or an epoll
     wake one for what is another's. Datagram sockets (syslog, statsd) are harmless.
     """
-    known = set(before.values())
-    texts = [f'thread "{name}"' for name in _other_threads()]
+    known = set(before.descriptors.values())
+    texts = [f'thread "{name}"' for tid, name in _other_threads().items() if tid not in before.threads]
     for fd, what in sorted(descriptors().items()):
-        if what.startswith(_SHARED_BY_FORK) and (what not in known or (fd not in before and "eventpoll" in what)):
+        if what.startswith(_SHARED_BY_FORK) and (what not in known or (fd not in before.descriptors and "eventpoll" in what)):
             text = _describe(fd) if what.startswith("socket:") else "event loop (epoll)"
             if text and text not in texts:
                 texts.append(text)
     return texts
 
 
-def _other_threads() -> list[str]:
-    names = {thread.native_id: thread.name for thread in threading.enumerate()}
-    main, found = os.getpid(), []
+def patches() -> list[str]:
+    """What has put functions of its own in the place of the standard library's, in words: which modules, and who seems to have asked."""
+    found = []
+    for library, module, kept, call in _PATCHERS:
+        patcher = sys.modules.get(module)
+        if names := sorted(str(name) for name in getattr(patcher, kept, ()) if str(name)[:1] != "_"):
+            asked = _askers(library, module)
+            by = f" (asked by {', '.join(asked[:3])})" if asked else ""
+            found.append(
+                f"{library} has patched {', '.join(names)}{by}: requests run in threads here, and greenlets are of no use; take {call} out"
+            )
+    return found
+
+
+# What patches, where, what it keeps of the originals by their modules, and how it is called.
+_PATCHERS = (
+    ("gevent", "gevent.monkey", "saved", "monkey.patch_all() and the like"),
+    ("eventlet", "eventlet.patcher", "already_patched", "eventlet.monkey_patch()"),
+)
+
+
+def _askers(library: str, module: str) -> list[str]:
+    """Modules, of others, that know what patches; those that only know the library, if there is none."""
+    patcher, whole = sys.modules.get(module), sys.modules.get(library)
+    sure, maybe = [], []
+    for name, other in list(sys.modules.items()):
+        if (top := name.partition(".")[0]) == library or top in sys.stdlib_module_names or type(other) is not ModuleType:
+            continue
+        values = list(vars(other).values())
+        if any(one is patcher or (type(one) is FunctionType and str(one.__module__).startswith(module)) for one in values):
+            sure.append(name)
+        elif any(one is whole for one in values):
+            maybe.append(name)
+    return sure or maybe
+
+
+def _other_threads() -> dict[int, str]:
+    names = {getattr(thread, "native_id", None): thread.name for thread in threading.enumerate()}
+    main, found = os.getpid(), {}
     for tid in sorted(int(name) for name in os.listdir("/proc/self/task")):
         if tid == main:
             continue
         try:
             with open(f"/proc/self/task/{tid}/comm", encoding="utf-8", errors="replace") as file:
-                found.append(names.get(tid) or file.read().strip())
+                found[tid] = names.get(tid) or file.read().strip()
         except OSError:
             continue  # it has just ended
     return found

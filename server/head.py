@@ -10,11 +10,11 @@ An empty line before the request line (RFC 9112, 2.2) is skipped by ``parse_head
 from __future__ import annotations
 
 import re
-import socket
 from dataclasses import dataclass
 from typing import NoReturn
 
 from releve.config.settings import Limits
+from releve.server.native import socket
 
 END = b"\r\n\r\n"
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, 5.6.2

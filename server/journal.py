@@ -8,10 +8,10 @@ from __future__ import annotations
 import array
 import errno
 import fcntl
-import os
-import socket
 import struct
 from collections.abc import Mapping
+
+from releve.server.native import os, socket
 
 ADDRESS = "/run/systemd/journal/socket"
 VARIABLE = "JOURNAL_STREAM"  # systemd.exec(5): device and inode of the stream that systemd has connected

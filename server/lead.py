@@ -24,9 +24,6 @@ a fast request does not come there.
 from __future__ import annotations
 
 import logging
-import os
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import Context
@@ -36,6 +33,7 @@ from releve.server import system
 from releve.server.connection import Connection
 from releve.server.docket import LEADER, Docket
 from releve.server.fork import EXIT_INTERNAL
+from releve.server.native import Lock, get_ident, os, start_thread, time
 
 TICK_S = 0.005  # a call that is seen at two ticks in a row has overrun
 SHORT_TICK_S = 0.001  # the same, where others have overrun of late: each holds up everybody for a tick
@@ -55,7 +53,7 @@ class Runner:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.wake = threading.Lock()
+        self.wake = Lock()
         self.wake.acquire()
         self.leads = False
         self.job: Connection | None = None
@@ -97,12 +95,14 @@ class Lead:
         self._docket = docket
         self._call = call
         self._turn = turn
-        self._mutex = threading.Lock()
+        self._mutex = Lock()
         self._parked: list[Runner] = []  # last in, first out: database connections stay few
         self._waiting: deque[Connection] = deque()
         self._rung = False
-        self._alarm = threading.Lock()
+        self._alarm = Lock()
         self._alarm.acquire()
+        self._start = Lock()  # held until the loop may turn in a thread that does nothing else
+        self._start.acquire()
 
     @property
     def free(self) -> int:
@@ -116,32 +116,40 @@ class Lead:
 
     # The threads
 
-    def start(self) -> NoReturn:
-        """In the main thread: start the others, and never return."""
+    def prepare(self) -> None:
+        """In the main thread: start the others, which wait. Raises RuntimeError if the system gives no more threads."""
         if not self.inline:
             main = Runner(1)
-            main.thread = threading.get_ident()  # before the loop can hand it a request
+            main.thread = get_ident()  # before the loop can hand it a request
             self._runners.append(main)
             self._parked.append(main)
-            threading.Thread(target=self._lead_for_ever, name="releve-loop", daemon=True).start()
-            self._work(main)
+            start_thread("releve-loop", self._lead_for_ever)
+            return
         runners = [Runner(number) for number in range(1, self.threads + 2)]
         self._runners = runners
-        runners[0].leads = True
-        runners[0].wake.release()
         self._parked.extend(reversed(runners[1:]))
         for runner in runners:
-            threading.Thread(target=self._work, args=(runner,), name=f"releve-{runner.number}", daemon=True).start()
+            start_thread(f"releve-{runner.number}", self._work, runner)
+
+    def start(self) -> NoReturn:
+        """In the main thread, after ``prepare``: let the loop turn, and never return."""
+        first = self._runners[0]
+        if not self.inline:
+            self._start.release()
+            self._work(first)
+        first.leads = True
+        first.wake.release()
         self._monitor()
 
     def _lead_for_ever(self) -> NoReturn:
-        self._leader = threading.get_ident()
+        self._start.acquire()
+        self._leader = get_ident()
         self._docket.sit(LEADER, self._leader)
         while True:
             self._turn()
 
     def _work(self, runner: Runner) -> NoReturn:
-        runner.thread = threading.get_ident()
+        runner.thread = get_ident()
         self._docket.sit(runner.number, runner.thread)
         while True:
             runner.wake.acquire()

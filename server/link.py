@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import array
 import json
-import os
-import select
-import signal
-import socket
 import struct
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from releve.server.native import os, select, signal, socket
 
 LINK_VERSION = 1
 EXCHANGE_VERSION = 1

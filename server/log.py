@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +15,7 @@ from releve.config.legible import legible, lines, one_line
 from releve.config.settings import Log
 from releve.server import system
 from releve.server.journal import Journal, leads_there
+from releve.server.native import RLock, os, time
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # syslog(3), for the journal
@@ -163,6 +162,11 @@ class Handler(logging.Handler):
         self._release = release
         self._traces = logging.Formatter()
 
+    def createLock(self) -> None:  # the name is logging's
+        """Have a lock of the system: `logging` takes what `threading` has by then."""
+        self.lock = RLock()
+        logging._register_at_fork_reinit_lock(self)  # type: ignore[attr-defined]  # as its own does: a child finds it free
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
         try:
@@ -226,7 +230,10 @@ def revive() -> None:
 
     ``logging.config.dictConfig`` and ``fileConfig`` disable every logger that exists
     already unless told otherwise (``disable_existing_loggers``), ours among them.
+    gevent gives locks of its own to every handler that there is.
     """
+    for handler in logging.getLogger(ROOT).handlers:
+        handler.createLock()
     for name, logger in logging.Logger.manager.loggerDict.items():
         if isinstance(logger, logging.Logger) and (name == ROOT or name.startswith(ROOT + ".")):
             logger.disabled = False

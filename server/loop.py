@@ -12,11 +12,7 @@ request; an event that comes meanwhile takes it out, or the loop would spin.
 from __future__ import annotations
 
 import logging
-import os
-import select
 import sys
-import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -31,6 +27,7 @@ from releve.server.connection import Connection, State
 from releve.server.deadlines import TICK_S, Deadlines
 from releve.server.fastpath import fast_path
 from releve.server.lead import Lead
+from releve.server.native import RLock, os, select, time
 from releve.server.parting import Parting
 from releve.server.reception import Reception, skip_empty_lines
 from releve.server.scoreboard import KINDS, Tally, bucket
@@ -56,7 +53,7 @@ class Loop:
         """``answer`` runs in the leader or another thread, and sets the connection's ``outcome``."""
         self.lead = Lead(settings.threads, answer, self._run, tally.docket)
         self.table: dict[int, Connection] = {}  # by descriptor: every open connection of this worker
-        self.intake = threading.RLock()  # held from the birth of a connection's descriptor until it is in the table; see worker.py
+        self.intake = RLock()  # held from the birth of a connection's descriptor until it is in the table; see worker.py
         self.epoll = select.epoll()
         self.idle_s = settings.timeouts.keepalive  # silence after which an idle connection is closed
         self.fresh_s = settings.timeouts.header  # the same, if it has never brought a byte

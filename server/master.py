@@ -10,13 +10,9 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import os
-import select
-import signal
-import socket
 import struct
 import sys
-import time
+from collections.abc import Sequence
 
 from releve.server import form, hazards, hooks, output, stacks, system
 from releve.server import log as logs
@@ -30,6 +26,7 @@ from releve.server.form import Unfit
 from releve.server.link import Garbled, Link, LinkError, clip
 from releve.server.log import Who
 from releve.server.mounts import broken
+from releve.server.native import os, select, signal, socket, time
 from releve.server.nursery import IGNORED, Nursery
 from releve.server.orders import ESTABLISHED, Posture
 from releve.server.outbox import RETRY_S, Outbox
@@ -42,7 +39,7 @@ LAST_WORDS_MAX = 4096  # more than a socket holds
 log = logging.getLogger("releve.master")
 
 
-def run(link: Link, *, lent: bool) -> int:
+def run(link: Link, *, lent: bool, early: Sequence[str] = ()) -> int:
     """Be a master, from ``hello`` to the end of the last worker; returns the exit status. Takes the link over."""
     # They were blocked at our exec, lest one come before this. Nothing is served yet: SIGTERM may end us at once.
     system.settle_signals(IGNORED)
@@ -63,13 +60,14 @@ def run(link: Link, *, lent: bool) -> int:
     except MalformedOrder as error:
         outbox.send({"type": "failed", "step": "boot", "reason": str(error), "traceback": ""})
         return 1
-    return Master(link, outbox, boot, lent=lent).run()
+    return Master(link, outbox, boot, lent=lent, early=early).run()
 
 
 class Master:
     """One generation's master process, once it knows what to boot."""
 
-    def __init__(self, link: Link, outbox: Outbox, boot: Boot, *, lent: bool) -> None:
+    def __init__(self, link: Link, outbox: Outbox, boot: Boot, *, lent: bool, early: Sequence[str] = ()) -> None:
+        """``early``: what this process had before it was told what to boot (``hazards.early``)."""
         self._link = link
         self._outbox = outbox
         self._boot = boot
@@ -81,6 +79,8 @@ class Master:
         self._nursery = Nursery(boot, outbox, self._crew)
         self._anchor = Anchor(boot.revision.settings.directory, boot.directory)
         self._nursery.load = self._load
+        self._early = early
+        self._nursery.early = tuple(text for text in early if text.startswith("thread "))
         self._nursery.astray = self._anchor.astray
         self._command = Command(boot, self._crew, self._nursery, outbox, time.monotonic)
         self._command.guard.meet(link.fileno())
@@ -93,6 +93,11 @@ class Master:
         if settings.user is not None and settings.no_new_privileges:
             system.refuse_new_privileges()
         fault("master_boot")
+        for text in self._early:
+            if text not in self._nursery.early:
+                self._command.remark(
+                    f"{text} was opened before the import ({hazards.BEFORE}), and all workers share it: open it in hooks.after_fork"
+                )
         stacks.arm(self._boot.crash)  # a boot that hangs or crashes leaves them there
         self._anchor.drop()
         try:
@@ -118,7 +123,7 @@ class Master:
     def _preload(self) -> bool:
         """Import the application here, to fork it; False if it left what cannot be forked and ``preload`` is auto. Raises BootError."""
         self._outbox.send({"type": "phase", "phase": "import"})
-        before, modules, started = hazards.descriptors(), len(sys.modules), time.monotonic()
+        before, modules, started = hazards.take(), len(sys.modules), time.monotonic()
         self._nursery.application = self._load()
         found = hazards.find(before)
         if found and self._boot.preload is None:
@@ -128,6 +133,8 @@ class Master:
             return False
         if found:
             log.warning("preloaded as told (preload: true), but the import left %s, which a fork does not keep whole", ", ".join(found))
+        for text in hazards.patches():
+            self._command.remark(text)
         seconds = round(time.monotonic() - started, 3)
         if files := self._anchor.astray():
             self._outbox.send({"type": "mixed", "files": files, "astray": True})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+
+from releve.server.native import time
 
 EVERY_S = 10.0  # between two lines
 TOO_MUCH = 1000  # in a minute

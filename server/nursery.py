@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from releve.server import output, snapshot, stacks, system
@@ -14,6 +13,7 @@ from releve.server.boot import Boot, Revision
 from releve.server.crew import Crew, Worker
 from releve.server.fork import fork
 from releve.server.link import Link, pair
+from releve.server.native import os, signal
 from releve.server.outbox import Outbox
 from releve.server.scoreboard import Scoreboard
 from releve.server.worker import Post, run_worker
@@ -38,6 +38,8 @@ class Nursery:
         self.application: Application | None = None
         self.load: Callable[[], Application]
         self.astray: Callable[[], list[str]] = list
+        self.early: tuple[str, ...] = ()  # threads that this process had before it imported anything of the application's
+        self.workers: Callable[[Revision], int] = lambda revision: revision.settings.workers  # how many it is to have
         self.wakeups: tuple[int, ...] = ()  # the pipe that signals are written to
         self.disown: Callable[[], None] = lambda: None  # closes in a child what else is the master's
         self.diversion = -1  # send end of another generation's exchange, kept for those that are forked during a canary
@@ -100,7 +102,7 @@ class Nursery:
                 slot=slot,
                 generation=self._boot.generation,
                 revision=revision.number,
-                settings=revision.settings,
+                settings=replace(revision.settings, workers=self.workers(revision)),
                 listeners=revision.listeners,
                 exchange_receive=self._boot.exchange_receive,
                 exchange_send=self._boot.exchange_send,
@@ -109,6 +111,7 @@ class Nursery:
                 application=self.application,
                 load=self.load,
                 astray=self.astray,
+                early=self.early,
                 access=output.standard.output if revision.access == output.STANDARD_OUTPUT else revision.access,
                 release=self._boot.directory,
             )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 from collections import deque
 from collections.abc import Sequence
 
 from releve.server.link import Link, LinkError, Message
+from releve.server.native import os
 
 RETRY_S = 0.02  # ETOOMANYREFS is not announced by POLLOUT, so the queue is tried again by the clock
 _LATER = {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS}

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +17,7 @@ from releve.config.settings import Log
 from releve.server import log as logs
 from releve.server import system
 from releve.server.log import Entry, Sink, Who
+from releve.server.native import get_ident, os
 
 STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
 UNENDED_MAX_BYTES = 1 << 20  # of a line that does not end; then it is written all the same
@@ -71,7 +70,7 @@ class Lines(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         """Take some bytes; never raises for where they go."""
-        data, here = bytes(data), (self._fd, threading.get_ident())
+        data, here = bytes(data), (self._fd, get_ident())
         if not data:
             return 0
         end = data.rfind(b"\n") + 1
@@ -89,7 +88,7 @@ class Lines(io.RawIOBase):
 
     def flush(self) -> None:
         """Write the line that this thread has begun."""
-        _end((self._fd, threading.get_ident()))
+        _end((self._fd, get_ident()))
 
     def put(self, data: bytes) -> None:
         """Write whole lines, or one that has to be written without its end."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import select
-import socket
 import struct
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ from releve.config.settings import Settings
 from releve.server.access import AccessLog
 from releve.server.answer import NOT_COUNTED
 from releve.server.connection import CLOSING_MAX_BYTES, CLOSING_S, READ_BYTES, Connection, State, min_bytes, unsent_bytes
+from releve.server.native import select, socket
 from releve.server.response import body_bytes, simple_response
 
 if TYPE_CHECKING:

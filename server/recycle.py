@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
-import time
 from collections.abc import Callable
 
 from releve.config.settings import Limits
+from releve.server.native import os, time
 
 log = logging.getLogger("releve.worker")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import time
 from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
+
+from releve.server.native import time
 
 Headers = list[tuple[str, str]]
 

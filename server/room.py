@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import heapq
 import logging
-import socket
 from collections import deque
 
 from releve.server.connection import Connection, State
 from releve.server.loop import Loop
+from releve.server.native import socket
 
 BATCH = 64  # connections found by one look at all of them
 YOUNG_S = 1.0  # that a first request may take from the client to us

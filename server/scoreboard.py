@@ -23,14 +23,13 @@ from __future__ import annotations
 
 import fcntl
 import mmap
-import os
 import struct
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from releve.server import docket
+from releve.server.native import os, time
 
 VERSION = 1
 LEVEL = 2  # 0: without dockets and without the words on readiness; 1: answers of our own are among the requests

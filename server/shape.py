@@ -38,7 +38,7 @@ _latest: dict[int, Shape] = {}
 
 
 class Shape:
-    """A checked head, but for some of its values. Immutable."""
+    """A checked head, but for some of its values. Immutable, but for what ``environ`` says of this worker."""
 
     __slots__ = (
         "authorized",
@@ -146,6 +146,11 @@ def learn(head: str, environ: Environ, base: Environ, previous: Shape | None, li
 def latest(base: Environ) -> Shape | None:
     """The shape that was learned last for this base: a guess for the first request of a connection."""
     return _latest.get(id(base))
+
+
+def known_shapes() -> list[Shape]:
+    """Those that are kept for connections to come."""
+    return list(_shapes.values())
 
 
 def forget() -> None:

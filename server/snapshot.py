@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
+
+from releve.server.native import os
 
 FILES_MAX = 20_000
 _SKIPPED = {"__pycache__", ".git", "node_modules"}

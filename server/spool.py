@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import tempfile
-import time
+
+from releve.server.native import os, time
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 SCARCE = frozenset({errno.EMFILE, errno.ENFILE})

@@ -8,15 +8,13 @@ handler in C needs neither a turn nor the lock, but it reads frames that may be 
 from __future__ import annotations
 
 import faulthandler
-import os
-import signal
 import sys
-from _thread import get_ident, start_new_thread  # what a library may put in place of `threading` starts no thread
-from select import POLLIN, POLLOUT, poll
+from _thread import start_new_thread
 from types import FrameType
 
 from releve.server import system
 from releve.server.link import STACKS_SIGNAL, Link, LinkError
+from releve.server.native import get_ident, os, select, signal
 
 FRAMES_MAX = 100  # of one thread, the most recent ones
 TEXT_MAX = 600_000  # of one answer
@@ -79,7 +77,7 @@ def answer(link: Link) -> None:
 def _answer(link: Link) -> None:
     try:
         while True:
-            _await(link, POLLIN)
+            _await(link, select.POLLIN)
             try:
                 received = link.receive()
             except (BlockingIOError, LinkError):  # one message; the next one is whole
@@ -100,13 +98,13 @@ def _answer(link: Link) -> None:
 def _tell(link: Link, number: object, said: str) -> None:
     """Send an answer in as many messages as it takes."""
     for at in range(0, max(1, len(said)), _PIECE):
-        _await(link, POLLOUT)
+        _await(link, select.POLLOUT)
         piece = said[at : at + _PIECE]
         link.send({"type": "stacks", "id": number, "text": piece, "more": at + _PIECE < len(said)})
 
 
 def _await(link: Link, event: int) -> None:
-    ready = poll()
+    ready = select.poll()
     ready.register(link, event)
     ready.poll()
 

@@ -10,11 +10,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import os
 import resource
-import select
-import signal
-import socket
 import stat
 import struct
 import sys
@@ -23,6 +19,7 @@ from collections.abc import Iterable
 from types import FrameType
 
 from releve.server.link import ANCILLARY_BYTES, rights
+from releve.server.native import os, select, signal, socket
 
 RIGHTS_MAX = 253  # SCM_MAX_FD of the kernel
 _INT = struct.Struct("=i")
@@ -31,6 +28,8 @@ _SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _RECEIVE = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
 _SEQPACKET = int(socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)  # else it would poll for an application's socket.setdefaulttimeout()
 _CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
+# What to do where the kernel starts no more threads and processes (EAGAIN of clone(2)).
+MORE_TASKS = "raise ulimit -u, TasksMax= of the unit or --pids-limit of the container, or have fewer workers or threads"
 PIPE_BYTES = 4096  # PIPE_BUF: what several processes write to one pipe does not mix (pipe(7))
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PR_SET_DUMPABLE = 4

@@ -13,5 +13,6 @@ WORDS: dict[str, Form] = {
     "recycle": Form(may={"reason": text()}),
     "spent": Form(),
     "failed": Form(may={"step": word, "reason": text(), "traceback": text()}),
+    "remark": Form(needs={"text": text()}),
     "mixed": Form(may={"files": several(text(PATH_MAX))}),
 }

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import signal
-import socket
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,13 +15,13 @@ from functools import partial
 from typing import NoReturn
 
 from releve.config.settings import Settings
-from releve.server import databases, hooks, output, stacks, system
+from releve.server import databases, hazards, hooks, output, stacks, system
 from releve.server import log as logs
 from releve.server.access import AccessLog
 from releve.server.answer import Answer
 from releve.server.application import BootError, traceback_text
 from releve.server.boot import MalformedOrder, read_files
-from releve.server.connection import Connection, State, peer_text, prepare
+from releve.server.connection import Connection, State, count_workers, peer_text, prepare
 from releve.server.diversion import Diversion, Portion
 from releve.server.doors import Doors, Width
 from releve.server.faults import fault
@@ -34,6 +31,7 @@ from releve.server.handover import Handover
 from releve.server.link import ORPHAN_S, Link, LinkError, Message, clip
 from releve.server.log import Who
 from releve.server.loop import Loop
+from releve.server.native import os, signal, socket
 from releve.server.pausing import Pausing
 from releve.server.posture import AT_WORK, POSTURES, IllegalOrder, Posture
 from releve.server.proxy import Trust
@@ -72,6 +70,7 @@ class Post:
     control: Link
     application: Application | None  # None: the worker imports it
     load: Callable[[], Application]  # raises BootError
+    early: tuple[str, ...] = ()  # threads that the master had before it imported anything of the application's
     astray: Callable[[], list[str]] = list  # files that ``load`` has loaded through a link that deploys move
     access: int = -1  # descriptor of the access log; -1: there is none
     release: str = ""  # its folder, for the log
@@ -101,6 +100,7 @@ def _live(post: Post) -> NoReturn:
             post.control.send({"type": "mixed", "files": files, "astray": True})
         functions = hooks.find(settings.hooks)
         hooks.after_fork(functions)
+        _remark(post)
         if post.application is None and databases.in_use():
             with contextlib.suppress(Exception):
                 databases.close()  # what the import has opened in this thread, which may never need it again
@@ -111,7 +111,26 @@ def _live(post: Post) -> NoReturn:
     logs.revive()
     worker = Worker(post, application, functions)
     os.register_at_fork(before=worker.loop.intake.acquire, after_in_parent=worker.loop.intake.release, after_in_child=worker.disown)
+    try:
+        worker.loop.lead.prepare()  # before it says that it is ready
+    except RuntimeError as error:
+        reason = f"cannot start the {settings.threads + 1} threads of a worker: {error}; {system.MORE_TASKS}"
+        _report_failure(post.control, BootError(reason, step="workers"))
+        _exit(EXIT_BOOT)
     worker.start()
+
+
+def _remark(post: Post) -> None:
+    """Say what it lacks that its master had, and what its import has patched."""
+    living = hazards.threads() if post.early else []
+    said = [
+        f"{text} was started before the import ({hazards.BEFORE}) and does not live in workers, since a fork keeps no thread but one: "
+        "start it in hooks.after_fork"
+        for text in post.early
+        if text not in living
+    ]
+    for text in (*said, *(hazards.patches() if post.application is None else ())):
+        post.control.send({"type": "remark", "text": clip(text, 600)})
 
 
 def _report_failure(control: Link, error: BaseException) -> None:
@@ -136,6 +155,7 @@ class Worker:
         self.loop = Loop(post.settings, answer, post.board.tally(post.slot))
         answer.before_blocking = self.loop.lead.give_up
         Connection.multithread = post.settings.threads > 1
+        count_workers(post.settings.workers)
         Connection.trusted = Trust(post.settings.proxy.trusted)
         self.doors = Doors(
             self.loop, post.listeners, post.exchange_receive, post.settings.limits.connections, prefaced=post.settings.proxy.protocol
@@ -143,6 +163,7 @@ class Worker:
         self.doors.crowded = answer.crowded
         self._post = post
         self._control = post.control
+        self._workers = post.settings.workers
         self._exchange_send = post.exchange_send  # held so that the queue outlives other holders; -1: closed
         self._handover: Handover | None = None  # of the last pause, if it named a receiver
         self._pause_reported = True
@@ -353,6 +374,11 @@ class Worker:
         self._observed = [*(one for one in self._observed if one.fileno() >= 0), link]
         stacks.answer(link)
 
+    def crew(self, message: Message, fds: list[int]) -> None:
+        """Know how many workers the generation has."""
+        self._workers = int(message["workers"])
+        count_workers(self._workers, self.loop.table.values())
+
     def ping(self, message: Message, fds: list[int]) -> None:
         """Nothing: the turn of the loop that reads this is the answer, by the heartbeat on the scoreboard."""
 
@@ -365,6 +391,7 @@ class Worker:
         "serve": serve,
         "reopen": reopen,
         "observe": observe,
+        "crew": crew,
         "ping": ping,
     }
 
@@ -416,7 +443,7 @@ class Worker:
         return self._handover is not None and self._handover.offer(connection)
 
     def _share(self, connection: Connection, data: bytes) -> bool:
-        alone = self._post.settings.workers == 1 and not self._answer.crowded()
+        alone = self._workers == 1 and not self._answer.crowded()
         return not alone and self.posture in AT_WORK and share(self.loop, connection, data, self._exchange_send)
 
     def _after_turn(self) -> bool:

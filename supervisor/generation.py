@@ -60,6 +60,7 @@ class Generation:
         self.hello: Message = {}
         self.preloaded = False
         self.diverts = False  # its workers pass a share of their new connections on
+        self.remarks: list[str] = []  # of its master and workers, for who operates them
         self.broken: list[str] = []  # mounted applications that answer 503, each with its reason
         self.mixed: list[str] = []  # files that had changed when a worker was started from them
         self.astray: list[str] = []  # files that its application has loaded through a link that deploys move

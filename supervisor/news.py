@@ -13,6 +13,8 @@ from releve.supervisor.observer import known_signal
 if TYPE_CHECKING:
     from releve.supervisor.generation import Generation
 
+REMARKS_MAX = 20  # kept of one generation
+
 # Each takes those of the descriptors that it keeps out of the list.
 Effect = Callable[["Generation", Message, list[int]], None]
 
@@ -34,6 +36,11 @@ def _mixed(generation: Generation, message: Message, fds: list[int]) -> None:
         generation.astray = files
     else:
         generation.mixed = files
+
+
+def _remark(generation: Generation, message: Message, fds: list[int]) -> None:
+    if len(generation.remarks) < REMARKS_MAX:
+        generation.remarks.append(message["text"])
 
 
 def _done(generation: Generation, message: Message, fds: list[int]) -> None:
@@ -60,6 +67,7 @@ EFFECTS: dict[str, Effect] = {
     "gone": lambda generation, message, fds: generation.roster.leave(message, fds),
     "unfilled": lambda generation, message, fds: generation.roster.lack(message, fds),
     "mixed": _mixed,
+    "remark": _remark,
     "terminated": lambda generation, message, fds: generation.on_terminated(),
     "ready": lambda generation, message, fds: generation.booting.complete(),
     "done": _done,

@@ -45,6 +45,7 @@ LINK: dict[str, Form] = {
     "gone": Form(needs={"worker": _WORKER}, may={"status": whole(-64, 256), "expected": flag}),
     "unfilled": Form(may={"reason": text()}),
     "mixed": Form(may={"astray": flag, "files": several(text(PATH_MAX))}),
+    "remark": Form(needs={"text": text()}),
     "terminated": Form(),
     "ready": Form(),
     "done": Form(needs={"id": whole()}, may={"late": several(_WORKER, SLOTS)}),

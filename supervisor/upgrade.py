@@ -143,6 +143,8 @@ async def start(service: Service, operation: Operation, target: Target, workers:
         except BaseException:
             await _end(new)
             raise
+        for text in new.remarks:
+            operation.note(text)
         for reason in new.broken:
             operation.note(f"{reason}; it answers 503")
         used = diff.changed(Settings(), target.loaded.settings)

@@ -45,6 +45,8 @@ STANDARD_LIBRARY_ONLY = [
     *sorted((ROOT / "server").glob("*.py")),
     *(ROOT / "config" / name for name in ("settings.py", "legible.py", "__init__.py")),
 ]
+# The copies themselves, and what runs before the import or within it only.
+NATIVE = {ROOT / "server" / name for name in ("native.py", "anchor.py", "lend.py", "paste.py")}
 ONE_MODULE_EACH = ("psutil", "watchdog", "yaml")
 
 
@@ -75,6 +77,14 @@ def foreign(source: str) -> list[str]:
     """Imports from neither the standard library nor us."""
     tops = {name.split(".")[0] for name in imports(source)}
     return sorted(tops - set(sys.stdlib_module_names) - {"releve"})
+
+
+@pytest.mark.parametrize("path", sorted({*(ROOT / "server").glob("*.py")} - NATIVE), ids=lambda path: path.name)
+def test_the_server_takes_from_native_what_an_application_may_patch(path: Path) -> None:
+    """What gevent and eventlet replace in these modules, they replace for the application alone (docs/adr/0043-patched-libraries.md)."""
+    patched = {"_queue", "os", "queue", "select", "selectors", "signal", "socket", "subprocess", "threading", "time"}
+    found = {name.split(".")[0] for name in imports(path.read_text())} & patched
+    assert not found - ({"threading"} if path.name == "hazards.py" else set())
 
 
 @pytest.mark.parametrize(

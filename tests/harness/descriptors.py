@@ -25,6 +25,4 @@ async def only_open(before: set[str]) -> None:
 
 
 def _all_closed() -> bool:
-    closer = closing._closer
-    with closer._come:
-        return not closer._waiting and closer._idle == closer._threads
+    return closing._closer.at_rest

@@ -207,7 +207,7 @@ def test_django_urls_are_imported(folder: Path, views: str, reason: str) -> None
 
 
 def test_no_hazards() -> None:
-    before = hazards.descriptors()
+    before = hazards.take()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain, socket.socket() as unconnected:
         plain.connect(("127.0.0.1", 9))
         unconnected.bind(("127.0.0.1", 0))
@@ -217,7 +217,7 @@ def test_no_hazards() -> None:
 def test_hazards_are_described(tmp_path: Path) -> None:
     import asyncio
 
-    before = hazards.descriptors()
+    before = hazards.take()
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait, name="poller")
     thread.start()

@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from releve.server import native
 from releve.server.crew import NEXT, Crew, IllegalTransition, State, Worker, describe_exit
 from releve.server.fork import EXIT_INTERNAL, fork
 from releve.server.link import pair
@@ -172,7 +173,7 @@ def test_a_fork_without_a_pidfd_leaves_nothing(monkeypatch: pytest.MonkeyPatch) 
         pids.append(pid)
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(os, "pidfd_open", full)
+    monkeypatch.setattr(native.os, "pidfd_open", full)
     with pytest.raises(OSError, match="Too many"):
         fork(signal.pause)
     with pytest.raises(ProcessLookupError):

@@ -68,6 +68,9 @@ def test_malformed_boot(tmp_path: Path, wire: dict[str, object], reason: str) ->
         assert master.exit_status() == 1
 
 
+ASGI = "Relève serves WSGI: wrap it (as a2wsgi.ASGIMiddleware does), or keep it on an ASGI server"
+
+
 @pytest.mark.parametrize("preload", [None, False], ids=["preload", "in the workers"])
 @pytest.mark.parametrize(
     ("source", "app", "reason", "last_line"),
@@ -77,6 +80,19 @@ def test_malformed_boot(tmp_path: Path, wire: dict[str, object], reason: str) ->
         ("", "app", "cannot find 'application' in app", ""),
         ("", "gone.wsgi:x", "cannot import gone.wsgi: ModuleNotFoundError: No module named 'gone'", None),
         ("application = 3", "app", "cannot use 'application' of app: not callable (it is a int)", ""),
+        ("async def application(scope, receive, send): ...", "app", f"cannot serve app: it is an ASGI application; {ASGI}", ""),
+        (
+            "class A:\n    async def __call__(self, scope, receive, send): ...\na = A()",
+            "app:a",
+            f"cannot serve app:a: it is an ASGI application; {ASGI}",
+            "",
+        ),
+        (
+            "def make(config=None): ...",
+            "app:make",
+            "cannot serve app:make: it is a function of no arguments; if it makes the application, write app:make()",
+            "",
+        ),
         ("import sys; sys.exit(3)", "app", "cannot import app: it called sys.exit(3)", "SystemExit: 3"),
         ("", "a b", "cannot import 'a b': not of the form module:object (as in mysite.wsgi:application)", ""),
     ],
@@ -264,3 +280,54 @@ def test_a_worker_holds_its_own_and_nothing_of_its_siblings(tmp_path: Path) -> N
         for worker in master.workers.values():
             shared = set(sockets(worker.pid)) & masters
             assert len(shared) == 3
+
+
+EARLY = """
+import threading
+def start(): threading.Thread(target=threading.Event().wait, name="agent", daemon=True).start()
+start()
+"""
+AGAIN = "import os; os.register_at_fork(after_in_child=start)\n"
+
+
+@pytest.mark.parametrize("preload", [None, False])
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "started again"])
+def test_threads_of_sitecustomize_are_told_as_what_they_are(tmp_path: Path, preload: bool | None, again: bool) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(EARLY + AGAIN * again)
+    with Master(write(tmp_path), PYTHONPATH=str(site)) as master:
+        master.boot(preload=preload)
+        master.expect("ready")
+        kinds = [message["type"] for message in master.messages]
+        assert "unsafe" not in kinds and ("imported" in kinds) is (preload is None)
+        remarks = [message["text"] for message in master.messages if message["type"] == "remark"]
+        assert len(remarks) == (0 if again else 1)  # once, not by each worker
+        assert all(one.startswith('thread "agent" was started before the import (by sitecustomize') for one in remarks)
+
+
+def test_what_sitecustomize_opens_is_told(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text("import socket; server = socket.create_server(('127.0.0.1', 0))")
+    with Master(write(tmp_path), PYTHONPATH=str(site)) as master:
+        master.boot()
+        assert "was opened before the import" in master.expect("remark")["text"]
+        master.expect("ready")
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_worker_without_threads_is_not_ready_and_the_limits_are_named(tmp_path: Path, threads: int) -> None:
+    source = """
+import threading
+def start(self): raise RuntimeError("can't start new thread")
+threading.Thread.start = start
+"""
+    with Master(write(tmp_path, source + APP)) as master:
+        master.boot(threads=threads)
+        failed = master.expect("failed")
+        assert failed["step"] == "workers"
+        assert failed["reason"].startswith(f"cannot start the {threads + 1} threads of a worker: can't start new thread; raise ulimit -u")
+        assert all(limit in failed["reason"] for limit in ("TasksMax=", "--pids-limit"))
+        assert not [message for message in master.messages if message["type"] == "state"]  # nobody has said that it is ready
+        assert master.exit_status() == 1

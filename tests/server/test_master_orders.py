@@ -726,3 +726,24 @@ def test_a_quit_that_serves_on_ends_at_its_deadline_or_when_it_is_said_again(mas
         master.order("quit", deadline_s=0.5, linger_s=0.2)
     assert master.answer(quit_)["type"] == "done" and master.exit_status() == 0
     assert "one" not in request.wait()
+
+
+def test_multiprocess_is_true_with_more_than_one_worker(folder: Path) -> None:
+    """Also on a connection that was there before, whose requests have a shape."""
+    source = APP.replace('TEXT + " "', 'str(environ["wsgi.multiprocess"]) + " "')
+    (folder / "app.py").write_text(source)
+    with Master(folder) as master:
+        pids = master.up(workers=1)
+        host, port = master.listener.getsockname()[:2]
+        client = http.client.HTTPConnection(host, port, timeout=WAIT_S)
+
+        def ask() -> str:
+            client.request("GET", "/")
+            return client.getresponse().read().decode()
+
+        assert [ask() for _ in range(4)] == [f"False {pids[0]}"] * 4
+        master.done("scale", workers=2)
+        assert [ask() for _ in range(4)] == [f"True {pids[0]}"] * 4
+        master.done("scale", workers=1)
+        assert ask().startswith("False ")
+        client.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email.utils
 import locale
-import time
 from http.client import HTTPResponse
 from io import BytesIO
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from releve.config.settings import Limits
+from releve.server import native
 from releve.server.head import Head, parse_head
 from releve.server.response import HOP_BY_HOP, check_start, date_line, frame, http_date, response_head, simple_response
 
@@ -153,13 +153,13 @@ def test_date_and_server_are_added_unless_given() -> None:
 
 def test_the_date_is_right_and_made_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     for now in (0.0, 951782400.9, 1709164800.0, 4102444799.5):
-        monkeypatch.setattr(time, "time", lambda now=now: now)
+        monkeypatch.setattr(native.time, "time", lambda now=now: now)
         assert http_date() == email.utils.formatdate(int(now), usegmt=True)
         assert date_line() is date_line()
 
 
 def test_the_date_is_english_in_every_locale(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "time", lambda: 1.0)
+    monkeypatch.setattr(native.time, "time", lambda: 1.0)
     old = locale.setlocale(locale.LC_TIME)
     try:
         locale.setlocale(locale.LC_TIME, "")

@@ -14,7 +14,7 @@ import pytest
 
 from harness.workers import Client, Generation, listening
 from releve.config.settings import Limits, Settings, Timeouts
-from releve.server import exchange, scoreboard
+from releve.server import exchange, native, scoreboard
 from releve.server.answer import Answer
 from releve.server.body import ClientGone
 from releve.server.connection import Connection, SocketChannel, prepare
@@ -86,7 +86,7 @@ def test_a_file_whose_end_cannot_be_kept_breaks_off(monkeypatch: pytest.MonkeyPa
     def dup(fd: int) -> int:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(os, "dup", dup)
+    monkeypatch.setattr(native.os, "dup", dup)
     client, server = socket.socketpair()
     server.setblocking(False)
     with client, server, tempfile.TemporaryFile() as file:

@@ -1,0 +1,67 @@
+"""An application, or a library of its, patches the standard library: ours is as it was, and who did it is told."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from harness.master import APP, Master
+
+# What gevent and eventlet replace or remove, by what they would not survive in our threads.
+LIBRARY = """
+import _thread, os, select, selectors, signal, socket, threading, time
+
+saved = {}
+
+def no(*arguments, **keys):
+    raise AssertionError("this is the application's")
+
+class Socket(socket.socket):
+    def __init__(self, *arguments, **keys): no()
+
+def patch_all():
+    for module, names in {
+        _thread: ["start_new_thread"],
+        os: ["fork", "waitpid", "read", "write", "open", "fdopen"],
+        select: ["poll", "epoll", "select"],
+        signal: ["signal", "getsignal"],
+        socket: ["socketpair", "fromfd", "create_connection"],
+        threading: ["_start_new_thread", "_start_joinable_thread"],
+        time: ["sleep"],
+    }.items():
+        for name in names:
+            if hasattr(module, name):
+                saved.setdefault(module.__name__, {})[name] = getattr(module, name)
+                setattr(module, name, no)
+    socket.socket = socket.SocketType = Socket
+    threading.get_ident = lambda: 7  # asked by logging
+    del select.poll, select.epoll
+"""
+
+
+@pytest.mark.parametrize("preload", [None, False])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_patched_standard_library_is_the_applications_alone(tmp_path: Path, preload: bool | None, threads: int) -> None:
+    (tmp_path / "gevent").mkdir()
+    (tmp_path / "gevent" / "__init__.py").touch()
+    (tmp_path / "gevent" / "monkey.py").write_text(LIBRARY)
+    (tmp_path / "shop.py").write_text("from gevent import monkey as curious; curious.patch_all()")
+    (tmp_path / "app.py").write_text("import shop\n" + APP)
+    with Master(tmp_path) as master:
+        pids = master.up(preload=preload, threads=threads)
+        remarks = [message["text"] for message in master.messages if message["type"] == "remark"]
+        assert len(remarks) == 1
+        assert remarks[0].startswith("gevent has patched os, select, signal, socket, threading, time")
+        assert "(asked by shop)" in remarks[0] and "take monkey.patch_all() and the like out" in remarks[0]
+        assert all(master.get().startswith("one ") for _ in range(6))
+        assert master.done("scale", workers=3)["workers"] == 3
+        assert master.kill(pids[0])["status"] == -signal.SIGKILL
+        assert len(master.serving(3)) == 3
+        assert master.answer(master.reload(threads=threads))["type"] == "done"
+        master.done("cancel", revision=2)
+        master.pause()
+        master.done("quit", deadline_s=5.0, linger_s=0.1)
+        assert master.exit_status() == 0
+        assert "this is the application's" not in master.log
