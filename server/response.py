@@ -1,7 +1,11 @@
-"""The head of a response: the application's status and headers checked, the framing decided, the bytes made. Pure."""
+"""The head of a response: the application's status and headers checked, the framing decided, the bytes made.
+
+Pure, but for a line of the log on each header that is dropped.
+"""
 
 from __future__ import annotations
 
+import logging
 import re
 from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
@@ -26,21 +30,14 @@ class Asked(Protocol):
     def keep_alive(self) -> bool: ...  # noqa: D102
 
 
-# PEP 3333, "Other HTTP features"; RFC 9110, 7.6.1. The connection is ours, and so is the framing.
-HOP_BY_HOP = frozenset(
-    (
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "trailers",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
+# PEP 3333, "Other HTTP features"; RFC 9110, 7.6.1. The connection is ours, and so is the framing: what applications say of them is
+# dropped, as gunicorn does, but for the wish to close. Proxy-Authenticate and Proxy-Authorization are for the next recipient that
+# asks or answers (RFC 9110, 11.7), which may be an application, so they pass.
+HOP_BY_HOP = frozenset(("connection", "keep-alive", "proxy-connection", "te", "trailer", "trailers", "transfer-encoding", "upgrade"))
+_unsaid = dict.fromkeys(HOP_BY_HOP, True)  # of which no line of the log has told yet; `pop` decides which thread tells
+VALUE_LOGGED = 100  # characters
+
+log = logging.getLogger("releve.worker")
 
 _status = re.compile(r"([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?").fullmatch
 _name = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
@@ -55,10 +52,11 @@ class Start:
     """What ``start_response`` was given, checked and written out. Shared by responses that begin alike, and never changed once made.
 
     ``line`` is the status line and ``fields`` the header fields but for Content-Length, each with its line end;
-    ``dated`` and ``named``: the application gave a Date, a Server. ``content_length`` is in bytes. ``plain``: any body may follow.
+    ``dated`` and ``named``: the application gave a Date, a Server; ``closing``: it wants the connection to end. ``content_length`` is in
+    bytes. ``plain``: any body may follow, and the next request.
     """
 
-    __slots__ = ("_written", "content_length", "dated", "fields", "line", "named", "plain", "status")
+    __slots__ = ("_written", "closing", "content_length", "dated", "fields", "line", "named", "plain", "status")
 
     def __init__(self, status: int, line: str) -> None:
         self.status = status
@@ -67,6 +65,7 @@ class Start:
         self.content_length: int | None = None
         self.dated = False
         self.named = False
+        self.closing = False
         self.plain = status >= 200 and status not in (204, 205, 304)
         self._written = ("", -1, b"")
 
@@ -97,7 +96,8 @@ class Framing(NamedTuple):
 KEPT_MAX = 1024
 KEPT_LINE_MAX = 200
 START_MAX = 1000
-_UNKEPT = frozenset(("set-cookie", "location", "etag", "www-authenticate", "authorization", "content-length"))
+_AUTHENTICATION = ("www-authenticate", "authorization", "proxy-authenticate", "proxy-authorization")
+_UNKEPT = frozenset(("set-cookie", "location", "etag", "content-length", *_AUTHENTICATION))
 _statuses: dict[str, tuple[int, str]] = {}  # "200 OK" -> 200 and the status line
 _fields: dict[tuple[str, str], str] = {}  # name and value -> the line
 _starts: dict[tuple[Any, ...], Start] = {}  # status and headers, all of them of the kind that is kept -> all of it
@@ -106,8 +106,8 @@ _starts: dict[tuple[Any, ...], Start] = {}  # status and headers, all of them of
 def check_start(status: str, headers: Headers) -> Start:
     """The status and headers of an application (PEP 3333, "The start_response() Callable").
 
-    Raises ValueError for whatever is not of the form ``200 OK``, is no list of pairs of latin-1 strings, has a CR, LF or
-    other control character, is hop-by-hop, or gives more than one or a bad Content-Length.
+    Hop-by-hop headers are dropped. Raises ValueError for whatever is not of the form ``200 OK``, is no list of pairs of latin-1
+    strings, has a CR, LF or other control character, or gives more than one or a bad Content-Length.
     """
     key = None
     if type(headers) is list and type(status) is str:
@@ -148,6 +148,7 @@ def frame(start: Start, head: Asked, known_length: int | None, keep: bool) -> Fr
     ``known_length``: bytes of the body where they are known before it is sent. ``keep``: whether the connection may be kept
     otherwise. RFC 9112, 6.3 and 9.3.
     """
+    keep = keep and not start.closing
     if start.status < 200:
         return Framing(body=False, length=None, chunked=False, keep=False)  # no final response: only the end can follow
     if start.status in (204, 304):
@@ -238,7 +239,7 @@ def _read_status(status: object) -> tuple[int, str]:
 
 
 def _read_field(pair: object, start: Start) -> str:
-    """Check one header and note in ``start`` what it means; returns its line, empty for Content-Length. Keeps it if it may be kept."""
+    """Check one header and note in ``start`` what it means; returns its line, empty where the line is ours. Keeps it if it may be kept."""
     if type(pair) is tuple and len(pair) == 2 and pair[0] == "Content-Length" and type(pair[1]) is str:
         name, value, lower = pair[0], pair[1], "content-length"  # in nearly every response, and never the same: the short way
     else:
@@ -247,6 +248,9 @@ def _read_field(pair: object, start: Start) -> str:
         if start.content_length is not None or not _length(value):
             raise ValueError(f"cannot send header Content-Length {value!r}: it must be one decimal number")
         start.content_length = int(value)
+        return ""
+    if lower in HOP_BY_HOP:
+        _drop(name, lower, value, start)
         return ""
     line = f"{name}: {value}\r\n"
     if lower == "date":
@@ -268,10 +272,17 @@ def _check_header(pair: object) -> tuple[str, str, str]:
         raise ValueError(f"cannot send header {name!r}: its name is invalid")
     if not _value(value):
         raise ValueError(f"cannot send header {name}: its value has a control character or one outside latin-1")
-    lower = name.lower()
-    if lower in HOP_BY_HOP:
-        raise ValueError(f"cannot send header {name}: hop-by-hop headers are the server's (PEP 3333)")
-    return name, value, lower
+    return name, value, name.lower()
+
+
+def _drop(name: str, lower: str, value: str, start: Start) -> None:
+    """A header that says how the connection goes on, or how the body is framed; a wish to close is granted (RFC 9112, 9.6)."""
+    if lower == "connection" and "close" in (option.strip(" \t").lower() for option in value.split(",")):
+        start.closing = True
+        start.plain = False
+    elif _unsaid.pop(lower, False):
+        shown = value[:VALUE_LOGGED]
+        log.warning("dropped the response header %s: %s, and drop it from now on: the server decides that (PEP 3333)", name, shown)
 
 
 def _phrase(status: int) -> str:

@@ -93,7 +93,6 @@ FAILING: dict[str, Any] = {
     "bad status": misuse(lambda start: start("OK", [])),
     "number as status": misuse(lambda start: start(200, [])),
     "CR LF in a header": misuse(lambda start: start("200 OK", [("A", "b\r\nC: d")])),
-    "hop-by-hop": misuse(lambda start: start("200 OK", [("Transfer-Encoding", "chunked")])),
     "started twice": misuse(lambda start: [start("200 OK", []), start("200 OK", [])][0]),
     "never started": misuse(lambda start: None),
     "never started, no body": misuse(lambda start: []),
@@ -143,8 +142,8 @@ def test_a_broken_exception_is_logged_too(caplog: pytest.LogCaptureFixture) -> N
 
 def test_bad_headers_change_nothing() -> None:
     def application(environ: Any, start_response: Any) -> Any:
-        with pytest.raises(ValueError, match="hop-by-hop"):
-            start_response("200 OK", [("Connection", "close")])
+        with pytest.raises(ValueError, match="control character"):
+            start_response("200 OK", [("Connection", "close"), ("A", "\n")])
         start_response("201 Created", OK)
         return [b"x"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import locale
+import logging
 from http.client import HTTPResponse
 from io import BytesIO
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from releve.config.settings import Limits
-from releve.server import native
+from releve.server import native, response
 from releve.server.head import Head, parse_head
 from releve.server.response import HOP_BY_HOP, check_start, date_line, frame, http_date, response_head, simple_response
 
@@ -88,7 +89,8 @@ def test_bad_status(status: Any) -> None:
         [("Content-Length", "x")],
         [("Content-Length", "٥")],
         [("Content-Length", "1"), ("content-length", "1")],
-        *([(name.title(), "x")] for name in sorted(HOP_BY_HOP)),
+        [("Connection", "close\r\nA: b")],
+        [("Upgrade", 1)],
     ],
     ids=lambda headers: repr(headers).split(" at 0x")[0],
 )
@@ -103,6 +105,48 @@ def test_good_headers() -> None:
     headers.clear()
     data = response_head(start, frame(start, request(), 0, True), (1, 1))
     assert b"\r\nSet-Cookie: a=b\r\nSet-Cookie: c=\xe4\r\nX_y: \r\nA: b\tc\r\n" in data
+
+
+@pytest.fixture
+def unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a worker that has just started."""
+    monkeypatch.setattr(response, "_unsaid", dict.fromkeys(HOP_BY_HOP, True))
+
+
+@pytest.mark.parametrize("name", sorted(HOP_BY_HOP))
+def test_a_hop_by_hop_header_is_dropped_with_one_warning(name: str, unsaid: None, caplog: pytest.LogCaptureFixture) -> None:
+    for given in (name.title(), name, name.title()):
+        for value in ("keep-alive", "x" * 300):
+            assert sent(headers=[("A", "b"), (given, value)], known=5)[1] == {"A": "b", "Content-Length": "5"}
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("releve.worker", logging.WARNING)
+    assert record.getMessage().startswith(f"dropped the response header {name.title()}: keep-alive, ")
+
+
+def test_each_dropped_header_has_a_warning_of_its_own(unsaid: None, caplog: pytest.LogCaptureFixture) -> None:
+    sent(headers=[(name, "x") for name in sorted(HOP_BY_HOP)], known=0)
+    assert [record.getMessage().split(":")[0].rpartition(" ")[2] for record in caplog.records] == sorted(HOP_BY_HOP)
+
+
+@pytest.mark.parametrize("value", ["close", "Close", "keep-alive, close", "x,close "])
+def test_a_wish_to_close_is_granted_without_a_word(value: str, unsaid: None, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        start = check_start("200 OK", [("Connection", value)])
+        assert not start.plain and not frame(start, request(), 5, True).keep
+        assert sent(headers=[("connection", value)], known=5)[1] == {"Content-Length": "5", "Connection": "close"}
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("value", ["closed", "not close", '"close"', ""])
+def test_another_word_is_no_wish_to_close(value: str) -> None:
+    assert frame(check_start("200 OK", [("Connection", value)]), request(), 5, True).keep
+
+
+def test_authentication_to_a_proxy_passes(caplog: pytest.LogCaptureFixture) -> None:
+    """The client that is asked may be the next one, and who asks it the application (RFC 9110, 11.7)."""
+    headers = {"Proxy-Authenticate": 'Basic realm="x"', "Proxy-Authorization": "Basic eA=="}
+    assert sent("407 Proxy Authentication Required", headers.items(), known=0)[1] == headers | {"Content-Length": "0"}
+    assert caplog.records == []
 
 
 CLOSE = {"Connection": "close"}
