@@ -2,8 +2,8 @@
 
 What is *counted* as a request (on the scoreboard; a release is judged by it): what a client asked the application by a listener. Not
 counted are our own answers to load balancers, the supervisor's checks, which come by private connections, and what we refuse
-before there is a request (``parting.py``). Counted apart is what the application itself answers at the path that is for
-load balancers: their polls say nothing about what clients get.
+before there is a request (``parting.py``); nor WebSocket handshakes that fail, since they fail in every release. Counted apart is what
+the application itself answers at the path that is for load balancers: their polls say nothing about what clients get.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from releve.config.settings import Settings
+from releve.server import websocket
 from releve.server.access import AccessLog
 from releve.server.body import Input
 from releve.server.call import Call, Outcome, new_call
@@ -99,6 +100,7 @@ class Answer:
         environ = build_environ(head, connection.base_environ(), connection.body)
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
         introduce(environ, connection.trust)
+        websocket.mark(environ)
         return environ
 
     def __call__(self, connection: Connection, ours: Application | None = None) -> None:
@@ -117,7 +119,10 @@ class Answer:
             outcome = call.run(ours or self.application, environ)
             connection.took_s = took_s = time.monotonic() - began
             self.note(environ, call, outcome, took_s)
-            if polled or connection.private:
+            if outcome.status >= 500 and websocket.is_handshake(environ):
+                log.warning("%s: a WebSocket client got status %d: %s", call.request(), outcome.status, websocket.ADVICE)
+                outcome = outcome._replace(status=NOT_COUNTED)
+            elif polled or connection.private:
                 counts = ours is None and not connection.private
                 outcome = outcome._replace(status=outcome.status + POLLED if counts else NOT_COUNTED)
         except BaseException:  # ours: the application's own were answered by the call

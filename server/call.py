@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any, BinaryIO, NamedTuple
 from wsgiref.types import WSGIApplication
 
+from releve.server import websocket
 from releve.server.access import escape
 from releve.server.body import BodyRefused, ClientGone, ClientTooSlow, Input
 from releve.server.channel import Channel
@@ -373,6 +374,8 @@ class Call:
             if isinstance(failure, ClientGone):
                 return
             status, reason = (failure.status, failure.reason) if isinstance(failure, BodyRefused) else (408, "the body does not arrive")
+        elif websocket.is_refusal(error):  # who made the environ a handshake's says it (`answer.py`)
+            status, reason, self.error = websocket.STATUS, websocket.REASON, websocket.REASON
         else:
             self.error = "".join(traceback.format_exception_only(error)).split("\n", 1)[0]
             when = "after its response was complete" if complete else "in the middle of its response"
