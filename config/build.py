@@ -14,7 +14,7 @@ from typing import Any
 
 from releve.config import addresses, values
 from releve.config.errors import ConfigError, Place, Problem, in_order, nearest
-from releve.config.settings import GROUPS, Address, Canary, Check, Command, Control, Mount, Settings, key_names, to_wire
+from releve.config.settings import GROUPS, Address, Canary, Check, Command, Control, Limits, Mount, Request, Settings, key_names, to_wire
 from releve.config.settings import written as written_key
 from releve.config.values import Rules
 from releve.config.written import Written
@@ -88,6 +88,12 @@ def build(document: Written, overrides: Mapping[str, Written]) -> Settings:
     if found.get("control_group") is None and control != Control():
         block = entries.get("control")
         text = "cannot use control without control_group: it limits what the members of that group may do"
+        problems.append(Problem(document.place if block is None else block.named_at, text))
+    limits, chunked = found.get("limits", Limits()), found.get("request", Request()).buffer_chunked
+    if chunked is not None and (limits.spool is None or chunked > limits.spool):
+        text = f"cannot use {chunked} bytes as request.buffer_chunked: its files are those of limits.spool, which is "
+        text += f"{limits.spool} bytes; raise that" if limits.spool is not None else "off; leave it out, or give it a size"
+        block = entries.get("request")
         problems.append(Problem(document.place if block is None else block.named_at, text))
     directory = found.setdefault("directory", document.folder)
     if found.get("python"):

@@ -120,6 +120,19 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """``request``: how requests reach the application."""
+
+    buffer_chunked: int | None = key(
+        None,
+        "size",
+        "Longest chunked body that is decoded before the application gets it, with a Content-Length (longer: 413); off: as it comes.",
+        off="off",
+        minimum=1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Timeouts:
     """``timeouts``: how long to wait for a client, for a boot, for a stop."""
 
@@ -365,6 +378,7 @@ class Settings:
         off="off",
     )
     limits: Limits = field(default=Limits(), metadata={"kind": "group", "help": "What one client may ask for."})
+    request: Request = field(default=Request(), metadata={"kind": "group", "help": "How requests reach the application."})
     timeouts: Timeouts = field(default=Timeouts(), metadata={"kind": "group", "help": "How long to wait."})
     upgrade: Upgrade = field(default=Upgrade(), metadata={"kind": "group", "help": "How generations follow one another."})
     proxy: Proxy = field(default=Proxy(), metadata={"kind": "group", "help": "What is believed of a proxy in front."})
@@ -392,6 +406,7 @@ class Settings:
 
 GROUPS: dict[str, type[Any]] = {
     "limits": Limits,
+    "request": Request,
     "timeouts": Timeouts,
     "upgrade": Upgrade,
     "proxy": Proxy,

@@ -66,7 +66,14 @@ class Answer:
     def open_body(self, connection: Connection, head: Head) -> Input:
         """In the loop: the body of a request that came through the strict parser; it may be still to come."""
         channel, settings = connection.channel or self.prepare(connection), self._settings
-        connection.body = body = Input(channel, head, bytes(connection.buffer), settings.limits, timeout_s=settings.timeouts.body)
+        connection.body = body = Input(
+            channel,
+            head,
+            bytes(connection.buffer),
+            settings.limits,
+            timeout_s=settings.timeouts.body,
+            whole_bytes=settings.request.buffer_chunked if head.chunked else None,
+        )
         connection.buffer.clear()
         return body
 
@@ -101,6 +108,9 @@ class Answer:
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
         introduce(environ, connection.trust)
         websocket.mark(environ)
+        if connection.body is not None and connection.body.whole:  # it is all here: as if its client had known how long it is
+            del environ["HTTP_TRANSFER_ENCODING"]
+            environ["CONTENT_LENGTH"] = str(connection.body.arrived_bytes)
         return environ
 
     def __call__(self, connection: Connection, ours: Application | None = None) -> None:

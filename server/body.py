@@ -152,6 +152,8 @@ class Input:
     ``buffered`` are the bytes read behind the head; those behind the body end up in ``rest``. ``on_first_read`` is called
     once, before the first byte is waited for. Belongs to the thread that runs the call.
 
+    A chunked body with ``whole_bytes`` is for the application when it is complete (``whole``), and has no more bytes than that.
+
     Every read raises ClientGone, ClientTooSlow or BodyRefused (all OSErrors, kept in ``failure``) once the body failed.
     """
 
@@ -164,12 +166,15 @@ class Input:
         on_first_read: Callable[[], None] | None = None,
         *,
         timeout_s: float = Timeouts().body,
+        whole_bytes: int | None = None,
     ) -> None:
+        self.whole = whole_bytes is not None
+        self.arrived_bytes = 0  # of a chunked body, decoded
         self.failure: ClientGone | ClientTooSlow | BodyRefused | None = None
         self.finished = False  # every byte of the body has arrived
         self.rest = b""
         self._channel = channel
-        self._limits = limits
+        self._max_bytes = min((limit for limit in (limits.body, whole_bytes) if limit is not None), default=None)
         self._on_first_read = on_first_read
         self._timeout_s = timeout_s
         self._buffer = bytearray()  # arrived, and not yet given to the application
@@ -177,7 +182,6 @@ class Input:
         self._tail = b""  # what arrived after that, and before what is still to arrive
         self._decoder = ChunkDecoder() if head.chunked else None
         self._left = head.content_length or 0  # bytes still to arrive, unless chunked
-        self._arrived_bytes = 0  # of a chunked body
         self._continue = head.expect_continue and head.has_body and not buffered  # RFC 9110, 10.1.1: may be left out then
         self._unasked = False  # the client waits for a 100 that it will not get: it may send the body, or not
         if not head.has_body:
@@ -277,12 +281,12 @@ class Input:
         request cannot be found.
         """
         deadline = time.monotonic() + timeout_s
-        end = self._arrived_bytes + max_bytes
+        end = self.arrived_bytes + max_bytes
         droppable = self.droppable(max_bytes)
         self._spool, self._tail = None, b""
         self._buffer.clear()
         with contextlib.suppress(OSError):
-            while droppable and not self.finished and self._arrived_bytes <= end and time.monotonic() < deadline:
+            while droppable and not self.finished and self.arrived_bytes <= end and time.monotonic() < deadline:
                 self._timeout_s = max(0.001, deadline - time.monotonic())
                 self._more()
                 self._buffer.clear()
@@ -357,8 +361,8 @@ class Input:
             return
         try:
             for piece in self._decoder.feed(data):
-                self._arrived_bytes += len(piece)
-                if self._limits.body is not None and self._arrived_bytes > self._limits.body:
+                self.arrived_bytes += len(piece)
+                if self._max_bytes is not None and self.arrived_bytes > self._max_bytes:
                     raise HTTPError(413, "the request body is too long")
                 self._buffer += piece
         except HTTPError as error:

@@ -2,8 +2,8 @@
 
 The first 64 KiB of a body are in memory, what is more in a file (``spool.py``), until it is complete: then any thread has it.
 A few may go to the application before, ``limits.streams`` of them, so that it reads as the client sends: those of clients
-that are fast, and of those that have sent the beginning and now seem to wait for an answer.
-``docs/adr/0036-spooled-bodies.md`` has the reasons.
+that are fast, and of those that have sent the beginning and now seem to wait for an answer. Chunked bodies with
+``request.buffer_chunked`` never do. ``docs/adr/0036-spooled-bodies.md`` has the reasons, and ``0041-what-moves-from-gunicorn.md``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from releve.config.settings import Settings
 from releve.server import system
-from releve.server.body import CONTINUE, READ_BYTES, Input
+from releve.server.body import CONTINUE, READ_BYTES, BodyRefused, Input
 from releve.server.connection import Connection, State, min_bytes
 from releve.server.native import select
 from releve.server.spool import Spool, Spools, spool_directory
@@ -67,8 +67,8 @@ class Collecting:
     def begin(self, connection: Connection, body: Input) -> None:
         """A head was read: give the request to the threads, or wait for its body first."""
         if body.finished or body.failure is not None:
-            self._go(connection, body, streams=False)
-        elif self._streams < self._streams_max and (self._eager or body.waits_for_continue):
+            self._over(connection, body)
+        elif not body.whole and self._streams < self._streams_max and (self._eager or body.waits_for_continue):
             self._go(connection, body, streams=True)  # the application says whether it wants a body that was not begun
         else:
             now = self._loop.now()
@@ -101,8 +101,8 @@ class Collecting:
         gathering.late = gathering.late or now - gathering.since > FIRST_S
         body.take(data)
         if body.finished or body.failure is not None:
-            self._go(connection, body, streams=False)
-        elif self._streams < self._streams_max and (self._eager or _is_fast(gathering, now)):
+            self._over(connection, body)
+        elif not body.whole and self._streams < self._streams_max and (self._eager or _is_fast(gathering, now)):
             self._go(connection, body, streams=True)
         else:
             self._keep(connection, body)
@@ -125,10 +125,11 @@ class Collecting:
 
     def expired(self, connection: Connection) -> None:
         """A body has come as far as it could in its time."""
-        gathering = connection.gathering
-        assert gathering is not None
+        gathering, body = connection.gathering, connection.body
+        assert gathering is not None and body is not None
         if gathering.waits:
-            log.warning("no room for a request body (503): limits.spool is used up, and limits.streams requests are running")
+            more = "" if body.whole else ", and limits.streams requests are running"
+            log.warning("no room for a request body (503): limits.spool is used up%s", more)
             self._refuse(connection, 503, "there is no room for the request body")
             return
         self.gather(connection)
@@ -137,7 +138,7 @@ class Collecting:
         if not gathering.looked and self._streams_max and self._body_s > QUIET_S:
             gathering.looked = True
             self._loop.deadlines.put(connection, gathering.since + self._body_s)
-            if not gathering.late:
+            if not gathering.late and not body.whole:
                 self._waiting.append(connection)
                 self._retry()
         elif connection.paced_bytes < self._body_min_bytes:
@@ -145,6 +146,14 @@ class Collecting:
         else:
             connection.paced_bytes = 0
             self._loop.deadlines.put(connection, self._loop.now() + self._body_s)
+
+    def _over(self, connection: Connection, body: Input) -> None:
+        """A body is complete, or will never be."""
+        failure = body.failure
+        if body.whole and isinstance(failure, BodyRefused):  # the application is to get all of it, with its length
+            self._refuse(connection, failure.status, failure.reason)
+        else:
+            self._go(connection, body, streams=False)
 
     def _go(self, connection: Connection, body: Input, *, streams: bool) -> None:
         """To the threads. ``streams``: before the body is complete."""
@@ -180,7 +189,7 @@ class Collecting:
 
     def _wait(self, connection: Connection, body: Input, gathering: Gathering) -> None:
         """There is no room: a thread may wait for the client now, one at least, if not too many do."""
-        if self._streams < max(1, self._streams_max):
+        if not body.whole and self._streams < max(1, self._streams_max):
             self._go(connection, body, streams=True)
         elif not gathering.waits:
             gathering.waits = True

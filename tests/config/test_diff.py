@@ -53,5 +53,6 @@ def test_what_a_reload_applies_is_what_the_design_says() -> None:
     more = {*needs_upgrade(rules()), *needs_restart(rules())}
     applied = {key.partition(".")[0] for key in rules() if key not in more}
     assert applied == {
-        "listen", "workers", "threads", "limits", "timeouts", "upgrade", "proxy", "log", "watch", "include", "readiness", "spool_directory",
+        "listen", "workers", "threads", "limits", "request", "timeouts", "upgrade", "proxy", "log", "watch", "include", "readiness",
+        "spool_directory",
     }  # fmt: skip

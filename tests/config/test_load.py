@@ -105,6 +105,7 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     "limits.requests_jitter": ("limits: {requests_jitter: 100}", 100),
     "limits.rss": ("limits: {rss: 512MiB}", 512 << 20),
     "limits.backlog": ("limits: {backlog: 1}", 1),
+    "request.buffer_chunked": ("request: {buffer_chunked: 64MiB}", 64 << 20),
     "timeouts.header": ("timeouts: {header: 1m30s}", 90.0),
     "timeouts.keepalive": ("timeouts: {keepalive: 5m}", 300.0),
     "timeouts.body": ("timeouts: {body: 1h}", 3600.0),
@@ -145,6 +146,14 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     "log.access_format": ("log: {access_format: '%(h)s %({x-a}i)s'}", "%(h)s %({x-a}i)s"),
     "watch": ("watch: code", "code"),
 }
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"), [("spool: off", "which is off; leave it out"), ("spool: 1MiB", "which is 1048576 bytes; raise that")]
+)
+def test_chunked_bodies_need_room_in_files(tmp_path: Path, limits: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=f"3:1: cannot use 2097152 bytes as request.buffer_chunked: .*{why}"):
+        loaded(tmp_path, f"app: a:b\nlimits: {{{limits}}}\nrequest: {{buffer_chunked: 2MiB}}")
 
 
 def test_the_table_above_has_every_key() -> None:

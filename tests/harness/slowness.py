@@ -16,6 +16,10 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     match environ["PATH_INFO"]:
         case "/digest":
             body = [hashlib.sha256(environ["wsgi.input"].read()).hexdigest().encode()]
+        case "/framing":
+            words = environ.get("CONTENT_LENGTH", "none"), environ.get("HTTP_TRANSFER_ENCODING", "no")
+            data = environ["wsgi.input"].read()
+            body = [" ".join((*words, hashlib.sha256(data).hexdigest())).encode()]
         case "/talk":
             for _ in environ["wsgi.input"]:
                 _lines += 1

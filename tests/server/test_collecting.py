@@ -233,6 +233,66 @@ def test_a_body_that_is_too_long_is_refused_before_it_is_kept(generation: Genera
     assert spooled(worker, tmp_path) == 0
 
 
+# Chunked bodies that the application gets whole
+
+
+def chunked(data: bytes, size: int = 40_000) -> bytes:
+    return b"".join(b"%x\r\n%s\r\n" % (len(data[at : at + size]), data[at : at + size]) for at in range(0, len(data), size))
+
+
+BUFFERED: dict[str, Any] = {"request": {"buffer_chunked": 2 << 20}}
+
+
+@pytest.mark.parametrize("limits", [{}, {"streams": 8}])
+@pytest.mark.parametrize("body", [b"", b"hello", LARGE], ids=["empty", "small", "large"])
+def test_a_chunked_body_has_its_length(generation: Generation, tmp_path: Path, body: bytes, limits: dict[str, int]) -> None:
+    worker = start(generation, tmp_path, limits=limits, **BUFFERED)
+    expected = f"{len(body)} no {hashlib.sha256(body).hexdigest()}".encode()
+    data = chunked(body) + b"0\r\n\r\n"
+    client = post(generation, None, data, "/framing")
+    assert client.answer().body == expected, "as fast as it can"
+    client.send(b"POST /framing HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
+    assert client.answer().status == 100
+    client.send(data + request("/fast"))
+    assert [client.answer().body, client.answer().body] == [expected, b"fast"]
+    slow = post(generation, None, data[:-5], "/framing")
+    assert connect(generation).ask("/fast").body == b"fast"
+    eventually(lambda: worker.numbers.busy == 0, "what has not come to its end is in no call")
+    slow.send(data[-5:])
+    assert slow.answer().body == expected
+
+
+def test_a_client_that_waits_in_the_middle_of_a_chunked_body_waits(generation: Generation, tmp_path: Path) -> None:
+    worker = start(generation, tmp_path, constants={"collecting.QUIET_S": 0.1}, timeouts={"body": 1.0}, **BUFFERED)
+    client = post(generation, None, b"5\r\nhello\r\n", "/framing")
+    assert client.answer().status == 408, "its beginning was for no thread"
+    eventually(lambda: worker.numbers.own == 1, "so it was no request")
+    assert worker.numbers.requests == 0
+
+
+@pytest.mark.parametrize("rest", [b"", b"\r\n0\r\n\r\n"])
+def test_a_chunked_body_that_is_longer_is_refused_before_the_application(generation: Generation, tmp_path: Path, rest: bytes) -> None:
+    worker = start(generation, tmp_path, request={"buffer_chunked": 1000})
+    assert post(generation, None, chunked(bytes(1000)) + b"0\r\n\r\n", "/framing").answer().body.startswith(b"1000 no ")
+    assert post(generation, None, b"3e9\r\n" + bytes(1001) + rest, "/framing").answer().status == 413
+    assert post(generation, None, b"5\r\nhello, 0\r\n\r\n", "/framing").answer().status == 400
+    assert post(generation, 1001, bytes(1001), "/framing").answer().body.startswith(b"1001 no "), "with a length, it is none of these"
+    eventually(lambda: worker.numbers.requests == 2, "the others were no requests")
+
+
+def test_without_room_a_chunked_body_is_refused_in_its_time(generation: Generation, tmp_path: Path) -> None:
+    start(generation, tmp_path, limits={"spool": 100_000}, timeouts={"body": 1.0}, request={"buffer_chunked": 100_000})
+    client = post(generation, None, b"f0000\r\n" + LARGE[:90_000], "/framing")
+    other = post(generation, None, b"f0000\r\n" + LARGE[:90_000], "/framing")
+    assert sorted([client.answer().status, other.answer().status]) in ([408, 503], [503, 503])
+
+
+def test_chunked_bodies_are_as_they_come_else(generation: Generation, tmp_path: Path) -> None:
+    start(generation, tmp_path)
+    answer = post(generation, None, chunked(b"hello") + b"0\r\n\r\n", "/framing").answer()
+    assert answer.body == f"none chunked {hashlib.sha256(b'hello').hexdigest()}".encode()
+
+
 # The parts
 
 
