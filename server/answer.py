@@ -2,8 +2,8 @@
 
 What is *counted* as a request (on the scoreboard; a release is judged by it): what a client asked the application by a listener. Not
 counted are our own answers to load balancers, the supervisor's checks, which come by private connections, and what we refuse
-before there is a request (``parting.py``); nor WebSocket handshakes that fail, since they fail in every release. Counted apart is what
-the application itself answers at the path that is for load balancers: their polls say nothing about what clients get.
+before there is a request (``parting.py``); nor attempts of the application to accept a WebSocket: they fail in every release. Counted
+apart is what the application itself answers at the path that is for load balancers: their polls say nothing about what clients get.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Answer:
         introduce(environ, connection.trust)
         websocket.mark(environ)
         if connection.body is not None and connection.body.whole:  # it is all here: as if its client had known how long it is
-            del environ["HTTP_TRANSFER_ENCODING"]
+            environ.pop("HTTP_TRANSFER_ENCODING", None)
             environ["CONTENT_LENGTH"] = str(connection.body.arrived_bytes)
         return environ
 
@@ -129,8 +129,7 @@ class Answer:
             outcome = call.run(ours or self.application, environ)
             connection.took_s = took_s = time.monotonic() - began
             self.note(environ, call, outcome, took_s)
-            if outcome.status >= 500 and websocket.is_handshake(environ):
-                log.warning("%s: a WebSocket client got status %d: %s", call.request(), outcome.status, websocket.ADVICE)
+            if outcome.status >= 500 and self.refused(environ, call, outcome):
                 outcome = outcome._replace(status=NOT_COUNTED)
             elif polled or connection.private:
                 counts = ours is None and not connection.private
@@ -141,6 +140,14 @@ class Answer:
             connection.took_s = time.monotonic() - began
         connection.call = None
         connection.outcome = outcome
+
+    def refused(self, environ: dict[str, Any], call: Call, outcome: Outcome) -> bool:
+        """Whether a request has failed since it tried to accept a WebSocket. That its client wanted one is for the log."""
+        socket = websocket.socket_of(environ)
+        if socket is None:
+            return False
+        log.warning("%s: a WebSocket client got status %d: %s", call.request(), outcome.status, websocket.ADVICE)
+        return socket.used
 
     def note(self, environ: dict[str, Any], call: Call, outcome: Outcome, duration_s: float) -> None:
         """Onto the access log."""

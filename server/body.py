@@ -174,7 +174,9 @@ class Input:
         self.finished = False  # every byte of the body has arrived
         self.rest = b""
         self._channel = channel
-        self._max_bytes = min((limit for limit in (limits.body, whole_bytes) if limit is not None), default=None)
+        self._max_bytes = limits.body
+        if whole_bytes is not None and (limits.body is None or whole_bytes < limits.body):
+            self._max_bytes = whole_bytes
         self._on_first_read = on_first_read
         self._timeout_s = timeout_s
         self._buffer = bytearray()  # arrived, and not yet given to the application

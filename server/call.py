@@ -374,7 +374,7 @@ class Call:
             if isinstance(failure, ClientGone):
                 return
             status, reason = (failure.status, failure.reason) if isinstance(failure, BodyRefused) else (408, "the body does not arrive")
-        elif websocket.is_refusal(error):  # who made the environ a handshake's says it (`answer.py`)
+        elif self.state is not _SENDING and websocket.is_refusal(error):  # who made the environ a handshake's says it (`answer.py`)
             status, reason, self.error = websocket.STATUS, websocket.REASON, websocket.REASON
         else:
             self.error = "".join(traceback.format_exception_only(error)).split("\n", 1)[0]

@@ -38,7 +38,7 @@ log = logging.getLogger("releve.worker")
 class Gathering:
     """What has come of one body."""
 
-    __slots__ = ("bytes", "kept_bytes", "late", "looked", "since", "spool", "waits")
+    __slots__ = ("bytes", "kept_bytes", "late", "looked", "since", "spool", "stuck_bytes", "waits")
 
     def __init__(self, since: float) -> None:
         self.since = since  # monotonic: its head was read
@@ -48,6 +48,7 @@ class Gathering:
         self.late = False  # something came after FIRST_S
         self.looked = False  # at that, after QUIET_S
         self.waits = False  # for room, or for a thread: nothing is read meanwhile
+        self.stuck_bytes = 0  # what is in that file while it waits for room alone
 
 
 class Collecting:
@@ -63,6 +64,7 @@ class Collecting:
         self._streams_max = streams_max(settings)
         self._eager = limits.streams is not None or limits.spool is None  # they go at once
         self._waiting: deque[Connection] = deque()  # for a thread, or for room
+        self._stuck_bytes = 0  # of all files
 
     def begin(self, connection: Connection, body: Input) -> None:
         """A head was read: give the request to the threads, or wait for its body first."""
@@ -119,7 +121,10 @@ class Collecting:
     def forget(self, connection: Connection) -> None:
         """A request is over, or its connection: what was kept of its body goes."""
         gathering, connection.gathering = connection.gathering, None
-        if gathering is not None and gathering.kept_bytes:
+        if gathering is None:
+            return
+        self._unstick(gathering)
+        if gathering.kept_bytes:
             self._spools.release(gathering.kept_bytes)
             self._retry()
 
@@ -128,9 +133,7 @@ class Collecting:
         gathering, body = connection.gathering, connection.body
         assert gathering is not None and body is not None
         if gathering.waits:
-            more = "" if body.whole else ", and limits.streams requests are running"
-            log.warning("no room for a request body (503): limits.spool is used up%s", more)
-            self._refuse(connection, 503, "there is no room for the request body")
+            self._no_room(connection, "" if body.whole else ", and limits.streams requests are running")
             return
         self.gather(connection)
         if connection.state is not _COLLECTING or gathering.waits:
@@ -191,11 +194,26 @@ class Collecting:
         """There is no room: a thread may wait for the client now, one at least, if not too many do."""
         if not body.whole and self._streams < max(1, self._streams_max):
             self._go(connection, body, streams=True)
+        elif body.whole and self._spools.used_bytes == self._stuck_bytes + gathering.kept_bytes:
+            self._no_room(connection, " by bodies that wait for one another")
         elif not gathering.waits:
             gathering.waits = True
+            if body.whole:
+                gathering.stuck_bytes = gathering.kept_bytes
+                self._stuck_bytes += gathering.stuck_bytes
             self._loop.register(connection, select.EPOLLRDHUP)  # nothing is read meanwhile, but who leaves gives room back
             self._loop.deadlines.put(connection, self._loop.now() + self._body_s)
             self._waiting.append(connection)
+
+    def _unstick(self, gathering: Gathering) -> None:
+        """It waits no longer."""
+        gathering.waits = False
+        self._stuck_bytes -= gathering.stuck_bytes
+        gathering.stuck_bytes = 0
+
+    def _no_room(self, connection: Connection, why: str) -> None:
+        log.warning("no room for a request body (503): limits.spool is used up%s", why)
+        self._refuse(connection, 503, "there is no room for the request body")
 
     def _hung_up(self, connection: Connection, body: Input) -> None:
         """The client of a body that waits sends no more: if the rest is not there, it has gone."""
@@ -214,7 +232,7 @@ class Collecting:
                 continue
             if gathering.waits:
                 due = connection.deadline  # who still finds no room has waited all the while
-                gathering.waits = False
+                self._unstick(gathering)
                 self._keep(connection, body)
                 if connection.state is _COLLECTING:
                     if not gathering.waits:

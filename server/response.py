@@ -107,7 +107,7 @@ def check_start(status: str, headers: Headers) -> Start:
     """The status and headers of an application (PEP 3333, "The start_response() Callable").
 
     Hop-by-hop headers are dropped. Raises ValueError for whatever is not of the form ``200 OK``, is no list of pairs of latin-1
-    strings, has a CR, LF or other control character, or gives more than one or a bad Content-Length.
+    strings, has a CR, LF or other control character, or gives a bad Content-Length, or two that differ.
     """
     key = None
     if type(headers) is list and type(status) is str:
@@ -132,7 +132,7 @@ def check_start(status: str, headers: Headers) -> Start:
             field = None
         if field is None:
             field = _read_field(pair, start)
-            unkept += field != "" and (type(pair) is not tuple or pair not in _fields)
+            unkept += (field != "" or len(pair[1]) > KEPT_LINE_MAX) and (type(pair) is not tuple or pair not in _fields)
         fields += field
     start.fields = fields
     if key is not None and not unkept and len(fields) <= START_MAX:
@@ -245,9 +245,12 @@ def _read_field(pair: object, start: Start) -> str:
     else:
         name, value, lower = _check_header(pair)
     if lower == "content-length":
-        if start.content_length is not None or not _length(value):
+        if not _length(value) and not _length(value := value.strip(" \t")):  # spaces around it mean nothing (RFC 9110, 5.5)
             raise ValueError(f"cannot send header Content-Length {value!r}: it must be one decimal number")
-        start.content_length = int(value)
+        length = int(value)
+        if start.content_length is not None and start.content_length != length:
+            raise ValueError(f"cannot send header Content-Length {value!r}: another one says {start.content_length}")
+        start.content_length = length
         return ""
     if lower in HOP_BY_HOP:
         _drop(name, lower, value, start)
@@ -282,7 +285,7 @@ def _drop(name: str, lower: str, value: str, start: Start) -> None:
         start.plain = False
     elif _unsaid.pop(lower, False):
         shown = value[:VALUE_LOGGED]
-        log.warning("dropped the response header %s: %s, and drop it from now on: the server decides that (PEP 3333)", name, shown)
+        log.warning("the response header %s: %s is dropped, here and from now on: it is the server's (PEP 3333)", name, shown)
 
 
 def _phrase(status: int) -> str:

@@ -76,19 +76,19 @@ class Spools:
         """With a limit of 0 there are none."""
         self.directory = directory
         self._limit_bytes = limit_bytes
-        self._used_bytes = 0
+        self.used_bytes = 0
         self._complained_at = float("-inf")
 
     def take(self, count: int) -> bool:
         """Reserve room for so many bytes. False: there is not so much."""
-        if self._used_bytes + count > self._limit_bytes:
+        if self.used_bytes + count > self._limit_bytes:
             return False
-        self._used_bytes += count
+        self.used_bytes += count
         return True
 
     def release(self, count: int) -> None:
         """A request is over that had so much."""
-        self._used_bytes -= count
+        self.used_bytes -= count
 
     def complain(self, error: OSError) -> None:
         """A file could not be made or written: one line for all that are refused in a minute."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pprint
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from typing import Any
 from flask import Flask, request
 
 ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+NAMES = ("werkzeug.socket", "gunicorn.socket", "eventlet.input")
 site = Flask("handshakes")
 
 
@@ -40,18 +42,31 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     match environ["PATH_INFO"]:
         case "/raw":
             take(environ).send(ACCEPTED)
-        case "/none":  # the drivers of engineio for eventlet and gevent
-            raise RuntimeError("You need to use the eventlet server.")
+        case "/eventlet":  # engineio's driver for it
+            environ["eventlet.input"].get_socket().send(ACCEPTED)
+        case "/answered":
+            with contextlib.suppress(BaseException):
+                take(environ).send(ACCEPTED)
+            start_response("503 Service Unavailable", [])
+            return [b"no"]
+        case "/late":
+            start_response("200 OK", [])(b"begun")
+            take(environ).send(ACCEPTED)
+        case "/broken":
+            raise RuntimeError("broken view")
         case "/plain":
             start_response("200 OK", [])
             return [b"plain"]
         case "/shown":
-            body = pprint.pformat(environ) + repr(copy.deepcopy(take(environ))) + str(hasattr(take(environ), "as_view"))
+            copied = copy.deepcopy({name: environ[name] for name in NAMES})
+            words = pprint.pformat(environ), hasattr(take(copied), "as_view"), hasattr(take(copied), "close")
             start_response("200 OK", [])
-            return [body.encode()]
+            return [" ".join(map(str, words)).encode()]
+        case "/copied":
+            take({name: copy.deepcopy(environ[name]) for name in NAMES}).send(ACCEPTED)
         case "/names":
             start_response("200 OK", [])
-            return [",".join(name for name in ("werkzeug.socket", "gunicorn.socket") if name in environ).encode()]
+            return [",".join(name for name in NAMES if name in environ).encode()]
         case _:
             return site(environ, start_response)
     return []

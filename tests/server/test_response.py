@@ -88,7 +88,10 @@ def test_bad_status(status: Any) -> None:
         [("Content-Length", "")],
         [("Content-Length", "x")],
         [("Content-Length", "٥")],
-        [("Content-Length", "1"), ("content-length", "1")],
+        [("Content-Length", "1"), ("content-length", "2")],
+        [("Content-Length", "1, 1")],
+        [("Content-Length", " ")],
+        [("Content-Length", "+1")],
         [("Connection", "close\r\nA: b")],
         [("Upgrade", 1)],
     ],
@@ -97,6 +100,12 @@ def test_bad_status(status: Any) -> None:
 def test_bad_headers(headers: Any) -> None:
     with pytest.raises(ValueError, match="cannot send header"):
         check_start("200 OK", headers)
+
+
+@pytest.mark.parametrize("values", [(" 5",), ("5\t ",), ("5", "5"), ("5 ", "05")])
+def test_a_length_is_one_number_however_it_is_written(values: tuple[str, ...]) -> None:
+    for names in (("Content-Length", "Content-Length"), ("content-length", "Content-Length")):
+        assert sent(headers=list(zip(names, values, strict=False)), known=5)[1] == {"Content-Length": "5"}
 
 
 def test_good_headers() -> None:
@@ -120,7 +129,7 @@ def test_a_hop_by_hop_header_is_dropped_with_one_warning(name: str, unsaid: None
             assert sent(headers=[("A", "b"), (given, value)], known=5)[1] == {"A": "b", "Content-Length": "5"}
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("releve.worker", logging.WARNING)
-    assert record.getMessage().startswith(f"dropped the response header {name.title()}: keep-alive, ")
+    assert record.getMessage().startswith(f"the response header {name.title()}: keep-alive is dropped")
 
 
 def test_each_dropped_header_has_a_warning_of_its_own(unsaid: None, caplog: pytest.LogCaptureFixture) -> None:
