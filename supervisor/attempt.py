@@ -34,14 +34,14 @@ _NEXT = {
 async def perform(service: Service, operation: Operation, work: Work) -> Event:
     """Run an operation, and record it; its outcome. Raises nothing."""
     before = service.describe(service.active)
-    attempt = operation.attempt
-    log.info("%s %d %s, asked by %s", operation.verb, operation.number, "begins" if attempt is None else "goes on", operation.by)
+    attempt = operation.number
+    log.info("%s %d %s, asked by %s", operation.verb, attempt, "goes on" if operation.recorded else "begins", operation.by)
     operation.begun = True
     try:
         if operation.stop_reason:
             raise asyncio.CancelledError
-        if attempt is None:
-            attempt = operation.attempt = _record(service, operation, before)
+        if not operation.recorded:
+            _record(service, operation, before)
         operation.record = partial(service.history.note, attempt)
         operation.emit({"event": "attempt", "attempt": attempt})
         message = await work(operation)
@@ -59,7 +59,7 @@ async def perform(service: Service, operation: Operation, work: Work) -> Event:
         figures=operation.figures,
     )
     _log(operation, outcome)
-    if attempt is not None:
+    if operation.recorded:
         evidence = {key: outcome[key] for key in EVIDENCE if outcome.get(key)}
         words = "aborted" if outcome.get("aborted") else OUTCOMES.get(outcome["status"], "failed")
         if operation.dry and words == "done":
@@ -68,13 +68,14 @@ async def perform(service: Service, operation: Operation, work: Work) -> Event:
     return outcome
 
 
-def _record(service: Service, operation: Operation, before: dict[str, Any] | None) -> int:
+def _record(service: Service, operation: Operation, before: dict[str, Any] | None) -> None:
     entry = {"verb": operation.verb, "by": operation.by, "from": before}
     try:
         # What changes the release is refused when it cannot be recorded; what rescues never waits for the disk.
-        return service.history.begin(entry, rescue=operation.verb != "upgrade")
+        service.history.begin(entry, rescue=operation.verb != "upgrade", number=operation.number)
     except HistoryError as error:
         raise StepFailed("record", str(error)) from error
+    operation.recorded = True
 
 
 def _outcome(service: Service, operation: Operation, error: BaseException, before: dict[str, Any] | None) -> Event:

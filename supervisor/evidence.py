@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ class Process:
     session: int
     uids: tuple[int, int, int, int]  # real, effective, saved, of the file system
     started: int  # ticks since the boot: with the pid, its name for ever
+
+    @property
+    def age_s(self) -> float:
+        """How long ago it was started, also across whoever held it (CLOCK_BOOTTIME, whose ticks proc(5) counts)."""
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - self.started / os.sysconf("SC_CLK_TCK"))
 
     def runs_as(self, uid: int) -> bool:
         """Whether it is this user's in every respect: no program with a set-user-ID bit is."""

@@ -19,7 +19,7 @@ class Found:
     hello: Message
     revision: int
     state: GenerationState
-    preloaded: bool
+    preloaded: bool | None
     receive: socket.socket  # of its exchange
     send: socket.socket
     board: int

@@ -58,7 +58,7 @@ class Generation:
         self.state = GenerationState.BOOTING
         self.started = time.monotonic()
         self.hello: Message = {}
-        self.preloaded = False
+        self.preloaded = False if pin.preload is False else None  # None: nobody knows yet
         self.diverts = False  # its workers pass a share of their new connections on
         self.remarks: list[str] = []  # of its master and workers, for who operates them
         self.broken: list[str] = []  # mounted applications that answer 503, each with its reason

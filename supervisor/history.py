@@ -55,6 +55,7 @@ class History:
         self._started: dict[int, tuple[float, bool]] = {}  # monotonic, rescue
         self._queue: list[bytes] = []
         self._torn = False
+        self._reserved = 0  # the last number that was given out
         try:
             instances.prepare(self._directory, os.geteuid())
             self._refuse_planted()
@@ -76,14 +77,19 @@ class History:
         """Lines that wait for the disk."""
         return len(self._queue)
 
-    def begin(self, entry: Record, rescue: bool = False) -> int:
-        """Record that an attempt begins; returns its id.
+    def reserve(self) -> int:
+        """The number of an attempt that is about to begin: no other one gets it, whether it is recorded or not."""
+        self._reserved = max(self._reserved, max(self._attempts, default=0)) + 1
+        return self._reserved
+
+    def begin(self, entry: Record, rescue: bool = False, number: int | None = None) -> int:
+        """Record that an attempt begins; returns its id: ``number``, if that was reserved for it.
 
         The line is on the disk when this returns. Raises HistoryError if it cannot
         be written, and then nothing is recorded. With ``rescue`` it never raises and
         waits for no disk.
         """
-        number = max(self._attempts, default=0) + 1
+        number = self.reserve() if number is None else number
         record = {"event": "begin", "id": number, "began": _now(), **entry}
         self._queue.append(_line(record))
         if not self.flush(sync=not rescue) and not rescue:

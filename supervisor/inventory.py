@@ -16,6 +16,8 @@ import signal
 import socket
 import stat
 import struct
+import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,6 +148,7 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
         kept = dataclasses.replace(kept, scaled=None, pin=dataclasses.replace(kept.pin, settings=kept.coming))
     generation = Generation(number, kept.pin, listeners, found)
     generation.started = kept.started
+    generation.roster.toll.take_over(*(_past(inventory.get(name, ())) for name in ("crashed", "unbooted")))
     try:
         await generation.counted(CALL_S)
     except (TimeoutError, StepFailed) as error:  # it has died; or it hangs, or says that it has failed, and another one follows it
@@ -172,6 +175,12 @@ async def _let_finish(generation: Generation) -> None:
     finally:
         for pidfd in found:
             os.close(pidfd)
+
+
+def _past(times: Iterable[float]) -> list[float]:
+    """Moments of CLOCK_MONOTONIC in their order, none of them still to come."""
+    now = time.monotonic()
+    return sorted(min(now, one) for one in times)
 
 
 def master_behind(path: Path, configured: Identity | None) -> tuple[int, int] | None:

@@ -7,7 +7,6 @@ keeps the outcome. Phases are announced as they begin and end, with their times.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,14 +16,13 @@ from releve.supervisor.failure import StepFailed
 from releve.supervisor.log import log
 from releve.supervisor.protocol import Event, Status, result
 
-_next_number = itertools.count(1)
-
 
 class Operation:
     """One run of a verb. Watchers get every event since its start and the result last."""
 
-    def __init__(self, verb: str, by: str, *, dry: bool = False) -> None:
-        self.number = next(_next_number)
+    def __init__(self, verb: str, by: str, number: int, *, dry: bool = False) -> None:
+        """``number``: of its attempt in the history, which log and status call it by too (``History.reserve``)."""
+        self.number = number
         self.verb = verb
         self.by = by
         self.started = time.monotonic()
@@ -33,7 +31,7 @@ class Operation:
         self.times: dict[str, float] = {}
         self.notes: list[str] = []
         self.figures: dict[str, Any] = {}  # what a probation has counted
-        self.attempt: int | None = None  # its number in the history
+        self.recorded = False  # its attempt is in the history
         self.dry = dry  # a rehearsal: nothing that serves is touched
         self.switched = False  # clients have been served by the new generation
         self.committed = False
@@ -52,11 +50,12 @@ class Operation:
 
     @classmethod
     def continued(cls, verb: str, by: str, number: int, attempt: int | None, started: float) -> Operation:
-        """One that the program before us has begun (``reexec``); the next one gets the number after it."""
-        global _next_number
-        _next_number = itertools.count(number)
-        operation = cls(verb, by)
-        operation.attempt, operation.started = attempt, started
+        """One that the program before us has begun (``reexec``). ``attempt``: its number in the history, if it is there.
+
+        An older program has counted its operations apart (``number``).
+        """
+        operation = cls(verb, by, number if attempt is None else attempt)
+        operation.recorded, operation.started = attempt is not None, started
         return operation
 
     @contextmanager

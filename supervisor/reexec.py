@@ -137,7 +137,7 @@ def _write(supervisor: Supervisor, operation: Operation) -> int:
         conversations=tuple(supervisor.control.waiting_for(operation)),
         number=operation.number,
         by=operation.by,
-        attempt=operation.attempt,
+        attempt=operation.number if operation.recorded else None,
         began=operation.started,
         times=operation.times,
         control_group=supervisor.service.control_group,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from releve.server.form import NUMBER_MAX, PATH_MAX, Form, Read, flag, is_packets, is_pidfd, path, several, text, whole, word
+from releve.server.form import NUMBER_MAX, PATH_MAX, Form, Read, flag, is_packets, is_pidfd, number, path, several, text, whole, word
 from releve.server.scoreboard import SLOTS
 
 PID_MAX = 2**22  # proc_sys_kernel(5), pid_max
@@ -57,7 +57,13 @@ DOOR: dict[str, Form] = {
     "hello": LINK["hello"],
     "inventory": Form(
         needs={"generation": whole(1), "posture": word, "listeners": several(text(PATH_MAX))},
-        may={"revision": whole(), "preloaded": flag, "diverting": whole()},
+        may={
+            "revision": whole(),
+            "preloaded": flag,
+            "diverting": whole(),
+            "crashed": several(number()),
+            "unbooted": several(number()),
+        },
     ),
 }
 

@@ -59,18 +59,20 @@ class Roster:
         living = self.workers.values()
         if number in self.workers or any(slot == one.slot for one in living):
             raise Unfit(f"worker {number} in slot {slot}: there is one")
-        self._vet(number, pid, fds[1])
+        found = self._vet(number, pid, fds[1])
         control, pidfd = fds[:2]
         del fds[:2]
         link = Link(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=control))
         self.toll.trouble = ""
         self.slots.add(slot)
-        self.workers[number] = Worker(number, pid, slot, message["revision"], link, pidfd)
+        worker = self.workers[number] = Worker(number, pid, slot, message["revision"], link, pidfd)
+        if found is not None:  # it may have lived under another supervisor
+            worker.started = time.monotonic() - found.age_s
 
-    def _vet(self, number: int, pid: int, pidfd: int) -> None:
+    def _vet(self, number: int, pid: int, pidfd: int) -> Process | None:
         """The process is what the message says, the master's and its user's: we signal it with all that we may. Raises Unfit."""
         if evidence.pid_of(pidfd) is None:
-            return  # it has ended and was waited for: the descriptor stands for nobody
+            return None  # it has ended and was waited for: the descriptor stands for nobody
         found = evidence.process(pidfd)
         if found is None:
             raise Unfit(f"worker {number}, whose process cannot be looked at (is /proc mounted with hidepid?)")
@@ -78,6 +80,7 @@ class Roster:
             raise Unfit(f"worker {number}, whose process is {found.pid}, not {pid}, or another worker's")
         if not self._ours(found):
             raise Unfit(f"worker {number}: process {pid} was not started by the master, or is another user's")
+        return found
 
     def observe(self) -> None:
         """Have every worker that is not observed yet answer for the stacks of its threads."""

@@ -78,8 +78,8 @@ class Stop:
         self._pace = PACES[self._pace, request]
         self._final |= final
         if self.operation is None:
-            self.operation = operation = Operation("stop", by)
-            log.info("Stopping, asked by %s", by)
+            self.operation = operation = Operation("stop", by, self._supervisor.service.history.reserve())
+            log.info("Stopping (stop %d), asked by %s", operation.number, by)
             operation.task = asyncio.get_running_loop().create_task(self._run(operation))
             return operation
         if self._pace is not Pace.PRE_STOP:
@@ -98,7 +98,8 @@ class Stop:
         service.notifier.stopping()
         service.drain.stop()
         await supervisor.holding.wait()  # what is being adopted is to be stopped too
-        attempt = service.history.begin({"verb": "stop", "by": operation.by, "from": service.describe(service.active)}, rescue=True)
+        entry = {"verb": "stop", "by": operation.by, "from": service.describe(service.active)}
+        service.history.begin(entry, rescue=True, number=operation.number)
         current = supervisor.operation
         if current is not None:
             current.interrupt("the service is being stopped", final=True)
@@ -112,7 +113,7 @@ class Stop:
         self._serve_on = await self._queue_outlives_us()
         operation.phase, self._draining = "drain", True
         await end_all(service, self._dismiss())
-        service.history.finish(attempt, "done")
+        service.history.finish(operation.number, "done")
         log.info("Stopped")
         operation.finish(result(Status.DONE, "stopped", verb="stop", operation=operation.number, seconds=operation.seconds))
         self.ended.set()

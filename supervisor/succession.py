@@ -266,7 +266,7 @@ def _hold(one: Packed, listeners: list[Listener]) -> Generation:
         hello=dict(one.get("hello", {})),
         revision=int(one.get("revision", 1)),
         state=GenerationState(one["state"]),
-        preloaded=bool(one.get("preloaded")),
+        preloaded=one.get("preloaded"),
         receive=_seqpacket(one["receive"]),
         send=_seqpacket(one["send"]),
         board=one["board"],

@@ -248,7 +248,7 @@ class Supervisor:
 
     def begin(self, verb: str, by: str, does: Work, *, dry: bool = False) -> Operation:
         """Start an operation; the caller has asked whether it may run."""
-        return self._start(Operation(verb, by, dry=dry), does)
+        return self._start(Operation(verb, by, self.service.history.reserve(), dry=dry), does)
 
     def _start(self, operation: Operation, does: Work) -> Operation:
         self._upkeep.look()

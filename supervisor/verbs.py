@@ -189,7 +189,7 @@ def _record(supervisor: Supervisor, verb: str, by: str, change: Callable[[], obj
     change()
     service.history.finish(attempt, "done", to=described)
     words = service.serving_words()
-    log.info("%s, asked by %s: %s", verb, by, words)
+    log.info("%s %d, asked by %s: %s", verb, attempt, by, words)
     if supervisor.stopping is None:
         service.notifier.status(words[0].upper() + words[1:])
 

@@ -127,7 +127,7 @@ async def ends(operation: Operation) -> dict[str, Any]:
 
 
 def test_an_operation_interrupted_before_its_first_step_still_ends() -> None:
-    outcome = asyncio.run(ends(Operation("upgrade", "a test")))
+    outcome = asyncio.run(ends(Operation("upgrade", "a test", 1)))
     assert outcome["aborted"] and outcome["message"].endswith("was ended: at once")
 
 
@@ -141,7 +141,7 @@ async def asked_on_its_way_back(operation: Operation) -> bool:
 
 def test_the_way_back_is_not_interrupted() -> None:
     """What was not undone would be forgotten: an aborted upgrade came to life again after the next stop."""
-    assert not asyncio.run(asked_on_its_way_back(Operation("upgrade", "a test")))
+    assert not asyncio.run(asked_on_its_way_back(Operation("upgrade", "a test", 1)))
 
 
 def test_losses_of_an_earlier_try_are_not_held_against_a_reload_after_a_reexec(tmp_path: Path) -> None:

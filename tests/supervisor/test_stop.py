@@ -41,7 +41,7 @@ class Service:
         self.listeners: list[Any] = []
         self.store = SimpleNamespace(keeps_any=keeps, drop=self._drop)
         self.drain = SimpleNamespace(stop=lambda: None)
-        self.history = SimpleNamespace(begin=lambda *told, **how: 1, finish=lambda *told: None)
+        self.history = SimpleNamespace(reserve=lambda: 1, begin=lambda *told, **how: 1, finish=lambda *told: None)
         self.notifier = SimpleNamespace(active=True, main_pid=lambda pid: None, stopping=lambda: None, barrier=self._barrier)
         timeouts = SimpleNamespace(pre_stop=pre_stop_s, drain=DRAIN_S, linger=LINGER_S)
         self.loaded = SimpleNamespace(settings=SimpleNamespace(timeouts=timeouts))

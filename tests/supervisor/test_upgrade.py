@@ -32,7 +32,7 @@ def test_a_rehearsal_that_is_aborted_on_its_way_back_closes_what_it_opened(monke
         monkeypatch.setattr(upgrade, "start", gives)
         monkeypatch.setattr(upgrade, "prove", gives)
         monkeypatch.setattr(Hooks, "left_out", lambda hooks, pin: None)
-        operation = Operation("upgrade", "a test", dry=True)
+        operation = Operation("upgrade", "a test", 1, dry=True)
         operation.begun = True
         operation.task = task = asyncio.create_task(upgrade.rehearse(service, operation, choose))  # type: ignore[assignment]
         while "check" not in operation.times:

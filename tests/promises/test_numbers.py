@@ -1,0 +1,59 @@
+"""What log, history and status say of one attempt has one number; ages and losses go on under the next supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+
+from harness.service import eventually, serving
+
+SLOW = """
+import os
+os.read(os.open({gate!r}, os.O_RDONLY), 1)
+from app import application
+"""
+
+
+def test_an_attempt_has_one_number_in_log_history_and_status(tmp_path: Path) -> None:
+    """Also after a supervisor that replaced itself; while the application is imported, status does not say what nobody knows yet."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with serving(tmp_path, readiness="/ready") as service:
+        for verb in ("drain", "undrain", "upgrade", "reexec"):  # the first two are attempts without an operation
+            service.do(verb)
+        service.release("two", slow=SLOW.format(gate=str(gate)))
+        service.flip("two")
+        service.configure(app="slow:application")
+        service.do("upgrade", wait=False)
+        with gate.open("wb") as file:  # opened once the import reads
+            status, last = service.status(), service.ask("history")["entries"][-1]
+            operation = status["service"]["operation"]
+            assert (operation["verb"], operation["number"]) == (last["verb"], last["id"]) == ("upgrade", status["last"]["id"])
+            assert service.generation("booting")["preloaded"] is None
+            assert "not preloaded" not in service.must("status")
+            file.write(b"x")
+        eventually(lambda: service.status()["service"]["operation"] is None, "it is done")
+        assert service.generation()["preloaded"] is True
+        service.stop()
+        log = service.log()
+        begun = [json.loads(line) for line in (tmp_path / "state" / "history.jsonl").read_text().splitlines()]
+        for entry in (entry for entry in begun if entry["event"] == "begin"):
+            assert f" {entry['verb']} {entry['id']}" in log.replace("(stop", " stop"), entry
+
+
+def test_ages_and_losses_go_on_under_the_next_supervisor(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        os.kill(min(service.workers()), signal.SIGKILL)
+        eventually(lambda: service.generation()["losses"] and len(service.workers()) == 2, "it is missed, and replaced")
+        said, before = service.generation(), time.time()
+        service.kill_supervisor()
+        found = service.generation()
+        assert found["losses"] == said["losses"] == "1 crash in 30 s"
+        for worker in found["workers"]:
+            assert worker["age_s"] >= before - psutil.Process(worker["pid"]).create_time() - 0.2, worker
+        assert found["age_s"] >= said["age_s"]
