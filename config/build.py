@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from releve.config import addresses, values
+from releve.config import addresses, kernel, values
 from releve.config.errors import ConfigError, Place, Problem, in_order, nearest
 from releve.config.settings import GROUPS, Address, Canary, Check, Command, Control, Limits, Mount, Request, Settings, key_names, to_wire
 from releve.config.settings import written as written_key
@@ -193,6 +193,11 @@ def _listen(key: str, written: Written, rules: Rules, problems: Problems) -> tup
             problems.append(Problem(item.place, f"cannot use {item.described()} {relation} {key}: {error}"))
         else:
             found.append(address)
+    if len(found) > kernel.LISTENERS_MAX:
+        raise ValueError(
+            f"{len(found)} addresses are more than {kernel.LISTENERS_MAX}, and the kernel passes on no more sockets at once; "
+            "use fewer (0.0.0.0 or [::] stands for all of a host), or a second service"
+        )
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 
+from releve.config import kernel
 from releve.config.errors import ConfigError, Place, Problem
 
 FILE_MAX_BYTES = 1 << 20
@@ -46,6 +47,8 @@ def read_env_file(path: str | os.PathLike[str], opener: Callable[[str, int], int
             continue
         try:
             name, value = _assignment(stripped)
+            if (reason := kernel.variable_objection(name, value)) is not None:
+                raise ValueError(reason)
         except ValueError as error:
             problems.append(Problem(Place(source, number), f"cannot use this line: {error}"))
         else:

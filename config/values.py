@@ -20,6 +20,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+from releve.config import kernel
 from releve.config.access_format import PRESETS, check_format
 from releve.config.errors import nearest
 from releve.config.settings import CONTROL_VERBS
@@ -335,6 +336,8 @@ def check_variable(name: str, value: str) -> None:
         raise ValueError("expected the name of a variable")
     if "\0" in value:
         raise ValueError("a variable cannot hold a NUL character")
+    if (reason := kernel.variable_objection(name, value)) is not None:
+        raise ValueError(reason)
 
 
 def check_header(name: str, value: str) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from releve.config import diff
 from releve.server import closing
 from releve.server.link import ORPHAN_S, LinkError
-from releve.supervisor import holders, inventory, paths, record, refusal, scale, switch, system
+from releve.supervisor import holders, inventory, paths, record, refusal, release, scale, switch, system
 from releve.supervisor import listeners as listening
 from releve.supervisor.door import doors
 from releve.supervisor.failure import StepFailed
@@ -32,6 +32,7 @@ from releve.supervisor.listeners import Listener, Plan
 from releve.supervisor.log import log
 from releve.supervisor.operation import Operation
 from releve.supervisor.protocol import SOCKET_NAME
+from releve.supervisor.release import ReleaseError
 from releve.supervisor.service import Service
 from releve.supervisor.states import GenerationState
 from releve.supervisor.target import Target
@@ -256,6 +257,9 @@ def _place(service: Service, adopted: list[Adopted]) -> None:
             service.inherited.setdefault(listener.address.name, listener.socket.dup())
     written, runs = service.loaded.settings, active.generation.settings  # those of a trial come with its commit
     changed = diff.changed(runs, dataclasses.replace(written, workers=runs.workers))
+    with suppress(ReleaseError):  # an upgrade says so
+        if "env_file" not in changed and release.changed_variables(active.generation.pin):
+            changed.append("the variables of env_file")
     if changed:
         log.warning("what is configured now differs from what runs (%s): ctl upgrade applies it", ", ".join(changed))
     service.loaded = dataclasses.replace(service.loaded, settings=runs)

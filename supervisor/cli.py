@@ -26,6 +26,7 @@ from releve.supervisor.protocol import Status
 
 if TYPE_CHECKING:
     from releve.config.load import Loaded
+    from releve.config.settings import Settings
 
 # flags -> dotted key of the setting, metavar, help, may be given several times
 FLAGS: tuple[tuple[tuple[str, ...], str, str, str, bool], ...] = (
@@ -148,13 +149,33 @@ def _configured(name: str, summary: str, action: Callable[[Configuration], int],
 def check(told: Configuration) -> int:
     """Read everything; say where unusual values come from. Raises ConfigError."""
     loaded: Loaded = told.read()
+    untold = _check_environment(loaded.settings)
     source = "the command line" if told.path is None else str(told.path)
     print(f"{source}: valid; {loaded.settings.served} on {', '.join(map(str, loaded.settings.listen))}")
     for key, origin in sorted(loaded.sources.items()):
         print(f"{key} comes from {origin}")
-    for note in loaded.notes:
+    for note in (*loaded.notes, *untold):
         print(note)
     return Status.DONE
+
+
+def _check_environment(settings: Settings) -> list[str]:
+    """Refuse variables with which nothing can be started; notes on what this user cannot tell. Raises ConfigError."""
+    from releve.config import kernel
+    from releve.config.env_file import read_env_file
+    from releve.config.errors import ConfigError, Place, Problem
+
+    notes: list[str] = []
+    variables: dict[str, str] = {}
+    path = settings.env_file
+    if path is not None and os.path.isfile(path) and os.access(path, os.R_OK):
+        variables = read_env_file(path)
+    elif path is not None:
+        notes = [f"env_file {path} was not checked: {'this user may not read it' if os.path.exists(path) else 'it does not exist here'}"]
+    if (reason := kernel.environment_objection({**os.environ, **variables, **settings.env})) is not None:
+        where = Place("the environment" if path is None else path)
+        raise ConfigError([Problem(where, f"cannot start a program with these variables and those of this shell: {reason}")])
+    return notes
 
 
 def print_unit(told: Configuration) -> int:

@@ -19,6 +19,7 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from releve.config import kernel
 from releve.config.settings import Address
 from releve.server.link import has_ended
 from releve.supervisor import fdstore, paths, system
@@ -167,6 +168,8 @@ def plan(held: Sequence[Listener], wanted: Sequence[Address], backlog: int, inhe
     call had opened is then closed.
     """
     addresses = expand(wanted, inherited)
+    if len(addresses) > kernel.LISTENERS_MAX:
+        raise ListenError(f"cannot listen: {len(addresses)} sockets, and the kernel passes on {kernel.LISTENERS_MAX} at once; use fewer")
     usable = {listener.name: listener for listener in held if _reachable(listener)}
     keep: list[Listener] = []
     added: list[Listener] = []

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import IO
 
 import releve.server
+from releve.config import kernel
 from releve.config.env_file import read_env_file
 from releve.config.errors import ConfigError
 from releve.config.settings import Settings
@@ -95,6 +96,7 @@ class Pin:
     releve: str | None
     preload: bool | None
     revision: str | None  # of git, where the directory is a work tree
+    variables: dict[str, str] | None = None  # what `env_file` said; None: nobody has noted it
 
 
 async def pin(settings: Settings, base_environ: Mapping[str, str], bounds: Bounds | None = None) -> Pin:
@@ -110,7 +112,8 @@ async def pin(settings: Settings, base_environ: Mapping[str, str], bounds: Bound
         identity = identify(settings.user, settings.group, settings.umask)
     except IdentityError as error:
         raise ReleaseError("environment", str(error)) from error
-    environment = make_environment(settings, base_environ, resolved, python, identity.account)
+    variables = read_variables(settings.env_file, identity.user)
+    environment = make_environment(settings, base_environ, resolved, python, identity.account, variables)
     found = await probe(python, resolved, environment, identity)
     if resolved in found.closed:
         whom = settings.user or "this user"
@@ -139,7 +142,19 @@ async def pin(settings: Settings, base_environ: Mapping[str, str], bounds: Bound
         releve=found.releve,
         preload=settings.preload,
         revision=git_revision(resolved),
+        variables=variables,
     )
+
+
+def changed_variables(pin: Pin) -> list[str]:
+    """Names of the variables that `env_file` says otherwise than at the start of the generation, sorted. Raises ReleaseError.
+
+    Those that `env` has are not among them: it comes first.
+    """
+    if pin.variables is None:  # by an older supervisor
+        return []
+    before, now = pin.variables, read_variables(pin.settings.env_file, pin.identity.user)
+    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name) and name not in pin.settings.env)
 
 
 def without_preload(pin: Pin) -> Pin:
@@ -196,11 +211,16 @@ def choose_python(settings: Settings, resolved: str) -> str:
 
 
 def make_environment(
-    settings: Settings, base: Mapping[str, str], resolved: str, python: str, account: pwd.struct_passwd | None = None
+    settings: Settings,
+    base: Mapping[str, str],
+    resolved: str,
+    python: str,
+    account: pwd.struct_passwd | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The environment of a generation: the supervisor's at its start, with the release's virtual environment; ``env_file``; ``env``.
 
-    Raises ReleaseError with step ``environment``.
+    ``variables``: what ``env_file`` says, if it was read before. Raises ReleaseError with step ``environment``.
     """
     environment = strip(base)
     surroundings.leave(environment, resolved)
@@ -212,12 +232,13 @@ def make_environment(
     if settings.watch == "code":
         # A saved file of the same size in the same second would be taken for its cached bytecode (importlib compares whole seconds).
         environment.setdefault("PYTHONDONTWRITEBYTECODE", "1")
-    if settings.env_file is not None:
-        environment |= _read_env_file(settings.env_file, account)
+    environment |= read_variables(settings.env_file, None if account is None else account.pw_uid) if variables is None else variables
     environment |= settings.env
     surroundings.pin(environment, settings.directory, resolved)
     environment.pop("OLDPWD", None)
     environment["PWD"] = resolved
+    if (reason := kernel.environment_objection(environment)) is not None:
+        raise ReleaseError("environment", f"cannot start a program with this environment: {reason}")
     return environment
 
 
@@ -302,15 +323,20 @@ def _open(path: str) -> Iterator[IO[str]]:
         yield file
 
 
-def _read_env_file(path: str, account: pwd.struct_passwd | None) -> dict[str, str]:
-    """``account``: whom the variables are for; None: this user, who may read what it reads anyway."""
+def read_variables(path: str | None, uid: int | None) -> dict[str, str]:
+    """What an ``env_file`` says; nothing without one. Raises ReleaseError with step ``environment``.
+
+    ``uid``: whom the variables are for; None: this user, who may read what it reads anyway.
+    """
+    if path is None:
+        return {}
 
     def opener(name: str, _flags: int) -> int:
         # A link that the application's user can have made leads to nothing that is not that user's own.
-        return paths.open_regular(name, also_of=None if account is None else account.pw_uid)
+        return paths.open_regular(name, also_of=uid)
 
     try:
-        return dict(read_env_file(path, None if account is None else opener))
+        return dict(read_env_file(path, None if uid is None else opener))
     except ConfigError as error:
         raise ReleaseError("environment", str(error)) from error
     except (OSError, UnicodeError) as error:

@@ -13,6 +13,7 @@ from releve.config import diff
 from releve.config.load import Loaded
 from releve.config.settings import Settings, to_wire
 from releve.supervisor import listeners as listening
+from releve.supervisor import release
 from releve.supervisor.configuration import Configuration
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.generation import Generation
@@ -20,8 +21,11 @@ from releve.supervisor.keepsake import Role
 from releve.supervisor.listeners import ListenError, Plan
 from releve.supervisor.master import ORDER_S
 from releve.supervisor.operation import Operation
+from releve.supervisor.release import ReleaseError
 from releve.supervisor.service import Service
 from releve.supervisor.upgrade import prove
+
+NAMED_MAX = 5  # variables in one note
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ async def reload(service: Service, operation: Operation, configuration: Configur
         target = _read(service, generation, configuration)
         for key in diff.needs_upgrade(target.changed):
             operation.note(f"{key} has changed: it needs an upgrade (ctl upgrade)")
+        if "env_file" not in target.changed:
+            _tell_of_variables(operation, generation)
         for key in diff.needs_restart(target.changed):
             operation.note(f"{key} has changed: it needs a restart of the supervisor")
     revision = generation.new_revision()
@@ -80,6 +86,19 @@ async def reload(service: Service, operation: Operation, configuration: Configur
     for trouble in target.listeners.commit():
         operation.note(trouble)
     return generation
+
+
+def _tell_of_variables(operation: Operation, generation: Generation) -> None:
+    """Say what ``env_file`` says otherwise by now; processes that live keep what they were started with."""
+    path = generation.settings.env_file
+    try:
+        names = release.changed_variables(generation.pin)
+    except ReleaseError as error:
+        operation.note(f"{error}; what runs goes on with what it was started with, but ctl upgrade would fail")
+        return
+    if names:
+        more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+        operation.note(f"{path} (env_file) has changed ({', '.join(names[:NAMED_MAX])}{more}): it needs an upgrade (ctl upgrade)")
 
 
 def _read(service: Service, generation: Generation, configuration: Configuration) -> _Target:

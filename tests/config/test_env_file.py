@@ -1,9 +1,12 @@
 """Files of NAME=value lines."""
 
+import resource
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from releve.config import kernel
 from releve.config.env_file import read_env_file
 from releve.config.errors import ConfigError
 
@@ -66,3 +69,21 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, reaso
     with pytest.raises(ConfigError) as caught:
         read_env_file(path)
     assert str(caught.value) == f"{path}: cannot read env_file: {reason}"
+
+
+def test_what_no_program_can_be_started_with_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1 << 20, -1))  # of which a quarter is for variables
+    longest = kernel.VARIABLE_MAX_BYTES - len("A=")
+    assert kernel.variable_objection("A", "x" * longest) is None
+    assert "A has" in (kernel.variable_objection("A", "x" * (longest + 1)) or "")
+    assert kernel.environment_objection({"A": "x" * 100_000, "B": "y" * 100_000}) is None
+    reason = kernel.environment_objection({"A": "x" * 100_000, "B": "y" * 120_000, "C": "z" * 110_000})
+    assert reason is not None and "the largest are B, C, A" in reason
+
+
+def test_the_longest_variable_is_one_that_the_kernel_takes() -> None:
+    """By the kernel's own word: one byte more, and it refuses."""
+    longest = kernel.VARIABLE_MAX_BYTES - len("A=")
+    subprocess.run(["/bin/true"], env={"A": "x" * longest}, check=True)
+    with pytest.raises(OSError, match="Argument list too long"):
+        subprocess.run(["/bin/true"], env={"A": "x" * (longest + 1)}, check=True)

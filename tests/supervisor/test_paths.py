@@ -264,10 +264,10 @@ def test_variables_are_not_read_through_a_link_of_the_user(place: Path) -> None:
     link.symlink_to(secret)
     nobody = pwd.getpwnam("nobody")
     with pytest.raises(release.ReleaseError, match="cannot read env_file: a symbolic link, in a folder that somebody else may write in"):
-        release._read_env_file(str(link), nobody)
+        release.read_variables(str(link), nobody.pw_uid)
     os.chown(secret, NOBODY, -1)  # what is the user's own is no secret to it
-    assert release._read_env_file(str(link), nobody) == {"PASSWORD": "root"}
-    assert release._read_env_file(str(link), None) == {"PASSWORD": "root"}  # it is this user who asks
+    assert release.read_variables(str(link), nobody.pw_uid) == {"PASSWORD": "root"}
+    assert release.read_variables(str(link), None) == {"PASSWORD": "root"}  # it is this user who asks
 
 
 def test_a_lease_on_a_file_has_nobody_wait(place: Path) -> None:
