@@ -11,6 +11,7 @@ from releve.supervisor.protocol import Event
 HEAD = ("id", "began", "verb", "by", "generation", "outcome", "took", "why")
 NUMBERS = (0, 6)
 GOOD = ("done", "committed", "degraded")
+FRAMES_SHOWN = 3  # of a crash
 UNDECIDED = ("running", "interrupted", "aborted")
 
 
@@ -83,9 +84,21 @@ def _generation(described: Any) -> str:
 
 def _why(entry: dict[str, Any]) -> str:
     step, reason = render.line(entry.get("step")), render.line(entry.get("reason"))
+    crashes = entry.get("crashes")
+    last = " ".join(crash(crashes[-1])) if isinstance(crashes, list) and crashes and isinstance(crashes[-1], dict) else ""
+    count = entry.get("crashed")
+    since = f"{'a crash since' if count == 1 else f'{render.line(count)} crashes since, the last'}: {last}" if last else ""
     if reason == render.UNKNOWN:
-        return render.UNKNOWN
-    return reason if step == render.UNKNOWN else f"{step}: {reason}"
+        return since or render.UNKNOWN
+    return "; ".join(filter(None, (reason if step == render.UNKNOWN else f"{step}: {reason}", since)))
+
+
+def crash(found: dict[str, Any]) -> list[str]:
+    """One crash: when and what, and the innermost calls of its thread; nothing for none."""
+    if not found:
+        return []
+    frames = [line.strip() for line in str(found.get("stack") or "").splitlines() if line.startswith("  ")]
+    return [f"{_when(found.get('when'))}: {render.line(found.get('what'))}", *map(render.line, frames[-FRAMES_SHOWN:])]
 
 
 def _when(stamp: Any) -> str:

@@ -14,7 +14,7 @@ from releve.supervisor.protocol import Event
 HEAD = ("worker", "pid", "state", "age", "requests", "connections", "busy", "memory")
 NUMBERS = (1, 3, 4, 5, 6, 7)
 COMMIT_SHOWN = 12  # signs of a commit's name
-ALARMS = ("degraded", "draining", "not upgraded", "history", "orphaned", "losses", "mixed code", "answers 503")
+ALARMS = ("degraded", "draining", "not upgraded", "history", "orphaned", "losses", "crash", "mixed code", "answers 503")
 STYLES = {
     "serving": "bold green",
     "ready": "green",
@@ -145,6 +145,7 @@ def _part(generation: dict[str, Any]) -> Part:
         ("orphaned", "its master is gone; its workers serve on under the supervisor" if generation.get("orphaned") else None),
         ("code", "not preloaded: each worker imports for itself" if generation.get("preloaded") is False else None),
         ("losses", generation.get("losses")),
+        *(("crash", line) for line in history.crash(_mapping((_list(generation.get("crashes")) or [None])[-1]))),
         ("mixed code", ", ".join(map(render.line, _list(generation.get("mixed"))))),
         *(("answers 503", render.line(reason)) for reason in _list(generation.get("broken"))),
     ]

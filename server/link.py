@@ -32,6 +32,8 @@ LOST_TERM_S = 5.0  # between SIGTERM and SIGKILL to it
 # Has masters and workers that have not answered write where each of their threads is (`ctl dump`): the first that they try to take,
 # away from both ends, where libraries take theirs.
 STACKS_SIGNAL = int(signal.SIGRTMAX) - 8
+# Marks in the crash file: the application has asked faulthandler for the stacks of all threads, on standard error, or in another file.
+WANTS_ALL, ELSEWHERE = b"\nthe application wants all threads\n", b"\nthe application has a file of its own\n"
 
 _RECEIVE = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 _SCM_PIDFD = 4  # linux/socket.h, from 6.5 on

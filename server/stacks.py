@@ -7,13 +7,15 @@ handler in C needs neither a turn nor the lock, but it reads frames that may be 
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import sys
 from _thread import start_new_thread
 from types import FrameType
+from typing import Any
 
 from releve.server import system
-from releve.server.link import STACKS_SIGNAL, Link, LinkError
+from releve.server.link import ELSEWHERE, STACKS_SIGNAL, WANTS_ALL, Link, LinkError
 from releve.server.native import get_ident, os, select, signal
 
 FRAMES_MAX = 100  # of one thread, the most recent ones
@@ -21,6 +23,11 @@ TEXT_MAX = 600_000  # of one answer
 _PIECE = 12_000  # of one message, which has room for that in whatever script
 
 _DEFAULT = 0  # SIG_DFL
+_enable, _disable = faulthandler.enable, faulthandler.disable  # before we put ours in their place
+_crash = -1  # where crashes are written to
+_asked_at_start = faulthandler.is_enabled()  # PYTHONFAULTHANDLER, or -X faulthandler
+_wanted = False  # the application has asked for it
+_elsewhere = False  # the application has them written to another file than standard error
 _taken: tuple[int, int] = (0, _DEFAULT)  # the signal that is ours, and our handler's address
 
 
@@ -40,8 +47,15 @@ def arm(fd: int) -> None:
 
     Call it again after code that may have taken either away. A signal that has another handler by then is left to it.
     """
-    global _taken
-    faulthandler.enable(fd, all_threads=True)
+    global _taken, _crash
+    if _crash < 0:
+        asked = _asked_at_start
+        faulthandler.enable, faulthandler.disable = _enable_for_the_application, _disable_for_the_application
+        if asked:
+            _note(fd, WANTS_ALL)
+    _crash = fd
+    if not _elsewhere:
+        _enable(fd, all_threads=True)
     if armed():
         return
     # Ours stays registered with faulthandler: to take it back would take the other's handler away.
@@ -63,6 +77,45 @@ def disarm() -> None:
     if number := armed():
         faulthandler.unregister(number)
     _taken = (0, _DEFAULT)
+    faulthandler.enable, faulthandler.disable = _enable, _disable
+    if not _elsewhere:  # a crash of the child is none of the worker's
+        if _wanted:
+            _enable(2)
+        else:
+            _disable()
+
+
+def _enable_for_the_application(file: Any = None, all_threads: bool = True, **more: Any) -> None:
+    """``faulthandler.enable``: there is one handler in a process, and one place that it writes to.
+
+    For standard error that stays ours: the supervisor puts into the log what the handler wrote. Any other file gets it, and
+    then the supervisor does not.
+    """
+    global _elsewhere
+    if file is None:
+        _enable(all_threads=all_threads, **more)  # refuses as it always does
+    else:
+        _enable(file, all_threads, **more)
+    fd = file if isinstance(file, int) else (sys.stderr if file is None else file).fileno()
+    _elsewhere = not os.path.sameopenfile(fd, 2)
+    if not _elsewhere:
+        _enable(_crash, all_threads=True)
+    _note(_crash, ELSEWHERE if _elsewhere else WANTS_ALL)
+
+
+def _disable_for_the_application() -> None:
+    """``faulthandler.disable``: what the application has enabled ends, ours goes on."""
+    global _elsewhere
+    _elsewhere = False
+    _enable(_crash, all_threads=True)
+
+
+def _note(fd: int, mark: bytes) -> None:
+    global _wanted
+    _wanted = _wanted or mark is WANTS_ALL
+    with contextlib.suppress(OSError):
+        if mark not in os.pread(fd, len(mark) * 2 + 65536, 0):
+            os.write(fd, mark)
 
 
 def answer(link: Link) -> None:

@@ -6,17 +6,32 @@ again once it is read; should some of it come late, it is not taken for a crash.
 
 from __future__ import annotations
 
+import datetime
 import fcntl
 import os
 import re
+import signal
+from collections import deque
+from dataclasses import dataclass
 
+from releve.server.link import ELSEWHERE, WANTS_ALL
+
+# Those that faulthandler writes at; signal(7).
+SIGNALS = frozenset({signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT, signal.SIGBUS, signal.SIGILL})
 _BYTES_MAX = 65536
+_CRASHES_MAX_BYTES = 1024 * 1024  # read at once
+_KEPT_BYTES = 1024 * 1024  # then what was read is cut off
+_UNTOLD_MAX = 50
+_HEAD_MAX = 100  # characters
+_NO_PYTHON = "C stack trace (most recent call first):"
 _TAKEN_MAX_BYTES = 4 * 1024 * 1024
 _FRAMES_MAX = 20
 _FATAL = "Fatal Python error"  # what a crash begins with, and stacks that were asked for do not
 _FRAME = re.compile(r'  File "(?P<file>.*)", line \d+ in .*')
 _OURS = re.compile(
-    r"<frozen |/importlib/__init__\.py$|/server/(application|master|crew|nursery|fork|worker|lend|__main__)\.py$|<frozen runpy>"
+    r"<frozen |/importlib/__init__\.py$|/server/(application|master|command|foreman|crew|nursery|fork|worker|lend|__main__)\.py$"
+    r"|/server/(lead|loop|reception|answer|call|fastpath)\.py$"
+    r"|/threading\.py$|<frozen runpy>"
 )
 
 
@@ -43,19 +58,95 @@ def take(fd: int, begin: int) -> str:
     return text
 
 
-def read_crash_file(fd: int) -> str:
-    """The application's part of the stack, most recent call last as in any traceback; empty if nothing crashed."""
-    _, fatal, rest = os.pread(fd, _BYTES_MAX, 0).decode("utf-8", "replace").partition(_FATAL)
-    if not fatal:
-        return ""
-    text = fatal + rest.strip()
-    head, frames = [], []
-    threads = 0
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A process that a fatal signal has ended."""
+
+    when: float  # seconds since the epoch
+    words: str
+    stack: str  # of the thread that crashed; empty if nobody knows
+
+    def picture(self) -> dict[str, object]:
+        """For the history and for ``--json``."""
+        when = datetime.datetime.fromtimestamp(self.when, datetime.UTC).isoformat(timespec="milliseconds")
+        return {"when": when, "what": self.words, "stack": self.stack}
+
+
+class CrashFile:
+    """What is in the crash file of one generation, crash by crash. Does not own the descriptor."""
+
+    def __init__(self, fd: int, *, adopted: bool = False) -> None:
+        """``adopted``: what is there already was another supervisor's to tell."""
+        self.last = ""  # the stack of the last crash
+        self._fd = fd
+        self._read = 0  # bytes
+        self._untold: deque[str] = deque(maxlen=_UNTOLD_MAX)
+        if adopted:
+            self.look()
+            self._untold.clear()
+
+    def look(self) -> None:
+        """Take in what has been written since."""
+        size = written_bytes(self._fd)
+        begin = self._read = min(self._read, size)  # stacks that were asked for are cut off again
+        if size > begin + _CRASHES_MAX_BYTES:
+            begin = size - _CRASHES_MAX_BYTES
+        written = os.pread(self._fd, _CRASHES_MAX_BYTES, begin)
+        for crash in written.split(_FATAL.encode())[1:]:
+            self._untold.append(_FATAL + crash.decode("utf-8", "replace").rstrip())
+            self.last = stack(self._untold[-1])
+            self._read = size
+        if self._read == size > _KEPT_BYTES and _FATAL.encode() in written:
+            whole = self.wants_all
+            os.ftruncate(self._fd, 0)
+            self._read = 0
+            if whole:
+                os.write(self._fd, WANTS_ALL)
+
+    def next(self) -> str:
+        """What faulthandler wrote at the first crash that nobody was told of; empty if there is none."""
+        self.look()
+        return self._untold.popleft() if self._untold else ""
+
+    @property
+    def wants_all(self) -> bool:
+        """Whether the application has asked faulthandler for the stacks of all threads, on standard error."""
+        return WANTS_ALL in os.pread(self._fd, _BYTES_MAX, 0)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it has asked for them in a file of its own, so that they are not here."""
+        return ELSEWHERE in os.pread(self._fd, _BYTES_MAX, 0)
+
+
+def stack(text: str) -> str:
+    """Of what faulthandler wrote: why, and the application's part of the thread that crashed, most recent call last as in any traceback.
+
+    Where we ended a process that hung (SIGABRT), the signal is the main thread's, which only waits: then it is the first thread
+    that is in the application.
+    """
+    head: list[str] = []
+    threads: list[tuple[bool, list[str]]] = []
     for line in text.splitlines():
         if line.startswith(("Thread ", "Current thread ")):
-            threads += 1
-        elif not threads:
+            if line.endswith(_NO_PYTHON):  # "Current thread's C stack trace"
+                break
+            threads.append((line.startswith("Current"), []))
+        elif not threads and line:
             head.append(line)
-        elif threads == 1 and (found := _FRAME.fullmatch(line)) and not _OURS.search(found["file"]):
-            frames.append(line)
-    return "\n".join([*(line for line in head if line), *reversed(frames[:_FRAMES_MAX])])
+        elif threads and _FRAME.fullmatch(line):
+            threads[-1][1].append(line)
+        elif threads and not line.strip() and threads[-1][0] and "Aborted" not in text[:_HEAD_MAX]:
+            break
+    current = next((frames for crashed, frames in threads if crashed), [])
+    found = _application(current)
+    if not found and "Aborted" in text[:_HEAD_MAX]:
+        found = next((theirs for _, frames in threads if (theirs := _application(frames))), [])
+    found = found or current
+    if not found:
+        return "\n".join([*head, "  (the thread that crashed runs no Python code)"])
+    return "\n".join([*head, *reversed(found[:_FRAMES_MAX])])
+
+
+def _application(frames: list[str]) -> list[str]:
+    return [line for line in frames if (found := _FRAME.fullmatch(line)) and not _OURS.search(found["file"])]

@@ -10,9 +10,11 @@ the workers' control pairs, and `on_lost` tells the supervisor to find a success
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -21,7 +23,7 @@ from releve.server import scoreboard
 from releve.server.link import STACKS_SIGNAL, Message
 from releve.supervisor import boot, greeting, leftovers, news, serving, system
 from releve.supervisor.boot import Boot, Phase
-from releve.supervisor.crash import append_only, open_crash_file, read_crash_file
+from releve.supervisor.crash import SIGNALS, Crash, CrashFile, append_only, open_crash_file, stack
 from releve.supervisor.dismissal import Dismissal
 from releve.supervisor.door import Door
 from releve.supervisor.evidence import Process
@@ -42,6 +44,7 @@ from releve.supervisor.worker import Worker
 
 EXTRAS = ("access", "door", "keepsake", "log")  # descriptors that `boot` announces by a key each, in this order
 _RELIED_ON = (GenerationState.SERVING, GenerationState.STANDBY)
+CRASHES_KEPT = 5
 _STACK_S = 2.0  # how long a hung process may take to write its stack
 
 
@@ -66,7 +69,7 @@ class Generation:
         self.astray: list[str] = []  # files that its application has loaded through a link that deploys move
         self.stacks_signal = STACKS_SIGNAL  # by which its master is asked for stacks where it does not answer
         self._uid = pin.identity.uid
-        self.roster: Roster = Roster(f"gen={number}", lambda worker: serving.calls(self, worker), self._is_ours)
+        self.roster: Roster = Roster(f"gen={number}", lambda worker: serving.calls(self, worker), self._is_ours, self._crashed)
         self.traffic = Traffic(self.records)
         self.ended = asyncio.Event()
         self.on_lost: Callable[[Generation], None] = lambda generation: None
@@ -78,7 +81,8 @@ class Generation:
         self.booting: Boot = Boot(pin.settings.app)
         self.dismissal = Dismissal(self.kill)
         self._changed = asyncio.Event()
-        self._crash = ""
+        self.crashes: deque[Crash] = deque(maxlen=CRASHES_KEPT)  # the last ones
+        self.on_crash: Callable[[Generation, Crash], None] = lambda generation, crash: None
         self._fate = ""  # how its master ended
         self._relied_on = False  # when it ended, and not because it was sent away
         self._killed = False  # by us: what is left of it is not lost
@@ -91,6 +95,7 @@ class Generation:
         self.board = scoreboard.Scoreboard(self._board_fd, careful=True)
         self.crash_fd = open_crash_file() if found is None else found.crash
         append_only(self.crash_fd)
+        self._crash_file = CrashFile(self.crash_fd, adopted=found is not None)
         leftovers.begin(number)
         self.dumping = asyncio.Lock()  # held by who reads stacks in the crash file
         self.door: Door | None = None  # where its master is found by the next supervisor
@@ -222,8 +227,23 @@ class Generation:
         return self.crash_stack()
 
     def crash_stack(self) -> str:
-        """What faulthandler wrote when a process of this generation crashed; empty if none did."""
-        return self._crash if self.crash_fd < 0 else read_crash_file(self.crash_fd)
+        """The stack of the last process of this generation that crashed; empty if none did."""
+        if self.crash_fd >= 0:
+            self._crash_file.look()
+        return self._crash_file.last
+
+    def _crashed(self, words: str, told: bool) -> None:
+        """A process has ended by a fatal signal: keep its stack, and log it. ``told``: its end is logged by somebody else."""
+        text = self._crash_file.next() if self.crash_fd >= 0 else ""
+        found = stack(text) if text else ""
+        if not found and self.crash_fd >= 0 and self._crash_file.elsewhere:
+            found = "(the application has its own faulthandler write the stack, to a file of its own)"
+        if not told or found:
+            shown = text if text and self._crash_file.wants_all else found
+            log.handle(log.makeRecord(log.name, logging.WARNING, __file__, 0, words, (), None, extra=self.tag, sinfo=shown or None))
+        crash = Crash(time.time(), words, found)
+        self.crashes.append(crash)
+        self.on_crash(self, crash)
 
     # ---------------------------------------------------------------- orders
 
@@ -383,6 +403,8 @@ class Generation:
         step = "boot" if self.state is GenerationState.BOOTING else "master"
         while_ = f" while {self.booting.doing}" if step == "boot" else ""
         self._fate = f"the master of generation {self.number} {words}"
+        if -status in SIGNALS:
+            self._crashed(self._fate, False)
         failure = StepFailed(step, f"{self._fate}{while_}", self.crash_stack())
         self.master.fail(failure)
         self.booting.fail(failure)
@@ -419,7 +441,7 @@ class Generation:
         if self.door is not None:
             self.door.close()
         self.exchange.close()
-        self._crash = self.crash_stack()
+        self.crash_stack()  # while it is there
         self.board.close()
         os.close(self._board_fd)
         os.close(self.crash_fd)

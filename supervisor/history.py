@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FILE_NAME = "history.jsonl"
 KEPT = 1000  # attempts
+CRASHES_KEPT = 5  # of one attempt
+CRASHES_WRITTEN = 10  # of one attempt, before they are written ever more rarely
 SLACK = 100  # attempts more, before the file is written anew
 
 Record = dict[str, Any]
@@ -55,6 +57,7 @@ class History:
         self._started: dict[int, tuple[float, bool]] = {}  # monotonic, rescue
         self._queue: list[bytes] = []
         self._torn = False
+        self._crashes: dict[int, int] = {}  # of the generation that each attempt has brought
         self._reserved = 0  # the last number that was given out
         try:
             instances.prepare(self._directory, os.geteuid())
@@ -109,6 +112,23 @@ class History:
         attempt = self._attempts.get(number)
         if attempt is not None and attempt["outcome"] is None:
             record = {"event": "note", "id": number, **values}
+            self._merge(record)
+            self._queue.append(_line(record))
+            self.flush(sync=False)
+
+    def crashed(self, generation: int, crash: Record) -> None:
+        """Add a crash to the attempt that brought its generation into service, or is about to. Never raises, and waits for no disk.
+
+        The first ones are kept, and then as many again each time that their number has doubled: workers may crash for days.
+        """
+        newest = sorted(self._attempts.items(), reverse=True)
+        brought = (number for number, one in newest if one["outcome"] is not None and _brought(one) == generation)
+        number = next(brought, next((number for number, one in newest if one["outcome"] is None), None))
+        if number is None:
+            return
+        count = self._crashes[number] = (self._crashes.get(number) or self._attempts[number].get("crashed") or 0) + 1
+        if count <= CRASHES_WRITTEN or count & (count - 1) == 0:
+            record = {"event": "crash", "id": number, "crashed": count, "crash": crash}
             self._merge(record)
             self._queue.append(_line(record))
             self.flush(sync=False)
@@ -197,6 +217,10 @@ class History:
         values = {key: value for key, value in record.items() if key != "event"}
         if record.get("event") == "begin" and number not in self._attempts:
             self._attempts[number] = {**values, "outcome": None}
+        elif number in self._attempts and record.get("event") == "crash":
+            attempt = self._attempts[number]
+            kept = [*attempt.get("crashes", []), record.get("crash")][-CRASHES_KEPT:]
+            attempt.update(crashed=record.get("crashed"), crashes=kept)
         elif number in self._attempts and _continues(record):
             self._attempts[number].update(values)
 
@@ -220,6 +244,12 @@ def _continues(record: Record) -> bool:
     """Whether a record adds to an attempt that has begun: what became known of it, or its end."""
     event, outcome = record.get("event"), record.get("outcome")
     return outcome is None if event == "note" else event == "end" and isinstance(outcome, str)
+
+
+def _brought(attempt: Record) -> object:
+    """The generation that has come into service by it, if one has."""
+    old, new = (one.get("generation") if isinstance(one, dict) else None for one in (attempt.get("from"), attempt.get("to")))
+    return None if old == new else new
 
 
 def _lines(attempt: Record) -> bytes:

@@ -50,7 +50,7 @@ def _done(generation: Generation, message: Message, fds: list[int]) -> None:
 
 
 def _failed(generation: Generation, message: Message, fds: list[int]) -> None:
-    failure = StepFailed(message.get("step", "boot"), message.get("reason", ""), message.get("traceback", ""))
+    failure = StepFailed(message.get("step", "boot"), message.get("reason", ""), message.get("traceback", "") or generation.crash_stack())
     if "id" in message:
         generation.master.answer(message, failure)
     else:

@@ -18,7 +18,7 @@ from releve.server.docket import Seat
 from releve.server.form import Unfit
 from releve.server.link import LOST_S, LOST_TERM_S, Garbled, Link, LinkError, Message
 from releve.server.noise import Noise
-from releve.supervisor import evidence, reports, serving, system
+from releve.supervisor import crash, evidence, reports, serving, system
 from releve.supervisor.evidence import Process
 from releve.supervisor.log import log
 from releve.supervisor.losses import Losses
@@ -38,8 +38,13 @@ class Roster:
         who: str,
         calls: Callable[[Worker], list[Seat] | None] = lambda worker: None,
         ours: Callable[[Process], bool] = lambda process: True,
+        crashed: Callable[[str, bool], None] = lambda words, told: None,
     ) -> None:
-        """``calls``: what the threads of a worker do, or did last; None: nobody knows. ``ours``: whether a process can be a worker."""
+        """``calls``: what the threads of a worker do, or did last; None: nobody knows. ``ours``: whether a process can be a worker.
+
+        ``crashed`` hears of each one that a fatal signal has ended, in words, and whether somebody else logs it.
+        """
+        self._crashed = crashed
         self.workers: dict[int, Worker] = {}
         self.slots: set[int] = set()  # of the scoreboard, that workers of this generation have written, living and dead
         self.orphaned = False
@@ -114,6 +119,8 @@ class Roster:
             status = message.get("status", 0)
             if not message.get("expected"):
                 self._lose(worker, status)
+            elif -status in crash.SIGNALS:  # on its way out
+                self._crashed(f"worker {worker.number} (pid {worker.pid}) {serving.ending(status, self._calls(worker), self._oom)}", False)
             elif status < 0 and (cut := serving.words(self._calls(worker) or [], time.monotonic())) != serving.IDLE:
                 log.warning("worker %d (pid %d) was ended at its deadline %s", worker.number, worker.pid, cut, extra=self._who)
             worker.close()
@@ -239,7 +246,9 @@ class Roster:
         booting = worker.state == "booting"
         how = system.describe_status(status) if booting else serving.ending(status, self._calls(worker), self._oom)
         words = f"worker {worker.number} (pid {worker.pid}) {how}"
-        if not booting:  # else whoever boots it says more
+        if -status in crash.SIGNALS:
+            self._crashed(words, booting)
+        elif not booting:  # else whoever boots it says more
             log.warning("%s", words, extra=self._who)
         self.lost.append((worker.revision, words))
         del self.lost[:-LOST_MAX]

@@ -111,6 +111,7 @@ class Service:
     def _enlist(self, generation: Generation) -> None:
         generation.on_lost = self._lost
         generation.on_report = self._hear
+        generation.on_crash = lambda one, crash: self.history.crashed(one.number, crash.picture())
         if not capabilities.exceeds(generation.pin.identity):  # else a sentry is the guard, and no master can end the service
             generation.on_terminated = self._terminated
         self.drain.tell(generation)

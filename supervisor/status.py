@@ -89,6 +89,7 @@ def _generation(generation: Generation, usage: dict[int, Usage], *, active: bool
         "mixed": [*generation.mixed, *generation.astray],
         "broken": generation.broken,
         "losses": generation.roster.toll.words(),
+        "crashes": [one.picture() for one in generation.crashes],
         "workers": [_worker(generation, worker, usage) for worker in sorted(generation.workers.values(), key=lambda w: w.number)],
     }
 

@@ -21,6 +21,7 @@ from typing import Any
 import releve
 from releve.server.link import Link
 from releve.supervisor import memory, relay, system
+from releve.supervisor.crash import Crash
 from releve.supervisor.door import Door
 from releve.supervisor.found import Found
 from releve.supervisor.generation import Generation
@@ -147,6 +148,7 @@ def _pack_generation(service: Service, generation: Generation, listeners: list[L
         "lost": generation.roster.lost,
         "losses": generation.roster.toll.times,
         "stacks_signal": generation.stacks_signal,
+        "crashes": [dataclasses.asdict(crash) for crash in generation.crashes],
     }
 
 
@@ -282,6 +284,7 @@ def _hold(one: Packed, listeners: list[Listener]) -> Generation:
     generation.roster.take_over(map(_unpack_worker, one["workers"]), one.get("slots", ()), lost)
     generation.roster.toll.take_over(*one.get("losses", ((), ())))
     generation.stacks_signal = one.get("stacks_signal", generation.stacks_signal)
+    generation.crashes.extend(Crash(float(c["when"]), str(c["words"]), str(c["stack"])) for c in one.get("crashes", ()))
     generation.observe()
     return generation
 

@@ -72,11 +72,11 @@ def test_stacks_are_no_crash_and_are_cut_off_again() -> None:
     fd = crash.open_crash_file()
     crash.append_only(fd)
     os.write(fd, TEXT.encode())
-    assert crash.read_crash_file(fd) == ""
+    assert crash.CrashFile(fd).next() == ""
     assert crash.take(fd, 0) == TEXT
     os.write(fd, b'Fatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n  File "/srv/app.py", line 1 in x\n')
     assert "Aborted" in crash.take(fd, 0)  # which stays
-    assert crash.read_crash_file(fd).startswith("Fatal Python error: Aborted")
+    assert crash.CrashFile(fd).next().startswith("Fatal Python error: Aborted")
     os.close(fd)
 
 

@@ -129,6 +129,21 @@ def test_a_state_directory_that_cannot_be_made_is_told_when_it_matters(tmp_path:
     assert history.pending == 2
 
 
+def test_crashes_are_kept_with_the_attempt_that_brought_their_generation(tmp_path: Path) -> None:
+    """The last ones, and how many; the file does not grow with each."""
+    history = History(tmp_path)
+    history.finish(history.begin({"verb": "start", "from": None}), "done", to={"generation": 1})
+    history.finish(history.begin({"verb": "upgrade", "from": {"generation": 1}}), "rolled back", to={"generation": 1})
+    for number in range(1000):
+        history.crashed(1, {"what": str(number)})
+    history.crashed(7, {"what": "nobody's"})
+    for one in (history, History(tmp_path)):
+        first, second = one.entries()
+        assert first["crashed"] == 512 and [crash["what"] for crash in first["crashes"]] == ["31", "63", "127", "255", "511"]
+        assert "crashed" not in second
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) < 25
+
+
 def test_a_sync_that_fails_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = History(tmp_path)
 
