@@ -39,7 +39,7 @@ def sentence(entry: dict[str, Any]) -> str:
     """One attempt in one line, empty for none."""
     if not entry:
         return ""
-    why = _why(entry)
+    why = _why(entry, frames=False)
     outcome = render.line(entry.get("outcome") or "running")
     took = f" in {render.age(entry['seconds'])}" if entry.get("seconds") is not None else ""
     end = f": {why}" if why != render.UNKNOWN else ""
@@ -82,15 +82,20 @@ def _generation(described: Any) -> str:
     return render.line(described.get("generation") if isinstance(described, dict) else described)
 
 
-def _why(entry: dict[str, Any]) -> str:
+def _why(entry: dict[str, Any], *, frames: bool = True) -> str:
     step, reason = render.line(entry.get("step")), render.line(entry.get("reason"))
-    crashes = entry.get("crashes")
-    last = " ".join(crash(crashes[-1])) if isinstance(crashes, list) and crashes and isinstance(crashes[-1], dict) else ""
-    count = entry.get("crashed")
-    since = f"{'a crash since' if count == 1 else f'{render.line(count)} crashes since, the last'}: {last}" if last else ""
-    if reason == render.UNKNOWN:
-        return since or render.UNKNOWN
-    return "; ".join(filter(None, (reason if step == render.UNKNOWN else f"{step}: {reason}", since)))
+    why = "" if reason == render.UNKNOWN else reason if step == render.UNKNOWN else f"{step}: {reason}"
+    return "; ".join(filter(None, (why, _since(entry, frames)))) or render.UNKNOWN
+
+
+def _since(entry: dict[str, Any], frames: bool) -> str:
+    """The crashes of what it has brought into service; why something did not get there is said already."""
+    crashes, count = entry.get("crashes"), entry.get("crashed")
+    last = crash(crashes[-1]) if isinstance(crashes, list) and crashes and isinstance(crashes[-1], dict) else []
+    if not last or entry.get("outcome") not in GOOD:
+        return ""
+    said = "; ".join(last if frames else last[:1])
+    return f"{'a crash since' if count == 1 else f'{render.line(count)} crashes since, the last'}: {said}"
 
 
 def crash(found: dict[str, Any]) -> list[str]:

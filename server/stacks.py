@@ -23,11 +23,12 @@ TEXT_MAX = 600_000  # of one answer
 _PIECE = 12_000  # of one message, which has room for that in whatever script
 
 _DEFAULT = 0  # SIG_DFL
-_enable, _disable = faulthandler.enable, faulthandler.disable  # before we put ours in their place
+# Before we put ours in their place.
+_enable, _disable, _is_enabled = faulthandler.enable, faulthandler.disable, faulthandler.is_enabled
 _crash = -1  # where crashes are written to
 _asked_at_start = faulthandler.is_enabled()  # PYTHONFAULTHANDLER, or -X faulthandler
-_wanted = False  # the application has asked for it
-_elsewhere = False  # the application has them written to another file than standard error
+_wanted = False  # the application has enabled it
+_elsewhere = False  # for another file than standard error
 _taken: tuple[int, int] = (0, _DEFAULT)  # the signal that is ours, and our handler's address
 
 
@@ -49,9 +50,10 @@ def arm(fd: int) -> None:
     """
     global _taken, _crash
     if _crash < 0:
-        asked = _asked_at_start
-        faulthandler.enable, faulthandler.disable = _enable_for_the_application, _disable_for_the_application
-        if asked:
+        faulthandler.enable = _enable_for_the_application
+        faulthandler.disable = _disable_for_the_application  # type: ignore[assignment]  # it does return something
+        faulthandler.is_enabled = lambda: _wanted
+        if _asked_at_start:
             _note(fd, WANTS_ALL)
     _crash = fd
     if not _elsewhere:
@@ -77,7 +79,7 @@ def disarm() -> None:
     if number := armed():
         faulthandler.unregister(number)
     _taken = (0, _DEFAULT)
-    faulthandler.enable, faulthandler.disable = _enable, _disable
+    faulthandler.enable, faulthandler.disable, faulthandler.is_enabled = _enable, _disable, _is_enabled
     if not _elsewhere:  # a crash of the child is none of the worker's
         if _wanted:
             _enable(2)
@@ -103,16 +105,17 @@ def _enable_for_the_application(file: Any = None, all_threads: bool = True, **mo
     _note(_crash, ELSEWHERE if _elsewhere else WANTS_ALL)
 
 
-def _disable_for_the_application() -> None:
-    """``faulthandler.disable``: what the application has enabled ends, ours goes on."""
-    global _elsewhere
-    _elsewhere = False
+def _disable_for_the_application() -> bool:
+    """``faulthandler.disable``: what the application has enabled ends, ours goes on. Whether it had enabled any."""
+    global _elsewhere, _wanted
+    was, _elsewhere, _wanted = _wanted, False, False
     _enable(_crash, all_threads=True)
+    return was
 
 
 def _note(fd: int, mark: bytes) -> None:
     global _wanted
-    _wanted = _wanted or mark is WANTS_ALL
+    _wanted = True
     with contextlib.suppress(OSError):
         if mark not in os.pread(fd, len(mark) * 2 + 65536, 0):
             os.write(fd, mark)

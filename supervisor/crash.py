@@ -11,9 +11,11 @@ import fcntl
 import os
 import re
 import signal
+import time
 from collections import deque
 from dataclasses import dataclass
 
+import releve.server
 from releve.server.link import ELSEWHERE, WANTS_ALL
 
 # Those that faulthandler writes at; signal(7).
@@ -22,17 +24,15 @@ _BYTES_MAX = 65536
 _CRASHES_MAX_BYTES = 1024 * 1024  # read at once
 _KEPT_BYTES = 1024 * 1024  # then what was read is cut off
 _UNTOLD_MAX = 50
+_UNTOLD_S = 5.0  # then nobody's end is told any more that belongs to it (a child that the application made without fork(2))
 _HEAD_MAX = 100  # characters
 _NO_PYTHON = "C stack trace (most recent call first):"
 _TAKEN_MAX_BYTES = 4 * 1024 * 1024
 _FRAMES_MAX = 20
 _FATAL = "Fatal Python error"  # what a crash begins with, and stacks that were asked for do not
 _FRAME = re.compile(r'  File "(?P<file>.*)", line \d+ in .*')
-_OURS = re.compile(
-    r"<frozen |/importlib/__init__\.py$|/server/(application|master|command|foreman|crew|nursery|fork|worker|lend|__main__)\.py$"
-    r"|/server/(lead|loop|reception|answer|call|fastpath)\.py$"
-    r"|/threading\.py$|<frozen runpy>"
-)
+_OWN = os.path.dirname(releve.server.__file__)
+_OURS = re.compile(rf"<frozen |/importlib/__init__\.py$|/threading\.py$|/releve/server/|^{re.escape(_OWN)}/")
 
 
 def open_crash_file() -> int:
@@ -80,7 +80,7 @@ class CrashFile:
         self.last = ""  # the stack of the last crash
         self._fd = fd
         self._read = 0  # bytes
-        self._untold: deque[str] = deque(maxlen=_UNTOLD_MAX)
+        self._untold: deque[tuple[float, str]] = deque(maxlen=_UNTOLD_MAX)  # when it was seen (monotonic)
         if adopted:
             self.look()
             self._untold.clear()
@@ -93,20 +93,27 @@ class CrashFile:
             begin = size - _CRASHES_MAX_BYTES
         written = os.pread(self._fd, _CRASHES_MAX_BYTES, begin)
         for crash in written.split(_FATAL.encode())[1:]:
-            self._untold.append(_FATAL + crash.decode("utf-8", "replace").rstrip())
-            self.last = stack(self._untold[-1])
+            text = _FATAL + crash.decode("utf-8", "replace").rstrip()
+            self._untold.append((time.monotonic(), text))
+            self.last = stack(text)
             self._read = size
         if self._read == size > _KEPT_BYTES and _FATAL.encode() in written:
-            whole = self.wants_all
+            marks = [mark for mark, there in ((WANTS_ALL, self.wants_all), (ELSEWHERE, self.elsewhere)) if there]
             os.ftruncate(self._fd, 0)
             self._read = 0
-            if whole:
-                os.write(self._fd, WANTS_ALL)
+            os.write(self._fd, b"".join(marks))
 
     def next(self) -> str:
         """What faulthandler wrote at the first crash that nobody was told of; empty if there is none."""
+        while self._untold and self._untold[0][0] < time.monotonic() - _UNTOLD_S:
+            self._untold.popleft()
         self.look()
-        return self._untold.popleft() if self._untold else ""
+        return self._untold.popleft()[1] if self._untold else ""
+
+    def forget(self) -> None:
+        """What has crashed until now says nothing about what is about to be tried."""
+        self.look()
+        self.last = ""
 
     @property
     def wants_all(self) -> bool:

@@ -232,14 +232,15 @@ class Generation:
             self._crash_file.look()
         return self._crash_file.last
 
-    def _crashed(self, words: str, told: bool) -> None:
-        """A process has ended by a fatal signal: keep its stack, and log it. ``told``: its end is logged by somebody else."""
+    def _crashed(self, words: str) -> None:
+        """A process has ended by a fatal signal: keep its stack, and log it, but for a boot, whose attempt logs why it has failed."""
         text = self._crash_file.next() if self.crash_fd >= 0 else ""
         found = stack(text) if text else ""
         if not found and self.crash_fd >= 0 and self._crash_file.elsewhere:
             found = "(the application has its own faulthandler write the stack, to a file of its own)"
-        if not told or found:
-            shown = text if text and self._crash_file.wants_all else found
+        whole = bool(text) and self._crash_file.wants_all
+        if (self.state is not GenerationState.BOOTING or whole) and log.isEnabledFor(logging.WARNING):
+            shown = text if whole else found
             log.handle(log.makeRecord(log.name, logging.WARNING, __file__, 0, words, (), None, extra=self.tag, sinfo=shown or None))
         crash = Crash(time.time(), words, found)
         self.crashes.append(crash)
@@ -361,6 +362,7 @@ class Generation:
 
     def new_revision(self) -> int:
         """A number for the next set of workers; never one that has been tried, whose losses would be held against them."""
+        self._crash_file.forget()
         self._last_revision = max(self._last_revision, self.revision, *(of for of, _ in self.roster.lost)) + 1
         return self._last_revision
 
@@ -404,7 +406,7 @@ class Generation:
         while_ = f" while {self.booting.doing}" if step == "boot" else ""
         self._fate = f"the master of generation {self.number} {words}"
         if -status in SIGNALS:
-            self._crashed(self._fate, False)
+            self._crashed(self._fate)
         failure = StepFailed(step, f"{self._fate}{while_}", self.crash_stack())
         self.master.fail(failure)
         self.booting.fail(failure)

@@ -67,6 +67,7 @@ class History:
             self.trouble = _reason(error)
         if going_on is not None:
             self._started[going_on[0]] = (going_on[1], True)
+            self._reserved = going_on[0]  # its line may wait for the disk yet
         for number, attempt in list(self._attempts.items()):
             if attempt["outcome"] is None and number not in self._started:
                 self._close(number, {"outcome": "interrupted", "ended": _now(), "seconds": None})
@@ -121,17 +122,28 @@ class History:
 
         The first ones are kept, and then as many again each time that their number has doubled: workers may crash for days.
         """
-        newest = sorted(self._attempts.items(), reverse=True)
-        brought = (number for number, one in newest if one["outcome"] is not None and _brought(one) == generation)
-        number = next(brought, next((number for number, one in newest if one["outcome"] is None), None))
+        number = self._brought_by(generation)
         if number is None:
             return
-        count = self._crashes[number] = (self._crashes.get(number) or self._attempts[number].get("crashed") or 0) + 1
+        count = self._crashes[number] = (self._crashes.get(number) or _count(self._attempts[number].get("crashed"))) + 1
         if count <= CRASHES_WRITTEN or count & (count - 1) == 0:
             record = {"event": "crash", "id": number, "crashed": count, "crash": crash}
             self._merge(record)
             self._queue.append(_line(record))
             self.flush(sync=False)
+
+    def _brought_by(self, generation: int) -> int | None:
+        """The attempt by which a generation of this life of the service came, or may come, to serve."""
+        under_way: int | None = None
+        for number in sorted(self._attempts, reverse=True):
+            attempt = self._attempts[number]
+            if attempt["outcome"] is None:
+                under_way = number if under_way is None else under_way
+            elif _brought(attempt) == generation:
+                return number
+            if attempt.get("verb") == "start":  # what was before it had the same numbers
+                break
+        return under_way
 
     def finish(self, number: int, outcome: str, **evidence: Any) -> None:
         """Record the outcome of an attempt. Never raises; a line that cannot be written is ``pending``.
@@ -219,8 +231,9 @@ class History:
             self._attempts[number] = {**values, "outcome": None}
         elif number in self._attempts and record.get("event") == "crash":
             attempt = self._attempts[number]
-            kept = [*attempt.get("crashes", []), record.get("crash")][-CRASHES_KEPT:]
-            attempt.update(crashed=record.get("crashed"), crashes=kept)
+            before = attempt.get("crashes")
+            kept = [*(before if isinstance(before, list) else []), record.get("crash")][-CRASHES_KEPT:]
+            attempt.update(crashed=_count(record.get("crashed")), crashes=kept)
         elif number in self._attempts and _continues(record):
             self._attempts[number].update(values)
 
@@ -250,6 +263,10 @@ def _brought(attempt: Record) -> object:
     """The generation that has come into service by it, if one has."""
     old, new = (one.get("generation") if isinstance(one, dict) else None for one in (attempt.get("from"), attempt.get("to")))
     return None if old == new else new
+
+
+def _count(written: object) -> int:
+    return written if type(written) is int and written > 0 else 0
 
 
 def _lines(attempt: Record) -> bytes:

@@ -50,7 +50,10 @@ def _done(generation: Generation, message: Message, fds: list[int]) -> None:
 
 
 def _failed(generation: Generation, message: Message, fds: list[int]) -> None:
-    failure = StepFailed(message.get("step", "boot"), message.get("reason", ""), message.get("traceback", "") or generation.crash_stack())
+    step, trace = message.get("step", "boot"), message.get("traceback", "")
+    if not trace and ("id" not in message or step == "workers"):  # a boot, or workers that replace others
+        trace = generation.crash_stack()
+    failure = StepFailed(step, message.get("reason", ""), trace)
     if "id" in message:
         generation.master.answer(message, failure)
     else:

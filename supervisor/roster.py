@@ -38,11 +38,11 @@ class Roster:
         who: str,
         calls: Callable[[Worker], list[Seat] | None] = lambda worker: None,
         ours: Callable[[Process], bool] = lambda process: True,
-        crashed: Callable[[str, bool], None] = lambda words, told: None,
+        crashed: Callable[[str], None] = lambda words: None,
     ) -> None:
         """``calls``: what the threads of a worker do, or did last; None: nobody knows. ``ours``: whether a process can be a worker.
 
-        ``crashed`` hears of each one that a fatal signal has ended, in words, and whether somebody else logs it.
+        ``crashed`` hears of each one that a fatal signal has ended, in words.
         """
         self._crashed = crashed
         self.workers: dict[int, Worker] = {}
@@ -120,7 +120,7 @@ class Roster:
             if not message.get("expected"):
                 self._lose(worker, status)
             elif -status in crash.SIGNALS:  # on its way out
-                self._crashed(f"worker {worker.number} (pid {worker.pid}) {serving.ending(status, self._calls(worker), self._oom)}", False)
+                self._crashed(self._ending(worker, status))
             elif status < 0 and (cut := serving.words(self._calls(worker) or [], time.monotonic())) != serving.IDLE:
                 log.warning("worker %d (pid %d) was ended at its deadline %s", worker.number, worker.pid, cut, extra=self._who)
             worker.close()
@@ -234,6 +234,8 @@ class Roster:
         status = system.reap(worker.pidfd, worker.pid)
         if worker.state != "leaving":
             self._lose(worker, system.UNSEEN if status is None else status)
+        elif status is not None and -status in crash.SIGNALS:
+            self._crashed(self._ending(worker, status))
         self.workers.pop(worker.number, None)
         worker.close()
         self._on_change()
@@ -242,12 +244,15 @@ class Roster:
         self._loop.remove_reader(worker.pidfd)
         self._loop.remove_reader(worker.control.fileno())
 
+    def _ending(self, worker: Worker, status: int) -> str:
+        how = system.describe_status(status) if worker.state == "booting" else serving.ending(status, self._calls(worker), self._oom)
+        return f"worker {worker.number} (pid {worker.pid}) {how}"
+
     def _lose(self, worker: Worker, status: int) -> None:
         booting = worker.state == "booting"
-        how = system.describe_status(status) if booting else serving.ending(status, self._calls(worker), self._oom)
-        words = f"worker {worker.number} (pid {worker.pid}) {how}"
+        words = self._ending(worker, status)
         if -status in crash.SIGNALS:
-            self._crashed(words, booting)
+            self._crashed(words)
         elif not booting:  # else whoever boots it says more
             log.warning("%s", words, extra=self._who)
         self.lost.append((worker.revision, words))

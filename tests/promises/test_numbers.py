@@ -46,6 +46,33 @@ def test_an_attempt_has_one_number_in_log_history_and_status(tmp_path: Path) -> 
             assert f" {entry['verb']} {entry['id']}" in log.replace("(stop", " stop"), entry
 
 
+def test_numbers_go_on_across_failures_and_supervisors(tmp_path: Path) -> None:
+    """None is given out twice, whatever becomes of an attempt; also after what another version has left, and something has spoilt."""
+    kept = tmp_path / "state" / "history.jsonl"
+    kept.parent.mkdir(mode=0o700)
+    older = [{"event": "begin", "id": 41, "verb": "start"}, {"event": "end", "id": 41, "outcome": "done", "to": {"generation": 1}}]
+    kept.write_text("".join(json.dumps(line) + "\n" for line in older) + '{"event":"begin","id":"90"}\n\0\0\0{"event":"begin","id":9')
+    with serving(tmp_path, readiness="/ready") as service:
+        service.release("broken", app="raise RuntimeError")
+        service.flip("broken")
+        assert service.ask("upgrade")["status"] == 4
+        service.flip("one")
+        service.do("upgrade")
+        service.do("rollback")
+        service.configure(threads=0)
+        assert service.ask("reload")["status"] == 2
+        service.configure(threads=1)
+        service.do("reexec")
+        service.kill_supervisor()
+        service.do("reload")
+        service.do("drain")
+        entries, log = service.ask("history")["entries"], service.log()
+        verbs = ("start", "start", "upgrade", "upgrade", "rollback", "reload", "reexec", "adopt", "reload", "drain")
+        assert [(entry["id"], entry["verb"]) for entry in entries] == list(enumerate(verbs, 41))
+        for entry in entries[1:-1]:
+            assert log.count(f"{entry['verb']} {entry['id']} begins") == 1, entry
+
+
 def test_ages_and_losses_go_on_under_the_next_supervisor(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         os.kill(min(service.workers()), signal.SIGKILL)

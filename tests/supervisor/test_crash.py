@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import releve.server
 from releve.server.link import ELSEWHERE, WANTS_ALL
 from releve.supervisor import crash
 from releve.supervisor.crash import CrashFile, append_only, open_crash_file, stack
@@ -65,9 +66,38 @@ def test_of_a_process_that_hung_it_is_the_thread_that_is_in_the_application() ->
     """The main thread, which gets the signal, only waits."""
     hung = (
         TWO_THREADS.format(why="Aborted", crashed="Thread")
-        + 'Current thread 0x1 (most recent call first):\n  File "/x/server/lead.py", line 1 in wait\n'
+        + 'Current thread 0x1 (most recent call first):\n  File "/x/releve/server/lead.py", line 1 in wait\n'
     )
     assert stack(hung).splitlines()[-1] == '  File "/srv/app.py", line 7 in waits'
+
+
+def test_what_only_watches_or_waits_is_not_in_the_application(fd: int) -> None:
+    """Whatever file of the server it is in; an application's own folder `server` is not ours."""
+    ours = os.path.dirname(releve.server.__file__)
+    hung = (
+        f'Fatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n  File "{ours}/stacks.py", line 162 in _await\n\n'
+        f'Thread 0x2 (most recent call first):\n  File "/srv/server/worker.py", line 7 in waits\n  File "{ours}/call.py", line 9 in run\n\n'
+        f'Current thread 0x3 (most recent call first):\n  File "{ours}/lead.py", line 1 in wait\n'
+    )
+    assert stack(hung).splitlines()[1:] == ['  File "/srv/server/worker.py", line 7 in waits']
+
+
+def test_a_crash_of_nobody_does_not_shift_those_to_come(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that no process of ours has ended by is taken for the next one's, and only for that."""
+    file = CrashFile(fd)
+    for why in ("Bus error", "Segmentation fault"):
+        os.write(fd, TWO_THREADS.format(why=why, crashed="Current thread").encode())
+    assert "Bus error" in file.next()
+    monkeypatch.setattr(crash, "_UNTOLD_S", 0.0)
+    os.write(fd, TWO_THREADS.format(why="Illegal instruction", crashed="Current thread").encode())
+    assert "Illegal instruction" in file.next()
+
+
+def test_what_crashed_before_is_no_evidence_against_what_is_tried_next(fd: int) -> None:
+    file = CrashFile(fd)
+    os.write(fd, TWO_THREADS.format(why="Bus error", crashed="Current thread").encode())
+    file.forget()
+    assert file.last == "" and "Bus error" in file.next()  # whose end is told later
 
 
 def test_each_crash_is_told_once_and_of_those_before_us_none(fd: int) -> None:
@@ -99,3 +129,7 @@ def test_the_file_stays_small_and_keeps_what_the_application_asked_for(fd: int, 
     assert crash.written_bytes(fd) < 2000 and file.wants_all and not file.elsewhere
     os.write(fd, ELSEWHERE)
     assert file.elsewhere
+    for _ in range(10):
+        os.write(fd, TWO_THREADS.format(why="Bus error", crashed="Current thread").encode())
+        file.next()
+    assert file.wants_all and file.elsewhere

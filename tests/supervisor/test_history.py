@@ -144,6 +144,38 @@ def test_crashes_are_kept_with_the_attempt_that_brought_their_generation(tmp_pat
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) < 25
 
 
+def test_generations_of_an_earlier_life_had_the_same_numbers(tmp_path: Path) -> None:
+    """A crash is of the attempt that brings its generation now, whatever has brought one of that number before the last stop."""
+    history = History(tmp_path)
+    for outcome in ("done", None):
+        number = history.begin({"verb": "start", "from": None})
+        if outcome is not None:
+            history.finish(number, outcome, to={"generation": 1})
+    history.crashed(1, {"what": "booting"})
+    assert [entry.get("crashed") for entry in history.entries()] == [None, 1]
+
+
+def test_crashes_that_cannot_be_understood_are_passed_over(tmp_path: Path) -> None:
+    begun = {"event": "begin", "id": 1, "verb": "start", "from": None, "crashes": 5, "crashed": "many"}
+    lines = (begun, {"event": "end", "id": 1, "outcome": "done", "to": {"generation": 1}}, {"event": "crash", "id": 1, "crashed": -4})
+    (tmp_path / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    history = History(tmp_path)
+    history.crashed(1, {"what": "a crash"})
+    (entry,) = history.entries()
+    assert entry["crashed"] == 1 and entry["crashes"][-1] == {"what": "a crash"}
+
+
+def test_no_number_is_given_out_twice_while_the_disk_takes_no_line(tmp_path: Path) -> None:
+    """Neither in one process, nor by the program that follows in it, whose own attempt is not on the disk."""
+    (tmp_path / "history.jsonl").mkdir()
+    history = History(tmp_path)
+    with pytest.raises(HistoryError):
+        history.begin({"verb": "upgrade"}, number=history.reserve())
+    number = history.begin({"verb": "reexec"}, rescue=True)
+    assert number == 2
+    assert History(tmp_path, going_on=(number, 0.0)).reserve() == 3
+
+
 def test_a_sync_that_fails_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = History(tmp_path)
 
