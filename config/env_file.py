@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Callable
 
 from releve.config import kernel
@@ -29,8 +31,8 @@ def read_env_file(path: str | os.PathLike[str], opener: Callable[[str, int], int
     """
     source = os.fspath(path)
     try:
-        with open(path, "rb", opener=opener) as file:
-            data = file.read(FILE_MAX_BYTES + 1)
+        with open(path, "rb", opener=opener or _without_waiting) as file:
+            data = file.read(FILE_MAX_BYTES + 1) or b""
         if len(data) > FILE_MAX_BYTES:
             raise ValueError(f"it is larger than {FILE_MAX_BYTES} bytes")
         text = data.decode("utf-8-sig")
@@ -56,6 +58,15 @@ def read_env_file(path: str | os.PathLike[str], opener: Callable[[str, int], int
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """An opener that waits for nobody: a supervisor that did would serve no command meanwhile."""
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+    if stat.S_ISFIFO(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is a FIFO, and no file")
+    return fd
 
 
 def _assignment(line: str) -> tuple[str, str]:

@@ -169,7 +169,8 @@ PROCESSES = (
     _carried("pythonpath", "text", None, "--pythonpath", "env",
              "`PYTHONPATH` in `env`; these folders come after `directory`, not before it."),
     _carried("raw_env", "texts", [], "-e --env", "env",
-             "The same, one key each. Secrets are better off in a file of their own, `env_file`.",
+             "The same, one key each; a changed one comes with `ctl upgrade`, not with a reload. "
+             "Secrets are better off in a file of their own, `env_file`.",
              action="append"),
     _carried("user", "user", None, "-u --user", "user", "The same, also for masters, and from their start."),
     _carried("group", "group", None, "-g --group", "group", "The same. Without it, the user's own group (gunicorn keeps that of root)."),

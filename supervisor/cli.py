@@ -168,7 +168,7 @@ def _check_environment(settings: Settings) -> list[str]:
     notes: list[str] = []
     variables: dict[str, str] = {}
     path = settings.env_file
-    if path is not None and os.path.isfile(path) and os.access(path, os.R_OK):
+    if path is not None and os.access(path, os.R_OK):
         variables = read_env_file(path)
     elif path is not None:
         notes = [f"env_file {path} was not checked: {'this user may not read it' if os.path.exists(path) else 'it does not exist here'}"]

@@ -362,7 +362,8 @@ class Generation:
 
     def new_revision(self) -> int:
         """A number for the next set of workers; never one that has been tried, whose losses would be held against them."""
-        self._crash_file.forget()
+        if self.crash_fd >= 0:
+            self._crash_file.forget()
         self._last_revision = max(self._last_revision, self.revision, *(of for of, _ in self.roster.lost)) + 1
         return self._last_revision
 

@@ -1,5 +1,6 @@
 """Files of NAME=value lines."""
 
+import os
 import resource
 import subprocess
 from pathlib import Path
@@ -69,6 +70,14 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, reaso
     with pytest.raises(ConfigError) as caught:
         read_env_file(path)
     assert str(caught.value) == f"{path}: cannot read env_file: {reason}"
+
+
+def test_a_fifo_has_nobody_wait(tmp_path: Path) -> None:
+    """The supervisor reads the file, also at a reload: as long as it waited, it would hear no command."""
+    os.mkfifo(tmp_path / "env")
+    with pytest.raises(ConfigError, match="cannot read env_file: it is a fifo, and no file"):
+        read_env_file(tmp_path / "env")
+    assert read_env_file("/dev/null") == {}
 
 
 def test_what_no_program_can_be_started_with_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

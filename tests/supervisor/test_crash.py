@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,8 @@ import releve.server
 from releve.server.link import ELSEWHERE, WANTS_ALL
 from releve.supervisor import crash
 from releve.supervisor.crash import CrashFile, append_only, open_crash_file, stack
+from releve.supervisor.failure import StepFailed
+from releve.supervisor.news import EFFECTS
 
 TWO_THREADS = """Fatal Python error: {why}
 
@@ -133,3 +136,21 @@ def test_the_file_stays_small_and_keeps_what_the_application_asked_for(fd: int, 
         os.write(fd, TWO_THREADS.format(why="Bus error", crashed="Current thread").encode())
         file.next()
     assert file.wants_all and file.elsewhere
+
+
+def heard(**message: object) -> StepFailed:
+    """What a generation in which something crashed once makes of a `failed`."""
+    answers: list[StepFailed] = []
+    generation = SimpleNamespace(
+        crash_stack=lambda: "the stack",
+        booting=SimpleNamespace(fail=answers.append),
+        master=SimpleNamespace(answer=lambda message, failure: answers.append(failure)),
+    )
+    EFFECTS["failed"](generation, {"type": "failed", "reason": "why", **message}, [])  # type: ignore[arg-type]
+    return answers[0]
+
+
+def test_a_crash_is_evidence_where_workers_were_to_start_and_nothing_else_is_said() -> None:
+    assert heard(step="boot").traceback == heard(step="workers", id=1).traceback == "the stack"
+    assert heard(step="workers", traceback="theirs").traceback == "theirs"
+    assert heard(step="pause", id=1).traceback == ""
