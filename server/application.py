@@ -130,7 +130,8 @@ def _remedy(target: Target, trouble: Flaw) -> str:
         return "Relève serves WSGI: wrap it (as a2wsgi.ASGIMiddleware does), or keep it on an ASGI server"
     if target.factory:
         return "it should return the application, a function of environ and start_response"
-    return f"if it makes the application, write {target.module}:{target.name}()"
+    arguments = "..." if trouble is Flaw.OTHER else ""
+    return f"if it makes the application, write {target.module}:{target.name}({arguments})"
 
 
 def _mounted(mounts: Sequence[Mount], isolate: bool) -> Application:

@@ -67,16 +67,21 @@ def find(before: Stock) -> list[str]:
     return texts
 
 
-def patches() -> list[str]:
-    """What has put functions of its own in the place of the standard library's, in words: which modules, and who seems to have asked."""
+def patches(threads: int) -> list[str]:
+    """What has put functions of its own in the place of the standard library's, in words: which modules, and who seems to have asked.
+
+    ``threads``: how many run requests.
+    """
     found = []
     for library, module, kept, call in _PATCHERS:
         patcher = sys.modules.get(module)
         if names := sorted(str(name) for name in getattr(patcher, kept, ()) if str(name)[:1] != "_"):
             asked = _askers(library, module)
             by = f" (asked by {', '.join(asked[:3])})" if asked else ""
+            instead = ", or set threads: 1, since its locks are not made for threads" if threads > 1 else ""
             found.append(
-                f"{library} has patched {', '.join(names)}{by}: requests run in threads here, and greenlets are of no use; take {call} out"
+                f"{library} has patched {', '.join(names)}{by}: requests run in threads here, and greenlets are of no use; "
+                f"take {call} out{instead}"
             )
     return found
 

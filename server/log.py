@@ -233,7 +233,8 @@ def revive() -> None:
     gevent gives locks of its own to every handler that there is.
     """
     for handler in logging.getLogger(ROOT).handlers:
-        handler.createLock()
+        if not isinstance(handler.lock, RLock):  # else another thread may hold it
+            handler.createLock()
     for name, logger in logging.Logger.manager.loggerDict.items():
         if isinstance(logger, logging.Logger) and (name == ROOT or name.startswith(ROOT + ".")):
             logger.disabled = False

@@ -133,7 +133,7 @@ class Master:
             return False
         if found:
             log.warning("preloaded as told (preload: true), but the import left %s, which a fork does not keep whole", ", ".join(found))
-        for text in hazards.patches():
+        for text in hazards.patches(self._boot.revision.settings.threads):
             self._command.remark(text)
         seconds = round(time.monotonic() - started, 3)
         if files := self._anchor.astray():

@@ -129,7 +129,7 @@ def _remark(post: Post) -> None:
         for text in post.early
         if text not in living
     ]
-    for text in (*said, *(hazards.patches() if post.application is None else ())):
+    for text in (*said, *(hazards.patches(post.settings.threads) if post.application is None else ())):
         post.control.send({"type": "remark", "text": clip(text, 600)})
 
 

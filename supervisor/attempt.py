@@ -22,10 +22,10 @@ EVIDENCE = ("step", "reason", "traceback", "evidence", "notes", "phases", "figur
 
 # What to do about a failure, by verb.
 _NEXT = {
-    "upgrade": "mend the release and ctl upgrade again; ctl history keeps this attempt",
-    "reload": "mend the configuration and ctl reload again",
+    "upgrade": "remove the cause, then ctl upgrade again; ctl history keeps this attempt",
+    "reload": "remove the cause, then ctl reload again",
     "reexec": "mend the installation of releve and ctl reexec again",
-    "start": "mend it and start again",
+    "start": "remove the cause, then start again",
     "adopt": "ctl status shows what serves",
     "recover": "the supervisor tries again; ctl upgrade to another release ends that",
 }

@@ -204,7 +204,7 @@ def _hard_limit(pid: int | None) -> int | None:
 
 def _tasks_left(worker: int | None) -> tuple[int, str] | None:
     """By the control groups above the process (version 2), and by its user's limit, which does not bind root; setrlimit(2)."""
-    left: list[tuple[int, str]] = []
+    left: list[tuple[int, str]] = [(1 << 40, "")] if Path("/sys/fs/cgroup/cgroup.controllers").exists() else []
     pid = "self" if worker is None else str(worker)
     for folder in _control_groups(pid):
         most, now = _number(str(folder / "pids.max")), _number(str(folder / "pids.current"))

@@ -55,6 +55,7 @@ def test_a_patched_standard_library_is_the_applications_alone(tmp_path: Path, pr
         assert len(remarks) == 1
         assert remarks[0].startswith("gevent has patched os, select, signal, socket, threading, time")
         assert "(asked by shop)" in remarks[0] and "take monkey.patch_all() and the like out" in remarks[0]
+        assert ("threads: 1" in remarks[0]) is (threads > 1)
         assert all(master.get().startswith("one ") for _ in range(6))
         assert master.done("scale", workers=3)["workers"] == 3
         assert master.kill(pids[0])["status"] == -signal.SIGKILL
