@@ -1,4 +1,4 @@
-"""Is the wheel what it should be: everything below ``releve``, every package in it, the units, the manual and the completions?
+"""Is the wheel what it should be: everything below ``releve``, every package in it, the schema, the units, the manual and the completions?
 
 python .ci/check_wheel.py dist/releve-*.whl
 """
@@ -8,6 +8,7 @@ import zipfile
 
 PACKAGES = ("releve", "releve/config", "releve/ctl", "releve/importer", "releve/server", "releve/supervisor")
 SHARED = (
+    "releve/releve.schema.json",
     "releve/systemd/releve.service",
     "releve/systemd/releve@.service",
     "releve/systemd/releve.socket",

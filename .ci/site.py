@@ -1,7 +1,7 @@
 """The site's hook for MkDocs: pages that lie outside of ``docs/``, and the links between all of them.
 
 In the repository a page links to files as they lie there; on the site the same link leads to the page made of that file, or to
-the file itself, which is then part of the site. Nothing is written: the pages exist in memory.
+the file itself, which is then part of the site. Nothing is written: the pages exist in memory. The search is ours (search.js).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parent.parent
+SEARCH = Path(__file__).with_name("search.js")
 DOCS = "docs/"
 DECISIONS = "adr/index.md"
 LINK = re.compile(r"(\]\()((?![a-z]+:|#|/)[^)\s#]+)")
@@ -85,3 +86,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """MkDocs has read a page."""
     uri = page.file.src_uri
     return markdown if uri == DECISIONS else rewritten(markdown, SOURCES.get(uri, DOCS + uri), uri)
+
+
+def on_post_build(config: Any, **_: Any) -> None:
+    """MkDocs has written the site, its search first: ours takes its place, with the index as a script."""
+    search = Path(config["site_dir"]) / "search"
+    index = (search / "search_index.json").read_text("utf-8")
+    (search / "search_index.js").write_text(f"var search_index = {index};\n", "utf-8")
+    (search / "main.js").write_text(SEARCH.read_text("utf-8"), "utf-8")
+    for name in ("search_index.json", "worker.js"):
+        (search / name).unlink()

@@ -196,7 +196,8 @@ def _value(parser: configparser.ConfigParser, path: Path, section: str, option: 
         return parser.get(section, option)
     except configparser.Error as error:
         lacking = getattr(error, "reference", "")  # of an InterpolationMissingOptionError
-        reason = f"there is no {lacking}; give it as {lacking}=value" if lacking else " ".join(error.message.split())
+        given = f"there is no {lacking}; give it as --define {lacking}=VALUE (to pserve: {lacking}=VALUE)"
+        reason = given if lacking else " ".join(error.message.split())
         raise _refused(path, line, f"cannot read {option} in [{section}]: {reason}") from None
 
 
@@ -224,7 +225,7 @@ def _document(section: Section, folder: str) -> dict[str, Written]:
         if option in ADDRESSES:
             continue
         if first in _OF_THE_APP:
-            text = f"cannot use {option!r} here: the application is the one that this file makes (pserve -n NAME chooses it)"
+            text = f"cannot use {option!r} here: the application is the one that this file makes (--app-name NAME chooses it)"
             problems.append(Problem(written.named_at, text))
             continue
         meant = None if first in top else nearest(option, [*key_names(), *ADDRESSES])

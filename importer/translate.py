@@ -25,6 +25,7 @@ from releve.importer.table import ASGI, COMBINED, GREENLETS, SETTINGS
 
 THREADED = {"gthread", "gunicorn.workers.gthread.ThreadWorker"}
 SYNC = {"sync", "gunicorn.workers.sync.SyncWorker"}
+NOT_WSGI = ("asgi", "uvicorn", "hypercorn", "aiohttp", "sanic")  # what names a worker class that serves something else
 _FD_FIRST = 3  # the first that systemd passes on: sd_listen_fds(3)
 _BOOT_S = 60  # timeouts.boot by default
 _HEAD_BYTES = 65536  # limits.head by default
@@ -181,8 +182,13 @@ def _threads(site: Site, name: str, draft: Draft) -> None:
     if kind in ("sync", "gthread"):
         draft.put(site, "threads", _within("threads", site["threads"]))
     else:
-        asgi = any(word in kind.lower() for word in ("asgi", "uvicorn", "hypercorn"))
-        draft.remark(site, "worker_class", ASGI if asgi else GREENLETS)
+        if any(word in kind.lower() for word in NOT_WSGI):
+            raise ImportFailure(
+                f"cannot carry over worker_class = {kind!r} ({site.values['worker_class'].origin}): its applications are not WSGI. {ASGI} "
+                "If the site has a WSGI application too (in Django mysite.wsgi), name that one, and a worker class for it: "
+                "releve import -- gunicorn -k gthread mysite.wsgi"
+            )
+        draft.remark(site, "worker_class", GREENLETS)
 
 
 def _connections(site: Site, name: str, draft: Draft) -> None:

@@ -48,7 +48,8 @@ OF_PASTE: tuple[tuple[tuple[str, ...], str, str, str, bool], ...] = (
 
 EPILOG = f"""Without -c and APP, ./{USUAL_FILE} is used if it is there. `releve check` validates the same command line and
 touches nothing, `releve systemd-unit -c FILE` prints a unit for systemd, `releve import` makes a configuration from
-gunicorn's. While it runs: `ctl status`, `ctl upgrade`, `ctl stop` in the same folder."""
+gunicorn's, `releve schema` prints the JSON Schema of the file. While it runs: `ctl status`, `ctl upgrade`, `ctl stop` in
+the same folder."""
 
 
 def configuration(file: str | None, app: str | None, options: dict[str, Any]) -> Configuration:
@@ -130,7 +131,8 @@ def commands() -> dict[str, click.Command]:
     """The parsers of the commands that come as a first word."""
     from releve.importer.parser import parser
 
-    return {name: command(f"releve {name}", summary) for name, (summary, _) in CONFIGURED.items()} | {"import": parser()}
+    configured = {name: command(f"releve {name}", summary) for name, (summary, _) in CONFIGURED.items()}
+    return {**configured, "import": parser(), "schema": _schema_parser()}
 
 
 def _configured(name: str, summary: str, action: Callable[[Configuration], int], arguments: Sequence[str]) -> int:
@@ -235,12 +237,32 @@ def _guarded(told: Configuration, action: Callable[[Configuration], int]) -> int
 
 
 SUMMARY = "Serve APP (module:object), or what the configuration file says, and supervise it."
+SCHEMA_SUMMARY = "Print the JSON Schema of the configuration file, for editors."
 
 
 def _import(arguments: Sequence[str]) -> int:
     from releve.importer import command as importer
 
     return importer.run(arguments)
+
+
+def _schema_parser() -> click.Command:
+    help_flags = {"help_option_names": ["-h", "--help"]}
+    return click.Command("releve schema", callback=_print_schema, help=SCHEMA_SUMMARY, context_settings=help_flags)
+
+
+def _print_schema() -> None:
+    from releve.config.schema import schema_text
+
+    print(schema_text(), end="")
+
+
+def _schema(arguments: Sequence[str]) -> int:
+    try:
+        return int(_schema_parser().main(list(arguments), prog_name="releve schema", standalone_mode=False) or Status.DONE)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
 
 
 # commands that take a configuration as ``releve`` does -> their help, and what they do with it
@@ -254,6 +276,7 @@ CONFIGURED: dict[str, tuple[str, Callable[[Configuration], int]]] = {
 SUBCOMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     **{name: partial(_configured, f"releve {name}", summary, action) for name, (summary, action) in CONFIGURED.items()},
     "import": _import,
+    "schema": _schema,
 }
 
 

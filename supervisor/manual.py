@@ -66,6 +66,7 @@ def _synopsis() -> list[str]:
     rest = f"[{roff.italic('OPTION')}]... [{roff.bold('-c')} {roff.italic('FILE')}] [{roff.italic('APP')}]"
     lines = [roff.synopsis(["releve"], rest), *(roff.synopsis(["releve", name], rest) for name in cli.CONFIGURED)]
     lines.append(roff.synopsis(["releve", "import"], f"[{roff.italic('OPTION')}]... [{roff.italic('FILE')}] [{roff.italic('APP')}]"))
+    lines.append(roff.synopsis(["releve", "schema"], ""))
     return "\n.br\n".join(lines).split("\n")
 
 

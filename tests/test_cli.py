@@ -204,6 +204,21 @@ def test_an_application_in_a_module_called_check(releve: Releve) -> None:
     assert releve("check", "check:app").stdout.startswith("the command line: valid; check:app on ")
 
 
+def test_the_schema_is_printed(releve: Releve) -> None:
+    done = releve("schema")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (Path(__file__).parents[1] / "docs" / "releve.schema.json").read_text("utf-8")
+    assert "editors" in releve("schema", "--help").stdout
+    assert releve("schema", "more").returncode == 2
+
+
+def test_what_a_pastedeploy_file_lacks_is_said_with_the_flag_that_gives_it(releve: Releve, tmp_path: Path) -> None:
+    (tmp_path / "x.ini").write_text("[app:main]\nuse = egg:site\n[server:main]\nuse = egg:releve#main\nport = %(http_port)s\n")
+    refused = releve("check", "-c", "x.ini")
+    assert refused.returncode == 2 and "give it as --define http_port=VALUE (to pserve: http_port=VALUE)" in refused.stderr
+    assert releve("check", "-c", "x.ini", "--define", "http_port=8001").stdout.startswith(f"{tmp_path}/x.ini: valid; ")
+
+
 def test_a_configuration_is_imported(releve: Releve) -> None:
     ended = releve("import", "--", "gunicorn", "-w", "3", "shop:app", PORT="8001")
     assert ended.returncode == 0 and ended.stderr.splitlines()[-1].startswith("8 keys written to standard output")

@@ -33,6 +33,7 @@ TYPED = {
     "releve sys": "releve systemd-unit ",
     "releve check --wor": "releve check --workers ",
     "releve import --forc": "releve import --force ",
+    "releve sche": "releve schema ",
     "releve --watch rel": "releve --watch release ",
     "releve -c sit": "releve -c site.yaml ",
 }

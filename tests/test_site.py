@@ -56,6 +56,19 @@ def test_every_page_is_in_the_menu_once() -> None:
     assert set(found) == wanted
 
 
+def test_the_search_needs_neither_a_worker_nor_a_request(tmp_path: Path) -> None:
+    """A page that is read from the disk may start no worker and fetch no file; it may load scripts. The browser's test: test_browser.py."""
+    search = tmp_path / "search"
+    search.mkdir()
+    for name in ("main.js", "worker.js", "lunr.js"):
+        (search / name).write_text("new Worker()")
+    (search / "search_index.json").write_text('{"docs": []}')
+    hook().on_post_build({"site_dir": str(tmp_path)})
+    assert {path.name for path in search.iterdir()} == {"main.js", "lunr.js", "search_index.js"}
+    assert (search / "search_index.js").read_text() == 'var search_index = {"docs": []};\n'
+    assert re.findall(r"new Worker|XMLHttpRequest|fetch\(|getScript", (search / "main.js").read_text()) == []
+
+
 @pytest.mark.parametrize(
     ("source", "page", "text", "becomes"),
     [

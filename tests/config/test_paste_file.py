@@ -100,7 +100,9 @@ def test_a_variable_of_the_environment_comes_before_the_file(tmp_path: Path) -> 
         ("unix_socket = @x\n", "site.ini:6:15: cannot use '@x' as unix_socket: abstract sockets"),
         ("upgrade.check = /a\nupgrade.check.path = /b\n", ":7:1: cannot use 'upgrade.check.path': check has a value of its own on line 6"),
         ("upgrade.check.path = /b\nupgrade.check = /a\n", "site.ini:7:1: cannot use 'upgrade.check' as one value: it has keys of its own"),
-        ("port = %(nowhere)s\n", "site.ini:6: cannot read port in [server:main]: there is no nowhere; give it as nowhere=value"),
+        ("port = %(nowhere)s\n",
+         "site.ini:6: cannot read port in [server:main]: there is no nowhere; "
+         "give it as --define nowhere=VALUE (to pserve: nowhere=VALUE)"),
         ("port\n", "site.ini:6: cannot read it as a PasteDeploy file: this is neither a [section] nor NAME = value"),
         ("port = 1\nport = 2\n", "site.ini:7: cannot read it as a PasteDeploy file: option 'port' in section 'server:main' already exists"),
         ("get port = nowhere\n", "site.ini: cannot get 'nowhere' for port in [server:main]: [DEFAULT] does not have it"),

@@ -102,6 +102,9 @@ def test_the_environment_counts(importing: Import) -> None:
         ("--python gone gunicorn.conf.py a:b", "",
          "cannot run gunicorn.conf.py with gone: no such file or directory; choose another by --python"),
         ("-- gunicorn --wrokers 3 a:b", "", "cannot read the command line of gunicorn: unrecognized arguments: --wrokers"),
+        ("gunicorn.conf.py a:b", "worker_class = 'aiohttp.GunicornWebWorker'\n",
+         "cannot carry over worker_class = 'aiohttp.GunicornWebWorker' (gunicorn.conf.py): its applications are not WSGI"),
+        ("-- gunicorn -k uvicorn.workers.UvicornWorker a:b", "", "ASGI applications (FastAPI, Starlette) stay with an ASGI server"),
         ("-- gunicorn -c", "", "cannot read the command line of gunicorn: argument -c/--config: expected one argument"),
     ],
 )  # fmt: skip
@@ -115,7 +118,6 @@ def test_what_cannot_be_imported(importing: Import, tmp_path: Path, words: str, 
     ("text", "says"),
     [
         ("worker_class = 'gevent'\n", "worker_class = 'gevent' (gunicorn.conf.py): Greenlets"),
-        ("worker_class = 'uvicorn.workers.UvicornWorker'\n", "ASGI applications (FastAPI, Starlette) stay with an ASGI server"),
         ("def post_fork(server, worker):\n    pass\n", "post_fork = <post_fork> (gunicorn.conf.py): "),
         ("worker = 3\n", "worker = 3 (gunicorn.conf.py): no setting of gunicorn, which ignores it; was workers meant?"),
         ("bind = 'fd://3'\n", "write FileDescriptorName=http in the socket unit"),
@@ -134,6 +136,12 @@ def test_what_has_no_equivalent_is_said_and_written(importing: Import, tmp_path:
     status, out, err = importing("gunicorn.conf.py", "a:b")
     assert status == 0 and says in err
     assert says in " ".join(line.removeprefix("#").strip() for line in out.splitlines() if line.startswith("#"))
+
+
+def test_a_command_line_replaces_a_worker_class_that_cannot_be_carried_over(importing: Import, tmp_path: Path) -> None:
+    (tmp_path / "gunicorn.conf.py").write_text("worker_class = 'uvicorn.workers.UvicornWorker'\nworkers = 3\n")
+    status, out, _ = importing("--", "gunicorn", "-k", "gthread", "mysite.wsgi")
+    assert status == 0 and "workers: 3 " in out and "app: mysite.wsgi:application" in out
 
 
 def test_what_the_file_does_to_the_environment_is_kept(importing: Import, tmp_path: Path) -> None:
