@@ -57,7 +57,7 @@ def test_every_page_is_in_the_menu_once() -> None:
 
 
 def test_the_search_needs_neither_a_worker_nor_a_request(tmp_path: Path) -> None:
-    """A page that is read from the disk may start no worker and fetch no file; it may load scripts. The browser's test: test_browser.py."""
+    """A page that is read from the disk may start no worker and fetch no file; it may load scripts."""
     search = tmp_path / "search"
     search.mkdir()
     for name in ("main.js", "worker.js", "lunr.js"):

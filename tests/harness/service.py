@@ -22,6 +22,8 @@ from typing import Any
 import psutil
 import yaml
 
+from harness import reach
+
 APPLICATION = Path(__file__).with_name("application.py")
 PYTHON = os.environ.get("RELEVE_TEST_PYTHON", sys.executable)
 PATIENCE_S = 30.0
@@ -174,6 +176,8 @@ class Service:
         """Start the supervisor; with ``wait`` until it serves."""
         if not self.file.exists():
             self.configure()
+        if self.settings.get("user") and (packages := reach.packages()):
+            self.environment.setdefault("PYTHONPATH", str(packages))
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [PYTHON, "-m", "releve", *(arguments or ("-c", str(self.file)))],

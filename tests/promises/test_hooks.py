@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -235,16 +238,22 @@ def test_a_hook_of_a_supervisor_that_was_killed_is_ended_by_the_next(tmp_path: P
         service.do("upgrade")
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may enter, which pytest's own are not: another run of pytest closes those again."""
+    folder = Path(tempfile.mkdtemp(prefix="releve-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of another user")
-def test_a_hook_runs_as_the_user_of_the_release(tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_a_hook_runs_as_the_user_of_the_release(open_folder: Path) -> None:
+    out = open_folder / "out"
     out.mkdir()
     out.chmod(0o777)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_mode & 0o005 != 0o005 and "pytest" in str(folder):
-            folder.chmod(0o755)
     hook = f"id -u > {out}/user; umask > {out}/mask"
-    with serving(tmp_path, start=False, python="/usr/bin/python3", user="nobody", umask="0027", hooks={"before": hook}) as service:
+    with serving(open_folder, start=False, python="/usr/bin/python3", user="nobody", umask="0027", hooks={"before": hook}) as service:
         service.start()
         assert (out / "user").read_text().strip() == "65534"
         assert (out / "mask").read_text().strip() == "0027"

@@ -1,0 +1,39 @@
+"""A Relève that every user may read: below /root the one under test is root's alone, and it is lent to masters of other users."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import releve
+
+PARTS = ("config", "ctl", "importer", "server", "supervisor")
+
+
+def readable(path: Path) -> bool:
+    """Whether every user may read a file: by its mode, and those of all folders above it."""
+    return bool(path.stat().st_mode & 0o004) and all(folder.stat().st_mode & 0o001 for folder in path.parents)
+
+
+@functools.cache
+def packages() -> Path | None:
+    """A folder for PYTHONPATH, with a copy of the Relève under test, until these tests end; None where every user may read that itself."""
+    server = Path(str(importlib.import_module("releve.server").__file__)).resolve()
+    if readable(server):
+        return None
+    made = Path(tempfile.mkdtemp(prefix="releve-"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    ours = made / "releve"
+    ours.mkdir()
+    for file in Path(str(releve.__file__)).resolve().parent.glob("*.py"):
+        shutil.copy(file, ours)
+    for part in PARTS:
+        folder = Path(str(importlib.import_module(f"releve.{part}").__file__)).resolve().parent
+        shutil.copytree(folder, ours / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (made, *made.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return made
