@@ -43,7 +43,7 @@ def recipe(file: Path) -> Recipe:
     entry = json.loads(said["ENTRYPOINT"][-1]) if "ENTRYPOINT" in said else []
     return Recipe(
         workdir=said["WORKDIR"][-1],
-        copied=tuple(name for rest in said["COPY"] for name in rest.split()[:-1]),
+        copied=tuple(name for rest in said["COPY"] for name in rest.split()[:-1] if not name.endswith(".whl")),  # ours is lent
         env=dict(word.split("=", 1) for rest in said.get("ENV", []) for word in shlex.split(rest)),
         uid=int(uid),
         gid=int(gid),

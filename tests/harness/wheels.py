@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import re
-import subprocess
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
 OURS = "releve"
 PERSONAL = ("INSTALLER", "REQUESTED", "direct_url.json")  # what the installation here has added
 
@@ -44,12 +41,3 @@ def repack(name: str, folder: Path) -> Path:
             if kept and (path := Path(str(file.locate()))).is_file():
                 made.write(path, str(file))
     return wheel
-
-
-def ours() -> Path | str:
-    """The wheel of this tree, built now if that is due; or why it cannot be."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
-    made = subprocess.run(["make", "-s", "wheel"], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300, check=False)
-    if made.returncode:
-        return f"cannot build the wheel: {made.stderr.strip() or made.stdout.strip()}"
-    return next((ROOT / ".cache" / "dist").glob("*.whl"))

@@ -130,7 +130,7 @@ def test_the_containerfile_is_as_its_page_says() -> None:
     assert read.command[0] == "releve" and read.uid > 0 and read.gid > 0
     assert read.stop_signal == "SIGTERM"
     assert all((EXAMPLE / name).is_file() for name in read.copied)
-    assert (EXAMPLE / "Containerfile").read_text().splitlines()[5].startswith("FROM python:3.")
+    assert (EXAMPLE / "Containerfile").read_text().splitlines()[6].startswith("FROM python:3.")
 
 
 def test_the_grace_period_of_the_page_is_that_of_the_example() -> None:

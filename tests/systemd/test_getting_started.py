@@ -1,8 +1,8 @@
 """docs/getting-started.md, done: every command of the page, on a real systemd with a real nginx and a real Django.
 
-Each block ``sh`` runs as it stands, and a block ``text`` after it says what is to be seen. Two things differ from a host of one's own:
-pip is told (/etc/pip.conf) to take packages from a folder instead of an index, and ``apt-get`` does nothing, since the box is as this
-machine, where the packages are installed.
+Each block ``sh`` runs as it stands, beside a copy of this checkout, and a block ``text`` after it says what is to be seen. Two things
+differ from a host of one's own: pip is told (/etc/pip.conf) to take packages from a folder instead of an index, and ``apt-get`` does
+nothing, since the box is as this machine, where the packages are installed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from harness.box import Box, unavailable
 
 pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.timeout(1200)]
 
-PAGE = Path(__file__).parents[2] / "docs" / "getting-started.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "getting-started.md"
 BLOCK = re.compile(r"(?:<!-- status (\d) -->\n)?```sh\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)
 PROGRAMS = ("nginx", "curl", "useradd")
 PIP = "/etc/pip.conf"
@@ -58,12 +59,10 @@ def host(tmp_path: Path) -> Iterator[Box]:
     version = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     if version != str(sys.version_info[:2]):
         pytest.skip(f"needs a system Python with venv, of the version of this one, to lend it packages: it is {version or 'none'}")
-    wheel = wheels.ours()
-    if isinstance(wheel, str):
-        pytest.skip(wheel)
-    for name in wheels.needed(["releve", "django"]) - {wheels.OURS}:
+    for name in wheels.needed(["releve", "django", "setuptools"]) - {wheels.OURS}:
         wheels.repack(name, tmp_path)
-    shutil.copy(wheel, tmp_path)
+    left = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "tests", "benchmarks")
+    shutil.copytree(ROOT, tmp_path / "releve", ignore=left)
     tmp_path.chmod(0o755)
     box = Box(f"{os.getpid()}-start", tmp_path)
     box.outside("up", "--bind", str(tmp_path))
@@ -80,7 +79,7 @@ def host(tmp_path: Path) -> Iterator[Box]:
 
 def test_the_page_works_from_its_first_command_to_its_last(host: Box) -> None:
     for block in blocks():
-        done = host.run(*ENVIRON, "bash", "-euo", "pipefail", "-c", f"exec 2>&1\n{block.commands}", timeout_s=600)
+        done = host.run(*ENVIRON, "bash", "-euo", "pipefail", "-c", f"exec 2>&1\ncd {host.shared}\n{block.commands}", timeout_s=600)
         assert done.returncode == block.status, f"{block.commands}\n{done.stdout}\n{host.journal('mysite')}"
         rest = done.stdout
         for line in block.shows:
