@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.browser import CHROMIUM, browsing
 from releve.supervisor import protocol
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+SITE = ROOT / ".cache" / "site"
 SOURCES = "\n".join(
     path.read_text("utf-8") for folder in ("config", "ctl", "server", "supervisor") for path in (ROOT / folder).glob("*.py")
 )
@@ -67,6 +69,28 @@ def test_the_search_needs_neither_a_worker_nor_a_request(tmp_path: Path) -> None
     assert {path.name for path in search.iterdir()} == {"main.js", "lunr.js", "search_index.js"}
     assert (search / "search_index.js").read_text() == 'var search_index = {"docs": []};\n'
     assert re.findall(r"new Worker|XMLHttpRequest|fetch\(|getScript", (search / "main.js").read_text()) == []
+
+
+def built() -> str | None:
+    """Why there is no site to look at: `make site` makes it, which `make test` does not."""
+    made = SITE / "search" / "main.js"
+    fresh = made.exists() and made.read_text("utf-8") == (ROOT / ".ci" / "search.js").read_text("utf-8")
+    return None if fresh else "there is no site of this day: make site"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here (Debian: apt-get install chromium)")
+@pytest.mark.skipif(bool(built()), reason=str(built()))
+def test_the_search_works_from_the_disk(tmp_path: Path) -> None:
+    shown = "[...document.querySelectorAll('#mkdocs-search-results a')].map(link => link.href)"
+    with browsing(tmp_path) as browser:
+        browser.open(f"{SITE.as_uri()}/search.html?q=rollback")
+        found = browser.eventually(f"{shown}.length > 3 && {shown}")
+        assert any(link.startswith(f"{SITE.as_uri()}/verbs.html") for link in found), found
+        assert all(Path(link.removeprefix("file://").partition("#")[0]).is_file() for link in found)
+        browser.run("let field = document.getElementById('mkdocs-search-query'); field.value = 'gunicorn'")
+        browser.run("field.dispatchEvent(new Event('input'))")
+        assert f"{SITE.as_uri()}/from-gunicorn.html" in [link.partition("#")[0] for link in browser.run(shown)]
+    assert browser.said("Network.loadingFailed") == []
 
 
 @pytest.mark.parametrize(
