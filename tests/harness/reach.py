@@ -37,3 +37,9 @@ def packages() -> Path | None:
     for path in (made, *made.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return made
+
+
+def open_to_all(environment: dict[str, str]) -> None:
+    """Have a service with this environment run a Relève that its user may read: before its start, if ``user`` comes later only."""
+    if found := packages():
+        environment.setdefault("PYTHONPATH", str(found))

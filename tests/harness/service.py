@@ -176,8 +176,8 @@ class Service:
         """Start the supervisor; with ``wait`` until it serves."""
         if not self.file.exists():
             self.configure()
-        if self.settings.get("user") and (packages := reach.packages()):
-            self.environment.setdefault("PYTHONPATH", str(packages))
+        if self.settings.get("user"):
+            reach.open_to_all(self.environment)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [PYTHON, "-m", "releve", *(arguments or ("-c", str(self.file)))],

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
+from harness import reach
 from harness.load import strictly
 from harness.service import Service, eventually, serving
 from harness.site import SYSTEM_PYTHON, lent
@@ -243,7 +244,9 @@ def test_one_that_replaces_itself_keeps_a_sentry_and_one_that_hangs_is_ended_by_
 
 
 def test_a_sentry_stands_only_where_it_is_needed(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON) as service:
+    with serving(folder, start=False, python=SYSTEM_PYTHON) as service:
+        reach.open_to_all(service.environment)
+        service.start()
         assert sentry(service) is None
         service.configure(user=NAME, no_new_privileges=False)
         service.do("upgrade")
