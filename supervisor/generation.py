@@ -45,6 +45,7 @@ from releve.supervisor.worker import Worker
 EXTRAS = ("access", "door", "keepsake", "log")  # descriptors that `boot` announces by a key each, in this order
 _RELIED_ON = (GenerationState.SERVING, GenerationState.STANDBY)
 CRASHES_KEPT = 5
+_STRAYS_MAX = 10  # named in one line
 _STACK_S = 2.0  # how long a hung process may take to write its stack
 
 
@@ -349,6 +350,7 @@ class Generation:
         if self.state is not GenerationState.RETIRING:
             self.state = next_state(self.state, GenerationEvent.DISMISSED)
         self._killed = True
+        self._name_strays()
         self.master.kill_group()
         self.roster.signal(signal.SIGKILL)
 
@@ -439,6 +441,7 @@ class Generation:
         self._relied_on = self.state in _RELIED_ON
         self.state = next_state(self.state, GenerationEvent.ENDED)
         self.dismissal.cancel()
+        self._name_strays()
         self.master.bury()
         self.roster.close()
         if self.door is not None:
@@ -456,6 +459,17 @@ class Generation:
             self._last = self._loop.create_task(self._end_leftovers(holders))
         else:
             self.ended.set()
+
+    def _name_strays(self) -> None:
+        """Say what the application has started that ends now, with the group of its master."""
+        if not self.master.running or self.pid <= 1:
+            return
+        found = leftovers.strays(self.pid, self._uid or None, {self.pid, *(worker.pid for worker in self.workers.values())})
+        if found:
+            what = "1 process" if len(found) == 1 else f"{len(found)} processes"
+            names = ", ".join(found[:_STRAYS_MAX]) + (", …" if len(found) > _STRAYS_MAX else "")
+            advice = "start_new_session=True lets one live on"
+            log.warning("ending %s that the application of generation %d has started: %s; %s", what, self.number, names, advice)
 
     async def _end_leftovers(self, holders: list[leftovers.Holder]) -> None:
         try:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -81,6 +82,19 @@ def find(left: Left) -> list[Holder]:
         else:
             found[pid] = Holder(pid, pidfd, _name(pid), listener)
     return list(found.values())
+
+
+def strays(master: int, uid: int | None, known: Collection[int]) -> list[str]:
+    """What the application has started that lives in the group of a master, and ends with it; but for ``known`` pids. In words."""
+    found, poll = [], select.poll()
+    for pidfd in evidence.members(master, master, uid):
+        pid = evidence.pid_of(pidfd)
+        poll.register(pidfd, select.POLLIN)
+        if pid is not None and pid not in known and not poll.poll(0):  # else it has ended
+            found.append(f"pid {pid} ({_name(pid)})")
+        poll.unregister(pidfd)
+        os.close(pidfd)
+    return found
 
 
 async def end(number: int, holders: list[Holder]) -> None:
