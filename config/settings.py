@@ -155,6 +155,7 @@ class Timeouts:
     )
     drain: float = key(30.0, "duration", "For requests in flight, at a stop.")
     linger: float = key(5.0, "duration", "Silence after which an idle connection is closed, at a stop.")
+    exit: float = key(5.0, "duration", "For the end of a worker that has served its last request: hooks.on_exit, threads, atexit.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +270,7 @@ class Hooks:
     after_fork: str | None = _function("In each new worker before it is ready. If it fails, the worker has not booted.")
     on_pause: str | None = _function("In a worker that has paused, and whose last request has ended.")
     on_resume: str | None = _function("In a worker that had paused, before it accepts again.")
+    on_exit: str | None = _function("In each worker that leaves, when its last connection has gone; before its functions of atexit.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,11 @@ _AFTER_FORK = _where_known(
     "Register it in the application: `os.register_at_fork(after_in_child=...)`; without preload, the import itself runs in each worker.",
 )
 _REQUESTS = "Wrap the application in a WSGI middleware."
-_AT_EXIT = "Nothing is called when a worker leaves: what must not be lost has to be written before its response ends."
+_AT_EXIT = _where_known(
+    "hooks.on_exit",
+    "Write it as a function of the application, without those arguments, and name it in `hooks.on_exit`; `atexit` works too.",
+    "Nothing is called when a worker leaves: what must not be lost has to be written before its response ends.",
+)
 
 WORKERS = (
     _carried("workers", "int", 1, "-w --workers", "workers", "The same. `auto` is one for each core."),
@@ -254,7 +258,11 @@ HOOKS = (
     _without("worker_abort", "hook", None, "", "`timeouts.request` logs the stacks of a worker that hangs, and replaces it."),
     _without("worker_exit", "hook", None, "", _AT_EXIT),
     _without(
-        "child_exit", "hook", None, "", "`ctl status` and the log say how each worker ended; code of the application does not run there."
+        "child_exit",
+        "hook",
+        None,
+        "",
+        "`ctl status` and the log say how each worker ended; what a worker does at its own end is `hooks.on_exit` (hooks.md).",
     ),
     _without("nworkers_changed", "hook", None, "", "`ctl status` says how many there are; nothing is called."),
 )

@@ -9,6 +9,7 @@ import traceback
 from typing import NoReturn
 
 from releve.server import hazards
+from releve.server.farewell import remove_temporary
 from releve.server.link import Link
 from releve.server.master import run
 from releve.server.native import os, socket
@@ -40,6 +41,7 @@ def main(arguments: list[str], *, lent: bool = False) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     finally:
+        remove_temporary()
         drain()
         os._exit(status)
 

@@ -9,7 +9,7 @@ import errno
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from releve.server import system
+from releve.server import offspring, system
 from releve.server.boot import Boot, Revision
 from releve.server.crew import UP, Crew, State, Worker
 from releve.server.link import LOST_TERM_S
@@ -107,7 +107,9 @@ class Foreman:
                 worker.kill_at = min(now + LOST_TERM_S, now + LOST_TERM_S if worker.kill_at is None else worker.kill_at)
             if worker.kill_at is not None and worker.kill_at <= now:
                 worker.kill_at = None
+                children = offspring.find(worker.pid)
                 worker.signal(signal.SIGKILL)
+                offspring.kill(children, str(worker))
 
     def deadlines(self) -> list[float]:
         """When ``keep`` is due (monotonic)."""

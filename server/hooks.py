@@ -20,9 +20,10 @@ class Functions:
     after_fork: Function | None = None
     on_pause: Function | None = None
     on_resume: Function | None = None
+    on_exit: Function | None = None
 
 
-NAMES = ("after_fork", "on_pause", "on_resume")
+NAMES = ("after_fork", "on_pause", "on_resume", "on_exit")
 
 
 def modules(hooks: settings.Hooks) -> list[str]:

@@ -33,7 +33,7 @@ from releve.server import system
 from releve.server.connection import Connection
 from releve.server.docket import LEADER, Docket
 from releve.server.fork import EXIT_INTERNAL
-from releve.server.native import Lock, get_ident, os, start_thread, time
+from releve.server.native import OURS, Lock, get_ident, os, start_thread, time
 
 TICK_S = 0.005  # a call that is seen at two ticks in a row has overrun
 SHORT_TICK_S = 0.001  # the same, where others have overrun of late: each holds up everybody for a tick
@@ -90,6 +90,7 @@ class Lead:
         self._runners: list[Runner] = []  # all that run the application
         self._leads: Runner | None = None  # of them, the one that runs the loop
         self._errands: deque[Errand] = deque()  # for whichever thread has time first
+        self._last: Errand | None = None  # for the monitor
         self._leader = 0  # the identifier of its thread
         self._leader_number = LEADER
         self._docket = docket
@@ -123,13 +124,13 @@ class Lead:
             main.thread = get_ident()  # before the loop can hand it a request
             self._runners.append(main)
             self._parked.append(main)
-            start_thread("releve-loop", self._lead_for_ever)
+            start_thread(f"{OURS}loop", self._lead_for_ever)
             return
         runners = [Runner(number) for number in range(1, self.threads + 2)]
         self._runners = runners
         self._parked.extend(reversed(runners[1:]))
         for runner in runners:
-            start_thread(f"releve-{runner.number}", self._work, runner)
+            start_thread(f"{OURS}{runner.number}", self._work, runner, calls=True)
 
     def start(self) -> NoReturn:
         """In the main thread, after ``prepare``: let the loop turn, and never return."""
@@ -140,6 +141,14 @@ class Lead:
         first.leads = True
         first.wake.release()
         self._monitor()
+
+    def part(self, last: Errand) -> None:
+        """In the leader, when nothing is left for it: have the main thread do this, as soon as it has nothing else to do."""
+        if self.inline:
+            self._last = last
+            self.rouse()
+        else:
+            self.run(last, everywhere=False)
 
     def _lead_for_ever(self) -> NoReturn:
         self._start.acquire()
@@ -186,6 +195,9 @@ class Lead:
             self.resting = False
             quiet, seen = 0, -1
             while quiet < QUIET_TICKS:
+                if self._last is not None:
+                    self._last()
+                    self._last = None
                 time.sleep(SHORT_TICK_S if short else TICK_S)
                 short = max(0, short - 1)
                 if self.calls != seen:

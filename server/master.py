@@ -14,7 +14,7 @@ import struct
 import sys
 from collections.abc import Sequence
 
-from releve.server import form, hazards, hooks, output, stacks, system
+from releve.server import buffered, form, hazards, hooks, output, seeds, stacks, system
 from releve.server import log as logs
 from releve.server.anchor import Anchor
 from releve.server.application import Application, BootError, load
@@ -124,7 +124,8 @@ class Master:
         """Import the application here, to fork it; False if it left what cannot be forked and ``preload`` is auto. Raises BootError."""
         self._outbox.send({"type": "phase", "phase": "import"})
         before, modules, started = hazards.take(), len(sys.modules), time.monotonic()
-        self._nursery.application = self._load()
+        with seeds.noted():
+            self._nursery.application = self._load()
         found = hazards.find(before)
         if found and self._boot.preload is None:
             log.warning("not preloading: the import left %s", ", ".join(found))
@@ -143,6 +144,8 @@ class Master:
         report = {"type": "imported", "seconds": seconds, "modules": new, "preloaded": True, "broken": isolated}
         self._outbox.send({**report, "signal": stacks.armed()})
         gc.collect()
+        buffered.remember()
+        seeds.remember()
         gc.freeze()  # what is loaded now lives as long as the workers: a collection shall not copy its pages
         return True
 

@@ -25,8 +25,9 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
-__all__ = ["Empty", "Lock", "RLock", "SimpleQueue", "get_ident", "os", "select", "signal", "socket", "start_thread", "time"]
+__all__ = ["OURS", "Empty", "Lock", "RLock", "SimpleQueue", "get_ident", "os", "select", "signal", "socket", "start_thread", "time"]
 
+OURS = "releve-"  # the names of our threads begin so
 _STARTS = ("_start_new_thread", "_start_joinable_thread", "_allocate_lock", "get_ident")  # of `threading`, by which a thread starts
 
 
@@ -59,12 +60,17 @@ if not TYPE_CHECKING:
 _starts = {name: getattr(threading, name, None) for name in _STARTS}
 
 
-def start_thread(name: str, function: Callable[..., object], *arguments: object) -> None:
+def start_thread(name: str, function: Callable[..., object], *arguments: object, calls: bool = False) -> None:
     """Start a daemon thread of the system. Raises RuntimeError if the system gives none.
 
     It has its name for the application too, unless ``threading`` is patched: that starts no threads of the system any more.
+    ``calls``: it calls the application. What that starts there is no daemon unless it says so, though a thread inherits it: the
+    end of the worker waits for it. For this one nobody waits, since it was a daemon when it began.
     """
     if all(getattr(threading, one, None) is start for one, start in _starts.items()):
-        threading.Thread(target=function, args=arguments, name=name, daemon=True).start()
+        thread = threading.Thread(target=function, args=arguments, name=name, daemon=True)
+        thread.start()
+        if calls:
+            thread._daemonic = False  # type: ignore[attr-defined]
     else:
         start_new_thread(function, arguments)

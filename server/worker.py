@@ -15,7 +15,7 @@ from functools import partial
 from typing import NoReturn
 
 from releve.config.settings import Settings
-from releve.server import databases, hazards, hooks, output, stacks, system
+from releve.server import databases, hazards, hooks, offspring, output, seeds, stacks, system
 from releve.server import log as logs
 from releve.server.access import AccessLog
 from releve.server.answer import Answer
@@ -24,6 +24,7 @@ from releve.server.boot import MalformedOrder, read_files
 from releve.server.connection import Connection, State, count_workers, peer_text, prepare
 from releve.server.diversion import Diversion, Portion
 from releve.server.doors import Doors, Width
+from releve.server.farewell import LEAST_S, Farewell, inherit
 from releve.server.faults import fault
 from releve.server.fork import EXIT_INTERNAL
 from releve.server.form import Unfit, is_packets, seconds
@@ -31,7 +32,7 @@ from releve.server.handover import Handover
 from releve.server.link import ORPHAN_S, Link, LinkError, Message, clip
 from releve.server.log import Who
 from releve.server.loop import Loop
-from releve.server.native import os, signal, socket
+from releve.server.native import OURS, os, signal, socket, start_thread, time
 from releve.server.pausing import Pausing
 from releve.server.posture import AT_WORK, POSTURES, IllegalOrder, Posture
 from releve.server.proxy import Trust
@@ -48,6 +49,7 @@ EXIT_BOOT = 3  # after `failed` was sent; beside EXIT_INTERNAL
 # Each system call gives the interpreter lock away and may wait this long per competing thread to get it back.
 SWITCH_INTERVAL_S = 0.0005
 SETTLE_S = 1.0  # so long a line that the application has begun waits for its end
+UNBORN_S = 1.0  # for the end of a worker whose boot has failed
 SHUT_S = 1.0  # before the deadline, who serves on accepts no more
 DESCRIPTORS_SPARE = 1024  # beside the connections, for the application
 
@@ -95,7 +97,12 @@ def _live(post: Post) -> NoReturn:
     try:
         fault("worker_boot")
         system.die_with_parent(True)  # an import that hangs would not see the end of the control pair
-        application = post.load() if post.application is None else post.application
+        if post.application is None:
+            application = post.load()
+        else:
+            application = post.application
+            inherit()
+            seeds.sow()
         if post.application is None and (files := post.astray()):
             post.control.send({"type": "mixed", "files": files, "astray": True})
         functions = hooks.find(settings.hooks)
@@ -107,7 +114,7 @@ def _live(post: Post) -> NoReturn:
         system.die_with_parent(False)
     except BaseException as error:
         _report_failure(post.control, error)
-        _exit(EXIT_BOOT)
+        _leave_unborn(post)
     logs.revive()
     worker = Worker(post, application, functions)
     os.register_at_fork(before=worker.loop.intake.acquire, after_in_parent=worker.loop.intake.release, after_in_child=worker.disown)
@@ -140,6 +147,30 @@ def _report_failure(control: Link, error: BaseException) -> None:
         control.send({"type": "failed", "step": error.step, "reason": clip(error.reason), "traceback": clip(error.traceback)})
 
 
+def _leave_unborn(post: Post) -> NoReturn:
+    """In the main thread, the only one of ours, when ``failed`` was said: end as any worker does, though sooner, since somebody waits."""
+    farewell = Farewell(None)
+    try:
+        start_thread(f"{OURS}end", _part, farewell, post.number, min(post.settings.timeouts.exit, UNBORN_S), "it has not booted", EXIT_BOOT)
+    except RuntimeError:  # the system gives none
+        _exit(EXIT_BOOT)
+    farewell.run()
+    while True:
+        signal.pause()  # the other thread ends the process
+
+
+def _part(farewell: Farewell, number: int, limit_s: float, why: str, status: int, beat: Callable[[], None] = lambda: None) -> NoReturn:
+    """In a thread that is not the main one: the end of the process, when the main one has done the rest, or it takes too long."""
+    try:
+        until = time.monotonic() + limit_s
+        farewell.wait(until, why, beat)
+        offspring.end(offspring.find(os.getpid()), f"worker {number} (pid {os.getpid()})", until)
+    except Exception:
+        log.exception("leaving without the rest: internal error")
+    finally:
+        _exit(status)
+
+
 def _exit(status: int) -> NoReturn:
     output.drain()
     os._exit(status)
@@ -169,6 +200,7 @@ class Worker:
         self._pause_reported = True
         self._recycling = Recycling(post.settings.limits)
         self._pausing = Pausing(functions, self.loop, self._accept)
+        self._farewell = Farewell(functions.on_exit)
         self._asked = False  # to be replaced
         self._observed: list[Link] = []  # a thread of its own answers on them
         self._settling = False  # a line of the application's waits for its end
@@ -487,7 +519,10 @@ class Worker:
     def _ended(self) -> NoReturn:
         if self._access is not None:
             self._access.close()
-        _exit(EXIT_LEFT)
+        limit_s, left_s = self._post.settings.timeouts.exit, max(LEAST_S, self._quit_at - self.loop.now())
+        self.loop.lead.part(self._farewell.run)
+        why = "timeouts.exit" if limit_s <= left_s else "its deadline"
+        _part(self._farewell, self._post.number, min(limit_s, left_s), why, EXIT_LEFT, self.loop.tally.beat)
 
     def _failed(self) -> NoReturn:
         log.exception("leaving at once: internal error in the loop")

@@ -47,6 +47,7 @@ STANDARD_LIBRARY_ONLY = [
 ]
 # The copies themselves, and what runs before the import or within it only.
 NATIVE = {ROOT / "server" / name for name in ("native.py", "anchor.py", "lend.py", "paste.py")}
+THREADING = ("hazards.py", "farewell.py")  # about the application's threads
 ONE_MODULE_EACH = ("psutil", "watchdog", "yaml")
 
 
@@ -84,7 +85,7 @@ def test_the_server_takes_from_native_what_an_application_may_patch(path: Path) 
     """What gevent and eventlet replace in these modules, they replace for the application alone (docs/adr/0043-patched-libraries.md)."""
     patched = {"_queue", "os", "queue", "select", "selectors", "signal", "socket", "subprocess", "threading", "time"}
     found = {name.split(".")[0] for name in imports(path.read_text())} & patched
-    assert not found - ({"threading"} if path.name == "hazards.py" else set())
+    assert not found - ({"threading"} if path.name in THREADING else set())
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     "timeouts.pre_stop": ("timeouts: {pre_stop: 10s}", 10.0),
     "timeouts.drain": ("timeouts: {drain: 7d}", 604800.0),
     "timeouts.linger": ("timeouts: {linger: 1ms}", 0.001),
+    "timeouts.exit": ("timeouts: {exit: 9s}", 9.0),
     "upgrade.check": (
         "upgrade: {check: {path: '/up?x=1', host: 'a.example:80', headers: {X-A: b}, https: yes, expect: 200, timeout: 2s}}",
         Check("/up?x=1", "a.example:80", {"X-A": "b"}, True, "200", 2.0),
@@ -138,6 +139,7 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     "hooks.after_fork": ("hooks: {after_fork: 'site.workers:Jobs.start'}", "site.workers:Jobs.start"),
     "hooks.on_pause": ("hooks: {on_pause: 'a:b'}", "a:b"),
     "hooks.on_resume": ("hooks: {on_resume: 'a:b'}", "a:b"),
+    "hooks.on_exit": ("hooks: {on_exit: 'a:b'}", "a:b"),
     "log.level": ("log: {level: debug}", "debug"),
     "log.file": ("log: {file: /var/log/x.log}", "/var/log/x.log"),
     "log.format": ("log: {format: json}", "json"),

@@ -1,0 +1,235 @@
+"""Promise: a worker ends as a process ends, and nothing that the application has started there is left."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.service import Service, alive, eventually, serving
+
+APPLICATION = (Path(__file__).parents[1] / "harness" / "application.py").read_text()
+
+APP = """
+import atexit, concurrent.futures as futures, gzip, multiprocessing, os, random, subprocess, tempfile, threading, time
+import release_app as before
+
+HERE = os.environ["NOTES"]
+kept = []
+
+def note(text):
+    with open(os.path.join(HERE, "notes"), "a") as file:
+        file.write(f"{os.getpid()} {text}\\n")
+
+atexit.register(note, "atexit")
+
+def waits(text):
+    while not os.path.exists(os.path.join(HERE, "go")):
+        time.sleep(0.01)
+    note(text)
+
+def thread():
+    threading.Thread(target=waits, args=("thread",), name="keeper").start()
+
+def task():
+    kept.append(futures.ThreadPoolExecutor(1))
+    kept[-1].submit(waits, "task")
+
+def processes():
+    kept.append(futures.ProcessPoolExecutor(2))
+    kept[-1].submit(abs, -1).result()
+    return " ".join(map(str, kept[-1]._processes))
+
+def daemon():
+    process = multiprocessing.Process(target=time.sleep, args=(600,), daemon=True)
+    process.start()
+    return process.pid
+
+def files():
+    for kind, name in ((open, "plain"), (gzip.open, "packed")):
+        kept.append(kind(os.path.join(HERE, name), "wt"))
+        kept[-1].write("whole")
+
+def folder():
+    kept.append(tempfile.TemporaryDirectory(dir=HERE))
+    return kept[-1].name
+
+def program():
+    return subprocess.Popen(["sleep", "600"]).pid
+
+def orphan():
+    return subprocess.run(["/bin/sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!"], capture_output=True, text=True).stdout
+
+def free():
+    return subprocess.Popen(["/bin/sleep", "600"], start_new_session=True, env={}).pid  # no process of the service
+
+def left():
+    note("on_exit")
+
+def forked():
+    pass
+
+WAYS = {"/" + way.__name__: way for way in (thread, task, processes, daemon, files, folder, program, orphan, free)}
+# more
+
+def application(environ, start_response):
+    way = WAYS.get(environ["PATH_INFO"])
+    if way is None:
+        return before.application(environ, start_response)
+    body = str(way() or "").encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+@contextmanager
+def starts(tmp_path: Path, more: str = "", **settings: Any) -> Iterator[Service]:
+    with serving(tmp_path, start=False, **{"workers": 1, **settings}) as service:
+        service.environment["NOTES"] = str(tmp_path)
+        service.release("one", app=APP.replace("# more", more), release_app=APPLICATION)
+        service.start()
+        yield service
+
+
+def noted(root: Path, pid: int) -> list[str]:
+    """What a process has noted, in order."""
+    lines = [line.split() for line in (root / "notes").read_text().splitlines()] if (root / "notes").exists() else []
+    return [text for by, text in lines if by == str(pid)]
+
+
+@pytest.mark.parametrize("preload", [True, False], ids=["preloaded", "each for itself"])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_worker_ends_as_a_process_ends(tmp_path: Path, threads: int, preload: bool) -> None:
+    with starts(tmp_path, hooks={"on_exit": "app:left"}, timeouts={"exit": "30s"}, threads=threads, preload=preload) as service:
+        (pid,) = service.workers()
+        children = [int(found) for way in ("processes", "daemon") for found in service.get(f"/{way}").split()]
+        folder = Path(service.get("/folder").decode())
+        for way in ("thread", "task", "files"):
+            service.get(f"/{way}")
+        assert folder.is_dir() and all(map(alive, children)) and len(children) == 3
+        service.do("reload")
+        eventually(lambda: noted(tmp_path, pid), "it has begun to end")
+        assert alive(pid) and noted(tmp_path, pid) == ["on_exit"], "its threads have time"
+        assert service.get("/echo") == b"", "another one serves"
+        (tmp_path / "go").touch()
+        eventually(lambda: not alive(pid), "it has ended")
+        first, *middle, last = noted(tmp_path, pid)
+        assert (first, sorted(middle), last) == ("on_exit", ["task", "thread"], "atexit")
+        assert (tmp_path / "plain").read_text() == "whole"
+        assert gzip.decompress((tmp_path / "packed").read_bytes()) == b"whole"
+        assert not folder.exists() and not any(map(alive, children))
+        assert "leaving though" not in service.log()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_the_end_of_a_worker_is_bounded_and_leaves_nothing(tmp_path: Path, threads: int) -> None:
+    """However it comes: recycled, scaled away, reloaded, stopped."""
+
+    def leaves(begin: Any) -> None:
+        (pid,) = service.workers()
+        child = int(service.get("/program"))
+        service.get("/thread")
+        begin()
+        eventually(lambda: not alive(pid) and not alive(child), "both have ended")
+        assert f"(pid {pid}): pid {child} (sleep); start_new_session=True lets one live on" in service.log()
+        assert "leaving though threads have not ended within 0.2 s (timeouts.exit): keeper" in service.log()
+
+    def recycle() -> None:
+        for _ in range(20):
+            service.get("/echo")
+
+    with starts(tmp_path, timeouts={"exit": "200ms"}, limits={"requests": 20}, threads=threads) as service:
+        free = int(service.get("/free"))
+        try:
+            leaves(partial(service.do, "reload"))
+            leaves(recycle)
+            leaves(service.stop)
+            assert alive(free)
+        finally:
+            os.kill(free, signal.SIGKILL)
+
+
+def test_a_worker_that_is_scaled_away_ends_as_any_other(tmp_path: Path) -> None:
+    with starts(tmp_path, hooks={"on_exit": "app:left"}, workers=2) as service:
+        two = service.workers()
+        service.do("scale", workers=1)
+        (gone,) = eventually(lambda: two - service.workers(), "one has gone")
+        eventually(lambda: noted(tmp_path, gone) == ["on_exit", "atexit"], "it has ended in order")
+
+
+def test_what_the_import_has_made_for_all_outlives_the_first_worker_that_ends(tmp_path: Path) -> None:
+    shared = f"open({str(tmp_path)!r} + '/shared', 'w').write(f'{{daemon()}} {{folder()}}')"
+    with starts(tmp_path, more=shared, preload=True, hooks={"on_exit": "app:left"}) as service:
+        (pid,) = service.workers()
+        child, folder = (tmp_path / "shared").read_text().split()
+        service.do("reload")
+        eventually(lambda: not alive(pid), "it has ended")
+        assert noted(tmp_path, pid) == ["on_exit", "atexit"]
+        assert alive(int(child)) and Path(folder).is_dir()
+        service.stop()
+        assert not alive(int(child)) and not Path(folder).exists()
+
+
+def test_a_worker_that_is_killed_at_its_deadline_takes_its_children_along(tmp_path: Path) -> None:
+    stuck = "def stuck():\n    import ctypes\n    ctypes.PyDLL(None).sleep(600)\nWAYS['/stuck'] = stuck"
+    with starts(tmp_path, more=stuck, upgrade={"retire": "1s"}) as service:
+        (pid,) = service.workers()
+        child, free = int(service.get("/program")), int(service.get("/free"))
+        try:
+            with unanswered(service, "/stuck"):
+                service.ask("reload")
+                eventually(lambda: not alive(pid) and not alive(child), "both have ended")
+            assert f"ending 1 process that the application has started in worker 1 (pid {pid}): pid {child} (sleep)" in service.log()
+            assert alive(free)
+        finally:
+            os.kill(free, signal.SIGKILL)
+
+
+@contextmanager
+def unanswered(service: Service, path: str) -> Iterator[None]:
+    """A request that nobody answers."""
+    with socket.create_connection(("127.0.0.1", service.port)) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        yield
+
+
+def test_a_program_that_ends_with_its_generation_is_named(tmp_path: Path) -> None:
+    """Its worker is not its parent any more."""
+    with starts(tmp_path, upgrade={"standby": "off"}) as service:
+        orphan, free = int(service.get("/orphan")), int(service.get("/free"))
+        try:
+            service.do("upgrade")
+            eventually(lambda: not alive(orphan), "it has ended")
+            said = f"ending 1 process that the application of generation 1 has started: pid {orphan} (sleep); start_new_session=True"
+            eventually(lambda: said in service.log(), "it is named")
+            assert alive(free)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(free, signal.SIGKILL)
+
+
+def test_random_generators_of_the_import_do_not_repeat_in_the_workers(tmp_path: Path) -> None:
+    generators = """
+class Shop:
+    codes = random.Random()
+    fixed = random.Random(42)
+    sure = random.SystemRandom()
+
+def forked():
+    note(f"{Shop.codes.random()},{Shop.fixed.random()},{random.random()}")
+"""
+    with starts(tmp_path, more=generators, preload=True, workers=3, hooks={"after_fork": "app:forked"}) as service:
+        service.do("reload")
+        said = [line.split()[1].split(",") for line in (tmp_path / "notes").read_text().splitlines() if "," in line]
+        assert len(said) == 6
+        codes, fixed, common = (len(set(column)) for column in zip(*said, strict=True))
+        assert (codes, fixed, common) == (6, 1, 6)
+        assert service.log().count("the import has made a random generator without a seed (app.py, line ") == 1
