@@ -46,8 +46,9 @@ def find(parent: int) -> list[Child]:
     while waiting:
         above = waiting.pop()
         for pid in _children(above):
-            child = _hold(pid, above, group) if pid not in spared else None
-            if child is not None:
+            if pid in spared:
+                waiting.append(pid)  # what a fork server has started is the application's
+            elif (child := _hold(pid, above, group)) is not None:
                 found.append(child)
                 waiting.append(pid)
     return found

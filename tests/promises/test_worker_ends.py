@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import os
+import shelve
 import signal
 import socket
+import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,7 +22,8 @@ from harness.service import Service, alive, eventually, serving
 APPLICATION = (Path(__file__).parents[1] / "harness" / "application.py").read_text()
 
 APP = """
-import atexit, concurrent.futures as futures, gzip, multiprocessing, os, random, subprocess, tempfile, threading, time
+import atexit, concurrent.futures as futures, dbm.dumb, gzip, multiprocessing, os, random, shelve, subprocess, sys, tempfile
+import threading, time, zipfile
 import release_app as before
 
 HERE = os.environ["NOTES"]
@@ -57,6 +61,12 @@ def files():
     for kind, name in ((open, "plain"), (gzip.open, "packed")):
         kept.append(kind(os.path.join(HERE, name), "wt"))
         kept[-1].write("whole")
+    kept.append(zipfile.ZipFile(os.path.join(HERE, "zipped"), "w"))
+    kept[-1].writestr("a", "whole")
+    kept.append(shelve.Shelf(dbm.dumb.open(os.path.join(HERE, "shelf"), "c"), writeback=True))
+    kept[-1]["a"] = ["who"]
+    kept[-1]["a"].append("le")
+    kept.append(tempfile.NamedTemporaryFile(dir=HERE, prefix="passing"))
 
 def folder():
     kept.append(tempfile.TemporaryDirectory(dir=HERE))
@@ -77,7 +87,21 @@ def left():
 def forked():
     pass
 
-WAYS = {"/" + way.__name__: way for way in (thread, task, processes, daemon, files, folder, program, orphan, free)}
+def breaks():
+    note("on_exit")
+    if os.fork():
+        raise ValueError("no goodbye")
+
+def helped():
+    one = threading.Thread(target=note, args=("late",))
+    one.start()
+    one.join()
+
+def trouble():
+    for one in (helped, sys.exit, lambda: 1 / 0):
+        atexit.register(one)
+
+WAYS = {"/" + way.__name__: way for way in (thread, task, processes, daemon, files, folder, program, orphan, free, trouble)}
 # more
 
 def application(environ, start_response):
@@ -105,6 +129,13 @@ def noted(root: Path, pid: int) -> list[str]:
     return [text for by, text in lines if by == str(pid)]
 
 
+def beaten(service: Service, pid: int) -> float:
+    """When a worker has last given a sign of life (monotonic); not later than it was."""
+    asked = time.monotonic()
+    (age_s,) = [one["heartbeat_age_s"] for one in service.ask("workers")["workers"] if one["pid"] == pid]
+    return asked - float(age_s)
+
+
 @pytest.mark.parametrize("preload", [True, False], ids=["preloaded", "each for itself"])
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_worker_ends_as_a_process_ends(tmp_path: Path, threads: int, preload: bool) -> None:
@@ -119,12 +150,17 @@ def test_a_worker_ends_as_a_process_ends(tmp_path: Path, threads: int, preload: 
         eventually(lambda: noted(tmp_path, pid), "it has begun to end")
         assert alive(pid) and noted(tmp_path, pid) == ["on_exit"], "its threads have time"
         assert service.get("/echo") == b"", "another one serves"
+        since = time.monotonic()
+        eventually(lambda: beaten(service, pid) > since, "it is no loop that hangs")
         (tmp_path / "go").touch()
         eventually(lambda: not alive(pid), "it has ended")
         first, *middle, last = noted(tmp_path, pid)
         assert (first, sorted(middle), last) == ("on_exit", ["task", "thread"], "atexit")
         assert (tmp_path / "plain").read_text() == "whole"
         assert gzip.decompress((tmp_path / "packed").read_bytes()) == b"whole"
+        with zipfile.ZipFile(tmp_path / "zipped") as zipped, shelve.open(str(tmp_path / "shelf"), "r") as shelf:
+            assert (zipped.read("a"), shelf["a"]) == (b"whole", ["who", "le"])
+        assert not list(tmp_path.glob("passing*"))
         assert not folder.exists() and not any(map(alive, children))
         assert "leaving though" not in service.log()
 
@@ -155,6 +191,34 @@ def test_the_end_of_a_worker_is_bounded_and_leaves_nothing(tmp_path: Path, threa
             assert alive(free)
         finally:
             os.kill(free, signal.SIGKILL)
+
+
+def test_what_goes_wrong_at_the_end_of_a_worker_does_not_keep_it_from_the_rest(tmp_path: Path) -> None:
+    with starts(tmp_path, hooks={"on_exit": "app:breaks"}, threads=4) as service:
+        (pid,) = service.workers()
+        service.get("/trouble")
+        service.do("reload")
+        eventually(lambda: not alive(pid), "it has ended")
+        assert noted(tmp_path, pid) == ["on_exit", "late", "atexit"]
+        assert "an error at the end of the worker, in hooks.on_exit; it goes on with the next step" in service.log()
+        assert "ValueError: no goodbye" in service.log() and "ZeroDivisionError" in service.log()
+        by = {int(line.split()[0]) for line in (tmp_path / "notes").read_text().splitlines()}
+        assert by == {pid}, "what the hook has forked is no worker"
+
+
+def test_a_worker_that_has_not_booted_ends_as_any_other(tmp_path: Path) -> None:
+    fails = "shop = program()\nopen({0!r} + '/shared', 'w').write(str(shop))\ndef forked():\n    raise OSError('no shop')"
+    with starts(tmp_path, hooks={"after_fork": "app:forked"}, preload=False) as service:
+        (pid,) = service.workers()
+        service.release("two", app=APP.replace("# more", fails.format(str(tmp_path))), release_app=APPLICATION)
+        service.flip("two")
+        failed = service.ask("upgrade")
+        assert failed["status"] != 0 and "no shop" in str(failed)
+        child = int((tmp_path / "shared").read_text())
+        assert not alive(child)
+        eventually(lambda: f"pid {child} (sleep); start_new_session=True" in service.log(), "it is named")
+        assert [line.split()[1] for line in (tmp_path / "notes").read_text().splitlines()] == ["atexit"]
+        assert service.workers() == {pid} and noted(tmp_path, pid) == []
 
 
 def test_a_worker_that_is_scaled_away_ends_as_any_other(tmp_path: Path) -> None:
@@ -233,3 +297,21 @@ def forked():
         codes, fixed, common = (len(set(column)) for column in zip(*said, strict=True))
         assert (codes, fixed, common) == (6, 1, 6)
         assert service.log().count("the import has made a random generator without a seed (app.py, line ") == 1
+
+
+def test_those_of_numpy_do_not_repeat_either(tmp_path: Path) -> None:
+    pytest.importorskip("numpy", reason="numpy is not installed")
+    generators = """
+import numpy
+class Shop:
+    ours = {"codes": [numpy.random.default_rng()]}
+    old = numpy.random.RandomState()
+    fixed = numpy.random.default_rng(42)
+
+def forked():
+    note(f"{Shop.ours['codes'][0].random()},{Shop.old.rand()},{Shop.fixed.random()},{numpy.random.rand()}")
+"""
+    with starts(tmp_path, more=generators, preload=True, workers=3, hooks={"after_fork": "app:forked"}):
+        said = [line.split()[1].split(",") for line in (tmp_path / "notes").read_text().splitlines() if "," in line]
+        assert len(said) == 3
+        assert [len(set(column)) for column in zip(*said, strict=True)] == [3, 3, 1, 3]
