@@ -43,6 +43,9 @@ def waits(text):
 def thread():
     threading.Thread(target=waits, args=("thread",), name="keeper").start()
 
+def heir():
+    return threading.Thread().daemon
+
 def task():
     kept.append(futures.ThreadPoolExecutor(1))
     kept[-1].submit(waits, "task")
@@ -101,7 +104,8 @@ def trouble():
     for one in (helped, sys.exit, lambda: 1 / 0):
         atexit.register(one)
 
-WAYS = {"/" + way.__name__: way for way in (thread, task, processes, daemon, files, folder, program, orphan, free, trouble)}
+ALL = (thread, heir, task, processes, daemon, files, folder, program, orphan, free, trouble)
+WAYS = {"/" + way.__name__: way for way in ALL}
 # more
 
 def application(environ, start_response):
@@ -145,6 +149,7 @@ def test_a_worker_ends_as_a_process_ends(tmp_path: Path, threads: int, preload: 
         folder = Path(service.get("/folder").decode())
         for way in ("thread", "task", "files"):
             service.get(f"/{way}")
+        assert service.get("/heir") == b"", "threads that views start are no daemons"
         assert folder.is_dir() and all(map(alive, children)) and len(children) == 3
         service.do("reload")
         eventually(lambda: noted(tmp_path, pid), "it has begun to end")
