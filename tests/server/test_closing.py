@@ -12,9 +12,11 @@ from collections.abc import Callable
 
 import pytest
 
-from releve.server import exchange
+from harness.workers import eventually
+from releve.server import closing, exchange
 from releve.server.exchange import ExchangeError
 from releve.server.link import pair
+from releve.server.native import Empty
 from releve.supervisor.exchange import Exchange
 from releve.supervisor.master import Master, Reached
 from releve.supervisor.observer import Observer
@@ -115,3 +117,79 @@ def test_what_another_generation_gives_to_an_exchange_holds_no_worker_up() -> No
     assert time.monotonic() - began < SOON_S
     give.close()
     take.close()
+
+
+def ended(*fds: int) -> bool:
+    """Whether the write ends of pipes are closed, by their read ends; waits for it."""
+    return all(os.read(fd, 1) == b"" for fd in fds)
+
+
+@pytest.fixture
+def closer(monkeypatch: pytest.MonkeyPatch) -> closing._Closer:
+    monkeypatch.setattr(closing, "REST_S", 60.0)
+    return closing._Closer()
+
+
+def test_one_thread_closes_what_comes_in_turn(closer: closing._Closer) -> None:
+    for _ in range(3):
+        read, write = os.pipe()
+        closer.take(write)
+        assert ended(read)
+        eventually(lambda: closer.at_rest, "the thread rests")
+        closer.take(read)
+        eventually(lambda: closer.at_rest, "the thread rests")
+    assert closer._threads == 1
+
+
+def test_what_no_thread_could_be_started_for_waits_for_the_next(closer: closing._Closer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*arguments: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pipes = [os.pipe() for _ in range(3)]
+    with monkeypatch.context() as scarce:
+        scarce.setattr(closing, "start_thread", none)
+        for _, write in pipes[:2]:
+            closer.take(write)
+    assert not closer.at_rest
+    closer.take(pipes[2][1])
+    assert ended(*(read for read, _ in pipes))
+    eventually(lambda: closer.at_rest, "the thread rests")
+    assert closer._threads == 1
+    for read, _ in pipes:
+        os.close(read)
+
+
+def test_what_comes_when_a_thread_is_about_to_end_is_closed_by_it(closer: closing._Closer, monkeypatch: pytest.MonkeyPatch) -> None:
+    class LateQueue:
+        """Something comes between the end of the wait and what the thread does then."""
+
+        def __init__(self) -> None:
+            self.items: list[int] = []
+
+        def put(self, item: int) -> None:
+            self.items.append(item)
+
+        def get(self, timeout: float | None = None) -> int:
+            if timeout is not None:
+                closer.take(7)
+                raise Empty
+            return self.items.pop(0)
+
+    monkeypatch.setattr(closer, "_waiting", LateQueue())
+    closer._threads = 1  # this one
+    assert closer._next() == 7
+    assert (closer._threads, closer._free, closer._late) == (1, 0, 0)
+
+
+def test_children_that_are_forked_meanwhile_come_to_their_end(closer: closing._Closer) -> None:
+    """What the threads of the parent hold, the child does not wait for."""
+    pipes = [os.pipe() for _ in range(50)]
+    for _, write in pipes:
+        closer.take(write)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0 and ended(*(read for read, _ in pipes))
+    eventually(lambda: closer.at_rest, "the threads rest")
+    for read, _ in pipes:
+        os.close(read)

@@ -744,6 +744,10 @@ def test_multiprocess_is_true_with_more_than_one_worker(folder: Path) -> None:
         assert [ask() for _ in range(4)] == [f"False {pids[0]}"] * 4
         master.done("scale", workers=2)
         assert [ask() for _ in range(4)] == [f"True {pids[0]}"] * 4
+        assert master.kill(pids[0])["status"] == -signal.SIGKILL
+        client.close()
+        assert ask().startswith("True ")  # of one that was forked since
+        master.serving(2)
         master.done("scale", workers=1)
-        assert ask().startswith("False ")
+        assert master.get().startswith("False ")
         client.close()

@@ -11,7 +11,7 @@ from harness.master import APP, Master
 
 # What gevent and eventlet replace or remove, by what they would not survive in our threads.
 LIBRARY = """
-import _thread, os, select, selectors, signal, socket, threading, time
+import _thread, logging, os, select, selectors, signal, socket, threading, time
 
 saved = {}
 
@@ -20,6 +20,13 @@ def no(*arguments, **keys):
 
 class Socket(socket.socket):
     def __init__(self, *arguments, **keys): no()
+
+class RLock:  # no lock; of a handler it must not be asked for
+    def __enter__(self): pass
+    def __exit__(self, *arguments): pass
+    def acquire(self, *arguments, **keys): no()
+    def release(self): no()
+    def _at_fork_reinit(self): pass
 
 def patch_all():
     for module, names in {
@@ -37,6 +44,9 @@ def patch_all():
                 setattr(module, name, no)
     socket.socket = socket.SocketType = Socket
     threading.get_ident = lambda: 7  # asked by logging
+    threading.RLock = RLock
+    for reference in logging._handlerList:
+        reference().lock = RLock()
     del select.poll, select.epoll
 """
 
