@@ -22,6 +22,7 @@ from releve.server import closing
 from releve.server.link import ORPHAN_S, LinkError
 from releve.supervisor import holders, inventory, paths, record, refusal, release, scale, switch, system
 from releve.supervisor import listeners as listening
+from releve.supervisor.crash import Crash
 from releve.supervisor.door import doors
 from releve.supervisor.failure import StepFailed
 from releve.supervisor.history import release_of
@@ -265,6 +266,9 @@ def _place(service: Service, adopted: list[Adopted]) -> None:
     service.loaded = dataclasses.replace(service.loaded, settings=runs)
     service.follow_log()
     for one in adopted:
+        for picture in service.history.crashes(one.generation.number):
+            with suppress(ValueError, KeyError, TypeError):
+                one.generation.crashes.append(Crash.pictured(picture))
         log.info("adopted generation %d (%d workers)", one.generation.number, len(one.generation.workers), extra=one.generation.tag)
 
 

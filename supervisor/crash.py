@@ -14,6 +14,7 @@ import signal
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import releve.server
 from releve.server.link import ELSEWHERE, WANTS_ALL
@@ -66,10 +67,15 @@ class Crash:
     words: str
     stack: str  # of the thread that crashed; empty if nobody knows
 
-    def picture(self) -> dict[str, object]:
+    def picture(self) -> dict[str, Any]:
         """For the history and for ``--json``."""
         when = datetime.datetime.fromtimestamp(self.when, datetime.UTC).isoformat(timespec="milliseconds")
         return {"when": when, "what": self.words, "stack": self.stack}
+
+    @classmethod
+    def pictured(cls, picture: dict[str, Any]) -> Crash:
+        """One of a picture. Raises ValueError, KeyError, TypeError."""
+        return cls(datetime.datetime.fromisoformat(picture["when"]).timestamp(), str(picture["what"]), str(picture["stack"]))
 
 
 class CrashFile:

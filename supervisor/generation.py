@@ -240,9 +240,9 @@ class Generation:
         if not found and self.crash_fd >= 0 and self._crash_file.elsewhere:
             found = "(the application has its own faulthandler write the stack, to a file of its own)"
         whole = bool(text) and self._crash_file.wants_all
-        if (self.state is not GenerationState.BOOTING or whole) and log.isEnabledFor(logging.WARNING):
+        if (self.state is not GenerationState.BOOTING or whole) and log.isEnabledFor(logging.ERROR):
             shown = text if whole else found
-            log.handle(log.makeRecord(log.name, logging.WARNING, __file__, 0, words, (), None, extra=self.tag, sinfo=shown or None))
+            log.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, words, (), None, extra=self.tag, sinfo=shown or None))
         crash = Crash(time.time(), words, found)
         self.crashes.append(crash)
         self.on_crash(self, crash)

@@ -132,18 +132,27 @@ class History:
             self._queue.append(_line(record))
             self.flush(sync=False)
 
+    def crashes(self, generation: int) -> list[Any]:
+        """The last ones of a generation that are kept, as ``crashed`` was given them."""
+        number = self._brought_by(generation)
+        kept = None if number is None else self._attempts[number].get("crashes")
+        return list(kept) if isinstance(kept, list) else []
+
     def _brought_by(self, generation: int) -> int | None:
         """The attempt by which a generation of this life of the service came, or may come, to serve."""
         under_way: int | None = None
+        adopted: int | None = None
         for number in sorted(self._attempts, reverse=True):
             attempt = self._attempts[number]
             if attempt["outcome"] is None:
                 under_way = number if under_way is None else under_way
             elif _brought(attempt) == generation:
-                return number
+                if attempt.get("verb") != "adopt":  # which found it in service, unless it settled what an upgrade had left
+                    return number
+                adopted = number
             if attempt.get("verb") == "start":  # what was before it had the same numbers
                 break
-        return under_way
+        return under_way if adopted is None else adopted
 
     def finish(self, number: int, outcome: str, **evidence: Any) -> None:
         """Record the outcome of an attempt. Never raises; a line that cannot be written is ``pending``.

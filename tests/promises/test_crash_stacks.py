@@ -43,8 +43,8 @@ def crashed(service: Service, number: int = 1) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_the_stack_of_the_thread_that_crashed_is_everywhere(tmp_path: Path, threads: int) -> None:
-    """Also of the second crash, and no other thread's."""
-    with serving(tmp_path, start=False, app="crashes:application", threads=threads) as service:
+    """Also of the second crash, and no other thread's; and under the supervisor that follows."""
+    with serving(tmp_path, start=False, app="crashes:application", threads=threads, log={"level": "error"}) as service:
         service.release("one", crashes=CRASHES.format(before=""))
         service.start()
         crash(service)
@@ -59,9 +59,16 @@ def test_the_stack_of_the_thread_that_crashed_is_everywhere(tmp_path: Path, thre
         entry = service.ask("history")["entries"][0]
         assert (entry["verb"], entry["crashed"]) == ("start", 2) and "in parse_image" in entry["crashes"][1]["stack"]
         assert "in parse_image" in service.must("status") and "2 crashes since" in service.must("history")
-        service.do("reexec")
+        if threads == 1:
+            service.do("reexec")
+        else:
+            service.kill_supervisor()
         assert "in parse_image" in service.ask("history")["entries"][0]["crashes"][1]["stack"]
-        assert "in parse_image" in crashed(service, 2)[1]["stack"]
+        before = crashed(service, 2)
+        assert "in parse_image" in before[1]["stack"]
+        crash(service)
+        assert crashed(service, 3)[:2] == before
+        assert service.ask("history")["entries"][0]["crashed"] == 3
 
 
 @pytest.mark.parametrize("way", ["environment", "application"])

@@ -155,6 +155,20 @@ def test_generations_of_an_earlier_life_had_the_same_numbers(tmp_path: Path) -> 
     assert [entry.get("crashed") for entry in history.entries()] == [None, 1]
 
 
+def test_who_only_adopts_a_generation_has_not_brought_it(tmp_path: Path) -> None:
+    """But where an upgrade was cut short after its switch, it has settled that."""
+    history = History(tmp_path)
+    history.finish(history.begin({"verb": "start", "from": None}), "done", to={"generation": 1})
+    history.begin({"verb": "upgrade", "from": {"generation": 1}})
+    for _ in range(2):
+        history = History(tmp_path)
+        history.finish(history.begin({"verb": "adopt", "from": None}), "done", to={"generation": 2})
+    for generation in (1, 2):
+        history.crashed(generation, {"what": str(generation)})
+    assert [entry.get("crashed") for entry in history.entries()] == [1, None, 1, None]
+    assert history.crashes(2) == [{"what": "2"}] and history.crashes(3) == []
+
+
 def test_crashes_that_cannot_be_understood_are_passed_over(tmp_path: Path) -> None:
     begun = {"event": "begin", "id": 1, "verb": "start", "from": None, "crashes": 5, "crashed": "many"}
     lines = (begun, {"event": "end", "id": 1, "outcome": "done", "to": {"generation": 1}}, {"event": "crash", "id": 1, "crashed": -4})
