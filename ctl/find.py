@@ -29,6 +29,7 @@ from releve.supervisor.instances import (
     instance_name,
     runtime_directory,
     scan,
+    unit_name,
     working_folder,
 )
 from releve.supervisor.protocol import DOOR_NAME, SOCKET_NAME, Status
@@ -171,18 +172,32 @@ def _by_config(config: Path, cards: list[Card], environ: Mapping[str, str], uid:
         reachable = _reachable([card])
         if reachable:
             return _only(reachable, "")
-    if not config.exists():
-        raise FindError(Status.USAGE, f"cannot read {config}: no such file, and no running service was started with it")
+    try:
+        os.stat(config)
+    except PermissionError as error:
+        raise _hidden(config, uid, places) or FindError(
+            Status.UNEXPECTED, f"cannot read {config}: permission denied; use the user that runs the service, or root"
+        ) from error
+    except OSError as error:
+        raise FindError(Status.USAGE, f"cannot read {config}: no such file, and no running service was started with it") from error
     try:
         (told, ports), name = _told(config, environ), instance_name(config.parent, config)
         directory = runtime_directory(told, name, environ, uid, places)
     except InstanceError as error:
         raise FindError(Status.USAGE, str(error)) from error
-    if told is None:
-        for hidden in closed(uid, places):
-            if hidden.name == name:
-                raise _may_not_enter(hidden)
+    if told is None and (hidden := _hidden(config, uid, places)) is not None:
+        raise hidden
     return _ask_path(str(directory / SOCKET_NAME), _taken(ports) or f"start it with: releve -c {config}")
+
+
+def _hidden(config: Path, uid: int, places: Places) -> FindError | None:
+    """Why this user cannot tell whether a configuration is served: by the folder of its unit, or any in which a service listens."""
+    folders = closed(uid, places)
+    unit = unit_name(config.stem)
+    names = (instance_name(config.parent, config), unit, f"releve@{unit}")
+    mine = [folder for folder in folders if folder.name in names]
+    mine += [folder for folder in folders if holders.anybody_listens(str(folder / SOCKET_NAME))]
+    return _may_not_enter(mine[0]) if mine else None
 
 
 def _taken(ports: Iterable[int]) -> str:

@@ -25,6 +25,11 @@ def listens_beside(path: str, name: re.Pattern[str]) -> bool:
     return any(os.path.dirname(bound) == folder and name.fullmatch(os.path.basename(bound)) for bound, _ in _listeners())
 
 
+def anybody_listens(path: str) -> bool:
+    """Whether anybody, of whatever user, listens on the Unix socket bound to a path."""
+    return any(bound == path for bound, _ in _listeners())
+
+
 def _listeners() -> Iterator[tuple[str, str]]:
     """Path and inode of each Unix socket that listens."""
     with suppress(OSError), open("/proc/net/unix", errors="surrogateescape") as file:

@@ -32,6 +32,8 @@ CARD_MAX_BYTES = 64 * 1024
 SOCKET_PATH_MAX_BYTES = 107  # sun_path holds 108 with the closing zero: unix(7)
 USUAL_FILE = "releve.yaml"
 
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.@-]+")  # in the name of a unit
+
 
 class InstanceError(Exception):
     """An instance cannot live where it was told to; the text says what to change."""
@@ -86,6 +88,11 @@ def instance_name(folder: Path, config: Path | None) -> str:
     readable = config.stem if config is not None and config.name != USUAL_FILE else (config.parent if config is not None else folder).name
     safe = re.sub(r"[^A-Za-z0-9_.]+", "-", readable).strip("-.")[:40] or "service"
     return f"{safe}-{_short_hash(os.fsencode(source))}"
+
+
+def unit_name(stem: str) -> str:
+    """The name of the unit that `systemd-unit` makes for a configuration file, and of that one's folders; safe in both."""
+    return _UNSAFE.sub("-", stem).strip("-.") or "releve"
 
 
 def runtime_directory(settings_value: str | None, name: str, environ: Mapping[str, str], uid: int, places: Places = PLACES) -> Path:

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -232,3 +233,43 @@ def test_a_supervisor_that_takes_no_connection(look: Callable[..., Found], tmp_p
             one.connect_ex(str(tmp_path / "ctl.sock"))
         error = refused(look, tmp_path, told_socket="ctl.sock")
     assert error.status is Status.INTERRUPTED and "hangs, or is stopped" in str(error)
+
+
+@pytest.mark.parametrize("name", ["shop", "releve@shop", "another"])
+def test_a_service_in_a_folder_that_one_may_not_enter(name: str, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its control group's alone: whether it is this configuration's cannot be told, unless nobody listens in there."""
+    shut = places.run / "releve" / name
+    shut.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, how: Path(path) != shut)
+    file = tmp_path / "shop.yaml"
+    file.write_text("app: a:b\n")
+
+    def refusal() -> FindError:
+        with pytest.raises(FindError) as caught:
+            find(None, str(file), {}, 424242, places)
+        return caught.value
+
+    if name == "another":
+        assert refusal().status is Status.NOT_RUNNING
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(shut / "ctl.sock"))
+        listener.listen()
+        error = refusal()
+        assert (error.status, f"cannot look into {shut}: permission denied" in str(error)) == (Status.UNEXPECTED, True)
+
+
+def test_a_configuration_that_one_may_not_look_at(look: Callable[..., Found], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "shop.yaml"
+    real = os.stat
+
+    def stat(path: Any, **more: Any) -> os.stat_result:
+        if path in (file, str(file)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, **more)
+
+    monkeypatch.setattr(os, "stat", stat)
+    error = refused(look, tmp_path, config=str(file))
+    assert (error.status, str(error)) == (
+        Status.UNEXPECTED,
+        f"cannot read {file}: permission denied; use the user that runs the service, or root",
+    )
