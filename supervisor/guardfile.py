@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,8 +37,12 @@ class GuardFile:
         self.name(self._named)
         return True
 
-    def hide(self) -> None:
-        """Name nobody, for a while or for good."""
+    def stand_in(self) -> None:
+        """Name the supervisor itself, for a while: systemd reads the file, and finds the main process that it knows."""
+        self.name(os.getpid())
+
+    def remove(self) -> None:
+        """Name nobody, for good."""
         self._named = 0
         if self._path is not None:
             with suppress(OSError):

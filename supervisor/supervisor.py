@@ -67,9 +67,9 @@ SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
 
 FOLLOW_S = 10.0  # how long an upgrade waits for a recovery to come to its end
 _FIRST = (Admission.INTERRUPT, Admission.FOLLOW)
-# systemd reads PIDFile= after each reload, and would take the guard that is named there for the main process: it is hidden
-# for a moment when a reload may end, and systemd is told again who the main process is.
-GUARD_HIDDEN_S = 1.0
+# systemd reads PIDFile= after each reload, and would take the guard that is named there for the main process: for a moment when
+# a reload may end the supervisor itself is named there, and then systemd is told again who the main process is.
+STAND_IN_S = 1.0
 ASSURE_EVERY_S = 5.0
 SILENCE_S = 20.0  # well below WatchdogSec= of the units: a supervisor that hangs is followed, not the whole service started anew
 DESCRIPTORS = 8192  # four for each worker that masters can tell us of, as many as a scoreboard has slots, of a few generations
@@ -155,7 +155,7 @@ class Supervisor:
             self.service.close_listeners()
             await self.control.close()
             instances.remove_card(self.runtime)
-            self.service.guard_file.hide()
+            self.service.guard_file.remove()
             self._pulse.stop()
         return self.exit_status
 
@@ -267,12 +267,12 @@ class Supervisor:
         if self.stopping is None:
             service.announce()
         if operation.verb == "upgrade":  # what ExecReload= does
-            service.guard_file.hide()  # for GUARD_HIDDEN_S
+            service.guard_file.stand_in()  # for STAND_IN_S
         service.assure(SILENCE_S)
         operation.finish(outcome)
         if self.stopping is None:
             service.mistaken_until = asyncio.get_running_loop().time() + MISTAKEN_S
-            asyncio.get_running_loop().call_later(GUARD_HIDDEN_S, self._show_guard)
+            asyncio.get_running_loop().call_later(STAND_IN_S, self._show_guard)
             self._watching.follow()
             self._recovery.look()
             self._flush_history()
