@@ -147,6 +147,13 @@ class Timeouts:
         None, "duration", "Since the application took or gave a byte; then its stack is logged, and its worker replaced.", off="off"
     )
     boot: float = key(60.0, "duration", "For a new generation, from its start until all its workers are ready.")
+    bind: float | None = key(
+        5.0,
+        "duration",
+        "At the first start, for an address of listen that this host does not have yet, or that another process still holds.",
+        off="off",
+        supervisor=True,
+    )
     pre_stop: float | None = key(
         None,
         "duration",

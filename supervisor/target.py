@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -35,6 +36,9 @@ class Target:
 
 
 _AGAIN_S = 0.05  # what nobody listens on refuses clients meanwhile
+# of addresses that may become free, or appear (DHCP, a VPN, keepalived), or of a name whose server does; the last is no errno
+_LATE = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, socket.EAI_AGAIN)
+_HELD = "the workers of the generation before may hold it for a while: waiting for them to leave"
 
 Choose = Callable[[], Awaitable[Target]]
 
@@ -58,18 +62,26 @@ def from_configuration(service: Service, configuration: Configuration) -> Choose
 
 
 async def _plan(service: Service, settings: Settings) -> Plan:
-    """The listeners, after some patience where the workers of a dead generation may still hold an address. Raises ListenError."""
+    """The listeners, after some patience: at the first start by ``timeouts.bind``, and where a dead generation's workers may hold one.
+
+    Raises ListenError.
+    """
+    first = service.active is None and not service.listeners
+    until = time.monotonic() + (settings.timeouts.bind or 0.0) if first else 0.0
     told = False
     while True:
         try:
             return listening.plan(service.listeners, settings.listen, settings.limits.backlog, service.inherited)
         except ListenError as error:
             cause = error.__cause__
-            taken = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
-            if not taken or time.monotonic() >= service.patient_until:
+            number = cause.errno if isinstance(cause, OSError) else None
+            late = time.monotonic() < until and number in _LATE
+            held = time.monotonic() < service.patient_until and number == errno.EADDRINUSE
+            if not late and not held:
                 raise
             if not told:
-                log.warning("%s; the workers of the generation before may hold it for a while: waiting for them to leave", error)
+                why = f"trying again for {settings.timeouts.bind:g}s (timeouts.bind)" if late else _HELD
+                log.warning("%s; %s", error, why)
                 told = True
             await asyncio.sleep(_AGAIN_S)
 

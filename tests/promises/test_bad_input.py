@@ -324,7 +324,7 @@ def test_a_second_service_on_the_same_addresses(service: Service, tmp_path: Path
         other = Service(tmp_path / "other", listen=listen)
         other.release("one")
         other.flip("one")
-        other.configure()
+        other.configure(timeouts={"bind": "off"})
         done = releve(other, "-c", str(other.file))
         assert done.returncode == 4, done.stderr
         one_error(done.stderr, "cannot listen on")
