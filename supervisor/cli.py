@@ -183,26 +183,31 @@ def _check_environment(settings: Settings) -> list[str]:
 def print_unit(told: Configuration) -> int:
     """A systemd unit for the configuration. Raises ConfigError."""
     from releve.supervisor import unit
+    from releve.supervisor.quoting import UnitError
 
     loaded: Loaded = told.read()
     if told.path is None:
         print("cannot make a unit: give the configuration file, as in releve systemd-unit -c /etc/releve/shop.yaml", file=sys.stderr)
         return Status.USAGE
-    print(
-        unit.unit(
-            loaded.settings, unit.Place(str(told.path), _commands(), told.path.stem, () if told.names is None else told.names.flags())
-        ),
-        end="",
-    )
+    place = unit.Place(str(told.path), _commands(), told.path.stem, () if told.names is None else told.names.flags())
+    try:
+        print(unit.unit(loaded.settings, place), end="")
+    except UnitError as error:
+        print(f"cannot make a unit: {error}", file=sys.stderr)
+        return Status.USAGE
     return Status.DONE
 
 
 def doctor(told: Configuration) -> int:
     """Examine the configuration and the host, for a service that need not run. Raises ConfigError."""
+    import asyncio
+
     from releve.supervisor import doctor as examination
     from releve.supervisor import facts
 
-    findings = examination.examine(facts.of_configuration(told, told.read().settings))
+    settings = told.read().settings
+    installed = asyncio.run(facts.of_installed(told.path))
+    findings = examination.examine(facts.of_configuration(told, settings, installed))
     result = examination.report(findings)
     print("\n".join([*examination.lines(findings), result["message"]]))
     return int(result["status"])

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 
 from releve.supervisor import unit
 from releve.supervisor.facts import Facts
+from releve.supervisor.lacking import lacking
+from releve.supervisor.needs import needs
 from releve.supervisor.protocol import Event, Status, result
 
 OK, UNKNOWN, WARNING, PROBLEM = "ok", "unknown", "warning", "problem"
@@ -211,6 +213,8 @@ def _unit(facts: Facts) -> Iterator[Finding]:
         yield Finding("unit", WARNING, "PIDFile= is not set: if the supervisor is killed, systemd ends its workers too", again)
     if told.seconds("WatchdogUSec") in (0.0, None) and told.get("WatchdogUSec") is not None:
         yield Finding("unit", WARNING, "WatchdogSec= is not set: nobody ends a supervisor that hangs", again)
+    for words in lacking(needs(settings), told, facts.strange_groups):
+        yield Finding("unit", PROBLEM, f"the unit does not go with the configuration: {words}", again)
 
 
 def _database(facts: Facts) -> Iterator[Finding]:

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from releve.config.settings import Control, Settings
-from releve.supervisor import systemctl
+from releve.supervisor import lacking, systemctl
 from releve.supervisor.door import doors
 from releve.supervisor.identity import IdentityError, identify
-from releve.supervisor.instances import InstanceError
+from releve.supervisor.instances import InstanceError, unit_name
+from releve.supervisor.needs import needs
 from releve.supervisor.permit import group_id
 from releve.supervisor.policy import Policy
 from releve.supervisor.processes import memory, opened, tasks
@@ -41,6 +42,7 @@ PROPERTIES = (
     "TimeoutStartUSec",
     "TimeoutStopUSec",
     "WatchdogUSec",
+    *lacking.PROPERTIES,
 )
 _SPAN = re.compile(r"([0-9.]+)(us|ms|min|month|s|h|d|w|y)")  # as systemctl show writes them; systemd.time(7)
 _SPAN_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "month": 2_629_800.0, "y": 31_557_600.0}
@@ -89,6 +91,7 @@ class Facts:
     overcommit: int | None = None
     commit_left_bytes: int | None = None
     unit: Unit | None = None
+    strange_groups: tuple[str, ...] = ()  # that the user has to be a member of, and is not by itself
     unsafe_import: tuple[str, ...] = ()  # what the application's import has left in a master that forks
     release_trouble: str = ""  # why it cannot be run
     resolved: str | None = None  # where the directory leads
@@ -120,6 +123,7 @@ async def of_service(service: Service) -> Facts:
         history_trouble=service.history.trouble or "",
         pss_bytes=sum(pss) if workers and len(pss) == len(workers) else None,
         unit=await of_unit(),
+        strange_groups=strange(service.loaded.settings),
         unsafe_import=unsafe,
         resolved=None if pin is None else pin.resolved,
         python=None if pin is None else pin.python,
@@ -132,8 +136,8 @@ async def of_service(service: Service) -> Facts:
     )
 
 
-def of_configuration(configuration: Configuration, settings: Settings) -> Facts:
-    """Of one that does not run, as far as that goes."""
+def of_configuration(configuration: Configuration, settings: Settings, unit: Unit | None = None) -> Facts:
+    """Of one that does not run, as far as that goes; ``unit``: the one that would start it."""
     resolved = python = None
     trouble = ""
     try:
@@ -145,6 +149,8 @@ def of_configuration(configuration: Configuration, settings: Settings) -> Facts:
     return dataclasses.replace(
         _host(settings, None),
         uid=os.geteuid(),
+        unit=unit,
+        strange_groups=strange(settings),
         release_trouble=trouble,
         resolved=resolved,
         python=python,
@@ -180,6 +186,18 @@ async def of_unit(environ: Mapping[str, str] = os.environ) -> Unit | None:
         return None
     said = await systemctl.ask("show", name, *(f"-p{name}" for name in PROPERTIES), environ=environ)
     return None if said is None else parse_unit(said)
+
+
+async def of_installed(config: Path | None, environ: Mapping[str, str] = os.environ) -> Unit | None:
+    """Of the unit that would start a configuration, by the names that it usually has; None if there is none."""
+    if config is None:
+        return None
+    name = unit_name(config.stem)
+    names = [f"{name}.service", f"releve@{name}.service", "releve.service"]
+    asked = [f"-p{one}" for one in ("LoadState", "ExecStart", *PROPERTIES)]
+    said = await systemctl.ask("show", *asked, "--", *names, environ=environ)
+    units = map(parse_unit, (said or "").split("\n\n"))
+    return next((one for one in units if one.get("LoadState") == "loaded" and f" {config} " in one.get("ExecStart", "")), None)
 
 
 def parse_unit(text: str) -> Unit:
@@ -315,6 +333,20 @@ def members(settings: Settings, config: Path | None, uid: int) -> tuple[str, ...
             seen = os.stat(path)
             if seen.st_gid == group and seen.st_mode & stat.S_IWGRP:
                 found.append(f"members of control_group may write to {path}, and so change what they may do")
+    return tuple(found)
+
+
+def strange(settings: Settings) -> tuple[str, ...]:
+    """The groups that the user of some settings would have to be a member of, and is not."""
+    try:
+        groups = identify(settings.user, settings.group, settings.umask, root=True).groups or ()
+    except IdentityError:
+        return ()
+    found = []
+    for name in needs(settings).groups:
+        with suppress(InstanceError):
+            if group_id(name) not in groups:
+                found.append(name)
     return tuple(found)
 
 

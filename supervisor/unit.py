@@ -7,16 +7,18 @@ Directives: systemd.service(5), systemd.exec(5).
 from __future__ import annotations
 
 import math
-import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from releve.config.settings import Settings
+from releve.supervisor.instances import unit_name
+from releve.supervisor.needs import HOMES, SYSTEM, TEMPORARY, Needs, inside, needs
+from releve.supervisor.quoting import listed, program, whole, word
 
 MARGIN_S = 30  # for the processes themselves to start and to leave, on a busy host
-PRIVILEGED_PORTS = 1024
 DESCRIPTORS_SPARE = 4096  # beside the connections: the application's files, and the supervisor's
-_HOMES = ("home", "root", "run/user")  # what ProtectHome= hides
+_PLAIN = re.compile(r"[A-Za-z0-9_.@-]+(/[A-Za-z0-9_.@-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,11 @@ class Place:
     name: str  # of the unit, without its ending
     options: tuple[str, ...] = ()  # of ``releve``, beside ``-c``
 
+    @property
+    def unit(self) -> str:
+        """The name of the unit and of its folders, where that of the file would not do."""
+        return unit_name(self.name)
+
 
 def start_s(settings: Settings) -> int:
     """How long a start or an upgrade may take, in seconds: two boots (one may find that preloading is unsafe), hooks, and what follows."""
@@ -36,7 +43,7 @@ def start_s(settings: Settings) -> int:
     hooks = settings.hooks
     one_by_one = (hooks.before, hooks.after_ready, hooks.after_switch, hooks.after_commit, hooks.on_failure, hooks.on_rollback)
     hooks_s = sum(command.timeout for command in one_by_one if command is not None)
-    return math.ceil(2 * settings.timeouts.boot + check_s + hooks_s) + MARGIN_S
+    return math.ceil((settings.timeouts.bind or 0.0) + 2 * settings.timeouts.boot + check_s + hooks_s) + MARGIN_S
 
 
 def stop_s(settings: Settings) -> int:
@@ -46,28 +53,28 @@ def stop_s(settings: Settings) -> int:
 
 
 def unit(settings: Settings, place: Place) -> str:
-    """The text of the unit."""
+    """The text of the unit. Raises UnitError for a path that a unit cannot name."""
     sections = {"Unit": _unit(settings, place), "Service": _service(settings, place), "Install": iter(["WantedBy=multi-user.target"])}
     head = f"# Made by: releve systemd-unit -c {place.config}\n# Make it again when timeouts, listen, user or limits have changed there.\n"
     return head + "".join(f"\n[{name}]\n" + "\n".join(lines) + "\n" for name, lines in sections.items())
 
 
 def _unit(settings: Settings, place: Place) -> Iterator[str]:
-    yield f"Description=Relève, serving {settings.served} ({place.config})"
+    yield f"Description=Relève, serving {whole(settings.served)} ({whole(place.config)})"
     yield "After=network.target"
     sockets = sorted({address.name.partition(":")[0] for address in settings.listen if address.kind == "fd"})
     if sockets:
         yield f"# The socket unit that passes on {', '.join(sockets)} (FileDescriptorName=)."
-        yield f"Requires={place.name}.socket"
+        yield f"Requires={place.unit}.socket"
 
 
 def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield "Type=notify"
     yield "# The supervisor that follows one that was killed reports for itself; PIDFile= names the process that starts it."
     yield "NotifyAccess=all"
-    yield f"PIDFile={settings.runtime_directory or f'/run/releve/{place.name}'}/guard.pid"
-    yield f"ExecStart={place.commands}/releve -c {place.config}{''.join(f' {_quoted(word)}' for word in place.options)}"
-    yield f"ExecReload={place.commands}/ctl -c {place.config} upgrade"
+    yield f"PIDFile={whole(settings.runtime_directory or f'/run/releve/{place.unit}')}/guard.pid"
+    yield f"ExecStart={program(f'{place.commands}/releve')} -c {' '.join(map(word, (place.config, *place.options)))}"
+    yield f"ExecReload={program(f'{place.commands}/ctl')} -c {word(place.config)} upgrade"
     yield "# The supervisor drains the workers and leaves last; only what is then left is killed."
     yield "KillMode=mixed"
     yield "# A configuration error (2) is not mended by starting again."
@@ -85,72 +92,71 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield "# systemd keeps the listening sockets over a restart and a crash: no connection is refused meanwhile."
     yield f"FileDescriptorStoreMax={2 * len(settings.listen) + 16}"
     yield f"LimitNOFILE={settings.limits.connections + DESCRIPTORS_SPARE}"
+    needed = needs(settings, place.config, place.commands)
     yield from _folders(settings, place)
-    yield from _identity(settings)
-    yield from _hardening(settings, place)
-
-
-def _quoted(word: str) -> str:
-    """A word of a command line: systemd.service(5), "Command lines"."""
-    text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return word if word == text and not any(character.isspace() or character in "';" for character in word) else f'"{text}"'
+    yield from _identity(settings, needed)
+    yield from _hardening(settings, needed)
 
 
 def _folders(settings: Settings, place: Place) -> Iterator[str]:
-    if settings.runtime_directory is None:
-        yield f"RuntimeDirectory=releve/{place.name}"
+    runtime = f"releve/{place.unit}" if settings.runtime_directory is None else _below("/run/", settings.runtime_directory)
+    if runtime is not None:
+        yield f"RuntimeDirectory={runtime}"
         yield f"RuntimeDirectoryMode={'0711' if settings.control_group is None else '0710'}"
         yield "RuntimeDirectoryPreserve=restart"
-    if settings.state_directory is None:
-        yield f"StateDirectory=releve/{place.name}"
+    state = f"releve/{place.unit}" if settings.state_directory is None else _below("/var/lib/", settings.state_directory)
+    if state is not None:
+        yield f"StateDirectory={state}"
 
 
-def _identity(settings: Settings) -> Iterator[str]:
+def _below(base: str, path: str) -> str | None:
+    """A folder that systemd can make and own, as it names it; None for one that has to be there."""
+    name = path.removeprefix(base)
+    return name if path.startswith(base) and not inside(path, HOMES) and _PLAIN.fullmatch(name) else None
+
+
+def _identity(settings: Settings, needed: Needs) -> Iterator[str]:
     if settings.user is None:
         yield "# It runs as root: name `user:` in the configuration, and make this unit again."
+    elif needed.root:
+        yield f"# It starts as root, {needed.root}; masters and workers run as {whole(settings.user)}."
     else:
         yield "# From the start, so that nothing ever runs as root."
-        yield f"User={settings.user}"
-    if settings.group is not None:
-        yield f"Group={settings.group}"
-    if settings.control_group is not None and settings.user is not None:
-        yield "# control_group: only a member may give it the control socket."
-        yield f"SupplementaryGroups={settings.control_group}"
-    low = _low(settings)
-    if low:
+        yield f"User={whole(settings.user)}"
+    if settings.group is not None and not needed.root:
+        yield f"Group={whole(settings.group)}"
+    if needed.groups:
+        yield "# control_group, or the group of a socket (listen): only a member may give it away."
+        yield f"SupplementaryGroups={' '.join(map(listed, needed.groups))}"
+    if needed.capabilities:
         yield "# For a port below 1024."
-    if settings.user is not None:
-        yield "CapabilityBoundingSet=" + "CAP_NET_BIND_SERVICE" * low
-        yield "AmbientCapabilities=" + "CAP_NET_BIND_SERVICE" * low
+    if needed.calls is not None:
+        yield f"CapabilityBoundingSet={' '.join(needed.capabilities)}"
+        yield f"AmbientCapabilities={' '.join(needed.capabilities)}"
 
 
-def _low(settings: Settings) -> bool:
-    return any(address.kind == "tcp" and 0 < address.port < PRIVILEGED_PORTS for address in settings.listen)
-
-
-def _hardening(settings: Settings, place: Place) -> Iterator[str]:
-    paths = [place.config, place.commands, settings.directory, settings.python or "", settings.env_file or ""]
-    sockets = [address.path for address in settings.listen if address.kind == "unix"]
+def _hardening(settings: Settings, needed: Needs) -> Iterator[str]:
     yield "# Hardening; systemd-analyze security rates it. What is left out, and why:"
     yield "#   PrivateUsers: ctl, run by root, would look like nobody.  ProcSubset=pid: the memory of workers is shown from /proc."
     yield "#   MemoryDenyWriteExecute: ctypes, cffi and compilers of Python need it.  IPAddressDeny: clients and databases are elsewhere."
     yield "#   PrivateNetwork, RootDirectory: it serves this network, from releases that are on this disk."
-    yield "NoNewPrivileges=yes"
-    if settings.user is not None:
+    if settings.user is None or settings.no_new_privileges:
+        yield "NoNewPrivileges=yes"
+    if needed.calls is not None:
         yield "# The application writes where this says, and nowhere else; add its folders (media, a database file)."
-        folders = {os.path.dirname(path) for path in [*sockets, *_log_files(settings)] if path}
-        writable = sorted(folders | ({settings.spool_directory} if settings.spool_directory is not None else set()))
         yield "ProtectSystem=strict"
-        if writable:
-            yield "ReadWritePaths=" + " ".join(f"-{path}" for path in writable)
+        writable = needed.writable
     else:
         yield "ProtectSystem=full"
-    if any(path.startswith(f"/{home}/") for home in _HOMES for path in [*paths, *sockets]):
-        yield "# The configuration, the release or its interpreter is in a home folder."
+        writable = tuple(path for path in needed.writable if inside(path, (*SYSTEM, *HOMES)))
+    if writable:
+        yield "ReadWritePaths=" + " ".join(listed(f"-{path}") for path in writable)
+    if needed.hidden(HOMES):
+        yield "# The configuration, the release, its interpreter or a file that is written is in a home folder."
         yield "ProtectHome=read-only"
     else:
         yield "ProtectHome=yes"
-    if any(path.startswith(("/tmp/", "/var/tmp/")) for path in [*paths, *sockets]):
+    if needed.hidden(TEMPORARY):
         yield "# Something of it is in /tmp, which others must see."
         yield "PrivateTmp=no"
     else:
@@ -179,12 +185,12 @@ def _hardening(settings: Settings, place: Place) -> Iterator[str]:
         "SystemCallFilter=@system-service",
         "SystemCallErrorNumber=EPERM",
     )
-    if settings.user is not None and not any(address.owner or address.group for address in settings.listen):
+    if needed.calls is not None:
         yield "SystemCallFilter=~@privileged"
-        if _low(settings):
-            yield "# By this call the supervisor keeps its capability from the release."
-            yield "SystemCallFilter=capset"
+        for call, setting in needed.calls.items():
+            yield f"# {_WHY[call]} ({setting})."
+            yield f"SystemCallFilter={_GROUPS.get(call, call)}"
 
 
-def _log_files(settings: Settings) -> list[str]:
-    return [path for path in (settings.log.access, settings.log.file) if path not in (None, "-")]
+_WHY = {"capset": "By this call the supervisor keeps its capability from the release", "chown": "It gives away what it owns"}
+_GROUPS = {"chown": "@chown"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from releve.config.settings import Address, Limits, Proxy, Settings, Timeouts, Upgrade
+from releve.config.settings import Address, Limits, Log, Proxy, Settings, Timeouts, Upgrade
 from releve.supervisor import doctor, facts, unit
 from releve.supervisor.doctor import OK, PROBLEM, UNKNOWN, WARNING
 from releve.supervisor.facts import Facts, Unit
@@ -21,7 +21,7 @@ GOOD_UNIT = {
     "KillMode": "mixed",
     "PIDFile": "/run/releve/shop/guard.pid",
     "FileDescriptorStoreMax": "18",
-    "TimeoutStartUSec": "2min 30s",
+    "TimeoutStartUSec": "2min 35s",
     "TimeoutStopUSec": "1min 5s",
     "WatchdogUSec": "30s",
 }
@@ -63,6 +63,10 @@ def test_all_is_well() -> None:
     assert doctor.report(doctor.examine(GOOD))["status"] == 0
 
 
+GROUPED = settings(control_group="ops")
+LOW = settings(listen=(Address("tcp", "", 80),))
+LOGGED = settings(log=Log(file="/var/log/shop/log"))
+
 CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("health", {"degraded": ("no worker is serving",)}, [PROBLEM]),
     ("health", {"drained_s": 3.0}, [WARNING]),
@@ -87,7 +91,7 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("memory", {"available_bytes": 99 * MIB, "settings": settings(upgrade=Upgrade(mode="rolling"))}, [PROBLEM]),
     ("overcommit", {"overcommit": 2, "commit_left_bytes": 200 * MIB}, [OK]),
     ("overcommit", {"overcommit": 2, "commit_left_bytes": 200 * MIB - 1}, [WARNING]),
-    ("unit", {"unit": unit_with(TimeoutStartUSec="2min 29s")}, [PROBLEM]),
+    ("unit", {"unit": unit_with(TimeoutStartUSec="2min 34s")}, [PROBLEM]),
     ("unit", {"unit": unit_with(TimeoutStartUSec="infinity", TimeoutStopUSec="infinity")}, [OK]),
     ("unit", {"unit": unit_with(TimeoutStopUSec="1min 4s")}, [PROBLEM]),
     ("unit", {"settings": settings(timeouts=Timeouts(drain=31.0))}, [PROBLEM]),
@@ -96,6 +100,24 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("unit", {"unit": unit_with(FileDescriptorStoreMax="0")}, [WARNING]),
     ("unit", {"unit": unit_with(PIDFile="")}, [WARNING]),
     ("unit", {"unit": unit_with(WatchdogUSec="0")}, [WARNING]),
+    ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SystemCallFilter="accept fchown")}, [OK]),
+    ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SystemCallFilter="accept")}, [PROBLEM]),
+    ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SystemCallFilter="~mount")}, [OK]),
+    ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SystemCallFilter="~chown fchown")}, [PROBLEM]),
+    ("unit", {"settings": GROUPED, "unit": unit_with(User="", SystemCallFilter="accept")}, [OK]),
+    ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SupplementaryGroups="a ops"), "strange_groups": ("ops",)}, [OK]),
+    ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SupplementaryGroups=""), "strange_groups": ("ops",)}, [PROBLEM]),
+    ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SupplementaryGroups="")}, [OK]),
+    ("unit", {"settings": LOW, "unit": unit_with(User="shop", AmbientCapabilities="cap_net_bind_service")}, [OK]),
+    ("unit", {"settings": LOW, "unit": unit_with(User="shop", AmbientCapabilities="")}, [PROBLEM]),
+    ("unit", {"settings": settings(no_new_privileges=False), "unit": unit_with(User="shop")}, [PROBLEM]),
+    ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="strict", ReadWritePaths="/a -/var/log/shop")}, [OK]),
+    ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="strict", LogsDirectory="shop")}, [OK]),
+    ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="full")}, [OK]),
+    ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="strict", ReadWritePaths="/var/log/sho")}, [PROBLEM]),
+    ("unit", {"settings": settings(directory="/home/x"), "unit": unit_with(ProtectHome="read-only")}, [OK]),
+    ("unit", {"settings": settings(directory="/home/x"), "unit": unit_with(ProtectHome="yes")}, [PROBLEM]),
+    ("unit", {"settings": settings(directory="/tmp/x"), "unit": unit_with(PrivateTmp="yes")}, [PROBLEM]),
     ("database", {"workers": 6, "settings": settings(threads=8)}, [OK]),
     ("database", {"workers": 7, "settings": settings(threads=8)}, [WARNING]),
     ("database", {"workers": 11, "settings": settings(threads=8, upgrade=Upgrade(mode="rolling"))}, [OK]),

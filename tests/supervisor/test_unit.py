@@ -11,6 +11,7 @@ import pytest
 
 from releve.config.paste import Names
 from releve.config.settings import Address, Check, Command, Hooks, Limits, Log, Settings, Timeouts, Upgrade
+from releve.supervisor.quoting import UnitError
 from releve.supervisor.unit import MARGIN_S, Place, unit
 
 PLACE = Place(config="/etc/releve/shop.yaml", commands="/opt/releve/bin", name="shop")
@@ -26,14 +27,14 @@ def test_timeouts_follow_from_the_settings() -> None:
     settings = Settings(
         app="a:b", directory="/srv", workers=3, timeouts=Timeouts(boot=100, drain=60, linger=2.5), upgrade=Upgrade(check=Check(timeout=4))
     )
-    assert said(settings, "TimeoutStartSec") == [str(200 + 12 + MARGIN_S)]
+    assert said(settings, "TimeoutStartSec") == [str(5 + 200 + 12 + MARGIN_S)]  # timeouts.bind is 5 s
     assert said(settings, "TimeoutStopSec") == [str(63 + MARGIN_S)]
 
 
 def test_the_time_of_hooks_is_part_of_a_start() -> None:
     hooks = Hooks(before=Command("migrate", 600.0), after_commit=Command("announce"), on_rollback=Command("announce", 5.0))
     settings = Settings(app="a:b", directory="/srv", timeouts=Timeouts(boot=100), hooks=hooks)
-    assert said(settings, "TimeoutStartSec") == [str(200 + 665 + MARGIN_S)]
+    assert said(settings, "TimeoutStartSec") == [str(5 + 200 + 665 + MARGIN_S)]
     assert said(settings, "TimeoutStopSec") == said(Settings(app="a:b", directory="/srv"), "TimeoutStopSec")
 
 
@@ -70,7 +71,18 @@ def test_limits_follow_from_the_settings() -> None:
         (Settings(app="a:b", directory="/srv", user="x", listen=(Address("unix", path="/tmp/s"),)), "PrivateTmp", ["no"]),
         (Settings(app="a:b", directory="/srv", user="x", log=Log(access="/var/log/shop/access")), "ReadWritePaths", ["-/var/log/shop"]),
         (Settings(app="a:b", directory="/srv", listen=(Address("fd", name="http"),)), "Requires", ["shop.socket"]),
-        (Settings(app="a:b", directory="/srv", runtime_directory="/run/x"), "RuntimeDirectory", []),
+        (Settings(app="a:b", directory="/srv", runtime_directory="/run/x"), "RuntimeDirectory", ["x"]),
+        (dataclasses.replace(USUAL, runtime_directory="/srv/run"), "RuntimeDirectory", []),
+        (dataclasses.replace(USUAL, runtime_directory="/srv/run", state_directory="/etc/x"), "ReadWritePaths", ["-/etc/x -/srv/run"]),
+        (Settings(app="a:b", directory="/srv", state_directory="/etc/x"), "ReadWritePaths", ["-/etc/x"]),
+        (Settings(app="a:b", directory="/srv", state_directory="/var/lib/x"), "StateDirectory", ["x"]),
+        (dataclasses.replace(USUAL, log=Log(file="/home/me/log")), "ProtectHome", ["read-only"]),
+        (dataclasses.replace(USUAL, log=Log(file="/dev/null")), "ReadWritePaths", []),
+        (dataclasses.replace(USUAL, control_group="ops"), "SystemCallFilter", ["@system-service", "~@privileged", "@chown"]),
+        (dataclasses.replace(USUAL, listen=(Address("unix", path="/run/s", group="ops"),)), "SupplementaryGroups", ["ops"]),
+        (dataclasses.replace(USUAL, listen=(Address("unix", path="/run/s", owner="ann"),)), "User", []),
+        (dataclasses.replace(USUAL, no_new_privileges=False), "User", []),
+        (dataclasses.replace(USUAL, no_new_privileges=False), "NoNewPrivileges", []),
         (USUAL, "RuntimeDirectory", ["releve/shop"]),
         (USUAL, "RuntimeDirectoryMode", ["0711"]),
         (dataclasses.replace(USUAL, control_group="ops"), "RuntimeDirectoryMode", ["0710"]),
@@ -79,6 +91,38 @@ def test_limits_follow_from_the_settings() -> None:
 )
 def test_a_directive_and_its_reason_in_the_settings(settings: Settings, name: str, value: list[str]) -> None:
     assert said(settings, name) == value
+
+
+ODD = Place(config="/etc/re%leve $x.yaml", commands="/opt/my 5% $app/bin", name="re%leve $x")
+
+
+def test_odd_paths_are_escaped_where_systemd_reads_them() -> None:
+    settings = dataclasses.replace(
+        USUAL, runtime_directory="/srv/r%n d", state_directory="/srv/a'b", spool_directory='/srv/a"b\\c', log=Log(access="/srv/x;y/$l")
+    )
+    text = unit(settings, ODD)
+    assert 'ExecStart="/opt/my 5%% $app/bin/releve" -c "/etc/re%%leve $$x.yaml"\n' in text
+    assert 'ExecReload="/opt/my 5%% $app/bin/ctl" -c "/etc/re%%leve $$x.yaml" upgrade\n' in text
+    assert "PIDFile=/srv/r%%n d/guard.pid\n" in text
+    assert "Description=Relève, serving shop:app (/etc/re%%leve $x.yaml)\n" in text
+    paths = [r'"-/srv/a\"b\\c"', '"-/srv/a\'b"', '"-/srv/r%%n d"', "-/srv/x;y"]
+    assert f"ReadWritePaths={' '.join(paths)}\n" in text
+    assert "RuntimeDirectory=releve/re-leve-x\n" in unit(USUAL, ODD)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        dataclasses.replace(ODD, config="/etc/a\nb.yaml"),
+        dataclasses.replace(ODD, config="/etc/a\udcffb.yaml"),
+        dataclasses.replace(ODD, commands="/opt/it's/bin"),
+        dataclasses.replace(ODD, commands="/opt/back\\slash/bin"),
+        dataclasses.replace(ODD, options=("--define", "a=\n")),
+    ],
+)
+def test_what_systemd_cannot_have_is_refused(place: Place) -> None:
+    with pytest.raises(UnitError, match=r"; (rename it|install releve at another path)$"):
+        unit(USUAL, place)
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
