@@ -148,11 +148,11 @@ def _entries(name: str, written: Written, problems: Problems) -> dict[str, Writt
 
 def _unknown(name: str, prefix: str, known: Iterable[str]) -> str:
     """Why a key is unknown, and which one was probably meant."""
+    if not prefix and name in FOREIGN:
+        return f"unknown key; did you mean {FOREIGN[name]!r}?"
     elsewhere = [key for key in key_names() if key.rpartition(".")[2] == name]
     if elsewhere:
         return f"unknown key here; did you mean {values.either(elsewhere)}{'' if '.' in elsewhere[0] else ', at the top level'}?"
-    if not prefix and name in FOREIGN:
-        return f"unknown key; did you mean {FOREIGN[name]!r}?"
     meant = nearest(name, known)
     if meant:
         return f"unknown key; did you mean {meant!r}?"

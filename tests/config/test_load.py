@@ -113,6 +113,7 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     "timeouts.min_rate": ("timeouts: {min_rate: off}", None),
     "timeouts.request": ("timeouts: {request: 60s}", 60.0),
     "timeouts.boot": ("timeouts: {boot: 1.5s}", 1.5),
+    "timeouts.bind": ("timeouts: {bind: off}", None),
     "timeouts.pre_stop": ("timeouts: {pre_stop: 10s}", 10.0),
     "timeouts.drain": ("timeouts: {drain: 7d}", 604800.0),
     "timeouts.linger": ("timeouts: {linger: 1ms}", 0.001),
