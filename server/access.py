@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from releve.server import system
+from releve.server.lost import lost
 from releve.server.native import Lock, os, select, time
 
 FULL_LINES = 512  # then it is time to flush
@@ -363,6 +364,7 @@ class AccessLog:
         if data and self._troubled:
             log.warning("the access log is written again; %d lines were lost", self._lost)
             self._troubled, self._lost = False, 0
+            lost.note(self, 0)
         return b""
 
     def _bounded(self, rest: bytes) -> bytes:
@@ -375,6 +377,7 @@ class AccessLog:
 
     def _lose(self, lines: int, error: OSError, *, ragged: bool = True) -> None:
         self._lost += lines
+        lost.note(self, self._lost)
         self._ragged = ragged and self._midline
         if not self._troubled:
             self._troubled = True

@@ -15,6 +15,7 @@ from releve.config.legible import legible, lines, one_line
 from releve.config.settings import Log
 from releve.server import system
 from releve.server.journal import Journal, leads_there
+from releve.server.lost import lost
 from releve.server.native import RLock, os, time
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -140,8 +141,8 @@ class Sink:
 
     def put(self, data: bytes) -> None:
         """Write as it is; else as ``write``."""
-        notice = b""
-        if self._lost:
+        notice, before = b"", self._lost
+        if before:
             told = Entry("warning", f"pid={os.getpid()}", f"{self._lost} lines were lost: the log could not be written")
             notice = b"\n" * self._ragged + self._render(told)
         taken = system.write_lines(self.fd, notice + data, 0.0 if self._lost else SLOW_S)
@@ -150,6 +151,8 @@ class Sink:
             self._ragged = taken > len(notice) and data[taken - len(notice) - 1 : taken - len(notice)] != b"\n" and self._lost > 0
         else:
             self._lost += data.count(b"\n")
+        if self._lost != before:
+            lost.note(self, self._lost)
 
 
 class Handler(logging.Handler):

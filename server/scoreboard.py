@@ -69,6 +69,7 @@ _LATER = (  # behind the durations, whose place older releases know
     "own",  # answers that are not among the requests: ours, and those to the supervisor
     "polled",  # of the requests, those for the path that is for load balancers, answered by the application
     "polled_5xx",
+    "lost",  # lines of logs that could not be written, since writing last succeeded
 )
 _PLACE = {name: place for place, name in enumerate((*_FIELDS, *("",) * BUCKETS, *_LATER)) if name}
 _RECORD = struct.Struct("=" + "Q" * (len(_FIELDS) + BUCKETS + len(_LATER)))
@@ -98,6 +99,7 @@ class Record:
     own: int = 0
     polled: int = 0
     polled_5xx: int = 0
+    lost: int = 0
 
     def settled(self) -> Record:
         """As a release of today would have written it: an older one counted its own answers among the requests, in no class."""

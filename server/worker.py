@@ -32,6 +32,7 @@ from releve.server.handover import Handover
 from releve.server.link import ORPHAN_S, Link, LinkError, Message, clip
 from releve.server.log import Who
 from releve.server.loop import Loop
+from releve.server.lost import lost
 from releve.server.native import OURS, os, signal, socket, start_thread, time
 from releve.server.pausing import Pausing
 from releve.server.posture import AT_WORK, POSTURES, IllegalOrder, Posture
@@ -183,7 +184,9 @@ class Worker:
         self.posture = Posture.READY
         self._access = AccessLog(post.access, post.settings.log.access_format) if post.access >= 0 else None
         answer = self._answer = Answer(application, post.settings, self.may_keep, self._access, Readiness(post.settings, post.board))
-        self.loop = Loop(post.settings, answer, post.board.tally(post.slot))
+        tally = post.board.tally(post.slot)
+        lost.tell(partial(tally.put, "lost"))
+        self.loop = Loop(post.settings, answer, tally)
         answer.before_blocking = self.loop.lead.give_up
         Connection.multithread = post.settings.threads > 1
         count_workers(post.settings.workers)

@@ -45,7 +45,8 @@ async def perform(service: Service, operation: Operation, work: Work) -> Event:
         operation.record = partial(service.history.note, attempt)
         operation.emit({"event": "attempt", "attempt": attempt})
         message = await work(operation)
-        done = Status.DEGRADED if service.degraded else Status.DONE
+        # a log that cannot be written says nothing against what was done
+        done = Status.DEGRADED if service.degraded.keys() - {"log"} else Status.DONE
         outcome = result(done, message, degraded=list(service.degraded.values()))
     except (Exception, asyncio.CancelledError) as error:
         outcome = _outcome(service, operation, error, before)

@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from releve.server.lost import lost
 from releve.supervisor.generation import Generation
 from releve.supervisor.health import Health
+from releve.supervisor.log import own
 from releve.supervisor.states import AT_WORK, GenerationState
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ class Condition:
         self.planned: Callable[[], bool] = lambda: False  # whether an operation is under way
         self.on_change: Callable[[], None] = lambda: None  # of what there is to say of the workers
         self._service = service
+        self._losing = False  # lines of the logs
         self._health = Health()
         self._health.again = self.judge
 
@@ -39,8 +42,29 @@ class Condition:
             "; its workers serve on" if generation.workers else " and all its workers"
         )
 
+    def judge_logs(self) -> None:
+        """See whether the logs are written, and say it where it can be read: they cannot say so themselves."""
+        # Who stands by, or leaves, hardly writes any more, and would never say that it is over.
+        serving = [one for one in (self._service.active, self._service.candidate) if one is not None]
+        found = [(one.board, worker) for one in serving for worker in one.workers.values()]
+        records = [(board.read(worker.slot), worker.pid) for board, worker in found]
+        lines = lost.lines + sum(record.lost for record, pid in records if record.pid == pid)
+        settings = self._service.loaded.settings.log
+        places = dict.fromkeys(path for path in (settings.file, settings.access) if path not in (None, "-"))
+        where = ", ".join(map(str, places)) or "standard output or error"
+        count = "1 line is lost" if lines == 1 else f"{lines} lines are lost"
+        words = f"the log cannot be written ({where}), {count}; free some space, or mend what it is written to" if lines else ""
+        self.degraded.pop("log", None)
+        if words:
+            self.degraded["log"] = words
+        if self._losing is not bool(words):
+            self._losing = bool(words)
+            own.aside(words)
+            self.on_change()
+
     def judge(self) -> None:
         """See whether the generation in service is all that it should be."""
+        self.judge_logs()
         generation, candidate = self._service.active, self._service.candidate
         if generation is None or generation.orphaned or generation.state is not GenerationState.SERVING:
             return

@@ -105,6 +105,7 @@ class Facts:
 
 async def of_service(service: Service) -> Facts:
     """Of a service that runs: by the settings that it runs with."""
+    service.condition.judge_logs()
     serving = service.serving
     workers = [] if serving is None else [worker.pid for worker in serving.workers.values()]
     usage = memory(workers)

@@ -10,7 +10,7 @@ import logging
 import os
 
 from releve.config.settings import Log
-from releve.server.log import STANDARD_ERROR, Handler, Sink
+from releve.server.log import STANDARD_ERROR, Entry, Handler, Sink
 from releve.supervisor.logfiles import Held, open_file, paths
 
 log = logging.getLogger("releve.supervisor")
@@ -23,6 +23,8 @@ class OwnLog:
         self._fd = -1
         self._held: Held | None = None
         self._begun = False
+        self._sink = self._aside = Sink(STANDARD_ERROR, "text")
+        self._written: tuple[str | None, str] | None = None  # the file and the form of the sink
 
     @property
     def path(self) -> str | None:
@@ -35,7 +37,10 @@ class OwnLog:
         path = paths(settings).get("log")
         if path != self.path:
             self._go_to(path)
-        handler = Handler(Sink(STANDARD_ERROR if self._fd < 0 else self._fd, settings.format), _who)
+        if (path, settings.format) != self._written:  # else it is the same, and knows what was lost
+            self._written = path, settings.format
+            self._sink = Sink(STANDARD_ERROR if self._fd < 0 else self._fd, settings.format)
+        handler = Handler(self._sink, _who)
         for name in (log.name, "asyncio"):
             logger = logging.getLogger(name)
             logger.handlers[:] = [handler]
@@ -55,6 +60,12 @@ class OwnLog:
     def rotated(self) -> bool:
         """Whether another file has taken the place of its own."""
         return self._held is not None and self._held.rotated()
+
+    def aside(self, trouble: str) -> None:
+        """Say on standard error, where the log is a file, that it cannot be written; without ``trouble``, that it can."""
+        if self.path is not None:
+            level, words = ("error", trouble) if trouble else ("info", "the log is written again")
+            self._aside.write(Entry(level, f"pid={os.getpid()}", words))
 
     def _go_to(self, path: str | None) -> None:
         if path is None:

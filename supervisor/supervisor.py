@@ -316,6 +316,7 @@ class Supervisor:
     def _sample(self) -> None:
         """Remember what the generation in service has answered: the next one is compared with its last minute. See where the logs are."""
         self._rotations.look()
+        self.service.condition.judge_logs()
         if self.service.active is not None:
             self.service.active.traffic.sample()
         if not self.stop.ended.is_set():

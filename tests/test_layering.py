@@ -1,7 +1,7 @@
 """Who may import whom, read from the source (docs/adr/0001-packaging.md).
 
 supervisor -> server.anchor, server.closing, server.link, server.form, server.noise, server.scoreboard, server.docket, server.faults,
-              server.guard, server.log, config;
+              server.guard, server.log, server.lost, config;
               importer.command and importer.parser, for the command line
 importer   -> config
 ctl        -> config, supervisor.protocol, supervisor.instances, supervisor.holders
@@ -28,6 +28,7 @@ ALLOWED = {
         "supervisor",
         "config",
         "server.anchor",
+        "server.lost",
         "server.link",
         "server.scoreboard",
         "server.docket",
