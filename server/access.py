@@ -313,7 +313,7 @@ class AccessLog:
         """Write the last lines; wait that long for a slow reader."""
         until = time.monotonic() + wait_s
         self.flush()
-        while self._kept and (left_s := until - time.monotonic()) > 0:
+        while self._kept and not self._troubled and (left_s := until - time.monotonic()) > 0:
             poll = select.poll()
             poll.register(self._fd, select.POLLOUT)
             poll.poll(left_s * 1000)
@@ -359,13 +359,18 @@ class AccessLog:
         except BlockingIOError:
             return self._bounded(data[at:])
         except OSError as error:
-            self._lose(data.count(b"\n", at), error)
-            return b""
+            last = data[data.rfind(b"\n", 0, -1) + 1 :]  # is kept, so that something tries again
+            self._lose(max(0, data.count(b"\n", at) - 1), error, waiting=1)
+            return last
         if data and self._troubled:
             log.warning("the access log is written again; %d lines were lost", self._lost)
             self._troubled, self._lost = False, 0
             lost.note(self, 0)
         return b""
+
+    def retry(self) -> None:
+        """Write the line that was kept, if that can be."""
+        self.flush()
 
     def _bounded(self, rest: bytes) -> bytes:
         """As much of ``rest`` as may be kept, in whole lines."""
@@ -375,9 +380,9 @@ class AccessLog:
         self._lose(rest.count(b"\n", end), BlockingIOError(errno.EAGAIN, "its reader is too slow"), ragged=end == 0)
         return rest[:end]
 
-    def _lose(self, lines: int, error: OSError, *, ragged: bool = True) -> None:
+    def _lose(self, lines: int, error: OSError, *, ragged: bool = True, waiting: int = 0) -> None:
         self._lost += lines
-        lost.note(self, self._lost)
+        lost.note(self, self._lost + waiting)
         self._ragged = ragged and self._midline
         if not self._troubled:
             self._troubled = True

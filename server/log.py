@@ -151,8 +151,14 @@ class Sink:
             self._ragged = taken > len(notice) and data[taken - len(notice) - 1 : taken - len(notice)] != b"\n" and self._lost > 0
         else:
             self._lost += data.count(b"\n")
+            self._ragged = self._ragged or taken > 0
         if self._lost != before:
             lost.note(self, self._lost)
+
+    def retry(self) -> None:
+        """Say how many lines were lost, if any were and it can be said by now."""
+        if self._lost:
+            self.put(b"")
 
 
 class Handler(logging.Handler):

@@ -25,6 +25,7 @@ from releve.server.faults import fault
 from releve.server.form import Unfit
 from releve.server.link import Garbled, Link, LinkError, clip
 from releve.server.log import Who
+from releve.server.lost import lost
 from releve.server.mounts import broken
 from releve.server.native import os, select, signal, socket, time
 from releve.server.nursery import IGNORED, Nursery
@@ -192,11 +193,13 @@ class Master:
             self._admit()
         self._command.keep()
         self._outbox.flush()
+        if lost.some:
+            lost.retry()
 
     def _wait_ms(self) -> int | None:
         due = self._command.next_due()
         wait_s = None if due is None else max(0.0, due - time.monotonic())
-        if self._outbox.waiting:
+        if self._outbox.waiting or lost.some:
             wait_s = min(RETRY_S, RETRY_S if wait_s is None else wait_s)
         return None if wait_s is None else math.ceil(wait_s * 1000)
 

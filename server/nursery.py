@@ -13,6 +13,7 @@ from releve.server.boot import Boot, Revision
 from releve.server.crew import Crew, Worker
 from releve.server.fork import fork
 from releve.server.link import Link, pair
+from releve.server.lost import lost
 from releve.server.native import os, signal
 from releve.server.outbox import Outbox
 from releve.server.scoreboard import Scoreboard
@@ -32,6 +33,7 @@ class Nursery:
         self._outbox = outbox
         self._crew = crew
         self._board = Scoreboard(boot.board)
+        lost.tell(self._board.lose)
         self._source: snapshot.Snapshot | None = None
         self._forking = False
         self._left = False  # this process is a child of the master's

@@ -11,7 +11,7 @@ reads nothing. ``LEVEL`` grows when something is added where the old layout had 
 the header says where it is, and who does not find it does without.
 
 The supervisor alone writes the header; two words of it say whether clients shall be told
-that this host is not ready.
+that this host is not ready. One more word there is the master's: how many lines of logs it could not write.
 
 Whoever has the memory file may write anything into it, and an application that was broken
 into does. Its size is sealed (F_SEAL_SHRINK of fcntl(2)): cutting it would end, by SIGBUS,
@@ -41,6 +41,8 @@ _MORE = struct.Struct("=IIIQ")  # level, docket record size, docket records of a
 _MORE_AT = 32
 _UNREADY = struct.Struct("=QQ")  # CLOCK_MONOTONIC (ns) of `ctl drain`, and of the beginning of a stop; 0: neither
 _UNREADY_AT = 64
+_LOST = struct.Struct("=Q")
+_LOST_AT = 128
 _MAGIC = b"releve\x00\x00"
 _RECORD_BYTES = 512  # room to grow: what a release does not know it leaves alone
 BUCKETS = (
@@ -205,6 +207,15 @@ class Scoreboard:
             _UNREADY.pack_into(self._map, _UNREADY_AT, drained_ns, stopping_ns)
         else:
             os.pwrite(self._fd, _UNREADY.pack(drained_ns, stopping_ns), _UNREADY_AT)
+
+    @property
+    def lost(self) -> int:
+        """How many lines of logs the master could not write, since writing last succeeded; 0 of one that does not say."""
+        return int(_LOST.unpack(self._look(_LOST_AT, _LOST.size))[0])
+
+    def lose(self, lines: int) -> None:
+        """In the master: say so."""
+        _LOST.pack_into(self._map, _LOST_AT, lines)
 
     def _unready(self) -> tuple[int, int]:
         drained_ns, stopping_ns = _UNREADY.unpack(self._look(_UNREADY_AT, _UNREADY.size))

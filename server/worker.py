@@ -32,7 +32,7 @@ from releve.server.handover import Handover
 from releve.server.link import ORPHAN_S, Link, LinkError, Message, clip
 from releve.server.log import Who
 from releve.server.loop import Loop
-from releve.server.lost import lost
+from releve.server.lost import RETRY_S, lost
 from releve.server.native import OURS, os, signal, socket, start_thread, time
 from releve.server.pausing import Pausing
 from releve.server.posture import AT_WORK, POSTURES, IllegalOrder, Posture
@@ -207,6 +207,7 @@ class Worker:
         self._asked = False  # to be replaced
         self._observed: list[Link] = []  # a thread of its own answers on them
         self._settling = False  # a line of the application's waits for its end
+        self._retrying = False  # to write logs that have lost lines
         self._quit_at = float("inf")  # monotonic
         self._elders: set[Connection] | None = None  # while it serves on though it leaves: what it had when it was told
         self._spent = False  # it has said that none of them is left
@@ -498,6 +499,9 @@ class Worker:
             self._look_at_elders(self._elders)
         elif self.posture is Posture.LEAVING and not self.loop.table:
             self.loop.stop()
+        if lost.some and not self._retrying:
+            self._retrying = True
+            self.loop.at("logs", self.loop.now() + RETRY_S, self._retry_logs)
         if output.begun and not self._settling:
             self._settling = True
             self.loop.at("output", self.loop.now() + SETTLE_S, partial(self._settle, output.snapshot()))
@@ -514,6 +518,10 @@ class Worker:
     def _accept(self) -> None:
         self.doors.resume()
         self._send_state()
+
+    def _retry_logs(self) -> None:
+        self._retrying = False
+        lost.retry()
 
     def _settle(self, lines: dict[tuple[int, int], int]) -> None:
         self._settling = False

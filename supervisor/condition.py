@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from releve.server.lost import lost
@@ -24,7 +24,8 @@ class Condition:
         self.planned: Callable[[], bool] = lambda: False  # whether an operation is under way
         self.on_change: Callable[[], None] = lambda: None  # of what there is to say of the workers
         self._service = service
-        self._losing = False  # lines of the logs
+        self._losing: dict[object, int] = {}  # who has lost how many lines of the logs
+        self._gone = 0  # lines that those have lost who have ended since
         self._health = Health()
         self._health.again = self.judge
 
@@ -44,11 +45,11 @@ class Condition:
 
     def judge_logs(self) -> None:
         """See whether the logs are written, and say it where it can be read: they cannot say so themselves."""
-        # Who stands by, or leaves, hardly writes any more, and would never say that it is over.
-        serving = [one for one in (self._service.active, self._service.candidate) if one is not None]
-        found = [(one.board, worker) for one in serving for worker in one.workers.values()]
-        records = [(board.read(worker.slot), worker.pid) for board, worker in found]
-        lines = lost.lines + sum(record.lost for record, pid in records if record.pid == pid)
+        lost.retry()
+        losing = {who: count for who, count in self._count_lost() if count}
+        self._gone = self._gone + sum(count for who, count in self._losing.items() if who not in losing) if losing else 0
+        turned, self._losing = bool(losing) is not bool(self._losing), losing
+        lines = sum(losing.values()) + self._gone
         settings = self._service.loaded.settings.log
         places = dict.fromkeys(path for path in (settings.file, settings.access) if path not in (None, "-"))
         where = ", ".join(map(str, places)) or "standard output or error"
@@ -57,10 +58,23 @@ class Condition:
         self.degraded.pop("log", None)
         if words:
             self.degraded["log"] = words
-        if self._losing is not bool(words):
-            self._losing = bool(words)
+        if turned:
             own.aside(words)
             self.on_change()
+
+    def _count_lost(self) -> Iterator[tuple[object, int]]:
+        """Who has lost how many lines of the logs, since writing them last succeeded."""
+        yield None, lost.lines
+        # Who stands by, or leaves, hardly writes any more.
+        for generation in (self._service.active, self._service.candidate):
+            if generation is None:
+                continue
+            if not generation.orphaned:
+                yield generation.number, generation.board.lost
+            for worker in generation.workers.values():
+                record = generation.board.read(worker.slot)
+                if record.pid == worker.pid:
+                    yield (generation.number, worker.pid), record.lost
 
     def judge(self) -> None:
         """See whether the generation in service is all that it should be."""

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from harness.service import Service, eventually, serving
 
 FULL = "/dev/full"  # whoever writes there finds the disk full: full(4)
-WORDS = f"the log cannot be written ({FULL}), "
+WORDS = "the log cannot be written ({}), "
 
 
-def lines_lost(service: Service) -> int:
+def lines_lost(service: Service, places: str = FULL) -> int:
     """As `ctl status` tells; 0: nothing is wrong."""
-    told = [reason for reason in service.status()["service"]["degraded"] if reason.startswith(WORDS)]
-    return int(told[0].removeprefix(WORDS).split()[0]) if told else 0
+    words = WORDS.format(places)
+    told = [reason for reason in service.status()["service"]["degraded"] if reason.startswith(words)]
+    return int(told[0].removeprefix(words).split()[0]) if told else 0
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=777", "tmpfs", folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"nothing may be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_a_full_disk_is_said_on_standard_error_and_by_status_and_doctor(tmp_path: Path) -> None:
@@ -28,11 +48,38 @@ def test_a_full_disk_is_said_on_standard_error_and_by_status_and_doctor(tmp_path
         eventually(lambda: lines_lost(service) >= before + 20, "the lines of the workers are counted")
         assert service.ctl("status").returncode == 8
         said: dict[str, Any] = json.loads(service.ctl("doctor", "--json").stdout)
-        assert any(one["severity"] == "problem" and WORDS in one["text"] for one in said["findings"])
-        assert service.log().count(f"ERROR pid={service.pid} {WORDS}") == 1  # the service's standard error
+        assert any(one["severity"] == "problem" and WORDS.format(FULL) in one["text"] for one in said["findings"])
+        assert service.log().count(f"ERROR pid={service.pid} {WORDS.format(FULL)}") == 1  # the service's standard error
         service.must("upgrade")  # its outcome is not about the log
         service.configure(log={"file": str(tmp_path / "lines"), "access": str(tmp_path / "lines")})
         service.must("reload")
         eventually(lambda: not service.status()["service"]["degraded"], "it is over")
         service.who()
         assert service.log().count("the log is written again") == 1
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
+def test_what_was_lost_is_counted_over_an_upgrade_and_is_over_once_there_is_room(tmp_path: Path) -> None:
+    """Also where nobody has anything to write then: no request, no event."""
+    with serving(tmp_path, start=False) as service, small_disk(tmp_path / "small") as disk:
+        place = f"{disk}/log"  # one file: the last page of another may have some room left
+        service.configure(log={"file": place, "access": place})
+        service.start()
+        (disk / "filler").write_bytes(bytes(60_000))
+        with contextlib.suppress(OSError), open(disk / "filler", "ab", buffering=0) as filler:
+            while True:
+                filler.write(bytes(1024))
+        while not lines_lost(service, place):
+            for _ in range(20):
+                service.who()
+        service.must("upgrade")
+        before = lines_lost(service, place)
+        for _ in range(20):
+            service.who()
+        service.must("upgrade")  # whose lines are lost all the same
+        assert lines_lost(service, place) >= before + 20
+        (disk / "filler").unlink()
+        eventually(lambda: not service.status()["service"]["degraded"], "it is over")
+        assert service.log().count("the log is written again") == 1
+        assert " lines were lost: the log could not be written" in Path(place).read_text()

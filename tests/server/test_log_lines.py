@@ -16,6 +16,7 @@ from releve.config.settings import Log
 from releve.server import log as logs
 from releve.server.journal import Journal
 from releve.server.log import Entry, Handler, Sink, Who
+from releve.server.lost import Lost
 
 NOON = 1_790_000_000.25
 ENTRY = Entry("error", "gen=8 worker=2 pid=812", "it\nfailed", "worker", "/srv/42", "Traceback\n  x", created=NOON)
@@ -156,6 +157,42 @@ def test_a_reader_that_does_not_read_costs_lines_and_a_second_and_is_told_how_ma
     lines = got.splitlines()
     assert lines[-1] == b"again" and f" {lost} lines were lost".encode() in lines[-2]
     assert all(len(line) == 7 for line in lines[:-2])
+
+
+def test_what_was_lost_is_told_once_it_can_be_though_nothing_is_to_be_said(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "SLOW_S", 0.05)
+    reader, writer = pipe
+    sink, told = Sink(writer, "text", {}), Lost()
+    monkeypatch.setattr(logs, "lost", told)
+    seen: list[int] = []
+    told.tell(seen.append)
+    while not sink._lost:
+        sink.put(b"%07d\n" % 0 * 64)
+    for _ in range(3):
+        told.retry()
+    assert told.some and seen[-1] == told.lines == sink._lost
+    os.read(reader, 1 << 20)
+    lost = sink._lost
+    told.retry()
+    got = os.read(reader, 1 << 20)
+    assert got.endswith(b"%d lines were lost: the log could not be written\n" % lost)
+    assert (told.some, told.lines, seen[-1]) == (False, 0, 0)
+    told.retry()
+    sink.put(b"again\n")
+    assert os.read(reader, 1 << 20) == b"again\n"
+
+
+def test_what_was_lost_before_a_fork_is_the_parents() -> None:
+    told, sink = Lost(), Sink(2, "text", {})
+    told.note(sink, 5)
+    seen: list[int] = []
+    told.tell(seen.append)
+    assert (seen, told.lines, told.some) == ([0], 0, False)
+    told.note(sink, 6)  # it has its own copy, which goes on
+    assert (seen, told.lines) == ([0, 6], 6)
+    del sink  # another has taken its place
+    told.retry()
+    assert (seen[-1], told.some) == (0, False)
 
 
 def test_a_reader_that_has_gone_costs_nothing_but_lines(pipe: tuple[int, int]) -> None:

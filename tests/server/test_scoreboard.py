@@ -101,6 +101,19 @@ def test_a_header_that_promises_more_than_there_is_is_not_followed(fd: int, at: 
         board.close()
 
 
+def test_what_a_master_could_not_log_is_beside_what_workers_could_not() -> None:
+    fd = scoreboard.make()
+    master = Scoreboard(fd)
+    readers = (master, Scoreboard(fd, careful=True))
+    assert [one.lost for one in readers] == [0, 0]
+    master.lose(7)
+    master.tally(SLOT).put("lost", 3)
+    assert [(one.lost, one.read(SLOT).lost, one.ready) for one in readers] == [(7, 3, True)] * 2
+    for one in readers:
+        one.close()
+    os.close(fd)
+
+
 def numbers() -> st.SearchStrategy[bytes]:
     """A number as an attacker would write it."""
     now_ns = time.monotonic_ns()
