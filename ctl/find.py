@@ -174,6 +174,8 @@ def _by_config(config: Path, cards: list[Card], environ: Mapping[str, str], uid:
             return _only(reachable, "")
     try:
         os.stat(config)
+        if not os.access(config, os.R_OK):
+            raise PermissionError
     except PermissionError as error:
         raise _hidden(config, uid, places) or FindError(
             Status.UNEXPECTED, f"cannot read {config}: permission denied; use the user that runs the service, or root"
@@ -191,13 +193,28 @@ def _by_config(config: Path, cards: list[Card], environ: Mapping[str, str], uid:
 
 
 def _hidden(config: Path, uid: int, places: Places) -> FindError | None:
-    """Why this user cannot tell whether a configuration is served: by the folder of its unit, or any in which a service listens."""
+    """Why this user cannot tell whether a configuration is served: by the folder of its unit, or any in which a service listens.
+
+    The latter not for a file of the user's own: that it is served by somebody else, under another name, is unlikely.
+    """
     folders = closed(uid, places)
     unit = unit_name(config.stem)
     names = (instance_name(config.parent, config), unit, f"releve@{unit}")
     mine = [folder for folder in folders if folder.name in names]
-    mine += [folder for folder in folders if holders.anybody_listens(str(folder / SOCKET_NAME))]
+    if not mine and not _belongs(config, uid):
+        mine = [folder for folder in folders if _somebody_listens(folder)]
     return _may_not_enter(mine[0]) if mine else None
+
+
+def _belongs(config: Path, uid: int) -> bool:
+    try:
+        return os.stat(config).st_uid == uid
+    except OSError:
+        return False
+
+
+def _somebody_listens(folder: Path) -> bool:
+    return holders.anybody_listens(str(folder / SOCKET_NAME))
 
 
 def _taken(ports: Iterable[int]) -> str:
@@ -210,9 +227,11 @@ def _taken(ports: Iterable[int]) -> str:
 
 
 def _may_not_enter(folder: Path) -> FindError:
+    unknown = "" if _somebody_listens(folder) else ", so it cannot be told whether the service runs"
+    advice = "use the user that runs the service, root, or a member of its control_group"
     return FindError(
         Status.UNEXPECTED,
-        f"cannot look into {folder}: permission denied; use the user that runs the service, root, or a member of its control_group",
+        f"cannot look into {folder}: permission denied{unknown}; {advice}",
     )
 
 

@@ -36,8 +36,12 @@ class Target:
 
 
 _AGAIN_S = 0.05  # what nobody listens on refuses clients meanwhile
-# of addresses that may become free, or appear (DHCP, a VPN, keepalived), or of a name whose server does; the last is no errno
-_LATE = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, socket.EAI_AGAIN)
+# what the first start waits for, by what is missing; the last is no errno
+_LATE = {
+    errno.EADDRINUSE: "the other process to leave",
+    errno.EADDRNOTAVAIL: "the address to appear",  # DHCP, a VPN, keepalived, IPv6's duplicate address detection
+    socket.EAI_AGAIN: "its name to be found",
+}
 _HELD = "the workers of the generation before may hold it for a while: waiting for them to leave"
 
 Choose = Callable[[], Awaitable[Target]]
@@ -68,21 +72,19 @@ async def _plan(service: Service, settings: Settings) -> Plan:
     """
     first = service.active is None and not service.listeners
     until = time.monotonic() + (settings.timeouts.bind or 0.0) if first else 0.0
-    told = False
+    told = ""
     while True:
         try:
             return listening.plan(service.listeners, settings.listen, settings.limits.backlog, service.inherited)
         except ListenError as error:
             cause = error.__cause__
-            number = cause.errno if isinstance(cause, OSError) else None
+            number = (cause.errno if isinstance(cause, OSError) else None) or 0
             late = time.monotonic() < until and number in _LATE
             held = time.monotonic() < service.patient_until and number == errno.EADDRINUSE
             if not late and not held:
                 raise
-            if not told:
-                why = f"trying again for {settings.timeouts.bind:g}s (timeouts.bind)" if late else _HELD
-                log.warning("%s; %s", error, why)
-                told = True
+            if told != (told := str(error)):
+                log.warning("%s; %s", error, f"waiting {settings.timeouts.bind:g}s for {_LATE[number]} (timeouts.bind)" if late else _HELD)
             await asyncio.sleep(_AGAIN_S)
 
 

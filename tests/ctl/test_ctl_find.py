@@ -255,7 +255,13 @@ def test_a_service_in_a_folder_that_one_may_not_enter(name: str, places: Places,
         listener.bind(str(shut / "ctl.sock"))
         listener.listen()
         error = refusal()
-        assert (error.status, f"cannot look into {shut}: permission denied" in str(error)) == (Status.UNEXPECTED, True)
+        assert (error.status, f"cannot look into {shut}: permission denied;" in str(error)) == (Status.UNEXPECTED, True)
+        monkeypatch.setattr("releve.ctl.find._belongs", lambda config, uid: True)
+        assert refusal().status is (Status.NOT_RUNNING if name == "another" else Status.UNEXPECTED)  # one's own is no stranger's
+    if name != "another":  # it is shut, and stopped
+        assert f"cannot look into {shut}: permission denied, so it cannot be told whether the service runs;" in str(refusal())
+        monkeypatch.setattr(os, "access", lambda path, how: Path(path) not in (shut, file))  # the file has secrets
+        assert refusal().status is Status.UNEXPECTED
 
 
 def test_a_configuration_that_one_may_not_look_at(look: Callable[..., Found], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,9 +273,12 @@ def test_a_configuration_that_one_may_not_look_at(look: Callable[..., Found], tm
             raise PermissionError(13, "Permission denied", str(path))
         return real(path, **more)
 
-    monkeypatch.setattr(os, "stat", stat)
+    words = f"cannot read {file}: permission denied; use the user that runs the service, or root"
+    with monkeypatch.context() as folder_is_shut:
+        folder_is_shut.setattr(os, "stat", stat)
+        error = refused(look, tmp_path, config=str(file))
+        assert (error.status, str(error)) == (Status.UNEXPECTED, words)
+    file.write_text("app: a:b\n")
+    monkeypatch.setattr(os, "access", lambda path, how: Path(path) != file)  # it has secrets
     error = refused(look, tmp_path, config=str(file))
-    assert (error.status, str(error)) == (
-        Status.UNEXPECTED,
-        f"cannot read {file}: permission denied; use the user that runs the service, or root",
-    )
+    assert (error.status, str(error)) == (Status.UNEXPECTED, words)

@@ -12,7 +12,7 @@ import pytest
 
 from harness.service import PATIENCE_S, PYTHON, Service, eventually, serving
 
-WAITS = "trying again for"
+WAITS = "(timeouts.bind)"
 MISSING = [name for name in ("ip", "unshare", "nsenter") if shutil.which(name) is None]
 
 
