@@ -184,12 +184,15 @@ def print_unit(told: Configuration) -> int:
     """A systemd unit for the configuration. Raises ConfigError."""
     from releve.supervisor import unit
     from releve.supervisor.quoting import UnitError
+    from releve.supervisor.release import real_places
 
     loaded: Loaded = told.read()
     if told.path is None:
         print("cannot make a unit: give the configuration file, as in releve systemd-unit -c /etc/releve/shop.yaml", file=sys.stderr)
         return Status.USAGE
-    place = unit.Place(str(told.path), _commands(), told.path.stem, () if told.names is None else told.names.flags())
+    config, commands = str(told.path), _commands()
+    flags = () if told.names is None else told.names.flags()
+    place = unit.Place(config, commands, told.path.stem, flags, real_places(loaded.settings, config, commands))
     try:
         print(unit.unit(loaded.settings, place), end="")
     except UnitError as error:

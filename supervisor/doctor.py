@@ -213,7 +213,7 @@ def _unit(facts: Facts) -> Iterator[Finding]:
         yield Finding("unit", WARNING, "PIDFile= is not set: if the supervisor is killed, systemd ends its workers too", again)
     if told.seconds("WatchdogUSec") in (0.0, None) and told.get("WatchdogUSec") is not None:
         yield Finding("unit", WARNING, "WatchdogSec= is not set: nobody ends a supervisor that hangs", again)
-    for words in lacking(needs(settings), told, facts.strange_groups):
+    for words in lacking(needs(settings, *facts.real), told, facts.strange_groups, facts.absent):
         yield Finding("unit", PROBLEM, f"the unit does not go with the configuration: {words}", again)
 
 

@@ -28,7 +28,7 @@ from releve.supervisor.needs import needs
 from releve.supervisor.permit import group_id
 from releve.supervisor.policy import Policy
 from releve.supervisor.processes import memory, opened, tasks
-from releve.supervisor.release import ReleaseError, choose_python, resolve_directory
+from releve.supervisor.release import ReleaseError, choose_python, real_places, resolve_directory
 
 if TYPE_CHECKING:
     from releve.supervisor.configuration import Configuration
@@ -92,6 +92,8 @@ class Facts:
     commit_left_bytes: int | None = None
     unit: Unit | None = None
     strange_groups: tuple[str, ...] = ()  # that the user has to be a member of, and is not by itself
+    real: tuple[str, ...] = ()  # what a start has to see, links followed
+    absent: tuple[str, ...] = ()  # folders that a start writes in, and that are not there
     unsafe_import: tuple[str, ...] = ()  # what the application's import has left in a master that forks
     release_trouble: str = ""  # why it cannot be run
     resolved: str | None = None  # where the directory leads
@@ -152,6 +154,8 @@ def of_configuration(configuration: Configuration, settings: Settings, unit: Uni
         uid=os.geteuid(),
         unit=unit,
         strange_groups=strange(settings),
+        real=() if configuration.path is None else real_places(settings, str(configuration.path)),
+        absent=tuple(path for path in needs(settings).writable if not os.path.lexists(path)),
         release_trouble=trouble,
         resolved=resolved,
         python=python,

@@ -332,8 +332,9 @@ def _foreign(directory: Path, base: Path, uid: int, places: Places) -> bool:
 
 
 def _first(paths: str | None) -> str | None:
-    """The first of systemd's colon separated folders: systemd.exec(5)."""
-    first = (paths or "").split(":")[0]
+    """Of systemd's colon separated folders (systemd.exec(5)), which it sorts, the one that is by its name for us, else the first."""
+    several = (paths or "").split(":")
+    first = next((path for path in several if "releve" in path.split("/")[-2:]), several[0])
     return first if os.path.isabs(first) else None
 
 

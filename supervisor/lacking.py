@@ -29,15 +29,18 @@ _APART = ("dev", "proc", "sys", *TEMPORARY)  # which it leaves alone, or other d
 _MADE = {"RuntimeDirectory": "/run", "StateDirectory": "/var/lib", "LogsDirectory": "/var/log", "CacheDirectory": "/var/cache"}
 
 
-def lacking(needed: Needs, told: Mapping[str, str], strange: Collection[str]) -> Iterator[str]:
-    """Each in words; ``strange``: the groups that the user is no member of. What systemd does not say is not judged."""
+def lacking(needed: Needs, told: Mapping[str, str], strange: Collection[str] = (), absent: Collection[str] = ()) -> Iterator[str]:
+    """Each in words; what systemd does not say is not judged.
+
+    ``strange``: the groups that the user is no member of; ``absent``: the folders that are not there.
+    """
     starts_as = told.get("User", "")
     as_root = starts_as in ("", "root", "0")
     if needed.root and not as_root:
         yield f"User={starts_as}: it has to start as root, {needed.root}"
     if not as_root:
         yield from _privileges(needed, told, strange)
-    yield from _folders(needed, told)
+    yield from _folders(needed, told, absent)
 
 
 def _privileges(needed: Needs, told: Mapping[str, str], strange: Collection[str]) -> Iterator[str]:
@@ -54,15 +57,17 @@ def _privileges(needed: Needs, told: Mapping[str, str], strange: Collection[str]
         yield from (f"SupplementaryGroups= lacks {group}" for group in needed.groups if group in strange and group not in members)
 
 
-def _folders(needed: Needs, told: Mapping[str, str]) -> Iterator[str]:
+def _folders(needed: Needs, told: Mapping[str, str], absent: Collection[str]) -> Iterator[str]:
     system, homes = told.get("ProtectSystem", "no"), told.get("ProtectHome", "no")
     made = [f"{base}/{name.partition(':')[0]}" for kind, base in _MADE.items() for name in _words(told.get(kind, ""))]
     writable = [path.lstrip("-+") for path in _words(told.get("ReadWritePaths", ""))] + made
     for path in needed.writable:
         in_home = homes == "read-only" and inside(path, HOMES)
-        read_only = system == "strict" or inside(path, _READ_ONLY.get(system, ())) or in_home
-        if read_only and not inside(path, _APART) and not any(_within(path, one) for one in writable):
+        read_only = (system == "strict" or inside(path, _READ_ONLY.get(system, ())) or in_home) and not inside(path, _APART)
+        if read_only and not any(_within(path, one) for one in writable):
             yield f"ReadWritePaths= lacks {path}"
+        elif read_only and path in absent and not any(_within(path, one) for one in made):
+            yield f"{path} is not there, and the unit does not make it"
     if homes in ("yes", "tmpfs") and needed.hidden(HOMES):
         yield f"ProtectHome={homes} hides {needed.hidden(HOMES)[0]}"
     if told.get("PrivateTmp") == "yes" and needed.hidden(TEMPORARY):

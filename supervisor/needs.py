@@ -6,10 +6,10 @@ A unit is as narrow as it can be; a setting that needs more says so here, and no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 
-from releve.config.settings import Settings
+from releve.config.settings import Command, Hooks, Settings
 
 PRIVILEGED_PORTS = 1024
 BIND = "CAP_NET_BIND_SERVICE"
@@ -35,10 +35,10 @@ class Needs:
 
 
 def needs(settings: Settings, *more: str | None) -> Needs:
-    """Of some settings; ``more`` are paths that they do not say: of the configuration, of the commands."""
+    """Of some settings; ``more`` are paths that they do not say: of the configuration, of the commands, what links lead to."""
     sockets = [address for address in settings.listen if address.kind == "unix"]
     releases = settings.control.directories or ()
-    files = [settings.directory, settings.python, settings.env_file, *releases, *more]
+    files = [settings.directory, settings.python, settings.env_file, *settings.include, *_programs(settings.hooks), *releases, *more]
     folders = [os.path.dirname(path) for path in [*(one.path for one in sockets), *_log_files(settings)]]
     folders += [path for path in (settings.runtime_directory, settings.state_directory) if path]
     spool = [settings.spool_directory] if settings.spool_directory else []
@@ -65,6 +65,14 @@ def inside(path: str, folders: Iterable[str]) -> bool:
 def low_port(settings: Settings) -> bool:
     """Whether an address has a port that not everybody may listen on."""
     return any(address.kind == "tcp" and 0 < address.port < PRIVILEGED_PORTS for address in settings.listen)
+
+
+def _programs(hooks: Hooks) -> Iterator[str]:
+    """The paths that commands name."""
+    for command in (getattr(hooks, each.name) for each in fields(hooks)):
+        if isinstance(command, Command):
+            words = command.run.split() if isinstance(command.run, str) else command.run
+            yield from (word for word in words if word.startswith("/"))
 
 
 def _root(settings: Settings) -> str:

@@ -210,6 +210,15 @@ def choose_python(settings: Settings, resolved: str) -> str:
     return os.path.join(os.path.realpath(folder), name)
 
 
+def real_places(settings: Settings, *more: str) -> tuple[str, ...]:
+    """Where paths, the release, its interpreter and ours really are, links followed; of a release that is not there, nothing."""
+    found = [*more, settings.env_file or "", own_python()]
+    with contextlib.suppress(ReleaseError):
+        resolved = resolve_directory(settings.directory)
+        found += [resolved, choose_python(settings, resolved)]
+    return tuple(dict.fromkeys(os.path.realpath(path) for path in found if path))
+
+
 def make_environment(
     settings: Settings,
     base: Mapping[str, str],

@@ -7,6 +7,7 @@ Directives: systemd.service(5), systemd.exec(5).
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,12 +24,13 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.@-]+(/[A-Za-z0-9_.@-]+)*")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where things are: of the configuration, of the commands, and the folders that the release's interpreter and code lie in."""
+    """Where things are that the settings do not say."""
 
     config: str
     commands: str  # folder of ``releve`` and ``ctl``
     name: str  # of the unit, without its ending
     options: tuple[str, ...] = ()  # of ``releve``, beside ``-c``
+    real: tuple[str, ...] = ()  # what links lead to: an interpreter of pyenv or uv is in a home folder, wherever its environment is
 
     @property
     def unit(self) -> str:
@@ -72,7 +74,7 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield "Type=notify"
     yield "# The supervisor that follows one that was killed reports for itself; PIDFile= names the process that starts it."
     yield "NotifyAccess=all"
-    yield f"PIDFile={whole(settings.runtime_directory or f'/run/releve/{place.unit}')}/guard.pid"
+    yield f"PIDFile={whole(_today(settings.runtime_directory or f'/run/releve/{place.unit}'))}/guard.pid"
     yield f"ExecStart={program(f'{place.commands}/releve')} -c {' '.join(map(word, (place.config, *place.options)))}"
     yield f"ExecReload={program(f'{place.commands}/ctl')} -c {word(place.config)} upgrade"
     yield "# The supervisor drains the workers and leaves last; only what is then left is killed."
@@ -92,7 +94,7 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield "# systemd keeps the listening sockets over a restart and a crash: no connection is refused meanwhile."
     yield f"FileDescriptorStoreMax={2 * len(settings.listen) + 16}"
     yield f"LimitNOFILE={settings.limits.connections + DESCRIPTORS_SPARE}"
-    needed = needs(settings, place.config, place.commands)
+    needed = needs(settings, place.config, place.commands, *place.real)
     yield from _folders(settings, place)
     yield from _identity(settings, needed)
     yield from _hardening(settings, needed)
@@ -101,7 +103,7 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
 def _folders(settings: Settings, place: Place) -> Iterator[str]:
     runtime = f"releve/{place.unit}" if settings.runtime_directory is None else _below("/run/", settings.runtime_directory)
     if runtime is not None:
-        yield f"RuntimeDirectory={runtime}"
+        yield f"RuntimeDirectory={' '.join([runtime, *_of_sockets(settings, place, runtime)])}"
         yield f"RuntimeDirectoryMode={'0711' if settings.control_group is None else '0710'}"
         yield "RuntimeDirectoryPreserve=restart"
     state = f"releve/{place.unit}" if settings.state_directory is None else _below("/var/lib/", settings.state_directory)
@@ -109,8 +111,21 @@ def _folders(settings: Settings, place: Place) -> Iterator[str]:
         yield f"StateDirectory={state}"
 
 
+def _of_sockets(settings: Settings, place: Place, runtime: str) -> Iterator[str]:
+    """The folder of a socket (listen), where it has this unit's name: others may be shared, and systemd would give and remove them."""
+    own = {_below("/run/", os.path.dirname(address.path)) for address in settings.listen if address.kind == "unix"}
+    if settings.control_group is None and place.unit != "releve":  # a control group's folders are shut to all others
+        yield from sorted(name for name in own if name is not None and name.partition("/")[0] == place.unit and name != runtime)
+
+
+def _today(path: str) -> str:
+    """systemd warns of /var/run, which has long been a link to /run."""
+    return path.removeprefix("/var") if path.startswith("/var/run/") else path
+
+
 def _below(base: str, path: str) -> str | None:
     """A folder that systemd can make and own, as it names it; None for one that has to be there."""
+    path = _today(path)
     name = path.removeprefix(base)
     return name if path.startswith(base) and not inside(path, HOMES) and _PLAIN.fullmatch(name) else None
 

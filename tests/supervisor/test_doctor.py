@@ -66,6 +66,7 @@ def test_all_is_well() -> None:
 GROUPED = settings(control_group="ops")
 LOW = settings(listen=(Address("tcp", "", 80),))
 LOGGED = settings(log=Log(file="/var/log/shop/log"))
+STRICT = unit_with(ProtectSystem="strict", ReadWritePaths="/var")
 
 CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("health", {"degraded": ("no worker is serving",)}, [PROBLEM]),
@@ -113,6 +114,10 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("unit", {"settings": settings(no_new_privileges=False), "unit": unit_with(User="shop")}, [PROBLEM]),
     ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="strict", ReadWritePaths="/a -/var/log/shop")}, [OK]),
     ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="strict", LogsDirectory="shop")}, [OK]),
+    ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="strict", LogsDirectory="shop"), "absent": ("/var/log/shop",)}, [OK]),
+    ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="full", ReadWritePaths="/var"), "absent": ("/var/log/shop",)}, [OK]),
+    ("unit", {"settings": LOGGED, "unit": STRICT, "absent": ("/var/log/shop",)}, [PROBLEM]),
+    ("unit", {"settings": settings(), "unit": unit_with(ProtectHome="yes"), "real": ("/root/.pyenv/python",)}, [PROBLEM]),
     ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="full")}, [OK]),
     ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="strict", ReadWritePaths="/var/log/sho")}, [PROBLEM]),
     ("unit", {"settings": settings(directory="/home/x"), "unit": unit_with(ProtectHome="read-only")}, [OK]),

@@ -40,6 +40,8 @@ def test_the_runtime_directory(places: Places, tmp_path: Path) -> None:
 
     assert where("/srv/run", RUNTIME_DIRECTORY="/run/x") == "/srv/run"
     assert where(RUNTIME_DIRECTORY="/run/releve:/run/more") == "/run/releve"
+    assert where(RUNTIME_DIRECTORY="/run/app:/run/releve/app:/run/x") == "/run/releve/app"  # systemd sorts them
+    assert where(RUNTIME_DIRECTORY="/run/app:/run/more") == "/run/app"
     assert where(uid=424242) == f"{places.temporary}/releve-424242/shop-12345678"
     assert where(uid=424242, XDG_RUNTIME_DIR=str(tmp_path)) == f"{places.temporary}/releve-424242/shop-12345678", "not that user's folder"
     if UID == 0:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from releve.config.paste import Names
 from releve.config.settings import Address, Check, Command, Hooks, Limits, Log, Settings, Timeouts, Upgrade
 from releve.supervisor.quoting import UnitError
+from releve.supervisor.release import real_places
 from releve.supervisor.unit import MARGIN_S, Place, unit
 
 PLACE = Place(config="/etc/releve/shop.yaml", commands="/opt/releve/bin", name="shop")
@@ -83,6 +86,16 @@ def test_limits_follow_from_the_settings() -> None:
         (dataclasses.replace(USUAL, listen=(Address("unix", path="/run/s", owner="ann"),)), "User", []),
         (dataclasses.replace(USUAL, no_new_privileges=False), "User", []),
         (dataclasses.replace(USUAL, no_new_privileges=False), "NoNewPrivileges", []),
+        (dataclasses.replace(USUAL, runtime_directory="/var/run/x"), "RuntimeDirectory", ["x"]),
+        (dataclasses.replace(USUAL, runtime_directory="/var/run/x"), "PIDFile", ["/run/x/guard.pid"]),
+        (dataclasses.replace(USUAL, listen=(Address("unix", path="/run/shop/s"),)), "RuntimeDirectory", ["releve/shop shop"]),
+        (dataclasses.replace(USUAL, listen=(Address("unix", path="/run/nginx/s"),)), "RuntimeDirectory", ["releve/shop"]),
+        (dataclasses.replace(USUAL, listen=(Address("unix", path="/run/releve/shop/s"),)), "RuntimeDirectory", ["releve/shop"]),
+        (dataclasses.replace(USUAL, listen=(Address("unix", path="/run/s"),)), "RuntimeDirectory", ["releve/shop"]),
+        (dataclasses.replace(USUAL, include=("/home/me/conf.d/*.yaml",)), "ProtectHome", ["read-only"]),
+        (dataclasses.replace(USUAL, hooks=Hooks(before=Command(("sh", "/home/me/migrate")))), "ProtectHome", ["read-only"]),
+        (dataclasses.replace(USUAL, hooks=Hooks(before=Command("cd / && /root/migrate"))), "ProtectHome", ["read-only"]),
+        (dataclasses.replace(USUAL, hooks=Hooks(before=Command("/srv/migrate /srv"))), "ProtectHome", ["yes"]),
         (USUAL, "RuntimeDirectory", ["releve/shop"]),
         (USUAL, "RuntimeDirectoryMode", ["0711"]),
         (dataclasses.replace(USUAL, control_group="ops"), "RuntimeDirectoryMode", ["0710"]),
@@ -91,6 +104,21 @@ def test_limits_follow_from_the_settings() -> None:
 )
 def test_a_directive_and_its_reason_in_the_settings(settings: Settings, name: str, value: list[str]) -> None:
     assert said(settings, name) == value
+
+
+def test_what_links_lead_to_is_seen(tmp_path: Path) -> None:
+    """An interpreter of pyenv or uv is in a home folder, wherever its environment is."""
+    (tmp_path / "venv/bin").mkdir(parents=True)
+    (tmp_path / "there/bin").mkdir(parents=True)
+    (tmp_path / "there/bin/python3.11").touch(0o755)
+    (tmp_path / "venv/bin/python").symlink_to("../../there/bin/python3.11")
+    (tmp_path / "shop.yaml").symlink_to("there/shop.yaml")
+    settings = Settings(app="a:b", directory=str(tmp_path))
+    places = real_places(settings, str(tmp_path / "shop.yaml"))
+    there = f"{tmp_path}/there"
+    assert {f"{there}/bin/python3.11", f"{there}/shop.yaml", str(tmp_path), os.path.realpath(sys.executable)} == set(places)
+    text = unit(USUAL, dataclasses.replace(PLACE, real=("/home/me/.pyenv/bin/python3.11",)))
+    assert "ProtectHome=read-only\n" in text
 
 
 ODD = Place(config="/etc/re%leve $x.yaml", commands="/opt/my 5% $app/bin", name="re%leve $x")

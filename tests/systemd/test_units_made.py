@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.timeout(180)]
 CONFIG = "/etc/releve/needy.yaml"
 PATH = "/run/releve/needy/http.sock"
 SOCKET = f"unix:{PATH}"
+QUICK = "upgrade: {probation: off}\n"
 RUNTIME = "runtime_directory: {0}\nlisten: unix:{0}/http.sock\n"
 # what the application sees of a set-user-ID program, in place of its release
 RAISED = (
@@ -34,6 +35,7 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "listen a group": (f"listen: {{unix: {PATH}, group: games}}\n", (), f"test $(stat -c %G {PATH}) = games"),
     "listen an owner": (f"listen: {{unix: {PATH}, owner: games}}\n", (), f"test $(stat -c %U {PATH}) = games"),
     "listen a low port": (f"listen: ['{SOCKET}', '127.0.0.1:81']\n", (), "grep -q ':0051 00000000:0000 0A' /proc/net/tcp"),
+    "listen in a folder of its name": ("listen: unix:/run/needy/http.sock\n", (), "test $(stat -c %U%a /run/needy) = www-data711"),
     "listen in /tmp": (f"listen: ['{SOCKET}', 'unix:/tmp/needy.sock']\n", (), "test -S /tmp/needy.sock"),
     "directory in a home": ("directory: /home/needy\n", ("/home/needy",), "true"),
     "runtime_directory in /run": (RUNTIME.format("/run/elsewhere/x"), (), "test -S /run/elsewhere/x/ctl.sock"),
@@ -60,7 +62,7 @@ def needy(box: Box) -> Iterator[Site]:
     box.run("systemctl", "stop", made.unit)
     box.run("systemctl", "reset-failed", made.unit)
     box.run("rm", "-rf", "/run/elsewhere", "/srv/elsewhere", "/srv/state", "/srv/spool", "/home/needy", "/var/lib/elsewhere")
-    box.run("rm", "-rf", "/var/log/needy", "/tmp/needy.sock", "/var/lib/releve/needy", "/run/releve/needy")
+    box.run("rm", "-rf", "/var/log/needy", "/run/needy", "/tmp/needy.sock", "/var/lib/releve/needy", "/run/releve/needy")
     assert box.processes() == []
 
 
@@ -78,13 +80,14 @@ def unit_findings(box: Box, config: str) -> list[str]:
     return [line for line in said if line.split()[:2] in (["problem", "unit"], ["warning", "unit"])]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_unit_allows_what_a_setting_needs(needy: Site, name: str) -> None:
     box = needy.box
     more, folders, shown = SETTINGS[name]
     usual = {"directory": "/srv/needy", "user": "www-data", "listen": SOCKET}
     told = "".join(f"{key}: {value}\n" for key, value in usual.items() if f"\n{key}:" not in f"\n{more}")
-    if "runtime_directory" in more:
+    if "/http.sock" in more.replace(PATH, ""):
         needy.socket = Path(box.outside("root")) / more.rpartition("unix:/")[2].strip()
     box.write(CONFIG, f"app: app:app\n{told}workers: 1\nupgrade: {{probation: off}}\n{more}")
     for folder in folders:
@@ -94,16 +97,35 @@ def test_a_unit_allows_what_a_setting_needs(needy: Site, name: str) -> None:
     if name == "no_new_privileges":
         box.must("sh", "-c", shown)
         needy.release(RAISED)
-    install(needy, CONFIG)
-    checked = box.run("systemd-analyze", "verify", "--man=no", needy.unit)
+    install_and_use(needy, "0\n" if name == "no_new_privileges" else "one", shown)
+
+
+def test_a_unit_allows_what_several_settings_need(needy: Site) -> None:
+    """The most telling ones at once; by themselves, and all others: ``make soak``."""
+    box = needy.box
+    listen = f"listen: [{{unix: {PATH}, group: tty}}, '127.0.0.1:81', 'unix:/tmp/needy.sock']\n"
+    folders = "state_directory: /srv/state\nspool_directory: /srv/spool\nlog: {file: /home/needy/log, access: /var/log/needy/access}\n"
+    box.write(CONFIG, f"app: app:app\ndirectory: /home/needy\nuser: www-data\nworkers: 1\ncontrol_group: games\n{listen}{folders}{QUICK}")
+    for folder in ("/srv/state", "/srv/spool", "/home/needy", "/var/log/needy"):
+        box.must("install", "-d", "-o", "www-data", folder)
+    box.write("/home/needy/app.py", APP.format(release="one"))
+    install_and_use(needy, "one", f"test $(stat -c %G%a /run/releve/needy/ctl.sock)$(stat -c %G {PATH}) = games660tty")
+
+
+def install_and_use(site: Site, body: str, shown: str) -> None:
+    """Make the unit, which systemd and the doctor find right; start it, reload it, and have a command that shows what is so."""
+    box = site.box
+    install(site, CONFIG)
+    checked = box.run("systemd-analyze", "verify", "--man=no", site.unit)
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
     assert unit_findings(box, CONFIG) == []
-    needy.must("start")
-    assert needy.ask()[0] == ("0\n" if name == "no_new_privileges" else "one")
+    site.must("start")
+    assert site.ask()[0] == body
     box.must("sh", "-c", shown)
-    needy.must("reload")
+    site.must("reload")
     said = json.loads(box.run("/opt/made/bin/ctl", "-c", CONFIG, "doctor", "--json").stdout)
     assert [one["text"] for one in said["findings"] if one["check"] == "unit" and one["severity"] != "ok"] == []
+    assert "PID file" not in site.journal()
 
 
 def test_the_doctor_compares_the_unit_before_it_starts(needy: Site) -> None:
@@ -164,12 +186,13 @@ def test_odd_paths_are_escaped(box: Box) -> None:
     assert box.processes() == []
 
 
+@pytest.mark.soak
 def test_a_reload_leaves_nothing_in_the_journal_about_the_pid_file(needy: Site) -> None:
-    needy.box.write(CONFIG, f"app: app:app\ndirectory: /srv/needy\nuser: www-data\nlisten: {SOCKET}\nupgrade: {{probation: off}}\n")
+    needy.box.write(CONFIG, f"app: app:app\ndirectory: /srv/needy\nuser: www-data\nlisten: {SOCKET}\n{QUICK}")
     install(needy, CONFIG)
     needy.must("start")
     main = needy.show("MainPID")
-    for release in ("two", "three"):
+    for release in ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"):
         needy.release(APP.format(release=release))
         needy.must("reload")
         assert needy.ask()[0] == release
@@ -180,4 +203,4 @@ def test_a_reload_leaves_nothing_in_the_journal_about_the_pid_file(needy: Site) 
     while needy.show("MainPID") in (main, "0") or needy.show("ActiveState") != "active":
         assert time.monotonic() < deadline, needy.journal()
         time.sleep(0.05)
-    assert needy.ask()[0] == "three"
+    assert needy.ask()[0] == "eleven"
