@@ -132,7 +132,7 @@ def check_start(status: str, headers: Headers) -> Start:
             field = None
         if field is None:
             field = _read_field(pair, start)
-            unkept += (field != "" or len(pair[1]) > KEPT_LINE_MAX) and (type(pair) is not tuple or pair not in _fields)
+            unkept += field != "" and (type(pair) is not tuple or pair not in _fields)
         fields += field
     start.fields = fields
     if key is not None and not unkept and len(fields) <= START_MAX:

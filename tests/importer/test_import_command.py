@@ -118,6 +118,7 @@ def test_what_cannot_be_imported(importing: Import, tmp_path: Path, words: str, 
     ("text", "says"),
     [
         ("worker_class = 'gevent'\n", "worker_class = 'gevent' (gunicorn.conf.py): Greenlets"),
+        ("worker_class = 'eventlet'\n", "WebSockets are not served: Socket.IO can do with long polling"),
         ("def post_fork(server, worker):\n    pass\n", "post_fork = <post_fork> (gunicorn.conf.py): "),
         ("worker = 3\n", "worker = 3 (gunicorn.conf.py): no setting of gunicorn, which ignores it; was workers meant?"),
         ("bind = 'fd://3'\n", "write FileDescriptorName=http in the socket unit"),
