@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from harness.noted import await_events, events, rest, serves
+from harness.noted import await_events, rest, serves
 from harness.workers import Client, Generation, Worker, connect, eventually, request
 
 CONTENT = b"0123456789" * 10_000
@@ -39,7 +39,7 @@ def test_its_bytes_from_its_position_to_its_length(
     for _ in range(3):
         answer = client.ask(f"/kernel_file?offset={offset}" + ("" if length is None else f"&length={length}"))
         assert answer.body == CONTENT[offset:][:expected]
-        assert events(generation) == ["close"]
+        assert await_events(generation) == ["close"]
     assert answer.kept
     serves(generation, client)
 
@@ -50,7 +50,7 @@ def test_a_file_that_is_too_short_ends_the_connection(generation: Generation, cl
     head, _, body = rest(client).partition(b"\r\n\r\n")
     assert f"content-length: {length}".encode() in head.lower()
     assert body == CONTENT[offset:]
-    assert events(generation) == ["close"]
+    assert await_events(generation) == ["close"]
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")])
@@ -59,7 +59,7 @@ def test_a_response_without_a_body_has_none(generation: Generation, client: Clie
         client.send(request(f"/kernel_file?status={quote(status)}", method=method) + request("/closing"))
         assert client.answer(head=True).status == int(status[:3])
         assert client.answer().body == b"ab", "the next response comes right behind the head"
-        assert events(generation) == ["close", "close"]
+        assert await_events(generation, 2) == ["close", "close"]
 
 
 def test_a_client_of_http_1_0(generation: Generation, client: Client) -> None:
@@ -67,7 +67,7 @@ def test_a_client_of_http_1_0(generation: Generation, client: Client) -> None:
     for _ in range(2):
         answer = client.answer()
         assert (answer.body, answer.headers["content-length"]) == (CONTENT, str(SIZE))
-    assert events(generation) == ["close"] * 2
+    assert await_events(generation, 2) == ["close"] * 2
 
 
 def test_a_slow_client_gets_all_of_it(generation: Generation, client: Client) -> None:
@@ -83,7 +83,7 @@ def test_a_slow_client_gets_all_of_it(generation: Generation, client: Client) ->
         assert piece and piece == bytes(len(piece))
         left -= len(piece)
     assert client.answer().body == b"ab"
-    assert seen + events(generation) == ["close", "close"], "the file, and the response after it"
+    assert seen + await_events(generation) == ["close", "close"], "the file, and the response after it"
 
 
 def test_a_client_that_goes_away_leaves_no_descriptor(generation: Generation, worker: Worker) -> None:

@@ -15,13 +15,13 @@ def test_what_is_written_comes_before_what_is_returned(generation: Generation, c
         assert client.ask("/writes?pieces=a,b&returned=c").body == b"abc"
         assert client.ask("/writes?pieces=a,b&returned=c&length=3").body == b"abc"
         assert client.ask("/writes_and_returns_a_list").body == b"ab"
-        assert events(generation) == ["close"] * 2
+        assert await_events(generation, 2) == ["close"] * 2
 
 
 def test_what_is_written_beyond_the_length_is_cut(generation: Generation, client: Client) -> None:
     answer = client.ask("/writes?pieces=ab,cd,ef&returned=g&length=3")
     assert answer.body == b"abc"
-    assert events(generation) == ["close"]
+    assert await_events(generation) == ["close"]
     if answer.kept:
         assert client.ask("/plain").body == b"ok"
 
@@ -29,7 +29,7 @@ def test_what_is_written_beyond_the_length_is_cut(generation: Generation, client
 def test_what_is_written_short_of_the_length_ends_the_connection(generation: Generation, client: Client) -> None:
     client.send(request("/writes?pieces=ab&length=3") + request("/plain"))
     assert rest(client).endswith(b"\r\n\r\nab")
-    assert events(generation) == ["close"]
+    assert await_events(generation) == ["close"]
 
 
 def test_writes_to_head_send_nothing(client: Client) -> None:
@@ -69,7 +69,7 @@ def test_the_length_of_a_replaced_head_does_not_count(generation: Generation, cl
     for _ in range(2):
         answer = client.ask("/replaces_lengths")
         assert (answer.status, answer.headers["content-length"], answer.body) == (500, "5", b"sorry")
-    assert events(generation) == ["close"] * 2
+    assert await_events(generation, 2) == ["close"] * 2
 
 
 def test_fields_keep_their_order_and_their_spelling(client: Client) -> None:
