@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, TextIO
 
 from releve.ctl import render
+from releve.supervisor import symptoms
 from releve.supervisor.protocol import Event
 
 HEAD = ("id", "began", "verb", "by", "generation", "outcome", "took", "why")
@@ -51,7 +52,7 @@ def sentence(entry: dict[str, Any]) -> str:
 def show_plain(result: Event, stream: TextIO) -> None:
     """The table as aligned text."""
     rows = [row(entry) for entry in entries(result)]
-    print("\n".join(render.table(HEAD, rows, NUMBERS)) if rows else "no attempts yet", file=stream)
+    print("\n".join([*render.table(HEAD, rows, NUMBERS), *_symptoms(result)]) if rows else "no attempts yet", file=stream)
 
 
 def show_rich(result: Event, stream: TextIO) -> None:
@@ -66,6 +67,15 @@ def show_rich(result: Event, stream: TextIO) -> None:
     for cells in rows:
         grid.add_row(*(Text(cell, style=_style(cells[5]) if column == 5 else "") for column, cell in enumerate(cells)))
     render.console(stream).print(grid if rows else "no attempts yet")
+    for line in _symptoms(result):
+        render.console(stream).print(line)
+
+
+def _symptoms(result: Event) -> list[str]:
+    """Of the last attempt: which requests failed, and what the workers wrote last."""
+    last = entries(result)[-1:]
+    found = [line for entry in last for line in symptoms.words(entry.get("evidence"))]
+    return ["", f"#{render.line(last[0].get('id'))}", *(f"  {line}" for line in found)] if found else []
 
 
 def _style(outcome: str) -> str:
@@ -85,7 +95,8 @@ def _generation(described: Any) -> str:
 def _why(entry: dict[str, Any], *, frames: bool = True) -> str:
     step, reason = render.line(entry.get("step")), render.line(entry.get("reason"))
     why = "" if reason == render.UNKNOWN else reason if step == render.UNKNOWN else f"{step}: {reason}"
-    return "; ".join(filter(None, (why, _since(entry, frames)))) or render.UNKNOWN
+    failed = symptoms.brief(entry.get("evidence"))
+    return "; ".join(filter(None, (why, failed and render.line(failed), _since(entry, frames)))) or render.UNKNOWN
 
 
 def _since(entry: dict[str, Any], frames: bool) -> str:

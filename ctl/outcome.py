@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TextIO
 
 from releve.ctl import render
+from releve.supervisor import symptoms
 from releve.supervisor.protocol import Event, Status
 
 TRACEBACK_LINES = 15
@@ -47,12 +48,13 @@ def lines(result: Event) -> list[str]:
     serving = render.line(result.get("serving", SERVING.get(status) if asked else None))
     after = render.line(result.get("next", NEXT.get(status) if asked else None))
     traceback = render.clean(result.get("traceback") or "").rstrip().splitlines()
+    told = symptoms.words(result.get("evidence"))
     shown = [message, *render.facts(_present(story), "  ")]
-    if traceback:
+    if traceback or told:
         shown += [
             "",
             *(["    …"] if len(traceback) > TRACEBACK_LINES else []),
-            *(f"    {line}" for line in traceback[-TRACEBACK_LINES:]),
+            *(f"    {line}".rstrip() for line in [*traceback[-TRACEBACK_LINES:], *told]),
             "",
         ]
     return [*shown, *render.facts(_present([("serving", serving), ("next", after)]), "  ")]

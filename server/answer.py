@@ -19,6 +19,7 @@ from releve.server.access import AccessLog
 from releve.server.body import Input
 from releve.server.call import Call, Outcome, new_call
 from releve.server.connection import Connection, SocketChannel
+from releve.server.diary import Kind
 from releve.server.environ import build_environ
 from releve.server.fasthead import Usual
 from releve.server.head import Head
@@ -126,6 +127,8 @@ class Answer:
                 ours = self.ours(connection, environ)
             call = new_call(head, connection.body, channel, connection.keeps)
             call.environ, connection.call, connection.environ = environ, call, None  # others look who the client is, at any moment
+            if ours is not None or connection.private:
+                call.kind = Kind.ASKED if ours is None else None
             outcome = call.run(ours or self.application, environ)
             connection.took_s = took_s = time.monotonic() - began
             self.note(environ, call, outcome, took_s)

@@ -6,6 +6,7 @@ that breaks off with the connection.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import io
 import logging
@@ -20,6 +21,7 @@ from releve.server import websocket
 from releve.server.access import escape
 from releve.server.body import BodyRefused, ClientGone, ClientTooSlow, Input
 from releve.server.channel import Channel
+from releve.server.diary import Diary, Kind
 from releve.server.native import os
 from releve.server.response import Asked, Framing, Headers, Start, body_bytes, check_start, frame, response_head, simple_response
 
@@ -89,6 +91,8 @@ class Call:
     Made without arguments, its attributes set by whoever makes it: most of them are never needed.
     """
 
+    diary: Diary | None = None  # of this worker
+
     method = "GET"
     target = "/"
     version = (1, 1)
@@ -105,6 +109,8 @@ class Call:
     gone: ClientGone | ClientTooSlow | None = None  # nothing can be sent any more
     error: str | None = None
     shown = False  # its stack was logged: it lasts
+    kind: Kind | None = Kind.ANSWERED  # of failure, if it fails; None: that says nothing of the application
+    cause: BaseException | None = None  # of the status that is about to be sent
 
     def run(self, application: Application, environ: Environ) -> Outcome:
         """Call the application and send its response, in a context of its own: a ``ContextVar`` set in one request is not seen by the next.
@@ -162,8 +168,10 @@ class Call:
         the exception in ``exc_info`` if the head has been sent.
         """
         try:
-            if exc_info is not None and self.state is _SENDING and exc_info[1] is not None:
-                raise exc_info[1].with_traceback(exc_info[2])
+            if exc_info is not None:
+                if self.state is _SENDING and exc_info[1] is not None:
+                    raise exc_info[1].with_traceback(exc_info[2])
+                self.cause = exc_info[1]
         finally:
             error_given = exc_info is not None
             exc_info = None  # breaks the cycle of traceback and frame
@@ -332,8 +340,22 @@ class Call:
     def _begun(self, status: int) -> None:
         if self.body is not None:
             self.body.forget_continue()
+        if status >= 500:
+            self._tell(Kind.ANSWERED, status)
+        self.cause = None
         self.status = status
         self.state = _SENDING
+
+    def _tell(self, kind: Kind, status: int) -> None:
+        """Into the diary, before the client has its answer: its release may be judged by it. Never raises."""
+        cause, self.cause = self.cause, None  # it leads back here
+        if self.diary is None or self.kind is None:
+            return
+        with contextlib.suppress(BaseException):  # an exception makes its own words
+            handshake = websocket.socket_of(self.environ or {})
+            if handshake is None or not handshake.used:  # else it says nothing of the release
+                request = f"{self.method} {self.target} HTTP/{'.'.join(map(str, self.version))}"
+                self.diary.sample(kind if self.kind is Kind.ANSWERED else self.kind, status, request, cause)
 
     def _put(self, *parts: bytes, last: bool = False) -> None:
         """Send the parts: in one piece where copying them together costs less than a system call. ``last``: nothing follows."""
@@ -378,6 +400,9 @@ class Call:
             status, reason, self.error = websocket.STATUS, websocket.REASON, websocket.REASON
         else:
             self.error = "".join(traceback.format_exception_only(error)).split("\n", 1)[0]
+            self.cause = error
+            if self.state is _SENDING:
+                self._tell(Kind.BROKEN, self.status)
             when = "after its response was complete" if complete else "in the middle of its response"
             log.error("%s: the application failed%s", self.request(), f" {when}" if self.state is _SENDING else "", exc_info=error)
         if self.state is _SENDING:

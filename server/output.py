@@ -16,6 +16,7 @@ from typing import Any
 from releve.config.settings import Log
 from releve.server import log as logs
 from releve.server import system
+from releve.server.diary import Keep
 from releve.server.log import Entry, Sink, Who
 from releve.server.native import get_ident, os
 
@@ -92,6 +93,8 @@ class Lines(io.RawIOBase):
 
     def put(self, data: bytes) -> None:
         """Write whole lines, or one that has to be written without its end."""
+        if kept is not None:
+            kept(data)
         if self.tag is None:
             self.sink.put(data)
         else:
@@ -108,6 +111,12 @@ def begin(settings: Log, who: Who) -> None:
             _replace(name, stream)
         stream.sink = Sink(fd, settings.format)
         stream.tag = _tagger(stream.sink, who, name) if settings.output != "plain" else None
+
+
+def keep(where: Keep) -> None:
+    """In the worker: have what is written from now on kept there too; what its children write is not."""
+    global kept
+    kept = where
 
 
 def drain() -> None:
@@ -129,6 +138,13 @@ def settle(before: dict[tuple[int, int], int]) -> None:
     for key, size in before.items():
         if len(begun.get(key, b"")) == size:
             _end(key)
+
+
+def _forked() -> None:
+    """In a child: the parent has the lines that were begun still, and its diary is its own."""
+    global kept
+    begun.clear()
+    kept = None
 
 
 def _end(key: tuple[int, int]) -> None:
@@ -157,5 +173,6 @@ def _replace(name: str, stream: Lines) -> None:
 
 standard = Standard()
 begun: dict[tuple[int, int], bytearray] = {}  # descriptor and thread -> the line that it has begun
-os.register_at_fork(after_in_child=begun.clear)  # the parent has them still
+kept: Keep | None = None  # keeps the last lines where others find them (`diary.py`)
+os.register_at_fork(after_in_child=_forked)
 _streams: dict[int, Lines] = {}

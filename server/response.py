@@ -53,7 +53,7 @@ class Start:
 
     ``line`` is the status line and ``fields`` the header fields but for Content-Length, each with its line end;
     ``dated`` and ``named``: the application gave a Date, a Server; ``closing``: it wants the connection to end. ``content_length`` is in
-    bytes. ``plain``: any body may follow, and the next request.
+    bytes. ``plain``: any body may follow, and the next request, and nobody has to be told of it.
     """
 
     __slots__ = ("_written", "closing", "content_length", "dated", "fields", "line", "named", "plain", "status")
@@ -66,7 +66,7 @@ class Start:
         self.dated = False
         self.named = False
         self.closing = False
-        self.plain = status >= 200 and status not in (204, 205, 304)
+        self.plain = 200 <= status < 500 and status not in (204, 205, 304)
         self._written = ("", -1, b"")
 
     def head(self, length: int) -> bytes:

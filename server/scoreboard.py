@@ -2,8 +2,9 @@
 
 One memfd per generation, made by the supervisor, mapped by master and workers:
 a versioned header, then fixed records, each written by one worker only; behind them
-the dockets (``docket.py``), which say what each thread of a worker serves. It outlives
-the worker, so its last numbers and requests can be read after its death.
+the dockets (``docket.py``), which say what each thread of a worker serves, and the diaries
+(``diary.py``), which say what failed. It outlives the worker, so its last numbers, requests
+and words can be read after its death.
 
 Both sides may be of different releases. ``VERSION`` changes when a reader of the old
 layout would misread the new one; who meets another version counts for itself alone, and
@@ -29,10 +30,12 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from releve.server import docket
+from releve.server.diary import Diary, Layout, Line, Sample
+from releve.server.diary import read as read_diary
 from releve.server.native import os, time
 
 VERSION = 1
-LEVEL = 2  # 0: without dockets and without the words on readiness; 1: answers of our own are among the requests
+LEVEL = 3  # 0: without dockets and without the words on readiness; 1: answers of our own are among the requests; 2: without diaries
 SLOTS = 512
 SLOTS_MAX = 4096  # nobody believes in more, nor in larger records
 RECORD_BYTES_MAX = 4096
@@ -41,6 +44,8 @@ _MORE = struct.Struct("=IIIQ")  # level, docket record size, docket records of a
 _MORE_AT = 32
 _UNREADY = struct.Struct("=QQ")  # CLOCK_MONOTONIC (ns) of `ctl drain`, and of the beginning of a stop; 0: neither
 _UNREADY_AT = 64
+_DIARIES = struct.Struct("=IIIIQ")  # the `Layout` of a diary, and where they begin
+_DIARIES_AT = 96
 _LOST = struct.Struct("=Q")
 _LOST_AT = 128
 _MAGIC = b"releve\x00\x00"
@@ -67,7 +72,7 @@ _FIELDS = (
 _LATER = (  # behind the durations, whose place older releases know
     "diverted",  # new connections passed on to a canary
     "undiverted",  # those that were to be, and could not
-    "level",  # of the release that writes this record: 2, or 0 for whatever is older
+    "level",  # of the release that writes this record: 2 or more, or 0 for whatever is older
     "own",  # answers that are not among the requests: ours, and those to the supervisor
     "polled",  # of the requests, those for the path that is for load balancers, answered by the application
     "polled_5xx",
@@ -76,6 +81,7 @@ _LATER = (  # behind the durations, whose place older releases know
 _PLACE = {name: place for place, name in enumerate((*_FIELDS, *("",) * BUCKETS, *_LATER)) if name}
 _RECORD = struct.Struct("=" + "Q" * (len(_FIELDS) + BUCKETS + len(_LATER)))
 _DOCKETS_AT = -(-_RECORD_BYTES * (SLOTS + 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+_FIRST_DIARY_AT = _DOCKETS_AT + SLOTS * docket.BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +119,10 @@ class Record:
 def make() -> int:
     """A new, empty scoreboard as a memfd (close-on-exec); the caller owns it."""
     fd = os.memfd_create("releve-scoreboard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(fd, _DOCKETS_AT + SLOTS * docket.BYTES)  # what nobody writes takes no memory
+    os.ftruncate(fd, _FIRST_DIARY_AT + SLOTS * Layout().length)  # what nobody writes takes no memory
     os.pwrite(fd, _HEADER.pack(_MAGIC, VERSION, SLOTS, _RECORD_BYTES), 0)
     os.pwrite(fd, _MORE.pack(LEVEL, docket.RECORD_BYTES, docket.RECORDS, _DOCKETS_AT), _MORE_AT)
+    os.pwrite(fd, _DIARIES.pack(*Layout(), _FIRST_DIARY_AT), _DIARIES_AT)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return fd
 
@@ -149,8 +156,13 @@ class Scoreboard:
         self._dockets_at = at if usable else 0
         self._docket_record: int = size if usable else docket.RECORD_BYTES
         self._docket_records: int = records if usable else docket.RECORDS
+        *layout, at = _DIARIES.unpack(os.pread(fd, _DIARIES.size, _DIARIES_AT).ljust(_DIARIES.size, b"\0"))
+        self._layout = Layout(*layout)
+        last = at + self.slots * self._layout.length
+        written = self.level > 2 and self._layout.usable(RECORD_BYTES_MAX) and end <= at and last <= whole
+        self._diaries_at = at if written else 0
         self._fd = fd if self.shared and careful and not sealed(fd) else -1  # to be read from; -1: there is a mapping
-        mapped = 1 if self._fd >= 0 else end if usable else self._size * (self.slots + 1)
+        mapped = 1 if self._fd >= 0 else last if written else end if usable else self._size * (self.slots + 1)
         self._map = mmap.mmap(fd if self.shared and self._fd < 0 else -1, mapped)
 
     def read(self, slot: int) -> Record:
@@ -190,6 +202,20 @@ class Scoreboard:
             return docket.Docket(memoryview(mmap.mmap(-1, length)), self._docket_record)
         start = self._dockets_at + slot * length
         return docket.Docket(memoryview(self._map)[start : start + length], self._docket_record)
+
+    def diary(self, slot: int, worker: int) -> Diary | None:
+        """In the worker: the writer of a slot's diary; None if there is no place for one. ``worker`` is its number."""
+        if not self._diaries_at:
+            return None
+        start = self._diaries_at + slot * self._layout.length
+        return Diary(memoryview(self._map)[start : start + self._layout.length], self._layout, worker)
+
+    def told(self, slot: int) -> tuple[list[Sample], list[Line]]:
+        """What is in a slot's diary, of the worker that has it, and perhaps of one that had it before; empty if there is none."""
+        if not self._diaries_at or not 0 <= slot < self.slots:
+            return [], []
+        length = self._layout.length
+        return read_diary(self._look(self._diaries_at + slot * length, length), self._layout)
 
     @property
     def drained_ns(self) -> int:

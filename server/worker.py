@@ -21,6 +21,7 @@ from releve.server.access import AccessLog
 from releve.server.answer import Answer
 from releve.server.application import BootError, traceback_text
 from releve.server.boot import MalformedOrder, read_files
+from releve.server.call import Call
 from releve.server.connection import Connection, State, count_workers, peer_text, prepare
 from releve.server.diversion import Diversion, Portion
 from releve.server.doors import Doors, Width
@@ -92,6 +93,10 @@ def _live(post: Post) -> NoReturn:
     settings = post.settings
     system.settle_signals(system.SUPERVISOR_SIGNALS)
     output.begin(settings.log, Who(post.generation, post.number, post.release))
+    diary = post.board.diary(post.slot, post.number)
+    if diary is not None:
+        Call.diary = diary
+        output.keep(diary.write)
     each = 1 if settings.limits.spool is None else 2  # its socket, and the file of its body
     system.raise_descriptor_limit(each * settings.limits.connections + DESCRIPTORS_SPARE)
     sys.setswitchinterval(SWITCH_INTERVAL_S)

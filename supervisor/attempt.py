@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from releve.config.errors import ConfigError
+from releve.supervisor import symptoms
 from releve.supervisor.failure import RolledBack, StepFailed
 from releve.supervisor.history import HistoryError
 from releve.supervisor.log import log
@@ -88,7 +89,7 @@ def _outcome(service: Service, operation: Operation, error: BaseException, befor
         reason = str(error)
         return result(Status.USAGE, reason, step="configuration", reason=reason, serving=serving, next="mend the file and try again")
     if isinstance(error, RolledBack):
-        return {**failure(error, Status.ROLLED_BACK, serving, what_next), "evidence": error.evidence}
+        return failure(error, Status.ROLLED_BACK, serving, what_next)
     if isinstance(error, StepFailed):
         return failure(error, Status.FAILED, serving, what_next)
     if isinstance(error, asyncio.CancelledError):
@@ -106,7 +107,7 @@ def _kept(service: Service, operation: Operation, error: BaseException) -> Event
     words = list(service.degraded.values())
     told = {"step": operation.phase, "reason": operation.stop_reason, "evidence": {}}
     if isinstance(error, StepFailed):
-        told = {"step": error.step, "reason": error.reason, "traceback": error.traceback, "evidence": getattr(error, "evidence", {})}
+        told = {"step": error.step, "reason": error.reason, "traceback": error.traceback, "evidence": error.evidence}
     return {**result(Status.DEGRADED, "; ".join([service.serving_words(), *words]), degraded=words), **told}
 
 
@@ -115,5 +116,5 @@ def _log(operation: Operation, outcome: Event) -> None:
         log.info("%s %d done in %.2fs: %s", operation.verb, operation.number, operation.seconds, outcome["message"])
         return
     words = f"{operation.verb} {operation.number} failed: {outcome['message']}; {outcome.get('serving', '')}"
-    trace = str(outcome.get("traceback") or "").rstrip() or None
+    trace = "\n".join(filter(None, [str(outcome.get("traceback") or "").rstrip(), *symptoms.words(outcome.get("evidence"))])) or None
     log.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, words, (), None, sinfo=trace))

@@ -9,22 +9,19 @@ class StepFailed(Exception):
     """A step of an operation failed; the operation is undone and what served goes on serving.
 
     ``step`` is the user's word for where, ``reason`` one line that says what and
-    what to do, ``traceback`` the last lines of the application's own, if any.
+    what to do, ``traceback`` the last lines of the application's own, if any; ``evidence`` is for the history.
     """
 
-    def __init__(self, step: str, reason: str, traceback: str = "") -> None:
+    def __init__(self, step: str, reason: str, traceback: str = "", evidence: dict[str, Any] | None = None) -> None:
         super().__init__(reason)
         self.step = step
         self.reason = reason
         self.traceback = traceback
+        self.evidence = dict(evidence or {})
 
 
 class RolledBack(StepFailed):
-    """The new generation served, was judged bad, and the old one serves again. ``evidence`` is for the history."""
-
-    def __init__(self, step: str, reason: str, traceback: str = "", evidence: dict[str, Any] | None = None) -> None:
-        super().__init__(step, reason, traceback)
-        self.evidence = evidence or {}
+    """The new generation served, was judged bad, and the old one serves again."""
 
 
 class UnsafePreload(Exception):

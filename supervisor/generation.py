@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from releve.config.settings import Settings
 from releve.server import scoreboard
 from releve.server.link import STACKS_SIGNAL, Message
-from releve.supervisor import boot, greeting, leftovers, news, serving, system
+from releve.supervisor import boot, greeting, leftovers, news, serving, symptoms, system
 from releve.supervisor.boot import Boot, Phase
 from releve.supervisor.crash import SIGNALS, Crash, CrashFile, append_only, open_crash_file, stack
 from releve.supervisor.dismissal import Dismissal
@@ -84,6 +84,7 @@ class Generation:
         self._changed = asyncio.Event()
         self.crashes: deque[Crash] = deque(maxlen=CRASHES_KEPT)  # the last ones
         self.on_crash: Callable[[Generation, Crash], None] = lambda generation, crash: None
+        self._symptoms: symptoms.Evidence = {}
         self._fate = ""  # how its master ended
         self._relied_on = False  # when it ended, and not because it was sent away
         self._killed = False  # by us: what is left of it is not lost
@@ -246,6 +247,13 @@ class Generation:
         crash = Crash(time.time(), words, found)
         self.crashes.append(crash)
         self.on_crash(self, crash)
+
+    def explain(self) -> symptoms.Evidence:
+        """Which requests its workers have failed to answer, and what they wrote last, the dead ones too."""
+        if self._board_fd < 0:
+            return self._symptoms
+        told = [self.board.told(slot) for slot in self.roster.slots]
+        return symptoms.select([one for samples, _ in told for one in samples], [one for _, lines in told for one in lines])
 
     # ---------------------------------------------------------------- orders
 
@@ -448,6 +456,7 @@ class Generation:
             self.door.close()
         self.exchange.close()
         self.crash_stack()  # while it is there
+        self._symptoms = self.explain()
         self.board.close()
         os.close(self._board_fd)
         os.close(self.crash_fd)

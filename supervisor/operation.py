@@ -130,4 +130,7 @@ class Operation:
 
 def failure(error: StepFailed, status: Status, serving: str, what_next: str) -> Event:
     """The result of a failed operation: what failed, what serves, what to do."""
-    return result(status, error.reason, step=error.step, reason=error.reason, traceback=error.traceback, serving=serving, next=what_next)
+    told = {"evidence": error.evidence} if error.evidence else {}
+    return result(
+        status, error.reason, step=error.step, reason=error.reason, traceback=error.traceback, serving=serving, next=what_next, **told
+    )

@@ -84,6 +84,7 @@ async def upgrade(
         return new
     except BaseException as error:
         operation.undoing = True
+        _explain(error, new)
         hooks.drop()
         await _undo(service, operation, old, new, target)
         await hooks.undone(error, service.active)
@@ -102,6 +103,9 @@ async def rehearse(service: Service, operation: Operation, choose: Choose) -> Ge
         with operation.step("check"):
             await prove(operation, new, new.revision, new.settings.upgrade.check)
         return new
+    except StepFailed as error:
+        _explain(error, new)
+        raise
     finally:
         operation.undoing = True  # its listeners are to be closed, whoever asks for an end now
         await _undo(service, operation, None, new, target)
@@ -112,8 +116,9 @@ async def judge_on(service: Service, operation: Operation, old: Generation, new:
     try:
         await _conclude(service, operation, old, new, target, Hooks(operation, old), standby=True, judged=True)
         return new
-    except BaseException:
+    except BaseException as error:
         operation.undoing = True
+        _explain(error, new)
         await _undo(service, operation, old, new, target)
         raise
 
@@ -140,7 +145,8 @@ async def start(service: Service, operation: Operation, target: Target, workers:
             operation.note(f"not preloaded: the import left {', '.join(unsafe.found)}; each worker imports for itself")
             pin = release.without_preload(pin)
             continue
-        except BaseException:
+        except BaseException as error:
+            _explain(error, new)
             await _end(new)
             raise
         for text in new.remarks:
@@ -171,6 +177,12 @@ async def prove(operation: Operation, generation: Generation, revision: int, che
             async with asyncio.timeout(SETTLE_S):
                 await generation.until(lambda: bool(generation.trouble or generation.roster.losses(revision)))
     soundness.demand(generation, "check", revision=revision, when=SUDDENLY)
+
+
+def _explain(error: BaseException, new: Generation | None) -> None:
+    """Add to a failure what the new generation has to say, before it is ended."""
+    if isinstance(error, StepFailed) and new is not None:
+        error.evidence |= new.explain()
 
 
 async def _conclude(

@@ -13,7 +13,7 @@ from releve.config.errors import ConfigError
 from releve.supervisor import doctor as examination
 from releve.supervisor import drain as draining
 from releve.supervisor import dump as dumping
-from releve.supervisor import facts, policy, work, workload
+from releve.supervisor import facts, policy, symptoms, work, workload
 from releve.supervisor import reopen as reopening
 from releve.supervisor import scale as scaling
 from releve.supervisor import status as picture
@@ -39,7 +39,7 @@ async def history(supervisor: Supervisor, arguments: Arguments, by: str) -> Even
     """The last attempts."""
     limit = arguments.get("limit")
     history = supervisor.service.history
-    entries = history.entries(limit if isinstance(limit, int) else None)
+    entries = symptoms.thinned(history.entries(limit if isinstance(limit, int) else None))
     return result(Status.DONE, f"{len(entries)} attempts", entries=entries, pending=history.pending)
 
 

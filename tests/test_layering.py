@@ -1,10 +1,10 @@
 """Who may import whom, read from the source (docs/adr/0001-packaging.md).
 
-supervisor -> server.anchor, server.closing, server.link, server.form, server.noise, server.scoreboard, server.docket, server.faults,
-              server.guard, server.log, server.lost, config;
+supervisor -> server.anchor, server.closing, server.link, server.form, server.noise, server.scoreboard, server.docket, server.diary,
+              server.faults, server.guard, server.log, server.lost, config;
               importer.command and importer.parser, for the command line
 importer   -> config
-ctl        -> config, supervisor.protocol, supervisor.instances, supervisor.holders
+ctl        -> config, supervisor.protocol, supervisor.instances, supervisor.holders, supervisor.symptoms
 server     -> config.settings, config.legible; standard library only
 config     -> nothing of ours
 """
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = ("config", "ctl", "importer", "server", "supervisor")
 ALLOWED = {
     "config": ("config",),
-    "ctl": ("ctl", "config", "supervisor.holders", "supervisor.protocol", "supervisor.instances"),
+    "ctl": ("ctl", "config", "supervisor.holders", "supervisor.protocol", "supervisor.instances", "supervisor.symptoms"),
     "importer": ("importer", "config"),
     "server": ("server", "config.settings", "config.legible"),
     "supervisor": (
@@ -32,6 +32,7 @@ ALLOWED = {
         "server.link",
         "server.scoreboard",
         "server.docket",
+        "server.diary",
         "server.faults",
         "server.guard",
         "server.log",

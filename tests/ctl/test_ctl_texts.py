@@ -174,3 +174,38 @@ def test_several_problems_are_all_shown() -> None:
     problems = "releve.yaml:1:1: cannot a\nreleve.yaml:2:1: cannot b"
     lines = outcome.lines({"event": "result", "status": 2, "message": problems, "reason": problems, "step": "configuration"})
     assert lines == [problems, "  step  configuration", "  serving  as before; nothing was touched"]
+
+
+REFUSED = {
+    "status": 5,
+    "event": "result",
+    "message": "generation 2 was bad",
+    "step": "probation",
+    "evidence": {
+        "failures": [{"worker": 2, "request": "GET /events HTTP/1.1", "status": 500, "trace": "  File x\nKeyError: 4"}],
+        "output": [{"worker": 1, "lines": ["Internal \x1b[2JServer Error"]}],
+    },
+}
+TOLD = [
+    "worker 2 failed: GET /events HTTP/1.1: 500",
+    "    File x",
+    "  KeyError: 4",
+    "worker 1 wrote last:",
+    "  Internal \\x1b[2JServer Error",
+]
+
+
+def test_what_failed_in_a_release_that_was_refused_is_shown() -> None:
+    said = outcome.lines(REFUSED)
+    begin = said.index("")
+    assert said[begin:-2] == ["", *(f"    {line}" for line in TOLD), ""]
+
+
+def test_what_failed_is_in_the_history_in_a_few_words_and_of_the_last_attempt_in_all() -> None:
+    attempts = [{"id": number, "verb": "upgrade", "reason": "bad", "evidence": REFUSED["evidence"]} for number in (1, 2)]
+    for show in (history.show_plain, history.show_rich):
+        stream = io.StringIO()
+        show({"entries": attempts}, stream)
+        text = stream.getvalue().rstrip()
+        assert text.endswith("\n".join(["", "#2", *(f"  {line}" for line in TOLD)])) and text.count("KeyError: 4") == 3
+        assert "bad; GET /events HTTP/1.1: 500 (KeyError: 4)" in " ".join(text.split())

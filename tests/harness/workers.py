@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from releve.server import scoreboard
+from releve.server.diary import Line, Sample
 from releve.server.docket import Seat
 from releve.server.link import Link, Message
 
@@ -64,6 +65,10 @@ class Worker:
     @property
     def calls(self) -> list[Seat]:
         return self._board.calls(self._slot)
+
+    @property
+    def told(self) -> tuple[list[Sample], list[Line]]:
+        return self._board.told(self._slot)
 
     def announce(self, drained_ns: int, stopping_ns: int) -> None:
         """As the supervisor does."""

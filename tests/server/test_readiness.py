@@ -17,7 +17,7 @@ from releve.server.answer import Answer
 from releve.server.connection import Connection, State, prepare
 from releve.server.loop import Loop
 from releve.server.readiness import Readiness
-from releve.server.scoreboard import Scoreboard
+from releve.server.scoreboard import LEVEL, Scoreboard
 
 
 @pytest.fixture
@@ -62,6 +62,7 @@ def test_readiness_is_answered_here(generation: Generation, threads: int, words:
         assert (answer.status, answer.body, answer.kept) == (503, b"draining\n", True)
     assert client.ask("/pid", method="HEAD").status == 503
     assert client.ask("/thread").status == 200  # served as ever
+    assert worker.told == ([], []), "we have not failed"
     worker.announce(0, 0)
     assert client.ask("/pid").status == 200
     client.close()
@@ -113,7 +114,7 @@ def test_only_what_clients_ask_the_application_is_counted_as_their_requests(gene
     eventually(lambda: worker.numbers.own == 5, "three polls, one that was refused, one check")
     numbers = worker.numbers
     assert (numbers.requests, numbers.status_2xx, numbers.status_4xx, sum(numbers.durations)) == (asked, asked, 0, asked)
-    assert (numbers.polled, numbers.level) == (0, 2)
+    assert (numbers.polled, numbers.level) == (0, LEVEL)
     client.close()
 
 

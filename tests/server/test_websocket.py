@@ -8,6 +8,7 @@ import pytest
 
 from harness.noted import rest
 from harness.workers import Generation, Response, Worker, connect, eventually, listening, request
+from releve.server.diary import Sample
 
 HANDSHAKE = "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n"
 NAMES = b"werkzeug.socket,gunicorn.socket,eventlet.input"
@@ -34,6 +35,9 @@ class Tally:
     @property
     def log(self) -> str:
         return self._generation.log[self._written :]
+
+    def samples(self, path: str) -> list[Sample]:
+        return [one for one in self._worker.told[0] if path in one.request]
 
     def becomes(self, *, requests: int = 0, failures: int = 0, own: int = 0) -> None:
         before = self._before
@@ -66,6 +70,7 @@ def test_who_tries_to_accept_gets_501_and_the_log_one_line(generation: Generatio
     lines = [line for line in tally.log.splitlines() if path in line]
     assert len(lines) == 2 and all("WebSocket clients" in line and "docs/troubleshooting.md" in line for line in lines)
     assert "Traceback" not in tally.log
+    assert tally.samples(path) == []
 
 
 @pytest.mark.parametrize(("path", "status"), [("/wrapped", 500), ("/answered", 503)])
@@ -74,6 +79,7 @@ def test_a_failure_that_is_made_of_it_is_not_counted(generation: Generation, tal
     assert shake(generation, path).status == status
     tally.becomes(own=1)
     assert tally.log.count("docs/troubleshooting.md") == 1
+    assert tally.samples(path) == []
 
 
 def test_no_client_hides_a_failure(generation: Generation, tally: Tally) -> None:
