@@ -101,7 +101,9 @@ WORKERS = (
         differs=True,
     ),
     _carried("graceful_timeout", "int", 30, "--graceful-timeout", "timeouts.drain",
-             "The same at a stop. At an upgrade old workers have `upgrade.retire`, an hour, to finish."),
+             "The same at a stop. At an upgrade old workers have `upgrade.retire`, an hour, to finish. What a worker does at its end "
+             "(`atexit`, threads) has `timeouts.exit`, 5 s, then.",
+             differs=True),
     _carried("keepalive", "int", 2, "--keep-alive", "timeouts.keepalive",
              "The same for `gthread`; `sync` workers of gunicorn keep no connection. Longer is better (the default is 75s): "
              "idle clients cost almost nothing here."),
@@ -176,7 +178,7 @@ PROCESSES = (
     _carried("raw_env", "texts", [], "-e --env", "env",
              "The same, one key each; a changed one comes with `ctl upgrade`, not with a reload. "
              "Secrets are better off in a file of their own, `env_file`.",
-             action="append"),
+             differs=True, action="append"),
     _carried("user", "user", None, "-u --user", "user", "The same, also for masters, and from their start."),
     _carried("group", "group", None, "-g --group", "group", "The same. Without it, the user's own group (gunicorn keeps that of root)."),
     _without("initgroups", "bool", False, "--initgroups", "Always so: the user's supplementary groups are set.", "true"),
@@ -184,8 +186,9 @@ PROCESSES = (
              "It shapes nothing but the mode of Unix sockets, which is the `mode` of the address here. "
              "The key `umask` is the application's, for the files that it makes."),
     _carried("preload_app", "bool", False, "--preload", "preload",
-             "The same if it is on. Otherwise `auto`, the default, preloads where that is safe; an upgrade loads new code either way.",
-             action="true"),
+             "The same if it is on, but for random generators, which each worker seeds anew. Otherwise `auto`, the default, preloads where "
+             "that is safe; an upgrade loads new code either way.",
+             differs=True, action="true"),
     _carried("reload", "bool", False, "--reload", "watch",
              "`watch: code`: an upgrade for each saved file, and the old code serves on if the new one fails.", action="true"),
     _without("reload_engine", "text", "auto", "--reload-engine", "There is one, by inotify."),
