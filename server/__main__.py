@@ -8,7 +8,7 @@ import sys
 import traceback
 from typing import NoReturn
 
-from releve.server import hazards
+from releve.server import hazards, offspring
 from releve.server.farewell import remove_temporary
 from releve.server.link import Link
 from releve.server.master import run
@@ -42,6 +42,7 @@ def main(arguments: list[str], *, lent: bool = False) -> NoReturn:
         traceback.print_exc()
     finally:
         remove_temporary()
+        offspring.settle(0.0)
         drain()
         os._exit(status)
 

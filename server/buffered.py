@@ -28,6 +28,7 @@ _ENDING = (
     ("lzma", "LZMAFile"),
 )
 _TEMPORARY = (("tempfile", "_TemporaryFileCloser"),)  # of a NamedTemporaryFile
+_MRO: Any = type.__dict__["__mro__"]
 
 _inherited: list[weakref.ref[Any]] = []
 _temporary: list[weakref.ref[Any]] = []
@@ -35,21 +36,21 @@ _temporary: list[weakref.ref[Any]] = []
 
 def remember() -> None:
     """In the master, before it forks: flush what the import has written, or each worker would write it, and remember the files."""
-    found = [*_of(gc.get_objects(), _TEXT), *_of(gc.get_objects(), _BYTES)]
+    found = [*of(gc.get_objects(), _TEXT), *of(gc.get_objects(), _BYTES)]
     _flush(found)
     _inherited[:] = _refs(found)
-    _temporary[:] = _refs(_of(gc.get_objects(), _known(_TEMPORARY)))
+    _temporary[:] = _refs(of(gc.get_objects(), _known(_TEMPORARY)))
 
 
 def flush() -> None:
     """In the worker, at its end: write what is in the buffers of all files, and bring those to an end that it has opened itself."""
     mine = gc.get_objects()  # without those that were frozen before the fork
     inherited = _living(_inherited)
-    _flush([*_of(mine, _TEXT), *_of(inherited, _TEXT)])  # first, since a text goes through the others
+    _flush([*of(mine, _TEXT), *of(inherited, _TEXT)])  # first, since a text goes through the others
     for kind in _known(_ENDING):
-        _end(_of(mine, (kind,)))
-    _flush([*_of(mine, _BYTES), *_of(inherited, _BYTES)])
-    _end(_of(mine, _known(_TEMPORARY)))
+        _end(of(mine, (kind,)))
+    _flush([*of(mine, _BYTES), *of(inherited, _BYTES)])
+    _end(of(mine, _known(_TEMPORARY)))
 
 
 def close_temporary() -> None:
@@ -87,15 +88,16 @@ def _known(names: Iterable[tuple[str, str]]) -> tuple[type, ...]:
     return tuple(kind for kind in kinds if isinstance(kind, type))
 
 
-def _of(objects: Iterable[Any], kinds: tuple[type, ...]) -> list[Any]:
-    """Those of some types. By the type itself: to ask a proxy for its class may run the application's code."""
-    known: dict[type, bool] = {}
+def of(objects: Iterable[Any], kinds: tuple[type, ...]) -> list[Any]:
+    """Those of some types. By identity: to ask a proxy for its class, or a metaclass for a hash, may run the application's code."""
+    wanted_ids = {id(kind) for kind in kinds}
+    known: dict[int, bool] = {}
     found = []
     for one in objects:
         kind = type(one)
-        wanted = known.get(kind)
+        wanted = known.get(id(kind))
         if wanted is None:
-            wanted = known[kind] = not set(kinds).isdisjoint(kind.__mro__)
+            wanted = known[id(kind)] = not wanted_ids.isdisjoint(map(id, _MRO.__get__(kind)))
         if wanted:
             found.append(one)
     return found

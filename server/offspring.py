@@ -1,4 +1,4 @@
-"""In the worker, at its end, and in the master, before it kills one: the processes that the application has started there.
+"""In worker and master, at their ends and before the master kills a worker: the processes that the application has started there.
 
 Those in the process group of the generation end with the worker that has started them; nobody would wait for them any more. Who
 has a session or a group of its own lives on. Read from ``/proc`` (proc_pid_stat(5)), each process held by a pidfd before it is looked at,
@@ -12,12 +12,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from releve.server.native import os, select, signal, time
 
-TERM_S = 0.3  # at least, between SIGTERM and SIGKILL: before the master, in its turn, kills the worker
+# At least, between SIGTERM and SIGKILL, and for what cleans up by itself: together before the master, in its turn, kills the worker.
+TERM_S = 0.3
+SETTLE_S = 0.1
 NAMED_MAX = 10
+# Of `multiprocessing`: the module, what it knows of a helper, the descriptor by whose end that sees ours, and its pid. Private to CPython.
+_HELPERS = (
+    ("multiprocessing.resource_tracker", "_resource_tracker", "_fd", "_pid"),
+    ("multiprocessing.forkserver", "_forkserver", "_forkserver_alive_fd", "_forkserver_pid"),
+)
 
 log = logging.getLogger("releve.worker")
 
@@ -66,6 +72,22 @@ def end(children: list[Child], whose: str, until: float) -> None:
             os.close(child.pidfd)
 
 
+def settle(until: float) -> None:
+    """Have the helpers of ``multiprocessing`` that we have started see that we go, and wait until they have cleaned up (monotonic).
+
+    The group may be killed as soon as we have gone: shared memory that nobody has unlinked would be left.
+    """
+    held = [child for pid in _helpers() if (child := _hold(pid, os.getpid(), os.getpgrp())) is not None]
+    for module, one, end, _ in _HELPERS if held else ():
+        fd = _known(module, one, end)
+        if fd is not None:
+            with suppress(OSError):
+                os.close(fd)
+    _still_there(held, max(until, time.monotonic() + SETTLE_S))
+    for child in held:
+        os.close(child.pidfd)
+
+
 def kill(children: Iterable[Child], whose: str = "") -> None:
     """SIGKILL; closes them."""
     children = list(children)
@@ -97,10 +119,12 @@ def _still_there(children: list[Child], until: float) -> list[Child]:
 
 def _helpers() -> set[int]:
     """Processes of ``multiprocessing`` that end by themselves after us, and clean up then."""
-    tracker: Any = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
-    server: Any = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
-    found = (getattr(tracker, "_pid", None), getattr(server, "_forkserver_pid", None))
-    return {pid for pid in found if isinstance(pid, int)}
+    return {found for module, one, _, pid in _HELPERS if (found := _known(module, one, pid)) is not None}
+
+
+def _known(module: str, one: str, name: str) -> int | None:
+    found = getattr(getattr(sys.modules.get(module), one, None), name, None)
+    return found if isinstance(found, int) else None
 
 
 def _children(pid: int) -> Iterator[int]:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from releve.server import buffered
 from releve.server.native import os
 
 NAMED_MAX = 5
@@ -104,11 +105,10 @@ def _bit_generators() -> Iterator[Any]:
     """Those of numpy that were made without a seed."""
     numpy: Any = sys.modules.get("numpy.random")
     kind = getattr(numpy, "BitGenerator", None)
-    if kind is None:
+    if not isinstance(kind, type):
         return
-    for one in gc.get_objects():
-        if kind in type(one).__mro__:
-            sequence = getattr(one, "seed_seq", None) or getattr(one, "_seed_seq", None)
-            entropy = getattr(sequence, "entropy", None)  # RandomState(42) has no sequence
-            if isinstance(entropy, int) and entropy.bit_length() > DRAWN_BITS:
-                yield one
+    for one in buffered.of(gc.get_objects(), (kind,)):
+        sequence = getattr(one, "seed_seq", None) or getattr(one, "_seed_seq", None)
+        entropy = getattr(sequence, "entropy", None)  # RandomState(42) has no sequence
+        if isinstance(entropy, int) and entropy.bit_length() > DRAWN_BITS:
+            yield one

@@ -171,6 +171,7 @@ def _part(farewell: Farewell, number: int, limit_s: float, why: str, status: int
         until = time.monotonic() + limit_s
         farewell.wait(until, why, beat)
         offspring.end(offspring.find(os.getpid()), f"worker {number} (pid {os.getpid()})", until)
+        offspring.settle(until)
     except Exception:
         log.exception("leaving without the rest: internal error")
     finally:

@@ -35,6 +35,11 @@ def note(text):
 
 atexit.register(note, "atexit")
 
+class Odd(type):
+    __hash__ = None
+
+odd = Odd("odd", (), {})()
+
 def waits(text):
     while not os.path.exists(os.path.join(HERE, "go")):
         time.sleep(0.01)
@@ -81,6 +86,11 @@ def program():
 def orphan():
     return subprocess.run(["/bin/sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!"], capture_output=True, text=True).stdout
 
+def segment():
+    from multiprocessing.shared_memory import SharedMemory
+    kept.append(SharedMemory(create=True, size=64))
+    return kept[-1].name
+
 def free():
     return subprocess.Popen(["/bin/sleep", "600"], start_new_session=True, env={}).pid  # no process of the service
 
@@ -104,7 +114,7 @@ def trouble():
     for one in (helped, sys.exit, lambda: 1 / 0):
         atexit.register(one)
 
-ALL = (thread, heir, task, processes, daemon, files, folder, program, orphan, free, trouble)
+ALL = (thread, heir, task, processes, daemon, files, folder, program, orphan, segment, free, trouble)
 WAYS = {"/" + way.__name__: way for way in ALL}
 # more
 
@@ -235,16 +245,16 @@ def test_a_worker_that_is_scaled_away_ends_as_any_other(tmp_path: Path) -> None:
 
 
 def test_what_the_import_has_made_for_all_outlives_the_first_worker_that_ends(tmp_path: Path) -> None:
-    shared = f"open({str(tmp_path)!r} + '/shared', 'w').write(f'{{daemon()}} {{folder()}}')"
+    shared = f"open({str(tmp_path)!r} + '/shared', 'w').write(f'{{daemon()}} {{folder()}} {{segment()}}')"
     with starts(tmp_path, more=shared, preload=True, hooks={"on_exit": "app:left"}) as service:
         (pid,) = service.workers()
-        child, folder = (tmp_path / "shared").read_text().split()
+        child, folder, segment = (tmp_path / "shared").read_text().split()
         service.do("reload")
         eventually(lambda: not alive(pid), "it has ended")
         assert noted(tmp_path, pid) == ["on_exit", "atexit"]
-        assert alive(int(child)) and Path(folder).is_dir()
+        assert alive(int(child)) and Path(folder).is_dir() and Path("/dev/shm", segment).exists()
         service.stop()
-        assert not alive(int(child)) and not Path(folder).exists()
+        assert not alive(int(child)) and not Path(folder).exists() and not Path("/dev/shm", segment).exists()
 
 
 def test_a_worker_that_is_killed_at_its_deadline_takes_its_children_along(tmp_path: Path) -> None:
@@ -283,6 +293,15 @@ def test_a_program_that_ends_with_its_generation_is_named(tmp_path: Path) -> Non
         finally:
             with suppress(ProcessLookupError):
                 os.kill(free, signal.SIGKILL)
+
+
+def test_what_multiprocessing_cleans_up_is_cleaned_up_before_the_generation_ends(tmp_path: Path) -> None:
+    with starts(tmp_path, upgrade={"standby": "off"}) as service:
+        segment = Path("/dev/shm") / service.get("/segment").decode()
+        assert segment.exists()
+        service.do("upgrade")
+        service.settled()
+        assert not segment.exists() and "ending" not in service.log()
 
 
 def test_random_generators_of_the_import_do_not_repeat_in_the_workers(tmp_path: Path) -> None:
