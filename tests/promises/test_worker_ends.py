@@ -150,8 +150,7 @@ def beaten(service: Service, pid: int) -> float:
     return asked - float(age_s)
 
 
-@pytest.mark.parametrize("preload", [True, False], ids=["preloaded", "each for itself"])
-@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize(("threads", "preload"), [(1, False), (4, True)], ids=["one thread, each for itself", "more threads, preloaded"])
 def test_a_worker_ends_as_a_process_ends(tmp_path: Path, threads: int, preload: bool) -> None:
     with starts(tmp_path, hooks={"on_exit": "app:left"}, timeouts={"exit": "30s"}, threads=threads, preload=preload) as service:
         (pid,) = service.workers()
