@@ -449,7 +449,8 @@ class Generation:
         self._relied_on = self.state in _RELIED_ON
         self.state = next_state(self.state, GenerationEvent.ENDED)
         self.dismissal.cancel()
-        self._name_strays()
+        if not self._killed:  # else they were named
+            self._name_strays()
         self.master.bury()
         self.roster.close()
         if self.door is not None:
