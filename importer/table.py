@@ -51,9 +51,9 @@ def _where_known(key: str, text: str, otherwise: str) -> str:
 
 ASGI = "Relève serves WSGI; ASGI applications (FastAPI, Starlette) stay with an ASGI server."
 GREENLETS = (
-    "Greenlets (gevent, eventlet) and tornado have no equivalent: take them out, monkey-patching too. `threads`, left at 8, says how many "
-    "requests are served at once in a worker; threads that only wait are cheap, and idle clients hold none. WebSockets are not served: "
-    "Socket.IO can do with long polling (`async_mode='threading'`)."
+    "Greenlets (gevent, eventlet) and tornado have no equivalent: take them out, monkey-patching too (where it has to stay: `threads: 1`). "
+    "`threads`, left at 8, says how many requests are served at once in a worker; threads that only wait are cheap, and "
+    "idle clients hold none. WebSockets are not served: Socket.IO can do with long polling (`async_mode='threading'`)."
 )
 _HTTP2 = "Relève speaks HTTP/1.1; a proxy in front speaks HTTP/2 with the clients."
 _TLS = "TLS is the work of a proxy in front, which sends `X-Forwarded-Proto` (see proxies.md)."
