@@ -143,7 +143,7 @@ def _can_be_made(directory: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What others may do in a folder: the mode it is made with, and the group that it is given."""
+    """What others may do in a folder: the mode it is made with, and the group whose members have to come in."""
 
     mode: int = 0o700
     group: int | None = None
@@ -176,14 +176,13 @@ def prepare(directory: Path, uid: int, access: Access = PRIVATE) -> None:
 
 
 def _open_to(directory: Path, uid: int, access: Access) -> str | None:
-    """Give a runtime directory its mode and group; why that cannot be. One that holds what is not ours keeps those it has."""
+    """Give a runtime directory its mode; why that cannot be. One that holds what is not ours keeps the one it has."""
     seen = os.stat(directory)
     names = os.listdir(directory)
     if seen.st_uid == uid and (not names or os.path.isfile(directory / LOCK_NAME)):
-        group = access.group if access.group != seen.st_gid else None
-        if group is not None or stat.S_IMODE(seen.st_mode) != access.mode:
+        if stat.S_IMODE(seen.st_mode) != access.mode:
             with paths.folder(directory) as folder:
-                folder.give(access.mode, group)
+                folder.give(access.mode, None)
         return None
     if access.group is None or seen.st_mode & stat.S_IXOTH or (seen.st_mode & stat.S_IXGRP and seen.st_gid == access.group):
         return None

@@ -18,6 +18,7 @@ PROPERTIES = (
         "PrivateTmp",
         "ReadWritePaths",
         "RuntimeDirectory",
+        "RuntimeDirectoryMode",
         "StateDirectory",
         "LogsDirectory",
         "CacheDirectory",
@@ -41,6 +42,9 @@ def lacking(needed: Needs, told: Mapping[str, str], strange: Collection[str] = (
     if not as_root:
         yield from _privileges(needed, told, strange)
     yield from _folders(needed, told, absent)
+    mode = told.get("RuntimeDirectoryMode", "")
+    if "control_group" in (needed.calls or {}).values() and mode and not mode.endswith(("1", "5", "7")):
+        yield f"RuntimeDirectoryMode={mode}: a reload by systemd shuts the members of control_group out"
 
 
 def _privileges(needed: Needs, told: Mapping[str, str], strange: Collection[str]) -> Iterator[str]:

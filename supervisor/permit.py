@@ -25,8 +25,11 @@ class Permit:
 
     @property
     def folder(self) -> Access:
-        """What others may do in the runtime directory."""
-        return OPEN_TO_PASS if self.group is None else Access(0o710, self.group)
+        """What others may do in the runtime directory: pass, to be refused at the control socket.
+
+        It keeps its group: at each reload systemd gives RuntimeDirectory= back to the user's, and if it had another, all that is in it.
+        """
+        return OPEN_TO_PASS if self.group is None else Access(OPEN_TO_PASS.mode, self.group)
 
     @property
     def socket_mode(self) -> int:

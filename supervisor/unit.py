@@ -104,7 +104,7 @@ def _folders(settings: Settings, place: Place) -> Iterator[str]:
     runtime = f"releve/{place.unit}" if settings.runtime_directory is None else _below("/run/", settings.runtime_directory)
     if runtime is not None:
         yield f"RuntimeDirectory={' '.join([runtime, *_of_sockets(settings, place, runtime)])}"
-        yield f"RuntimeDirectoryMode={'0711' if settings.control_group is None else '0710'}"
+        yield "RuntimeDirectoryMode=0711"
         yield "RuntimeDirectoryPreserve=restart"
     state = f"releve/{place.unit}" if settings.state_directory is None else _below("/var/lib/", settings.state_directory)
     if state is not None:
@@ -114,7 +114,7 @@ def _folders(settings: Settings, place: Place) -> Iterator[str]:
 def _of_sockets(settings: Settings, place: Place, runtime: str) -> Iterator[str]:
     """The folder of a socket (listen), where it has this unit's name: others may be shared, and systemd would give and remove them."""
     own = {_below("/run/", os.path.dirname(address.path)) for address in settings.listen if address.kind == "unix"}
-    if settings.control_group is None and place.unit != "releve":  # a control group's folders are shut to all others
+    if place.unit != "releve":
         yield from sorted(name for name in own if name is not None and name.partition("/")[0] == place.unit and name != runtime)
 
 

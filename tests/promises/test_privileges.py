@@ -346,8 +346,8 @@ def test_members_of_the_control_group_may(folder: Path) -> None:
     with serving(folder, python=SYSTEM_PYTHON, user=NAME, control_group="games") as service:
         games = os.stat(service.control_socket)
         runtime = os.stat(service.control_socket.parent)
-        assert (games.st_mode & 0o777, runtime.st_mode & 0o777) == (0o660, 0o710)
-        assert games.st_gid == runtime.st_gid
+        assert (games.st_mode & 0o777, runtime.st_mode & 0o777) == (0o660, 0o711)
+        assert games.st_gid != runtime.st_gid
         assert json.loads(ctl(service, "nobody", "status", groups=[games.st_gid]).stdout)["status"] == 0
         assert json.loads(ctl(service, "games", "status").stdout)["status"] == 0
         assert "Permission denied" in ctl(service, "nobody", "status", groups=[65534]).stderr

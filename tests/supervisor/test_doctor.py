@@ -105,6 +105,8 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SystemCallFilter="accept")}, [PROBLEM]),
     ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SystemCallFilter="~mount")}, [OK]),
     ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SystemCallFilter="~chown fchown")}, [PROBLEM]),
+    ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", RuntimeDirectoryMode="0711")}, [OK]),
+    ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", RuntimeDirectoryMode="0710")}, [PROBLEM]),
     ("unit", {"settings": GROUPED, "unit": unit_with(User="", SystemCallFilter="accept")}, [OK]),
     ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SupplementaryGroups="a ops"), "strange_groups": ("ops",)}, [OK]),
     ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SupplementaryGroups=""), "strange_groups": ("ops",)}, [PROBLEM]),

@@ -119,13 +119,13 @@ def test_a_runtime_directory_has_its_mode_whatever_it_was(tmp_path: Path) -> Non
 def test_a_runtime_directory_of_a_control_group(tmp_path: Path) -> None:
     group = os.getegid()
     directory = tmp_path / "run"
-    instances.prepare(directory, UID, instances.Access(0o710, group))
+    instances.prepare(directory, UID, instances.Access(0o711, group + 1))
     seen = directory.stat()
-    assert (seen.st_mode & 0o777, seen.st_gid) == (0o710, group)
+    assert (seen.st_mode & 0o777, seen.st_gid) == (0o711, group)  # as systemd wants it
     (directory / "theirs").touch()
     directory.chmod(0o700)
     with pytest.raises(InstanceError, match=f"members of control_group may not enter it, .*chgrp {group} and chmod g\\+x it"):
-        instances.prepare(directory, UID, instances.Access(0o710, group))
+        instances.prepare(directory, UID, instances.Access(0o711, group))
     tmp_path.chmod(0o700)
     assert instances.blocked(directory, 4242) is not None
 

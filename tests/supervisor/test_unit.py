@@ -98,7 +98,7 @@ def test_limits_follow_from_the_settings() -> None:
         (dataclasses.replace(USUAL, hooks=Hooks(before=Command("/srv/migrate /srv"))), "ProtectHome", ["yes"]),
         (USUAL, "RuntimeDirectory", ["releve/shop"]),
         (USUAL, "RuntimeDirectoryMode", ["0711"]),
-        (dataclasses.replace(USUAL, control_group="ops"), "RuntimeDirectoryMode", ["0710"]),
+        (dataclasses.replace(USUAL, control_group="ops"), "RuntimeDirectoryMode", ["0711"]),
         (dataclasses.replace(USUAL, control_group="ops"), "SupplementaryGroups", ["ops"]),
     ],
 )

@@ -122,7 +122,8 @@ def install_and_use(site: Site, body: str, shown: str) -> None:
     site.must("start")
     assert site.ask()[0] == body
     box.must("sh", "-c", shown)
-    site.must("reload")
+    site.must("reload")  # which has systemd look after the folders again
+    box.must("sh", "-c", shown)
     said = json.loads(box.run("/opt/made/bin/ctl", "-c", CONFIG, "doctor", "--json").stdout)
     assert [one["text"] for one in said["findings"] if one["check"] == "unit" and one["severity"] != "ok"] == []
     assert "PID file" not in site.journal()
