@@ -14,6 +14,7 @@ from typing import Any
 
 from releve.config import addresses, kernel, values
 from releve.config.errors import ConfigError, Place, Problem, in_order, nearest
+from releve.config.frozen import dataclass
 from releve.config.settings import GROUPS, Address, Canary, Check, Command, Control, Limits, Mount, Request, Settings, key_names, to_wire
 from releve.config.settings import written as written_key
 from releve.config.values import Rules
@@ -51,7 +52,7 @@ FOREIGN = {
 UNIX_PARTS = {"unix": "text", "mode": "mode", "owner": "name", "group": "name"}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """A configuration that was read whole.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from releve.config.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import configparser
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from releve.config.addresses import unix_address
 from releve.config.build import Loaded, build
 from releve.config.errors import ConfigError, Place, Problem, nearest
 from releve.config.files import absolute, read_text
+from releve.config.frozen import dataclass
 from releve.config.settings import key_names, rules
 from releve.config.sources import Overrides, read_overrides
 from releve.config.written import Content, Written

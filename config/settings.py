@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from os.path import commonprefix
 from typing import Any
+
+from releve.config.frozen import dataclass
 
 Wire = dict[str, Any]
 

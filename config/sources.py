@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from releve.config.addresses import port_address
 from releve.config.build import Loaded, build
 from releve.config.errors import ConfigError, Place, Problem, nearest
+from releve.config.frozen import dataclass
 from releve.config.settings import rules
 from releve.config.written import Written
 

@@ -6,9 +6,8 @@ set of rules (``values``) serve the three of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from releve.config.errors import Place
+from releve.config.frozen import dataclass
 
 Content = None | str | list["Written"] | dict[str, "Written"]
 

@@ -14,9 +14,9 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from releve.config.frozen import dataclass
 from releve.supervisor import holders
 from releve.supervisor.instances import (
     PLACES,

@@ -11,13 +11,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import click
 
 from releve import __version__
 from releve.config.completion import by_metavar
+from releve.config.frozen import dataclass
 from releve.ctl import completion, outcome, render
 from releve.ctl.aftermath import aftermath
 from releve.ctl.client import ConversationLost, TimedOut, converse, has_ended, supervisor_pidfd

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from releve.config.frozen import dataclass
 from releve.ctl import render
 from releve.supervisor.protocol import Event
 

@@ -5,9 +5,9 @@ The result is first made into a ``Picture`` of plain texts; both renderings show
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TextIO
 
+from releve.config.frozen import dataclass
 from releve.ctl import history, render
 from releve.supervisor.protocol import Event
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from releve.config.frozen import dataclass
 from releve.config.settings import GROUPS
 
 WIDTH = 110

@@ -9,11 +9,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from releve.config.errors import nearest
+from releve.config.frozen import dataclass
 from releve.importer import words
 from releve.importer.table import SETTINGS, Setting
 

@@ -5,9 +5,9 @@ Gunicorn itself is not needed; a test compares the names, flags and defaults wit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from releve.config.frozen import dataclass
 from releve.config.settings import key_names
 
 ERROR_LOG = "log.file"

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from releve.config import paste
 from releve.config.access_format import check_format
 from releve.config.addresses import mode_text, parse_address
+from releve.config.frozen import dataclass
 from releve.config.reference import default_text
 from releve.config.settings import GROUPS, Settings, rules
 from releve.config.values import DURATION_MAX_S, duration_text

@@ -10,10 +10,11 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import ModuleType
 from typing import Any, TypeVar
 
+from releve.config.frozen import dataclass
 from releve.config.settings import Mount
 from releve.server.callable import Flaw, flaw
 from releve.server.mounts import mounted, unavailable

@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import releve
+from releve.config.frozen import dataclass
 from releve.config.settings import Settings, from_wire, key_names
 from releve.server import scoreboard
 from releve.server.link import EXCHANGE_VERSION, LINK_VERSION, Link, Message

@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import difflib
 import enum
-from dataclasses import dataclass
 from typing import NoReturn
 
+from releve.config.frozen import dataclass
 from releve.server.native import os, signal, time
 
 VARIABLE = "RELEVE_FAULT"

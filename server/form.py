@@ -13,9 +13,10 @@ import math
 import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from releve.config.frozen import dataclass
 from releve.server.link import MESSAGE_MAX_BYTES, Message
 from releve.server.native import os, socket
 

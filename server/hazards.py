@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from dataclasses import dataclass
 from types import FunctionType, ModuleType
 
+from releve.config.frozen import dataclass
 from releve.server.native import os, socket
 
 BEFORE = "by sitecustomize or a .pth file"  # what runs in an interpreter before we do

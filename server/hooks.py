@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from releve.config import settings
+from releve.config.frozen import dataclass
 from releve.server.application import BootError, attempt, find_function
 
 Function = Callable[[], object]

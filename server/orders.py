@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from releve.config.frozen import dataclass
 
 
 class Posture(enum.Enum):

@@ -14,10 +14,10 @@ import os
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from releve.config import diff
+from releve.config.frozen import dataclass
 from releve.server import closing
 from releve.server.link import ORPHAN_S, LinkError
 from releve.supervisor import holders, inventory, paths, record, refusal, release, scale, switch, system

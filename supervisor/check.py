@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from releve.config.frozen import dataclass
 from releve.config.settings import Check
 from releve.config.values import parse_expect
 

@@ -7,8 +7,9 @@ interpreter, resolved, and the revision where it is known.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from releve.config.frozen import dataclass
 
 Release = Mapping[str, Any]
 Entry = Mapping[str, Any]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from releve.config.frozen import dataclass
 from releve.supervisor import instances
 from releve.supervisor.policy import Bounds
 from releve.supervisor.protocol import SOCKET_NAME

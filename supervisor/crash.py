@@ -13,10 +13,10 @@ import re
 import signal
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import releve.server
+from releve.config.frozen import dataclass
 from releve.server.link import ELSEWHERE, WANTS_ALL
 
 # Those that faulthandler writes at; signal(7).

@@ -9,8 +9,9 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
+from releve.config.frozen import dataclass
 from releve.supervisor import unit
 from releve.supervisor.facts import Facts
 from releve.supervisor.lacking import lacking

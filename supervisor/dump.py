@@ -13,9 +13,9 @@ import re
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
+from releve.config.frozen import dataclass
 from releve.server.docket import LEADER, Seat, serving
 from releve.server.link import STACKS_SIGNAL
 from releve.supervisor import crash, system

@@ -12,8 +12,8 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
+from releve.config.frozen import dataclass
 from releve.supervisor import system
 
 

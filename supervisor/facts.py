@@ -15,10 +15,11 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from releve.config.frozen import dataclass
 from releve.config.settings import Control, Settings
 from releve.supervisor import lacking, systemctl
 from releve.supervisor.door import doors

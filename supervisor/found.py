@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 
+from releve.config.frozen import dataclass
 from releve.server.link import Message
 from releve.supervisor.door import Door
 from releve.supervisor.master import Reached

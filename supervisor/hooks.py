@@ -15,9 +15,9 @@ import subprocess
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from releve.config.frozen import dataclass
 from releve.config.settings import Command
 from releve.supervisor import paths, program, system
 from releve.supervisor.environment import first

@@ -19,9 +19,9 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from releve.config.frozen import dataclass
 from releve.supervisor import paths
 from releve.supervisor.protocol import SOCKET_NAME
 

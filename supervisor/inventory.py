@@ -19,9 +19,9 @@ import struct
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from releve.config.frozen import dataclass
 from releve.config.settings import Address
 from releve.server import closing, form
 from releve.server.form import Unfit

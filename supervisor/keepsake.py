@@ -18,6 +18,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from releve.config.frozen import dataclass
 from releve.config.settings import Settings, from_wire, to_wire
 from releve.supervisor import memory
 from releve.supervisor.listeners import Listener
@@ -43,7 +44,7 @@ class Role(enum.Enum):
     STANDBY = "standby"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Held:
     """What a master holds of ours: its process, and the marks of the descriptors that it was given."""
 
@@ -56,7 +57,7 @@ class Held:
     sockets: tuple[Mark | None, ...]  # of `Keepsake.listeners`, in their order; None: it was closed
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Keepsake:
     """One generation's, and with it the service as it was at the last transition."""
 

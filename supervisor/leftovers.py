@@ -18,8 +18,8 @@ import signal
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
+from releve.config.frozen import dataclass
 from releve.supervisor import evidence, system
 from releve.supervisor.log import log
 from releve.supervisor.readable import readable

@@ -17,9 +17,9 @@ import secrets
 import socket
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from releve.config import kernel
+from releve.config.frozen import dataclass
 from releve.config.settings import Address
 from releve.server.link import has_ended
 from releve.supervisor import fdstore, paths, system

@@ -10,8 +10,8 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from releve.config.frozen import dataclass
 from releve.config.settings import Log
 from releve.supervisor import paths as trusted
 from releve.supervisor.failure import StepFailed

@@ -20,8 +20,8 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
+from releve.config.frozen import dataclass
 from releve.server import closing, form
 from releve.server.form import Unfit
 from releve.server.link import Garbled, Link, LinkError, Message, pair

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
+from releve.config.frozen import dataclass
 from releve.config.settings import Command, Hooks, Settings
 
 PRIVILEGED_PORTS = 1024

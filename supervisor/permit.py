@@ -5,9 +5,9 @@ from __future__ import annotations
 import grp
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from releve.config.frozen import dataclass
 from releve.config.settings import Control
 from releve.supervisor.instances import Access, InstanceError, blocked
 from releve.supervisor.lock import OPEN_TO_PASS

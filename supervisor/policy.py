@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from releve.config.frozen import dataclass
 from releve.config.settings import CONTROL_VERBS, Control
 from releve.supervisor import paths
 

@@ -13,10 +13,11 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
+from releve.config.frozen import dataclass
 from releve.config.settings import Check
 from releve.supervisor import check as checking
 from releve.supervisor.failure import RolledBack

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
 import psutil
+
+from releve.config.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

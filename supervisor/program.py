@@ -8,8 +8,8 @@ import os
 import select
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from releve.config.frozen import dataclass
 from releve.supervisor import system
 from releve.supervisor.identity import AS_WE_ARE, Identity
 

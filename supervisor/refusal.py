@@ -13,9 +13,10 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from releve.config.frozen import dataclass
 from releve.server import closing
 from releve.server.link import Link, LinkError
 from releve.supervisor import evidence, fdstore, rescue, system

@@ -17,13 +17,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import IO
 
 import releve.server
 from releve.config import kernel
 from releve.config.env_file import read_env_file
 from releve.config.errors import ConfigError
+from releve.config.frozen import dataclass
 from releve.config.settings import Settings
 from releve.supervisor import environment as surroundings
 from releve.supervisor import paths, program, system

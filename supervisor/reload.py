@@ -7,9 +7,10 @@ needs an upgrade. Any failure ends the new workers; the old ones were never told
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from releve.config import diff
+from releve.config.frozen import dataclass
 from releve.config.load import Loaded
 from releve.config.settings import Settings, to_wire
 from releve.supervisor import listeners as listening

@@ -10,10 +10,10 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from releve.config.frozen import dataclass
 from releve.supervisor.sentry import VARIABLE as SENTRY
 
 VARIABLE = "REVIVED_BY_RELEVE"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import releve
+from releve.config.frozen import dataclass
 from releve.server.link import Link
 from releve.supervisor import memory, relay, system
 from releve.supervisor.crash import Crash
@@ -45,7 +46,7 @@ class SuccessionError(Exception):
     """What was handed over cannot be understood."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Bequest:
     """What a supervisor holds besides its service, by descriptor number, and what it is in the middle of."""
 
@@ -62,7 +63,7 @@ class Bequest:
     control_group: str | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Succession:
     """What was handed over, decoded; its generations are not held yet."""
 

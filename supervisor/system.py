@@ -15,9 +15,9 @@ import struct
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from typing import NoReturn
 
+from releve.config.frozen import dataclass
 from releve.supervisor import capabilities
 from releve.supervisor.identity import AS_WE_ARE, Identity
 

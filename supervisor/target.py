@@ -8,9 +8,10 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from releve.config import diff
+from releve.config.frozen import dataclass
 from releve.config.load import Loaded
 from releve.config.settings import Settings
 from releve.supervisor import coldstart, release

@@ -10,8 +10,9 @@ import operator
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from releve.config.frozen import dataclass
 from releve.server.scoreboard import BUCKETS, Record, quantile_s
 
 REMEMBERED_S = 60.0

@@ -10,8 +10,8 @@ import math
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from releve.config.frozen import dataclass
 from releve.config.settings import Settings
 from releve.supervisor.instances import unit_name
 from releve.supervisor.needs import HOMES, SYSTEM, TEMPORARY, Needs, inside, needs

@@ -4,8 +4,13 @@ supervisor -> server.anchor, server.closing, server.link, server.form, server.no
               server.faults, server.guard, server.log, server.lost, config;
               importer.command and importer.parser, for the command line
 importer   -> config
+<<<<<<< ours
 ctl        -> config, supervisor.protocol, supervisor.instances, supervisor.holders, supervisor.symptoms
 server     -> config.settings, config.legible; standard library only
+=======
+ctl        -> config, supervisor.protocol, supervisor.instances, supervisor.holders
+server     -> config.settings, config.frozen, config.legible; standard library only
+>>>>>>> theirs
 config     -> nothing of ours
 """
 
@@ -23,7 +28,7 @@ ALLOWED = {
     "config": ("config",),
     "ctl": ("ctl", "config", "supervisor.holders", "supervisor.protocol", "supervisor.instances", "supervisor.symptoms"),
     "importer": ("importer", "config"),
-    "server": ("server", "config.settings", "config.legible"),
+    "server": ("server", "config.settings", "config.frozen", "config.legible"),
     "supervisor": (
         "supervisor",
         "config",
@@ -45,7 +50,7 @@ ALLOWED = {
 }
 STANDARD_LIBRARY_ONLY = [
     *sorted((ROOT / "server").glob("*.py")),
-    *(ROOT / "config" / name for name in ("settings.py", "legible.py", "__init__.py")),
+    *(ROOT / "config" / name for name in ("settings.py", "frozen.py", "legible.py", "__init__.py")),
 ]
 # The copies themselves, and what runs before the import or within it only.
 NATIVE = {ROOT / "server" / name for name in ("native.py", "anchor.py", "lend.py", "paste.py")}

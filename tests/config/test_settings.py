@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import releve.config
+import releve.server
 from releve.config.settings import (
     Address,
     Canary,
@@ -57,7 +58,16 @@ def test_an_address_names_its_listener() -> None:
 
 
 def test_settings_need_nothing_but_the_standard_library() -> None:
-    folder = str(Path(str(releve.config.__file__)).parent)
-    script = f"import sys; sys.path.insert(0, {folder!r}); import settings; print(len(settings.key_names()))"
+    """As a release has them that brings no Relève."""
+    server, config = (str(Path(str(module.__file__)).parent) for module in (releve.server, releve.config))
+    script = f"""
+import sys
+sys.path.insert(0, {server!r})
+import lend
+lend.lend({server!r}, {config!r}, "1")
+sys.path.pop(0)
+from releve.config import settings
+print(len(settings.key_names()))
+"""
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, timeout=30, check=True)
     assert int(done.stdout) == len(key_names())
