@@ -13,9 +13,10 @@ from harness.service import serving
 SETTINGS: dict[str, Any] = {"upgrade": {"probation": "50ms"}, "log": {"access": "off"}}
 
 
-def test_fifty_in_a_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize("upgrades", [pytest.param(12, id="12"), pytest.param(50, id="50", marks=pytest.mark.soak)])
+def test_many_in_a_row(tmp_path: Path, upgrades: int) -> None:
     with serving(tmp_path, **SETTINGS) as service:
-        seen = upgrade_often(service, 50, clients=16, think=4.0, think_mean=0.3)
+        seen = upgrade_often(service, upgrades, clients=16, think=4.0, think_mean=0.3)
         print(seen)
         assert seen.grown_bytes < 4 << 20
 

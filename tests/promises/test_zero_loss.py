@@ -96,7 +96,7 @@ def django(root: Path) -> Iterator[Site]:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("upgrades", "rollbacks", "requests"),
-    [pytest.param(6, 2, 4_000, id="6"), pytest.param(20, 5, 20_000, id="20", marks=[pytest.mark.soak, pytest.mark.timeout(1200)])],
+    [pytest.param(3, 1, 1_000, id="3"), pytest.param(20, 5, 20_000, id="20", marks=[pytest.mark.soak, pytest.mark.timeout(1200)])],
 )
 def test_upgrades_reloads_and_rollbacks_of_the_django_example(tmp_path: Path, upgrades: int, rollbacks: int, requests: int) -> None:
     """With the default settings, over TCP and a Unix socket: nothing fails, and every form that was sent is stored once."""
