@@ -4,13 +4,8 @@ supervisor -> server.anchor, server.closing, server.link, server.form, server.no
               server.faults, server.guard, server.log, server.lost, config;
               importer.command and importer.parser, for the command line
 importer   -> config
-<<<<<<< ours
 ctl        -> config, supervisor.protocol, supervisor.instances, supervisor.holders, supervisor.symptoms
-server     -> config.settings, config.legible; standard library only
-=======
-ctl        -> config, supervisor.protocol, supervisor.instances, supervisor.holders
 server     -> config.settings, config.frozen, config.legible; standard library only
->>>>>>> theirs
 config     -> nothing of ours
 """
 
