@@ -88,12 +88,9 @@ class Collecting:
         if gathering.waits:
             self._hung_up(connection, body)
             return
-        try:
-            data = connection.socket.recv(READ_BYTES)
-        except BlockingIOError:
+        data = connection.receive(READ_BYTES)
+        if data is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self._loop.close(connection)  # in the middle of its request
             return

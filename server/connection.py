@@ -157,6 +157,15 @@ class Connection:
             raise ValueError(f"a connection that is {self.state.value} cannot become {state.value}")
         self.state = state
 
+    def receive(self, limit: int) -> bytes | None:
+        """In the leader, beside the request path: what has come; empty where nothing more will, None where nothing has."""
+        try:
+            return self.socket.recv(limit)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
     def has_more(self) -> bool:
         """In the thread that answers: whether the client has sent something behind the request."""
         if self.buffer or (self.body is not None and self.body.rest):

@@ -82,12 +82,9 @@ class Parting:
 
     def swallow(self, connection: Connection) -> None:
         """Drop what a client still sends behind our last word."""
-        try:
-            data = connection.socket.recv(READ_BYTES)
-        except BlockingIOError:
+        data = connection.receive(READ_BYTES)
+        if data is None:
             return
-        except OSError:
-            data = b""
         connection.swallowed_bytes += len(data)
         if not data or connection.swallowed_bytes > CLOSING_MAX_BYTES:
             self._loop.close(connection)
