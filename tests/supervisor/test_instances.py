@@ -66,16 +66,18 @@ def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
             instances.runtime_directory(value, "shop-12345678", environ, UID)
 
 
-def test_the_state_directory(places: Places) -> None:
+def test_the_state_directory(places: Places, tmp_path: Path) -> None:
     def where(value: str | None = None, uid: int = 424242, **environ: str) -> str:
         (places.var).mkdir(exist_ok=True)
         return str(instances.state_directory(value, "shop-12345678", environ, uid, places))
 
+    home = str(tmp_path / "home")
+    (tmp_path / "home").mkdir()
     assert where("/srv/state", STATE_DIRECTORY="/var/x") == "/srv/state"
     assert where(STATE_DIRECTORY="/var/lib/releve:/var/lib/more") == "/var/lib/releve"
     assert where(uid=0, HOME="/root") == f"{places.var}/releve/shop-12345678"
-    assert where(XDG_STATE_HOME="/home/a/state", HOME="/home/a") == "/home/a/state/releve/shop-12345678"
-    assert where(HOME="/home/a", XDG_STATE_HOME="relative") == "/home/a/.local/state/releve/shop-12345678"
+    assert where(XDG_STATE_HOME=f"{home}/state", HOME=home) == f"{home}/state/releve/shop-12345678"
+    assert where(HOME=home, XDG_STATE_HOME="relative") == f"{home}/.local/state/releve/shop-12345678"
     assert where() == where(HOME="/") == f"{places.temporary}/releve-424242/shop-12345678"
 
 

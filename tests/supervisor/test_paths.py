@@ -270,9 +270,9 @@ def test_variables_are_not_read_through_a_link_of_the_user(place: Path) -> None:
     assert release.read_variables(str(link), None) == {"PASSWORD": "root"}  # it is this user who asks
 
 
-def test_a_lease_on_a_file_has_nobody_wait(place: Path) -> None:
+def test_a_lease_on_a_file_has_nobody_wait(tmp_path: Path) -> None:
     """Its owner's: who opens it waits for up to /proc/sys/fs/lease-break-time (fcntl(2), F_SETLEASE)."""
-    file = place / "site" / "env"
+    file = tmp_path / "env"
     file.write_text("A=1")
     signal.signal(signal.SIGIO, signal.SIG_IGN)
     with file.open("r+") as held:
