@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ from releve.supervisor.protocol import Status
 
 UID = os.geteuid()
 Live = Callable[..., Card]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short one: a socket's path has 107 bytes at most, of which pytest's own takes many where the user's name is long."""
+    with tempfile.TemporaryDirectory(prefix="r-") as made:
+        yield Path(made)
 
 
 @pytest.fixture
@@ -111,10 +119,13 @@ def test_else_the_only_running_one(look: Callable[..., Found], instance: Live, t
     assert found.path == only.socket and found.guessed
 
 
-def test_no_other_one_where_one_was_started_and_has_ended(look: Callable[..., Found], instance: Live, tmp_path: Path) -> None:
+def test_no_other_one_where_one_was_started_and_has_ended(
+    look: Callable[..., Found], instance: Live, places: Places, tmp_path: Path
+) -> None:
     """`ctl stop` a second time is not meant for another service."""
     instance("only", tmp_path / "shop")
-    instance(instance_name(tmp_path / "blog", None), tmp_path / "blog", alive=False)
+    name = instance_name(tmp_path / "blog", None)
+    instance(name, tmp_path / "blog", alive=False, directory=Path(runtime_directory(None, name, {}, UID, places)))
     error = refused(look, tmp_path / "blog")
     assert error.status is Status.NOT_RUNNING and "none runs" in str(error)
 

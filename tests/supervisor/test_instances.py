@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,13 @@ from releve.supervisor import instances
 from releve.supervisor.instances import Card, InstanceError, Places
 
 UID = os.geteuid()
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short one: a socket's path has 107 bytes at most, of which pytest's own takes many where the user's name is long."""
+    with tempfile.TemporaryDirectory(prefix="r-") as made:
+        yield Path(made)
 
 
 @pytest.fixture
