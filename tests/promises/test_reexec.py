@@ -59,7 +59,7 @@ def test_between_upgrades_under_load(tmp_path: Path) -> None:
 
 def test_what_stood_by_and_what_was_leaving(tmp_path: Path) -> None:
     """A generation with a long request in flight goes on leaving, another one goes on standing by, for the rest of its time."""
-    with serving(tmp_path, upgrade={"standby": "12s"}) as service, socket.create_connection(("127.0.0.1", service.port)) as client:
+    with serving(tmp_path, upgrade={"standby": "16s"}) as service, socket.create_connection(("127.0.0.1", service.port)) as client:
         client.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nhe")
         eventually(lambda: any(w["busy"] for w in service.generation()["workers"]), "the request is in flight")
         for name in ("two", "three"):
