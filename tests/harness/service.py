@@ -27,6 +27,13 @@ from harness import reach
 APPLICATION = Path(__file__).with_name("application.py")
 PYTHON = os.environ.get("RELEVE_TEST_PYTHON", sys.executable)
 PATIENCE_S = 30.0
+SHORT_SILENCE_S = 3.0
+IMPATIENT = f"""
+import sys
+if sys.orig_argv[1:3] == ["-m", "releve"]:
+    from releve.supervisor import supervisor
+    supervisor.SILENCE_S, supervisor.ASSURE_EVERY_S = {SHORT_SILENCE_S}, 0.5
+"""
 MARK = "RELEVE_TEST_MARK"  # an environment variable by which every process of a service is found again
 OWN = (
     "RELEVE_",
@@ -407,3 +414,15 @@ def serving(root: Path, *, start: bool = True, release: str = "one", **settings:
         raise
     finally:
         service.kill()
+
+
+@contextlib.contextmanager
+def impatiently(root: Path, **settings: Any) -> Iterator[Service]:
+    """A service whose first supervisor is missed after a few seconds instead of twenty, should it hang."""
+    with serving(root, start=False, **settings) as service:
+        folder = root / "impatient"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(IMPATIENT)
+        service.environment["PYTHONPATH"] = str(folder)
+        service.start()
+        yield service

@@ -14,9 +14,8 @@ import psutil
 import pytest
 
 from harness.load import strictly
-from harness.service import PYTHON, Service, alive, eventually, serving
+from harness.service import PYTHON, SHORT_SILENCE_S, Service, alive, eventually, impatiently, serving
 from releve.server.guard import DOUBT_S
-from releve.supervisor.supervisor import SILENCE_S
 
 GATE = "import os\nos.read(os.open({gate!r}, os.O_RDONLY), 1)\nfrom before import application\n"
 
@@ -25,12 +24,13 @@ def masters(service: Service) -> set[int]:
     return {g["pid"] for g in service.status()["generations"]}
 
 
-def test_ten_times_under_load(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [4, pytest.param(10, marks=pytest.mark.soak)])
+def test_again_and_again_under_load(tmp_path: Path, times: int) -> None:
     """The same workers, the same master, no request lost; and everything works afterwards."""
-    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=40) as load:
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
         workers, before, files = service.workers(), masters(service), service.files()
         descriptors = 0
-        for number in range(10):
+        for number in range(times):
             service.kill_supervisor()
             load.wait(100)
             assert service.workers() == workers and masters(service) == before
@@ -49,7 +49,7 @@ def test_ten_times_under_load(tmp_path: Path) -> None:
         load.done(1)
         service.must("scale", "3")
         service.do("reload")
-        assert [e["verb"] for e in service.ask("history")["entries"] if e["verb"] == "adopt"] == ["adopt"] * 10
+        assert [e["verb"] for e in service.ask("history")["entries"] if e["verb"] == "adopt"] == ["adopt"] * times
 
 
 def test_ctl_waits_for_the_supervisor_that_follows(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def stopped(pids: set[int]):  # type: ignore[no-untyped-def]
 
 def test_one_that_hangs_is_ended_and_followed(tmp_path: Path) -> None:
     """Nobody else would: the master in service misses its word. It is in no hurry."""
-    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+    with impatiently(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
         workers, before = service.workers(), service.supervisor()
         os.kill(before, signal.SIGSTOP)
         service.killed = True
@@ -230,10 +230,10 @@ def test_one_that_hangs_is_ended_and_followed(tmp_path: Path) -> None:
 
 def test_a_master_that_was_stopped_does_not_take_its_supervisor_for_hung(tmp_path: Path) -> None:
     """Its clock went on meanwhile, and the supervisor's word lies in the link."""
-    with serving(tmp_path) as service:
+    with impatiently(tmp_path) as service:
         before = service.supervisor()
         with stopped(masters(service)):
-            time.sleep(SILENCE_S + DOUBT_S + 1)  # the time itself is what matters
+            time.sleep(SHORT_SILENCE_S + DOUBT_S + 1)  # the time itself is what matters
         service.do("reload")  # its master has turned
         assert service.supervisor() == before
 

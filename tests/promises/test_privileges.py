@@ -20,7 +20,7 @@ import pytest
 
 from harness import reach
 from harness.load import strictly
-from harness.service import Service, eventually, serving
+from harness.service import Service, eventually, impatiently, serving
 from harness.site import SYSTEM_PYTHON, lent
 
 NAME = "www-data"
@@ -222,7 +222,7 @@ def test_a_sentry_that_is_killed_is_followed_by_another_one(folder: Path) -> Non
 
 
 def test_one_that_replaces_itself_keeps_a_sentry_and_one_that_hangs_is_ended_by_it(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service, strictly(*service.addresses, serving=1, clients=10) as load:
+    with impatiently(folder, python=SYSTEM_PYTHON, user=NAME) as service, strictly(*service.addresses, serving=1, clients=10) as load:
         before, first, workers = service.supervisor(), sentry(service), service.workers()
         service.must("reexec")
         assert service.supervisor() == before

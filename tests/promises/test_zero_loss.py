@@ -95,10 +95,12 @@ def django(root: Path) -> Iterator[Site]:
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    ("upgrades", "rollbacks", "requests"),
-    [pytest.param(3, 1, 1_000, id="3"), pytest.param(20, 5, 20_000, id="20", marks=[pytest.mark.soak, pytest.mark.timeout(1200)])],
+    ("upgrades", "rollbacks", "requests", "clients"),
+    [pytest.param(3, 1, 1_000, 20, id="3"), pytest.param(20, 5, 20_000, 60, id="20", marks=[pytest.mark.soak, pytest.mark.timeout(1200)])],
 )
-def test_upgrades_reloads_and_rollbacks_of_the_django_example(tmp_path: Path, upgrades: int, rollbacks: int, requests: int) -> None:
+def test_upgrades_reloads_and_rollbacks_of_the_django_example(
+    tmp_path: Path, upgrades: int, rollbacks: int, requests: int, clients: int
+) -> None:
     """With the default settings, over TCP and a Unix socket: nothing fails, and every form that was sent is stored once."""
     done = {"upgrade": 0, "reload": 0, "rollback": 0}
     with django(tmp_path) as site:
@@ -114,7 +116,7 @@ def test_upgrades_reloads_and_rollbacks_of_the_django_example(tmp_path: Path, up
             done[verb] += 1
 
         serves = newest = 1
-        with strictly(*service.addresses, serving=1, clients=60, think=10.0, think_mean=0.13, templates=SITE) as load:
+        with strictly(*service.addresses, serving=1, clients=clients, think=10.0, think_mean=0.13, templates=SITE) as load:
             while done["upgrade"] < upgrades or load.report()["answered"] < requests:
                 site.release(f"release-{newest + 1}")
                 newest += 1
