@@ -219,7 +219,7 @@ def test_a_supervisor_that_hangs_is_replaced(site: Site) -> None:
         deadline = time.monotonic() + 30
         while site.show("MainPID") in (main, "0") or site.show("ActiveState") != "active":
             assert time.monotonic() < deadline, site.journal()
-            time.sleep(0.05)
+            time.sleep(0.3)
         assert site.ask()[0] == "one"
 
 
@@ -232,7 +232,7 @@ def test_a_supervisor_that_hangs_is_followed_by_another_and_nobody_notices(site:
         deadline = time.monotonic() + 90
         while site.show("MainPID") in (main, "0", *map(str, site.masters())):
             assert time.monotonic() < deadline, site.journal()
-            time.sleep(0.1)
+            time.sleep(0.5)
     assert load.lost == []
     assert site.workers() == workers
     assert (site.show("NRestarts"), site.show("ActiveState")) == ("0", "active")
@@ -402,7 +402,7 @@ def test_a_supervisor_that_is_killed_is_followed_and_nobody_notices(site: Site) 
             deadline = time.monotonic() + 30
             while site.show("MainPID") in (main, "0", *map(str, site.masters())):
                 assert time.monotonic() < deadline, site.journal()
-                time.sleep(0.02)
+                time.sleep(0.1)
     assert load.lost == []
     assert load.answered > 100
     assert site.workers() == workers

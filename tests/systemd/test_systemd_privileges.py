@@ -76,7 +76,7 @@ def kill_the_supervisor(site: Site, times: int) -> None:
         deadline = time.monotonic() + 30
         while site.show("MainPID") in others:
             assert time.monotonic() < deadline, site.journal()
-            time.sleep(0.02)
+            time.sleep(0.1)
 
 
 @pytest.mark.parametrize("fixture", ["rooted", "bound"])

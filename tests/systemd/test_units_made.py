@@ -203,5 +203,5 @@ def test_a_reload_leaves_nothing_in_the_journal_about_the_pid_file(needy: Site) 
     deadline = time.monotonic() + 60
     while needy.show("MainPID") in (main, "0") or needy.show("ActiveState") != "active":
         assert time.monotonic() < deadline, needy.journal()
-        time.sleep(0.05)
+        time.sleep(0.3)
     assert needy.ask()[0] == "eleven"
