@@ -11,10 +11,12 @@ The threads take no signal, and touch nothing but descriptors. The end of the pr
 from __future__ import annotations
 
 import struct
+from _thread import LockType
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 
-from releve.server.native import Empty, Lock, SimpleQueue, os, signal, socket, start_thread
+from releve.server.native import Lock, os, signal, socket, start_thread
 
 THREADS_MAX = 16  # as many closes may wait; what comes then waits for one of them
 REST_S = 1.0  # how long a thread waits for more to close, before it ends
@@ -22,62 +24,60 @@ _NO_LINGER = struct.pack("ii", 0, 0)
 
 
 class _Closer:
-    """What waits to be closed, and how many threads do it."""
+    """What waits to be closed, and how many threads do it.
+
+    A thread at rest has a lock of its own to be called by: ``SimpleQueue.get`` of CPython 3.11 to 3.13 may wait for ever when it is woken
+    for what another thread has taken, and its time runs out just then (a negative rest of it counts as none).
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._waiting: SimpleQueue[int] = SimpleQueue()
+        self._waiting: deque[int] = deque()
+        self._resting: list[LockType] = []  # the calls of threads that have nothing to do; the last to rest is the first to be called
         self._threads = 0
-        self._free = 0  # of them, those that wait for something to close, and for which there is nothing yet
-        self._late = 0  # of what waits, that for which no thread was free
 
     @property
     def at_rest(self) -> bool:
         """Whether everything is closed."""
         with self._lock:
-            return not self._late and self._free == self._threads
+            return not self._waiting and len(self._resting) == self._threads
 
     def take(self, fd: int) -> None:
         with self._lock:
-            self._waiting.put(fd)
-            if self._free:
-                self._free -= 1
-                return
-            if self._threads < THREADS_MAX:
+            self._waiting.append(fd)
+            if self._resting:
+                self._resting.pop().release()
+            elif self._threads < THREADS_MAX:
                 with suppress(RuntimeError):  # the system gives no thread: then it waits for another one, or for the end of the process
                     start_thread("closer", self._serve)
                     self._threads += 1
-                    return
-            self._late += 1
 
     def _serve(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
         with suppress(OSError), open("/proc/thread-self/comm", "w") as file:
             file.write("closer")
-        fd = self._waiting.get()  # it was started for one
-        while fd >= 0:
+        call = Lock()
+        call.acquire()
+        while (fd := self._next(call)) >= 0:
             _hasten(fd)
             with suppress(OSError):
                 os.close(fd)
-            fd = self._next()
 
-    def _next(self) -> int:
+    def _next(self, call: LockType) -> int:
         """What is to be closed next; -1 if there is nothing for a while, and the thread counts no more."""
-        with self._lock:
-            if self._late:
-                self._late -= 1
-                return self._waiting.get()
-            self._free += 1
-        try:
-            return self._waiting.get(timeout=REST_S)
-        except Empty:
-            pass
-        with self._lock:
-            if self._free:
-                self._free -= 1
-                self._threads -= 1
-                return -1
-        return self._waiting.get()  # it came just then
+        while True:
+            with self._lock:
+                if self._waiting:
+                    return self._waiting.popleft()
+                self._resting.append(call)
+            if call.acquire(timeout=REST_S):
+                continue  # another thread may have taken it
+            with self._lock:
+                if call in self._resting:
+                    self._resting.remove(call)
+                    self._threads -= 1
+                    return -1
+                call.acquire()  # the call came just then
 
 
 _closer = _Closer()

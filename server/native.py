@@ -15,8 +15,6 @@ import signal as signal
 import socket as socket
 import threading
 import time as time
-from _queue import Empty as Empty
-from _queue import SimpleQueue as SimpleQueue
 from _thread import RLock as RLock
 from _thread import allocate_lock as Lock  # as `threading.Lock`
 from _thread import get_ident as get_ident
@@ -25,7 +23,7 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
-__all__ = ["OURS", "Empty", "Lock", "RLock", "SimpleQueue", "get_ident", "os", "select", "signal", "socket", "start_thread", "time"]
+__all__ = ["OURS", "Lock", "RLock", "get_ident", "os", "select", "signal", "socket", "start_thread", "time"]
 
 OURS = "releve-"  # the names of our threads begin so
 _STARTS = ("_start_new_thread", "_start_joinable_thread", "_allocate_lock", "get_ident")  # of `threading`, by which a thread starts

@@ -7,6 +7,8 @@ import contextlib
 import os
 import socket
 import struct
+import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -16,7 +18,6 @@ from harness.workers import eventually
 from releve.server import closing, exchange
 from releve.server.exchange import ExchangeError
 from releve.server.link import pair
-from releve.server.native import Empty
 from releve.supervisor.exchange import Exchange
 from releve.supervisor.master import Master, Reached
 from releve.supervisor.observer import Observer
@@ -159,26 +160,54 @@ def test_what_no_thread_could_be_started_for_waits_for_the_next(closer: closing.
         os.close(read)
 
 
-def test_what_comes_when_a_thread_is_about_to_end_is_closed_by_it(closer: closing._Closer, monkeypatch: pytest.MonkeyPatch) -> None:
-    class LateQueue:
+def test_what_comes_when_a_thread_is_about_to_end_is_closed_by_it(closer: closing._Closer) -> None:
+    class LateCall:
         """Something comes between the end of the wait and what the thread does then."""
 
-        def __init__(self) -> None:
-            self.items: list[int] = []
+        acquired = 0
 
-        def put(self, item: int) -> None:
-            self.items.append(item)
-
-        def get(self, timeout: float | None = None) -> int:
-            if timeout is not None:
+        def acquire(self, timeout: float = -1) -> bool:
+            self.acquired += 1
+            if timeout >= 0:
                 closer.take(7)
-                raise Empty
-            return self.items.pop(0)
+            return timeout < 0
 
-    monkeypatch.setattr(closer, "_waiting", LateQueue())
+        def release(self) -> None:
+            self.acquired -= 1
+
+    call = LateCall()
     closer._threads = 1  # this one
-    assert closer._next() == 7
-    assert (closer._threads, closer._free, closer._late) == (1, 0, 0)
+    assert closer._next(call) == 7  # type: ignore[arg-type]
+    assert (closer._threads, closer._resting, call.acquired) == (1, [], 1)
+
+
+def test_a_thread_that_is_called_late_rests_no_longer_than_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a thread comes to its turn when its time is over: it ends (a wait of less than no time is for ever)."""
+    monkeypatch.setattr(closing, "REST_S", 0.008)
+    closer, busy = closing._Closer(), True
+
+    def spin() -> None:
+        while busy:
+            pass
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(0.004)
+    spinner = threading.Thread(target=spin)
+    spinner.start()
+    try:
+        for _ in range(20):
+            pipes = [os.pipe() for _ in range(4)]
+            for _, write in pipes:
+                closer.take(write)
+            assert ended(*(read for read, _ in pipes))
+            for read, _ in pipes:
+                os.close(read)
+            time.sleep(0.006)  # about as long as a thread rests
+    finally:
+        busy = False
+        sys.setswitchinterval(usual)
+        spinner.join()
+    eventually(lambda: closer._threads == 0, "no thread is left")
 
 
 def test_children_that_are_forked_meanwhile_come_to_their_end(closer: closing._Closer) -> None:
