@@ -45,8 +45,10 @@ def patch_all():
     socket.socket = socket.SocketType = Socket
     threading.get_ident = lambda: 7  # asked by logging
     threading.RLock = RLock
+    threading._shutdown = lambda: None  # theirs knows the main thread after a fork
     for reference in logging._handlerList:
-        reference().lock = RLock()
+        if reference() is not logging.lastResort:  # nobody's, and asked for at the end of a process
+            reference().lock = RLock()
     del select.poll, select.epoll
 """
 

@@ -119,7 +119,7 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="strict", LogsDirectory="shop"), "absent": ("/var/log/shop",)}, [OK]),
     ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="full", ReadWritePaths="/var"), "absent": ("/var/log/shop",)}, [OK]),
     ("unit", {"settings": LOGGED, "unit": STRICT, "absent": ("/var/log/shop",)}, [PROBLEM]),
-    ("unit", {"settings": settings(), "unit": unit_with(ProtectHome="yes"), "real": ("/root/.pyenv/python",)}, [PROBLEM]),
+    ("unit", {"settings": settings(), "unit": unit_with(ProtectHome="yes"), "real": ("/home/me/.pyenv/python",)}, [PROBLEM]),
     ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="full")}, [OK]),
     ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="strict", ReadWritePaths="/var/log/sho")}, [PROBLEM]),
     ("unit", {"settings": settings(directory="/home/x"), "unit": unit_with(ProtectHome="read-only")}, [OK]),

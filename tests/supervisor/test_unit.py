@@ -94,7 +94,7 @@ def test_limits_follow_from_the_settings() -> None:
         (dataclasses.replace(USUAL, listen=(Address("unix", path="/run/s"),)), "RuntimeDirectory", ["releve/shop"]),
         (dataclasses.replace(USUAL, include=("/home/me/conf.d/*.yaml",)), "ProtectHome", ["read-only"]),
         (dataclasses.replace(USUAL, hooks=Hooks(before=Command(("sh", "/home/me/migrate")))), "ProtectHome", ["read-only"]),
-        (dataclasses.replace(USUAL, hooks=Hooks(before=Command("cd / && /root/migrate"))), "ProtectHome", ["read-only"]),
+        (dataclasses.replace(USUAL, hooks=Hooks(before=Command("cd / && /home/me/migrate"))), "ProtectHome", ["read-only"]),
         (dataclasses.replace(USUAL, hooks=Hooks(before=Command("/srv/migrate /srv"))), "ProtectHome", ["yes"]),
         (USUAL, "RuntimeDirectory", ["releve/shop"]),
         (USUAL, "RuntimeDirectoryMode", ["0711"]),
