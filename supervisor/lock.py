@@ -67,7 +67,7 @@ class RuntimeLock:
                 lock._take()
                 break
             except LockHeld as error:
-                if error.pid is not None or time.monotonic() > limit:
+                if (error.pid is not None and _lives(error.pid)) or time.monotonic() > limit:
                     raise
             time.sleep(_AGAIN_S)
         pid = holders.listening(os.path.join(directory, SOCKET_NAME))
@@ -155,6 +155,17 @@ class RuntimeLock:
         except OSError:
             pass  # a file system without: the file has to do
         return fd
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is such a process. Of one that has just ended, a process that looks through /proc may keep a file open for a moment."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 def _held(how: str, pid: int | None) -> LockHeld:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,20 @@ def test_a_second_one_is_told_who_holds_it_and_a_kill_frees_it(tmp_path: Path) -
         finally:
             one.kill()
             os.kill(child, signal.SIGKILL)
+
+
+def test_what_a_dead_one_seems_to_hold_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    """Somebody who looks through /proc may keep a file of it open."""
+    RuntimeLock.acquire(tmp_path / "run").release()
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    file = os.open(tmp_path / "run" / "lock", os.O_RDWR | os.O_TRUNC)
+    os.write(file, f"{dead.pid}\n".encode())
+    fcntl.flock(file, fcntl.LOCK_EX)
+    soon = threading.Timer(0.1, os.close, (file,))
+    soon.start()
+    RuntimeLock.acquire(tmp_path / "run").release()
+    soon.join()
 
 
 def test_the_folder_is_ours_and_the_file_names_the_holder(tmp_path: Path) -> None:
