@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
-JOBS ?= 4
+JOBS ?= 5
 FUZZ_S ?= 60
 SEED ?= random
 SECONDS ?= 600

@@ -96,7 +96,7 @@ def test_an_operation_that_fails_there(tmp_path: Path, point: str, mode: Mode) -
             *service.addresses, serving=1, clients=CLIENTS, think=1.0, think_mean=0.06, patience=30, unordered=True
         )
         try:
-            load.wait(100)
+            load.wait(50)
             load.begin(2)
             load.begin(3)
             load.begin(4)
@@ -110,7 +110,7 @@ def test_an_operation_that_fails_there(tmp_path: Path, point: str, mode: Mode) -
                     load.wait(200)
                     os.kill(first, signal.SIGKILL)
             eventually(lambda: at_rest(service), "one committed generation", CONVERGED_S)
-            load.wait(300)
+            load.wait(100)
             out, err = ctl.communicate(timeout=60)
             report = load.report()
             assert "refused" not in report["kinds"], report["failures"]

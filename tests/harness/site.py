@@ -68,6 +68,8 @@ class Site:
         self.cursor = box.cursor()
 
     def configure(self, name: str, more: str = "") -> None:
+        if "\nupgrade:" not in "\n" + more:
+            more += "upgrade: {probation: 500ms}\n"  # what is promised of the switch is seen at once
         text = f"app: app:app\ndirectory: {self.folder}\nlisten:\n- unix:{self.socket}\n{more}"
         self.box.write(f"/etc/releve/{name}.yaml", text)
 
@@ -169,8 +171,8 @@ def lend_packages(folder: Path) -> None:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.submodule_search_locations:
             for found in spec.submodule_search_locations:
-                ignored = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(Path(found).resolve(), folder / name.replace(".", "/"), dirs_exist_ok=True, ignore=ignored)
+                # with their bytecode: made anew at each start, where a unit may write nothing, it is most of what a start costs
+                shutil.copytree(Path(found).resolve(), folder / name.replace(".", "/"), dirs_exist_ok=True)
 
 
 @functools.cache
