@@ -316,7 +316,7 @@ def test_what_stood_by_is_the_second_guard(tmp_path: Path) -> None:
         service.release("two")
         service.flip("two")
         service.do("upgrade")
-        master = service.generation()["pid"]
+        master, left = service.generation()["pid"], service.workers()
         os.kill(service.pid, signal.SIGSTOP)  # so that it does not see the master go
         os.kill(master, signal.SIGKILL)
         service.kill_supervisor()
@@ -326,6 +326,8 @@ def test_what_stood_by_is_the_second_guard(tmp_path: Path) -> None:
         assert status["status"] == 8 and "which was on standby, is serving" in status["service"]["degraded"][0]
         service.do("upgrade")
         assert service.status()["status"] == 0
+        for pid in left:  # they would serve for half a minute
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_an_upgrade_waits_for_a_recovery(tmp_path: Path) -> None:
