@@ -14,6 +14,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 
 from releve.config.frozen import dataclass
@@ -130,14 +131,20 @@ async def _see_off(one: _Leaving) -> None:
                 await readable(one.pidfd)
         elif not one.workers:  # nobody is known to wait for; the link stays, so that its master does not go on alone
             await asyncio.sleep(one.deadline_s + GRACE_S)
-    for pidfd in _members(one):  # who told them has died before them, or obeys nobody; each finishes what it has begun
-        system.send_signal(pidfd, signal.SIGTERM)
+    # Who should have told them has died before them, or obeys nobody: then it would start others where workers leave, and clients would
+    # be with those when their time is over. Each worker finishes what it has begun.
+    for pidfd in sorted(_members(one), key=partial(_is_none_of, one.masters)):
+        system.send_signal(pidfd, signal.SIGTERM if _is_none_of(one.masters, pidfd) else signal.SIGKILL)
         one.workers.append(pidfd)
     with suppress(TimeoutError):
         async with asyncio.timeout_at(deadline + GRACE_S):
             for pidfd in one.workers:
                 await readable(pidfd)
     _end(one)
+
+
+def _is_none_of(pids: set[int], pidfd: int) -> bool:
+    return evidence.pid_of(pidfd) not in pids
 
 
 def _members(one: _Leaving) -> Iterator[int]:

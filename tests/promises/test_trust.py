@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -278,10 +279,11 @@ def clients(service: Service) -> Iterator[None]:
 
     def ask() -> None:
         while not over.is_set():
+            began = time.time()
             try:
                 assert service.request("GET", "/release")[0] == 200
             except (OSError, http.client.HTTPException, AssertionError) as error:
-                failures.append(repr(error))
+                failures.append(f"{error!r} after {time.time() - began:.3f} s, at {time.strftime('%H:%M:%S')}")
             over.wait(0.01)
 
     asking = threading.Thread(target=ask)
