@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
-JOBS ?= 5
+JOBS ?= 4
 FUZZ_S ?= 60
 SEED ?= random
 SECONDS ?= 600
