@@ -17,12 +17,12 @@ import threading  # the application's, even if it is patched: its threads are wa
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
-from releve.server import buffered
+from releve.server import buffered, offspring, output
 from releve.server.fork import EXIT_INTERNAL
 from releve.server.hooks import Function
-from releve.server.native import OURS, Lock, os, time
+from releve.server.native import OURS, Lock, os, signal, start_thread, time
 
 LEAST_S = 0.3  # where the deadline has passed already
 BEAT_S = 0.1
@@ -77,6 +77,37 @@ class Farewell:
         main = threading.main_thread()
         names = [one.name for one in threading.enumerate() if not (one is main or one.daemon or one.name.startswith(OURS))]
         return ": " + ", ".join(names) if names else ""
+
+
+def part(farewell: Farewell, number: int, limit_s: float, why: str, status: int, beat: Callable[[], None]) -> NoReturn:
+    """In a thread that is not the main one: the end of the process, when the main one has done the rest, or it takes too long."""
+    try:
+        until = time.monotonic() + limit_s
+        farewell.wait(until, why, beat)
+        offspring.end(offspring.find(os.getpid()), f"worker {number} (pid {os.getpid()})", until)
+        offspring.settle(until)
+    except Exception:
+        log.exception("leaving without the rest: internal error")
+    finally:
+        end_process(status)
+
+
+def leave_unbooted(number: int, limit_s: float, status: int) -> NoReturn:
+    """In the main thread, the only one of ours, when ``failed`` was said: end as any worker does, though sooner, since somebody waits."""
+    farewell = Farewell(None)
+    try:
+        start_thread(f"{OURS}end", part, farewell, number, limit_s, "it has not booted", status, _nothing)
+    except RuntimeError:  # the system gives none
+        end_process(status)
+    farewell.run()
+    while True:
+        signal.pause()  # the other thread ends the process
+
+
+def end_process(status: int) -> NoReturn:
+    """Without what the interpreter does; lines of output that were begun are written."""
+    output.drain()
+    os._exit(status)
 
 
 def _nothing() -> None:

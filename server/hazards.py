@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from types import FunctionType, ModuleType
 
 from releve.config.frozen import dataclass
@@ -65,6 +66,17 @@ def find(before: Stock) -> list[str]:
             if text and text not in texts:
                 texts.append(text)
     return texts
+
+
+def missed(early: Sequence[str]) -> list[str]:
+    """In a worker: what it lacks of the threads that its master had before the import, in words."""
+    living = threads() if early else []
+    return [
+        f"{text} was started before the import ({BEFORE}) and does not live in workers, since a fork keeps no thread but one: "
+        "start it in hooks.after_fork"
+        for text in early
+        if text not in living
+    ]
 
 
 def patches(threads: int) -> list[str]:

@@ -81,7 +81,8 @@ class Master:
         self._anchor = Anchor(boot.revision.settings.directory, boot.directory)
         self._nursery.load = self._load
         self._early = early
-        self._nursery.early = tuple(text for text in early if text.startswith("thread "))
+        threads = hazards.threads()
+        self._nursery.early = tuple(text for text in early if text in threads)
         self._nursery.astray = self._anchor.astray
         self._command = Command(boot, self._crew, self._nursery, outbox, time.monotonic)
         self._command.guard.meet(link.fileno())

@@ -15,7 +15,7 @@ from functools import partial
 from typing import NoReturn
 
 from releve.config.settings import Settings
-from releve.server import databases, hazards, hooks, offspring, output, seeds, stacks, system
+from releve.server import databases, hazards, hooks, output, seeds, stacks, system
 from releve.server import log as logs
 from releve.server.access import AccessLog
 from releve.server.answer import Answer
@@ -25,7 +25,7 @@ from releve.server.call import Call
 from releve.server.connection import Connection, State, count_workers, peer_text, prepare
 from releve.server.diversion import Diversion, Portion
 from releve.server.doors import Doors, Width
-from releve.server.farewell import LEAST_S, Farewell, inherit
+from releve.server.farewell import LEAST_S, Farewell, end_process, inherit, leave_unbooted, part
 from releve.server.faults import fault
 from releve.server.fork import EXIT_INTERNAL
 from releve.server.form import Unfit, is_packets, seconds
@@ -34,7 +34,7 @@ from releve.server.link import ORPHAN_S, Link, LinkError, Message, clip
 from releve.server.log import Who
 from releve.server.loop import Loop
 from releve.server.lost import RETRY_S, lost
-from releve.server.native import OURS, os, signal, socket, start_thread, time
+from releve.server.native import os, signal, socket
 from releve.server.pausing import Pausing
 from releve.server.posture import AT_WORK, POSTURES, IllegalOrder, Posture
 from releve.server.proxy import Trust
@@ -51,7 +51,7 @@ EXIT_BOOT = 3  # after `failed` was sent; beside EXIT_INTERNAL
 # Each system call gives the interpreter lock away and may wait this long per competing thread to get it back.
 SWITCH_INTERVAL_S = 0.0005
 SETTLE_S = 1.0  # so long a line that the application has begun waits for its end
-UNBORN_S = 1.0  # for the end of a worker whose boot has failed
+UNBOOTED_S = 1.0  # for the end of a worker whose boot has failed
 SHUT_S = 1.0  # before the deadline, who serves on accepts no more
 DESCRIPTORS_SPARE = 1024  # beside the connections, for the application
 
@@ -86,7 +86,7 @@ def run_worker(post: Post) -> NoReturn:
         _live(post)
     except BaseException:
         log.exception("leaving at once: internal error")
-        _exit(EXIT_INTERNAL)
+        end_process(EXIT_INTERNAL)
 
 
 def _live(post: Post) -> NoReturn:
@@ -113,14 +113,15 @@ def _live(post: Post) -> NoReturn:
             post.control.send({"type": "mixed", "files": files, "astray": True})
         functions = hooks.find(settings.hooks)
         hooks.after_fork(functions)
-        _remark(post)
+        for text in (*hazards.missed(post.early), *(hazards.patches(settings.threads) if post.application is None else ())):
+            post.control.send({"type": "remark", "text": clip(text, 600)})
         if post.application is None and databases.in_use():
             with contextlib.suppress(Exception):
                 databases.close()  # what the import has opened in this thread, which may never need it again
         system.die_with_parent(False)
     except BaseException as error:
         _report_failure(post.control, error)
-        _leave_unborn(post)
+        leave_unbooted(post.number, min(settings.timeouts.exit, UNBOOTED_S), EXIT_BOOT)
     logs.revive()
     worker = Worker(post, application, functions)
     os.register_at_fork(before=worker.loop.intake.acquire, after_in_parent=worker.loop.intake.release, after_in_child=worker.disown)
@@ -129,21 +130,8 @@ def _live(post: Post) -> NoReturn:
     except RuntimeError as error:
         reason = f"cannot start the {settings.threads + 1} threads of a worker: {error}; {system.MORE_TASKS}"
         _report_failure(post.control, BootError(reason, step="workers"))
-        _exit(EXIT_BOOT)
+        end_process(EXIT_BOOT)
     worker.start()
-
-
-def _remark(post: Post) -> None:
-    """Say what it lacks that its master had, and what its import has patched."""
-    living = hazards.threads() if post.early else []
-    said = [
-        f"{text} was started before the import ({hazards.BEFORE}) and does not live in workers, since a fork keeps no thread but one: "
-        "start it in hooks.after_fork"
-        for text in post.early
-        if text not in living
-    ]
-    for text in (*said, *(hazards.patches(post.settings.threads) if post.application is None else ())):
-        post.control.send({"type": "remark", "text": clip(text, 600)})
 
 
 def _report_failure(control: Link, error: BaseException) -> None:
@@ -151,36 +139,6 @@ def _report_failure(control: Link, error: BaseException) -> None:
         error = BootError(f"cannot import the application: {type(error).__name__}: {error}", traceback_text(error))
     with contextlib.suppress(LinkError):
         control.send({"type": "failed", "step": error.step, "reason": clip(error.reason), "traceback": clip(error.traceback)})
-
-
-def _leave_unborn(post: Post) -> NoReturn:
-    """In the main thread, the only one of ours, when ``failed`` was said: end as any worker does, though sooner, since somebody waits."""
-    farewell = Farewell(None)
-    try:
-        start_thread(f"{OURS}end", _part, farewell, post.number, min(post.settings.timeouts.exit, UNBORN_S), "it has not booted", EXIT_BOOT)
-    except RuntimeError:  # the system gives none
-        _exit(EXIT_BOOT)
-    farewell.run()
-    while True:
-        signal.pause()  # the other thread ends the process
-
-
-def _part(farewell: Farewell, number: int, limit_s: float, why: str, status: int, beat: Callable[[], None] = lambda: None) -> NoReturn:
-    """In a thread that is not the main one: the end of the process, when the main one has done the rest, or it takes too long."""
-    try:
-        until = time.monotonic() + limit_s
-        farewell.wait(until, why, beat)
-        offspring.end(offspring.find(os.getpid()), f"worker {number} (pid {os.getpid()})", until)
-        offspring.settle(until)
-    except Exception:
-        log.exception("leaving without the rest: internal error")
-    finally:
-        _exit(status)
-
-
-def _exit(status: int) -> NoReturn:
-    output.drain()
-    os._exit(status)
 
 
 class Worker:
@@ -539,11 +497,11 @@ class Worker:
         limit_s, left_s = self._post.settings.timeouts.exit, max(LEAST_S, self._quit_at - self.loop.now())
         self.loop.lead.part(self._farewell.run)
         why = "timeouts.exit" if limit_s <= left_s else "its deadline"
-        _part(self._farewell, self._post.number, min(limit_s, left_s), why, EXIT_LEFT, self.loop.tally.beat)
+        part(self._farewell, self._post.number, min(limit_s, left_s), why, EXIT_LEFT, self.loop.tally.beat)
 
     def _failed(self) -> NoReturn:
         log.exception("leaving at once: internal error in the loop")
-        _exit(EXIT_INTERNAL)
+        end_process(EXIT_INTERNAL)
 
     def _overdue(self) -> None:
         unfinished = self.loop.lead.busy + sum(one.state in (State.COLLECTING, State.WRITING) for one in self.loop.table.values())
