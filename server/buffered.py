@@ -36,10 +36,11 @@ _temporary: list[weakref.ref[Any]] = []
 
 def remember() -> None:
     """In the master, before it forks: flush what the import has written, or each worker would write it, and remember the files."""
-    found = [*of(gc.get_objects(), _TEXT), *of(gc.get_objects(), _BYTES)]
+    objects = gc.get_objects()
+    found = [*of(objects, _TEXT), *of(objects, _BYTES)]
     _flush(found)
     _inherited[:] = _refs(found)
-    _temporary[:] = _refs(of(gc.get_objects(), _known(_TEMPORARY)))
+    _temporary[:] = _refs(of(objects, _known(_TEMPORARY)))
 
 
 def flush() -> None:

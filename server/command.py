@@ -32,7 +32,7 @@ from releve.server.turnover import Turnover
 from releve.server.vacancies import Vacancies
 
 REMARKS_MAX = 20
-LOST_MAX = 200  # remembered for the next supervisor
+ENDED_MAX = 200  # remembered for the next supervisor
 STACKS_MAX = 25_000  # of a master's, in one message
 
 log = logging.getLogger("releve.master")
@@ -63,7 +63,7 @@ class Command:
         nursery.workers = lambda revision: self.target if revision is self.current else revision.settings.workers
         self._last_part: tuple[float, float | None] | None = None  # of a stop that serves on: deadline (monotonic), linger_s
         self._remarks: list[str] = []
-        self._lost: deque[tuple[float, bool]] = deque(maxlen=LOST_MAX)  # ended unasked: when (monotonic), and whether it had booted
+        self._ended: deque[tuple[float, bool]] = deque(maxlen=ENDED_MAX)  # ended unasked: when (monotonic), and whether it had booted
         self._quits: list[object] = []  # ids of the quit orders to answer at the end
         self._verbs: dict[str, Callable[[Message, list[int]], None]] = {
             "attend": self._attend,
@@ -166,7 +166,7 @@ class Command:
         if worker.failure is None:
             worker.failure = {"step": "workers", "reason": f"{worker} {describe_exit(status)}{'' if ready else ' before it was ready'}"}
         if not worker.dismissed and (status or not left):
-            self._lost.append((self._now(), ready))
+            self._ended.append((self._now(), ready))
         if worker.dismissed or left:
             log.info("%s %s", worker, describe_exit(status))
         elif worker.revision == self.current.number and self._missing():
@@ -254,8 +254,8 @@ class Command:
                 "listeners": [name for name, _ in revision.listeners],
                 "preloaded": self._nursery.application is not None,
                 "diverting": self._canary.to,
-                "crashed": [when for when, booted in self._lost if booted],
-                "unbooted": [when for when, booted in self._lost if not booted],
+                "crashed": [when for when, booted in self._ended if booted],
+                "unbooted": [when for when, booted in self._ended if not booted],
             },
             fds,
         )

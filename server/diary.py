@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from releve.server.native import os, time
 
-_LINE = struct.Struct("=QQd")  # the worker, its how manieth line (from 1), CLOCK_MONOTONIC (seconds); the text follows
+_LINE = struct.Struct("=QQd")  # the worker, the number of the line (from 1), CLOCK_MONOTONIC (seconds); the text follows
 _SAMPLE = struct.Struct("=QdII")  # the worker, CLOCK_MONOTONIC (seconds), kind, status; the text follows
 FRAMES, FRAMES_READ = 5, 20  # of a traceback
 REQUEST_MAX = 500  # bytes of a request line

@@ -53,7 +53,9 @@ class NoSocket:
 
 def mark(environ: dict[str, Any]) -> None:
     """Have the attempt refused, if a request is a handshake (RFC 6455, 4.2.1)."""
-    if environ.get("HTTP_UPGRADE", "").lower() == "websocket" and "upgrade" in _options(environ.get("HTTP_CONNECTION", "")):
+    if "HTTP_UPGRADE" not in environ:  # as in nearly every request
+        return
+    if environ["HTTP_UPGRADE"].lower() == "websocket" and "upgrade" in _options(environ.get("HTTP_CONNECTION", "")):
         environ.update(dict.fromkeys(_NAMES, NoSocket()))
 
 
