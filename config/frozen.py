@@ -1,8 +1,8 @@
-"""``dataclass(frozen=True, slots=True)``, made in a quarter of the time: for values that are made seldom.
+"""``dataclass(frozen=True, slots=True)``, in less time for the class: for values that are made seldom.
 
-The library compiles up to six functions for each class, and a process of ours has dozens of classes, which was a quarter of what its
-start took. Here one function is compiled, ``__init__``, and the others are the same for all classes. A field is set once, by that;
-which costs a little at each instance, so that what is made for each request keeps to the library's own.
+The library compiles up to six functions for each class, and a process of ours has dozens of classes. Here one function is compiled,
+``__init__``, and the others are the same for all classes. A field is set once, by that; which costs a little at each instance, so that
+what is made for each request keeps to the library's own. ``docs/adr/0048-values.md`` has the figures.
 """
 
 from __future__ import annotations
