@@ -69,3 +69,10 @@ def test_more_addresses_than_the_kernel_passes_on_are_refused(service: Service, 
     file.write_text(f"app: app:application\nlisten: [{', '.join(f'127.0.0.1:{port}' for port in range(20_000, 20_300))}]\n")
     done = subprocess.run([PYTHON, "-m", "releve", "check", "-c", str(file)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "300 addresses are more than 240" in done.stderr
+
+
+def test_variables_that_are_too_long_together_are_named(service: Service, variables: Path) -> None:
+    variables.write_text("".join(f"{name}={'x' * 110_000}\n" for name in ("ONE", "TWO", "THREE")))
+    command = ["prlimit", f"--stack={1 << 20}:", PYTHON, "-m", "releve", "check", "-c", str(service.file)]
+    checked = subprocess.run(command, env=service.environment, capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 2 and "the largest are THREE, " in checked.stderr and "cannot start a program" in checked.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shelve
 import signal
 import socket
@@ -218,6 +219,30 @@ def test_what_goes_wrong_at_the_end_of_a_worker_does_not_keep_it_from_the_rest(t
         assert "ValueError: no goodbye" in service.log() and "ZeroDivisionError" in service.log()
         by = {int(line.split()[0]) for line in (tmp_path / "notes").read_text().splitlines()}
         assert by == {pid}, "what the hook has forked is no worker"
+
+
+def test_the_live_gauges_of_prometheus_live_as_long_as_their_worker(tmp_path: Path) -> None:
+    """By the function that the page on hooks shows."""
+    pytest.importorskip("prometheus_client", reason="prometheus_client is not installed")
+    page = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text("utf-8")
+    (shown,) = re.findall(r"```python\n(def say_goodbye\(\):\n.*?)```", page, re.DOTALL)
+    gauge = """
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = HERE
+from prometheus_client import CollectorRegistry, Gauge, generate_latest, multiprocess
+busy = Gauge("busy", "help", multiprocess_mode="livesum")
+def metrics():
+    busy.set(1)
+    multiprocess.MultiProcessCollector(registry := CollectorRegistry())
+    return generate_latest(registry).decode()
+WAYS["/metrics"] = metrics
+"""
+    with starts(tmp_path, more=gauge + shown, hooks={"on_exit": "app:say_goodbye"}) as service:
+        (pid,) = service.workers()
+        assert b"\nbusy 1.0\n" in service.get("/metrics") and (tmp_path / f"gauge_livesum_{pid}.db").exists()
+        service.do("reload")
+        eventually(lambda: not alive(pid), "it has ended")
+        assert b"\nbusy 1.0\n" in service.get("/metrics"), "of two workers, one has gone"
+        assert not (tmp_path / f"gauge_livesum_{pid}.db").exists()
 
 
 def test_a_worker_that_has_not_booted_ends_as_any_other(tmp_path: Path) -> None:

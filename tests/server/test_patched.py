@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from harness.master import APP, Master
+from releve.server import hazards
 
 # What gevent and eventlet replace or remove, by what they would not survive in our threads.
 LIBRARY = """
@@ -78,3 +81,14 @@ def test_a_patched_standard_library_is_the_applications_alone(tmp_path: Path, pr
         master.done("quit", deadline_s=5.0, linger_s=0.1)
         assert master.exit_status() == 0
         assert "this is the application's" not in master.log
+
+
+def test_who_has_asked_for_patches_is_told_of_eventlet_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    patcher, shop, other = ModuleType("eventlet.patcher"), ModuleType("shop"), ModuleType("other")
+    patcher.already_patched = {"socket": True, "os": True, "_thread": True}  # type: ignore[attr-defined]
+    shop.patcher = patcher  # type: ignore[attr-defined]
+    for one in (ModuleType("eventlet"), patcher, shop, other):
+        monkeypatch.setitem(sys.modules, one.__name__, one)
+    (said,) = hazards.patches(threads=4)
+    assert said.startswith("eventlet has patched os, socket (asked by shop): ")
+    assert said.endswith("take eventlet.monkey_patch() out, or set threads: 1, since its locks are not made for threads")

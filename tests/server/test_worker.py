@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import time
@@ -298,3 +299,12 @@ def test_a_descriptor_that_is_no_socket_is_refused(old: Generation) -> None:
     assert client.ask().pid == one.pid
     client.close()
     eventually(lambda: len(one.descriptors()) == before, "it is closed")
+
+
+def test_what_is_left_of_the_deadline_bounds_the_end_where_timeouts_exit_is_longer(old: Generation) -> None:
+    worker = old.start("clinging", timeouts={"exit": 600.0})
+    worker.resume()
+    assert connect(old).ask().body == str(worker.pid).encode()
+    worker.quit(deadline_s=0.5)
+    worker.ended()
+    assert re.search(r"leaving though threads have not ended within 0\.\d+ s \(its deadline\): clings", old.log)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from harness.descriptors import descriptors
+from releve.config import kernel
 from releve.config.settings import Address
 from releve.supervisor import listeners, system
 from releve.supervisor.listeners import Listener, ListenError, close_listener, open_listener, plan
@@ -400,3 +401,10 @@ def test_a_place_that_was_taken_meanwhile_is_not_taken_back(tmp_path: Path, open
     close_listener(held[1])
     assert os.listdir(tmp_path) == ["http.sock"]
     assert _answers(str(tmp_path / "http.sock"))
+
+
+def test_more_sockets_than_the_kernel_passes_on_are_not_opened() -> None:
+    """Also where a few names stand for many: a host has several addresses, and so has a name of inherited sockets."""
+    wanted = [Address("tcp", "127.0.0.1", port) for port in range(20_000, 20_001 + kernel.LISTENERS_MAX)]
+    with pytest.raises(ListenError, match="241 sockets, and the kernel passes on 240 at once"):
+        plan([], wanted, 64, {})

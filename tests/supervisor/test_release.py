@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -365,3 +366,11 @@ def test_env_has_the_last_word_on_the_search_path(shop: Path) -> None:
     settings = Settings(directory=folder, env={"PATH": "/only", "VIRTUAL_ENV": ""})
     told = make_environment(settings, {"PATH": "/usr/bin"}, folder, f"{folder}/.venv/bin/python")
     assert (told["PATH"], told["VIRTUAL_ENV"]) == ("/only", "")
+
+
+def test_an_environment_that_is_too_large_as_a_whole_names_its_largest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1 << 20, -1))  # of which a quarter is for variables
+    base = {name: "x" * size for name, size in (("A", 60_000), ("B", 90_000), ("C", 80_000), ("D", 70_000))}
+    with pytest.raises(ReleaseError, match="all variables have 300,0.. bytes together, .* the largest are B, C, D") as caught:
+        make_environment(Settings(directory="/srv"), base, "/srv/1", "/usr/bin/python3")
+    assert caught.value.step == "environment"

@@ -13,7 +13,7 @@ import pytest
 
 from releve.config.paste import Names
 from releve.config.settings import Address, Check, Command, Hooks, Limits, Log, Settings, Timeouts, Upgrade
-from releve.supervisor.quoting import UnitError
+from releve.supervisor.quoting import UnitError, listed, program, word
 from releve.supervisor.release import real_places
 from releve.supervisor.unit import MARGIN_S, Place, unit
 
@@ -151,6 +151,26 @@ def test_odd_paths_are_escaped_where_systemd_reads_them() -> None:
 def test_what_systemd_cannot_have_is_refused(place: Place) -> None:
     with pytest.raises(UnitError, match=r"; (rename it|install releve at another path)$"):
         unit(USUAL, place)
+
+
+@pytest.mark.parametrize(
+    ("text", "in_list", "in_command", "as_program"),
+    [
+        ("/a/b", "/a/b", "/a/b", "/a/b"),
+        ("/a;b", "/a;b", '"/a;b"', '"/a;b"'),  # by itself it would part two commands
+        ("/a%b", "/a%%b", '"/a%%b"', "/a%%b"),
+        ("/a$b", "/a$b", '"/a$$b"', "/a$b"),
+        ("/a b", '"/a b"', '"/a b"', '"/a b"'),
+        ("/a'b", '"/a\'b"', '"/a\'b"', None),
+        ('/a"b', r'"/a\"b"', r'"/a\"b"', None),
+        ("/a\\b", r'"/a\\b"', r'"/a\\b"', None),
+        ("", "", '""', ""),
+    ],
+)
+def test_each_kind_of_directive_has_quotes_of_its_own(text: str, in_list: str, in_command: str, as_program: str | None) -> None:
+    assert (listed(text), word(text)) == (in_list, in_command)
+    if as_program is not None:
+        assert program(text) == as_program
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
