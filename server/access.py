@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from releve.server import system
-from releve.server.lost import lost
+from releve.server.lost import lost, lost_words
 from releve.server.native import Lock, os, select, time
 
 FULL_LINES = 512  # then it is time to flush
@@ -363,7 +363,7 @@ class AccessLog:
             self._lose(max(0, data.count(b"\n", at) - 1), error, waiting=1)
             return last
         if data and self._troubled:
-            log.warning("the access log is written again; %d lines were lost", self._lost)
+            log.warning("the access log is written again; %s", lost_words(self._lost))
             self._troubled, self._lost = False, 0
             lost.note(self, 0)
         return b""

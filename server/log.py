@@ -15,7 +15,7 @@ from releve.config.legible import legible, lines, one_line
 from releve.config.settings import Log
 from releve.server import system
 from releve.server.journal import Journal, leads_there
-from releve.server.lost import lost
+from releve.server.lost import lost, lost_words
 from releve.server.native import RLock, os, time
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -143,7 +143,7 @@ class Sink:
         """Write as it is; else as ``write``."""
         notice, before = b"", self._lost
         if before:
-            told = Entry("warning", f"pid={os.getpid()}", f"{self._lost} lines were lost: the log could not be written")
+            told = Entry("warning", f"pid={os.getpid()}", f"{lost_words(self._lost)}: the log could not be written")
             notice = b"\n" * self._ragged + self._render(told)
         taken = system.write_lines(self.fd, notice + data, 0.0 if self._lost else SLOW_S)
         if taken >= len(notice):

@@ -61,4 +61,9 @@ class Lost:
         tell(0)
 
 
+def lost_words(lines: int) -> str:
+    """What there is to say of so many."""
+    return "1 line was lost" if lines == 1 else f"{lines} lines were lost"
+
+
 lost = Lost()

@@ -7,6 +7,7 @@ of ``releve doctor`` also 8 where there are problems.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,8 @@ from releve.supervisor.protocol import Status
 if TYPE_CHECKING:
     from releve.config.load import Loaded
     from releve.config.settings import Settings
+
+EXIT_PIPE = 128 + signal.SIGPIPE  # as a shell tells of programs that SIGPIPE has ended
 
 # flags -> dotted key of the setting, metavar, help, may be given several times
 FLAGS: tuple[tuple[tuple[str, ...], str, str, str, bool], ...] = (
@@ -124,7 +127,15 @@ def run(arguments: Sequence[str]) -> int:
     if asked := os.environ.get(completion.VARIABLE):
         return completion.complete(command("releve", SUMMARY), commands(), asked)
     subcommand = SUBCOMMANDS.get(arguments[0]) if arguments else None
-    return _configured("releve", SUMMARY, _supervise, arguments) if subcommand is None else subcommand(arguments[1:])
+    if subcommand is None:
+        return _configured("releve", SUMMARY, _supervise, arguments)
+    try:
+        status = subcommand(arguments[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads it has seen enough, as `head` has; what the interpreter flushes at its end has a place to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
+        return EXIT_PIPE
+    return status
 
 
 def commands() -> dict[str, click.Command]:
@@ -256,21 +267,24 @@ def _import(arguments: Sequence[str]) -> int:
 
 def _schema_parser() -> click.Command:
     help_flags = {"help_option_names": ["-h", "--help"]}
-    return click.Command("releve schema", callback=_print_schema, help=SCHEMA_SUMMARY, context_settings=help_flags)
+    return click.Command("releve schema", callback=_schema_text, help=SCHEMA_SUMMARY, context_settings=help_flags)
 
 
-def _print_schema() -> None:
+def _schema_text() -> str:
     from releve.config.schema import schema_text
 
-    print(schema_text(), end="")
+    return schema_text()
 
 
 def _schema(arguments: Sequence[str]) -> int:
     try:
-        return int(_schema_parser().main(list(arguments), prog_name="releve schema", standalone_mode=False) or Status.DONE)
+        told = _schema_parser().main(list(arguments), prog_name="releve schema", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    if isinstance(told, str):  # not --help; out of click, which has an answer of its own to a broken pipe
+        print(told, end="")
+    return Status.DONE
 
 
 # commands that take a configuration as ``releve`` does -> their help, and what they do with it

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from releve.server.lost import lost
+from releve.server.lost import lost, lost_words
 from releve.supervisor.generation import Generation
 from releve.supervisor.health import Health
 from releve.supervisor.log import own
@@ -53,10 +53,10 @@ class Condition:
         settings = self._service.loaded.settings.log
         places = dict.fromkeys(path for path in (settings.file, settings.access) if path not in (None, "-"))
         where = ", ".join(map(str, places)) or "standard output or error"
-        count = "1 line is lost" if lines == 1 else f"{lines} lines are lost"
-        words = f"the log cannot be written ({where}), {count}; free some space, or mend what it is written to" if lines else ""
         self.degraded.pop("log", None)
-        if words:
+        words = ""
+        if lines:
+            words = f"the log cannot be written ({where}), {lost_words(lines)}; free some space, or check what it is written to"
             self.degraded["log"] = words
         if turned:
             own.aside(words)

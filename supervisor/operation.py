@@ -79,9 +79,10 @@ class Operation:
         self.doing = text
         self.emit({"event": "phase", "phase": self.phase, "state": "doing", "text": text})
 
-    def note(self, text: str) -> None:
-        """Tell the watchers, and the log, something they should know."""
-        log.warning("%s %d: %s", self.verb, self.number, text)
+    def note(self, text: str, *, logged: bool = False) -> None:
+        """Tell the watchers, and the log, something they should know. ``logged``: the log has it already."""
+        if not logged:
+            log.warning("%s %d: %s", self.verb, self.number, text)
         self.notes.append(text)
         self.emit({"event": "note", "text": text, "level": "warning"})
 

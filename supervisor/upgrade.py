@@ -150,7 +150,7 @@ async def start(service: Service, operation: Operation, target: Target, workers:
             await _end(new)
             raise
         for text in new.remarks:
-            operation.note(text)
+            operation.note(text, logged=True)  # by its master
         for reason in new.broken:
             operation.note(f"{reason}; it answers 503")
         used = diff.changed(Settings(), target.loaded.settings)

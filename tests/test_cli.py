@@ -212,6 +212,17 @@ def test_the_schema_is_printed(releve: Releve) -> None:
     assert releve("schema", "more").returncode == 2
 
 
+@pytest.mark.parametrize("arguments", [["schema"], ["check", "app:application"]])
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, arguments: list[str]) -> None:
+    """As ``releve check | head -1``: what a shell says of programs that SIGPIPE ends, and no traceback."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "releve", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, timeout=60)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_what_a_pastedeploy_file_lacks_is_said_with_the_flag_that_gives_it(releve: Releve, tmp_path: Path) -> None:
     (tmp_path / "x.ini").write_text("[app:main]\nuse = egg:site\n[server:main]\nuse = egg:releve#main\nport = %(http_port)s\n")
     refused = releve("check", "-c", "x.ini")

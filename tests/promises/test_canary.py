@@ -191,7 +191,7 @@ def under_load(root: Path) -> Iterator[tuple[Service, Load, subprocess.Popen[str
         canary(service) as upgrade,
         strictly(*service.addresses, clients=24) as load,
     ):
-        assert set(load.report()["by_generation"]) == {"1", "2"}
+        eventually(lambda: set(load.report()["by_generation"]) == {"1", "2"}, "both generations have answered")
         yield service, load, upgrade
         assert load.report()["announced_closes"] == 0, "connections are handed back, not closed"
         only_the_old_one_serves(service)
