@@ -133,7 +133,9 @@ def run(arguments: Sequence[str]) -> int:
         status = subcommand(arguments[1:])
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads it has seen enough, as `head` has; what the interpreter flushes at its end has a place to go
-        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
+        from releve.supervisor import system
+
+        system.mute(sys.stdout.fileno())
         return EXIT_PIPE
     return status
 

@@ -152,6 +152,13 @@ def fill_standard() -> None:
             os.set_inheritable(fd, True)
 
 
+def mute(fd: int) -> None:
+    """Let what is still written to ``fd`` vanish: what it led to is broken."""
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, fd)
+    os.close(null)
+
+
 def open_pidfd(pid: int) -> int:
     """A descriptor that turns readable when the process has ended (pidfd_open(2))."""
     return os.pidfd_open(pid)

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from harness import forked
 from releve import __version__
 from releve.config.errors import ConfigError
 from releve.supervisor import cli, instances
@@ -27,10 +28,7 @@ def releve(tmp_path: Path) -> Releve:
         environ.pop(name, None)
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "releve", *arguments],
-            capture_output=True, text=True, timeout=30, env={**environ, **more}, cwd=tmp_path, stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
+        return forked.run("releve", arguments, tmp_path, {**environ, **more}, 30)
 
     return run
 

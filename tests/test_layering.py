@@ -12,6 +12,7 @@ config     -> nothing of ours
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from pathlib import Path
 
@@ -53,6 +54,7 @@ THREADING = ("hazards.py", "farewell.py")  # about the application's threads
 ONE_MODULE_EACH = ("psutil", "watchdog", "yaml")
 
 
+@functools.cache
 def imports(source: str) -> set[str]:
     """Every module that a source imports, at the top or inside of functions, as a dotted name.
 

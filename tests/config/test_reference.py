@@ -1,6 +1,7 @@
 """The rendered pages: the committed ones are what the code says, and the schema agrees with the loader."""
 
 import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ BAD: list[dict[str, Any]] = [
 ]
 
 
+@functools.cache
 def check_schema() -> Any:
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
     jsonschema.Draft202012Validator.check_schema(schema.schema())

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from harness import forked
+
 SCRIPT = Path(__file__).with_name("fake_supervisor.py")
 WAIT_S = 20.0
 
@@ -80,15 +82,6 @@ def ctl(tmp_path: Path, environ: dict[str, str]) -> Callable[..., subprocess.Com
     """Run ``ctl`` to its end: ``ctl("status", env={…}, cwd=…)``."""
 
     def run(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "releve.ctl.main", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=WAIT_S,
-            env={**environ, **(env or {})},
-            cwd=cwd or tmp_path,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        return forked.run("ctl", arguments, cwd or tmp_path, {**environ, **(env or {})}, WAIT_S)
 
     return run

@@ -150,7 +150,8 @@ def test_a_folder_with_a_configuration_means_that_service_and_no_other(look: Cal
     """`ctl stop` beside a releve.yaml must not stop the only other service there is."""
     instance("other", tmp_path / "blog")
     (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "releve.yaml").write_text("app: shop:app\n")
+    listen = f"[unix:{tmp_path}/http]"  # not port 8000, where anything may listen
+    (tmp_path / "shop" / "releve.yaml").write_text(f"app: shop:app\nlisten: {listen}\n")
     error = refused(look, tmp_path / "shop")
     assert error.status is Status.NOT_RUNNING and f"releve -c {tmp_path}/shop/releve.yaml" in str(error)
 

@@ -26,14 +26,14 @@ CLIENTS = 16
 CONVERGED_S = 60.0
 MODES = list(Mode)
 QUICK = (Mode.KILL, Mode.EXCEPTION, Mode.EXIT)
+SHOWN = {(number, QUICK[number // 2 % len(QUICK)]) for number in range(0, len(POINTS), 2)}
 
-# In `make test` each point fails in one way, and each way is met at some point of each process; all of them in `make soak`.
+# In `make test` every second point fails in one way, and each way is met at some point of each process; all of them in `make soak`.
 CASES = [
-    pytest.param(point, mode, id=f"{point}-{mode.value}", marks=() if mode is QUICK[number % len(QUICK)] else [pytest.mark.soak])
+    pytest.param(point, mode, id=f"{point}-{mode.value}", marks=() if (number, mode) in SHOWN else [pytest.mark.soak])
     for number, point in enumerate(POINTS)
     for mode in MODES
 ]
-
 
 CANARY = {"on_canary", "master_attend", "master_divert", "worker_attend", "worker_divert"}  # reached with one only
 
@@ -93,10 +93,10 @@ def test_an_operation_that_fails_there(tmp_path: Path, point: str, mode: Mode) -
         service.release("two")
         service.flip("two")
         load = Load(  # going back is allowed
-            *service.addresses, serving=1, clients=CLIENTS, think=1.0, think_mean=0.06, patience=30, unordered=True
+            *service.addresses, serving=1, clients=CLIENTS, think=1.0, think_mean=0.12, patience=30, unordered=True
         )
         try:
-            load.wait(50)
+            load.wait(30)
             load.begin(2)
             load.begin(3)
             load.begin(4)
@@ -107,10 +107,10 @@ def test_an_operation_that_fails_there(tmp_path: Path, point: str, mode: Mode) -
             if process is Process.SUPERVISOR:
                 service.killed = mode is not Mode.EXCEPTION
                 if mode is Mode.HANG:  # as a watchdog would; nobody else can tell
-                    load.wait(200)
+                    load.wait(100)
                     os.kill(first, signal.SIGKILL)
             eventually(lambda: at_rest(service), "one committed generation", CONVERGED_S)
-            load.wait(100)
+            load.wait(50)
             out, err = ctl.communicate(timeout=60)
             report = load.report()
             assert "refused" not in report["kinds"], report["failures"]

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 import yaml
 
-from harness import reach
+from harness import forked, reach
 
 APPLICATION = Path(__file__).with_name("application.py")
 PYTHON = os.environ.get("RELEVE_TEST_PYTHON", sys.executable)
@@ -216,14 +216,7 @@ class Service:
     def ctl(self, *arguments: str, timeout_s: float = 60.0, found_by: str = "file") -> subprocess.CompletedProcess[str]:
         """Run ``ctl`` for this service, told its configuration file or its control socket."""
         where = {"file": ("-c", str(self.file)), "socket": ("--socket", str(self.control_socket))}[found_by]
-        return subprocess.run(
-            [PYTHON, "-m", "releve.ctl.main", *where, *arguments],
-            cwd=self.root,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-        )
+        return forked.run("ctl", [*where, *arguments], self.root, self.environment, timeout_s)
 
     def must(self, *arguments: str) -> str:
         """Run ``ctl``, which has to succeed; its output."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from harness import forked
 from harness.service import PYTHON, Service, eventually, serving
 from releve.supervisor.protocol import VERBS
 
@@ -47,14 +48,7 @@ def left_alone(service: Service) -> Iterator[None]:
 
 def releve(service: Service, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``releve`` to its end."""
-    return subprocess.run(
-        [PYTHON, "-m", "releve", *arguments],
-        cwd=service.root,
-        env={**service.environment, **environment},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    return forked.run("releve", arguments, service.root, {**service.environment, **environment}, 30)
 
 
 def one_error(text: str, pattern: str) -> None:

@@ -13,7 +13,7 @@ from harness.service import serving
 SETTINGS: dict[str, Any] = {"upgrade": {"probation": "50ms"}, "log": {"access": "off"}}
 
 
-@pytest.mark.parametrize("upgrades", [pytest.param(12, id="12"), pytest.param(50, id="50", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("upgrades", [pytest.param(8, id="8"), pytest.param(50, id="50", marks=pytest.mark.soak)])
 def test_many_in_a_row(tmp_path: Path, upgrades: int) -> None:
     with serving(tmp_path, **SETTINGS) as service:
         seen = upgrade_often(service, upgrades, clients=16, think=4.0, think_mean=0.3)

@@ -83,7 +83,7 @@ def asking(service: Service, path: str) -> Iterator[list[bytes]]:
     thread.join(60)
 
 
-@pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S], ids=["forward", "back"])
+@pytest.mark.parametrize("jump_s", [pytest.param(HOUR_S, id="forward", marks=pytest.mark.soak), pytest.param(-HOUR_S, id="back")])
 def test_a_jump_of_an_hour(tmp_path: Path, jump_s: int) -> None:
     clock, gate, access = Clock(tmp_path), tmp_path / "gate", tmp_path / "access.log"
     upgrade = {"probation": "1s", "standby": "4s", "check": "/healthz"}

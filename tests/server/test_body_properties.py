@@ -19,7 +19,7 @@ from releve.server.body import EXTENSIONS_MAX_BYTES, LINE_MAX_BYTES, TRAILERS_MA
 from releve.server.head import Head, HTTPError
 
 CORPUS = Path(laws.__file__).parent / "corpus" / "chunks"
-bounded = settings(max_examples=250, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+bounded = settings(max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 TOKEN = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 tokens = st.text(TOKEN, min_size=1, max_size=6).map(str.encode)

@@ -20,7 +20,7 @@ from releve.server.fasthead import LINES_MAX, NAMES_MAX, fast_environ
 from releve.server.head import HTTPError, Partial, head_end, parse_head
 
 CORPUS = Path(laws.__file__).parent / "corpus" / "head"
-bounded = settings(max_examples=250, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+bounded = settings(max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 TOKEN = "!#$%&'*+-.^`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 tokens = st.text(TOKEN, min_size=1, max_size=8).map(str.encode)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fuzz import laws, prefaces
 from releve.server.preface import V1_MAX_BYTES, V2_MAX_BYTES
 
-bounded = settings(max_examples=250, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+bounded = settings(max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 ipv4 = st.ip_addresses(v=4).map(str)
 ipv6 = st.ip_addresses(v=6).flatmap(lambda address: st.sampled_from([str(address), address.exploded, f"::ffff:{address.packed[0]}.2.3.4"]))

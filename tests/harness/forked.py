@@ -1,0 +1,82 @@
+"""``ctl`` and ``releve`` in a fork of the process of the tests, which imports them once: starting interpreters took a tenth of the time.
+
+Everything else is as it is for a user: a process of its own, with its arguments, folder, environment and streams. What is about a
+command's start, its terminal or its signals starts the command itself; so does all that goes on: a service is started as users do.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import pkgutil
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+MODULES = {"ctl": "releve.ctl.main", "releve": "releve.supervisor.cli"}
+
+
+def run(
+    name: str, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout_s: float
+) -> subprocess.CompletedProcess[str]:
+    """As ``subprocess.run`` for that command with these arguments, its output captured as text. Raises subprocess.TimeoutExpired."""
+    _import_all(MODULES[name].rpartition(".")[0])
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        pid = os.fork()
+        if pid == 0:
+            _become(name, arguments, cwd, environment, output.fileno(), errors.fileno())
+        pidfd = os.pidfd_open(pid)
+        try:
+            ended = select.select([pidfd], [], [], timeout_s)[0]
+            if not ended:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        finally:
+            os.close(pidfd)
+        texts = []
+        for file in (output, errors):
+            file.seek(0)
+            texts.append(file.read().decode())
+    command = [name, *arguments]
+    if not ended:
+        raise subprocess.TimeoutExpired(command, timeout_s, *texts)
+    return subprocess.CompletedProcess(command, status, *texts)
+
+
+@functools.cache
+def _import_all(package: str) -> None:
+    """What the command imports when it is needed."""
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+        importlib.import_module(module.name)
+    importlib.import_module("releve.config.load")
+
+
+def _become(name: str, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], output: int, errors: int) -> None:
+    """In the child: be that command, and end. Never returns."""
+    status = 1
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number in (signal.SIGALRM, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(errors, 2)
+        os.closerange(3, 1024)
+        sys.stdin, sys.stdout, sys.stderr = (open(fd, mode, encoding="utf-8", closefd=False) for fd, mode in enumerate("rww"))  # noqa: SIM115
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(cwd)
+        sys.argv = sys.orig_argv = [name, *arguments]
+        status = importlib.import_module(MODULES[name]).run(arguments)
+    except BaseException:
+        sys.__excepthook__(*sys.exc_info())
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(status)
