@@ -14,7 +14,8 @@ FUZZ := $(CACHE)/fuzz
 BIN := $(VENV)/bin
 PIP := -m pip --quiet --quiet --disable-pip-version-check --no-input
 PACKAGES := config ctl importer server src/releve supervisor
-SOURCES := pyproject.toml $(PACKAGES) $(wildcard $(addsuffix /*.py,$(PACKAGES)) systemd/* completion/*/* docs/man/* docs/releve.schema.json)
+SOURCES := pyproject.toml $(shell find $(PACKAGES) -name "*.py" -o -type d ! -name __pycache__) \
+    $(wildcard systemd/* completion/*/* docs/man/* docs/releve.schema.json)
 RENDERED := config.reference:configuration.md config.schema:releve.schema.json supervisor.reference:operations.md supervisor.reference:hooks.md importer.reference:from-gunicorn.md \
     supervisor.manual:man/releve.1 ctl.manual:man/ctl.1 config.manual:man/releve.yaml.5
 

@@ -4,9 +4,12 @@ python .ci/check_wheel.py dist/releve-*.whl
 """
 
 import sys
+import tomllib
 import zipfile
+from pathlib import Path
 
-PACKAGES = ("releve", "releve/config", "releve/ctl", "releve/importer", "releve/server", "releve/supervisor")
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+PACKAGES = [name.replace(".", "/") for name in PROJECT["tool"]["setuptools"]["packages"]]
 SHARED = (
     "releve/releve.schema.json",
     "releve/systemd/releve.service",

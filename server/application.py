@@ -18,13 +18,12 @@ from releve.config.frozen import dataclass
 from releve.config.settings import Mount
 from releve.server.callable import Flaw, flaw
 from releve.server.mounts import mounted, unavailable
-from releve.server.native import os
+from releve.server.native import FOLDER, os
 
 Application = Callable[..., Iterable[bytes]]
 T = TypeVar("T")
 
 TRACEBACK_LINES = 20
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _IMPORTLIB = os.path.dirname(os.path.abspath(importlib.__file__)) + os.sep
 
 
@@ -229,7 +228,7 @@ def _prune(exception: traceback.TracebackException, seen: frozenset[int] = froze
 
 
 def _is_ours(filename: str) -> bool:
-    return filename.startswith(("<frozen importlib", _IMPORTLIB, _OURS))
+    return filename.startswith(("<frozen importlib", _IMPORTLIB, FOLDER))
 
 
 def _import_django_urls() -> None:

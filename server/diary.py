@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from releve.server.native import os, time
+from releve.server.native import FOLDER, time
 
 _LINE = struct.Struct("=QQd")  # the worker, the number of the line (from 1), CLOCK_MONOTONIC (seconds); the text follows
 _SAMPLE = struct.Struct("=QdII")  # the worker, CLOCK_MONOTONIC (seconds), kind, status; the text follows
@@ -24,7 +24,6 @@ FRAMES, FRAMES_READ = 5, 20  # of a traceback
 REQUEST_MAX = 500  # bytes of a request line
 ERROR_MAX = 600  # bytes of an exception and its message
 _CUT = "…".encode()
-_OURS = os.path.join(os.path.dirname(__file__), "")
 
 
 class Layout(NamedTuple):
@@ -117,7 +116,7 @@ def last_lines(error: BaseException, room: int) -> bytes:
     """The end of a traceback in so many bytes: the application's last calls, as there is room, and the exception."""
     ended = _clip(_encoded("".join(traceback.format_exception_only(error)).rstrip("\n")), ERROR_MAX)
     frames = traceback.extract_tb(error.__traceback__, limit=-FRAMES_READ)
-    theirs = [frame for frame in frames if not frame.filename.startswith(_OURS)]  # where `start_response` refuses, ours are the last
+    theirs = [frame for frame in frames if not frame.filename.startswith(FOLDER)]  # where `start_response` refuses, ours are the last
     calls = [_encoded(call) for call in traceback.format_list((theirs or frames)[-FRAMES:])]
     while calls and sum(map(len, calls)) > room - len(ended):
         del calls[0]

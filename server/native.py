@@ -23,8 +23,11 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
-__all__ = ["OURS", "Lock", "RLock", "get_ident", "os", "select", "signal", "socket", "start_thread", "time"]
+import releve.server
 
+__all__ = ["FOLDER", "OURS", "Lock", "RLock", "get_ident", "os", "select", "signal", "socket", "start_thread", "time"]
+
+FOLDER = os.path.join(os.path.abspath(next(iter(releve.server.__path__))), "")  # what lies below is ours
 OURS = "releve-"  # the names of our threads begin so
 _STARTS = ("_start_new_thread", "_start_joinable_thread", "_allocate_lock", "get_ident")  # of `threading`, by which a thread starts
 

@@ -34,7 +34,7 @@ TEXT_MAX_BYTES = 600_000  # of all stacks in one answer; a line of the control p
 
 _THREAD = re.compile(r"(?:Current thread|Thread) (0x[0-9a-f]+)")
 _FRAME = re.compile(r'  File ".*", line .*')
-_WATCHES = re.compile(r'/server/stacks\.py", line \d+ in _answer$')  # the thread that would have answered is not worth a line
+_WATCHES = re.compile(r'/server/(?:process/)?stacks\.py", line \d+ in _answer$')  # the thread that would have answered is not worth a line
 _STATES = {
     "T": "it is stopped (SIGSTOP, or a frozen group): SIGCONT lets it go on",
     "t": "it is stopped by a debugger",

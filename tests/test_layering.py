@@ -45,7 +45,7 @@ ALLOWED = {
     ),
 }
 STANDARD_LIBRARY_ONLY = [
-    *sorted((ROOT / "server").glob("*.py")),
+    *sorted((ROOT / "server").rglob("*.py")),
     *(ROOT / "config" / name for name in ("settings.py", "frozen.py", "legible.py", "__init__.py")),
 ]
 # The copies themselves, and what runs before the import or within it only.
@@ -84,7 +84,7 @@ def foreign(source: str) -> list[str]:
     return sorted(tops - set(sys.stdlib_module_names) - {"releve"})
 
 
-@pytest.mark.parametrize("path", sorted({*(ROOT / "server").glob("*.py")} - NATIVE), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted({*(ROOT / "server").rglob("*.py")} - NATIVE), ids=lambda path: path.name)
 def test_the_server_takes_from_native_what_an_application_may_patch(path: Path) -> None:
     """What gevent and eventlet replace in these modules, they replace for the application alone (docs/adr/0043-patched-libraries.md)."""
     patched = {"_queue", "os", "queue", "select", "selectors", "signal", "socket", "subprocess", "threading", "time"}

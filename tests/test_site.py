@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 SITE = ROOT / ".cache" / "site"
 SOURCES = "\n".join(
-    path.read_text("utf-8") for folder in ("config", "ctl", "server", "supervisor") for path in (ROOT / folder).glob("*.py")
+    path.read_text("utf-8") for folder in ("config", "ctl", "server", "supervisor") for path in (ROOT / folder).rglob("*.py")
 )
 TROUBLES = (DOCS / "troubleshooting.md").read_text("utf-8")
 OURS = re.compile(

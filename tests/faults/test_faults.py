@@ -42,7 +42,7 @@ def test_every_point_has_one_call_and_every_call_its_point() -> None:
     calls = [
         found
         for folder in ("server", "supervisor")
-        for file in sorted((ROOT / folder).glob("*.py"))
+        for file in sorted((ROOT / folder).rglob("*.py"))
         for found in re.findall(r"\bfault\(\"(\w+)\"\)", file.read_text())
     ]
     assert sorted(calls) == sorted(POINTS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import io
 import logging
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -296,15 +295,3 @@ def test_the_validator_finds_nothing(name: str, method: bytes) -> None:
     body = b"one\ntwo\n" if method == b"POST" else b""
     answer = ask(validator(application), request(method, b"Content-Length: %d" % len(body), b"Content-Type: text/plain", body=body))
     assert answer.outcome.error is None and answer.outcome.status in (200, 204) and answer.outcome.keep
-
-
-def test_the_server_needs_the_standard_library_only(tmp_path: Path) -> None:
-    view = tmp_path / "releve"
-    view.mkdir()
-    (view / "__init__.py").symlink_to(ROOT / "src" / "releve" / "__init__.py")
-    for folder in ("config", "server"):
-        (view / folder).symlink_to(ROOT / folder)
-    modules = [f"releve.server.{path.stem}" for path in sorted((ROOT / "server").glob("*.py")) if not path.stem.startswith("__")]
-    code = f"import sys, importlib; sys.path.insert(0, {str(tmp_path)!r}); [importlib.import_module(name) for name in {modules!r}]"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 0, done.stderr
