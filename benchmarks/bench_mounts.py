@@ -32,7 +32,7 @@ from bench_peers import Figure, Running, measure
 from peers.loads import LOADS
 from peers.servers import HERE, ROOT, SERVERS, Server
 
-from releve.server.mounts import mounted
+from releve.server.wsgi.mounts import mounted
 
 CONFIG = """
 directory: {here}

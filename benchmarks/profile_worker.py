@@ -14,16 +14,16 @@ from types import SimpleNamespace
 from typing import Any
 
 from releve.config.settings import Limits, Settings
-from releve.server import shape as shapes
-from releve.server.access import AccessLog
-from releve.server.call import Call
-from releve.server.connection import Connection, SocketChannel
-from releve.server.environ import base_environ, build_environ
-from releve.server.fasthead import fast_environ
-from releve.server.fastpath import fast_path
-from releve.server.head import parse_head
-from releve.server.response import check_start
-from releve.server.scoreboard import Scoreboard, make
+from releve.server.http import shape as shapes
+from releve.server.http.fasthead import fast_environ
+from releve.server.http.head import parse_head
+from releve.server.http.response import check_start
+from releve.server.loop.connection import Connection, SocketChannel
+from releve.server.loop.fastpath import fast_path
+from releve.server.scoreboard.scoreboard import Scoreboard, make
+from releve.server.wsgi.access import AccessLog
+from releve.server.wsgi.call import Call
+from releve.server.wsgi.environ import base_environ, build_environ
 
 HEAD = b"""GET /page/%d?x=1 HTTP/1.1
 Host: www.example.org

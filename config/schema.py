@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from releve.config.access_format import PRESETS
-from releve.config.reference import default_text
+from releve.config.defaults import default_text
 from releve.config.settings import CONTROL_VERBS, GROUPS, Canary, Check, Command, Settings, written
 from releve.config.values import Rules
 

@@ -214,7 +214,7 @@ class Upgrade:
     retire: float = key(3600.0, "duration", "How long the last requests of an old generation may take.")
 
 
-# The verbs of ctl (supervisor/protocol.py; a test compares).
+# The verbs of ctl (instance/protocol.py; a test compares).
 CONTROL_VERBS = (
     *("status", "upgrade", "reload", "rollback", "stop", "scale", "abort", "reexec", "history"),
     *("check", "reopen", "workers", "dump", "drain", "undrain", "doctor"),

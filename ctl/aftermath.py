@@ -7,7 +7,7 @@ from typing import Any
 
 from releve.ctl.client import ConversationLost, TimedOut, converse
 from releve.ctl.find import FindError, connect
-from releve.supervisor.protocol import Event, Status
+from releve.instance.protocol import Event, Status
 
 PATIENCE_S = 15.0  # until another supervisor has settled what was under way; a probation is waited for beyond that
 AGAIN_S = 0.1

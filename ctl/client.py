@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from releve.supervisor.protocol import LINE_MAX_BYTES, Event, ProtocolError, decode, encode, request
+from releve.instance.protocol import LINE_MAX_BYTES, Event, ProtocolError, decode, encode, request
 
 READ_BYTES = 65536
 

@@ -10,7 +10,7 @@ import os
 import click
 from click.shell_completion import CompletionItem
 
-from releve.supervisor.instances import PLACES, scan
+from releve.instance.instances import PLACES, scan
 
 FILE = "file"  # the shell itself lists these
 

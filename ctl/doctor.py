@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TextIO
 
 from releve.ctl import render
-from releve.supervisor.protocol import Event
+from releve.instance.protocol import Event
 
 STYLES = {"problem": "bold red", "warning": "yellow", "ok": "green", "unknown": "dim"}
 

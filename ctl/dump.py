@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from releve.ctl import render
 from releve.ctl.workers import sentence
-from releve.supervisor.protocol import Event
+from releve.instance.protocol import Event
 
 ROLES = {"leading": "leads, and waits for clients", "other": "serves no request"}
 OURS = re.compile(r'File ".*/server/\w+\.py", line ')

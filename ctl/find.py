@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from releve.config.frozen import dataclass
-from releve.supervisor import holders
-from releve.supervisor.instances import (
+from releve.instance import holders
+from releve.instance.instances import (
     PLACES,
     USUAL_FILE,
     Card,
@@ -32,7 +32,7 @@ from releve.supervisor.instances import (
     unit_name,
     working_folder,
 )
-from releve.supervisor.protocol import DOOR_NAME, SOCKET_NAME, Status
+from releve.instance.protocol import DOOR_NAME, SOCKET_NAME, Status
 
 CONNECT_TIMEOUT_S = 5.0
 MADE_AGAIN_S = 10.0  # for a socket that was removed; its supervisor looks every 5 s

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, TextIO
 
 from releve.ctl import render
-from releve.supervisor import symptoms
-from releve.supervisor.protocol import Event
+from releve.instance import symptoms
+from releve.instance.protocol import Event
 
 HEAD = ("id", "began", "verb", "by", "generation", "outcome", "took", "why")
 NUMBERS = (0, 6)

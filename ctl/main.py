@@ -1,7 +1,7 @@
 """The command ``ctl``: its verbs and their options.
 
 Results go to standard output (``--json``: as one JSON value), progress and failures to standard error; the exit status is
-the outcome (``releve.supervisor.protocol.Status``). What only some verbs need (rich, YAML) is imported when they need it.
+the outcome (``releve.instance.protocol.Status``). What only some verbs need (rich, YAML) is imported when they need it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from releve.ctl.aftermath import aftermath
 from releve.ctl.client import ConversationLost, TimedOut, converse, has_ended, supervisor_pidfd
 from releve.ctl.find import FindError, Found, find
 from releve.ctl.progress import progress
-from releve.supervisor.instances import absolute, working_folder
-from releve.supervisor.protocol import MEANING, Event, Status
+from releve.instance.instances import absolute, working_folder
+from releve.instance.protocol import MEANING, Event, Status
 
 ANSWER_TIMEOUT_S = 10.0  # for verbs that only ask
 ASKING = ("status", "history", "check", "workers", "dump", "doctor")  # what they print is all they are for

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TextIO
 
 from releve.ctl import render
-from releve.supervisor import symptoms
-from releve.supervisor.protocol import Event, Status
+from releve.instance import symptoms
+from releve.instance.protocol import Event, Status
 
 TRACEBACK_LINES = 15
 GOOD = (Status.DONE, Status.DEGRADED)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from releve.config.frozen import dataclass
 from releve.ctl import render
-from releve.supervisor.protocol import Event
+from releve.instance.protocol import Event
 
 if TYPE_CHECKING:
     from rich.live import Live

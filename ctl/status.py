@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from releve.config.frozen import dataclass
 from releve.ctl import history, render
-from releve.supervisor.protocol import Event
+from releve.instance.protocol import Event
 
 HEAD = ("worker", "pid", "state", "age", "requests", "connections", "busy", "memory")
 NUMBERS = (1, 3, 4, 5, 6, 7)

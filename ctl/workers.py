@@ -6,7 +6,7 @@ from typing import Any, TextIO
 
 from releve.ctl import render
 from releve.ctl.status import STYLES
-from releve.supervisor.protocol import Event
+from releve.instance.protocol import Event
 
 HEAD = ("worker", "pid", "state", "age", "turned", "connections", "busy", "requests", "2xx", "3xx", "4xx", "5xx", "memory")
 NUMBERS = (1, *range(3, len(HEAD)))

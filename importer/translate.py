@@ -15,8 +15,8 @@ from typing import Any
 from releve.config import paste
 from releve.config.access_format import check_format
 from releve.config.addresses import mode_text, parse_address
+from releve.config.defaults import default_text
 from releve.config.frozen import dataclass
-from releve.config.reference import default_text
 from releve.config.settings import GROUPS, Settings, rules
 from releve.config.values import DURATION_MAX_S, duration_text
 from releve.importer import words

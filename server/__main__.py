@@ -8,14 +8,14 @@ import sys
 import traceback
 from typing import NoReturn
 
-from releve.server import hazards, offspring
-from releve.server.farewell import remove_temporary
-from releve.server.link import Link
-from releve.server.master import run
-from releve.server.native import os, socket
-from releve.server.output import drain
-
-EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h
+from releve.server.master.master import run
+from releve.server.process import children as offspring
+from releve.server.process import hazards
+from releve.server.process.output import drain
+from releve.server.shared.exits import EXIT_INTERNAL
+from releve.server.shared.link import Link
+from releve.server.shared.native import os, socket
+from releve.server.worker.exit import remove_temporary
 
 
 def main(arguments: list[str], *, lent: bool = False) -> NoReturn:

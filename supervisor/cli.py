@@ -20,10 +20,10 @@ import click
 from releve import __version__
 from releve.config.completion import by_metavar
 from releve.config.paste import Names, is_paste
+from releve.instance.instances import USUAL_FILE, InstanceError, absolute, working_folder
+from releve.instance.protocol import Status
 from releve.supervisor import completion
-from releve.supervisor.configuration import Configuration
-from releve.supervisor.instances import USUAL_FILE, InstanceError, absolute, working_folder
-from releve.supervisor.protocol import Status
+from releve.supervisor.service.configuration import Configuration
 
 if TYPE_CHECKING:
     from releve.config.load import Loaded
@@ -133,7 +133,7 @@ def run(arguments: Sequence[str]) -> int:
         status = subcommand(arguments[1:])
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads it has seen enough, as `head` has; what the interpreter flushes at its end has a place to go
-        from releve.supervisor import system
+        from releve.supervisor.host import system
 
         system.mute(sys.stdout.fileno())
         return EXIT_PIPE
@@ -195,9 +195,9 @@ def _check_environment(settings: Settings) -> list[str]:
 
 def print_unit(told: Configuration) -> int:
     """A systemd unit for the configuration. Raises ConfigError."""
-    from releve.supervisor import unit
-    from releve.supervisor.quoting import UnitError
-    from releve.supervisor.release import real_places
+    from releve.supervisor.release.release import real_places
+    from releve.supervisor.systemd import unit
+    from releve.supervisor.systemd.quoting import UnitError
 
     loaded: Loaded = told.read()
     if told.path is None:
@@ -218,8 +218,8 @@ def doctor(told: Configuration) -> int:
     """Examine the configuration and the host, for a service that need not run. Raises ConfigError."""
     import asyncio
 
-    from releve.supervisor import doctor as examination
-    from releve.supervisor import facts
+    from releve.supervisor.inspection import doctor as examination
+    from releve.supervisor.inspection import facts
 
     settings = told.read().settings
     installed = asyncio.run(facts.of_installed(told.path))
@@ -243,7 +243,7 @@ def _supervise(told: Configuration) -> int:
 
 def _guarded(told: Configuration, action: Callable[[Configuration], int]) -> int:
     from releve.config.errors import ConfigError
-    from releve.supervisor.lock import LockError, LockHeld
+    from releve.supervisor.service.lock import LockError, LockHeld
 
     try:
         return int(action(told))

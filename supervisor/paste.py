@@ -16,8 +16,8 @@ from typing import NoReturn
 
 from releve.config import paste
 from releve.config.errors import ConfigError
-from releve.supervisor.instances import absolute, working_folder
-from releve.supervisor.protocol import Status
+from releve.instance.instances import absolute, working_folder
+from releve.instance.protocol import Status
 
 Application = Callable[..., Iterable[bytes]]
 

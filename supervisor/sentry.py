@@ -1,8 +1,8 @@
 """The sentry: a small process with the supervisor's own rights, which starts another supervisor when that one is killed.
 
 Where masters may do less than the supervisor (it was started as root, they run as
-``user``; or it holds a capability), none of them can be the guard (``server/guard.py``).
-So the supervisor keeps this one (``post.py``), which does the same and nothing else, and ends one that hangs:
+``user``; or it holds a capability), none of them can be the guard (``server/master/guard.py``).
+So the supervisor keeps this one (``sentry_process.py``), which does the same and nothing else, and ends one that hangs:
 ``python -P -m releve.supervisor.sentry --link FD``. It never sees a client, a
 release or the configuration.
 """
@@ -21,10 +21,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from releve.server import form
-from releve.server.form import Form, Unfit, flag, is_memory, is_pidfd
-from releve.server.guard import Silence, revive, within
-from releve.server.link import Link, LinkError, Message, pair
+from releve.server.shared import form
+from releve.server.shared.form import Form, Unfit, flag, is_memory, is_pidfd
+from releve.server.shared.link import Link, LinkError, Message, pair
+from releve.server.shared.revive import Silence, revive, within
 
 log = logging.getLogger("releve.sentry")
 

@@ -21,38 +21,42 @@ from typing import Any
 from releve.config.errors import ConfigError, Place, Problem
 from releve.config.load import Loaded
 from releve.config.settings import Log, Settings
-from releve.server import faults
-from releve.supervisor import adoption, instances, reexec, refusal, revival, succession, system, work
-from releve.supervisor import listeners as listening
-from releve.supervisor.attempt import perform
-from releve.supervisor.configuration import Configuration
-from releve.supervisor.control import ControlServer
-from releve.supervisor.door import doors
-from releve.supervisor.failure import StepFailed
-from releve.supervisor.history import History
-from releve.supervisor.hooks import end_left_over
-from releve.supervisor.identity import Identity, IdentityError, identify
-from releve.supervisor.instances import InstanceError
-from releve.supervisor.inventory import Adopted
-from releve.supervisor.lock import LockError, LockHeld, RuntimeLock
-from releve.supervisor.log import log, own
-from releve.supervisor.notify import Notifier
-from releve.supervisor.operation import Operation, failure
-from releve.supervisor.permit import Permit, permit
-from releve.supervisor.post import Post
-from releve.supervisor.protocol import SOCKET_NAME, Event, Status, result
-from releve.supervisor.pulse import Pulse
-from releve.supervisor.recovery import Recovery
-from releve.supervisor.reopen import Rotations
-from releve.supervisor.service import MISTAKEN_S, Service
-from releve.supervisor.states import Admission, ServiceState, admit
-from releve.supervisor.stop import Stop, dismiss_all, end_all
-from releve.supervisor.succession import Succession, SuccessionError
-from releve.supervisor.traffic import EVERY_S as SAMPLE_S
-from releve.supervisor.upkeep import Upkeep
-from releve.supervisor.verbs import VERBS
-from releve.supervisor.watching import Watching
-from releve.supervisor.work import Work
+from releve.instance import instances
+from releve.instance.instances import InstanceError
+from releve.instance.protocol import SOCKET_NAME, Event, Status, result
+from releve.server.shared import faults
+from releve.supervisor.channels.door import doors
+from releve.supervisor.generation.states import Admission, ServiceState, admit
+from releve.supervisor.generation.traffic import EVERY_S as SAMPLE_S
+from releve.supervisor.host import system
+from releve.supervisor.host.identity import Identity, IdentityError, identify
+from releve.supervisor.keepsake import revival
+from releve.supervisor.listeners import listener as listening
+from releve.supervisor.operations.attempt import perform
+from releve.supervisor.operations.hooks import end_left_over
+from releve.supervisor.operations.reopen import Rotations
+from releve.supervisor.reporting.failure import StepFailed
+from releve.supervisor.reporting.history import History
+from releve.supervisor.reporting.log import log, own
+from releve.supervisor.reporting.operation import Operation, failure
+from releve.supervisor.service.configuration import Configuration
+from releve.supervisor.service.lock import LockError, LockHeld, RuntimeLock
+from releve.supervisor.service.sentry_process import Post
+from releve.supervisor.service.service import MISTAKEN_S, Service
+from releve.supervisor.systemd.notify import Notifier
+from releve.supervisor.systemd.watchdog import Pulse
+from releve.supervisor.takeover import adoption, reexec, refusal, succession
+from releve.supervisor.takeover.inventory import Adopted
+from releve.supervisor.takeover.succession import Succession, SuccessionError
+from releve.supervisor.verbs import work
+from releve.supervisor.verbs.autoupgrade import Watching
+from releve.supervisor.verbs.control_server import ControlServer
+from releve.supervisor.verbs.permit import Permit, permit
+from releve.supervisor.verbs.recovery import Recovery
+from releve.supervisor.verbs.stop import Stop, dismiss_all, end_all
+from releve.supervisor.verbs.upkeep import Upkeep
+from releve.supervisor.verbs.verbs import VERBS
+from releve.supervisor.verbs.work import Work
 
 SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
     signal.SIGUSR2: ("upgrade", {}),

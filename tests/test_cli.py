@@ -14,8 +14,9 @@ import pytest
 from harness import forked
 from releve import __version__
 from releve.config.errors import ConfigError
-from releve.supervisor import cli, instances
-from releve.supervisor.configuration import Configuration
+from releve.instance import instances
+from releve.supervisor import cli
+from releve.supervisor.service.configuration import Configuration
 
 Releve = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -251,7 +252,7 @@ def test_a_runtime_directory_that_cannot_be_used_is_a_configuration_error(releve
 
 def test_a_second_supervisor_is_refused_and_not_for_its_configuration(releve: Releve, tmp_path: Path) -> None:
     """Status 1: systemd may try again, where 2 ends the trying (RestartPreventExitStatus=2)."""
-    from releve.supervisor.lock import RuntimeLock
+    from releve.supervisor.service.lock import RuntimeLock
 
     lock = RuntimeLock.acquire(tmp_path / "run")
     try:

@@ -1,12 +1,6 @@
-"""Who may import whom, read from the source (docs/adr/0001-packaging.md).
+"""Who may import whom, read from the source: folders in levels (docs/adr/0001-packaging.md, ARCHITECTURE.md).
 
-supervisor -> server.anchor, server.closing, server.link, server.form, server.noise, server.scoreboard, server.docket, server.diary,
-              server.faults, server.guard, server.log, server.lost, config;
-              importer.command and importer.parser, for the command line
-importer   -> config
-ctl        -> config, supervisor.protocol, supervisor.instances, supervisor.holders, supervisor.symptoms
-server     -> config.settings, config.frozen, config.legible; standard library only
-config     -> nothing of ours
+Each folder imports folders further up in ``LEVELS`` only; those of one line do not import each other. Nothing imports ``pages``.
 """
 
 from __future__ import annotations
@@ -19,38 +13,48 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("config", "ctl", "importer", "server", "supervisor")
-ALLOWED = {
-    "config": ("config",),
-    "ctl": ("ctl", "config", "supervisor.holders", "supervisor.protocol", "supervisor.instances", "supervisor.symptoms"),
-    "importer": ("importer", "config"),
-    "server": ("server", "config.settings", "config.frozen", "config.legible"),
-    "supervisor": (
-        "supervisor",
-        "config",
-        "server.anchor",
-        "server.lost",
-        "server.link",
-        "server.scoreboard",
-        "server.docket",
-        "server.diary",
-        "server.faults",
-        "server.guard",
-        "server.log",
-        "server.closing",
-        "server.form",
-        "server.noise",
-        "importer.command",
-        "importer.parser",
-    ),
-}
+FOLDERS = ("config", "ctl", "importer", "instance", "pages", "server", "supervisor")
+LEVELS = (
+    ("config",),
+    ("server/shared",),
+    ("server/scoreboard",),
+    ("server/process", "server/http"),
+    ("server/wsgi",),
+    ("server/loop",),
+    ("server/handover",),
+    ("server/worker",),
+    ("server/prefork",),
+    ("server/master",),
+    ("server",),
+    ("instance",),
+    ("ctl", "importer"),
+    ("supervisor/host",),
+    ("supervisor/reporting",),
+    ("supervisor/release", "supervisor/listeners"),
+    ("supervisor/systemd",),
+    ("supervisor/keepsake",),
+    ("supervisor/channels",),
+    ("supervisor/generation",),
+    ("supervisor/service",),
+    ("supervisor/switch",),
+    ("supervisor/operations",),
+    ("supervisor/takeover",),
+    ("supervisor/inspection",),
+    ("supervisor/verbs",),
+    ("supervisor",),
+    ("pages",),
+)
+LEVEL = {folder: number for number, folders in enumerate(LEVELS) for folder in folders}
+# What is imported of the server by all that does not serve; and what the server takes of the settings.
+OF_THE_SERVER = ("server/shared", "server/scoreboard")
+OF_CONFIG = ("config/settings", "config/frozen", "config/legible")
 STANDARD_LIBRARY_ONLY = [
     *sorted((ROOT / "server").rglob("*.py")),
     *(ROOT / "config" / name for name in ("settings.py", "frozen.py", "legible.py", "__init__.py")),
 ]
 # The copies themselves, and what runs before the import or within it only.
-NATIVE = {ROOT / "server" / name for name in ("native.py", "anchor.py", "lend.py", "paste.py")}
-THREADING = ("hazards.py", "farewell.py")  # about the application's threads
+NATIVE = {ROOT / "server" / name for name in ("shared/native.py", "shared/anchor.py", "lend.py", "paste.py")}
+THREADING = ("hazards.py", "exit.py")  # about the application's threads
 ONE_MODULE_EACH = ("psutil", "watchdog", "yaml")
 
 
@@ -58,7 +62,7 @@ ONE_MODULE_EACH = ("psutil", "watchdog", "yaml")
 def imports(source: str) -> set[str]:
     """Every module that a source imports, at the top or inside of functions, as a dotted name.
 
-    ``from releve.server import link`` counts as ``releve.server.link``: the name may be a module, and is judged as one.
+    ``from releve.server.shared import link`` counts as ``releve.server.shared.link``: the name may be a module, and is judged as one.
     """
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -70,12 +74,32 @@ def imports(source: str) -> set[str]:
     return found
 
 
+def modules(source: str) -> set[str]:
+    """Those of ours among them, as paths without suffix. The umbrella itself, and a folder's own file, hold no code."""
+    found = set()
+    for name in imports(source):
+        parts = name.split(".")[1:] if name.split(".")[0] == "releve" else []
+        found |= {
+            "/".join(parts[:length])
+            for length in range(1, len(parts) + 1)
+            if (ROOT / "/".join(parts[:length])).with_suffix(".py").is_file()
+        }
+    return found
+
+
 def violations(folder: str, source: str) -> list[str]:
-    """Imports of ours that the layer does not allow. The umbrella itself, and the bare package of an allowed module, hold no code."""
-    allowed = tuple(f"releve.{layer}" for layer in ALLOWED[folder])
-    bare = {"releve", "releve.__version__", *(".".join(layer.split(".")[:2]) for layer in allowed)}
-    ours = {name for name in imports(source) if name.split(".")[0] == "releve"} - bare
-    return sorted(name for name in ours if not any(name == layer or name.startswith(f"{layer}.") for layer in allowed))
+    """Modules of ours that a source in this folder may not import."""
+    wrong = []
+    for name in modules(source):
+        other = name.rpartition("/")[0]
+        allowed = other == folder or LEVEL[other] < LEVEL[folder]
+        if other.partition("/")[0] == "server" and folder.partition("/")[0] != "server":
+            allowed &= other in OF_THE_SERVER
+        if other == "config" and folder.partition("/")[0] == "server":
+            allowed &= name in OF_CONFIG
+        if not allowed:
+            wrong.append(name)
+    return sorted(wrong)
 
 
 def foreign(source: str) -> list[str]:
@@ -95,23 +119,30 @@ def test_the_server_takes_from_native_what_an_application_may_patch(path: Path) 
 @pytest.mark.parametrize(
     ("folder", "source", "found"),
     [
-        ("config", "from releve.server import link", ["releve.server.link"]),
-        ("server", "import releve.config.load", ["releve.config.load"]),
-        ("server", "def f():\n    from releve.supervisor.protocol import Status", ["releve.supervisor.protocol.Status"]),
-        ("ctl", "from releve.supervisor.supervisor import run", ["releve.supervisor.supervisor.run"]),
-        ("supervisor", "from releve.server.link import Link\nfrom releve.config import load\nfrom releve import __version__", []),
-        ("supervisor", "from releve.server.linkage import x", ["releve.server.linkage.x"]),
+        ("config", "from releve.server.shared import link", ["server/shared/link"]),
+        ("server/http", "import releve.config.load", ["config/load"]),
+        ("server/worker", "def f():\n    from releve.instance.protocol import Status", ["instance/protocol"]),
+        ("ctl", "from releve.supervisor.supervisor import run", ["supervisor/supervisor"]),
+        ("supervisor", "from releve.server.shared.link import Link\nfrom releve.config import load\nfrom releve import __version__", []),
+        ("supervisor", "from releve.server.wsgi.call import x", ["server/wsgi/call"]),
+        ("supervisor/release", "from releve.supervisor.listeners import listener", ["supervisor/listeners/listener"]),
+        ("server/loop", "from releve.server.worker.posture import Posture\nfrom releve.server.http import head", ["server/worker/posture"]),
     ],
 )
 def test_the_rule_finds_what_it_should(folder: str, source: str, found: list[str]) -> None:
     assert violations(folder, source) == found
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_each_layer_imports_only_what_it_may(folder: str) -> None:
-    wrong = {path.name: violations(folder, path.read_text()) for path in sorted((ROOT / folder).rglob("*.py"))}
-    assert wrong, f"no source in {folder}"
+@pytest.mark.parametrize("folder", LEVEL)
+def test_each_folder_imports_those_below_it_only(folder: str) -> None:
+    wrong = {path.name: violations(folder, path.read_text()) for path in sorted((ROOT / folder).glob("*.py"))}
+    assert len(wrong) > 1, f"no source in {folder}"
     assert {name: names for name, names in wrong.items() if names} == {}
+
+
+def test_every_folder_has_its_level() -> None:
+    found = {str(path.parent.relative_to(ROOT)) for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
+    assert found == set(LEVEL) | {"server", "supervisor"}
 
 
 def test_the_server_is_standard_library_only() -> None:

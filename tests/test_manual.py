@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from releve.config import manual as of_the_file
-from releve.config import roff
 from releve.config.settings import key_names
-from releve.ctl import manual as of_ctl
 from releve.ctl.main import ctl
+from releve.pages import manual_ctl as of_ctl
+from releve.pages import manual_releve as of_releve
+from releve.pages import manual_yaml as of_the_file
+from releve.pages import roff
 from releve.supervisor import cli
-from releve.supervisor import manual as of_releve
 
 FOLDER = Path(__file__).parent.parent / "docs" / "man"
 PAGES = {"releve.1": of_releve.manual, "ctl.1": of_ctl.manual, "releve.yaml.5": of_the_file.manual}

@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 import releve
-from releve.supervisor import protocol
+from releve.instance import protocol
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -39,7 +39,7 @@ def tracked() -> list[Path]:
 
 def test_every_folder_with_code_is_a_package_of_the_wheel() -> None:
     found = {"releve"}
-    for top in ("config", "ctl", "importer", "server", "supervisor"):
+    for top in ("config", "ctl", "importer", "instance", "pages", "server", "supervisor"):
         for init in (ROOT / top).rglob("__init__.py"):
             found.add("releve." + ".".join(init.parent.relative_to(ROOT).parts))
     assert set(PACKAGES) == found == set(FOLDERS)
@@ -67,7 +67,7 @@ def test_the_commands_exist(script: str) -> None:
 
 
 def test_nothing_of_ours_has_a_bare_name(tmp_path: Path) -> None:
-    names = ("config", "ctl", "importer", "server", "supervisor")
+    names = ("config", "ctl", "importer", "instance", "pages", "server", "supervisor")
     code = f"import importlib.util as u\nfor n in {names}:\n    s = u.find_spec(n)\n    print(s and s.origin)"
     said = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert [origin for origin in said.split() if str(ROOT) in origin or "releve" in origin] == []

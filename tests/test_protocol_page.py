@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from releve.server import orders, worker
-from releve.server.words import WORDS
-from releve.supervisor import news, reports
-from releve.supervisor.protocol import VERSION
+from releve.instance.protocol import VERSION
+from releve.server.master import orders
+from releve.server.prefork.words import WORDS
+from releve.server.worker import worker
+from releve.supervisor.channels import reports
+from releve.supervisor.generation import news
 from releve.supervisor.sentry import Sentry
 
 PAGE = (Path(__file__).parents[1] / "docs" / "protocol.md").read_text("utf-8")

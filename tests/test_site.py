@@ -16,13 +16,15 @@ import pytest
 import yaml
 
 from harness.browser import CHROMIUM, browsing
-from releve.supervisor import protocol
+from releve.instance import protocol
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 SITE = ROOT / ".cache" / "site"
 SOURCES = "\n".join(
-    path.read_text("utf-8") for folder in ("config", "ctl", "server", "supervisor") for path in (ROOT / folder).rglob("*.py")
+    path.read_text("utf-8")
+    for folder in ("config", "ctl", "instance", "pages", "server", "supervisor")
+    for path in (ROOT / folder).rglob("*.py")
 )
 TROUBLES = (DOCS / "troubleshooting.md").read_text("utf-8")
 OURS = re.compile(

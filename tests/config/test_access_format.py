@@ -8,7 +8,7 @@ from releve.config.access_format import ATOMS, NAMED, PRESETS, check_format
 from releve.config.errors import ConfigError
 from releve.config.load import load
 from releve.config.settings import Log
-from releve.server import access
+from releve.server.wsgi import access
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "logs.md"
 

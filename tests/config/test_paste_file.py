@@ -12,7 +12,7 @@ from releve.config.errors import ConfigError
 from releve.config.settings import Address
 from releve.config.sources import Overrides
 from releve.config.values import parse_app
-from releve.server.application import parse_target
+from releve.server.wsgi.application import parse_target
 
 APP = "[app:main]\nuse = egg:shop\n"
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from releve.config import reference, schema
+from releve.config import schema
 from releve.config.errors import ConfigError
 from releve.config.load import load
 from releve.config.settings import rules
+from releve.pages import configuration as reference
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "configuration.md"

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from releve.config.build import READERS
-from releve.config.reference import KINDS as REFERENCE_KINDS
 from releve.config.schema import KINDS as SCHEMA_KINDS
 from releve.config.settings import Canary, Check, rules
 from releve.config.values import (
@@ -21,6 +20,7 @@ from releve.config.values import (
     share_text,
     size_text,
 )
+from releve.pages.configuration import KINDS as REFERENCE_KINDS
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from releve.ctl.find import FindError, Found, find
-from releve.supervisor.instances import Card, Places, instance_name, runtime_directory, write_card
-from releve.supervisor.protocol import Status
+from releve.instance.instances import Card, Places, instance_name, runtime_directory, write_card
+from releve.instance.protocol import Status
 
 UID = os.geteuid()
 Live = Callable[..., Card]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from releve.supervisor.protocol import LINE_MAX_BYTES, MEANING, VERBS, VERSION, Status
+from releve.instance.protocol import LINE_MAX_BYTES, MEANING, VERBS, VERSION, Status
 
 Ctl = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., Any]

@@ -19,7 +19,7 @@ import pytest
 
 from harness.load import Load
 from harness.service import Service, eventually, serving
-from releve.server.faults import POINTS, VARIABLE, Mode, Process, read
+from releve.server.shared.faults import POINTS, VARIABLE, Mode, Process, read
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = 16

@@ -13,12 +13,12 @@ from typing import Any
 
 from fuzz import grammar, prefaces
 from releve.config.settings import Limits
-from releve.server import fasthead, shape
-from releve.server.body import BodyRefused, ChunkDecoder, Input
-from releve.server.environ import base_environ, build_environ
-from releve.server.fasthead import fast_environ, usual
-from releve.server.head import Head, HTTPError, Partial, head_end, parse_head
-from releve.server.preface import Preface, PrefaceError, read_preface
+from releve.server.http import fasthead, shape
+from releve.server.http.body import BodyRefused, ChunkDecoder, Input
+from releve.server.http.fasthead import fast_environ, usual
+from releve.server.http.head import Head, HTTPError, Partial, head_end, parse_head
+from releve.server.http.proxy_protocol import Preface, PrefaceError, read_preface
+from releve.server.wsgi.environ import base_environ, build_environ
 
 LIMITS = (Limits(), Limits(request_line=64, headers=3, header=64, head=256, body=1000))
 BASE = base_environ("127.0.0.1:80", ("127.0.0.1", 80), "10.0.0.1:1", multithread=True)

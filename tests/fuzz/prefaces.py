@@ -1,11 +1,14 @@
-"""The PROXY protocol, as HAProxy's doc/proxy-protocol.txt has it: what ``server/preface.py`` has to take and refuse. Slow and obvious."""
+"""The PROXY protocol, as HAProxy's doc/proxy-protocol.txt has it: what ``server/http/proxy_protocol.py`` has to take and refuse.
+
+Slow and obvious.
+"""
 
 from __future__ import annotations
 
 import socket
 
 from fuzz.grammar import DIGIT, Refused, is_dec_octet, is_ipv6, need
-from releve.server.preface import Preface
+from releve.server.http.proxy_protocol import Preface
 
 V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 

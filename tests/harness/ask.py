@@ -7,10 +7,10 @@ from typing import Any
 
 from harness.pair import PairChannel
 from releve.config.settings import Limits
-from releve.server.body import Input
-from releve.server.call import Outcome, new_call
-from releve.server.environ import base_environ, build_environ
-from releve.server.head import head_end, parse_head
+from releve.server.http.body import Input
+from releve.server.http.head import head_end, parse_head
+from releve.server.wsgi.call import Outcome, new_call
+from releve.server.wsgi.environ import base_environ, build_environ
 
 Application = Any
 Prepare = Callable[[PairChannel], object]

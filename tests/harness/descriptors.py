@@ -7,7 +7,7 @@ import gc
 import os
 
 from harness.workers import eventually
-from releve.server import closing
+from releve.server.shared import closing
 
 
 def descriptors() -> set[str]:

@@ -19,8 +19,8 @@ from typing import Any
 import releve.config
 import releve.server
 from releve.config.settings import Log, Settings, Timeouts, to_wire
-from releve.server import scoreboard
-from releve.server.link import LINK_VERSION, Message, pair
+from releve.server.scoreboard import scoreboard
+from releve.server.shared.link import LINK_VERSION, Message, pair
 
 WAIT_S = 20.0
 SETTINGS = Settings(workers=2, threads=2, timeouts=Timeouts(drain=5.0, linger=0.2), log=Log(level="debug"))

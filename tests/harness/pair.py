@@ -6,7 +6,7 @@ import os
 import select
 import socket
 
-from releve.server.body import ClientGone, ClientTooSlow
+from releve.server.http.body import ClientGone, ClientTooSlow
 
 
 class PairChannel:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import releve
 
-PARTS = ("config", "ctl", "importer", "server", "supervisor")
+PARTS = ("config", "ctl", "importer", "instance", "pages", "server", "supervisor")
 
 
 def readable(path: Path) -> bool:

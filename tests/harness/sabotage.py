@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from releve.server.loop import Loop
+from releve.server.loop.loop import Loop
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

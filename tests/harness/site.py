@@ -158,7 +158,7 @@ class Load:
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 PACKAGES = ("releve", "click", "yaml", "psutil", "watchdog", "rich", "markdown_it", "mdurl", "pygments")
-PARTS = ("config", "ctl", "server", "supervisor")
+PARTS = ("config", "ctl", "importer", "instance", "pages", "server", "supervisor")
 
 
 def lend_packages(folder: Path) -> None:

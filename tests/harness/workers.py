@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from releve.server import scoreboard
-from releve.server.diary import Line, Sample
-from releve.server.docket import Seat
-from releve.server.link import Link, Message
+from releve.server.scoreboard import scoreboard
+from releve.server.scoreboard.inflight import Seat
+from releve.server.scoreboard.recorder import Line, Sample
+from releve.server.shared.link import Link, Message
 
 PATIENCE_S = 20.0
 
@@ -26,11 +26,12 @@ RUNNER = """
 import importlib, json, socket, sys
 sys.path.insert(0, sys.argv[2])
 from releve.config.settings import from_wire
-from releve.server.application import load
-from releve.server.link import Link
-from releve.server.scoreboard import Scoreboard
-from releve.server import room, worker
-from releve.server.worker import Post, run_worker
+from releve.server.wsgi.application import load
+from releve.server.shared.link import Link
+from releve.server.scoreboard.scoreboard import Scoreboard
+from releve.server.handover import room
+from releve.server.worker import worker
+from releve.server.worker.worker import Post, run_worker
 worker.ORPHAN_S = 1.0
 room.CALM_S = 0.5
 given = json.loads(sys.argv[1])

@@ -9,9 +9,10 @@ import pytest
 from gunicorn import config
 
 from releve.config.settings import key_names
-from releve.importer import gunicorn, reference, words
+from releve.importer import gunicorn, words
 from releve.importer.table import SECTIONS, SETTINGS
 from releve.importer.translate import CARRIED
+from releve.pages import from_gunicorn as reference
 
 ROOT = Path(__file__).parent.parent.parent
 KNOWN = {setting.name: setting for setting in config.KNOWN_SETTINGS}

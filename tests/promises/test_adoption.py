@@ -15,7 +15,7 @@ import pytest
 
 from harness.load import strictly
 from harness.service import PYTHON, SHORT_SILENCE_S, Service, alive, eventually, impatiently, serving
-from releve.server.guard import DOUBT_S
+from releve.server.shared.revive import DOUBT_S
 
 GATE = "import os\nos.read(os.open({gate!r}, os.O_RDONLY), 1)\nfrom before import application\n"
 

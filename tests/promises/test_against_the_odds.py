@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 
 from harness.service import Service, alive, eventually, serving
-from releve.supervisor.attempt import perform
-from releve.supervisor.operation import Operation
+from releve.supervisor.operations.attempt import perform
+from releve.supervisor.reporting.operation import Operation
 
 
 def end(service: Service, number: int) -> None:

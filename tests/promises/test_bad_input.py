@@ -16,7 +16,7 @@ import pytest
 
 from harness import forked
 from harness.service import PYTHON, Service, eventually, serving
-from releve.supervisor.protocol import VERBS
+from releve.instance.protocol import VERBS
 
 SLOW_IMPORT = """
 import os, time

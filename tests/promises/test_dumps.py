@@ -12,7 +12,7 @@ import pytest
 
 from harness.load import strictly
 from harness.service import Service, eventually, serving
-from releve.server.link import STACKS_SIGNAL
+from releve.server.shared.link import STACKS_SIGNAL
 
 APPLICATION = Path(__file__).parents[1] / "harness" / "application.py"
 

@@ -116,7 +116,7 @@ def test_a_folder_with_a_test_py(tmp_path: Path) -> None:
 def test_collide_sees_its_own_modules(tmp_path: Path) -> None:
     """An application with its own config.py, server.py, supervisor.py and ctl.py gets those, not ours."""
     with serving(tmp_path, start=False) as service:
-        ours = ("config", "server", "supervisor", "ctl")
+        ours = ("config", "server", "supervisor", "ctl", "instance", "pages")
         service.release("one", **dict.fromkeys(ours, ""))
         service.start()
         for module in ours:

@@ -16,7 +16,7 @@ import pytest
 
 from harness.load import Load
 from harness.service import alive, eventually, serving
-from releve.supervisor.hooks import TURNS, VARIABLES
+from releve.supervisor.operations.hooks import TURNS, VARIABLES
 
 BAD = """
 def application(environ, start_response):

@@ -15,7 +15,7 @@ import pytest
 
 from harness.load import strictly
 from harness.service import Service, eventually, serving
-from releve.supervisor.protocol import Status
+from releve.instance.protocol import Status
 
 HARNESS = Path(__file__).parents[1] / "harness"
 HOSTILE = (HARNESS / "application.py").read_text() + "\nfrom hostile import attack\n\nRESPONSES['/link'] = attack\n"

@@ -25,8 +25,8 @@ if "releve.supervisor" in {module!r} and any(word == "releve" for word in sys.or
         os.kill(os.getpid(), signal.SIGKILL)
     found.{owner}.{method} = dies
 """
-AT_THE_RECORD = ("releve.supervisor.history", "History", "finish")
-AT_THE_COMMIT = ("releve.supervisor.service", "Service", "commit_reload")
+AT_THE_RECORD = ("releve.supervisor.reporting.history", "History", "finish")
+AT_THE_COMMIT = ("releve.supervisor.service.service", "Service", "commit_reload")
 
 
 def arm(service: Service, where: tuple[str, str, str]) -> Path:
@@ -113,7 +113,7 @@ def test_a_standby_whose_address_is_closed_is_adopted_with_it(tmp_path: Path) ->
 
 def test_a_rolling_upgrade_that_is_cut_off_gives_the_workers_back(tmp_path: Path) -> None:
     with serving(tmp_path, start=False, workers=3, upgrade={"mode": "rolling"}) as service:
-        token = arm(service, ("releve.supervisor.orders", "Orders", "give"))
+        token = arm(service, ("releve.supervisor.generation.orders", "Orders", "give"))
         service.start()
         service.release("two")
         service.flip("two")

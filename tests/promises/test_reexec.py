@@ -14,7 +14,7 @@ import pytest
 
 from harness.load import strictly
 from harness.service import Service, alive, eventually, read_until, serving
-from releve.supervisor.reexec import VARIABLE
+from releve.supervisor.takeover.reexec import VARIABLE
 
 
 def site(service: Service, text: str = "") -> None:

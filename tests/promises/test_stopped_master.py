@@ -11,7 +11,7 @@ import pytest
 
 from harness.load import Load, strictly
 from harness.service import Service, eventually, serving
-from releve.server.faults import VARIABLE
+from releve.server.shared.faults import VARIABLE
 
 
 def one_generation(service: Service, workers: int = 2) -> bool:

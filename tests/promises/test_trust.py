@@ -48,7 +48,7 @@ pytestmark = [
 # the file `how` says, and obeys nobody. Its workers do what they are asked for.
 ATTACK = """
 import json, os, select, signal, socket, struct, threading
-from releve.server import command
+from releve.server.master import controller as command
 from before import application as honest
 
 LOOT = {loot!r}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.service import APPLICATION, Service, eventually, serving
-from releve.supervisor.states import VERBS, Admission, ServiceState
+from releve.supervisor.generation.states import VERBS, Admission, ServiceState
 
 UNDER_WAY = re.compile(r"cannot \w+: (?P<verb>\w+) \d+ by \S+ \(pid (?P<pid>\d+)\) is under way")
 

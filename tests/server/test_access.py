@@ -20,8 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releve.server import access, system
-from releve.server.access import COMBINED, COMMON, AccessLog, clock, iso_clock
+from releve.server.shared import system
+from releve.server.wsgi import access
+from releve.server.wsgi.access import COMBINED, COMMON, AccessLog, clock, iso_clock
 
 ENVIRON = {
     "REMOTE_ADDR": "192.0.2.7",
@@ -242,7 +243,7 @@ def test_one_odd_character_in_one_field(character: str) -> None:
 def test_the_short_way_writes_what_the_long_way_writes(given_: dict[str, Any], format_: str) -> None:
     environ = {**ENVIRON, **given_}
     short, long = Sink(format_), Sink(format_ + "%(s)s")
-    with mock.patch("releve.server.access.time.time", return_value=1_700_000_000.0):  # else a second may end between the two
+    with mock.patch("releve.server.wsgi.access.time.time", return_value=1_700_000_000.0):  # else a second may end between the two
         assert short.line(environ) + "200" == long.line(environ)
 
 

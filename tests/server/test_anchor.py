@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from releve.server.anchor import Anchor, anchored, links
+from releve.server.shared.anchor import Anchor, anchored, links
 
 
 @pytest.fixture

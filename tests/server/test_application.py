@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from releve.server import hazards, snapshot
-from releve.server.application import TRACEBACK_LINES, BootError, Target, load, parse_target
+from releve.server.prefork import snapshot
+from releve.server.process import hazards
+from releve.server.wsgi.application import TRACEBACK_LINES, BootError, Target, load, parse_target
 
 SOURCE = """
 def application(environ, start_response): ...
@@ -185,7 +186,7 @@ application = get_wsgi_application()
 
 LOAD = """
 import sys
-from releve.server.application import BootError, load
+from releve.server.wsgi.application import BootError, load
 try:
     load("wsgi", sys.argv[1])
     print("views" in sys.modules)

@@ -11,7 +11,7 @@ import pytest
 
 from harness.pair import PairChannel
 from releve.config.settings import Limits
-from releve.server.body import (
+from releve.server.http.body import (
     CONTINUE,
     EXTENSIONS_MAX_BYTES,
     LINE_MAX_BYTES,
@@ -21,7 +21,7 @@ from releve.server.body import (
     ClientTooSlow,
     Input,
 )
-from releve.server.head import Head, HTTPError, parse_head
+from releve.server.http.head import Head, HTTPError, parse_head
 
 GOOD: list[tuple[bytes, bytes]] = [
     (b"0\r\n\r\n", b""),

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fuzz import grammar, laws
-from releve.server.body import EXTENSIONS_MAX_BYTES, LINE_MAX_BYTES, TRAILERS_MAX_BYTES, ChunkDecoder, Input
-from releve.server.head import Head, HTTPError
+from releve.server.http.body import EXTENSIONS_MAX_BYTES, LINE_MAX_BYTES, TRAILERS_MAX_BYTES, ChunkDecoder, Input
+from releve.server.http.head import Head, HTTPError
 
 CORPUS = Path(laws.__file__).parent / "corpus" / "chunks"
 bounded = settings(max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))

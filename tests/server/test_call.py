@@ -15,8 +15,8 @@ import pytest
 
 from harness.ask import OK, ask, echo, post, request, simple, streamed
 from harness.pair import PairChannel
-from releve.server.body import ClientGone
-from releve.server.call import Outcome
+from releve.server.http.body import ClientGone
+from releve.server.wsgi.call import Outcome
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,8 +13,8 @@ import pytest
 
 from harness.ask import OK, ask, echo, post, request, simple
 from harness.pair import PairChannel
-from releve.server.body import CONTINUE
-from releve.server.call import FileWrapper, Outcome
+from releve.server.http.body import CONTINUE
+from releve.server.wsgi.call import FileWrapper, Outcome
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,10 +13,10 @@ import pytest
 from harness.ask import OK, Answer, ask, request, simple, streamed
 from harness.pair import PairChannel
 from releve.config.settings import Limits
-from releve.server.body import Input
-from releve.server.call import Outcome, new_call
-from releve.server.environ import base_environ, build_environ
-from releve.server.head import parse_head
+from releve.server.http.body import Input
+from releve.server.http.head import parse_head
+from releve.server.wsgi.call import Outcome, new_call
+from releve.server.wsgi.environ import base_environ, build_environ
 
 ROOT = Path(__file__).parents[2]
 

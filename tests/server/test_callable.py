@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from releve.server.callable import Flaw, flaw
+from releve.server.wsgi.callable import Flaw, flaw
 
 
 def wsgi(environ: Any, start_response: Any) -> Any: ...

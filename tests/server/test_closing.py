@@ -15,12 +15,13 @@ from collections.abc import Callable
 import pytest
 
 from harness.workers import eventually
-from releve.server import closing, exchange
-from releve.server.exchange import ExchangeError
-from releve.server.link import pair
-from releve.supervisor.exchange import Exchange
-from releve.supervisor.master import Master, Reached
-from releve.supervisor.observer import Observer
+from releve.server.handover import exchange
+from releve.server.handover.exchange import ExchangeError
+from releve.server.shared import closing
+from releve.server.shared.link import pair
+from releve.supervisor.channels.exchange import Exchange
+from releve.supervisor.channels.master import Master, Reached
+from releve.supervisor.channels.observer import Observer
 
 LINGER_S = 25  # so long would the last close wait
 SOON_S = 2.5

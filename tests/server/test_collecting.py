@@ -18,12 +18,12 @@ import pytest
 
 from harness.workers import Client, Generation, Worker, connect, eventually, request
 from releve.config.settings import Limits, Settings
-from releve.server.body import Input
-from releve.server.collecting import Collecting, streams_max
-from releve.server.connection import Connection, SocketChannel, State
-from releve.server.deadlines import Deadlines
-from releve.server.head import parse_head
-from releve.server.spool import Spool, Spools, spool_directory
+from releve.server.http.body import Input
+from releve.server.http.head import parse_head
+from releve.server.http.spool import Spool, Spools, spool_directory
+from releve.server.loop.collecting import Collecting, streams_max
+from releve.server.loop.connection import Connection, SocketChannel, State
+from releve.server.loop.deadlines import Deadlines
 
 SLOW = 12
 LARGE = bytes(range(256)) * 4000  # a megabyte

@@ -8,12 +8,13 @@ import signal
 
 import pytest
 
-from releve.server import native
-from releve.server.crew import NEXT, Crew, IllegalTransition, State, Worker, describe_exit
-from releve.server.fork import EXIT_INTERNAL, fork
-from releve.server.link import pair
-from releve.server.orders import TABLE, Change, Posture, objection
-from releve.server.outbox import Outbox
+from releve.server.master.orders import TABLE, Change, Posture, objection
+from releve.server.prefork.fork import fork
+from releve.server.prefork.outbox import Outbox
+from releve.server.prefork.workers import NEXT, Crew, IllegalTransition, State, Worker, describe_exit
+from releve.server.shared import native
+from releve.server.shared.exits import EXIT_INTERNAL
+from releve.server.shared.link import pair
 
 
 def worker(state: State = State.BOOTING, number: int = 1) -> Worker:

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.workers import Client, Generation, Worker, connect, eventually, request
-from releve.server import diary, scoreboard
-from releve.server.diary import Diary, Kind, Layout, Line, Sample
-from releve.server.scoreboard import Scoreboard
-from releve.supervisor import symptoms
+from releve.instance import symptoms
+from releve.server.scoreboard import recorder as diary
+from releve.server.scoreboard import scoreboard
+from releve.server.scoreboard.recorder import Diary, Kind, Layout, Line, Sample
+from releve.server.scoreboard.scoreboard import Scoreboard
 
 LAYOUT = Layout()
 

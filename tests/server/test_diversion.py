@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.workers import Client, Generation, Worker, eventually, hold, request
-from releve.server.diversion import PARTS, Portion
+from releve.server.handover.diversion import PARTS, Portion
 
 NAME = "127.0.0.1:8000"
 SHARES = st.integers(PARTS // 100, PARTS * 99 // 100).map(lambda parts: parts / PARTS)

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from harness.workers import Client, Generation, eventually, request
-from releve.server import docket, scoreboard
-from releve.server.docket import LEADER, Seat, serving
-from releve.server.scoreboard import Scoreboard
+from releve.server.scoreboard import inflight as docket
+from releve.server.scoreboard import scoreboard
+from releve.server.scoreboard.inflight import LEADER, Seat, serving
+from releve.server.scoreboard.scoreboard import Scoreboard
 
 
 @pytest.fixture

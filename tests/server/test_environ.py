@@ -10,9 +10,9 @@ import pytest
 
 from releve import __version__
 from releve.config.settings import Limits
-from releve.server.call import FileWrapper
-from releve.server.environ import base_environ, build_environ
-from releve.server.head import parse_head
+from releve.server.http.head import parse_head
+from releve.server.wsgi.call import FileWrapper
+from releve.server.wsgi.environ import base_environ, build_environ
 
 BODY = io.BytesIO()
 

@@ -12,8 +12,10 @@ import time
 import pytest
 
 from harness.descriptors import descriptors
-from releve.server import exchange, system
-from releve.server.exchange import ExchangeError, Parcel, decode, encode, give, take
+from releve.server.handover import exchange
+from releve.server.handover.exchange import ExchangeError, Parcel, decode, encode, give, take
+from releve.server.loop.connection import REST_MAX_BYTES
+from releve.server.shared import system
 
 PARCEL = Parcel("127.0.0.1:8000", "192.0.2.1:4711", 3, 123_456_789, 42, False, b"GET / HT")
 
@@ -63,7 +65,7 @@ def test_what_is_no_message_is_refused(data: bytes) -> None:
 
 def test_too_long_a_rest_is_not_sent() -> None:
     with pytest.raises(ExchangeError):
-        encode(PARCEL._replace(rest=b"x" * (exchange.REST_MAX_BYTES + 1)))
+        encode(PARCEL._replace(rest=b"x" * (REST_MAX_BYTES + 1)))
 
 
 def test_a_connection_changes_hands(ends: tuple[socket.socket, socket.socket]) -> None:

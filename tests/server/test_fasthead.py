@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from releve.config.settings import Limits
-from releve.server import fasthead
-from releve.server.environ import base_environ, build_environ
-from releve.server.fasthead import LINES_MAX, fast_environ, usual
-from releve.server.head import head_end, parse_head
+from releve.server.http import fasthead
+from releve.server.http.fasthead import LINES_MAX, fast_environ, usual
+from releve.server.http.head import head_end, parse_head
+from releve.server.wsgi.environ import base_environ, build_environ
 
 BASE = base_environ("127.0.0.1:80", ("127.0.0.1", 80), "10.0.0.1:1", multithread=True)
 LIMITS = Limits()

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from releve.server import door, guard
-from releve.server.guard import FIRST_S, LAST_S, Guard
+from releve.server.master import door, guard
+from releve.server.master.guard import FIRST_S, LAST_S, Guard
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pytest
 
 from harness.workers import Client, Generation, Worker, busy, connect, eventually, finish, freeze, request, switch, thaw
 from releve.config.settings import Timeouts
-from releve.server.exchange import HOPS_MAX, REST_MAX_BYTES, Parcel, give, take
+from releve.server.handover.exchange import HOPS_MAX, Parcel, give, take
+from releve.server.loop.connection import REST_MAX_BYTES
 
 NAME = "127.0.0.1:8000"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from releve.config.settings import Limits
-from releve.server.head import Head, HTTPError, Partial, head_end, parse_head
+from releve.server.http.head import Head, HTTPError, Partial, head_end, parse_head
 
 LIMITS = Limits(request_line=100, headers=6, header=80, head=400, body=1000)
 FOLLOWER = b"GET /next HTTP/1.1\r\nHost: next\r\n\r\n"

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from fuzz import grammar, laws
 from releve.config.settings import Limits
-from releve.server import fasthead, shape
-from releve.server.fasthead import LINES_MAX, NAMES_MAX, fast_environ
-from releve.server.head import HTTPError, Partial, head_end, parse_head
+from releve.server.http import fasthead, shape
+from releve.server.http.fasthead import LINES_MAX, NAMES_MAX, fast_environ
+from releve.server.http.head import HTTPError, Partial, head_end, parse_head
 
 CORPUS = Path(laws.__file__).parent / "corpus" / "head"
 bounded = settings(max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))

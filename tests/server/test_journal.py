@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from releve.server import journal
-from releve.server.journal import Journal, encode, leads_there
+from releve.server.shared import journal
+from releve.server.shared.journal import Journal, encode, leads_there
 
 
 def parse(data: bytes) -> dict[str, str]:

@@ -12,11 +12,11 @@ import pytest
 
 from harness.workers import Generation, Worker, connect, eventually, request
 from releve.config.settings import Settings
-from releve.server import scoreboard
-from releve.server.answer import Answer
-from releve.server.connection import Connection, prepare
-from releve.server.loop import SLICE_S, Loop
-from releve.server.scoreboard import Scoreboard
+from releve.server.loop.connection import Connection, prepare
+from releve.server.loop.handler import Answer
+from releve.server.loop.loop import SLICE_S, Loop
+from releve.server.scoreboard import scoreboard
+from releve.server.scoreboard.scoreboard import Scoreboard
 
 SERIAL = itertools.count()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from releve.server.link import LinkError, pair
+from releve.server.shared.link import LinkError, pair
 
 
 def test_a_peer_that_left_is_the_end() -> None:

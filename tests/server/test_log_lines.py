@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from releve.config.settings import Log
-from releve.server import log as logs
-from releve.server.journal import Journal
-from releve.server.log import Entry, Handler, Sink, Who
-from releve.server.lost import Lost
+from releve.server.shared import log as logs
+from releve.server.shared.journal import Journal
+from releve.server.shared.log import Entry, Handler, Sink, Who
+from releve.server.shared.lost_lines import Lost
 
 NOON = 1_790_000_000.25
 ENTRY = Entry("error", "gen=8 worker=2 pid=812", "it\nfailed", "worker", "/srv/42", "Traceback\n  x", created=NOON)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.workers import Client, Generation, connect, eventually, listening, request
-from releve.server.deadlines import TICK_S, Deadlines
+from releve.server.loop.deadlines import TICK_S, Deadlines
 
 
 def serve(generation: Generation, **settings: object) -> Client:

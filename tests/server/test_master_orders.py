@@ -18,7 +18,7 @@ import pytest
 from harness.master import APP, WAIT_S, Master, client_of, listen
 from harness.workers import eventually, hold
 from releve.config.settings import Timeouts
-from releve.server.link import Message
+from releve.server.shared.link import Message
 
 SLOW = """
 import time

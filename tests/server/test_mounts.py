@@ -12,8 +12,8 @@ from wsgiref.validate import validator
 import pytest
 
 from releve.config.settings import Mount
-from releve.server.application import BootError, load
-from releve.server.mounts import broken, mounted
+from releve.server.wsgi.application import BootError, load
+from releve.server.wsgi.mounts import broken, mounted
 
 
 def named(name: str) -> Any:

@@ -14,8 +14,8 @@ import pytest
 BEGIN = """
 import logging, os, subprocess, sys, threading, time
 from releve.config.settings import Log
-from releve.server import output
-from releve.server.log import Who
+from releve.server.process import output
+from releve.server.shared.log import Who
 output.begin(Log(**{settings}), Who(8, 2, "/srv/42"))
 """
 TAG = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (STDOUT|STDERR) gen=8 worker=2 pid=\d+ "

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from harness.master import APP, Master
-from releve.server import hazards
+from releve.server.process import hazards
 
 # What gevent and eventlet replace or remove, by what they would not survive in our threads.
 LIBRARY = """

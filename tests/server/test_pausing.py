@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.workers import Client, Generation, Worker, eventually, listening, request
-from releve.server import databases, pausing
+from releve.server.worker import pausing
+from releve.server.wsgi import django as databases
 
 NAME = "127.0.0.1:8000"
 HOOKS = {"after_fork": "shop:forked", "on_pause": "shop:paused", "on_resume": "shop:resumed"}

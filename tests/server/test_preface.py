@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releve.server.preface import V1_MAX_BYTES, V2_MAX_BYTES, Preface, PrefaceError, read_preface
+from releve.server.http.proxy_protocol import V1_MAX_BYTES, V2_MAX_BYTES, Preface, PrefaceError, read_preface
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 V4 = socket.inet_aton("203.0.113.9") + socket.inet_aton("10.0.0.1") + struct.pack("!HH", 4711, 80)

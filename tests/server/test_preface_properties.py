@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fuzz import laws, prefaces
-from releve.server.preface import V1_MAX_BYTES, V2_MAX_BYTES
+from releve.server.http.proxy_protocol import V1_MAX_BYTES, V2_MAX_BYTES
 
 bounded = settings(max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from releve.server import proxy
-from releve.server.proxy import Trust, forward, introduce, strip
+from releve.server.http import forwarded as proxy
+from releve.server.http.forwarded import Trust, forward, introduce, strip
 
 TRUST = Trust(("127.0.0.1", "::1", "10.0.0.0/8", "fd00::/8", "unix:"))
 PEER = "127.0.0.1"

@@ -12,12 +12,12 @@ import pytest
 
 from harness.workers import Client, Generation, Worker, eventually, request
 from releve.config.settings import Check, Settings, Upgrade
-from releve.server import scoreboard
-from releve.server.answer import Answer
-from releve.server.connection import Connection, State, prepare
-from releve.server.loop import Loop
-from releve.server.readiness import Readiness
-from releve.server.scoreboard import LEVEL, Scoreboard
+from releve.server.loop.connection import Connection, State, prepare
+from releve.server.loop.handler import Answer
+from releve.server.loop.loop import Loop
+from releve.server.scoreboard import scoreboard
+from releve.server.scoreboard.scoreboard import LEVEL, Scoreboard
+from releve.server.wsgi.readiness import Readiness
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from harness.master import APP, Master
 from harness.workers import Client, Generation, eventually, request
 from releve.config.settings import Limits
-from releve.server.recycle import LOOK_S, Recycling, rss_bytes
+from releve.server.worker.recycle import LOOK_S, Recycling, rss_bytes
 
 
 class Clock:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from releve.config.settings import Limits
-from releve.server import native, response
-from releve.server.head import Head, parse_head
-from releve.server.response import HOP_BY_HOP, check_start, date_line, frame, http_date, response_head, simple_response
+from releve.server.http import response
+from releve.server.http.head import Head, parse_head
+from releve.server.http.response import HOP_BY_HOP, check_start, date_line, frame, http_date, response_head, simple_response
+from releve.server.shared import native
 
 
 def request(method: bytes = b"GET", version: bytes = b"1.1") -> Head:

@@ -14,14 +14,16 @@ import pytest
 
 from harness.workers import Client, Generation, listening
 from releve.config.settings import Limits, Settings, Timeouts
-from releve.server import exchange, native, scoreboard
-from releve.server.answer import Answer
-from releve.server.body import ClientGone
-from releve.server.connection import Connection, SocketChannel, prepare
-from releve.server.exchange import Parcel, give, take
-from releve.server.handover import FULL_S, Handover
-from releve.server.loop import Loop
-from releve.server.recycle import Recycling
+from releve.server.handover import exchange
+from releve.server.handover.exchange import Parcel, give, take
+from releve.server.handover.handover import FULL_S, Handover
+from releve.server.http.body import ClientGone
+from releve.server.loop.connection import Connection, SocketChannel, prepare
+from releve.server.loop.handler import Answer
+from releve.server.loop.loop import Loop
+from releve.server.scoreboard import scoreboard
+from releve.server.shared import native
+from releve.server.worker.recycle import Recycling
 
 PARCEL = Parcel("l", "192.0.2.1:4711", 1, time.monotonic_ns() + 10**12)
 
@@ -127,10 +129,10 @@ def test_a_message_that_cannot_be_read_is_not_the_end_of_a_worker() -> None:
 FORKS = """
 import os, socket, threading
 from releve.config.settings import Settings
-from releve.server import scoreboard
-from releve.server.hooks import Functions
-from releve.server.link import pair
-from releve.server.worker import Post, Worker
+from releve.server.scoreboard import scoreboard
+from releve.server.wsgi.hooks import Functions
+from releve.server.shared.link import pair
+from releve.server.worker.worker import Post, Worker
 
 ends = [end.detach() for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)]
 kept, control = pair()

@@ -16,14 +16,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releve.server import docket, scoreboard
-from releve.server.scoreboard import Scoreboard
-from releve.supervisor import drain, serving, status, workload
-from releve.supervisor.generation import Generation
-from releve.supervisor.probation import Trial, last_minute
-from releve.supervisor.states import GenerationState
-from releve.supervisor.traffic import Totals, Traffic
-from releve.supervisor.worker import Worker
+from releve.server.scoreboard import inflight as docket
+from releve.server.scoreboard import scoreboard
+from releve.server.scoreboard.scoreboard import Scoreboard
+from releve.supervisor.channels.worker import Worker
+from releve.supervisor.generation import inflight as serving
+from releve.supervisor.generation.generation import Generation
+from releve.supervisor.generation.states import GenerationState
+from releve.supervisor.generation.traffic import Totals, Traffic
+from releve.supervisor.inspection import status, workload
+from releve.supervisor.service import drain
+from releve.supervisor.switch.probation import Trial, last_minute
 
 SLOT = 3
 HEADER_BYTES = 512

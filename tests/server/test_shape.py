@@ -9,11 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from releve.config.settings import Limits
-from releve.server import fasthead, shape
-from releve.server.environ import base_environ, build_environ
-from releve.server.fasthead import fast_environ
-from releve.server.head import HTTPError, head_end, parse_head
-from releve.server.shape import SHAPES_MAX, VALUES_MAX, Shape, learn
+from releve.server.http import fasthead, shape
+from releve.server.http.fasthead import fast_environ
+from releve.server.http.head import HTTPError, head_end, parse_head
+from releve.server.http.shape import SHAPES_MAX, VALUES_MAX, Shape, learn
+from releve.server.wsgi.environ import base_environ, build_environ
 
 BASE = base_environ("127.0.0.1:80", ("127.0.0.1", 80), "10.0.0.1:1", multithread=True)
 LIMITS = Limits()

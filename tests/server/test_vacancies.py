@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from releve.server.vacancies import Vacancies, backoff_s
+from releve.server.master.vacancies import Vacancies, backoff_s
 
 
 class Clock:

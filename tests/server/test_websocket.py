@@ -8,7 +8,7 @@ import pytest
 
 from harness.noted import rest
 from harness.workers import Generation, Response, Worker, connect, eventually, listening, request
-from releve.server.diary import Sample
+from releve.server.scoreboard.recorder import Sample
 
 HANDSHAKE = "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n"
 NAMES = b"werkzeug.socket,gunicorn.socket,eventlet.input"

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.master import APP, Master
-from releve.server import form
-from releve.server.form import Unfit
-from releve.server.words import WORDS
+from releve.server.prefork.words import WORDS
+from releve.server.shared import form
+from releve.server.shared.form import Unfit
 
 # A worker sends what it is told on its own control pair, as often as it is told.
 HOSTILE = """
@@ -28,7 +28,7 @@ def insist(send, sock, *what):
             room.poll()
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/say":
-        from releve.server.link import Link
+        from releve.server.shared.link import Link
         link, = [one for one in gc.get_objects() if isinstance(one, Link) and one.socket.fileno() >= 0][:1]
         fd = os.open("/dev/null", os.O_RDONLY)
         for said in (

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from harness.workers import Generation, busy, connect, eventually, finish, freeze, request, switch, thaw
-from releve.server.exchange import Parcel, give
-from releve.server.posture import POSTURES, Posture
+from releve.server.handover.exchange import Parcel, give
+from releve.server.worker.posture import POSTURES, Posture
 
 NAME = "127.0.0.1:8000"
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from releve.config.settings import Canary
-from releve.supervisor import canary
-from releve.supervisor.operation import Operation
-from releve.supervisor.traffic import Totals
+from releve.supervisor.generation.traffic import Totals
+from releve.supervisor.reporting.operation import Operation
+from releve.supervisor.switch import canary
 
 
 @dataclass

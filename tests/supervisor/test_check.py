@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from releve.config.settings import Check
-from releve.supervisor.check import CheckFailed, CheckResult, ask
+from releve.supervisor.switch.check import CheckFailed, CheckResult, ask
 
 
 def _ask(check: Check, answer: bytes | Sequence[bytes], *, close: bool = True) -> tuple[CheckResult | str, bytes]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from releve.supervisor.coldstart import choose, previous
+from releve.supervisor.operations.coldstart import choose, previous
 
 
 def release(name: str, revision: str | None = None) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import pytest
 
 import releve.server
-from releve.server.link import ELSEWHERE, WANTS_ALL
-from releve.supervisor import crash
-from releve.supervisor.crash import CrashFile, append_only, open_crash_file, stack
-from releve.supervisor.failure import StepFailed
-from releve.supervisor.news import EFFECTS
+from releve.server.shared.link import ELSEWHERE, WANTS_ALL
+from releve.supervisor.generation import crash
+from releve.supervisor.generation.crash import CrashFile, append_only, open_crash_file, stack
+from releve.supervisor.generation.news import EFFECTS
+from releve.supervisor.reporting.failure import StepFailed
 
 TWO_THREADS = """Fatal Python error: {why}
 

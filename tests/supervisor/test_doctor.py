@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from releve.config.settings import Address, Limits, Log, Proxy, Settings, Timeouts, Upgrade
-from releve.supervisor import doctor, facts, unit
-from releve.supervisor.doctor import OK, PROBLEM, UNKNOWN, WARNING
-from releve.supervisor.facts import Facts, Unit
+from releve.supervisor.inspection import doctor, facts
+from releve.supervisor.inspection.doctor import OK, PROBLEM, UNKNOWN, WARNING
+from releve.supervisor.inspection.facts import Facts, Unit
+from releve.supervisor.systemd import unit
 
 MIB = 1 << 20
 GOOD_UNIT = {

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from releve.server.docket import LEADER, Seat
-from releve.server.link import STACKS_SIGNAL
-from releve.supervisor import crash, dump, system
-from releve.supervisor.dump import Process, choose
-from releve.supervisor.states import GenerationState
+from releve.server.scoreboard.inflight import LEADER, Seat
+from releve.server.shared.link import STACKS_SIGNAL
+from releve.supervisor.generation import crash
+from releve.supervisor.generation.states import GenerationState
+from releve.supervisor.host import system
+from releve.supervisor.inspection import dump
+from releve.supervisor.inspection.dump import Process, choose
 
 TEXT = """Thread 0x0000000000000004 (most recent call first):
   File "/srv/app.py", line 9 in inner

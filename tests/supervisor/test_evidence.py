@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 
-from releve.supervisor import evidence, system
+from releve.supervisor.host import evidence, system
 
 TEN_S = 10.0
 SLEEPER = [sys.executable, "-S", "-c", "import time; print(flush=True); time.sleep(60)"]

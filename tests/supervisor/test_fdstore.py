@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from releve.config.settings import Address
-from releve.supervisor import fdstore
-from releve.supervisor import listeners as listening
-from releve.supervisor.notify import Notifier
+from releve.supervisor.listeners import listener as listening
+from releve.supervisor.systemd import fdstore
+from releve.supervisor.systemd.notify import Notifier
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=60)
 INODES = st.none() | st.tuples(st.integers(0, 2**32), st.integers(0, 2**64))

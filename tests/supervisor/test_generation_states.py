@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from releve.config.settings import Settings
-from releve.server.link import pair
-from releve.supervisor.dismissal import KILL_MARGIN_S
-from releve.supervisor.failure import StepFailed
-from releve.supervisor.generation import Generation
-from releve.supervisor.identity import AS_WE_ARE
-from releve.supervisor.release import Pin
-from releve.supervisor.states import GENERATION, GenerationEvent, GenerationState, IllegalEvent
-from releve.supervisor.worker import Worker
+from releve.server.shared.link import pair
+from releve.supervisor.channels.worker import Worker
+from releve.supervisor.generation.dismissal import KILL_MARGIN_S
+from releve.supervisor.generation.generation import Generation
+from releve.supervisor.generation.states import GENERATION, GenerationEvent, GenerationState, IllegalEvent
+from releve.supervisor.host.identity import AS_WE_ARE
+from releve.supervisor.release.release import Pin
+from releve.supervisor.reporting.failure import StepFailed
 
 GONE, RETIRING = GenerationState.GONE, GenerationState.RETIRING
 LIVING = [state for state in GenerationState if state is not GONE]

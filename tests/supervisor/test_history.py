@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from releve.supervisor import history as module
-from releve.supervisor.history import History, HistoryError
+from releve.supervisor.reporting import history as module
+from releve.supervisor.reporting.history import History, HistoryError
 
 
 def _lines(directory: Path) -> list[dict[str, object]]:
@@ -45,7 +45,10 @@ def test_numbers_go_on_after_a_restart_and_entries_are_newest_last(tmp_path: Pat
 
 
 def test_an_attempt_cut_short_by_a_kill_gets_its_outcome_at_the_next_start(tmp_path: Path) -> None:
-    script = "import os, sys; from releve.supervisor.history import History; History(sys.argv[1]).begin({'verb': 'upgrade'}); os.abort()"
+    script = (
+        "import os, sys; from releve.supervisor.reporting.history import History; "
+        "History(sys.argv[1]).begin({'verb': 'upgrade'}); os.abort()"
+    )
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=20).returncode == -signal.SIGABRT
     assert [attempt["outcome"] for attempt in History(tmp_path).entries()] == ["interrupted"]
     assert [line.get("outcome") for line in _lines(tmp_path)] == [None, "interrupted"]

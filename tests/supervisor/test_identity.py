@@ -5,7 +5,7 @@ import pwd
 
 import pytest
 
-from releve.supervisor.identity import Identity, IdentityError, identify
+from releve.supervisor.host.identity import Identity, IdentityError, identify
 
 
 def test_nothing_is_asked_for() -> None:

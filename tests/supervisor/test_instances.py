@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from releve.supervisor import instances
-from releve.supervisor.instances import Card, InstanceError, Places
+from releve.instance import instances
+from releve.instance.instances import Card, InstanceError, Places
 
 UID = os.geteuid()
 

@@ -24,17 +24,20 @@ from hypothesis import strategies as st
 from harness.descriptors import descriptors, only_open
 from harness.garbage import KINDS, VALUES, make_descriptor
 from releve.config.settings import Address, Settings
-from releve.server import scoreboard
-from releve.server.link import Link, LinkError, pair
-from releve.supervisor import evidence, inventory, keepsake, record, reports
-from releve.supervisor.crash import open_crash_file
-from releve.supervisor.identity import AS_WE_ARE
-from releve.supervisor.inventory import AdoptionError
-from releve.supervisor.keepsake import Held, Keepsake, Role
-from releve.supervisor.listeners import Listener
-from releve.supervisor.mark import mark
-from releve.supervisor.release import Pin
-from releve.supervisor.states import GenerationState
+from releve.server.scoreboard import scoreboard
+from releve.server.shared.link import Link, LinkError, pair
+from releve.supervisor.channels import reports
+from releve.supervisor.generation.crash import open_crash_file
+from releve.supervisor.generation.states import GenerationState
+from releve.supervisor.host import evidence
+from releve.supervisor.host.identity import AS_WE_ARE
+from releve.supervisor.host.mark import mark
+from releve.supervisor.keepsake import keepsake, record
+from releve.supervisor.keepsake.keepsake import Held, Keepsake, Role
+from releve.supervisor.listeners.listener import Listener
+from releve.supervisor.release.release import Pin
+from releve.supervisor.takeover import inventory
+from releve.supervisor.takeover.inventory import AdoptionError
 
 PIN = Pin(
     *("/srv/shop", "/srv/shop", sys.executable, sys.executable, "shop:app", Settings(app="shop:app", directory="/srv/shop"), {}),

@@ -19,8 +19,9 @@ import pytest
 from harness.descriptors import descriptors
 from releve.config import kernel
 from releve.config.settings import Address
-from releve.supervisor import listeners, system
-from releve.supervisor.listeners import Listener, ListenError, close_listener, open_listener, plan
+from releve.supervisor.host import system
+from releve.supervisor.listeners import listener as listeners
+from releve.supervisor.listeners.listener import Listener, ListenError, close_listener, open_listener, plan
 
 
 @pytest.fixture

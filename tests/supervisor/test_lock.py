@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from releve.supervisor import adoption, holders, inventory
-from releve.supervisor.lock import LockError, LockHeld, RuntimeLock
+from releve.instance import holders
+from releve.supervisor.service.lock import LockError, LockHeld, RuntimeLock
+from releve.supervisor.takeover import adoption, inventory
 
 _HOLD = """
 import subprocess, sys
-from releve.supervisor.lock import RuntimeLock
+from releve.supervisor.service.lock import RuntimeLock
 lock = RuntimeLock.acquire(sys.argv[1])
 child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
 print(child.pid, flush=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from releve.supervisor.notify import Notifier, strip
+from releve.supervisor.systemd.notify import Notifier, strip
 
 
 def _manager(address: str) -> socket.socket:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from releve.server import stacks
-from releve.server.link import STACKS_SIGNAL, Link
-from releve.supervisor.observer import TEXT_MAX, Observer, known_signal
+from releve.server.process import stacks
+from releve.server.shared.link import STACKS_SIGNAL, Link
+from releve.supervisor.channels.observer import TEXT_MAX, Observer, known_signal
 
 
 def observed(test: Callable[[Observer, Link], Coroutine[Any, Any, None]]) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from releve.server.docket import Seat
-from releve.supervisor.oom import KILLED, NOT, PERHAPS, UNKNOWN, Oom
-from releve.supervisor.serving import ending, words
+from releve.server.scoreboard.inflight import Seat
+from releve.supervisor.generation.inflight import ending, words
+from releve.supervisor.host.oom import KILLED, NOT, PERHAPS, UNKNOWN, Oom
 
 V2 = ("0::/service\n", "sys/fs/cgroup/service/memory.events", "low 0\noom 1\noom_kill {}\n")
 V1 = ("5:cpu:/x\n4:rdma,memory:/service\n", "sys/fs/cgroup/memory/service/memory.oom_control", "oom_kill_disable 0\noom_kill {}\n")

@@ -22,7 +22,12 @@ from pathlib import Path
 import pytest
 
 from releve.config.settings import Address
-from releve.supervisor import hooks, instances, listeners, logfiles, paths, release, system
+from releve.instance import instances, paths
+from releve.supervisor.host import system
+from releve.supervisor.listeners import listener as listeners
+from releve.supervisor.operations import hooks
+from releve.supervisor.release import release
+from releve.supervisor.reporting import logfiles
 
 ROOT = Path(__file__).parent.parent.parent
 NOBODY = pwd.getpwnam("nobody").pw_uid

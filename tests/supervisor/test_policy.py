@@ -15,10 +15,11 @@ from releve.config.errors import ConfigError
 from releve.config.load import load
 from releve.config.settings import CONTROL_VERBS, Control, from_wire, to_wire
 from releve.config.sources import overrides
-from releve.supervisor import facts, protocol
-from releve.supervisor.permit import Permit
-from releve.supervisor.policy import BOUNDS, Bounds, Policy
-from releve.supervisor.system import Peer
+from releve.instance import protocol
+from releve.supervisor.host.policy import BOUNDS, Bounds, Policy
+from releve.supervisor.host.system import Peer
+from releve.supervisor.inspection import facts
+from releve.supervisor.verbs.permit import Permit
 
 GROUP, APP, DEPLOY = 4242, 4243, 4244
 

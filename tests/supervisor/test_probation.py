@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from releve.config.settings import Check
-from releve.supervisor import check as checking
-from releve.supervisor import probation
-from releve.supervisor.losses import Losses
-from releve.supervisor.probation import Trial, Verdict, last_minute, watch
-from releve.supervisor.states import GenerationState
-from releve.supervisor.traffic import Totals
+from releve.supervisor.generation.losses import Losses
+from releve.supervisor.generation.states import GenerationState
+from releve.supervisor.generation.traffic import Totals
+from releve.supervisor.switch import check as checking
+from releve.supervisor.switch import probation
+from releve.supervisor.switch.probation import Trial, Verdict, last_minute, watch
 
 CHECK = Check(path="/healthz")
 

@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from releve.supervisor.processes import memory
+from releve.supervisor.host.usage import memory
 
 
 def test_a_live_process_is_measured_and_a_gone_one_left_out() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from releve.supervisor.notify import Notifier
-from releve.supervisor.pulse import Pulse, watchdog_s
+from releve.supervisor.systemd.notify import Notifier
+from releve.supervisor.systemd.watchdog import Pulse, watchdog_s
 
 
 @pytest.mark.parametrize(

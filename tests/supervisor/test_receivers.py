@@ -17,15 +17,18 @@ from hypothesis import strategies as st
 from harness.garbage import KINDS, VALUES, make_descriptor
 from harness.service import eventually
 from releve.config.settings import WORKERS_MAX
-from releve.server import exchange, form
-from releve.server.exchange import ExchangeError, Parcel, encode, take
-from releve.server.form import Unfit
-from releve.server.link import pair
-from releve.supervisor import memory, reports, scale
-from releve.supervisor.failure import StepFailed
-from releve.supervisor.observer import TEXT_MAX, Observer, known_signal
-from releve.supervisor.protocol import VERBS
-from releve.supervisor.relay import Relay
+from releve.instance.protocol import VERBS
+from releve.server.handover import exchange
+from releve.server.handover.exchange import ExchangeError, Parcel, encode, take
+from releve.server.shared import form
+from releve.server.shared.form import Unfit
+from releve.server.shared.link import pair
+from releve.supervisor.channels import reports
+from releve.supervisor.channels.observer import TEXT_MAX, Observer, known_signal
+from releve.supervisor.channels.relay import Relay
+from releve.supervisor.host import memory
+from releve.supervisor.operations import scale
+from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.sentry import Sentry
 
 FEW = settings(max_examples=25, deadline=None)

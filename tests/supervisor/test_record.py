@@ -14,13 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from releve.config.settings import Address, Settings
-from releve.supervisor import inventory, keepsake, memory, record, rescue
-from releve.supervisor.identity import Identity
-from releve.supervisor.keepsake import Held, Keepsake, KeepsakeError, Role
-from releve.supervisor.listeners import Listener
-from releve.supervisor.mark import mark
-from releve.supervisor.record import RecordError
-from releve.supervisor.release import Pin
+from releve.supervisor.host import memory
+from releve.supervisor.host.identity import Identity
+from releve.supervisor.host.mark import mark
+from releve.supervisor.keepsake import keepsake, record
+from releve.supervisor.keepsake.keepsake import Held, Keepsake, KeepsakeError, Role
+from releve.supervisor.keepsake.record import RecordError
+from releve.supervisor.listeners.listener import Listener
+from releve.supervisor.release.release import Pin
+from releve.supervisor.takeover import inventory, rescue
 
 PIN = Pin(
     directory="/srv/shop/current",

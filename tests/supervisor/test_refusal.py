@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from releve.supervisor import evidence, refusal, system
-from releve.supervisor.door import Door
+from releve.supervisor.channels.door import Door
+from releve.supervisor.host import evidence, system
+from releve.supervisor.takeover import refusal
 
 USER = os.geteuid() or 65534  # of root's processes there is none that a supervisor would know for its master's
 

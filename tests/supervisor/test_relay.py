@@ -5,7 +5,7 @@ import os
 import socket
 
 from harness.descriptors import descriptors, only_open
-from releve.supervisor.relay import Relay
+from releve.supervisor.channels.relay import Relay
 
 
 def exchange() -> tuple[socket.socket, socket.socket]:

@@ -16,9 +16,9 @@ import pytest
 
 from harness.descriptors import descriptors
 from releve.config.settings import Settings
-from releve.supervisor import release
-from releve.supervisor.identity import Identity
-from releve.supervisor.release import Pin, ReleaseError, git_revision, make_environment, pin
+from releve.supervisor.host.identity import Identity
+from releve.supervisor.release import release
+from releve.supervisor.release.release import Pin, ReleaseError, git_revision, make_environment, pin
 
 
 def _pin(directory: Path | str, **more: str | None) -> Pin:

@@ -20,21 +20,23 @@ from hypothesis import strategies as st
 from harness.descriptors import descriptors, only_open
 from harness.garbage import KINDS, VALUES, make_descriptor
 from releve.config.settings import Settings
-from releve.server import form, scoreboard
-from releve.server.form import Unfit
-from releve.server.link import Link, pair
-from releve.server.noise import TOO_MUCH, Noise
-from releve.server.system import unsent_bytes
-from releve.supervisor import reports, system
-from releve.supervisor.crash import open_crash_file
-from releve.supervisor.failure import StepFailed
-from releve.supervisor.found import Found
-from releve.supervisor.generation import Generation
-from releve.supervisor.identity import AS_WE_ARE
-from releve.supervisor.master import Reached
-from releve.supervisor.release import Pin
-from releve.supervisor.states import GenerationState
-from releve.supervisor.worker import Worker
+from releve.server.scoreboard import scoreboard
+from releve.server.shared import form
+from releve.server.shared.form import Unfit
+from releve.server.shared.link import Link, pair
+from releve.server.shared.noise import TOO_MUCH, Noise
+from releve.server.shared.system import unsent_bytes
+from releve.supervisor.channels import reports
+from releve.supervisor.channels.master import Reached
+from releve.supervisor.channels.worker import Worker
+from releve.supervisor.generation.crash import open_crash_file
+from releve.supervisor.generation.generation import Generation
+from releve.supervisor.generation.handed_over import Found
+from releve.supervisor.generation.states import GenerationState
+from releve.supervisor.host import system
+from releve.supervisor.host.identity import AS_WE_ARE
+from releve.supervisor.release.release import Pin
+from releve.supervisor.reporting.failure import StepFailed
 
 SLEEPS = "import time; time.sleep(300)"
 FORKS = "import os, time\nfor _ in range(2):\n    if not os.fork(): break\ntime.sleep(300)"

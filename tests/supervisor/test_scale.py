@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from releve.supervisor import scale
-from releve.supervisor.failure import StepFailed
-from releve.supervisor.master import ORDER_S
+from releve.supervisor.channels.master import ORDER_S
+from releve.supervisor.operations import scale
+from releve.supervisor.reporting.failure import StepFailed
 
 
 def test_a_master_that_was_busy_has_all_its_time_once_it_can(monkeypatch: pytest.MonkeyPatch) -> None:

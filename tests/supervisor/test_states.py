@@ -4,8 +4,10 @@ import itertools
 
 import pytest
 
-from releve.supervisor import protocol, reports, states
-from releve.supervisor.states import GENERATION, Admission, GenerationEvent, GenerationState, IllegalEvent, ServiceState
+from releve.instance import protocol
+from releve.supervisor.channels import reports
+from releve.supervisor.generation import states
+from releve.supervisor.generation.states import GENERATION, Admission, GenerationEvent, GenerationState, IllegalEvent, ServiceState
 
 
 def test_every_verb_of_the_protocol_has_an_answer_in_every_state() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from releve.supervisor import systemctl
-from releve.supervisor.stop import PACES, Pace, Request, Stop
+from releve.supervisor.systemd import systemctl
+from releve.supervisor.verbs.stop import PACES, Pace, Request, Stop
 
 DRAIN_S, LINGER_S = 20.0, 3.0
 HOW = {"at once": (0.0, None, False), "serves on": (DRAIN_S, LINGER_S, True), "drains": (DRAIN_S, LINGER_S, False)}

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from releve.supervisor import succession
-from releve.supervisor.succession import SuccessionError
+from releve.supervisor.takeover import succession
+from releve.supervisor.takeover.succession import SuccessionError
 
 FIRST = Path(__file__).parents[1] / "peers" / "v1" / "succession.json"
 

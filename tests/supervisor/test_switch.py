@@ -9,14 +9,14 @@ from collections.abc import Callable
 import pytest
 
 from releve.config.settings import Settings
-from releve.server.link import pair
-from releve.supervisor import switch
-from releve.supervisor.failure import StepFailed
-from releve.supervisor.generation import Generation
-from releve.supervisor.identity import AS_WE_ARE
-from releve.supervisor.release import Pin
-from releve.supervisor.states import GenerationState
-from releve.supervisor.worker import Worker
+from releve.server.shared.link import pair
+from releve.supervisor.channels.worker import Worker
+from releve.supervisor.generation.generation import Generation
+from releve.supervisor.generation.states import GenerationState
+from releve.supervisor.host.identity import AS_WE_ARE
+from releve.supervisor.release.release import Pin
+from releve.supervisor.reporting.failure import StepFailed
+from releve.supervisor.switch import switch
 
 
 def generation(*states: str) -> Generation:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from releve.server.diary import Kind, Line, Sample
-from releve.supervisor import symptoms
+from releve.instance import symptoms
+from releve.server.scoreboard.recorder import Kind, Line, Sample
 
 
 def sample(

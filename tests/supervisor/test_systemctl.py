@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from releve.supervisor import systemctl
+from releve.supervisor.systemd import systemctl
 
 LISTED = """\
 42 releve.service     restart running

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releve.server.scoreboard import BUCKETS, LEVEL, Record, Scoreboard, bucket, make, quantile_s
-from releve.supervisor.traffic import Totals, Traffic
+from releve.server.scoreboard.scoreboard import BUCKETS, LEVEL, Record, Scoreboard, bucket, make, quantile_s
+from releve.supervisor.generation.traffic import Totals, Traffic
 
 NOTHING: dict[str, Any] = dict.fromkeys(
     ("heartbeat_ns", "connections", "busy", "status_2xx", "status_3xx", "status_4xx", "received", "given", "accepted"), 0

@@ -13,9 +13,9 @@ import pytest
 
 from releve.config.paste import Names
 from releve.config.settings import Address, Check, Command, Hooks, Limits, Log, Settings, Timeouts, Upgrade
-from releve.supervisor.quoting import UnitError, listed, program, word
-from releve.supervisor.release import real_places
-from releve.supervisor.unit import MARGIN_S, Place, unit
+from releve.supervisor.release.release import real_places
+from releve.supervisor.systemd.quoting import UnitError, listed, program, word
+from releve.supervisor.systemd.unit import MARGIN_S, Place, unit
 
 PLACE = Place(config="/etc/releve/shop.yaml", commands="/opt/releve/bin", name="shop")
 USUAL = Settings(app="shop:app", directory="/srv/shop", user="www-data")

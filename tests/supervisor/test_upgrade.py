@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from releve.supervisor import upgrade
-from releve.supervisor.hooks import Hooks
-from releve.supervisor.operation import Operation
+from releve.supervisor.operations import upgrade
+from releve.supervisor.operations.hooks import Hooks
+from releve.supervisor.reporting.operation import Operation
 
 
 def test_a_rehearsal_that_is_aborted_on_its_way_back_closes_what_it_opened(monkeypatch: pytest.MonkeyPatch) -> None:

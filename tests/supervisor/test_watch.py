@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from releve.supervisor import watch
-from releve.supervisor.watch import Watcher, WatchError, is_code, links_on, syntax_errors
+from releve.supervisor.verbs import file_watcher as watch
+from releve.supervisor.verbs.file_watcher import Watcher, WatchError, is_code, links_on, syntax_errors
 
 Next = Callable[[], Awaitable[list[str]]]
 

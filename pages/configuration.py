@@ -1,0 +1,128 @@
+"""The reference of all settings, rendered from the table: ``python -m releve.pages.configuration [PAGE]``.
+
+Prints it; with a page, replaces what stands between its ``<!-- settings -->`` and
+``<!-- end -->`` instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from releve.config.defaults import default_text
+from releve.config.settings import GROUPS, Canary, Check, Command, Settings, written
+from releve.config.values import either, share_text, size_text
+
+BEGIN, END = "<!-- settings -->", "<!-- end -->"
+
+KINDS = {
+    "access_format": "preset or format",
+    "app": "`module:object`",
+    "canary": "share or block",
+    "check": "path or block",
+    "choice": "word",
+    "command": "text, list or block",
+    "count": "number",
+    "duration": "duration",
+    "flag": "`true`, `false`",
+    "folders": "list of folders",
+    "function": "`module:function`",
+    "headers": "block of names and texts",
+    "host": "host name",
+    "listen": "address or list",
+    "log": "path or `-`",
+    "mode": "octal mode",
+    "modules": "list of modules",
+    "mounts": "block of prefixes and `module:object`",
+    "name": "name or number",
+    "networks": "list of addresses and networks",
+    "path": "path",
+    "patterns": "list of files and patterns",
+    "python": "path",
+    "run": "text or list",
+    "share": "share",
+    "size": "size",
+    "statuses": "numbers, ranges",
+    "target": "path and query",
+    "text": "text",
+    "verbs": "list of verbs",
+    "variables": "block of names and texts",
+    "workers": "number or `auto`",
+}
+
+
+# Values that may be written as a block -> its keys
+BLOCKS = (("`upgrade.check`", Check), ("`upgrade.canary`", Canary), ("A command in `hooks`", Command))
+
+
+def about(block: type[Any]) -> str:
+    """What such a block is, in a sentence."""
+    return str(block.__doc__).partition(": ")[2].capitalize()
+
+
+def reference() -> str:
+    """The tables: the top level, each block, and the blocks that stand for one value."""
+    top = [field for field in dataclasses.fields(Settings) if field.name not in GROUPS]
+    parts = ["### The top level", _table(top, "")]
+    for field in dataclasses.fields(Settings):
+        if field.name in GROUPS:
+            parts += [f"### `{field.name}`", field.metadata["help"], _table(dataclasses.fields(GROUPS[field.name]), f"{field.name}.")]
+    for title, block in BLOCKS:
+        parts += [f"### {title}, as a block", about(block), _table(dataclasses.fields(block), "")]
+    return "\n\n".join(parts) + "\n"
+
+
+def page(text: str) -> str:
+    """The text of a page with its settings brought up to date. Raises ValueError if it has no place for them."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"cannot find {BEGIN} and {END} in the page")
+    return f"{before}{BEGIN}\n\n{reference()}\n{END}{after}"
+
+
+def _table(fields: Any, prefix: str) -> str:
+    return "\n".join(
+        [
+            "| key | value | default | | takes effect at |",
+            "| --- | --- | --- | --- | --- |",
+            *(f"| {' | '.join(cells(field, prefix))} |" for field in fields),
+        ]
+    )
+
+
+def cells(field: dataclasses.Field[Any], prefix: str) -> Iterator[str]:
+    """A setting in five texts: its key, what values it takes, its default, its help, and what a change needs."""
+    rules = field.metadata
+    yield f"`{prefix}{written(field)}`"
+    value = either([f"`{word}`" for word in rules["choices"]]) if "choices" in rules else KINDS[rules["kind"]]
+    if "off" in rules:
+        value += f", or `{rules['off']}`"
+    yield value + _range(rules["kind"], rules)
+    default = default_text(field)
+    yield "required" if rules.get("required") else f"`{default}`" if default else ""
+    yield rules["help"]
+    yield "restart" if rules.get("restart") else "upgrade" if rules.get("upgrade") else "reload"
+
+
+def _range(kind: str, rules: Any) -> str:
+    show = {"size": size_text, "share": share_text}.get(kind, str)
+    if "maximum" in rules:
+        return f", {show(rules['minimum'])} to {show(rules['maximum'])}"
+    return ""
+
+
+def main() -> None:
+    """Print the reference, or bring a page up to date."""
+    if len(sys.argv) == 1:
+        print(reference(), end="")
+        return
+    path = Path(sys.argv[1])
+    path.write_text(page(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

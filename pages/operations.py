@@ -1,0 +1,111 @@
+"""The tables of ``docs/operations.md`` and ``docs/hooks.md``, rendered from the code that acts by them.
+
+``python -m releve.pages.operations PAGE`` renews them in place; a test compares.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from releve.instance import protocol
+from releve.supervisor.generation import states
+from releve.supervisor.inspection import doctor
+from releve.supervisor.operations import hooks
+from releve.supervisor.supervisor import FOLLOW_S, SIGNALS
+from releve.supervisor.switch import probation
+
+_ADMISSION = {
+    states.Admission.RUN: "runs",
+    states.Admission.BUSY: "refused, 7",
+    states.Admission.INTERRUPT: "ends the operation first",
+    states.Admission.FOLLOW: f"waits {FOLLOW_S:g} s for it, then ends it",
+    states.Admission.JOIN: "joins it",
+    states.Admission.NOTHING: "refused, 2",
+}
+
+
+def signals() -> str:
+    """Signals to the supervisor."""
+    rows = [f"| `{number.name.removeprefix('SIG')}` | {verb} {_words(arguments)}|" for number, (verb, arguments) in SIGNALS.items()]
+    return "\n".join(["| signal | does |", "| --- | --- |", *rows])
+
+
+def statuses() -> str:
+    """Exit statuses of ``ctl``."""
+    rows = [f"| {int(status)} | {meaning} |" for status, meaning in protocol.MEANING.items()]
+    return "\n".join(["| exit status | meaning |", "| --- | --- |", *rows])
+
+
+def verbs() -> str:
+    """What becomes of a verb in each state of the service."""
+    columns = list(states.ServiceState)
+    head = "| verb | " + " | ".join(state.value for state in columns) + " |"
+    tables = {**states.VERBS, "upgrade --dry-run": states.REHEARSAL}
+    rows = [f"| `{verb}` | " + " | ".join(_ADMISSION[table[state]] for state in columns) + " |" for verb, table in sorted(tables.items())]
+    return "\n".join([head, "| --- " * (len(columns) + 1) + "|", *rows])
+
+
+def generations() -> str:
+    """States and events of a generation."""
+    rows = [f"| {state.value} | {event.value} | {after.value} |" for (state, event), after in states.GENERATION.items()]
+    return "\n".join(["| a generation that is | and is | becomes |", "| --- | --- | --- |", *rows])
+
+
+def rules() -> str:
+    """What a generation on probation must not do."""
+    rows = [f"| `{rule.name}` | {rule.words} |" for rule in probation.RULES]
+    return "\n".join(["| rule | broken when |", "| --- | --- |", *rows])
+
+
+def turns() -> str:
+    """Hooks that are commands."""
+    rows = [f"| `{name}` | {turn.when} | {turn.failing} |" for name, turn in hooks.TURNS.items()]
+    return "\n".join(["| hook | runs when | its failure |", "| --- | --- | --- |", *rows])
+
+
+def variables() -> str:
+    """What they are told."""
+    rows = [f"| `{name}` | {words} |" for name, words in hooks.VARIABLES.items()]
+    return "\n".join(["| variable | |", "| --- | --- |", *rows])
+
+
+def checks() -> str:
+    """What the doctor looks at."""
+    rows = [f"| `{check.name}` | {check.words} |" for check in doctor.CHECKS]
+    return "\n".join(["| check | all is well if |", "| --- | --- |", *rows])
+
+
+UNSAID = ("signalled",)  # of a signal's arguments: no option of ctl
+
+TABLES = {
+    "signals": signals,
+    "statuses": statuses,
+    "verbs": verbs,
+    "generations": generations,
+    "rules": rules,
+    "hooks": turns,
+    "variables": variables,
+    "checks": checks,
+}
+
+
+def renew(page: str) -> str:
+    """The page with every table between its ``<!-- table NAME -->`` marks rendered anew."""
+    for name, render in TABLES.items():
+        pattern = re.compile(rf"(<!-- table {name} -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
+        text = render()
+        page = pattern.sub(lambda found, text=text: f"{found[1]}{text}\n{found[2]}", page)  # type: ignore[misc]
+    return page
+
+
+def _words(arguments: dict[str, object]) -> str:
+    if arguments.get("hurry"):
+        return "(a second one ends the wait of `timeouts.pre_stop`) "
+    return "".join(f"--{key} " if value is True else f"{value} " for key, value in arguments.items() if key not in UNSAID)
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(renew(path.read_text("utf-8")), "utf-8")

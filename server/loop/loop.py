@@ -1,0 +1,384 @@
+"""In the worker: the loop. It owns epoll and the connection table, and every connection that no thread owns.
+
+Only the leader (``threads.py``) is in here. It accepts (through ``acceptor.py``), reads
+requests (``reader.py``), calls the application inline, sends what a slow client
+has not taken of a response (``writer.py``), and keeps the deadlines. Level-triggered throughout:
+a leader that loses the lead in a call drops the rest of its batch.
+
+A connection stays in epoll while a thread has it, which saves two system calls per
+request; an event that comes meanwhile takes it out, or the loop would spin.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections import deque
+from collections.abc import Callable
+from itertools import compress
+from typing import NoReturn
+
+from releve.config.settings import Settings
+from releve.server.loop.collecting import Collecting
+from releve.server.loop.connection import Connection, State
+from releve.server.loop.deadlines import TICK_S, Deadlines
+from releve.server.loop.fastpath import fast_path
+from releve.server.loop.handler import Answer
+from releve.server.loop.reader import Reception, skip_empty_lines
+from releve.server.loop.threads import Lead
+from releve.server.loop.writer import Parting
+from releve.server.scoreboard.scoreboard import KINDS, Tally, bucket
+from releve.server.shared import closing
+from releve.server.shared.native import RLock, os, select, time
+
+EVENTS_MAX = 128  # of one turn
+OVERRUNS_LOOK_S = 1.0  # how often, where requests have a limit and some last
+SLICE_S = 0.001  # for requests that clients have pipelined, before the loop looks at others; one of each client, at least
+ACCESS_RETRY_S = 1.0  # how soon a slow reader of the access log is tried again
+
+# Looking a member up in its Enum costs more than all else in a comparison; these are used in every request.
+_IDLE, _READING, _BUSY = State.IDLE, State.READING, State.BUSY
+_CLOSING, _WRITING, _COLLECTING = State.CLOSING, State.WRITING, State.COLLECTING
+
+log = logging.getLogger("releve.worker")
+
+
+class Loop:
+    """One turn after the other, until ``stop``."""
+
+    now = staticmethod(time.monotonic)
+
+    def __init__(self, settings: Settings, answer: Answer, tally: Tally) -> None:
+        """``answer`` runs in the leader or another thread, and sets the connection's ``outcome``."""
+        self.lead = Lead(settings.threads, answer, self._run, tally.docket)
+        self.table: dict[int, Connection] = {}  # by descriptor: every open connection of this worker
+        self.intake = RLock()  # held from the birth of a connection's descriptor until it is in the table; see worker.py
+        self.epoll = select.epoll()
+        self.idle_s = settings.timeouts.keepalive  # silence after which an idle connection is closed
+        self.fresh_s = settings.timeouts.header  # the same, if it has never brought a byte
+        # While `giving`, asked when a connection has come back with its response sent; True: it was given away.
+        self.giving = False
+        self.give: Callable[[Connection], bool] = lambda connection: False
+        # Asked when a request comes and no thread is left; True: a sibling has it.
+        self.share: Callable[[Connection, bytes], bool] = lambda connection, data: False
+        self.after_turn: Callable[[], bool] = lambda: False  # True: there is more to do at once
+        self.tally = tally
+        self.deadlines: Deadlines[Connection] = Deadlines()
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
+        self.ready: deque[Connection] = deque()  # BUSY, and not with a thread yet
+        self.more: deque[Connection] = deque()  # `queued`: the beginning of a next request was read before the last one was answered
+        self.classes = [0] * len(KINDS)  # answers since the last turn, by their kind: see `Tally.answered`
+        self._hurry = False
+        self.ended: Callable[[], NoReturn] = lambda: os._exit(0)  # called in the leader after `stop`
+        self.failed: Callable[[], NoReturn] = lambda: os._exit(70)  # the same, in an exception that nobody expected
+        self._stopped = False
+        self._request_s = settings.timeouts.request
+        self.overdue: Callable[[str], None] = lambda reason: None  # a request has lasted too long
+        self.plain = False  # connections may be kept after their responses, and none is given away
+        self._answer = answer
+        self._access = answer.access
+        self.reception = Reception(self, settings, answer)
+        self.collecting = Collecting(self, settings)
+        self.parting = Parting(self, settings, answer.access)
+        self.serve = fast_path(self, answer)
+        self.watch(self.lead.bell, self._take_back)
+
+    # The turn
+
+    def _run(self) -> None:
+        """In the leader: turn until the lead is lost or left. Ends the process at ``stop``, and if anything is raised in here."""
+        try:
+            self._post()  # a call has begun to last
+            while self._turn():
+                self._hurry = self.after_turn()
+                self._post()
+                if self._stopped:
+                    self.ended()
+                if self.lead.errands and self.lead.step_aside():
+                    return
+        except BaseException:
+            self.failed()
+
+    def _post(self) -> None:
+        """Onto the scoreboard: once a turn, not once a request."""
+        self.tally.beat()
+        self.tally.put("connections", len(self.table))
+        self.tally.put("busy", min(self.lead.busy, self.lead.threads))
+        classes = self.classes
+        for kind in compress(KINDS, classes):
+            self.tally.answered(kind, classes[kind])
+            classes[kind] = 0
+
+    def disown(self) -> None:
+        """In a child that the application forked: close what is ours; the connections and the wake-up too."""
+        self.epoll.close()
+        for connection in list(self.table.values()):
+            connection.socket.close()
+        self.lead.forked = True
+        os.close(self.lead.bell)
+
+    def stop(self) -> None:
+        """End after this turn."""
+        self._stopped = True
+
+    def watch(self, fd: int, handler: Callable[[], None], events: int = select.EPOLLIN) -> None:
+        """Call ``handler`` whenever the descriptor is ready."""
+        self._handlers[fd] = handler
+        self.epoll.register(fd, events)
+
+    def unwatch(self, fd: int) -> None:
+        """Stop that; before the descriptor is closed."""
+        if self._handlers.pop(fd, None) is not None:
+            self.epoll.unregister(fd)
+
+    def at(self, name: str, due: float, action: Callable[[], None]) -> None:
+        """Call ``action`` at a monotonic time, in place of the timer of that name."""
+        self._timers[name] = (due, action)
+
+    def cancel(self, name: str) -> None:
+        """Forget a timer, if there is one."""
+        self._timers.pop(name, None)
+
+    def _turn(self) -> bool:
+        """Serve one batch of events. False: the lead was lost in a call, the rest of the batch is the next leader's."""
+        table_get = self.table.get
+        ready, more = self.ready, self.more
+        access = self._access
+        at_once = self._hurry or ready or more or (access is not None and access.lines)
+        events = self.epoll.poll(0.0 if at_once else self._wait_s(), EVENTS_MAX)
+        if access is not None and (access.full or (not events and not more and access.pending)):
+            access.flush()
+        for fd, _ in events:
+            connection = table_get(fd)
+            if connection is None:
+                if fd in self._handlers:
+                    self._handlers[fd]()
+                continue
+            if connection.state is _IDLE and connection.shape is not None and not connection.buffer:
+                if not self.serve(connection):
+                    self._hurry = True  # the next leader does what is due after this turn
+                    return False
+            else:
+                self._on_connection(connection)
+            while ready:  # at most one, but for those that came in through a door
+                if not self._dispatch(ready.popleft()):
+                    return False
+        if more and not self._go_on():
+            return False
+        now = self.now()
+        for connection in self.deadlines.due(now):
+            self._expire(connection)
+        if self._request_s is not None and self.lead.overruns:
+            self._look_at_overruns(now, self._request_s)
+        for name, (due, action) in list(self._timers.items()):
+            if due <= now and self._timers.get(name) == (due, action):  # not cancelled by another one just now
+                del self._timers[name]
+                action()
+        while ready:
+            if not self._dispatch(ready.popleft()):
+                return False
+        return True
+
+    def _go_on(self) -> bool:
+        """Serve what was pipelined, one request of a connection at a time, for no longer than others may wait. False: the lead was lost."""
+        ready, more = self.ready, self.more
+        until = self.now() + SLICE_S
+        while more:
+            connection = more.popleft()
+            if connection.queued and connection.state in (_IDLE, _READING):  # neither closed nor given away
+                connection.queued = False
+                self.reception.go_on(connection)
+                while ready:
+                    if not self._dispatch(ready.popleft()):
+                        return False
+                if self.now() >= until:
+                    break
+        return True
+
+    def _dispatch(self, connection: Connection) -> bool:
+        """Have a request answered: here, if a thread is free. False: the lead was lost in it."""
+        lead = self.lead
+        if not lead.open:
+            if self._answer.answer_own(connection):
+                self.settle(connection)
+                return True
+            if lead.queue(connection):
+                return True
+        if not lead.call(connection):
+            self._hurry = True  # the next leader does what is due after this turn
+            return False
+        lead.answered += 1
+        self.settle(connection)
+        return True
+
+    def _wait_s(self) -> float | None:
+        now = self.now()
+        waits = [max(0.0, due - now) for due, _ in self._timers.values()]
+        first = self.deadlines.wait_s(now)
+        if first is not None:
+            waits.append(first)
+        if self._access is not None and self._access.kept:
+            waits.append(ACCESS_RETRY_S)
+        if self._request_s is not None and self.lead.overruns:
+            waits.append(min(self._request_s, OVERRUNS_LOOK_S))
+        return min(waits) if waits else None
+
+    def _look_at_overruns(self, now: float, limit_s: float) -> None:
+        """Show where a request is that has moved nothing for too long; once."""
+        for connection, overrun in list(self.lead.overruns.items()):
+            call, channel = connection.call, connection.channel
+            if call is None or call.shown or now - max(overrun.since, channel.moved_at if channel is not None else 0.0) < limit_s:
+                continue
+            call.shown = True
+            frame = sys._current_frames().get(overrun.thread)
+            stack = "".join(traceback.format_stack(frame)) if frame is not None else "(its thread has ended)"
+            text = f"{call.request()}: the application neither took nor gave a byte for {limit_s:g} s (timeouts.request); it is in:"
+            log.handle(log.makeRecord(log.name, logging.WARNING, __file__, 0, text, (), None, sinfo=stack.rstrip()))
+            self.overdue(f"had a request that lasted longer than {limit_s:g} s (timeouts.request)")
+
+    # The life of a connection
+
+    def adopt(self, connection: Connection, deadline: float | None = None) -> None:
+        """Enter a new connection in the table; ``welcome`` or ``read`` it next, or give it away."""
+        self.table[connection.fd] = connection
+        self.deadlines.put(connection, self.now() + self.fresh_s if deadline is None else deadline)
+
+    def welcome(self, connection: Connection) -> None:
+        """Serve a connection of the loop: what it has brought already, or what comes."""
+        if connection.buffer:
+            self.queue(connection)
+        else:
+            self.register(connection)
+
+    def queue(self, connection: Connection) -> None:
+        """Go on with what a connection of the loop has brought already, when it is its turn."""
+        if not connection.queued:
+            connection.queued = True
+            self.more.append(connection)
+
+    def register(self, connection: Connection, events: int = select.EPOLLIN) -> None:
+        """Into epoll, for these events."""
+        if not connection.registered:
+            self.epoll.register(connection.fd, events)
+            connection.registered = True
+        elif connection.events != events:
+            self.epoll.modify(connection.fd, events)
+        connection.events = events
+
+    def unregister(self, connection: Connection) -> None:
+        """Out of epoll."""
+        if connection.registered:
+            self.epoll.unregister(connection.fd)
+            connection.registered = False
+
+    def close(self, connection: Connection) -> None:
+        """Close our descriptor; the end of the connection, unless it was given away."""
+        # Explicitly, since a child forked by some library may hold a duplicate, and epoll would fire for ever.
+        self.unregister(connection)
+        connection.enter(State.CLOSED)
+        self.deadlines.drop(connection)
+        if connection.channel is not None and connection.channel.unsent is not None:
+            connection.channel.unsent.close()
+        if connection.received:
+            closing.close_socket(connection.socket)
+        else:
+            connection.socket.close()
+        del self.table[connection.fd]
+        if connection.gathering is not None:
+            connection.body = None  # with its file; the connection itself is part of a cycle
+            self.collecting.forget(connection)
+
+    def hasten(self, idle_s: float) -> None:
+        """From now on close idle connections after ``idle_s`` seconds of silence, those that are idle now too."""
+        self.idle_s = idle_s
+        self.fresh_s = min(self.fresh_s, idle_s)
+        for connection in self.table.values():
+            if connection.state is _IDLE:
+                self.deadlines.put(connection, self.now() + idle_s)
+
+    def _on_connection(self, connection: Connection) -> None:
+        if connection.queued:
+            self.unregister(connection)  # it has brought enough for now
+        elif connection.state is _IDLE:
+            self.reception.read(connection)
+        elif connection.state is _BUSY:
+            self.unregister(connection)
+        elif connection.state is _CLOSING:
+            self.parting.swallow(connection)
+        elif connection.state is _WRITING:
+            self.parting.write(connection)
+        elif connection.state is _COLLECTING:
+            self.collecting.gather(connection)
+        else:
+            self.reception.read(connection)
+
+    def _take_back(self) -> None:
+        for connection in self.lead.returned():
+            self.settle(connection)
+
+    def settle(self, connection: Connection) -> None:
+        """A request was answered; its connection is the loop's again."""
+        outcome, channel = connection.outcome, connection.channel
+        assert outcome is not None and channel is not None
+        kind = outcome.status // 100
+        self.classes[kind] += 1
+        if kind:
+            self.tally.durations[bucket(connection.took_s)] += 1
+        connection.requests += 1
+        connection.hops = 0
+        if connection.body is not None:
+            connection.buffer += connection.body.rest
+            self.collecting.over(connection)
+        if channel.unsent is not None:
+            connection.enter(_WRITING)
+            self.parting.await_write(connection)
+        else:
+            self.answered(connection)
+
+    def answered(self, connection: Connection) -> None:
+        """The response has left: keep the connection, or close it."""
+        outcome, head, body = connection.outcome, connection.head, connection.body
+        assert outcome is not None and head is not None
+        connection.outcome = connection.head = connection.body = None
+        if outcome.keep:
+            connection.state = _IDLE  # BUSY and WRITING may become that
+            if connection.buffer:
+                skip_empty_lines(connection.buffer)
+            deadline = self.now() + (self.reception.header_s if connection.buffer else self.idle_s)
+            if connection.tick >= 0 and connection.deadline <= deadline:
+                connection.deadline = deadline  # its bucket is early enough: all that `put` would do
+            else:
+                self.deadlines.put(connection, deadline)
+            if self.giving and self.give(connection):
+                return
+            if connection.buffer:
+                self.queue(connection)
+            elif not connection.registered or connection.events != select.EPOLLIN:
+                self.register(connection)
+        elif head.keep_alive or connection.buffer or (body is not None and not body.finished):
+            self.parting.close_gently(connection)
+        else:
+            self.close(connection)
+
+    def _expire(self, connection: Connection) -> None:
+        before = connection.state
+        if before is _BUSY:
+            return
+        if connection.queued:
+            self.deadlines.put(connection, self.now() + TICK_S)  # when it had its turn
+            return
+        if before is _WRITING:
+            self.parting.expired(connection)
+            return
+        if before is _COLLECTING:
+            self.collecting.expired(connection)
+            return
+        if before is not _CLOSING:
+            self.reception.read(connection)  # what came at the last moment counts
+        if connection.state is before:
+            if before is _READING:
+                self.parting.refuse(connection, 408, "the request head took too long")
+            else:
+                self.close(connection)

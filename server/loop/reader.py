@@ -1,0 +1,176 @@
+"""In the leader: from the bytes of a connection to a request that a thread can answer. It never waits for a client.
+
+Usual requests are read by ``fasthead.py``, all others by ``head.py``, which is strict and has the last word. A body
+that is not complete is a matter of ``collecting.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from releve.config.settings import Settings
+from releve.server.http.fasthead import fast_environ, usual
+from releve.server.http.forwarded import concerns, introduce
+from releve.server.http.head import END, HTTPError, Partial, head_end, parse_head
+from releve.server.http.proxy_protocol import PrefaceError, read_preface
+from releve.server.http.shape import LEARN_MAX, learn
+from releve.server.loop.connection import READ_BYTES, REST_MAX_BYTES, Connection, State
+from releve.server.loop.handler import Answer
+from releve.server.wsgi.environ import split_peer
+
+if TYPE_CHECKING:
+    from releve.server.loop.loop import Loop
+
+EMPTY_LINE = b"\r\n"
+
+# Looking a member up in its Enum costs more than all else in a comparison.
+_IDLE, _BUSY = State.IDLE, State.BUSY
+
+log = logging.getLogger("releve.worker")
+
+
+class Reception:
+    """Reads for the loop."""
+
+    def __init__(self, loop: Loop, settings: Settings, answer: Answer) -> None:
+        self.header_s = settings.timeouts.header
+        self._loop = loop
+        self._answer = answer
+        self._limits = settings.limits
+
+    def read(self, connection: Connection) -> None:
+        """Read what has arrived on a connection of the loop and go on with it."""
+        try:
+            # While connections are given away, what is left behind a request has to fit the message.
+            data = connection.socket.recv(REST_MAX_BYTES if self._loop.giving else READ_BYTES)
+        except BlockingIOError:
+            self._loop.register(connection)
+            return
+        except OSError:
+            data = b""
+        self.received(connection, data)
+
+    def received(self, connection: Connection, data: bytes) -> None:
+        """Go on with what was read on a connection of the loop; nothing: the client has closed it."""
+        if not data:
+            self._loop.close(connection)
+            return
+        connection.fresh = False
+        if connection.buffer or connection.private or connection.owes_preface or not self._usual(connection, data):
+            connection.buffer += data
+            self.advance(connection)
+
+    def go_on(self, connection: Connection) -> None:
+        """Go on with what a connection has brought behind the request before."""
+        buffer = connection.buffer
+        data = bytes(buffer)
+        buffer.clear()
+        self.received(connection, data)
+
+    def _take_preface(self, connection: Connection) -> bool:
+        """Read who the client is, as the proxy says; nothing else may stand there. False: it is not whole yet, or refused."""
+        buffer = connection.buffer
+        try:
+            if split_peer(connection.peer)[0] not in Connection.trusted:
+                raise PrefaceError("it is none of proxy.trusted, which alone may connect while proxy.protocol is on")
+            preface = read_preface(buffer)
+        except PrefaceError as error:
+            log.warning("refused a connection from %s: %s", connection.peer or "a Unix socket", error)
+            self._loop.close(connection)  # not by an answer: who does not speak the protocol gets nothing to read
+            return False
+        if preface is None:
+            if not connection.searched:
+                self._loop.deadlines.put(connection, self._loop.now() + self.header_s)
+            connection.searched = len(buffer)
+            self._loop.register(connection)
+            return False
+        del buffer[: preface.length_bytes]
+        connection.searched = 0
+        connection.owes_preface = False
+        connection.peer = preface.source or connection.peer
+        connection.anonymous = not preface.source and not preface.local
+        self._loop.deadlines.put(connection, self._loop.now() + self._loop.fresh_s)
+        if not buffer:
+            self._loop.register(connection)
+            return False
+        return True
+
+    def _usual(self, connection: Connection, data: bytes) -> bool:
+        """Make a plain, complete request ready, its body included. False: nothing was done, the strict parser reads it."""
+        end = data.find(END) + len(END)
+        if end < len(END):
+            return False
+        base = connection.base or connection.base_environ()
+        environ = fast_environ(data, end, base, self._limits)
+        if environ is None:
+            return False
+        head = usual(environ)
+        if head is None:
+            return False
+        whole = end
+        length = environ.get("CONTENT_LENGTH")
+        if length is not None:
+            whole += int(length)
+            if whole > len(data) or (self._limits.body is not None and int(length) > self._limits.body):
+                return False
+        elif whole == len(data) and connection.learned < LEARN_MAX and not connection.polite and head.keep_alive:
+            connection.learned += 1
+            connection.shape = learn(data.decode("latin-1"), environ, base, connection.shape, self._limits)
+            if connection.shape is None:
+                connection.learned = LEARN_MAX  # it does not repeat itself
+            elif connection.channel is None:
+                self._answer.prepare(connection)
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
+        environ["wsgi.input"] = BytesIO(data[end:whole])
+        if concerns(environ):
+            introduce(environ, connection.trust)
+        if not self._loop.lead.open and self._answer.ours(connection, environ) is None and self._loop.share(connection, data):
+            return True
+        connection.head = head
+        connection.environ = environ
+        if whole < len(data):
+            connection.buffer += data[whole:]
+        connection.state = _BUSY  # not by `enter`: IDLE and READING may become that, and this is the way of every other request
+        self._loop.ready.append(connection)
+        return True
+
+    def advance(self, connection: Connection) -> None:
+        """Go as far as the bytes at hand allow."""
+        buffer = connection.buffer
+        if connection.owes_preface and not self._take_preface(connection):
+            return
+        if buffer.startswith(EMPTY_LINE):
+            skip_empty_lines(buffer)
+            connection.searched, connection.partial = 0, None
+        try:
+            end = head_end(buffer, connection.searched)
+            if end < 0:
+                connection.searched = len(buffer)
+                partial = connection.partial
+                if partial is None:
+                    partial = connection.partial = Partial()
+                partial.look(buffer, self._limits)
+            else:
+                connection.head = head = parse_head(bytes(buffer[:end]), self._limits)
+        except HTTPError as error:
+            self._loop.parting.refuse(connection, error.status, error.reason)
+            return
+        if end < 0:
+            if connection.state is _IDLE and not EMPTY_LINE.startswith(buffer):
+                connection.enter(State.READING)
+                self._loop.deadlines.put(connection, self._loop.now() + self.header_s)
+            self._loop.register(connection)
+            return
+        if not self._loop.lead.open and not self._answer.is_own(connection, head) and self._loop.share(connection, b""):
+            return
+        del buffer[:end]
+        connection.searched, connection.partial = 0, None
+        self._loop.collecting.begin(connection, self._answer.open_body(connection, head))
+
+
+def skip_empty_lines(buffer: bytearray) -> None:
+    """Old clients send one behind the body of a POST (RFC 9112, 2.2). It is not yet a request, and no deadline follows from it."""
+    while buffer.startswith(EMPTY_LINE):
+        del buffer[: len(EMPTY_LINE)]

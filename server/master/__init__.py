@@ -1,0 +1,1 @@
+"""A master: carries out the supervisor's orders, and serves on without one."""

@@ -1,0 +1,77 @@
+"""In the master: both sides of a canary. The old generation passes a share of its new connections on, the new one attends to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from releve.server.master.pending import Errand, Errands
+from releve.server.prefork.lifecycle import names
+from releve.server.prefork.spawner import Nursery
+from releve.server.prefork.workers import Crew, State, Worker
+from releve.server.shared.link import Message
+from releve.server.shared.messages import MalformedOrder
+from releve.server.shared.native import os
+
+
+class Canary:
+    """What the workers were told of it, for those that come later. The send end that the nursery keeps is its own."""
+
+    def __init__(self, crew: Crew, nursery: Nursery, errands: Errands, now: Callable[[], float]) -> None:
+        self.to: object = None  # number of the generation that some connections go to; None: there is no canary
+        self._share = 0.0
+        self._crew = crew
+        self._nursery = nursery
+        self._errands = errands
+        self._now = now
+
+    def attend(self, order: Message, revision: int, patience_s: float) -> None:
+        """Have every worker take connections from the exchange only; the order is answered when all do."""
+
+        def done(errand: Errand) -> None:
+            up = self._crew.up(revision)
+            late = [worker for worker in up if worker.number in errand.late]
+            if late or not any(worker.state is State.ATTENDING for worker in up):
+                why = f"{names(late)} did not answer for {patience_s:g}s" if late else "no worker is left"
+                self._errands.fail(errand.id, "canary", f"cannot attend: {why}")
+            else:
+                self._errands.answer(errand, workers=len(up))
+
+        up = self._crew.up(revision)
+        for worker in up:
+            worker.order({"type": "attend"}, State.ATTENDING)
+        self._await(order, "attend", State.ATTENDING, up, done, patience_s)
+
+    def divert(self, order: Message, fds: list[int], revision: int, patience_s: float) -> None:
+        """Have every worker, and those to come, pass a share on, or none any more; answered when all do. Raises MalformedOrder."""
+        to = order.get("to")
+        if (to is not None) != bool(fds):
+            raise MalformedOrder("cannot divert: a receiver needs its exchange, and nothing else has one")
+        share = float(order["share"]) if to is not None else 0.0
+        self.end()
+        if to is not None:
+            self.to, self._share, self._nursery.diversion = to, share, fds.pop(0)
+        up = self._crew.up(revision)
+        for worker in up:
+            self._tell(worker)
+        self._await(order, "divert", State.SERVING, up, lambda errand: self._errands.answer(errand, workers=len(up)), patience_s)
+
+    def brief(self, worker: Worker) -> None:
+        """Tell one that is about to be resumed."""
+        if self.to is not None:
+            self._tell(worker)
+
+    def end(self) -> None:
+        """There is none any more; the workers know, or are told otherwise."""
+        if self._nursery.diversion >= 0:
+            os.close(self._nursery.diversion)
+        self.to, self._nursery.diversion = None, -1
+
+    def _tell(self, worker: Worker) -> None:
+        fds = (self._nursery.diversion,) if self.to is not None else ()
+        worker.order({"type": "divert", "to": self.to, "share": self._share}, worker.told or worker.state, fds)
+
+    def _await(
+        self, order: Message, verb: str, state: State, workers: list[Worker], done: Callable[[Errand], None], patience_s: float
+    ) -> None:
+        waiting = {worker.number for worker in workers}
+        self._errands.start(Errand(verb, frozenset({state}), waiting, done, id=order["id"], deadline=self._now() + patience_s))

@@ -1,0 +1,497 @@
+"""The command of one generation: carries out the supervisor's orders with the crew, and keeps its number.
+
+Knows no loop and no clock of its own: ``master.py`` calls it with what happened.
+An order is objected to (``orders.objection``) before anything changes; what must
+be waited for is an errand.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from releve.server.master.canary import Canary
+from releve.server.master.guard import Guard
+from releve.server.master.orders import ESTABLISHED, Change, Posture, objection
+from releve.server.master.pending import Errand, Errands
+from releve.server.master.reload import ACK_S, DROP_S, Reload
+from releve.server.master.reopen import reopened, rotate
+from releve.server.master.replacement import Turnover
+from releve.server.master.vacancies import Vacancies
+from releve.server.prefork.boot import Boot
+from releve.server.prefork.lifecycle import Foreman, names
+from releve.server.prefork.outbox import Outbox
+from releve.server.prefork.spawner import Nursery
+from releve.server.prefork.workers import UP, Crew, IllegalTransition, State, Worker, describe_exit
+from releve.server.process import stacks
+from releve.server.shared import system
+from releve.server.shared.faults import fault
+from releve.server.shared.form import Unfit, seconds
+from releve.server.shared.link import LOST_S, Message, clip
+from releve.server.shared.messages import MalformedOrder
+from releve.server.shared.native import os
+from releve.server.shared.revive import within
+
+REMARKS_MAX = 20
+ENDED_MAX = 200  # remembered for the next supervisor
+STACKS_MAX = 25_000  # of a master's, in one message
+
+log = logging.getLogger("releve.master")
+
+
+class Command:
+    """Posture, target and errands of a generation whose application is loaded (or is left to the workers)."""
+
+    def __init__(self, boot: Boot, crew: Crew, nursery: Nursery, outbox: Outbox, now: Callable[[], float]) -> None:
+        self.posture = Posture.BOOTING
+        self.change = Change.NONE
+        self.current = boot.revision
+        self.target = boot.revision.settings.workers
+        self.exit_status = 0
+        self._boot = boot
+        self._crew = crew
+        self._nursery = nursery
+        self._outbox = outbox
+        self._now = now
+        self._errands = Errands(outbox)
+        self._foreman = Foreman(boot, crew, nursery, outbox, now)
+        self._canary = Canary(crew, nursery, self._errands, now)
+        self._reload = Reload(self, boot, crew, nursery, self._foreman, self._errands, now)
+        self._vacancies = Vacancies(lambda: self.target, now)
+        self._turnover = Turnover(crew, self._errands, self, now)
+        self.guard = Guard(boot.keepsake, boot.door)
+        nursery.disown = self.guard.disown
+        nursery.workers = lambda revision: self.target if revision is self.current else revision.settings.workers
+        self._last_part: tuple[float, float | None] | None = None  # of a stop that serves on: deadline (monotonic), linger_s
+        self._remarks: list[str] = []
+        self._ended: deque[tuple[float, bool]] = deque(maxlen=ENDED_MAX)  # ended unasked: when (monotonic), and whether it had booted
+        self._quits: list[object] = []  # ids of the quit orders to answer at the end
+        self._verbs: dict[str, Callable[[Message, list[int]], None]] = {
+            "attend": self._attend,
+            "divert": self._divert,
+            "resume": self._resume,
+            "pause": self._pause,
+            "quit": self._quit,
+            "scale": self._scale,
+            "reload": self._reload.prepare,
+            "switch": self._reload.switch,
+            "cancel": self._reload.cancel,
+            "keep": self._keep,
+            "door": self._rehang,
+            "reopen": self._reopen,
+            "stacks": self._stacks,
+        }
+
+    # What happens to it
+
+    def boot(self) -> None:
+        """Fork the first workers; ``ready`` or ``failed`` is sent when it is known."""
+        self._outbox.send({"type": "phase", "phase": "workers"})
+        new, trouble = self._foreman.spawn(self.current, self.target, first=True)
+        if trouble:
+            self._fail_boot({"step": "workers", "reason": trouble})
+        else:
+            self._errands.start(Errand("boot", frozenset({State.READY}), _numbers(new), self._booted, self._boot_lost))
+
+    def obey(self, message: Message, fds: list[int]) -> None:
+        """Begin to carry out one order; it is answered now or later. Takes the descriptors that it keeps out of ``fds``.
+
+        Without an id it is passed over: nobody could be answered. Only ``quit`` is obeyed all the same.
+        """
+        verb, order_id = str(message.get("type")), message.get("id")
+        if verb == "alive":
+            with suppress(Unfit):
+                self.guard.hear(self._now(), within(message.get("within_s")))
+            return
+        if order_id is None and verb != "quit":
+            return
+        trouble = objection(verb, self.posture, self.change)
+        if trouble is None:
+            try:
+                self._verbs[verb](message, fds)
+            except MalformedOrder as error:
+                trouble = str(error)
+            except (KeyError, TypeError, ValueError, OverflowError, AttributeError, Unfit) as error:
+                trouble = f"cannot {verb}: the order is malformed ({type(error).__name__}: {error})"
+        if trouble is not None:
+            self._errands.fail(order_id, "order", trouble)
+
+    def hear(self, worker: Worker, message: Message) -> None:
+        """A worker said something, in its form (``words.py``). Raises IllegalTransition, and then nothing has changed."""
+        match message["type"]:
+            case "failed":
+                worker.failure = message
+            case "recycle":
+                self._turnover.ask(worker, message.get("reason", ""))
+            case "mixed":
+                self._outbox.send({"type": "mixed", "files": message.get("files", []), "astray": True})
+            case "remark":
+                self.remark(message["text"])
+            case "spent":
+                worker.serves_on = False
+                self._shut()
+            case "reopened":
+                self._errands.settle(worker, {}, reopened(message))
+            case "state":
+                self._note_state(worker, message)
+
+    def _note_state(self, worker: Worker, message: Message) -> None:
+        try:
+            state = State(message["state"])
+        except ValueError as error:
+            raise IllegalTransition(f"a state of {worker}: {error}") from error
+        if state is State.GONE:  # that is the kernel's word
+            raise IllegalTransition(f"{worker} cannot say that it has gone")
+        worker.become(state)
+        self._outbox.send({**message, "worker": worker.number})
+        if worker.state is State.READY:
+            self._on_ready(worker)
+        self._errands.settle(worker, message)
+
+    def remark(self, text: str) -> None:
+        """Say something, once, that who operates this has to know."""
+        if text not in self._remarks and len(self._remarks) < REMARKS_MAX:
+            self._remarks.append(text)
+            log.warning("%s", text)
+            self._outbox.send({"type": "remark", "text": clip(text, 600)})
+
+    def miss(self, worker: Worker) -> None:
+        """The control pair of a worker has ended: as it does when the process ends, which is seen in a moment."""
+        worker.lost_at = self._now() + LOST_S
+
+    def bury(self, worker: Worker, status: int) -> None:
+        """A worker was reaped."""
+        ready, left = worker.state is not State.BOOTING, worker.state is State.LEAVING
+        worker.become(State.GONE)
+        self._crew.remove(worker)
+        if worker.failure is None:
+            worker.failure = {"step": "workers", "reason": f"{worker} {describe_exit(status)}{'' if ready else ' before it was ready'}"}
+        if not worker.dismissed and (status or not left):
+            self._ended.append((self._now(), ready))
+        if worker.dismissed or left:
+            log.info("%s %s", worker, describe_exit(status))
+        elif worker.revision == self.current.number and self._missing():
+            wait_s = self._vacancies.lose(0 if ready else worker.failed_before + 1)
+            log.error("%s; another is started %s", worker.failure.get("reason"), f"in {wait_s:.2g}s" if wait_s else "at once")
+        else:
+            log.error("%s", worker.failure.get("reason"))
+        self._outbox.send({"type": "gone", "worker": worker.number, "pid": worker.pid, "status": status, "expected": worker.dismissed})
+        self._errands.settle(worker, {})
+        self._shut()
+
+    def keep(self) -> None:
+        """What is due by the clock: overdue workers, late errands, replacements of the dead."""
+        now = self._now()
+        self._foreman.keep(self.current.settings.timeouts.boot)
+        self._errands.expire(now)
+        self._fill()
+        self._turnover.step()
+        self.guard.step(now)
+
+    def next_due(self) -> float | None:
+        """When ``keep`` must be called next (monotonic); None: not before something happens."""
+        dues = self._errands.deadlines()
+        dues += self._foreman.deadlines()
+        later = (self._vacancies.next_due(self._missing()), self._turnover.next_due(), self.guard.next_due())
+        dues += [due for due in later if due is not None]
+        return min(dues, default=None)
+
+    def leave(self, deadline_s: float, linger_s: float | None, *, serve_on: bool = False) -> None:
+        """Have every worker finish and go; kill what is left after the deadline.
+
+        ``serve_on``: those that serve accept until all of them are spent.
+        """
+        self.posture = Posture.LEAVING
+        self.change = Change.NONE
+        self._canary.end()
+        for errand in self._errands:
+            self._errands.drop(errand, "the generation was told to quit")
+        for revision in list(self._nursery.revisions):
+            self._nursery.close(revision)
+        for worker in self._crew:
+            self._foreman.dismiss(worker, deadline_s, linger_s, serve_on=serve_on and worker.state is State.SERVING)
+        self._last_part = (self._now() + deadline_s, linger_s) if serve_on else None
+        self._shut()
+
+    def _shut(self) -> None:
+        """Where workers serve on, have all of them accept no more as soon as the last one is spent."""
+        if self._last_part is not None and not any(worker.serves_on for worker in self._crew):
+            (deadline, linger_s), self._last_part = self._last_part, None
+            for worker in self._crew:
+                self._foreman.dismiss(worker, max(0.0, deadline - self._now()), linger_s)
+
+    @property
+    def over(self) -> bool:
+        """Whether everybody has left, as was wanted."""
+        return self.posture is Posture.LEAVING and not len(self._crew)
+
+    def farewell(self) -> None:
+        """Answer the orders to quit."""
+        for order_id in self._quits:
+            self._outbox.send({"type": "done", "id": order_id})
+
+    # Without a supervisor, and with the next one
+
+    def go_on_alone(self) -> None:
+        """The supervisor has gone without a goodbye: serve on. What was only prepared is dropped."""
+        if self.change in (Change.PREPARING, Change.PREPARED):
+            for errand in self._errands:
+                if errand.verb == "reload":
+                    self._errands.drop(errand, "the supervisor has gone")
+            self._reload.withdraw(lambda _: None)
+        self.guard.alarm(self._now())
+
+    def take_stock(self) -> None:
+        """Tell a supervisor that has just come what there is, and hand it what it must hold."""
+        boot, revision = self._boot, self.current
+        fds = [sock.fileno() for _, sock in revision.listeners]
+        fds += [boot.exchange_receive, boot.exchange_send, boot.board, boot.crash, boot.keepsake]
+        self._outbox.send(
+            {
+                "type": "inventory",
+                "generation": boot.generation,
+                "posture": self.posture.value,
+                "revision": revision.number,
+                "listeners": [name for name, _ in revision.listeners],
+                "preloaded": self._nursery.application is not None,
+                "diverting": self._canary.to,
+                "crashed": [when for when, booted in self._ended if booted],
+                "unbooted": [when for when, booted in self._ended if not booted],
+            },
+            fds,
+        )
+        for worker in self._crew:
+            self._foreman.report(worker)
+            self._outbox.send({"type": "state", "worker": worker.number, "state": worker.state.value})
+        self._outbox.send({"type": "ready"})
+
+    def _keep(self, order: Message, fds: list[int]) -> None:
+        if len(fds) != 1:
+            raise MalformedOrder(f"cannot keep: {len(fds)} descriptors, not one")
+        self.guard.keep(fds[0])
+        self._outbox.send({"type": "done", "id": order["id"]})
+
+    def _rehang(self, order: Message, fds: list[int]) -> None:
+        if len(fds) != 1 or self._boot.door < 0:
+            raise MalformedOrder(f"cannot take another door: {len(fds)} descriptors, not one; or there was none before")
+        os.dup2(fds[0], self._boot.door, inheritable=False)
+        self._outbox.send({"type": "done", "id": order["id"]})
+
+    def _reopen(self, order: Message, fds: list[int]) -> None:
+        waiting = rotate(order, fds, self._nursery.revisions, self.current.number, self._crew)
+        done = self._errands.answer
+        self._errands.start(Errand("reopen", frozenset({reopened(order)}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+
+    def _stacks(self, order: Message, fds: list[int]) -> None:
+        self._outbox.send({"type": "done", "id": order["id"], "text": stacks.text(limit=STACKS_MAX)})
+
+    # Boot
+
+    def _booted(self, errand: Errand) -> None:
+        self.posture = Posture.READY
+        log.info("%d workers are ready", len(self._crew.up(self.current.number)))
+        self._outbox.send({"type": "ready"})
+
+    def _boot_lost(self, errand: Errand, worker: Worker) -> None:
+        self._fail_boot(worker.failure or {})
+
+    def _fail_boot(self, failure: Message) -> None:
+        self.exit_status = 1
+        self._errands.refuse(None, failure)
+        self.leave(DROP_S, None)
+
+    # Attend, divert; resume, pause, quit
+
+    def _attend(self, order: Message, fds: list[int]) -> None:
+        fault("master_attend")
+        system.die_with_parent(False)
+        self._supersede("attend")
+        self.posture = Posture.ATTENDING
+        self._canary.attend(order, self.current.number, ACK_S)
+
+    def _divert(self, order: Message, fds: list[int]) -> None:
+        fault("master_divert")
+        self._supersede("divert")
+        self._canary.divert(order, fds, self.current.number, ACK_S)
+
+    def _resume(self, order: Message, fds: list[int]) -> None:
+        fault("master_resume")
+        before = self.posture
+        if before not in ESTABLISHED:
+            system.die_with_parent(False)
+        self._supersede("resume")
+        self.posture = Posture.RESUMING
+        able = self._crew.up(self.current.number)
+        if not able:
+            self._fill(at_once=True)  # whatever the back-off
+        asked = [w for w in able if not (w.state is State.SERVING and w.told is State.SERVING)]
+        for worker in asked:
+            worker.order({"type": "resume"}, State.SERVING)
+
+        def done(errand: Errand) -> None:
+            if any(w.state is State.SERVING for w in self._crew.up(self.current.number)):
+                self.posture = Posture.RESUMED
+                self._errands.answer(errand, workers=len(self._crew.up(self.current.number)))
+            else:
+                self.posture = before if before in (Posture.READY, Posture.RESUMED) else Posture.PAUSED
+                self._foreman.pause(self._crew.up(self.current.number), None, ())  # whoever hears it late shall not serve alone
+                self._errands.fail(errand.id, "resume", "cannot resume: no worker came to serve")
+
+        waiting = {w.number for w in (asked if able else self._crew.standing(self.current.number))}
+        self._errands.start(Errand("resume", frozenset({State.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+
+    def _pause(self, order: Message, fds: list[int]) -> None:
+        fault("master_pause")
+        to = order.get("to")
+        if to is not None and not fds:
+            raise MalformedOrder("cannot pause: the exchange of the generation to give to is missing")
+        self._supersede("pause")
+        self._canary.end()
+        self.posture = Posture.PAUSING
+
+        def done(errand: Errand) -> None:
+            self.posture = Posture.PAUSED
+            if errand.late:
+                late = names(self._workers(errand.late))
+                self._errands.fail(errand.id, "pause", f"cannot see that all have paused: {late} did not answer for {ACK_S:g}s")
+            else:
+                self._errands.answer(errand, given=errand.given, kept=errand.kept)
+
+        waiting = self._foreman.pause(self._crew.up(self.current.number), to, tuple(fds[:1]) if to is not None else ())
+        self._errands.start(Errand("pause", frozenset({State.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+
+    def _quit(self, order: Message, fds: list[int]) -> None:
+        fault("master_quit")
+        linger = order.get("linger_s")
+        deadline_s, linger_s = seconds(order["deadline_s"]), None if linger is None else seconds(linger)
+        self._quits.append(order.get("id"))
+        self.leave(deadline_s, linger_s, serve_on=order.get("serve_on") is True)
+
+    # Scale
+
+    def _scale(self, order: Message, fds: list[int]) -> None:
+        wanted, before = int(order["workers"]), self.target
+        if wanted < 1:
+            raise MalformedOrder(f"cannot scale: {wanted} workers")
+        standing = self._crew.standing(self.current.number)
+        self.target, self.change = wanted, Change.SCALING
+        self._count()
+        if wanted >= len(standing):
+            self._scale_up(order["id"], wanted - len(standing), before)
+        else:
+            self._scale_down(order["id"], standing[wanted:])
+
+    def _scale_up(self, order_id: object, number: int, before: int) -> None:
+        def back(failure: Message) -> None:
+            self.target, self.change = before, Change.NONE
+            self._count()
+            for worker in new:
+                if worker.state is not State.GONE:
+                    self._foreman.dismiss(worker, DROP_S, None)
+            self._errands.refuse(order_id, failure)
+
+        def lost(errand: Errand, worker: Worker) -> None:
+            back(worker.failure or {})
+
+        new, trouble = self._foreman.spawn(self.current, number)
+        if trouble:
+            back({"step": "workers", "reason": trouble})
+            return
+        # A worker that is ready in a paused generation counts as paused (_on_ready).
+        awaited = frozenset({State.SERVING, State.PAUSED})
+        self._errands.start(Errand("scale", awaited, _numbers(new), self._scaled, lost, order_id))
+
+    def _scale_down(self, order_id: object, leaving: list[Worker]) -> None:
+        def done(errand: Errand) -> None:
+            for worker in leaving:
+                if worker.state in UP:
+                    self._foreman.dismiss(worker, self.current.settings.upgrade.retire, None)
+            self._scaled(errand)
+
+        for worker in leaving:
+            worker.dismissed = True
+        waiting = self._foreman.give_up(leaving)
+        self._errands.start(Errand("scale", frozenset({State.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S))
+
+    def _count(self) -> None:
+        """Tell the workers how many they are to be."""
+        for worker in self._crew.standing(self.current.number):
+            worker.pass_on({"type": "crew", "workers": self.target}, ())
+
+    def _scaled(self, errand: Errand) -> None:
+        self.change = Change.NONE
+        self._errands.answer(errand, workers=len(self._crew.standing(self.current.number)), given=errand.given, kept=errand.kept)
+
+    # Workers that ask to be replaced: what the turnover does
+
+    def may_turn_over(self) -> bool:
+        """Whether the generation serves, and its crew is not in the middle of another change."""
+        return self.posture is Posture.RESUMED and self.change is Change.NONE
+
+    def add_one(self) -> tuple[Worker | None, str]:
+        """Fork one worker beyond the target."""
+        new, trouble = self._foreman.spawn(self.current, 1)
+        return (new[0] if new else None), trouble
+
+    def retire(self, worker: Worker, done: Callable[[], None]) -> None:
+        """Have a worker give its idle connections to its siblings, finish what it has, and leave."""
+
+        def paused(errand: Errand) -> None:
+            if worker.state in UP:
+                self._foreman.dismiss(worker, self.current.settings.upgrade.retire, None)
+            done()
+
+        worker.dismissed = True
+        self._errands.start(
+            Errand("retire", frozenset({State.PAUSED}), self._foreman.give_up([worker]), paused, deadline=self._now() + ACK_S)
+        )
+
+    def dismiss_new(self, worker: Worker) -> None:
+        """End a worker that was forked in vain."""
+        self._foreman.dismiss(worker, DROP_S, None)
+
+    # Workers
+
+    def _supersede(self, verb: str) -> None:
+        for errand in self._errands:
+            if errand.verb in ("attend", "divert", "resume", "pause"):
+                self._errands.drop(errand, f"an order to {verb} followed")
+
+    def _missing(self) -> int:
+        if self.posture in (Posture.BOOTING, Posture.LEAVING):
+            return 0
+        return max(0, self.target - len(self._crew.standing(self.current.number)))
+
+    def _fill(self, *, at_once: bool = False) -> None:
+        """Fork a worker for each place whose time has come."""
+        failed = self._vacancies.take(self._missing(), at_once=at_once)
+        if not failed:
+            return
+        new, trouble = self._foreman.spawn(self.current, len(failed), failed=failed)
+        if not trouble:
+            self._vacancies.forked()
+            return
+        wait_s = self._vacancies.give_back(failed[len(new) :])
+        log.error("%s; missing workers: %d; trying again in %gs", trouble, self._missing(), wait_s)
+        self._outbox.send({"type": "unfilled", "workers": self._missing(), "reason": clip(trouble)})
+
+    def _on_ready(self, worker: Worker) -> None:
+        worker.ready_by = None
+        if worker.revision != self.current.number or worker.dismissed:
+            return
+        if self.posture in (Posture.RESUMING, Posture.RESUMED):
+            self._canary.brief(worker)
+            worker.order({"type": "resume"}, State.SERVING)
+        elif self.posture is Posture.ATTENDING:
+            worker.order({"type": "attend"}, State.ATTENDING)
+        elif self.posture is not Posture.BOOTING:
+            self._errands.settle(worker, {}, State.PAUSED)  # it waits as the others do
+
+    def _workers(self, numbers: Iterable[int]) -> list[Worker]:
+        return [worker for worker in map(self._crew.get, sorted(numbers)) if worker is not None]
+
+
+def _numbers(workers: Iterable[Worker]) -> set[int]:
+    return {worker.number for worker in workers}

@@ -1,0 +1,345 @@
+"""The master of one generation: imports the application, forks workers and commands them. Never serves.
+
+One thread, one loop over the link, the control pairs, the pidfds, signals and the
+clock. What the supervisor may order is in ``docs/protocol.md``, what is legal when
+in ``orders.py``, how it is carried out in ``controller.py``.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import struct
+import sys
+from collections.abc import Sequence
+
+from releve.server.master.controller import Command
+from releve.server.master.orders import ESTABLISHED, Posture
+from releve.server.prefork.boot import Boot, await_boot, hello, read_boot
+from releve.server.prefork.outbox import RETRY_S, Outbox
+from releve.server.prefork.spawner import IGNORED, Nursery
+from releve.server.prefork.words import WORDS
+from releve.server.prefork.workers import Crew, IllegalTransition, Worker
+from releve.server.process import buffered, hazards, output, stacks
+from releve.server.process import reseed as seeds
+from releve.server.shared import form, system
+from releve.server.shared import log as logs
+from releve.server.shared.anchor import Anchor
+from releve.server.shared.faults import fault
+from releve.server.shared.form import Unfit
+from releve.server.shared.link import Garbled, Link, LinkError, clip
+from releve.server.shared.log import Who
+from releve.server.shared.lost_lines import lost
+from releve.server.shared.messages import MalformedOrder
+from releve.server.shared.native import os, select, signal, socket, time
+from releve.server.wsgi import hooks
+from releve.server.wsgi.application import Application, BootError, load
+from releve.server.wsgi.mounts import broken
+
+FLUSH_S = 2.0  # for the last messages, at the end
+BATCH = 64  # messages of one worker read in one turn of the loop, in which the others have theirs
+LAST_WORDS_MAX = 4096  # more than a socket holds
+
+log = logging.getLogger("releve.master")
+
+
+def run(link: Link, *, lent: bool, early: Sequence[str] = ()) -> int:
+    """Be a master, from ``hello`` to the end of the last worker; returns the exit status. Takes the link over."""
+    # They were blocked at our exec, lest one come before this. Nothing is served yet: SIGTERM may end us at once.
+    system.settle_signals(IGNORED)
+    system.die_with_parent(True)  # until it has served: an import that hangs would not see the end of the link
+    try:
+        if system.peer_user(link.fileno()) != os.geteuid():  # the supervisor may do more: what we hold of its is for nobody else's eyes
+            system.hide_from_equals()
+        link.send(hello(lent))
+        received = await_boot(link)
+    except (LinkError, OSError) as error:
+        print(f"releve.server: {error}", file=sys.stderr)
+        return 1
+    if received is None:
+        return 0  # the supervisor thought better of it
+    outbox = Outbox(link)
+    try:
+        boot = read_boot(*received)
+    except MalformedOrder as error:
+        outbox.send({"type": "failed", "step": "boot", "reason": str(error), "traceback": ""})
+        return 1
+    return Master(link, outbox, boot, lent=lent, early=early).run()
+
+
+class Master:
+    """One generation's master process, once it knows what to boot."""
+
+    def __init__(self, link: Link, outbox: Outbox, boot: Boot, *, lent: bool, early: Sequence[str] = ()) -> None:
+        """``early``: what this process had before it was told what to boot (``hazards.early``)."""
+        self._link = link
+        self._outbox = outbox
+        self._boot = boot
+        self._linked = True
+        self._lent = lent
+        self._door = socket.socket(fileno=boot.door) if boot.door >= 0 else None
+        self._signals = -1
+        self._crew = Crew()
+        self._nursery = Nursery(boot, outbox, self._crew)
+        self._anchor = Anchor(boot.revision.settings.directory, boot.directory)
+        self._nursery.load = self._load
+        self._early = early
+        threads = hazards.threads()
+        self._nursery.early = tuple(text for text in early if text in threads)
+        self._nursery.astray = self._anchor.astray
+        self._command = Command(boot, self._crew, self._nursery, outbox, time.monotonic)
+        self._command.guard.meet(link.fileno())
+
+    def run(self) -> int:
+        """Boot, then turn until everybody has left; returns the exit status."""
+        settings = self._boot.revision.settings
+        output.standard.lead(self._boot.revision.log)
+        output.begin(settings.log, Who(self._boot.generation, release=self._boot.directory))
+        if settings.user is not None and settings.no_new_privileges:
+            system.refuse_new_privileges()
+        fault("master_boot")
+        for text in self._early:
+            if text not in self._nursery.early:
+                self._command.remark(
+                    f"{text} was opened before the import ({hazards.BEFORE}), and all workers share it: open it in hooks.after_fork"
+                )
+        stacks.arm(self._boot.crash)  # a boot that hangs or crashes leaves them there
+        self._anchor.drop()
+        try:
+            if self._boot.preload is False:
+                self._nursery.remember_source()
+            elif not self._preload():
+                return 0
+        except BootError as error:
+            log.error("%s", error.reason)
+            self._outbox.send({"type": "failed", "step": error.step, "reason": clip(error.reason), "traceback": clip(error.traceback)})
+            self._flush()
+            return 1
+        fault("master_imported")
+        self._hear_signals()
+        self._command.boot()
+        fault("master_forked")
+        while not self._command.over:
+            self._turn()
+        self._command.farewell()
+        self._flush()
+        return self._command.exit_status
+
+    def _preload(self) -> bool:
+        """Import the application here, to fork it; False if it left what cannot be forked and ``preload`` is auto. Raises BootError."""
+        self._outbox.send({"type": "phase", "phase": "import"})
+        before, modules, started = hazards.take(), len(sys.modules), time.monotonic()
+        with seeds.noted():
+            self._nursery.application = self._load()
+        found = hazards.find(before)
+        if found and self._boot.preload is None:
+            log.warning("not preloading: the import left %s", ", ".join(found))
+            self._outbox.send({"type": "unsafe", "found": [clip(text, 200) for text in found[:20]]})
+            self._flush()
+            return False
+        if found:
+            log.warning("preloaded as told (preload: true), but the import left %s, which a fork does not keep whole", ", ".join(found))
+        for text in hazards.patches(self._boot.revision.settings.threads):
+            self._command.remark(text)
+        seconds = round(time.monotonic() - started, 3)
+        if files := self._anchor.astray():
+            self._outbox.send({"type": "mixed", "files": files, "astray": True})
+        isolated = [clip(str(error), 300) for error in broken(self._nursery.application)[:20]]
+        new = len(sys.modules) - modules
+        report = {"type": "imported", "seconds": seconds, "modules": new, "preloaded": True, "broken": isolated}
+        self._outbox.send({**report, "signal": stacks.armed()})
+        gc.collect()
+        buffered.remember()
+        seeds.remember()
+        gc.freeze()  # what is loaded now lives as long as the workers: a collection shall not copy its pages
+        return True
+
+    def _load(self) -> Application:
+        """In the master or in the worker: import the application, and take back what its import took of ours. Raises BootError."""
+        settings = self._boot.revision.settings
+        isolate = settings.on_app_error == "isolate"
+        try:
+            more = [*settings.preload_modules, *hooks.modules(settings.hooks)]
+            application = load(self._boot.app, self._boot.directory, more, settings.mounts, isolate=isolate)
+        finally:
+            output.drain()
+            self._anchor.mend()
+            logs.revive()
+            stacks.arm(self._boot.crash)
+        for error in broken(application):
+            log.error("%s; it answers 503 (on_app_error: isolate)", error, exc_info=error.__cause__)
+        return application
+
+    # The loop
+
+    def _turn(self) -> None:
+        poll = select.poll()
+        door = -1 if self._linked or self._door is None else self._door.fileno()
+        for fd in (self._signals, self._link.fileno() if self._linked else -1, door):
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
+        workers: dict[int, Worker] = {}
+        for worker in self._crew:
+            workers[worker.pidfd] = worker
+            poll.register(worker.pidfd, select.POLLIN)
+            if not worker.heard_out:
+                workers[worker.control.fileno()] = worker
+                poll.register(worker.control, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(self._wait_ms())}
+        for worker in dict.fromkeys(workers[fd] for fd in ready if fd in workers):
+            self._listen(worker)
+            self._reap(worker)
+        if self._signals in ready:
+            self._obey_signals()
+        if self._linked and self._link.fileno() in ready:
+            self._read_link()
+        elif door in ready:
+            self._admit()
+        self._command.keep()
+        self._outbox.flush()
+        if lost.some:
+            lost.retry()
+
+    def _wait_ms(self) -> int | None:
+        due = self._command.next_due()
+        wait_s = None if due is None else max(0.0, due - time.monotonic())
+        if self._outbox.waiting or lost.some:
+            wait_s = min(RETRY_S, RETRY_S if wait_s is None else wait_s)
+        return None if wait_s is None else math.ceil(wait_s * 1000)
+
+    def _listen(self, worker: Worker, most: int = BATCH) -> None:
+        """Take what a worker has said, as much of it as there is a turn for."""
+        for _ in range(most):
+            if worker.heard_out:
+                return
+            try:
+                received = worker.control.receive()
+                if received is None:
+                    self._hear_out(worker)
+                    return
+                message, fds = received
+                _close(fds)  # none is expected
+                word = form.read(WORDS, message, ())
+                if word is not None:  # one that a newer release knows is ignored
+                    self._command.hear(worker, word)
+            except BlockingIOError:
+                return
+            except (Garbled, Unfit, IllegalTransition) as error:
+                worker.noise.hear(str(error))
+                if worker.noise.too_much:
+                    self._hear_out(worker)
+            except (LinkError, OSError) as error:
+                log.error("cannot hear %s any more: %s", worker, error)
+                self._hear_out(worker)
+
+    def _hear_out(self, worker: Worker) -> None:
+        worker.heard_out = True
+        self._command.miss(worker)
+
+    def _reap(self, worker: Worker) -> None:
+        status = worker.reap()
+        if status is not None:
+            self._listen(worker, LAST_WORDS_MAX)  # what it said between the last look and its end
+            self._command.bury(worker, status)
+
+    def _read_link(self) -> None:
+        while self._linked:
+            try:
+                received = self._link.receive()
+            except BlockingIOError:
+                return
+            except Garbled as error:
+                log.error("ignored an order: %s", error)  # one message; the next one is whole
+                continue
+            except (LinkError, OSError) as error:
+                log.error("%s", error)
+                received = None
+            if received is None:
+                self._miss()
+                return
+            message, fds = received
+            try:
+                self._command.obey(message, fds)
+            finally:
+                _close(fds)
+
+    # Without a supervisor
+
+    def _miss(self) -> None:
+        """The link has ended: without a goodbye, unless we are leaving. Who has served goes on and sees to it that there is another one."""
+        self._linked = False
+        self._outbox.close()
+        if self._door is not None and self._command.posture in ESTABLISHED:
+            log.warning("the supervisor is gone: serving on")
+            self._command.go_on_alone()
+            return
+        if self._command.posture is not Posture.LEAVING:
+            log.warning("the supervisor is gone: leaving")
+        self._shut_door()
+        self._leave()
+
+    def _admit(self) -> None:
+        """At the door: a supervisor that has come after the one that went."""
+        assert self._door is not None
+        try:
+            sock, _ = self._door.accept()
+        except OSError:  # it has gone again
+            return
+        _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid not in (0, os.geteuid()):
+            log.error("refused user %d at the door of this generation", uid)
+            sock.close()
+            return
+        self._link, self._linked = Link(sock), True
+        self._command.guard.calm()
+        self._command.guard.meet(self._link.fileno())
+        self._outbox.attach(self._link)
+        self._outbox.send({**hello(self._lent), "adopted": True})
+        self._command.take_stock()
+        log.info("there is a supervisor again")
+
+    def _shut_door(self) -> None:
+        if self._door is not None:
+            self._door.close()
+            self._door = None
+
+    # The end
+
+    def _leave(self) -> None:
+        """Stop gracefully without an order, unless there was one."""
+        self._command.guard.calm()
+        if self._command.posture is not Posture.LEAVING:
+            timeouts = self._command.current.settings.timeouts
+            self._command.leave(timeouts.drain, timeouts.linger)
+
+    def _flush(self) -> None:
+        until = time.monotonic() + FLUSH_S
+        while self._outbox.waiting and time.monotonic() < until:
+            time.sleep(RETRY_S)
+            self._outbox.flush()
+
+    # Signals
+
+    def _hear_signals(self) -> None:
+        """None of them ends a master: it leaves when its supervisor says so, or is gone. Replaces what the application's import has set."""
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it were ignored, nobody could be waited for
+        system.settle_signals(IGNORED)
+        self._nursery.wakeups = system.record_signal(signal.SIGTERM)
+        self._signals = self._nursery.wakeups[0]
+
+    def _obey_signals(self) -> None:
+        if signal.SIGTERM not in system.recorded_signals(self._signals):
+            return
+        if not self._linked:
+            log.warning("SIGTERM, and there is no supervisor: leaving")
+            self._shut_door()
+            self._leave()
+        else:
+            self._outbox.send({"type": "terminated"})
+            log.warning("ignored SIGTERM: only the supervisor ends a generation in service (ctl stop, or SIGTERM to it)")
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,110 @@
+"""Errands: what some workers were told, until each has done it or has died; and the answers to the supervisor."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from releve.server.prefork.outbox import Outbox
+from releve.server.prefork.workers import State, Worker
+from releve.server.shared.link import Message, clip
+
+log = logging.getLogger("releve.master")
+
+
+@dataclass
+class Errand:
+    """Workers (by number) on their way to one of the states ``awaited``, or to what is told by a word; to their end, if that is empty.
+
+    ``done`` runs when the last one has arrived. ``lost`` runs, if given, for one
+    that ends before, and ends the errand; else such a worker counts as arrived,
+    since it holds nothing any more.
+    """
+
+    verb: str
+    awaited: frozenset[State | str]
+    waiting: set[int]
+    done: Callable[[Errand], None]
+    lost: Callable[[Errand, Worker], None] | None = None
+    id: object = None  # of the order; None: nobody waits for an answer
+    deadline: float | None = None  # monotonic; then it is done without those that are late
+    given: int = 0
+    kept: int = 0
+    late: list[int] = field(default_factory=list)
+
+
+class Errands:
+    """All errands under way."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._list: list[Errand] = []
+
+    def __iter__(self) -> Iterator[Errand]:
+        return iter(list(self._list))
+
+    def start(self, errand: Errand) -> None:
+        """Begin to wait; done at once if there is nobody to wait for."""
+        self._list.append(errand)
+        if not errand.waiting:
+            self._finish(errand)
+
+    def settle(self, worker: Worker, message: Message, state: State | str | None = None) -> None:
+        """A worker has come to a state (or to what is as good as ``state``): tell whoever awaits that of it, or loses it."""
+        state = state or worker.state
+        for errand in self:
+            if worker.number not in errand.waiting or errand not in self._list:
+                continue  # not, or not any more: dropped by what came of the one before
+            if state in errand.awaited:
+                errand.given += int(message.get("given", 0))
+                errand.kept += int(message.get("kept", 0))
+            elif state is not State.GONE and not (state is State.LEAVING and errand.awaited):
+                continue
+            elif errand.lost is not None:
+                self._list.remove(errand)
+                errand.lost(errand, worker)
+                continue
+            errand.waiting.discard(worker.number)
+            if not errand.waiting:
+                self._finish(errand)
+
+    def expire(self, now: float) -> None:
+        """Do without the late ones, where the deadline has passed."""
+        for errand in self:
+            if errand.deadline is not None and errand.deadline <= now and errand in self._list:
+                errand.late = sorted(errand.waiting)
+                self._finish(errand)
+
+    def deadlines(self) -> list[float]:
+        """When ``expire`` is due (monotonic)."""
+        return [errand.deadline for errand in self._list if errand.deadline is not None]
+
+    def refuse(self, order_id: object, failure: Message) -> None:
+        """Answer that an order was not carried out, for a reason that a worker gave."""
+        self.fail(order_id, str(failure.get("step", "workers")), str(failure.get("reason")), str(failure.get("traceback") or ""))
+
+    def drop(self, errand: Errand, why: str) -> None:
+        """Wait no longer; the order has failed, since something else came between."""
+        self._list.remove(errand)
+        if errand.id is not None:
+            self.fail(errand.id, "order", f"cannot go on to {errand.verb}: {why}")
+
+    def answer(self, errand: Errand, **results: object) -> None:
+        """Send ``done`` for the errand's order."""
+        if errand.late:
+            results["late"] = errand.late
+        if errand.id is not None:
+            self._outbox.send({"type": "done", "id": errand.id, **results})
+
+    def fail(self, order_id: object, step: str, reason: str, trace: str = "") -> None:
+        """Send ``failed`` for an order, or, without an id, for the boot."""
+        message: Message = {"type": "failed", "step": step, "reason": clip(reason), "traceback": clip(trace)}
+        if order_id is not None:
+            message["id"] = order_id
+        log.error("%s", reason)
+        self._outbox.send(message)
+
+    def _finish(self, errand: Errand) -> None:
+        self._list.remove(errand)
+        errand.done(errand)

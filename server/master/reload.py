@@ -1,0 +1,134 @@
+"""In the master: a reload, the small switch inside one generation. New workers of a new revision beside the old ones, then in their place.
+
+Any failure ends the new ones; the old ones were never told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from releve.server.master.orders import Change
+from releve.server.master.pending import Errand, Errands
+from releve.server.prefork.boot import Boot, Revision, read_revision
+from releve.server.prefork.lifecycle import Foreman
+from releve.server.prefork.spawner import Nursery
+from releve.server.prefork.workers import UP, Crew, State, Worker
+from releve.server.process import output
+from releve.server.shared.link import Message
+from releve.server.shared.log import Who
+from releve.server.shared.messages import MalformedOrder
+
+ACK_S = 6.0  # how long a worker may take to say that it serves, or has paused; a switch waits for both
+DROP_S = 5.0  # deadline of workers that were never resumed
+
+
+class Generation(Protocol):
+    """What a reload changes of its generation; ``command.Command`` is it."""
+
+    current: Revision
+    target: int
+    change: Change
+
+
+class Reload:
+    """The revision that is coming, from its preparation to its switch or its end."""
+
+    def __init__(
+        self, of: Generation, boot: Boot, crew: Crew, nursery: Nursery, foreman: Foreman, errands: Errands, now: Callable[[], float]
+    ) -> None:
+        self._of = of
+        self._boot = boot
+        self._crew = crew
+        self._nursery = nursery
+        self._foreman = foreman
+        self._errands = errands
+        self._now = now
+        self._coming: Revision | None = None
+
+    def prepare(self, order: Message, fds: list[int]) -> None:
+        """``reload``: fork a whole new set of workers beside the old ones."""
+        coming = read_revision(order, fds)
+        fds.clear()
+        self._coming, self._of.change = coming, Change.PREPARING
+        self._nursery.revisions.append(coming)
+
+        def done(errand: Errand) -> None:
+            self._of.change = Change.PREPARED
+            self._errands.answer(errand, workers=[w.number for w in self._crew.up(coming.number)])
+
+        def lost(errand: Errand, worker: Worker) -> None:
+            self.withdraw(lambda _: self._errands.refuse(order["id"], worker.failure or {}))
+
+        new, trouble = self._foreman.spawn(coming, coming.settings.workers)
+        if trouble:
+            self.withdraw(lambda _: self._errands.refuse(order["id"], {"step": "workers", "reason": trouble}))
+        else:
+            self._errands.start(Errand("reload", frozenset({State.READY}), {worker.number for worker in new}, done, lost, order["id"]))
+
+    def switch(self, order: Message, fds: list[int]) -> None:
+        """``switch``: the new set accepts, then the old one hands its connections over and leaves."""
+        coming = self._the_coming(order)
+        new = self._crew.up(coming.number)
+        if len(new) < coming.settings.workers:
+            reason = f"cannot switch: only {len(new)} of {coming.settings.workers} new workers are alive; the old ones serve on"
+            self.withdraw(lambda _: self._errands.refuse(order["id"], {"step": "switch", "reason": reason}))
+            return
+        self._of.change = Change.SWITCHING
+
+        def resumed(errand: Errand) -> None:
+            if not any(w.state is State.SERVING for w in self._crew.up(coming.number)):
+                reason = "cannot switch: no new worker came to serve; the old ones serve on"
+                self.withdraw(lambda _: self._errands.refuse(errand.id, {"step": "switch", "reason": reason}))
+                return
+            old = self._crew.standing(self._of.current.number)
+            self._nursery.close(self._of.current)
+            self._of.current, self._coming = coming, None
+            self._of.target = coming.settings.workers
+            output.standard.lead(coming.log)
+            output.begin(coming.settings.log, Who(self._boot.generation, release=self._boot.directory))
+            for worker in old:
+                worker.dismissed = True
+            waiting = self._foreman.give_up(old)
+
+            def paused(errand: Errand) -> None:
+                self._of.change = Change.NONE
+                for worker in old:
+                    if worker.state in UP:
+                        self._foreman.dismiss(worker, coming.settings.upgrade.retire, None)
+                self._errands.answer(errand, given=errand.given, kept=errand.kept)
+
+            self._errands.start(Errand("switch", frozenset({State.PAUSED}), waiting, paused, id=errand.id, deadline=self._now() + ACK_S))
+
+        for worker in new:
+            worker.order({"type": "resume"}, State.SERVING)
+        waiting = {w.number for w in new}
+        self._errands.start(Errand("switch", frozenset({State.SERVING}), waiting, resumed, id=order["id"], deadline=self._now() + ACK_S))
+
+    def cancel(self, order: Message, fds: list[int]) -> None:
+        """``cancel``: end the new set."""
+        self._the_coming(order)
+        for errand in self._errands:
+            if errand.verb == "reload":
+                self._errands.drop(errand, "the reload was cancelled")
+        self.withdraw(lambda errand: self._errands.answer(errand), order["id"])
+
+    def _the_coming(self, order: Message) -> Revision:
+        if self._coming is None or self._coming.number != order["revision"]:
+            raise MalformedOrder(f"cannot {order['type']}: revision {order['revision']} is not the one prepared")
+        return self._coming
+
+    def withdraw(self, then: Callable[[Errand], None], order_id: object = None) -> None:
+        """End the new workers of a reload, then go on."""
+        coming, self._coming, self._of.change = self._coming, None, Change.CANCELLING
+        assert coming is not None
+        self._nursery.close(coming)
+        new = [w for w in self._crew if w.revision == coming.number]
+        for worker in new:
+            self._foreman.dismiss(worker, DROP_S, None)
+
+        def gone(errand: Errand) -> None:
+            self._of.change = Change.NONE
+            then(errand)
+
+        self._errands.start(Errand("cancel", frozenset(), {w.number for w in new}, gone, id=order_id))

@@ -1,0 +1,105 @@
+"""In the master: the workers that asked to be replaced. A replacement serves first, then they retire; one at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from releve.server.master.pending import Errand, Errands
+from releve.server.master.vacancies import backoff_s
+from releve.server.prefork.workers import Crew, State, Worker
+
+RETRY_S = 1.0  # at least, after a replacement has failed
+
+log = logging.getLogger("releve.master")
+
+
+class Hands(Protocol):
+    """What is done to the crew on its behalf; ``command.Command`` does it."""
+
+    def may_turn_over(self) -> bool:
+        """Whether the crew serves, and is not in the middle of another change."""
+        ...
+
+    def add_one(self) -> tuple[Worker | None, str]:
+        """Fork one more worker of the current revision, or say why not."""
+        ...
+
+    def retire(self, worker: Worker, done: Callable[[], None]) -> None:
+        """Have a worker give its connections to its siblings, and leave in its own time; ``done`` when it has given them."""
+        ...
+
+    def dismiss_new(self, worker: Worker) -> None:
+        """End a worker that is not needed after all."""
+        ...
+
+
+class Turnover:
+    """The queue, and the one whose turn it is."""
+
+    def __init__(self, crew: Crew, errands: Errands, hands: Hands, now: Callable[[], float]) -> None:
+        self._crew = crew
+        self._errands = errands
+        self._hands = hands
+        self._now = now
+        self._queue: dict[int, str] = {}  # number of a worker -> why
+        self._busy = False
+        self._failures = 0  # in a row
+        self._due = float("-inf")  # the next try, after a failure
+
+    def ask(self, worker: Worker, reason: str) -> None:
+        """A worker asks to be replaced."""
+        self._queue.setdefault(worker.number, reason)
+        self.step()
+
+    def next_due(self) -> float | None:
+        """When ``step`` must be called though nothing happens (monotonic)."""
+        return self._due if self._queue and not self._busy and self._due > self._now() else None
+
+    def step(self) -> None:
+        """Begin the next one, if that can be done now."""
+        for number in [number for number in self._queue if not _stays(self._crew.get(number))]:
+            del self._queue[number]
+        if self._busy or not self._queue or self._now() < self._due or not self._hands.may_turn_over():
+            return
+        if sum(worker.dismissed for worker in self._crew) >= len(self._crew) / 2:
+            return  # as many retire as serve: wait until some have left
+        number, reason = next(iter(self._queue.items()))
+        old = self._crew.get(number)
+        assert old is not None, "those that have gone are out of the queue"
+        new, trouble = self._hands.add_one()
+        if new is None:
+            self._complain(old, trouble)
+            return
+        self._busy = True
+        log.info("%s %s: %s takes its place", old, reason, new)
+
+        def serving(errand: Errand) -> None:
+            if _stays(old) and self._hands.may_turn_over() and new.state is State.SERVING:
+                del self._queue[number]
+                self._failures = 0
+                self._hands.retire(old, self._over)
+                return
+            if new.state is not State.GONE and not new.dismissed and _stays(old):
+                self._hands.dismiss_new(new)
+            self._over()
+
+        def lost(errand: Errand, worker: Worker) -> None:
+            self._complain(old, str((worker.failure or {}).get("reason", "it has gone")))
+            self._over()
+
+        self._errands.start(Errand("replace", frozenset({State.SERVING, State.PAUSED}), {new.number}, serving, lost))
+
+    def _complain(self, old: Worker, why: str) -> None:
+        self._failures += 1
+        wait_s = max(RETRY_S, backoff_s(self._failures))
+        self._due = self._now() + wait_s
+        log.error("cannot replace %s: %s; it serves on, trying again in %gs", old, why, wait_s)
+
+    def _over(self) -> None:
+        self._busy = False
+
+
+def _stays(worker: Worker | None) -> bool:
+    return worker is not None and not worker.dismissed and worker.state in (State.SERVING, State.ATTENDING)

@@ -1,0 +1,1 @@
+"""What a master was booted with, and how its workers are forked, told and ended."""

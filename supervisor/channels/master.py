@@ -1,0 +1,293 @@
+"""The master process of one generation, as the supervisor holds it: its pid, its pidfd, its link.
+
+An order is answered by ``done`` or ``failed`` with its number; everything else that
+comes over the link is a report, for the generation. The end of the process is seen by
+its pidfd, after its last words have been read.
+
+The application's code may speak on the link, and worse: so a report is read by its form
+(``reports.py``), what another process than the master has sent is passed over, and a link
+that has ended though its master lives, or brings nothing but noise, is given up (``on_spoilt``).
+
+The master leads a process group that holds everything the application started. Its
+zombie is kept until ``bury``, so that the group's number stays ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from releve.config.frozen import dataclass
+from releve.server.shared import closing, form
+from releve.server.shared.form import Unfit
+from releve.server.shared.link import Garbled, Link, LinkError, Message, pair
+from releve.server.shared.noise import Noise
+from releve.supervisor.channels import reports
+from releve.supervisor.host import evidence, system
+from releve.supervisor.release import lending
+from releve.supervisor.release.release import Pin
+from releve.supervisor.reporting.failure import StepFailed
+from releve.supervisor.reporting.log import log
+
+ORDER_S = 15.0  # how long a master may take for an order that waits for no client
+SILENT = "master"  # step of a failure where the master did not answer
+BATCH = 64  # messages read in one turn of the loop, in which others have theirs
+SLICE_S = 0.02  # and for how long: one that is large takes as long to read as hundreds of ours
+LAST_WORDS_MAX = 4096  # more than a socket holds: what is read at most of a master that has died
+LAST_WORDS_S = 0.5  # and for how long: others may hold its end, and say more and more
+ENDING_S = 2.0  # how long a process may take to end whose link has
+
+Hear = Callable[[Message, list[int]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A living master that another supervisor started. Owned, descriptors and all."""
+
+    pid: int
+    pidfd: int  # -1 for one that ended before anybody could hold it
+    link: Link | None  # None for one that has ended, and waits to be buried
+
+
+class Master:
+    """One master. Lives in the supervisor's loop; owns the link and the pidfd."""
+
+    def __init__(
+        self,
+        generation: int,
+        uid: int,
+        hear: Hear,
+        on_quiet: Callable[[], None],
+        on_end: Callable[[int], None],
+        on_spoilt: Callable[[str], None] = lambda why: None,
+    ) -> None:
+        """``uid``: whom it runs as. ``hear`` gets each report, ``on_quiet`` the news that all are read (descriptors left over are closed).
+
+        ``on_spoilt`` hears why nothing good is to be expected from the link of a master that lives.
+        """
+        self.pid = 0
+        self._generation = generation
+        self._uid = uid
+        self._on_spoilt = on_spoilt
+        self._hear = hear
+        self._on_quiet = on_quiet
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._link: Link | None = None
+        self._pidfd = -1
+        self._orders: dict[int, asyncio.Future[Message]] = {}
+        self._ids = itertools.count(1)
+        self._tag = {"who": f"gen={generation}"}
+        self._noise = Noise(lambda line: log.error("on the link of the master: %s", line, extra=self._tag))
+        self._doubt: asyncio.TimerHandle | None = None  # the link has ended, and the process is about to
+
+    # ---------------------------------------------------------------- birth
+
+    def spawn(self, pin: Pin, environment: Mapping[str, str]) -> None:
+        """Start it. Raises StepFailed, and then there is no process."""
+        ours, theirs = pair()
+        ours.vouch()
+        try:
+            self.pid = system.spawn(
+                lending.command(pin, theirs.fileno()),
+                directory=pin.resolved,
+                environment=environment,
+                identity=pin.identity,
+                pass_fds=(theirs.fileno(),),
+            )
+        except (OSError, ValueError) as error:
+            ours.close()
+            raise StepFailed("spawn", f"cannot start {pin.python}: {getattr(error, 'strerror', None) or error}") from error
+        finally:
+            theirs.close()
+        self._hold(system.open_pidfd(self.pid), ours)
+
+    def take_over(self, reached: Reached) -> None:
+        """Hold one that lives already."""
+        self.pid = reached.pid
+        system.own(reached.pid)
+        self._hold(reached.pidfd, reached.link)
+
+    def _hold(self, pidfd: int, link: Link | None) -> None:
+        self._pidfd, self._link = pidfd, link
+        if link is None:
+            return
+        link.discard = closing.close
+        self._tag = {"who": f"gen={self._generation} pid={self.pid}"}
+        if pidfd >= 0:
+            self._loop.add_reader(pidfd, self._ended)
+        else:
+            self._loop.call_soon(self._ended)
+        self._loop.add_reader(link.fileno(), self._read)
+
+    @property
+    def pidfd(self) -> int:
+        """Its pidfd; -1 where nobody has one."""
+        return self._pidfd
+
+    def fileno(self) -> int:
+        """The link's descriptor; -1 where there is none."""
+        return -1 if self._link is None else self._link.fileno()
+
+    # ---------------------------------------------------------------- orders
+
+    async def order(self, kind: str, fds: Sequence[int] = (), timeout_s: float = ORDER_S, **keys: object) -> Message:
+        """Give an order and wait for its answer. Raises StepFailed when it is refused, or the master dies or takes too long."""
+        number = next(self._ids)
+        answer: asyncio.Future[Message] = self._loop.create_future()
+        self._orders[number] = answer
+        try:
+            self.send({"type": kind, "id": number, **keys}, fds)
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise StepFailed(SILENT, f"cannot {kind} generation {self._generation}: its master did not answer for {timeout_s:g}s") from None
+        finally:
+            del self._orders[number]
+
+    def tell(self, kind: str, fds: Sequence[int] = (), **keys: object) -> None:
+        """Give an order whose answer nobody waits for. Raises StepFailed when it cannot be sent."""
+        self.send({"type": kind, "id": next(self._ids), **keys}, fds)
+
+    def assure(self, within_s: float) -> None:
+        """Say that we are alive, and will say so again within that time. A master that does not listen is not our trouble here."""
+        with suppress(StepFailed):
+            self.send({"type": "alive", "within_s": within_s})
+
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Send a message. Raises StepFailed."""
+        kind = str(message["type"])
+        if self._link is None:
+            raise StepFailed(SILENT, f"cannot {kind} generation {self._generation}: its master is gone")
+        try:
+            self._link.send(message, list(fds))
+        except LinkError as error:
+            raise StepFailed(SILENT, str(error)) from error
+
+    def answer(self, message: Message, failure: StepFailed | None) -> None:
+        """``done`` or ``failed`` has come for an order, which may wait no more."""
+        if failure is not None:
+            self._refuse(message["id"], failure)
+        elif (waiting := self._orders.get(message["id"])) is not None and not waiting.done():
+            waiting.set_result(message)
+
+    def _refuse(self, number: object, failure: StepFailed) -> None:
+        waiting = self._orders.get(number) if type(number) is int else None
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(failure)
+
+    def fail(self, failure: StepFailed) -> None:
+        """No order will be answered any more."""
+        for waiting in self._orders.values():
+            if not waiting.done():
+                waiting.set_exception(failure)
+                waiting.exception()  # nobody may be waiting for it
+
+    # ---------------------------------------------------------------- reports
+
+    def _read(self, most: int = BATCH, within_s: float = SLICE_S) -> None:
+        until = time.monotonic() + within_s
+        for _ in range(most):
+            if self._link is None or time.monotonic() >= until:
+                break
+            try:
+                received = self._link.receive()
+            except BlockingIOError:
+                break
+            except Garbled as error:
+                self._noise.hear(str(error))
+                continue
+            except (LinkError, OSError) as error:
+                log.error("cannot follow the master: %s", error, extra=self._tag)
+                received = None
+            if received is None:
+                self.hang_up()
+                if self._pidfd >= 0:
+                    self._doubt = self._loop.call_later(ENDING_S, self._give_up, "its link is closed, but it is still running")
+                break
+            self._take(*received, self._link.sender)
+        if self._noise.too_much and self._link is not None:
+            self.hang_up()
+            self._give_up("its link carries only invalid messages")
+        self._on_quiet()
+
+    def _take(self, message: Message, fds: list[int], sender: int) -> None:
+        """One message, by its form, if it is the master's."""
+        try:
+            if sender not in (0, self.pid):
+                raise Unfit(f"a message from process {sender}, which is not the master")
+            report = form.read(reports.LINK, message, fds)
+            if report is not None:  # one that a newer release sends is ignored
+                self._hear(report, fds)
+        except Unfit as error:
+            self._noise.hear(str(error))
+            if sender in (0, self.pid) and message.get("type") in ("done", "failed"):  # whoever waits shall not wait in vain
+                why = f"cannot understand the master of generation {self._generation}: {error}"
+                self._refuse(message.get("id"), StepFailed("order", why))
+        except Exception:
+            self._noise.hear(f"a message that cannot be taken ({message.get('type')})")
+            log.debug("the message that could not be taken", exc_info=True, extra=self._tag)
+        finally:
+            closing.close(fds)
+
+    def _give_up(self, why: str) -> None:
+        self._doubt = None
+        if not self.has_ended:
+            self._on_spoilt(why)
+
+    def hang_up(self) -> None:
+        """Close the link: a master that has not served leaves then, one that has goes on alone."""
+        if self._link is not None:
+            self._loop.remove_reader(self._link.fileno())
+            closing.close_socket(self._link.socket)
+            self._link = None
+
+    # ---------------------------------------------------------------- death
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives, or has ended and nobody has been told yet."""
+        return self._pidfd >= 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process has ended."""
+        return self._pidfd < 0 or system.peek(self._pidfd) is not None
+
+    def signal(self, number: int) -> None:
+        """Signal it; nothing happens when it is gone."""
+        if self._pidfd >= 0:
+            system.send_signal(self._pidfd, number)
+
+    def kill_group(self) -> None:
+        """SIGKILL to it and to what the application has started in its group."""
+        if self._pidfd >= 0:
+            evidence.kill_group(self._pidfd, self.pid, self._uid or None)
+
+    def _ended(self) -> None:
+        status = system.UNSEEN if self._pidfd < 0 else system.peek(self._pidfd)
+        if status is None:
+            return
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+        if self._link is not None:
+            self._read(LAST_WORDS_MAX, LAST_WORDS_S)
+        self.hang_up()
+        self._on_end(status)
+
+    def bury(self) -> None:
+        """Kill what is left of its group, reap it, close everything."""
+        self.hang_up()
+        if self._doubt is not None:
+            self._doubt.cancel()
+            self._doubt = None
+        if self._pidfd >= 0:
+            self.kill_group()
+            system.reap(self._pidfd, self.pid)
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1

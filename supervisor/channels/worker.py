@@ -1,0 +1,64 @@
+"""A worker, as the supervisor holds it: its control pair, its pidfd, its last known state.
+
+The worker is its master's child; the supervisor keeps a duplicate of the master's
+end of the control pair, so that a master's death costs nothing: whoever is left
+commands the worker with the same verbs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from releve.server.shared import closing
+from releve.server.shared.link import Link, LinkError
+from releve.supervisor.channels.observer import Observer
+from releve.supervisor.host import system
+from releve.supervisor.reporting.log import log
+
+
+class Worker:
+    """One worker of a generation. Owns its control link and its pidfd."""
+
+    def __init__(self, number: int, pid: int, slot: int, revision: int, control: Link, pidfd: int, state: str = "booting") -> None:
+        self.number = number
+        self.pid = pid
+        self.slot = slot
+        self.revision = revision
+        self.control = control
+        control.discard = closing.close
+        self.pidfd = pidfd
+        self.state = state
+        self.started = time.monotonic()
+        self.observer: Observer | None = None  # None: its release has no thread that answers, or there was no descriptor for it
+        self.spent = False  # leaves and accepts, and has finished all that it had when it was told; only known where there is no master
+        self.reopened = False  # its log files, as it was told last; only known where there is no master
+
+    def tell(self, verb: str, fds: tuple[int, ...] = (), **keys: object) -> bool:
+        """Send one order on the control pair; False when the worker is gone."""
+        try:
+            self.control.send({"type": verb, **keys}, fds)
+        except LinkError:
+            return False
+        return True
+
+    def observe(self) -> None:
+        """Give it its end of a pair on which it says where its threads are."""
+        try:
+            self.observer = Observer()
+        except OSError as error:
+            log.warning("cannot observe worker %d (pid %d): %s", self.number, self.pid, error.strerror)
+            return
+        self.tell("observe", (self.observer.theirs.fileno(),))
+        self.observer.theirs.close()  # where it was not taken, there is no answer
+
+    def kill(self, number: int) -> None:
+        """Signal it."""
+        system.send_signal(self.pidfd, number)
+
+    def close(self) -> None:
+        """Forget it."""
+        if self.observer is not None:
+            self.observer.close()
+        closing.close_socket(self.control.socket)
+        os.close(self.pidfd)

@@ -1,0 +1,1 @@
+"""A generation as the supervisor holds it: master, workers, states, traffic, losses, crashes."""

@@ -1,0 +1,85 @@
+"""The boot of one generation: what its master is told, what it says on the way, and that it is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from releve.config.settings import to_wire
+from releve.server.shared.link import LINK_VERSION, Message
+from releve.supervisor.listeners.listener import Listener
+from releve.supervisor.release.release import Pin
+from releve.supervisor.reporting.failure import StepFailed, UnsafePreload
+
+Phase = Callable[[str], None]
+
+
+def order(pin: Pin, number: int, revision: int, workers: int, listeners: list[Listener]) -> Message:
+    """The message that a master boots by; ``docs/protocol.md``."""
+    return {
+        "type": "boot",
+        "link": LINK_VERSION,
+        "generation": number,
+        "revision": revision,
+        "app": pin.settings.app,
+        "directory": pin.resolved,
+        "preload": pin.preload,
+        "settings": {**to_wire(pin.settings), "workers": workers},
+        "listeners": [one.name for one in listeners],
+    }
+
+
+class Boot:
+    """From the start of a master until all its workers are ready, or it has failed. Lives in the supervisor's loop."""
+
+    def __init__(self, app: str) -> None:
+        loop = asyncio.get_running_loop()
+        self.on_phase: Phase = lambda text: None
+        self._app = app
+        self._phase = ""
+        self._greeted: asyncio.Future[Message] = loop.create_future()
+        self._ready: asyncio.Future[None] = loop.create_future()
+
+    @property
+    def doing(self) -> str:
+        """What the master is doing, in words."""
+        return {"": "starting", "import": f"importing {self._app}", "workers": "starting its workers"}.get(self._phase, self._phase)
+
+    async def greeted(self) -> Message:
+        """What the master said of itself. Raises StepFailed."""
+        return await self._greeted
+
+    async def ready(self) -> None:
+        """Until all workers are ready. Raises StepFailed, or UnsafePreload when it must be started anew without preload."""
+        await self._ready
+
+    # What the master says
+
+    def greet(self, hello: Message) -> None:
+        """``hello``."""
+        if not self._greeted.done():
+            self._greeted.set_result(hello)
+
+    def enter(self, phase: str) -> None:
+        """``phase``."""
+        self._phase = phase
+        self.on_phase(self.doing)
+
+    def complete(self) -> None:
+        """``ready``."""
+        if not self._ready.done():
+            self._ready.set_result(None)
+
+    def unsafe(self, found: list[str]) -> None:
+        """``unsafe``: the import left what a fork would break."""
+        if not self._ready.done():
+            self._ready.set_exception(UnsafePreload(found))
+
+    def fail(self, failure: StepFailed) -> None:
+        """``failed``, or the end of its process. Nobody may be waiting for it."""
+        waiting: list[asyncio.Future[Any]] = [self._greeted, self._ready]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(failure)
+                future.exception()

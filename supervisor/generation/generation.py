@@ -1,0 +1,532 @@
+"""A generation, as the supervisor holds it: one pin, one master process, its workers.
+
+Theory of operation. The supervisor starts the master (`spawn`), hands it
+everything over the link (`boot`), and from then on gives orders and reads
+reports, which change the picture of the workers. If the master dies and that was
+not meant, its workers serve on, *orphaned*: the same orders then go straight to
+the workers' control pairs, and `on_lost` tells the supervisor to find a successor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from releve.config.settings import Settings
+from releve.instance import symptoms
+from releve.server.scoreboard import scoreboard
+from releve.server.shared.link import STACKS_SIGNAL, Message
+from releve.server.shared.messages import EXTRAS
+from releve.supervisor.channels.door import Door
+from releve.supervisor.channels.exchange import Exchange
+from releve.supervisor.channels.master import ORDER_S, SILENT, Master
+from releve.supervisor.channels.worker import Worker
+from releve.supervisor.generation import boot, leftovers, news
+from releve.supervisor.generation import inflight as serving
+from releve.supervisor.generation.boot import Boot, Phase
+from releve.supervisor.generation.crash import SIGNALS, Crash, CrashFile, append_only, open_crash_file, stack
+from releve.supervisor.generation.dismissal import Dismissal
+from releve.supervisor.generation.handed_over import Descriptors, Found
+from releve.supervisor.generation.leftovers import Left
+from releve.supervisor.generation.orders import Orders
+from releve.supervisor.generation.states import GenerationEvent, GenerationState, next_state
+from releve.supervisor.generation.traffic import Traffic
+from releve.supervisor.generation.workers import Roster
+from releve.supervisor.host import system
+from releve.supervisor.host.evidence import Process
+from releve.supervisor.listeners.listener import Listener
+from releve.supervisor.release import compatibility as greeting
+from releve.supervisor.release.release import Pin
+from releve.supervisor.reporting.failure import StepFailed
+from releve.supervisor.reporting.log import log
+from releve.supervisor.reporting.logfiles import LentFiles
+
+_RELIED_ON = (GenerationState.SERVING, GenerationState.STANDBY)
+CRASHES_KEPT = 5
+_STRAYS_MAX = 10  # named in one line
+_STACK_S = 2.0  # how long a hung process may take to write its stack
+
+
+class Generation:
+    """One generation, from its spawn to the end of its last process. Lives in the supervisor's loop."""
+
+    def __init__(self, number: int, pin: Pin, listeners: Sequence[Listener], found: Found | None = None) -> None:
+        """``found``: one that lives already, and was another supervisor's."""
+        self.number = number
+        self.pin = pin
+        self.settings: Settings = pin.settings
+        self.listeners = list(listeners)
+        self.revision = 1
+        self.state = GenerationState.BOOTING
+        self.started = time.monotonic()
+        self.hello: Message = {}
+        self.preloaded = False if pin.preload is False else None  # None: nobody knows yet
+        self.diverts = False  # its workers pass a share of their new connections on
+        self.remarks: list[str] = []  # of its master and workers, for who operates them
+        self.broken: list[str] = []  # mounted applications that answer 503, each with its reason
+        self.mixed: list[str] = []  # files that had changed when a worker was started from them
+        self.astray: list[str] = []  # files that its application has loaded through a link that deploys move
+        self.stacks_signal = STACKS_SIGNAL  # by which its master is asked for stacks where it does not answer
+        self._uid = pin.identity.uid
+        self.roster: Roster = Roster(f"gen={number}", lambda worker: serving.calls(self, worker), self._is_ours, self._crashed)
+        self.traffic = Traffic(self.records)
+        self.ended = asyncio.Event()
+        self.on_lost: Callable[[Generation], None] = lambda generation: None
+        self.on_report: Callable[[Generation], None] = lambda generation: None
+        self.on_terminated: Callable[[], None] = lambda: None
+        self._loop = asyncio.get_running_loop()
+        self.master = Master(number, self._uid, self._on_message, self._notice, self._master_ended, self._master_spoilt)
+        self.orders = Orders(self, self.master)
+        self.booting: Boot = Boot(pin.settings.app)
+        self.dismissal = Dismissal(self.kill)
+        self._changed = asyncio.Event()
+        self.crashes: deque[Crash] = deque(maxlen=CRASHES_KEPT)  # the last ones
+        self.on_crash: Callable[[Generation, Crash], None] = lambda generation, crash: None
+        self._symptoms: symptoms.Evidence = {}
+        self._fate = ""  # how its master ended
+        self._relied_on = False  # when it ended, and not because it was sent away
+        self._killed = False  # by us: what is left of it is not lost
+        self._last_revision = 1
+        self._inodes: dict[int, str] = {}  # of its listeners, with their names
+        self._adopted = found is not None
+        self._last: asyncio.Task[None] | None = None  # ends what it has left behind
+        self.exchange = Exchange() if found is None else Exchange((found.receive, found.send))
+        self._board_fd = scoreboard.make() if found is None else found.board
+        self.board = scoreboard.Scoreboard(self._board_fd, careful=True)
+        self.crash_fd = open_crash_file() if found is None else found.crash
+        append_only(self.crash_fd)
+        self._crash_file = CrashFile(self.crash_fd, adopted=found is not None)
+        leftovers.begin(number)
+        self.dumping = asyncio.Lock()  # held by who reads stacks in the crash file
+        self.door: Door | None = None  # where its master is found by the next supervisor
+        self.files = LentFiles()
+        if found is not None:
+            self._take_over(found)
+
+    # ---------------------------------------------------------------- birth
+
+    def _take_over(self, found: Found) -> None:
+        """Hold a generation that was another supervisor's; its master tells us the rest."""
+        self.hello, self.revision, self.preloaded, self.door = found.hello, found.revision, found.preloaded, found.door
+        self.state, self.diverts = found.state, found.diverts
+        self.files.adopt(self.revision, self.settings.log)
+        self.booting.greet(found.hello)
+        if found.counted:
+            self.booting.complete()
+        self.master.take_over(found.master)
+
+    def descriptors(self) -> Descriptors:
+        """For whoever is to hold it next."""
+        return Descriptors(
+            self.master.fileno(),
+            self.master.pidfd,
+            self.exchange.receive.fileno(),
+            self.exchange.send.fileno(),
+            self._board_fd,
+            self.crash_fd,
+        )
+
+    def observe(self) -> None:
+        """Have its workers answer for the stacks of their threads, if their release can."""
+        if self.can("stacks"):
+            self.roster.observe()
+
+    def command_alone(self) -> None:
+        """Its master has gone, and whoever held the generation before us commanded its workers; so do we."""
+        self.roster.adopt(self._orphans_changed)
+
+    async def counted(self, timeout_s: float = ORDER_S) -> None:
+        """Until the master of a generation that was taken over has told of all its workers. Raises StepFailed, TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            await self.booting.ready()
+
+    def spawn(self) -> None:
+        """Start the master process. Raises StepFailed; the caller still calls ``kill`` or lets it end."""
+        try:
+            self.master.spawn(self.pin, {**self.pin.environment, "RELEVE_GENERATION": str(self.number)})
+        except StepFailed:
+            self._finish()
+            raise
+
+    async def boot(self, workers: int, on_phase: Phase, keepsake: int = -1) -> None:
+        """Have the master import the application and start its workers; returns when all are ready.
+
+        Raises StepFailed, or UnsafePreload when the generation must be started
+        anew without preload. ``timeouts.boot`` bounds the whole.
+        """
+        self.booting.on_phase = on_phase
+        limit_s = self.settings.timeouts.boot
+        try:
+            async with asyncio.timeout(limit_s):
+                self.hello = await self.booting.greeted()
+                if reason := greeting.objection(self.hello, self.settings):
+                    raise StepFailed("boot", reason)
+                self._send_boot(workers, keepsake)
+                await self.booting.ready()
+        except TimeoutError:
+            reason = f"cannot boot: not ready after {limit_s:g}s (timeouts.boot) while {self.booting.doing}"
+            raise StepFailed("boot", reason, await self._dump()) from None
+
+    def _send_boot(self, workers: int, keepsake: int) -> None:
+        self._note_listeners()
+        fds = [one.socket.fileno() for one in self.listeners]
+        fds += [self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self.crash_fd]
+        extras: dict[str, int] = {}
+        if self.door is not None and self.door.socket is not None and keepsake >= 0 and self.can("door"):
+            extras = {"door": self.door.socket.fileno(), "keepsake": keepsake}
+        message = boot.order(self.pin, self.number, self.revision, workers, self.listeners)
+        with self.files.lent(self.revision, self.settings.log, self.hello.get("settings", [])) as files:
+            extras |= files
+            announced = [key for key in EXTRAS if key in extras]
+            self.master.send({**message, **dict.fromkeys(announced, True)}, [*fds, *(extras[key] for key in announced)])
+        if self.door is not None:
+            self.door.shut()
+
+    def keep(self, keepsake: int) -> None:
+        """Have the master keep what the next supervisor must know: a memory file, which stays the caller's. Waits for nothing."""
+        if self.can("door"):
+            with suppress(StepFailed):
+                self.master.tell("keep", [keepsake])
+
+    @property
+    def takes_door(self) -> bool:
+        """Whether the master can be given another door: it has not had one yet, or its release knows how."""
+        return self.door is not None and (self.door.socket is not None or self.can("new_door"))
+
+    def rehang(self, door: Door) -> None:
+        """Give the master another door in place of one whose file has gone. Raises StepFailed."""
+        assert self.door is not None and door.socket is not None
+        if self.door.socket is None:
+            self.master.tell("door", [door.socket.fileno()])
+            door.shut()
+        self.door.shut()
+        self.door = door
+
+    def assure(self, within_s: float) -> None:
+        """Tell the master that its supervisor is alive."""
+        self.master.assure(within_s)
+
+    def knows(self, key: str) -> bool:
+        """Whether the release of this generation has a setting (dotted key); asked once it has said hello."""
+        return greeting.knows(self.hello, key)
+
+    def can(self, feature: str) -> bool:
+        """Whether the release of this generation has a feature; asked once it has said hello."""
+        return greeting.can(self.hello, feature)
+
+    async def _dump(self) -> str:
+        """The stacks of a hung boot: SIGABRT makes faulthandler write them to the crash file."""
+        hung = [worker for worker in self.workers.values() if worker.state == "booting"]
+        for worker in hung:
+            worker.kill(signal.SIGABRT)
+        if not hung and self.master.running:
+            self.master.signal(signal.SIGABRT)
+            await self.wait(lambda: self.master.has_ended or self.orphaned or self.state is GenerationState.GONE, _STACK_S)
+        else:
+            await self.wait(lambda: not any(w.state == "booting" for w in self.workers.values()), _STACK_S)
+        return self.crash_stack()
+
+    def crash_stack(self) -> str:
+        """The stack of the last process of this generation that crashed; empty if none did."""
+        if self.crash_fd >= 0:
+            self._crash_file.look()
+        return self._crash_file.last
+
+    def _crashed(self, words: str) -> None:
+        """A process has ended by a fatal signal: keep its stack, and log it, but for a boot, whose attempt logs why it has failed."""
+        text = self._crash_file.next() if self.crash_fd >= 0 else ""
+        found = stack(text) if text else ""
+        if not found and self.crash_fd >= 0 and self._crash_file.elsewhere:
+            found = "(the application has its own faulthandler write the stack, to a file of its own)"
+        whole = bool(text) and self._crash_file.wants_all
+        if (self.state is not GenerationState.BOOTING or whole) and log.isEnabledFor(logging.ERROR):
+            shown = text if whole else found
+            log.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, words, (), None, extra=self.tag, sinfo=shown or None))
+        crash = Crash(time.time(), words, found)
+        self.crashes.append(crash)
+        self.on_crash(self, crash)
+
+    def explain(self) -> symptoms.Evidence:
+        """Which requests its workers have failed to answer, and what they wrote last, the dead ones too."""
+        if self._board_fd < 0:
+            return self._symptoms
+        told = [self.board.told(slot) for slot in self.roster.slots]
+        return symptoms.select([one for samples, _ in told for one in samples], [one for _, lines in told for one in lines])
+
+    # ---------------------------------------------------------------- orders
+
+    async def resume(self) -> None:
+        """Have the workers accept. Raises StepFailed when none does, IllegalEvent in a wrong state.
+
+        From the moment the order is out they may hold requests, so a caller that is
+        interrupted here leaves a generation that is serving.
+        """
+        await self._go_to_work("resume", GenerationEvent.RESUMED)
+
+    async def attend(self) -> None:
+        """Have the workers serve what comes by their exchange, and accept nothing. Raises as ``resume``, also when one does not."""
+        await self._go_to_work("attend", GenerationEvent.ATTENDED)
+
+    async def _go_to_work(self, verb: str, event: GenerationEvent) -> None:
+        before, after = self.state, self._after(event)
+        self.state = after
+        try:
+            await self.orders.bring(verb, after.value, (), ORDER_S)
+        except StepFailed:
+            if self.state is after:
+                self.state = before
+            raise
+        if self.state is not after:  # it has ended, or was dismissed, while it was answered
+            raise StepFailed(verb, f"cannot {verb} generation {self.number}: {self.trouble or f'it is {self.state.value}'}")
+
+    async def divert(self, share: float, to: Generation) -> None:
+        """Have the workers, and those to come, pass a share (0 to 1) of their new connections on. Raises StepFailed."""
+        self.diverts = True  # also if we are interrupted here: some may have heard it
+        with self._way_to("divert", to) as send:
+            await self.orders.bring("divert", "serving", (send,), ORDER_S, to=to.number, share=share)
+
+    async def end_diversion(self) -> None:
+        """Have the workers serve all of their new connections again. Raises StepFailed when some do not say so."""
+        if self.diverts:
+            await self.orders.bring("divert", "serving", (), ORDER_S, to=None)
+            self.diverts = False
+
+    async def pause(self, to: Generation, timeout_s: float = ORDER_S) -> None:
+        """Have the workers stop accepting and give their idle connections to another generation.
+
+        Raises StepFailed when some did not say so in time: they may hold connections yet. One that
+        ends meanwhile accepts no more either.
+        """
+        before, after = self.state, self._after(GenerationEvent.PAUSED)
+        with self._way_to("pause", to) as send:
+            try:
+                await self.orders.bring("pause", "paused", (send,), timeout_s, to=to.number)
+            except StepFailed:
+                if self.state is not GenerationState.GONE:
+                    raise
+            finally:
+                if self.state is before:  # else it has ended, or was dismissed, meanwhile
+                    self.state = after  # even when a worker is stuck: it was told, and accepts no more once it can hear
+                self.diverts = False
+
+    @contextmanager
+    def _way_to(self, verb: str, to: Generation) -> Iterator[int]:
+        """The send end of another generation's exchange, which stays open until the order is carried out. Raises StepFailed."""
+        if to.state is GenerationState.GONE:
+            raise StepFailed(verb, f"cannot {verb} generation {self.number}: {to.trouble}")
+        send = os.dup(to.exchange.send.fileno())
+        try:
+            yield send
+        finally:
+            os.close(send)
+
+    def _after(self, event: GenerationEvent) -> GenerationState:
+        """The state after an event. Raises StepFailed for a generation that has ended, IllegalEvent in a wrong state."""
+        if self.state is GenerationState.GONE:  # a death may come at any moment, and is nobody's mistake
+            raise StepFailed(SILENT, self.trouble)
+        return next_state(self.state, event)
+
+    def dismiss(self, deadline_s: float, linger_s: float | None = None, *, serve_on: bool = False) -> None:
+        """Have everything finish and leave; what has not after ``deadline_s`` is killed. Does not wait.
+
+        Of two deadlines the earlier one holds. ``serve_on``: its workers accept until each has finished what it has
+        now; an older release does not know that.
+        """
+        if self.state is GenerationState.GONE:
+            return
+        self._note_listeners()
+        serve_on = serve_on and self.state is GenerationState.SERVING
+        self.state = next_state(self.state, GenerationEvent.DISMISSED)
+        if self.door is not None:
+            self.door.forget()  # it leaves, whoever follows us
+        self.dismissal.begin(deadline_s, linger_s, serve_on=serve_on)
+        if self.orphaned:
+            self.roster.tell("quit", **self.dismissal.order)
+            return
+        try:
+            self.master.tell("quit", **self.dismissal.order)
+        except StepFailed:
+            self.master.signal(signal.SIGKILL)  # it hangs, or has just died: its workers hear it from us, when it has
+
+    def kill(self) -> None:
+        """End every process of it now."""
+        if self.state is GenerationState.GONE or not self.pid:
+            self._finish()
+            return
+        if self.state is not GenerationState.RETIRING:
+            self.state = next_state(self.state, GenerationEvent.DISMISSED)
+        self._killed = True
+        self._name_strays()
+        self.master.kill_group()
+        self.roster.signal(signal.SIGKILL)
+
+    def records(self) -> list[tuple[int, scoreboard.Record]]:
+        """What its workers have counted, living and dead ones, by the slot of the scoreboard; nothing once it is gone."""
+        return [] if self.state is GenerationState.GONE else [(slot, self.board.read(slot)) for slot in self.roster.slots]
+
+    def proved(self) -> None:
+        """Booted and checked. Raises StepFailed, IllegalEvent."""
+        self.state = self._after(GenerationEvent.PROVED)
+
+    def new_revision(self) -> int:
+        """A number for the next set of workers; never one that has been tried, whose losses would be held against them."""
+        if self.crash_fd >= 0:
+            self._crash_file.forget()
+        self._last_revision = max(self._last_revision, self.revision, *(of for of, _ in self.roster.lost)) + 1
+        return self._last_revision
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a report makes the condition true."""
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """The same, for so long; whether it came true."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.until(condition)
+        return condition()
+
+    # ---------------------------------------------------------------- reports
+
+    def _on_message(self, message: Message, fds: list[int]) -> None:
+        news.EFFECTS[message["type"]](self, message, fds)
+
+    def _notice(self) -> None:
+        self._changed.set()
+        self.on_report(self)
+
+    def _is_ours(self, process: Process) -> bool:
+        """Whether a process can be one of this generation. A release that runs as root may become anybody."""
+        return process.belongs_to(self.pid) and (self._uid == 0 or process.runs_as(self._uid))
+
+    # ---------------------------------------------------------------- death
+
+    def _master_spoilt(self, why: str) -> None:
+        """Nothing good comes over its link any more: it is ended as one that hangs is, and costs as little."""
+        log.error("killing the master: %s", why, extra=self.tag)
+        self.booting.fail(StepFailed("boot", f"cannot follow the master of generation {self.number}: {why}"))
+        self.master.signal(signal.SIGKILL)
+
+    def _master_ended(self, status: int) -> None:
+        words = system.describe_status(status)
+        step = "boot" if self.state is GenerationState.BOOTING else "master"
+        while_ = f" while {self.booting.doing}" if step == "boot" else ""
+        self._fate = f"the master of generation {self.number} {words}"
+        if -status in SIGNALS:
+            self._crashed(self._fate)
+        failure = StepFailed(step, f"{self._fate}{while_}", self.crash_stack())
+        self.master.fail(failure)
+        self.booting.fail(failure)
+        if self.workers and self.state is not GenerationState.BOOTING and not self._killed:
+            self.roster.adopt(self._orphans_changed)
+            if self.state is GenerationState.RETIRING:
+                self.roster.tell("quit", **self.dismissal.order)
+        else:
+            self._finish()
+        self._notice()
+        if self.state in _RELIED_ON or (self.state is GenerationState.GONE and self._relied_on):
+            self.on_lost(self)
+
+    def _orphans_changed(self) -> None:
+        if not self.workers:
+            lost = self.state is GenerationState.SERVING
+            self._finish()
+            if lost:
+                self.on_lost(self)
+        elif self.dismissal.serves_on and all(worker.spent for worker in self.workers.values()):
+            self.dismissal.end_service()
+            self.roster.tell("quit", **self.dismissal.order)
+        self._notice()
+
+    def _finish(self) -> None:
+        """Nothing of it serves any more: kill what its application left, reap, close everything."""
+        if self.state is GenerationState.GONE:
+            return
+        self._relied_on = self.state in _RELIED_ON
+        self.state = next_state(self.state, GenerationEvent.ENDED)
+        self.dismissal.cancel()
+        if not self._killed:  # else they were named
+            self._name_strays()
+        self.master.bury()
+        self.roster.close()
+        if self.door is not None:
+            self.door.close()
+        self.exchange.close()
+        self.crash_stack()  # while it is there
+        self._symptoms = self.explain()
+        self.board.close()
+        os.close(self._board_fd)
+        os.close(self.crash_fd)
+        self.crash_fd = self._board_fd = -1
+        self._note_listeners()
+        leftovers.finish(self.number)
+        whose = Left(self.number, self.pin.resolved, self.pid, self._uid, self._inodes, self._adopted)
+        if holders := leftovers.find(whose):
+            self._last = self._loop.create_task(self._end_leftovers(holders))
+        else:
+            self.ended.set()
+
+    def _name_strays(self) -> None:
+        """Say what the application has started that ends now, with the group of its master."""
+        if not self.master.running or self.pid <= 1:
+            return
+        found = leftovers.strays(self.pid, self._uid or None, {self.pid, *(worker.pid for worker in self.workers.values())})
+        if found:
+            what = "1 process" if len(found) == 1 else f"{len(found)} processes"
+            names = ", ".join(found[:_STRAYS_MAX]) + (", …" if len(found) > _STRAYS_MAX else "")
+            advice = "start_new_session=True lets one live on"
+            log.warning("ending %s that the application of generation %d has started: %s; %s", what, self.number, names, advice)
+
+    async def _end_leftovers(self, holders: list[leftovers.Holder]) -> None:
+        try:
+            await leftovers.end(self.number, holders)
+        finally:
+            self.ended.set()
+
+    def _note_listeners(self) -> None:
+        """Remember which sockets its processes may have, also when they are closed here."""
+        for one in self.listeners:
+            if one.socket.fileno() >= 0:
+                self._inodes[os.fstat(one.socket.fileno()).st_ino] = one.name
+
+    # ---------------------------------------------------------------- words
+
+    @property
+    def pid(self) -> int:
+        """Of its master; 0 before there is one."""
+        return self.master.pid
+
+    @property
+    def workers(self) -> dict[int, Worker]:
+        """Its workers, by number."""
+        return self.roster.workers
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether its master is gone and its workers serve on."""
+        return self.roster.orphaned
+
+    @property
+    def led(self) -> bool:
+        """Whether its master lives, at this very moment."""
+        return not self.trouble and not self.master.has_ended
+
+    @property
+    def trouble(self) -> str:
+        """Why nobody can rely on it: its master has ended, or all of it. Empty while its master commands it."""
+        if self.state is GenerationState.GONE:
+            return f"generation {self.number} has ended" + (f": {self._fate}" if self._fate else "")
+        return (self._fate or f"generation {self.number} has lost its master") if self.orphaned else ""
+
+    @property
+    def tag(self) -> dict[str, str]:
+        """Identity for a log line."""
+        return {"who": f"gen={self.number} pid={self.pid}"}

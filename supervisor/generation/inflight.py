@@ -1,0 +1,55 @@
+"""What workers serve, in words and for ``--json``: from the dockets on the scoreboard, of the living and of the dead."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from releve.server.scoreboard.inflight import Seat, serving
+from releve.supervisor.channels.worker import Worker
+from releve.supervisor.generation.states import GenerationState
+from releve.supervisor.host import system
+from releve.supervisor.host.oom import Oom
+
+if TYPE_CHECKING:
+    from releve.supervisor.generation.generation import Generation
+
+IDLE = "while idle"
+NAMED_MAX = 5  # requests in one line of the log
+
+
+def calls(generation: Generation, worker: Worker) -> list[Seat] | None:
+    """What the threads of a worker do, or did last; None if that cannot be known (any more), or its release does not say."""
+    if generation.state is GenerationState.GONE or generation.board.read(worker.slot).pid != worker.pid:
+        return None
+    return generation.board.calls(worker.slot) or None
+
+
+def describe(seat: Seat, now: float) -> dict[str, Any]:
+    """One request for ``--json``; ``now`` is monotonic."""
+    return {
+        "method": seat.method,
+        "target": seat.target,
+        "peer": seat.peer,
+        "age_s": round(max(0.0, now - seat.began), 3),
+    }
+
+
+def words(seats: Sequence[Seat], now: float) -> str:
+    """``while serving GET /report for 12.3s for 10.0.0.7``; ``while idle`` where nothing was served."""
+    busy = serving(list(seats))
+    if not busy:
+        return IDLE
+    named = [f"{one.method} {one.target} for {max(0.0, now - one.began):.1f}s{f' for {one.peer}' if one.peer else ''}" for one in busy]
+    more = f", and {len(named) - NAMED_MAX} more" if len(named) > NAMED_MAX else ""
+    return f"while serving {', '.join(named[:NAMED_MAX])}{more}"
+
+
+def ending(status: int, seats: Sequence[Seat] | None, oom: Oom) -> str:
+    """How a worker has ended unasked: ``was killed by SIGKILL (...) while serving ...``. ``seats`` None: nobody knows what it did."""
+    how = system.describe_status(status)
+    if status == -signal.SIGKILL:
+        how += f" ({oom.verdict()})"
+    return how if seats is None else f"{how} {words(seats, time.monotonic())}"

@@ -1,0 +1,264 @@
+"""The roster: the workers of one generation, as their master reports them, or as their control pairs do.
+
+While the master lives, it commands the workers and reports; the roster only
+keeps the picture. When it is gone (`adopt`), the roster reads the control pairs
+itself, waits for the processes, and gives the orders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from releve.server.scoreboard.inflight import Seat
+from releve.server.shared import closing, form
+from releve.server.shared.form import Unfit
+from releve.server.shared.link import LOST_S, LOST_TERM_S, Garbled, Link, LinkError, Message
+from releve.server.shared.noise import Noise
+from releve.supervisor.channels import reports
+from releve.supervisor.channels.worker import Worker
+from releve.supervisor.generation import crash
+from releve.supervisor.generation import inflight as serving
+from releve.supervisor.generation.losses import Losses
+from releve.supervisor.host import evidence, system
+from releve.supervisor.host.evidence import Process
+from releve.supervisor.host.oom import Oom
+from releve.supervisor.reporting.log import log
+
+BATCH = 64  # messages of a worker read in one turn of the loop
+SLICE_S = 0.002  # and for how long, at which there may be hundreds of workers
+LOST_MAX = 200  # the last ones: workers may crash for days
+
+
+class Roster:
+    """The workers of one generation. Lives in the supervisor's loop; owns their links and pidfds."""
+
+    def __init__(
+        self,
+        who: str,
+        calls: Callable[[Worker], list[Seat] | None] = lambda worker: None,
+        ours: Callable[[Process], bool] = lambda process: True,
+        crashed: Callable[[str], None] = lambda words: None,
+    ) -> None:
+        """``calls``: what the threads of a worker do, or did last; None: nobody knows. ``ours``: whether a process can be a worker.
+
+        ``crashed`` hears of each one that a fatal signal has ended, in words.
+        """
+        self._crashed = crashed
+        self.workers: dict[int, Worker] = {}
+        self.slots: set[int] = set()  # of the scoreboard, that workers of this generation have written, living and dead
+        self.orphaned = False
+        self._who = {"who": who}
+        self._calls = calls
+        self._ours = ours
+        self._noise = Noise(lambda line: log.error("from a worker: %s", line, extra=self._who))
+        self._oom = Oom()
+        self.lost: list[tuple[int, str]] = []  # workers that ended unasked: revision, and in words
+        self.toll = Losses()
+        self._loop = asyncio.get_running_loop()
+        self._on_change: Callable[[], None] = lambda: None
+
+    def enter(self, message: Message, fds: list[int]) -> None:
+        """``worker``: the master forked one. Takes the two descriptors. Raises Unfit for what is no worker of this generation."""
+        number, slot, pid = message["worker"], message["slot"], message["pid"]
+        living = self.workers.values()
+        if number in self.workers or any(slot == one.slot for one in living):
+            raise Unfit(f"worker {number} in slot {slot}: there is one")
+        found = self._vet(number, pid, fds[1])
+        control, pidfd = fds[:2]
+        del fds[:2]
+        link = Link(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=control))
+        self.toll.trouble = ""
+        self.slots.add(slot)
+        worker = self.workers[number] = Worker(number, pid, slot, message["revision"], link, pidfd)
+        if found is not None:  # it may have lived under another supervisor
+            worker.started = time.monotonic() - found.age_s
+
+    def _vet(self, number: int, pid: int, pidfd: int) -> Process | None:
+        """The process is what the message says, the master's and its user's: we signal it with all that we may. Raises Unfit."""
+        if evidence.pid_of(pidfd) is None:
+            return None  # it has ended and was waited for: the descriptor stands for nobody
+        found = evidence.process(pidfd)
+        if found is None:
+            raise Unfit(f"worker {number}, whose process cannot be looked at (is /proc mounted with hidepid?)")
+        if found.pid != pid or any(found.pid == one.pid for one in self.workers.values()):
+            raise Unfit(f"worker {number}, whose process is {found.pid}, not {pid}, or another worker's")
+        if not self._ours(found):
+            raise Unfit(f"worker {number}: process {pid} was not started by the master, or is another user's")
+        return found
+
+    def observe(self) -> None:
+        """Have every worker that is not observed yet answer for the stacks of its threads."""
+        for worker in self.workers.values():
+            if worker.observer is None:
+                worker.observe()
+
+    def take_over(self, workers: Iterable[Worker], slots: Iterable[int], losses: Iterable[tuple[int, str]]) -> None:
+        """Hold what another roster has held."""
+        self.workers.update((worker.number, worker) for worker in workers)
+        self.slots.update(slots)
+        self.lost.extend(losses)
+
+    def note_state(self, message: Message, fds: list[int]) -> None:
+        """``state``: one changed its state."""
+        worker = self.workers.get(message["worker"])
+        if worker is not None:
+            worker.state = message["state"]
+
+    def lack(self, message: Message, fds: list[int]) -> None:
+        """``unfilled``: the master cannot fork."""
+        self.toll.trouble = message.get("reason", "")
+
+    def leave(self, message: Message, fds: list[int]) -> None:
+        """``gone``: the master reaped one. Raises Unfit if it lives."""
+        worker = self.workers.get(message["worker"])
+        if worker is not None:
+            if evidence.pid_of(worker.pidfd) is not None and system.peek(worker.pidfd) is None:
+                raise Unfit(f"the exit of worker {worker.number}, which is still running")
+            del self.workers[worker.number]
+            status = message.get("status", 0)
+            if not message.get("expected"):
+                self._lose(worker, status)
+            elif -status in crash.SIGNALS:  # on its way out
+                self._crashed(self._ending(worker, status))
+            elif status < 0 and (cut := serving.words(self._calls(worker) or [], time.monotonic())) != serving.IDLE:
+                log.warning("worker %d (pid %d) was ended at its deadline %s", worker.number, worker.pid, cut, extra=self._who)
+            worker.close()
+
+    def losses(self, revision: int) -> list[str]:
+        """Workers of a revision that ended unasked, in words."""
+        return [words for of, words in self.lost if of == revision]
+
+    def serving(self) -> int:
+        """How many accept."""
+        return sum(worker.state == "serving" for worker in self.workers.values())
+
+    def signal(self, number: int) -> None:
+        """Signal every worker."""
+        for worker in self.workers.values():
+            worker.kill(number)
+
+    def close(self) -> None:
+        """End what is left and forget it."""
+        for worker in self.workers.values():
+            if self.orphaned:
+                self._stop_reading(worker)
+            worker.kill(signal.SIGKILL)
+            worker.close()
+        self.workers.clear()
+
+    # ---------------------------------------------------------------- without a master
+
+    def adopt(self, on_change: Callable[[], None]) -> None:
+        """The master is gone without a goodbye: from here on its workers are commanded from here."""
+        log.warning("the master is gone, its %d workers serve on", len(self.workers), extra=self._who)
+        self.orphaned = True
+        self._on_change = on_change
+        for worker in self.workers.values():
+            self._loop.add_reader(worker.pidfd, self._ended, worker)
+            self._loop.add_reader(worker.control.fileno(), self._read, worker)
+
+    def tell(self, verb: str, fds: Sequence[int] = (), **keys: object) -> None:
+        """Give every worker an order."""
+        for worker in self.workers.values():
+            worker.tell(verb, tuple(fds), **keys)
+
+    def dismiss(self, revision: int) -> None:
+        """Have the workers of a revision that has not served leave."""
+        for worker in self.workers.values():
+            if worker.revision == revision:
+                worker.tell("quit", deadline_s=0.0, linger_s=None)
+
+    def reopen(self, revision: int, fds: Sequence[int], **keys: object) -> list[Worker]:
+        """Have the workers of a revision go on in other log files; those asked, who will say so."""
+        asked = [worker for worker in self.workers.values() if worker.revision == revision]
+        for worker in asked:
+            worker.reopened = False
+            worker.tell("reopen", tuple(fds), **keys)
+        return asked
+
+    def revisions(self) -> set[int]:
+        """Those that have workers."""
+        return {worker.revision for worker in self.workers.values()}
+
+    def all_in(self, state: str) -> bool:
+        """Whether every worker has come to a state, or is on its way out."""
+        return all(worker.state in (state, "leaving") for worker in self.workers.values())
+
+    def _read(self, worker: Worker) -> None:
+        until = time.monotonic() + SLICE_S
+        for _ in range(BATCH):
+            if time.monotonic() >= until:
+                return
+            try:
+                received = worker.control.receive()
+                if received is None:
+                    break
+                message, fds = received
+                closing.close(fds)
+                self._hear(worker, form.read(reports.CONTROL, message, ()))
+            except BlockingIOError:
+                return
+            except (Garbled, Unfit) as error:
+                self._noise.hear(str(error))
+            except (LinkError, OSError) as error:
+                log.error("cannot follow worker %d: %s", worker.number, error, extra=self._who)
+                break
+        else:
+            return  # there may be more, for the next turn
+        self._loop.remove_reader(worker.control.fileno())
+        self._loop.call_later(LOST_S, self._end, worker, signal.SIGTERM)  # it ends, or has become another program
+
+    def _end(self, worker: Worker, number: int) -> None:
+        if self.workers.get(worker.number) is not worker:
+            return  # it has ended
+        if number == signal.SIGTERM:
+            what = "worker %d (pid %d) closed its control pair or became another program; terminating it"
+            log.error(what, worker.number, worker.pid, extra=self._who)
+            self._loop.call_later(LOST_TERM_S, self._end, worker, signal.SIGKILL)
+        worker.kill(number)
+
+    def _hear(self, worker: Worker, message: Message | None) -> None:
+        if message is not None and message["type"] == "state":
+            worker.state = message["state"]
+            self._on_change()
+        elif message is not None and message["type"] == "reopened":
+            worker.reopened = True
+            self._on_change()
+        elif message is not None and message["type"] == "spent":
+            worker.spent = True
+            self._on_change()
+
+    def _ended(self, worker: Worker) -> None:
+        self._stop_reading(worker)
+        status = system.reap(worker.pidfd, worker.pid)
+        if worker.state != "leaving":
+            self._lose(worker, system.UNSEEN if status is None else status)
+        elif status is not None and -status in crash.SIGNALS:
+            self._crashed(self._ending(worker, status))
+        self.workers.pop(worker.number, None)
+        worker.close()
+        self._on_change()
+
+    def _stop_reading(self, worker: Worker) -> None:
+        self._loop.remove_reader(worker.pidfd)
+        self._loop.remove_reader(worker.control.fileno())
+
+    def _ending(self, worker: Worker, status: int) -> str:
+        how = system.describe_status(status) if worker.state == "booting" else serving.ending(status, self._calls(worker), self._oom)
+        return f"worker {worker.number} (pid {worker.pid}) {how}"
+
+    def _lose(self, worker: Worker, status: int) -> None:
+        booting = worker.state == "booting"
+        words = self._ending(worker, status)
+        if -status in crash.SIGNALS:
+            self._crashed(words)
+        elif not booting:  # else whoever boots it says more
+            log.warning("%s", words, extra=self._who)
+        self.lost.append((worker.revision, words))
+        del self.lost[:-LOST_MAX]
+        if status or worker.state != "leaving":  # who was sent SIGTERM, and finished, has not crashed
+            self.toll.note(booted=not booting)

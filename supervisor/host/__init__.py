@@ -1,0 +1,1 @@
+"""This host: processes, users, paths, memory; every call that can fail."""

@@ -1,0 +1,1 @@
+"""What a supervisor tells of its service and its host: status, workers, stacks, doctor."""

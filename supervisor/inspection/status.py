@@ -1,0 +1,116 @@
+"""The picture that ``ctl status`` shows: the service, its generations, their workers."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from releve.instance.protocol import Event, Status, result
+from releve.supervisor.channels.worker import Worker
+from releve.supervisor.generation.generation import Generation
+from releve.supervisor.generation.states import GenerationState, ServiceState
+from releve.supervisor.host.usage import Usage, memory
+
+if TYPE_CHECKING:
+    from releve.supervisor.supervisor import Supervisor
+
+
+def snapshot(supervisor: Supervisor) -> Event:
+    """The state of everything, as the result of the verb ``status``."""
+    service = supervisor.service
+    service.condition.judge()
+    generations = service.generations()
+    pids = [worker.pid for generation in generations for worker in generation.workers.values()]
+    usage = memory(pids)
+    state = _state(supervisor)
+    operation = supervisor.stopping or supervisor.operation
+    entries = service.history.entries(1)
+    return result(
+        Status.DEGRADED if state == "degraded" else Status.DONE,
+        f"{state}: {'; '.join([*(service.degraded.values() if state == 'degraded' else ()), service.serving_words()])}",
+        service={
+            "name": service.configuration.name,
+            "app": service.loaded.settings.served,
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - service.started, 1),
+            "config": str(service.configuration.path) if service.configuration.path else None,
+            "listeners": [one.name for one in service.listeners],
+            "state": state,
+            "operation": None
+            if operation is None
+            else {
+                "verb": operation.verb,
+                "number": operation.number,
+                "phase": operation.phase,
+                "doing": operation.doing,
+                "since_s": operation.seconds,
+                "by": operation.by,
+            },
+            "degraded": list(service.degraded.values()),
+            "draining": service.drain.picture(),
+            "workers_wanted": service.wanted_workers,
+            "scaled": service.scaled is not None,
+            "watch": service.loaded.settings.watch,
+            "syntax_errors": supervisor.syntax_errors,
+            "history_pending": service.history.pending,
+        },
+        generations=[_generation(one, usage, active=one is service.active) for one in generations],
+        last=entries[-1] if entries else None,
+    )
+
+
+def _state(supervisor: Supervisor) -> str:
+    if supervisor.state in (ServiceState.OPERATING, ServiceState.RECOVERING):
+        return "degraded" if supervisor.service.degraded else "serving"
+    if supervisor.state is ServiceState.SERVING and supervisor.service.degraded:
+        return "degraded"
+    return str(supervisor.state.value)
+
+
+def _generation(generation: Generation, usage: dict[int, Usage], *, active: bool) -> dict[str, Any]:
+    pin = generation.pin
+    return {
+        "generation": generation.number,
+        "state": generation.state.value,
+        "active": active,
+        "orphaned": generation.orphaned,
+        "pid": generation.pid,
+        "age_s": round(time.monotonic() - generation.started, 1),
+        "directory": pin.directory,
+        "resolved": pin.resolved,
+        "release": os.path.basename(pin.resolved),
+        "python": pin.python,
+        "python_version": pin.python_version,
+        "releve": generation.hello.get("releve"),
+        "lent": pin.lend,
+        "revision": pin.revision,
+        "preloaded": generation.preloaded,
+        "mixed": [*generation.mixed, *generation.astray],
+        "broken": generation.broken,
+        "losses": generation.roster.toll.words(),
+        "crashes": [one.picture() for one in generation.crashes],
+        "workers": [_worker(generation, worker, usage) for worker in sorted(generation.workers.values(), key=lambda w: w.number)],
+    }
+
+
+def _worker(generation: Generation, worker: Worker, usage: dict[int, Usage]) -> dict[str, Any]:
+    record = generation.board.read(worker.slot) if generation.state is not GenerationState.GONE else None
+    mine = record if record is not None and record.pid == worker.pid else None
+    used = usage.get(worker.pid)
+    return {
+        "worker": worker.number,
+        "pid": worker.pid,
+        "state": worker.state,
+        "age_s": round(time.monotonic() - worker.started, 1),
+        "requests": mine.requests if mine else 0,
+        "connections": mine.connections if mine else 0,
+        "busy": mine.busy if mine else 0,
+        "accepted": mine.accepted if mine else 0,
+        "diverted": mine.diverted if mine else 0,
+        "received": mine.received if mine else 0,
+        "given": mine.given if mine else 0,
+        "rss_bytes": used.rss_bytes if used else None,
+        "pss_bytes": used.pss_bytes if used else None,
+        "revision": worker.revision,
+    }

@@ -1,0 +1,47 @@
+"""The revival: how a guard starts this supervisor again, and how that one knows where the old one lived.
+
+The command line, folder and environment are those of this process, less what systemd
+addressed to it by its pid.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from releve.config.frozen import dataclass
+from releve.supervisor.sentry import VARIABLE as SENTRY
+
+VARIABLE = "REVIVED_BY_RELEVE"
+_OF_THIS_PROCESS = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", VARIABLE, SENTRY)
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where the one that has gone lived, whatever the configuration says by now."""
+
+    runtime: Path
+    state: Path
+    control_group: str | None = None
+
+
+def command(runtime: Path | None, history: str, control_group: str | None = None) -> dict[str, Any]:
+    """What a guard or a sentry needs (``server/master/guard.py``, ``sentry.py``)."""
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_THIS_PROCESS}
+    if runtime is not None:
+        lived = {"runtime": str(runtime), "state": os.path.dirname(history), "control_group": control_group}
+        environment[VARIABLE] = json.dumps(lived)
+    return {"argv": [sys.executable, *sys.orig_argv[1:]], "directory": os.getcwd(), "environment": environment}
+
+
+def folders(environ: Mapping[str, str]) -> Folders | None:
+    """Where the one that has gone lived; None for a supervisor that was not started by a guard."""
+    try:
+        said = json.loads(environ.get(VARIABLE, ""))
+        return Folders(Path(said["runtime"]), Path(said["state"]), said.get("control_group"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

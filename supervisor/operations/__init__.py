@@ -1,0 +1,1 @@
+"""What changes a service: upgrade, reload, rollback, scale, reopen."""

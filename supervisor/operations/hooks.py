@@ -1,0 +1,296 @@
+"""Hooks: commands of the configuration, run at the turns of an upgrade (docs/hooks.md).
+
+They run in the new release, as its user, with its interpreter first in PATH. Up to the
+switch a hook that fails ends the upgrade; from then on its failure is noted, and undoes
+nothing. A hook whose outcome changes nothing can be ended at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import time
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+
+from releve.config.frozen import dataclass
+from releve.config.settings import Command
+from releve.instance import paths
+from releve.supervisor.generation.generation import Generation
+from releve.supervisor.host import program, system
+from releve.supervisor.release.environment import first
+from releve.supervisor.release.release import Pin
+from releve.supervisor.reporting.failure import StepFailed
+from releve.supervisor.reporting.log import log
+from releve.supervisor.reporting.operation import Operation
+
+VERBS = ("start", "upgrade")  # whose turns have hooks; a rollback has only its own
+GRACE_S = 2.0  # between SIGTERM and SIGKILL
+TAIL_BYTES = 65536  # of what a hook writes, so much is kept
+TAIL_LINES = 20  # and of these, so many are shown
+PID_FILE = "hook.pid"  # in the runtime directory, for the supervisor that follows one that was killed
+_LINE_MAX_BYTES = 2000
+_SAY_EVERY_S = 1.0
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn of an operation: when its hook runs, and what becomes of the upgrade if that fails."""
+
+    when: str
+    failing: str
+
+
+_ENDS, _NOTED = "ends the upgrade: the old generation serves on, exit status 4", "is noted; nothing is undone"
+
+TURNS: dict[str, Turn] = {
+    "before": Turn("the release is resolved, and nothing is started", _ENDS),
+    "after_ready": Turn("all new workers are ready and have passed the check; they get no traffic yet", _ENDS),
+    "after_switch": Turn("the new generation serves; runs beside the probation, and is ended by a rollback", _NOTED),
+    "after_commit": Turn("the new generation is committed; the command waits for it", _NOTED),
+    "on_failure": Turn("the upgrade has failed, or was aborted, before it served, and is undone", _NOTED),
+    "on_rollback": Turn("the old generation serves again, after a canary, a probation, `ctl abort` or `ctl rollback`", _NOTED),
+}
+
+VARIABLES: dict[str, str] = {
+    "RELEVE_HOOK": "the hook: `before`, …",
+    "RELEVE_VERB": "`start`, `upgrade` or `rollback`",
+    "RELEVE_BY": "who asked for it",
+    "RELEVE_PYTHON": "the interpreter of the new release",
+    "RELEVE_GENERATION": "number of the new generation; empty in `before`",
+    "RELEVE_NEW_RELEASE": "name of the new release's folder",
+    "RELEVE_NEW_DIRECTORY": "that folder, links resolved",
+    "RELEVE_NEW_REVISION": "its git commit, where it is a work tree",
+    "RELEVE_OLD_GENERATION": "number of the generation that served before; this one and the next three are empty at the first start",
+    "RELEVE_OLD_RELEASE": "name of its folder",
+    "RELEVE_OLD_DIRECTORY": "that folder, links resolved",
+    "RELEVE_OLD_REVISION": "its git commit, where it is a work tree",
+    "RELEVE_STEP": "in `on_failure` and `on_rollback`: the step that failed; else empty",
+    "RELEVE_REASON": "and why",
+}
+
+
+class Hooks:
+    """The hooks of one operation. Lives in the supervisor's loop."""
+
+    def __init__(self, operation: Operation, old: Generation | None, runtime: Path | None = None) -> None:
+        """``old``: what serves before the operation."""
+        self._operation = operation
+        self._old = old
+        self._runtime = runtime
+        self._new = ""  # number of the new generation
+        self._pin: Pin | None = None
+        self._beside: asyncio.Task[None] | None = None
+
+    async def before(self, pin: Pin) -> None:
+        """The release is chosen. Raises StepFailed."""
+        self._pin = pin
+        await self._must("before")
+
+    async def after_ready(self, new: Generation) -> None:
+        """The new generation is proved. Raises StepFailed."""
+        self._new = str(new.number)
+        await self._must("after_ready")
+
+    def after_switch(self) -> None:
+        """The new generation serves; the hook runs beside what follows, until ``ended``."""
+        if self._command("after_switch") is not None:
+            self._beside = asyncio.get_running_loop().create_task(self._noted("after_switch"))
+
+    async def ended(self) -> None:
+        """Until what runs beside has ended."""
+        if self._beside is not None:
+            await asyncio.wait([self._beside])
+
+    async def after_commit(self) -> None:
+        """The new generation is committed."""
+        await self._aside("after_commit")
+
+    def drop(self) -> None:
+        """The operation is to be undone: end what runs beside it, without waiting."""
+        if self._beside is not None:
+            self._beside.cancel()
+
+    async def undone(self, error: BaseException, active: Generation | None) -> None:
+        """The operation was undone because of this; ``active`` is in service now."""
+        await self.ended()
+        operation = self._operation
+        if active is not self._old:
+            return  # there was no way back
+        step = error.step if isinstance(error, StepFailed) else operation.phase
+        reason = operation.stop_reason if isinstance(error, asyncio.CancelledError) else str(error)
+        await self._aside("on_rollback" if operation.switched else "on_failure", step, reason)
+        operation.phase = step  # where it failed, for the outcome
+
+    async def rolled_back(self, rejected: Generation) -> None:
+        """A rollback is done, from this generation to ``old``, whatever its way was."""
+        self._pin, self._new = rejected.pin, str(rejected.number)
+        if self._pin.settings.hooks.on_rollback is not None:
+            await self._aside("on_rollback", "rollback", f"rolled back by {self._operation.by}")
+
+    def left_out(self, pin: Pin) -> None:
+        """Say which hooks a dry run leaves out."""
+        names = [name for name in TURNS if getattr(pin.settings.hooks, name) is not None]
+        if names:
+            self._operation.note(f"a dry run runs no hooks: {', '.join(names)}")
+
+    # ---------------------------------------------------------------- one hook
+
+    def _command(self, name: str) -> Command | None:
+        if self._pin is None or not (self._operation.verb in VERBS or name == "on_rollback"):
+            return None
+        found: Command | None = getattr(self._pin.settings.hooks, name)
+        return found
+
+    async def _must(self, name: str) -> None:
+        if self._command(name) is not None:
+            with self._operation.step(name):
+                await self._run(name)
+
+    async def _aside(self, name: str, step: str = "", reason: str = "") -> None:
+        """Run one that may be ended at any time, since nothing depends on it; none once the service is being stopped."""
+        operation = self._operation
+        if self._command(name) is None or operation.final:
+            return
+        operation.aside = asyncio.get_running_loop().create_task(self._noted(name, step, reason))
+        try:
+            await asyncio.wait([operation.aside])
+        finally:
+            operation.aside = None
+
+    async def _noted(self, name: str, step: str = "", reason: str = "") -> None:
+        operation = self._operation
+        try:
+            with operation.step(name, beside=name == "after_switch"):
+                await self._run(name, step, reason)
+        except StepFailed as error:
+            operation.note("\n".join(filter(None, (error.reason, error.traceback))))
+        except asyncio.CancelledError:
+            operation.note(f"the hook {name} was ended")
+
+    async def _run(self, name: str, step: str = "", reason: str = "") -> None:
+        """Raises StepFailed."""
+        command, pin = self._command(name), self._pin
+        assert command is not None and pin is not None
+        output = Output(name, self._operation)
+        try:
+            status = await program.follow(
+                ["/bin/sh", "-c", command.run] if isinstance(command.run, str) else command.run,
+                command.timeout,
+                directory=pin.resolved,
+                environment=self._environment(name, pin, step, reason),
+                identity=pin.identity,
+                grace_s=GRACE_S,
+                hear=output.hear,
+                started=self._write_pid,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise StepFailed(name, f"cannot run the hook {name} in {pin.resolved}: {why.lower()}; change hooks.{name}") from error
+        finally:
+            output.flush()
+            self._remove_pid()
+        if status is None:
+            late = f"the hook {name} was ended: it took longer than {command.timeout:g}s; mend it, or give it more in hooks.{name}.timeout"
+            raise StepFailed(name, late, output.tail)
+        if status != 0:
+            raise StepFailed(name, f"the hook {name} {system.describe_status(status)}{output.last_words}", output.tail)
+
+    def _environment(self, name: str, pin: Pin, step: str, reason: str) -> dict[str, str]:
+        old = self._old
+        values = {
+            "RELEVE_HOOK": name,
+            "RELEVE_VERB": self._operation.verb,
+            "RELEVE_BY": self._operation.by,
+            "RELEVE_PYTHON": pin.python,
+            "RELEVE_GENERATION": self._new,
+            **_release("NEW", pin),
+            "RELEVE_OLD_GENERATION": "" if old is None else str(old.number),
+            **_release("OLD", None if old is None else old.pin),
+            "RELEVE_STEP": step,
+            "RELEVE_REASON": reason.replace("\0", ""),
+        }
+        return {**pin.environment, "PATH": first(os.path.dirname(pin.python), pin.environment.get("PATH")), **values}
+
+    def _write_pid(self, pid: int) -> None:
+        if self._runtime is not None:
+            with suppress(OSError), paths.folder(self._runtime) as folder:
+                folder.write(PID_FILE, f"{pid} {system.started_at(pid)}\n".encode(), 0o600)
+
+    def _remove_pid(self) -> None:
+        if self._runtime is not None:
+            with suppress(OSError):
+                paths.remove(self._runtime / PID_FILE)
+
+
+def _release(side: str, pin: Pin | None) -> dict[str, str]:
+    name, directory, revision = ("", "", "") if pin is None else (os.path.basename(pin.resolved), pin.resolved, pin.revision or "")
+    return {f"RELEVE_{side}_RELEASE": name, f"RELEVE_{side}_DIRECTORY": directory, f"RELEVE_{side}_REVISION": revision}
+
+
+def end_left_over(runtime: Path) -> None:
+    """End a hook that a supervisor which was killed has left: its operation is undone, as when a hook is interrupted."""
+    with suppress(OSError, ValueError), paths.folder(runtime) as folder:
+        said = folder.read_ours(PID_FILE, _LINE_MAX_BYTES).decode("ascii")
+        folder.remove(PID_FILE)
+        pid, _, started = said.strip().partition(" ")
+        group = int(pid)
+        # A hook leads a session of its own; nothing else is ever ended by this file, whatever it says.
+        if group > 1 and started == system.started_at(group) and os.getsid(group) == group != os.getsid(0):
+            log.warning("ended a hook that the previous supervisor left running (pid %d)", group)
+            system.kill_group(group, signal.SIGKILL)
+
+
+class Output:
+    """What a hook writes: every line is logged, the last ones are kept, and now and then one is shown to whoever waits."""
+
+    def __init__(self, name: str, operation: Operation) -> None:
+        self._name = name
+        self._operation = operation
+        self._lines: deque[str] = deque()
+        self._kept = 0  # characters in them
+        self._rest = b""  # of a line whose end has not come
+        self._said_at = float("-inf")  # monotonic
+
+    def hear(self, data: bytes) -> None:
+        """Take what has come."""
+        *lines, self._rest = re.split(rb"[\r\n]+", self._rest + data)
+        for line in lines:
+            self._take(line)
+        if len(self._rest) > _LINE_MAX_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Take what has come of a line without an end."""
+        self._take(self._rest)
+        self._rest = b""
+
+    @property
+    def tail(self) -> str:
+        """The last lines."""
+        return "\n".join([*self._lines][-TAIL_LINES:])
+
+    @property
+    def last_words(self) -> str:
+        """The last line, for the end of a sentence."""
+        return f": {self._lines[-1]}" if self._lines else ", without a word"
+
+    def _take(self, line: bytes) -> None:
+        text = _ESCAPES.sub("", line[:_LINE_MAX_BYTES].decode("utf-8", "replace")).rstrip()
+        text = "".join(character if character.isprintable() else " " for character in text)
+        if not text:
+            return
+        log.info("hook %s: %s", self._name, text)
+        self._lines.append(text)
+        self._kept += len(text)
+        while self._kept > TAIL_BYTES:
+            self._kept -= len(self._lines.popleft())
+        now = time.monotonic()
+        if now - self._said_at >= _SAY_EVERY_S:
+            self._said_at = now
+            self._operation.emit({"event": "phase", "phase": self._name, "state": "doing", "text": text})

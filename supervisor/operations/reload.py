@@ -1,0 +1,113 @@
+"""A reload: the same master, newly read settings, all workers anew. A small switch inside one generation.
+
+It applies what can be applied without new code, and names each changed key that
+needs an upgrade. Any failure ends the new workers; the old ones were never told.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+from releve.config import diff
+from releve.config.frozen import dataclass
+from releve.config.load import Loaded
+from releve.config.settings import Settings, to_wire
+from releve.supervisor.channels.master import ORDER_S
+from releve.supervisor.generation.generation import Generation
+from releve.supervisor.keepsake.keepsake import Role
+from releve.supervisor.listeners import listener as listening
+from releve.supervisor.listeners.listener import ListenError, Plan
+from releve.supervisor.operations.upgrade import prove
+from releve.supervisor.release import release
+from releve.supervisor.release.release import ReleaseError
+from releve.supervisor.reporting.failure import StepFailed
+from releve.supervisor.reporting.operation import Operation
+from releve.supervisor.service.configuration import Configuration
+from releve.supervisor.service.service import Service
+
+NAMED_MAX = 5  # variables in one note
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    loaded: Loaded
+    settings: Settings
+    listeners: Plan
+    changed: list[str]
+
+
+async def reload(service: Service, operation: Operation, configuration: Configuration) -> Generation:
+    """Replace the workers of the generation in service. Raises StepFailed or ConfigError, after undoing."""
+    generation = service.active
+    if generation is None or generation.orphaned:
+        raise StepFailed("preflight", "cannot reload: the master of the generation in service is gone; ctl upgrade starts another")
+    with operation.step("preflight"):
+        target = _read(service, generation, configuration)
+        for key in diff.needs_upgrade(target.changed):
+            operation.note(f"{key} has changed: it needs an upgrade (ctl upgrade)")
+        if "env_file" not in target.changed:
+            _tell_of_variables(operation, generation)
+        for key in diff.needs_restart(target.changed):
+            operation.note(f"{key} has changed: it needs a restart of the supervisor")
+    revision = generation.new_revision()
+    service.tell_opening(target.listeners.added)
+    try:
+        known = generation.hello.get("settings", [])
+        with operation.step("boot"), generation.files.lent(revision, target.settings.log, known) as files:
+            await generation.orders.give(
+                "reload",
+                [*(one.socket.fileno() for one in target.listeners.all), *files.values()],
+                generation.settings.timeouts.boot + ORDER_S,
+                revision=revision,
+                settings=to_wire(target.settings),
+                listeners=[one.name for one in target.listeners.all],
+                **dict.fromkeys(files, True),
+            )
+        with operation.step("check"):
+            await prove(operation, generation, revision, target.settings.upgrade.check)
+        with operation.step("switch"):
+            operation.committed = True  # the master alone can go back from here, and does if it fails
+            service.archive.keep(generation, Role.ACTIVE, coming=target.settings)  # which settings hold, its revision tells
+            await generation.orders.give("switch", revision=revision)
+    except BaseException:
+        operation.undoing = True
+        with suppress(StepFailed):
+            await generation.orders.give("cancel", revision=revision)
+        if generation.orphaned and not operation.committed:  # nobody else tells them that they are not wanted
+            generation.roster.dismiss(revision)
+        target.listeners.abandon()
+        service.opening = []
+        service.tell_roles()
+        raise
+    generation.revision, generation.settings = revision, target.settings
+    service.scaled = None
+    service.loaded = replace(target.loaded, settings=target.settings)
+    service.commit_reload(generation, target.listeners.all)
+    for trouble in target.listeners.commit():
+        operation.note(trouble)
+    return generation
+
+
+def _tell_of_variables(operation: Operation, generation: Generation) -> None:
+    """Say what ``env_file`` says otherwise by now; processes that live keep what they were started with."""
+    path = generation.settings.env_file
+    try:
+        names = release.changed_variables(generation.pin)
+    except ReleaseError as error:
+        operation.note(f"{error}; what runs goes on with what it was started with, but ctl upgrade would fail")
+        return
+    if names:
+        more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+        operation.note(f"{path} (env_file) has changed ({', '.join(names[:NAMED_MAX])}{more}): it needs an upgrade (ctl upgrade)")
+
+
+def _read(service: Service, generation: Generation, configuration: Configuration) -> _Target:
+    loaded = configuration.read()
+    changed = diff.changed(generation.settings, loaded.settings)
+    settings = diff.apply_reload(generation.settings, loaded.settings)
+    try:
+        plan = listening.plan(service.listeners, settings.listen, settings.limits.backlog, service.inherited)
+    except ListenError as error:
+        raise StepFailed("listen", str(error)) from error
+    return _Target(loaded, settings, plan, changed)

@@ -1,0 +1,139 @@
+"""The target of an upgrade: what it is to run, with which settings, on which listeners; and the ways to choose it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from releve.config import diff
+from releve.config.frozen import dataclass
+from releve.config.load import Loaded
+from releve.config.settings import Settings
+from releve.supervisor.generation.generation import Generation
+from releve.supervisor.listeners import listener as listening
+from releve.supervisor.listeners.listener import ListenError, Plan
+from releve.supervisor.operations import coldstart
+from releve.supervisor.release import release
+from releve.supervisor.release.release import Pin, ReleaseError
+from releve.supervisor.reporting.failure import StepFailed
+from releve.supervisor.reporting.history import release_of
+from releve.supervisor.reporting.log import log
+from releve.supervisor.reporting.operation import Operation
+from releve.supervisor.service.configuration import Configuration
+from releve.supervisor.service.service import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to upgrade to."""
+
+    loaded: Loaded
+    pin: Pin
+    listeners: Plan
+
+
+_AGAIN_S = 0.05  # what nobody listens on refuses clients meanwhile
+# what the first start waits for, by what is missing; the last is no errno
+_LATE = {
+    errno.EADDRINUSE: "the other process to leave",
+    errno.EADDRNOTAVAIL: "the address to appear",  # DHCP, a VPN, keepalived, IPv6's duplicate address detection
+    socket.EAI_AGAIN: "its name to be found",
+}
+_HELD = "the workers of the generation before may hold it for a while: waiting for them to leave"
+
+Choose = Callable[[], Awaitable[Target]]
+
+
+def from_configuration(service: Service, configuration: Configuration) -> Choose:
+    """Choose what the configuration says now."""
+
+    async def choose() -> Target:
+        loaded = configuration.read()
+        settings = loaded.settings if service.active is None else diff.apply_upgrade(service.loaded.settings, loaded.settings)
+        try:
+            pin = await release.pin(settings, service.base_environment, configuration.bounds)
+            plan = await _plan(service, settings)
+        except ReleaseError as error:
+            raise StepFailed(error.step, str(error)) from error
+        except ListenError as error:
+            raise StepFailed("listen", str(error)) from error
+        return Target(replace(loaded, settings=settings), pin, plan)
+
+    return choose
+
+
+async def _plan(service: Service, settings: Settings) -> Plan:
+    """The listeners, after some patience: at the first start by ``timeouts.bind``, and where a dead generation's workers may hold one.
+
+    Raises ListenError.
+    """
+    first = service.active is None and not service.listeners
+    until = time.monotonic() + (settings.timeouts.bind or 0.0) if first else 0.0
+    told = ""
+    while True:
+        try:
+            return listening.plan(service.listeners, settings.listen, settings.limits.backlog, service.inherited)
+        except ListenError as error:
+            cause = error.__cause__
+            number = (cause.errno if isinstance(cause, OSError) else None) or 0
+            late = time.monotonic() < until and number in _LATE
+            held = time.monotonic() < service.patient_until and number == errno.EADDRINUSE
+            if not late and not held:
+                raise
+            if told != (told := str(error)):
+                log.warning("%s; %s", error, f"waiting {settings.timeouts.bind:g}s for {_LATE[number]} (timeouts.bind)" if late else _HELD)
+            await asyncio.sleep(_AGAIN_S)
+
+
+def from_generation(service: Service, generation: Generation) -> Choose:
+    """Choose the very pin of a generation that lost its master, with the settings that it had last."""
+
+    async def choose() -> Target:
+        addresses = [one.address for one in service.listeners]
+        plan = listening.plan(service.listeners, addresses, generation.settings.limits.backlog, service.inherited)
+        return Target(service.loaded, replace(generation.pin, settings=generation.settings), plan)
+
+    return choose
+
+
+def from_history(service: Service) -> Choose:
+    """Choose the release that served before the present one, with today's settings: its directory and its interpreter."""
+
+    async def choose() -> Target:
+        assert service.active is not None
+        before = coldstart.previous(service.history.entries(), release_of(service.active.pin))
+        if before.release is None:
+            raise StepFailed("standby", f"cannot roll back: no generation stands by (see upgrade.standby), and {before.reason}")
+        return await from_configuration(service, _changed(service, before.release))()
+
+    return choose
+
+
+def from_cold(service: Service, operation: Operation) -> Choose:
+    """Choose what the configuration says now, unless the history says that exactly this went wrong."""
+
+    async def choose() -> Target:
+        target = await from_configuration(service, service.configuration)()
+        decision = coldstart.choose(service.history.entries(), release_of(target.pin), _exists)
+        if decision.reason:
+            operation.note(decision.reason)
+        if decision.release is None:
+            return target
+        service.passed_over = decision.reason
+        target.listeners.abandon()
+        return await from_configuration(service, _changed(service, decision.release))()
+
+    return choose
+
+
+def _changed(service: Service, release: coldstart.Release) -> Configuration:
+    return service.configuration.changed(directory=str(release["directory"]), python=str(release["python"]))
+
+
+def _exists(release: coldstart.Release) -> bool:
+    return os.path.isdir(str(release["directory"])) and os.access(str(release["python"]), os.X_OK)

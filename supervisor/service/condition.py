@@ -1,0 +1,108 @@
+"""The condition of the service: what is degraded, by subject, as ``ctl status`` and ``systemctl status`` show it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from releve.server.shared.lost_lines import lost, lost_words
+from releve.supervisor.generation.generation import Generation
+from releve.supervisor.generation.states import AT_WORK, GenerationState
+from releve.supervisor.reporting.log import own
+from releve.supervisor.service.health import Health
+
+if TYPE_CHECKING:
+    from releve.supervisor.service.service import Service
+
+
+class Condition:
+    """Of one service. Lives in the supervisor's loop."""
+
+    def __init__(self, service: Service) -> None:
+        self.degraded: dict[str, str] = {}  # subject -> why
+        self.planned: Callable[[], bool] = lambda: False  # whether an operation is under way
+        self.on_change: Callable[[], None] = lambda: None  # of what there is to say of the workers
+        self._service = service
+        self._losing: dict[object, int] = {}  # who has lost how many lines of the logs
+        self._gone = 0  # lines that those have lost who have ended since
+        self._health = Health()
+        self._health.again = self.judge
+
+    def begin_anew(self) -> None:
+        """Another generation is in service: what was wrong with the one before is over."""
+        self.degraded.clear()
+        self._health.forget()
+        active = self._service.active
+        if active is not None and active.trouble:  # its master has ended while it was switched to
+            self.lose_master(active)
+
+    def lose_master(self, generation: Generation) -> None:
+        """The generation in service has lost its master: say so for as long as it serves."""
+        self.degraded["master"] = f"generation {generation.number} has lost its master" + (
+            "; its workers serve on" if generation.workers else " and all its workers"
+        )
+
+    def judge_logs(self) -> None:
+        """See whether the logs are written, and say it where it can be read: they cannot say so themselves."""
+        lost.retry()
+        losing = {who: count for who, count in self._count_lost() if count}
+        self._gone = self._gone + sum(count for who, count in self._losing.items() if who not in losing) if losing else 0
+        turned, self._losing = bool(losing) is not bool(self._losing), losing
+        lines = sum(losing.values()) + self._gone
+        settings = self._service.loaded.settings.log
+        places = dict.fromkeys(path for path in (settings.file, settings.access) if path not in (None, "-"))
+        where = ", ".join(map(str, places)) or "standard output or error"
+        self.degraded.pop("log", None)
+        words = ""
+        if lines:
+            words = f"the log cannot be written ({where}), {lost_words(lines)}; free some space, or check what it is written to"
+            self.degraded["log"] = words
+        if turned:
+            own.aside(words)
+            self.on_change()
+
+    def _count_lost(self) -> Iterator[tuple[object, int]]:
+        """Who has lost how many lines of the logs, since writing them last succeeded."""
+        yield None, lost.lines
+        # Who stands by, or leaves, hardly writes any more.
+        for generation in (self._service.active, self._service.candidate):
+            if generation is None:
+                continue
+            if not generation.orphaned:
+                yield generation.number, generation.board.lost
+            for worker in generation.workers.values():
+                record = generation.board.read(worker.slot)
+                if record.pid == worker.pid:
+                    yield (generation.number, worker.pid), record.lost
+
+    def judge(self) -> None:
+        """See whether the generation in service is all that it should be."""
+        self.judge_logs()
+        generation, candidate = self._service.active, self._service.candidate
+        if generation is None or generation.orphaned or generation.state is not GenerationState.SERVING:
+            return
+        if candidate is not None and candidate.state in AT_WORK:
+            return  # which serves too: the workers are shared out between both
+        self._judge_code(generation)
+        said, roster = self._health.summary, generation.roster
+        self._health.words = self.degraded.pop("workers", "")  # perhaps of the program before us
+        wanted = self._service.workers_for(generation.settings)
+        words = self._health.look(roster.serving(), wanted, roster.toll, planned=self.planned())
+        if words:
+            self.degraded = {"workers": words, **self.degraded}
+        if self._health.summary != said:
+            self.on_change()
+
+    def _judge_code(self, generation: Generation) -> None:
+        if generation.mixed:
+            self.degraded["code"] = f"mixed code: workers of generation {generation.number} were started from changed files"
+        elif generation.astray and os.path.realpath(generation.pin.directory) != generation.pin.resolved:
+            self.degraded["code"] = f"mixed code: generation {generation.number} may load more code of another release"
+        else:
+            self.degraded.pop("code", None)
+
+    @property
+    def words(self) -> str:
+        """All of it in one line; for a while also that it is over. Empty: nothing is wrong."""
+        return f"degraded: {'; '.join(self.degraded.values())}" if self.degraded else self._health.summary

@@ -1,0 +1,445 @@
+"""The service: the generations there are, the listeners held, and what each change of the guard does to them.
+
+At most two generations matter at a time: the *active* one, which serves, and one
+*standing by*, warm for a rollback. Others are *retiring*: they finish and leave.
+Nothing here waits; operations do (`upgrade`, `reload`, `rollback`), and call in
+when something is decided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from releve.config.load import Loaded
+from releve.config.settings import Settings
+from releve.supervisor.channels.door import open_door
+from releve.supervisor.channels.exchange import Exchange
+from releve.supervisor.generation.generation import Generation
+from releve.supervisor.generation.states import GenerationState
+from releve.supervisor.host import capabilities
+from releve.supervisor.inspection import facts
+from releve.supervisor.keepsake import revival
+from releve.supervisor.keepsake.keepsake import Role
+from releve.supervisor.listeners import listener as listening
+from releve.supervisor.listeners.listener import Listener
+from releve.supervisor.release.release import Pin
+from releve.supervisor.reporting.failure import StepFailed
+from releve.supervisor.reporting.history import History, release_of
+from releve.supervisor.reporting.log import log, own
+from releve.supervisor.service.archive import Archive
+from releve.supervisor.service.condition import Condition
+from releve.supervisor.service.configuration import Configuration
+from releve.supervisor.service.drain import Drain
+from releve.supervisor.service.sentry_process import Post
+from releve.supervisor.service.standby import Standby
+from releve.supervisor.systemd import notify
+from releve.supervisor.systemd.fdstore import Store
+from releve.supervisor.systemd.guardfile import GuardFile
+
+MISTAKEN_S = 10.0  # so long after an adoption or a reload systemd may take the guard for the main process
+
+
+class Service:
+    """What the supervisor owns. Lives in its loop; one per process."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        loaded: Loaded,
+        history: History,
+        notifier: notify.Notifier,
+        runtime: Path | None = None,
+        inherited: dict[str, socket.socket] | None = None,
+        post: Post | None = None,
+    ) -> None:
+        """``runtime``: the runtime directory; without it no generation can be found again by another supervisor.
+
+        ``inherited``: the sockets that systemd passed to the program before us; None: those that it passed to us.
+        """
+        self.configuration = configuration
+        self.loaded = loaded
+        self.history = history
+        self.notifier = notifier
+        self.started = time.monotonic()
+        self.wall_offset = facts.wall_offset()
+        self.active: Generation | None = None
+        self.candidate: Generation | None = None  # of the upgrade under way
+        self.on_trial = False  # the candidate has been switched to, and is not committed yet
+        self.retiring: list[Generation] = []
+        self.listeners: list[Listener] = []
+        self.inherited = listening.inherited_sockets(os.environ, os.getpid()) if inherited is None else inherited
+        self.store = Store(notifier, self.inherited)
+        self.guard_file = GuardFile(runtime, notifier.active)
+        self.scaled: int | None = None  # workers, as told by `ctl scale`
+        self.condition = Condition(self)
+        self.drain = Drain(self.generations)
+        self.on_lost: Callable[[Generation], None] = lambda generation: None
+        self.on_terminated: Callable[[], None] = lambda: None
+        self.base_environment = {name: value for name, value in notify.strip(os.environ).items() if name != revival.VARIABLE}
+        self.runtime = runtime
+        self.control_group: str | None = None
+        self.archive = Archive(self)
+        self.post = post or Post()
+        self.post.on_terminated = self._terminated
+        self.mistaken_until = self.started + MISTAKEN_S  # monotonic
+        self.passed_over = ""  # why the cold start took another release than the configured one, if it did
+        self.patient_until = 0.0  # monotonic: until then, addresses that are taken may become free
+        self.opening: list[Listener] = []  # by the operation under way, and not committed
+        self._last_number = 0
+        self._standby = Standby(self.retire_standby)
+        self._aside: dict[Generation, list[Listener]] = {}
+
+    # ---------------------------------------------------------------- generations
+
+    def new_generation(self, pin: Pin, listeners: Iterable[Listener]) -> Generation:
+        """The next generation, not yet spawned."""
+        self._last_number += 1
+        generation = Generation(self._last_number, pin, list(listeners))
+        if self.runtime is not None:
+            try:
+                generation.door = open_door(self.runtime, generation.number)
+            except OSError as error:
+                log.warning("cannot make a door for generation %d: %s; it leaves when this supervisor is killed", generation.number, error)
+        self._enlist(generation)
+        self.candidate = generation
+        return generation
+
+    def _enlist(self, generation: Generation) -> None:
+        generation.on_lost = self._lost
+        generation.on_report = self._hear
+        generation.on_crash = lambda one, crash: self.history.crashed(one.number, crash.picture())
+        if not capabilities.exceeds(generation.pin.identity):  # else a sentry is the guard, and no master can end the service
+            generation.on_terminated = self._terminated
+        self.drain.tell(generation)
+
+    def _terminated(self) -> None:
+        if self.notifier.active and time.monotonic() < self.mistaken_until:
+            log.info("SIGTERM to the guard, which systemd still took for the main process: stopping")
+            self.on_terminated()
+
+    # ---------------------------------------------------------------- what the next supervisor must know
+
+    def tell_opening(self, opening: list[Listener]) -> None:
+        """An operation has opened listeners: whoever follows this supervisor shall know of their files."""
+        self.opening = opening
+        if opening:
+            self.tell_roles()
+
+    def tell_roles(self) -> None:
+        """Have each master keep what its generation now is to the service. Waits for nothing."""
+        roles = [(self.active, Role.ACTIVE), (self.standby, Role.STANDBY)]
+        if self.on_trial:
+            roles.insert(0, (self.candidate, Role.TRIAL))  # first: from here on it is the one in service
+        for generation, role in roles:
+            if generation is not None:
+                self.archive.keep(generation, role)
+        serving = self.serving
+        if serving is not None and self.runtime is not None:
+            self.post.man(serving.pin.identity, self.archive.revival())
+        self.name_guard()
+
+    def assure(self, within_s: float) -> None:
+        """Tell every master, and the sentry, that we are alive, and will say so again within that time."""
+        self.post.assure(within_s)
+        for generation in self.generations():
+            generation.assure(within_s)
+
+    def name_guard(self) -> None:
+        """Have systemd know who starts another supervisor."""
+        if self.serving is not None:
+            self.guard_file.name(self.post.pid or self.serving.pid)
+
+    def restore(
+        self,
+        active: Generation,
+        standby: Generation | None,
+        trial: Generation | None,
+        listeners: list[Listener],
+        last: int,
+        drained_ns: int | None = None,
+    ) -> None:
+        """Take over generations that another supervisor has left."""
+        self.active, self.candidate, self.on_trial, self.listeners = active, trial, trial is not None, listeners
+        self.number_after(last)
+        found = [generation for generation in (active, standby, trial) if generation is not None]
+        self.drain.recall(found, drained_ns)
+        for generation in found:
+            self._enlist(generation)
+        if trial is not None:
+            active.exchange.relay_to(self.serving_exchange)
+        self.store.keep(self.listeners)
+
+    def restore_standby(self, standby: Generation, seconds: float, set_aside: list[Listener]) -> None:
+        """Have a generation of another supervisor stand by for the rest of its time."""
+        assert self.active is not None
+        standby.exchange.relay_to(self.serving_exchange)
+        self._put_aside(standby, set_aside)
+        self._standby.begin(standby, seconds)
+
+    def restore_retiring(self, generation: Generation, set_aside: list[Listener]) -> None:
+        """Follow a generation of the program before us until it has left."""
+        self._enlist(generation)
+        self.retiring.append(generation)
+        self._aside[generation] = set_aside
+        self._follow(generation)
+
+    @property
+    def standby(self) -> Generation | None:
+        """The generation that stands by, warm for a rollback."""
+        return self._standby.generation
+
+    @property
+    def standby_until(self) -> float | None:
+        """When the generation that stands by retires, monotonic; None if there is none."""
+        return self._standby.until
+
+    def set_aside(self, generation: Generation) -> list[Listener]:
+        """The listeners that are kept closed for a generation."""
+        return list(self._aside.get(generation, ()))
+
+    def number_after(self, last: int) -> None:
+        """There has been a generation of that number."""
+        self._last_number = max(self._last_number, last)
+
+    @property
+    def last_number(self) -> int:
+        """Of the newest generation there ever was."""
+        return self._last_number
+
+    def close_after(self, generation: Generation, listeners: list[Listener]) -> None:
+        """Listeners that only a generation has that does not serve: they are closed when it has left."""
+        self._aside[generation] = listeners
+
+    @property
+    def lost(self) -> bool:
+        """Whether the generation in service needs a successor: it has lost its master, or does not serve."""
+        return (
+            self.active is not None and not self.on_trial and bool(self.active.trouble or self.active.state is not GenerationState.SERVING)
+        )
+
+    @property
+    def tried(self) -> bool:
+        """Whether a generation that is not committed serves clients: the candidate, on trial or as a canary."""
+        return self.on_trial or (self.candidate is not None and self.candidate.state is GenerationState.ATTENDING)
+
+    @property
+    def serving(self) -> Generation | None:
+        """The generation that clients are served by: the one in service, or the one on trial."""
+        return self.candidate if self.on_trial else self.active
+
+    def generations(self) -> list[Generation]:
+        """Those that live, oldest first."""
+        known = [self.active, self.standby, self.candidate, *self.retiring]
+        return sorted((g for g in known if g is not None and g.state is not GenerationState.GONE), key=lambda g: g.number)
+
+    @property
+    def release_uid(self) -> int:
+        """Whom the release in service runs as."""
+        return os.geteuid() if self.serving is None else self.serving.pin.identity.uid
+
+    def serving_exchange(self) -> Exchange | None:
+        """Where a connection that comes late is passed on to."""
+        return self.serving.exchange if self.serving is not None else None
+
+    @property
+    def wanted_workers(self) -> int:
+        """How many workers the service shall have now."""
+        return self.workers_for(self.loaded.settings)
+
+    def workers_for(self, settings: Settings) -> int:
+        """How many workers a generation with these settings gets: what `ctl scale` said, else the settings."""
+        return self.scaled if self.scaled is not None else settings.workers
+
+    def begin_trial(self, new: Generation) -> None:
+        """The switch to a generation is complete; it serves, and is not committed yet."""
+        self.candidate, self.on_trial = new, True
+        if self.active is not None:
+            self.active.exchange.relay_to(self.serving_exchange)
+            self.tell_roles()
+
+    def end_trial(self) -> None:
+        """The generation in service serves again."""
+        self.on_trial = False
+
+    def commit(self, new: Generation, listeners: list[Listener], *, standby_s: float | None) -> None:
+        """The new generation is the one in service from here on; the old one stands by or retires."""
+        old = self.active
+        self.active, self.candidate, self.on_trial = new, None, False
+        dropped = [one for one in self.listeners if one not in listeners]
+        self.listeners, self.opening = listeners, []
+        self.condition.begin_anew()
+        self.follow_log()
+        if old is not None:
+            old.exchange.relay_to(self.serving_exchange)
+            if dropped:
+                self._put_aside(old, dropped)
+            if standby_s is None or old.orphaned or old.state is not GenerationState.STANDBY:
+                self.retire(old)
+            else:
+                self._standby.begin(old, standby_s)
+        self.tell_roles()
+        self.store.keep(self.listeners)
+        self.announce()
+
+    def follow_log(self) -> None:
+        """Have the supervisor's own log go where the settings of the generation in service say."""
+        try:
+            own.change(self.loaded.settings.log)
+        except StepFailed as error:
+            log.error("%s; the supervisor's log goes on where it went", error.reason)
+
+    def commit_reload(self, generation: Generation, listeners: list[Listener]) -> None:
+        """The generation in service has new settings, and perhaps other listeners."""
+        dropped = [one for one in self.listeners if one not in listeners]
+        self.listeners, self.opening = listeners, []
+        generation.listeners = list(listeners)
+        wanted = [one for one in dropped if self.standby is not None and one in self.standby.listeners]
+        if self.standby is not None and wanted:
+            self._put_aside(self.standby, wanted)
+        for listener in dropped:
+            if listener not in wanted:  # no rollback goes back to it
+                listening.close_listener(listener)
+        self.follow_log()
+        self.tell_roles()
+        self.store.keep(self.listeners)
+        self.condition.judge()
+
+    def commit_rollback(self) -> Generation:
+        """The generation that stood by serves again; the other one, returned, retires."""
+        assert self.standby is not None and self.active is not None
+        back, rejected = self.standby, self.active
+        self._standby.end()
+        self.active = back
+        added = [one for one in self.listeners if one not in back.listeners]
+        self.listeners = list(back.listeners)
+        self._aside.pop(back, None)
+        if added:
+            self._put_aside(rejected, added)
+        self.condition.begin_anew()
+        rejected.exchange.relay_to(self.serving_exchange)
+        self.retire(rejected)
+        self.tell_roles()
+        self.store.keep(self.listeners)
+        self.announce()
+        return rejected
+
+    def call_back(self) -> None:
+        """A rollback begins: until it is over, neither its time nor the end of its master sends away the generation that stands by."""
+        self._standby.call_back()
+
+    def send_back(self) -> None:
+        """The rollback has failed: that generation stands by for the rest of its time, if it can be relied upon."""
+        if self.standby is None or not self._standby.fit:
+            self.retire_standby()
+            return
+        for listener in self._aside.get(self.standby, ()):
+            listening.set_aside(listener)
+        self._standby.send_back()
+
+    def retire_standby(self) -> None:
+        """Send the generation that stands by away: after its time, or because a newer one needs the room."""
+        old = self._standby.end()
+        if old is not None:
+            log.info("generation %d stands by no longer", old.number)
+            self.retire(old)
+
+    def retire(self, generation: Generation) -> None:
+        """Let a generation finish what it has, for at most ``upgrade.retire``."""
+        if generation is self.standby:
+            self._standby.end()
+        for listener in self._aside.get(generation, ()):
+            listening.remove_file(listener)  # at once: whoever follows a supervisor that is killed now does not know of it
+        if generation.state is GenerationState.GONE:
+            self._forget(generation)
+            return
+        self.retiring.append(generation)
+        generation.dismiss(generation.settings.upgrade.retire)
+        self._follow(generation)
+
+    def _follow(self, generation: Generation) -> None:
+        task = asyncio.get_running_loop().create_task(generation.ended.wait())
+        task.add_done_callback(lambda _: self._forget(generation))
+
+    def _forget(self, generation: Generation) -> None:
+        log.info("generation %d has left", generation.number)
+        with suppress(ValueError):
+            self.retiring.remove(generation)
+        for listener in self._aside.pop(generation, []):
+            listening.close_listener(listener)
+
+    # ---------------------------------------------------------------- listeners
+
+    def _put_aside(self, owner: Generation, dropped: list[Listener]) -> None:
+        """Refuse clients on listeners that the new settings dropped, but keep them while a rollback may want them."""
+        for listener in dropped:
+            log.info("closed %s", listener.name)
+            listening.set_aside(listener)
+        self._aside.setdefault(owner, []).extend(dropped)
+
+    def bring_back(self, generation: Generation) -> None:
+        """Open again what was put aside for a generation that is to serve again. Raises ListenError."""
+        for listener in self._aside.get(generation, []):
+            listening.bring_back(listener, self.loaded.settings.limits.backlog)
+
+    def close_listeners(self) -> None:
+        """At the end: nothing of ours stays bound. What systemd keeps for a restart keeps its file too."""
+        for listener in [*self.listeners, *(one for some in self._aside.values() for one in some)]:
+            listening.close_listener(listener, unlink=not self.store.keeps(listener))
+        self.listeners = []
+        self._aside.clear()
+
+    # ---------------------------------------------------------------- condition
+
+    @property
+    def degraded(self) -> dict[str, str]:
+        """What is wrong, by subject."""
+        return self.condition.degraded
+
+    def _hear(self, generation: Generation) -> None:
+        if generation is self.active:
+            self.condition.judge()
+
+    def _lost(self, generation: Generation) -> None:
+        """A generation lost its master unasked."""
+        if generation is self.standby:
+            if self._standby.called_back:
+                return  # the rollback sees to it
+            log.warning("the generation that stood by has lost its master; it retires", extra=generation.tag)
+            self.retire(generation)
+        elif generation is self.active:
+            self.condition.lose_master(generation)
+            self.on_lost(generation)
+
+    def announce(self) -> None:
+        """Tell systemd who serves: it ends a start or a reload."""
+        if self.active is not None:
+            self.condition.judge()
+            self.notifier.main_pid(os.getpid())
+            self.notifier.ready(self.state_words())
+
+    def state_words(self) -> str:
+        """For the line that ``systemctl status`` shows."""
+        words = "; ".join(filter(None, (self.condition.words, self.serving_words())))
+        return words[0].upper() + words[1:]
+
+    def serving_words(self) -> str:
+        """What is serving now, for the end of an error message."""
+        serving = self.serving
+        if serving is None or serving.state is GenerationState.GONE:
+            return "nothing is serving"
+        workers = serving.roster.serving() if serving.state is GenerationState.SERVING else len(serving.workers)
+        return f"generation {serving.number} is serving {serving.pin.resolved} with {workers} workers{self.drain.words}"
+
+    def describe(self, generation: Generation | None) -> dict[str, Any] | None:
+        """A generation as the history keeps it."""
+        if generation is None:
+            return None
+        how = {"settings_revision": generation.revision, "workers": self.wanted_workers}
+        return {"generation": generation.number, **how, **release_of(generation.pin)}

@@ -1,0 +1,1 @@
+"""How traffic moves from one generation to another, and how the new one is judged."""

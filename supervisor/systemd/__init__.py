@@ -1,0 +1,1 @@
+"""systemd: notifications, watchdog, stored descriptors, the guard file, the unit."""

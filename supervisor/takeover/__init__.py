@@ -1,0 +1,1 @@
+"""How a supervisor comes to hold generations that another one has started."""

@@ -1,0 +1,155 @@
+"""Re-exec: the supervisor replaces itself by the program that is installed now. Same pid, same children, same listeners.
+
+The new program is proved first: started beside us with everything that it will be handed
+(`succession`), it has to decode that and say so. Then execve(2) in place, signals blocked
+until the new program's handlers stand; the descriptors keep their numbers. Whoever waits
+for the operation goes on waiting, and is answered by the new program.
+
+If that fails after the proof, its process ends, and the guard starts another one
+(`adoption`): no client notices that either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import releve
+from releve.server.shared.faults import fault
+from releve.supervisor.host import program, system
+from releve.supervisor.reporting.failure import StepFailed
+from releve.supervisor.reporting.log import log
+from releve.supervisor.reporting.operation import Operation
+from releve.supervisor.takeover import succession
+from releve.supervisor.takeover.succession import Bequest, Succession
+
+if TYPE_CHECKING:
+    from releve.supervisor.supervisor import Supervisor
+
+VARIABLE = "REEXECUTED_BY_RELEVE"
+PROOF_S = 20.0  # how long the new program may take to start and decode
+QUIET_S = 2.0  # how long conversations that are not about this operation may take to end
+_MARK = "releve-proof "
+
+
+async def reexec(supervisor: Supervisor, operation: Operation) -> str:
+    """Become the program that is installed now. Raises StepFailed; on success it does not return.
+
+    Only beside a master in service that lives: should the new program fail, its guard is all that could start another one.
+    """
+    with operation.step("prove"):
+        _need_guard(supervisor, "prove")
+        operation.say(f"asking {sys.executable}")
+        said = await _prove(supervisor, operation)
+        operation.say(f"releve {said['releve']} with Python {said['python']} can take over what serves")
+    fault("before_exec")
+    with operation.step("exec"):
+        operation.committed = True  # from here on nobody can hear of an interruption
+        await supervisor.control.quiet(operation, QUIET_S)
+        system.hold_signals()
+        try:
+            await _hear_out()
+            if supervisor.stopping is not None:
+                raise StepFailed("exec", "cannot replace the supervisor: the service is being stopped")
+            _need_guard(supervisor, "exec")
+            _exec(supervisor, operation)
+        finally:
+            system.let_signals_in()
+            await supervisor.control.start()
+    raise AssertionError("execve returned")
+
+
+def _need_guard(supervisor: Supervisor, step: str) -> None:
+    """Raises StepFailed."""
+    active = supervisor.service.active
+    if active is None or not active.led:
+        why = (active and active.trouble) or "the generation in service has lost its master"
+        raise StepFailed(step, f"cannot replace the supervisor: {why}; try again when its successor serves (ctl status)")
+
+
+async def _hear_out() -> None:
+    """Signals that came before they were held back are in the loop's pipe: let it see to them, or they would be lost."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def _exec(supervisor: Supervisor, operation: Operation) -> NoReturn:
+    fd = _write(supervisor, operation)
+    try:
+        log.info("Becoming %s", " ".join(_argv()))
+        system.replace(_argv(), _environment(fd, prove=False), [fd, *succession.read(fd).descriptors])
+    except OSError as error:
+        raise StepFailed("exec", f"cannot start {sys.executable}: {error.strerror}; this supervisor goes on") from error
+    finally:
+        os.close(fd)
+
+
+def arrived(environ: MutableMapping[str, str]) -> Succession | None:
+    """What was handed to this program; None for one that was started as usual. Exits if it was only to prove itself.
+
+    Raises SuccessionError.
+    """
+    told = environ.pop(VARIABLE, None)
+    if told is None:
+        return None
+    said = json.loads(told)
+    fd = int(said["fd"])
+    found = succession.read(fd)
+    if said.get("prove"):
+        answer = {"releve": releve.__version__, "python": ".".join(map(str, sys.version_info[:3])), "generations": found.generations}
+        print(_MARK + json.dumps(answer), flush=True)
+        sys.exit(0)
+    fault("after_exec")
+    for number in (fd, *found.descriptors):
+        os.set_inheritable(number, False)
+    os.close(fd)
+    return found
+
+
+async def _prove(supervisor: Supervisor, operation: Operation) -> dict[str, Any]:
+    """Have the new program decode what it would be handed. Raises StepFailed: it is not to be trusted with it."""
+    refused = f"cannot replace the supervisor: {sys.executable} "
+    fd = _write(supervisor, operation)
+    try:
+        ended = await program.run(_argv(), PROOF_S, directory=os.getcwd(), environment=_environment(fd, prove=True), pass_fds=(fd,))
+    except (OSError, subprocess.SubprocessError) as error:
+        raise StepFailed("prove", f"{refused}does not start: {error}; this supervisor goes on") from error
+    finally:
+        os.close(fd)
+    for line in ended.output.splitlines():
+        if line.startswith(_MARK):
+            said: dict[str, Any] = json.loads(line.removeprefix(_MARK))
+            return said
+    how = f"did not answer within {PROOF_S:g}s" if ended.status is None else system.describe_status(ended.status)
+    raise StepFailed("prove", f"{refused}{how} when it was asked to take over; this supervisor goes on", ended.errors[-4000:])
+
+
+def _write(supervisor: Supervisor, operation: Operation) -> int:
+    bequest = Bequest(
+        runtime=str(supervisor.runtime),
+        state=os.path.dirname(supervisor.service.history.path),
+        lock=supervisor.lock.fileno(),
+        control=supervisor.control.fileno(),
+        conversations=tuple(supervisor.control.waiting_for(operation)),
+        number=operation.number,
+        by=operation.by,
+        attempt=operation.number if operation.recorded else None,
+        began=operation.started,
+        times=operation.times,
+        control_group=supervisor.service.control_group,
+    )
+    return succession.write(succession.pack(supervisor.service, bequest))
+
+
+def _argv() -> list[str]:
+    return [sys.executable, *sys.orig_argv[1:]]
+
+
+def _environment(fd: int, *, prove: bool) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LISTEN_")}  # the sockets are handed over
+    return {**kept, VARIABLE: json.dumps({"fd": fd, "prove": prove})}

@@ -1,0 +1,100 @@
+"""The upkeep of the runtime directory: what somebody has removed from it (a clean-up, the last logout) is noticed, and made again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from releve.instance import instances
+from releve.supervisor.channels.door import Door, open_door
+from releve.supervisor.generation.generation import Generation
+from releve.supervisor.keepsake import record
+from releve.supervisor.reporting.failure import StepFailed
+from releve.supervisor.reporting.log import log
+from releve.supervisor.service.lock import LockError
+
+if TYPE_CHECKING:
+    from releve.supervisor.supervisor import Supervisor
+
+
+class Upkeep:
+    """Looks at the directory of one supervisor, for as long as it lives."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._trouble = ""
+        self._unknowing: set[int] = set()  # numbers of generations that cannot be given another door, and that was said of
+        self._task: asyncio.Task[None] | None = None
+        self._ended = False
+
+    def end(self) -> None:
+        """Leave the directory to those who tidy it up."""
+        self._ended = True
+
+    def look(self) -> None:
+        """Make again what has gone; call it from time to time, and before something is put there. Never raises.
+
+        Where another supervisor has taken the directory meanwhile, nothing is touched.
+        """
+        supervisor = self._supervisor
+        if self._ended or supervisor.stopping is not None:
+            return
+        try:
+            made = ["the lock"] if supervisor.lock.renew() else []
+            made += self._doors() + self._records()
+            if instances.read_card(supervisor.runtime) != supervisor.card:
+                instances.write_card(supervisor.runtime, supervisor.card)
+                made.append("the card")
+            if supervisor.service.guard_file.renew():
+                made.append("the guard file")
+            if supervisor.control.missing:
+                made.append("the control socket")
+                self._task = self._task if self._task and not self._task.done() else asyncio.create_task(self._bind())
+            if made:
+                log.warning("recreated what was missing in %s: %s", supervisor.runtime, ", ".join(made))
+                supervisor.service.tell_roles()
+        except (LockError, instances.InstanceError, record.RecordError, OSError) as error:
+            self._say(str(error))
+            return
+        self._trouble = ""
+
+    def _doors(self) -> list[str]:
+        made = []
+        for generation in self._supervisor.service.generations():
+            if generation.door is None or generation.orphaned or not generation.door.missing:
+                continue
+            if generation.takes_door:
+                self._rehang(generation, generation.door)
+                made.append(f"the door of generation {generation.number}")
+            elif generation.number not in self._unknowing:
+                self._unknowing.add(generation.number)
+                log.warning("its door is gone and it cannot take another; a new supervisor will not find it", extra=generation.tag)
+        return made
+
+    def _records(self) -> list[str]:
+        """What has gone, which is written again with everything that the next supervisor must know."""
+        doors = [(one.number, one.door) for one in self._supervisor.service.generations() if one.door is not None]
+        return [f"the record of generation {number}" for number, door in doors if door.record_missing]
+
+    def _rehang(self, generation: Generation, before: Door) -> None:
+        recorded = record.read(record.beside(before.path))  # which goes when a door is opened
+        door = open_door(self._supervisor.runtime, generation.number)
+        try:
+            generation.rehang(door)
+            if recorded is not None:
+                door.note(recorded)
+        except StepFailed as error:
+            door.shut()
+            log.warning("%s", error.reason, extra=generation.tag)
+
+    async def _bind(self) -> None:
+        try:
+            await self._supervisor.control.renew()
+        except OSError as error:
+            self._say(f"cannot recreate the control socket: {error.strerror}")
+
+    def _say(self, trouble: str) -> None:
+        """Once, for as long as it lasts."""
+        if trouble != self._trouble:
+            log.error("cannot restore the runtime directory, so ctl may not find this service: %s", trouble)
+            self._trouble = trouble
