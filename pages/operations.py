@@ -13,8 +13,9 @@ from releve.instance import protocol
 from releve.supervisor.generation import states
 from releve.supervisor.inspection import doctor
 from releve.supervisor.operations import hooks
-from releve.supervisor.supervisor import FOLLOW_S, SIGNALS
+from releve.supervisor.supervisor import SIGNALS
 from releve.supervisor.switch import probation
+from releve.supervisor.verbs.verbs import FOLLOW_S
 
 _ADMISSION = {
     states.Admission.RUN: "runs",

@@ -236,7 +236,7 @@ def _commands() -> str:
 
 
 def _supervise(told: Configuration) -> int:
-    from releve.supervisor.supervisor import run as supervise
+    from releve.supervisor.startup import run as supervise
 
     return supervise(told)
 

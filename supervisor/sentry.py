@@ -25,10 +25,10 @@ from releve.server.shared import form
 from releve.server.shared.form import Form, Unfit, flag, is_memory, is_pidfd
 from releve.server.shared.link import Link, LinkError, Message, pair
 from releve.server.shared.revive import Silence, revive, within
+from releve.supervisor.host.environment import SENTRY
 
 log = logging.getLogger("releve.sentry")
 
-VARIABLE = "SENTRY_OF_RELEVE"  # tells a supervisor that a sentry has started: descriptor of the link, pid of the sentry
 TRIES = 6  # then whoever watches over the sentry (systemd) shall take over
 FIRST_S, LAST_S = 1.0, 16.0  # between two tries, doubled each time
 DEATH_S = 10.0  # from the end of a link to that of its process; one that lives on has no use for a sentry any more
@@ -157,7 +157,7 @@ class Sentry:
         ours, theirs = pair()
         try:
             os.set_inheritable(theirs.fileno(), True)
-            told = {VARIABLE: f"{theirs.fileno()} {os.getpid()}"}
+            told = {SENTRY: f"{theirs.fileno()} {os.getpid()}"}
             revive({**self._what, "environment": {**self._what["environment"], **told}})
         except (KeyError, TypeError, OSError) as error:
             log.error("cannot start another supervisor: %r", error)

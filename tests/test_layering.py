@@ -122,7 +122,7 @@ def test_the_server_takes_from_native_what_an_application_may_patch(path: Path) 
         ("config", "from releve.server.shared import link", ["server/shared/link"]),
         ("server/http", "import releve.config.load", ["config/load"]),
         ("server/worker", "def f():\n    from releve.instance.protocol import Status", ["instance/protocol"]),
-        ("ctl", "from releve.supervisor.supervisor import run", ["supervisor/supervisor"]),
+        ("ctl", "from releve.supervisor.supervisor import Supervisor", ["supervisor/supervisor"]),
         ("supervisor", "from releve.server.shared.link import Link\nfrom releve.config import load\nfrom releve import __version__", []),
         ("supervisor", "from releve.server.wsgi.call import x", ["server/wsgi/call"]),
         ("supervisor/release", "from releve.supervisor.listeners import listener", ["supervisor/listeners/listener"]),

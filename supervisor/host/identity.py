@@ -7,6 +7,7 @@ import os
 import pwd
 
 from releve.config.frozen import dataclass
+from releve.instance.instances import InstanceError
 
 
 class IdentityError(Exception):
@@ -67,3 +68,15 @@ def _group(group: str) -> int:
         return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
     except KeyError:
         raise IdentityError(f"cannot run as group {group}: there is no such group; create it, or change group") from None
+
+
+def group_id(control_group: str | None) -> int | None:
+    """The number of a group, by its name or number; None for none. Raises InstanceError if there is no such group."""
+    if control_group is None:
+        return None
+    try:
+        return int(control_group) if control_group.isdigit() else grp.getgrnam(control_group).gr_gid
+    except KeyError:
+        raise InstanceError(
+            f"cannot let the group {control_group} use ctl: there is no such group; create it, or change control_group"
+        ) from None

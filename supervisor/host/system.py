@@ -13,6 +13,7 @@ import signal
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import NoReturn
@@ -399,3 +400,8 @@ def group_name(gid: int) -> str:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return str(gid)
+
+
+def wall_offset() -> float:
+    """Seconds between the wall clock and the one that nobody sets; it changes when the wall clock is set."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

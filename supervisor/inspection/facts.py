@@ -12,7 +12,6 @@ import re
 import resource
 import socket
 import stat
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field
@@ -23,13 +22,13 @@ from releve.config.frozen import dataclass
 from releve.config.settings import Control, Settings
 from releve.instance.instances import InstanceError, unit_name
 from releve.supervisor.channels.door import doors
-from releve.supervisor.host.identity import IdentityError, identify
+from releve.supervisor.host import system
+from releve.supervisor.host.identity import IdentityError, group_id, identify
 from releve.supervisor.host.policy import Policy
 from releve.supervisor.host.usage import memory, opened, tasks
 from releve.supervisor.release.release import ReleaseError, choose_python, real_places, resolve_directory
 from releve.supervisor.systemd import lacking, systemctl
 from releve.supervisor.systemd.needs import needs
-from releve.supervisor.verbs.permit import group_id
 
 if TYPE_CHECKING:
     from releve.supervisor.service.configuration import Configuration
@@ -131,7 +130,7 @@ async def of_service(service: Service) -> Facts:
         unsafe_import=unsafe,
         resolved=None if pin is None else pin.resolved,
         python=None if pin is None else pin.python,
-        clock_jump_s=wall_offset() - service.wall_offset,
+        clock_jump_s=system.wall_offset() - service.wall_offset,
         writable=writable(
             _places(service.loaded.settings, config, None if pin is None else pin.resolved, None if pin is None else pin.python)
         ),
@@ -287,11 +286,6 @@ def _synchronised() -> bool | None:
     except (OSError, AttributeError):
         return None
     return None if state < 0 else state != _TIME_ERROR
-
-
-def wall_offset() -> float:
-    """Seconds between the wall clock and the one that nobody sets; it changes when the wall clock is set."""
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _number(path: str) -> int | None:

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from releve.instance.protocol import Event, Status, result
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState, ServiceState
 from releve.supervisor.host.usage import Usage, memory
+from releve.supervisor.reporting.operation import Operation
+from releve.supervisor.service.service import Service
 
-if TYPE_CHECKING:
-    from releve.supervisor.supervisor import Supervisor
 
-
-def snapshot(supervisor: Supervisor) -> Event:
+def snapshot(service: Service, doing: ServiceState, operation: Operation | None, syntax_errors: list[str]) -> Event:
     """The state of everything, as the result of the verb ``status``."""
-    service = supervisor.service
     service.condition.judge()
     generations = service.generations()
     pids = [worker.pid for generation in generations for worker in generation.workers.values()]
     usage = memory(pids)
-    state = _state(supervisor)
-    operation = supervisor.stopping or supervisor.operation
+    state = _state(service, doing)
     entries = service.history.entries(1)
     return result(
         Status.DEGRADED if state == "degraded" else Status.DONE,
@@ -52,7 +49,7 @@ def snapshot(supervisor: Supervisor) -> Event:
             "workers_wanted": service.wanted_workers,
             "scaled": service.scaled is not None,
             "watch": service.loaded.settings.watch,
-            "syntax_errors": supervisor.syntax_errors,
+            "syntax_errors": syntax_errors,
             "history_pending": service.history.pending,
         },
         generations=[_generation(one, usage, active=one is service.active) for one in generations],
@@ -60,12 +57,12 @@ def snapshot(supervisor: Supervisor) -> Event:
     )
 
 
-def _state(supervisor: Supervisor) -> str:
-    if supervisor.state in (ServiceState.OPERATING, ServiceState.RECOVERING):
-        return "degraded" if supervisor.service.degraded else "serving"
-    if supervisor.state is ServiceState.SERVING and supervisor.service.degraded:
+def _state(service: Service, doing: ServiceState) -> str:
+    if doing in (ServiceState.OPERATING, ServiceState.RECOVERING):
+        return "degraded" if service.degraded else "serving"
+    if doing is ServiceState.SERVING and service.degraded:
         return "degraded"
-    return str(supervisor.state.value)
+    return str(doing.value)
 
 
 def _generation(generation: Generation, usage: dict[int, Usage], *, active: bool) -> dict[str, Any]:

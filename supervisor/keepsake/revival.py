@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from releve.config.frozen import dataclass
-from releve.supervisor.sentry import VARIABLE as SENTRY
+from releve.supervisor.host.environment import REVIVED, SENTRY
 
-VARIABLE = "REVIVED_BY_RELEVE"
-_OF_THIS_PROCESS = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", VARIABLE, SENTRY)
+_OF_THIS_PROCESS = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", REVIVED, SENTRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +33,14 @@ def command(runtime: Path | None, history: str, control_group: str | None = None
     environment = {name: value for name, value in os.environ.items() if name not in _OF_THIS_PROCESS}
     if runtime is not None:
         lived = {"runtime": str(runtime), "state": os.path.dirname(history), "control_group": control_group}
-        environment[VARIABLE] = json.dumps(lived)
+        environment[REVIVED] = json.dumps(lived)
     return {"argv": [sys.executable, *sys.orig_argv[1:]], "directory": os.getcwd(), "environment": environment}
 
 
 def folders(environ: Mapping[str, str]) -> Folders | None:
     """Where the one that has gone lived; None for a supervisor that was not started by a guard."""
     try:
-        said = json.loads(environ.get(VARIABLE, ""))
+        said = json.loads(environ.get(REVIVED, ""))
         return Folders(Path(said["runtime"]), Path(said["state"]), said.get("control_group"))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

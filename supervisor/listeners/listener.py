@@ -25,7 +25,7 @@ from releve.instance import paths
 from releve.instance.paths import Folder
 from releve.server.shared.link import has_ended
 from releve.supervisor.host import system
-from releve.supervisor.systemd import fdstore
+from releve.supervisor.listeners import stored
 
 UNIX_PATH_MAX_BYTES = 107  # sun_path of unix(7) less its closing zero byte
 _TRIES = 100  # random names, until a free one is found
@@ -150,7 +150,7 @@ def expand(wanted: Iterable[Address], inherited: Mapping[str, socket.socket]) ->
 def unclaimed(wanted: Iterable[Address], inherited: Mapping[str, socket.socket]) -> list[str]:
     """Names of inherited sockets that no address uses: their clients would wait for ever."""
     claimed = {address.name for address in expand(wanted, inherited) if address.kind == "fd"}
-    return [name for name in inherited if name not in claimed and not fdstore.is_ours(name)]
+    return [name for name in inherited if name not in claimed and not stored.is_ours(name)]
 
 
 def open_listener(address: Address, backlog: int, inherited: Mapping[str, socket.socket]) -> Listener:
@@ -400,7 +400,7 @@ def _open_inherited(address: Address, inherited: Mapping[str, socket.socket]) ->
     """A duplicate of an inherited socket, so that an address that is dropped can come back later."""
     given = inherited.get(address.name)
     if given is None:
-        names = ", ".join(name for name in inherited if not fdstore.is_ours(name)) or "none"
+        names = ", ".join(name for name in inherited if not stored.is_ours(name)) or "none"
         raise ListenError(
             f"cannot listen on {address}: no such socket was passed on (passed on: {names}); "
             "start the service by a socket unit with FileDescriptorName=, or change listen"
@@ -415,7 +415,7 @@ def _open_inherited(address: Address, inherited: Mapping[str, socket.socket]) ->
 
 def _open_stored(address: Address, inherited: Mapping[str, socket.socket]) -> Listener | None:
     """What systemd has kept for us over a restart, if it still is what clients of the address reach."""
-    found = fdstore.find(str(address), inherited)
+    found = stored.find(str(address), inherited)
     if found is None or (address.kind == "unix" and found[1] != paths.inode(address.path)):
         return None
     if not found[0].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):

@@ -13,9 +13,8 @@ from releve.instance.protocol import Event, Status, result
 from releve.supervisor.reporting.failure import RolledBack, StepFailed
 from releve.supervisor.reporting.history import HistoryError
 from releve.supervisor.reporting.log import log
-from releve.supervisor.reporting.operation import Operation, failure
+from releve.supervisor.reporting.operation import Operation, Work, failure
 from releve.supervisor.service.service import Service
-from releve.supervisor.verbs.work import Work
 
 # status of an operation -> outcome of its attempt in the history; "failed" for the others
 OUTCOMES = {Status.DONE: "done", Status.DEGRADED: "done", Status.ROLLED_BACK: "rolled back"}

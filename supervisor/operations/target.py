@@ -19,9 +19,8 @@ from releve.supervisor.listeners import listener as listening
 from releve.supervisor.listeners.listener import ListenError, Plan
 from releve.supervisor.operations import coldstart
 from releve.supervisor.release import release
-from releve.supervisor.release.release import Pin, ReleaseError
+from releve.supervisor.release.release import Pin, ReleaseError, release_of
 from releve.supervisor.reporting.failure import StepFailed
-from releve.supervisor.reporting.history import release_of
 from releve.supervisor.reporting.log import log
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.configuration import Configuration

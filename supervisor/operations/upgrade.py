@@ -22,8 +22,8 @@ from releve.supervisor.operations import scale
 from releve.supervisor.operations.hooks import Hooks
 from releve.supervisor.operations.target import Choose, Target
 from releve.supervisor.release import release
+from releve.supervisor.release.release import release_of
 from releve.supervisor.reporting.failure import RolledBack, StepFailed, UnsafePreload
-from releve.supervisor.reporting.history import release_of
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.service import Service
 from releve.supervisor.switch import canary, probation, rolling, soundness, switch

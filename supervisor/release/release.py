@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from typing import IO
+from typing import IO, Any
 
 import releve.server
 from releve.config import kernel
@@ -27,11 +27,11 @@ from releve.config.frozen import dataclass
 from releve.config.settings import Settings
 from releve.instance import paths
 from releve.supervisor.host import program, system
+from releve.supervisor.host.environment import strip
 from releve.supervisor.host.identity import Identity, IdentityError, identify
 from releve.supervisor.host.policy import Bounds
 from releve.supervisor.release import environment as surroundings
 from releve.supervisor.release.environment import VENV_FOLDERS
-from releve.supervisor.systemd.notify import strip
 
 OLDEST_PYTHON = (3, 11)
 PROBE_TIMEOUT_S = 10.0
@@ -375,3 +375,14 @@ def _answer(output: str) -> ProbeResult | None:
 
 def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).lower()
+
+
+def release_of(pin: Pin) -> dict[str, Any]:
+    """A release, as the history keeps it."""
+    return {
+        "directory": pin.resolved,
+        "python": pin.python,
+        "python_version": pin.python_version,
+        "releve": pin.releve,
+        "revision": pin.revision,
+    }

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from releve.instance import instances, paths
 
 if TYPE_CHECKING:
-    from releve.supervisor.release.release import Pin
+    pass
 
 FILE_NAME = "history.jsonl"
 KEPT = 1000  # attempts
@@ -311,14 +311,3 @@ def _sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def release_of(pin: Pin) -> dict[str, Any]:
-    """A release, as the history keeps it."""
-    return {
-        "directory": pin.resolved,
-        "python": pin.python,
-        "python_version": pin.python_version,
-        "releve": pin.releve,
-        "revision": pin.revision,
-    }

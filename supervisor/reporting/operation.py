@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -135,3 +135,6 @@ def failure(error: StepFailed, status: Status, serving: str, what_next: str) -> 
     return result(
         status, error.reason, step=error.step, reason=error.reason, traceback=error.traceback, serving=serving, next=what_next, **told
     )
+
+
+Work = Callable[[Operation], Awaitable[str]]  # what an operation does; the words of its success

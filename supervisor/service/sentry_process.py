@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 from releve.server.shared.link import Link, LinkError, pair
-from releve.supervisor import sentry
 from releve.supervisor.host import capabilities, memory, system
+from releve.supervisor.host.environment import SENTRY
 from releve.supervisor.host.identity import Identity
 from releve.supervisor.reporting.log import log
 
@@ -36,7 +36,7 @@ class Post:
 
     def take_over(self, environ: MutableMapping[str, str]) -> None:
         """Keep the sentry that has started this process, if one has."""
-        words = environ.pop(sentry.VARIABLE, "").split()
+        words = environ.pop(SENTRY, "").split()
         with suppress(ValueError, OSError):
             fd, pid = map(int, words)
             os.set_inheritable(fd, False)

@@ -23,15 +23,13 @@ from releve.supervisor.channels.door import open_door
 from releve.supervisor.channels.exchange import Exchange
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.host import capabilities
-from releve.supervisor.inspection import facts
-from releve.supervisor.keepsake import revival
+from releve.supervisor.host import capabilities, environment, system
 from releve.supervisor.keepsake.keepsake import Role
 from releve.supervisor.listeners import listener as listening
 from releve.supervisor.listeners.listener import Listener
-from releve.supervisor.release.release import Pin
+from releve.supervisor.release.release import Pin, release_of
 from releve.supervisor.reporting.failure import StepFailed
-from releve.supervisor.reporting.history import History, release_of
+from releve.supervisor.reporting.history import History
 from releve.supervisor.reporting.log import log, own
 from releve.supervisor.service.archive import Archive
 from releve.supervisor.service.condition import Condition
@@ -68,7 +66,7 @@ class Service:
         self.history = history
         self.notifier = notifier
         self.started = time.monotonic()
-        self.wall_offset = facts.wall_offset()
+        self.wall_offset = system.wall_offset()
         self.active: Generation | None = None
         self.candidate: Generation | None = None  # of the upgrade under way
         self.on_trial = False  # the candidate has been switched to, and is not committed yet
@@ -82,7 +80,7 @@ class Service:
         self.drain = Drain(self.generations)
         self.on_lost: Callable[[Generation], None] = lambda generation: None
         self.on_terminated: Callable[[], None] = lambda: None
-        self.base_environment = {name: value for name, value in notify.strip(os.environ).items() if name != revival.VARIABLE}
+        self.base_environment = {name: value for name, value in environment.strip(os.environ).items() if name != environment.REVIVED}
         self.runtime = runtime
         self.control_group: str | None = None
         self.archive = Archive(self)

@@ -19,33 +19,6 @@ from releve.supervisor.host.readable import readable
 
 STATUS_MAX = 500
 
-# Addressed to the process that systemd started, by pid or by descriptor number: wrong in any other process.
-OURS_ALONE = frozenset(
-    {
-        "NOTIFY_SOCKET",
-        "LISTEN_PID",
-        "LISTEN_PIDFDID",
-        "LISTEN_FDS",
-        "LISTEN_FDNAMES",
-        "WATCHDOG_PID",
-        "WATCHDOG_USEC",
-        "FDSTORE",
-        "MAINPID",
-        "MANAGERPID",
-        "REVIVED_BY_RELEVE",
-        "SENTRY_OF_RELEVE",
-    }
-)
-
-
-def strip(environ: Mapping[str, str]) -> dict[str, str]:
-    """A copy of the environment without what systemd meant for the supervisor alone.
-
-    What describes the unit (``INVOCATION_ID``, ``STATE_DIRECTORY``, ``CREDENTIALS_DIRECTORY``,
-    ``JOURNAL_STREAM``) stays: the application may use it.
-    """
-    return {name: value for name, value in environ.items() if name not in OURS_ALONE}
-
 
 class Notifier:
     """Tells systemd about the service; does nothing outside systemd, and never raises."""

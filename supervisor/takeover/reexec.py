@@ -16,20 +16,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
 
 import releve
+from releve.config.frozen import dataclass
 from releve.server.shared.faults import fault
 from releve.supervisor.host import program, system
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.log import log
 from releve.supervisor.reporting.operation import Operation
+from releve.supervisor.service.lock import RuntimeLock
+from releve.supervisor.service.service import Service
 from releve.supervisor.takeover import succession
 from releve.supervisor.takeover.succession import Bequest, Succession
-
-if TYPE_CHECKING:
-    from releve.supervisor.supervisor import Supervisor
 
 VARIABLE = "REEXECUTED_BY_RELEVE"
 PROOF_S = 20.0  # how long the new program may take to start and decode
@@ -37,36 +38,63 @@ QUIET_S = 2.0  # how long conversations that are not about this operation may ta
 _MARK = "releve-proof "
 
 
-async def reexec(supervisor: Supervisor, operation: Operation) -> str:
+class Conversations(Protocol):
+    """The control socket, with those who wait for an answer."""
+
+    async def start(self) -> None:
+        """Take conversations."""
+
+    async def quiet(self, operation: Operation, seconds: float) -> None:
+        """Take no more, and let those end that do not wait for ``operation``."""
+
+    def fileno(self) -> int:
+        """The listening socket."""
+
+    def waiting_for(self, operation: Operation) -> list[int]:
+        """The descriptors of those who wait for its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What a supervisor hands over beside its generations."""
+
+    service: Service
+    runtime: Path
+    lock: RuntimeLock
+    control: Conversations
+    stopping: Callable[[], bool]
+
+
+async def reexec(outgoing: Outgoing, operation: Operation) -> str:
     """Become the program that is installed now. Raises StepFailed; on success it does not return.
 
     Only beside a master in service that lives: should the new program fail, its guard is all that could start another one.
     """
     with operation.step("prove"):
-        _need_guard(supervisor, "prove")
+        _need_guard(outgoing, "prove")
         operation.say(f"asking {sys.executable}")
-        said = await _prove(supervisor, operation)
+        said = await _prove(outgoing, operation)
         operation.say(f"releve {said['releve']} with Python {said['python']} can take over what serves")
     fault("before_exec")
     with operation.step("exec"):
         operation.committed = True  # from here on nobody can hear of an interruption
-        await supervisor.control.quiet(operation, QUIET_S)
+        await outgoing.control.quiet(operation, QUIET_S)
         system.hold_signals()
         try:
             await _hear_out()
-            if supervisor.stopping is not None:
+            if outgoing.stopping():
                 raise StepFailed("exec", "cannot replace the supervisor: the service is being stopped")
-            _need_guard(supervisor, "exec")
-            _exec(supervisor, operation)
+            _need_guard(outgoing, "exec")
+            _exec(outgoing, operation)
         finally:
             system.let_signals_in()
-            await supervisor.control.start()
+            await outgoing.control.start()
     raise AssertionError("execve returned")
 
 
-def _need_guard(supervisor: Supervisor, step: str) -> None:
+def _need_guard(outgoing: Outgoing, step: str) -> None:
     """Raises StepFailed."""
-    active = supervisor.service.active
+    active = outgoing.service.active
     if active is None or not active.led:
         why = (active and active.trouble) or "the generation in service has lost its master"
         raise StepFailed(step, f"cannot replace the supervisor: {why}; try again when its successor serves (ctl status)")
@@ -78,8 +106,8 @@ async def _hear_out() -> None:
         await asyncio.sleep(0)
 
 
-def _exec(supervisor: Supervisor, operation: Operation) -> NoReturn:
-    fd = _write(supervisor, operation)
+def _exec(outgoing: Outgoing, operation: Operation) -> NoReturn:
+    fd = _write(outgoing, operation)
     try:
         log.info("Becoming %s", " ".join(_argv()))
         system.replace(_argv(), _environment(fd, prove=False), [fd, *succession.read(fd).descriptors])
@@ -111,10 +139,10 @@ def arrived(environ: MutableMapping[str, str]) -> Succession | None:
     return found
 
 
-async def _prove(supervisor: Supervisor, operation: Operation) -> dict[str, Any]:
+async def _prove(outgoing: Outgoing, operation: Operation) -> dict[str, Any]:
     """Have the new program decode what it would be handed. Raises StepFailed: it is not to be trusted with it."""
     refused = f"cannot replace the supervisor: {sys.executable} "
-    fd = _write(supervisor, operation)
+    fd = _write(outgoing, operation)
     try:
         ended = await program.run(_argv(), PROOF_S, directory=os.getcwd(), environment=_environment(fd, prove=True), pass_fds=(fd,))
     except (OSError, subprocess.SubprocessError) as error:
@@ -129,21 +157,21 @@ async def _prove(supervisor: Supervisor, operation: Operation) -> dict[str, Any]
     raise StepFailed("prove", f"{refused}{how} when it was asked to take over; this supervisor goes on", ended.errors[-4000:])
 
 
-def _write(supervisor: Supervisor, operation: Operation) -> int:
+def _write(outgoing: Outgoing, operation: Operation) -> int:
     bequest = Bequest(
-        runtime=str(supervisor.runtime),
-        state=os.path.dirname(supervisor.service.history.path),
-        lock=supervisor.lock.fileno(),
-        control=supervisor.control.fileno(),
-        conversations=tuple(supervisor.control.waiting_for(operation)),
+        runtime=str(outgoing.runtime),
+        state=os.path.dirname(outgoing.service.history.path),
+        lock=outgoing.lock.fileno(),
+        control=outgoing.control.fileno(),
+        conversations=tuple(outgoing.control.waiting_for(operation)),
         number=operation.number,
         by=operation.by,
         attempt=operation.number if operation.recorded else None,
         began=operation.started,
         times=operation.times,
-        control_group=supervisor.service.control_group,
+        control_group=outgoing.service.control_group,
     )
-    return succession.write(succession.pack(supervisor.service, bequest))
+    return succession.write(succession.pack(outgoing.service, bequest))
 
 
 def _argv() -> list[str]:

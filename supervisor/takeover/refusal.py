@@ -24,10 +24,10 @@ from releve.supervisor.channels.door import Door
 from releve.supervisor.host import evidence, system
 from releve.supervisor.host.readable import readable
 from releve.supervisor.keepsake.keepsake import Keepsake
+from releve.supervisor.listeners import stored
 from releve.supervisor.listeners.listener import Listener
 from releve.supervisor.reporting.log import log
 from releve.supervisor.service.service import Service
-from releve.supervisor.systemd import fdstore
 from releve.supervisor.takeover import rescue
 from releve.supervisor.takeover.inventory import Caller, Refused
 
@@ -191,10 +191,10 @@ def _take_listeners(service: Service, kept: Keepsake, among: list[int] | None = 
 
 
 def _keep(service: Service, listener: Listener) -> None:
-    name = listener.address.name if listener.inherited else fdstore.name_of(listener.name, listener.inode)
+    name = listener.address.name if listener.inherited else stored.name_of(listener.name, listener.inode)
     if name is None or name in service.inherited:
         listener.socket.close()
         return
     service.inherited[name] = listener.socket
-    if fdstore.is_ours(name):
+    if stored.is_ours(name):
         _refusals.kept.add(name)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from releve.instance import paths
 from releve.instance.protocol import LINE_MAX_BYTES, Event, ProtocolError, Status, decode, encode, read_request, result
@@ -18,10 +18,10 @@ from releve.supervisor.channels import reports
 from releve.supervisor.host import system
 from releve.supervisor.reporting.log import log
 from releve.supervisor.reporting.operation import Operation
+from releve.supervisor.service.service import Service
 from releve.supervisor.verbs.permit import Permit
 
-if TYPE_CHECKING:
-    from releve.supervisor.supervisor import Supervisor
+Ask = Callable[[str, dict[str, Any], str], Awaitable[Operation | Event]]  # verb, arguments, by whom
 
 _REQUEST_S = 10.0  # a client that connects and says nothing is dropped after this time
 
@@ -29,13 +29,14 @@ _REQUEST_S = 10.0  # a client that connects and says nothing is dropped after th
 class ControlServer:
     """Listens on the control socket, answers each ``ctl``."""
 
-    def __init__(self, path: Path, supervisor: Supervisor, permit: Permit, listening: socket.socket | None = None) -> None:
+    def __init__(self, path: Path, service: Service, ask: Ask, permit: Permit, listening: socket.socket | None = None) -> None:
         """``listening``: the control socket of the program that was here before us."""
         self._path = path
         self._permit = permit
         self._listening = listening
         self._inode = None if listening is None else paths.inode(path)
-        self._supervisor = supervisor
+        self._service = service
+        self._ask = ask
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
         self._waiting: dict[asyncio.Task[None], tuple[Operation, asyncio.StreamWriter]] = {}
@@ -166,7 +167,7 @@ class ControlServer:
         except ProtocolError as error:
             writer.write(encode(result(Status.USAGE, str(error))))
             return
-        service = self._supervisor.service
+        service = self._service
         policy = self._permit.policy(peer, service.loaded.settings.control, service.release_uid)
         if policy is not None:
             reason = policy.refusal(name, verb, arguments)
@@ -175,7 +176,7 @@ class ControlServer:
                 writer.write(encode(result(Status.UNEXPECTED, reason)))
                 return
             arguments = policy.bound(verb, arguments)
-        answer = await self._supervisor.ask(verb, arguments, f"{name} (pid {peer.pid})")
+        answer = await self._ask(verb, arguments, f"{name} (pid {peer.pid})")
         if policy is not None and verb == "status" and not isinstance(answer, Operation):
             answer["may"] = policy.picture()
         if isinstance(answer, Operation):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from releve.config.frozen import dataclass
 from releve.config.settings import Control
 from releve.instance.instances import Access, InstanceError, blocked
+from releve.supervisor.host.identity import group_id
 from releve.supervisor.host.policy import Policy
 from releve.supervisor.host.system import Peer
 from releve.supervisor.reporting.log import log
@@ -65,18 +65,6 @@ def permit(control_group: str | None, *, revived: bool = False) -> Permit:
             raise
         log.error("%s; until then only root and this user may use it", error)
         return Permit(os.geteuid())
-
-
-def group_id(control_group: str | None) -> int | None:
-    """The number of a group, by its name or number; None for none. Raises InstanceError if there is no such group."""
-    if control_group is None:
-        return None
-    try:
-        return int(control_group) if control_group.isdigit() else grp.getgrnam(control_group).gr_gid
-    except KeyError:
-        raise InstanceError(
-            f"cannot let the group {control_group} use ctl: there is no such group; create it, or change control_group"
-        ) from None
 
 
 def _permit(control_group: str | None) -> Permit:

@@ -11,7 +11,6 @@ import asyncio
 import enum
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from releve.instance.protocol import Status, result
 from releve.supervisor.generation.generation import Generation
@@ -19,9 +18,7 @@ from releve.supervisor.reporting.log import log
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.service import Service
 from releve.supervisor.systemd import systemctl
-
-if TYPE_CHECKING:
-    from releve.supervisor.supervisor import Supervisor
+from releve.supervisor.verbs.dispatcher import Dispatcher
 
 _BARRIER_S = 1.0  # systemd answers within milliseconds
 
@@ -63,10 +60,10 @@ PACES: dict[tuple[Pace | None, Request], Pace] = {
 class Stop:
     """The stop of one supervisor's service; idle until somebody asks for it. Lives in the supervisor's loop."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, dispatcher: Dispatcher) -> None:
         self.operation: Operation | None = None
         self.ended = asyncio.Event()
-        self._supervisor = supervisor
+        self._dispatcher = dispatcher
         self._pace: Pace | None = None
         self._quicker = asyncio.Event()  # than timeouts.pre_stop
         self._final = False  # no restart follows: ctl asked for it, or systemd says so
@@ -78,29 +75,30 @@ class Stop:
         self._pace = PACES[self._pace, request]
         self._final |= final
         if self.operation is None:
-            self.operation = operation = Operation("stop", by, self._supervisor.service.history.reserve())
+            self.operation = operation = Operation("stop", by, self._dispatcher.service.history.reserve())
             log.info("Stopping (stop %d), asked by %s", operation.number, by)
+            self._dispatcher.stopping = operation
             operation.task = asyncio.get_running_loop().create_task(self._run(operation))
             return operation
         if self._pace is not Pace.PRE_STOP:
             self._quicker.set()
         given_up = final and self._draining and self._serve_on
         if given_up:  # it was the first half of a restart until now
-            self._supervisor.service.store.drop()
+            self._dispatcher.service.store.drop()
             self._serve_on = False
         if given_up or request is Request.NOW:
             self._dismiss()
         return self.operation
 
     async def _run(self, operation: Operation) -> None:
-        supervisor, service = self._supervisor, self._supervisor.service
+        dispatcher, service = self._dispatcher, self._dispatcher.service
         service.notifier.main_pid(os.getpid())
         service.notifier.stopping()
         service.drain.stop()
-        await supervisor.holding.wait()  # what is being adopted is to be stopped too
+        await dispatcher.holding.wait()  # what is being adopted is to be stopped too
         entry = {"verb": "stop", "by": operation.by, "from": service.describe(service.active)}
         service.history.begin(entry, rescue=True, number=operation.number)
-        current = supervisor.operation
+        current = dispatcher.operation
         if current is not None:
             current.interrupt("the service is being stopped", final=True)
             await current.finished.wait()
@@ -123,7 +121,7 @@ class Stop:
 
         Where it starts nothing, it is told to keep none, so that clients are refused.
         """
-        service = self._supervisor.service
+        service = self._dispatcher.service
         if not service.notifier.active:
             return False
         if service.store.keeps_any:
@@ -136,9 +134,9 @@ class Stop:
 
     def _dismiss(self) -> list[Generation]:
         if self._pace is Pace.AT_ONCE:
-            return dismiss_all(self._supervisor.service)
-        timeouts = self._supervisor.service.loaded.settings.timeouts
-        return dismiss_all(self._supervisor.service, timeouts.drain, timeouts.linger, serve_on=self._serve_on)
+            return dismiss_all(self._dispatcher.service)
+        timeouts = self._dispatcher.service.loaded.settings.timeouts
+        return dismiss_all(self._dispatcher.service, timeouts.drain, timeouts.linger, serve_on=self._serve_on)
 
 
 def dismiss_all(service: Service, drain_s: float = 0.0, linger_s: float | None = None, *, serve_on: bool = False) -> list[Generation]:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from releve.instance import instances
+from releve.instance.instances import Card
 from releve.supervisor.channels.door import Door, open_door
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.keepsake import record
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.log import log
-from releve.supervisor.service.lock import LockError
-
-if TYPE_CHECKING:
-    from releve.supervisor.supervisor import Supervisor
+from releve.supervisor.service.lock import LockError, RuntimeLock
+from releve.supervisor.verbs.control_server import ControlServer
+from releve.supervisor.verbs.dispatcher import Dispatcher
 
 
 class Upkeep:
     """Looks at the directory of one supervisor, for as long as it lives."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+    def __init__(self, dispatcher: Dispatcher, runtime: Path, lock: RuntimeLock, card: Card, control: ControlServer) -> None:
+        self._dispatcher = dispatcher
+        self._service = dispatcher.service
+        self._runtime = runtime
+        self._lock = lock
+        self._card = card
+        self._control = control
         self._trouble = ""
         self._unknowing: set[int] = set()  # numbers of generations that cannot be given another door, and that was said of
         self._task: asyncio.Task[None] | None = None
@@ -36,23 +41,22 @@ class Upkeep:
 
         Where another supervisor has taken the directory meanwhile, nothing is touched.
         """
-        supervisor = self._supervisor
-        if self._ended or supervisor.stopping is not None:
+        if self._ended or self._dispatcher.stopping is not None:
             return
         try:
-            made = ["the lock"] if supervisor.lock.renew() else []
+            made = ["the lock"] if self._lock.renew() else []
             made += self._doors() + self._records()
-            if instances.read_card(supervisor.runtime) != supervisor.card:
-                instances.write_card(supervisor.runtime, supervisor.card)
+            if instances.read_card(self._runtime) != self._card:
+                instances.write_card(self._runtime, self._card)
                 made.append("the card")
-            if supervisor.service.guard_file.renew():
+            if self._service.guard_file.renew():
                 made.append("the guard file")
-            if supervisor.control.missing:
+            if self._control.missing:
                 made.append("the control socket")
                 self._task = self._task if self._task and not self._task.done() else asyncio.create_task(self._bind())
             if made:
-                log.warning("recreated what was missing in %s: %s", supervisor.runtime, ", ".join(made))
-                supervisor.service.tell_roles()
+                log.warning("recreated what was missing in %s: %s", self._runtime, ", ".join(made))
+                self._service.tell_roles()
         except (LockError, instances.InstanceError, record.RecordError, OSError) as error:
             self._say(str(error))
             return
@@ -60,7 +64,7 @@ class Upkeep:
 
     def _doors(self) -> list[str]:
         made = []
-        for generation in self._supervisor.service.generations():
+        for generation in self._service.generations():
             if generation.door is None or generation.orphaned or not generation.door.missing:
                 continue
             if generation.takes_door:
@@ -73,12 +77,12 @@ class Upkeep:
 
     def _records(self) -> list[str]:
         """What has gone, which is written again with everything that the next supervisor must know."""
-        doors = [(one.number, one.door) for one in self._supervisor.service.generations() if one.door is not None]
+        doors = [(one.number, one.door) for one in self._service.generations() if one.door is not None]
         return [f"the record of generation {number}" for number, door in doors if door.record_missing]
 
     def _rehang(self, generation: Generation, before: Door) -> None:
         recorded = record.read(record.beside(before.path))  # which goes when a door is opened
-        door = open_door(self._supervisor.runtime, generation.number)
+        door = open_door(self._runtime, generation.number)
         try:
             generation.rehang(door)
             if recorded is not None:
@@ -89,7 +93,7 @@ class Upkeep:
 
     async def _bind(self) -> None:
         try:
-            await self._supervisor.control.renew()
+            await self._control.renew()
         except OSError as error:
             self._say(f"cannot recreate the control socket: {error.strerror}")
 

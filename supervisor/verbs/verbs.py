@@ -1,17 +1,21 @@
 """The verbs: what each one does once ``states.VERBS`` has let it pass.
 
-Each takes the supervisor, the arguments and who asks, and gives the operation that it
+Each takes its context, the arguments and who asks, and gives the operation that it
 began or joined, or a result where there is nothing to wait for.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import Any
 
 from releve.config.errors import ConfigError
+from releve.config.frozen import dataclass
 from releve.instance import symptoms
 from releve.instance.protocol import Event, Status, result
+from releve.supervisor.generation.states import Admission, admit
 from releve.supervisor.host import policy
 from releve.supervisor.inspection import doctor as examination
 from releve.supervisor.inspection import dump as dumping
@@ -22,33 +26,86 @@ from releve.supervisor.operations import scale as scaling
 from releve.supervisor.operations.target import from_configuration
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.log import log
-from releve.supervisor.reporting.operation import Operation, failure
+from releve.supervisor.reporting.operation import Operation, Work, failure
 from releve.supervisor.service import drain as draining
+from releve.supervisor.service.service import Service
 from releve.supervisor.verbs import work
-from releve.supervisor.verbs.stop import Request
-
-if TYPE_CHECKING:
-    from releve.supervisor.supervisor import Supervisor
+from releve.supervisor.verbs.dispatcher import Dispatcher
+from releve.supervisor.verbs.stop import Request, Stop
 
 Arguments = dict[str, Any]
 
+FOLLOW_S = 10.0  # how long an upgrade waits for a recovery to come to its end
+_FIRST = (Admission.INTERRUPT, Admission.FOLLOW)
 
-async def status(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What verbs work with."""
+
+    dispatcher: Dispatcher
+    stop: Stop
+    syntax_errors: Callable[[], list[str]]  # what keeps ``watch: code`` from upgrading, if anything does
+    replace: Work  # the supervisor itself, by what is installed now
+
+    @property
+    def service(self) -> Service:
+        """The one that they are about."""
+        return self.dispatcher.service
+
+
+async def ask(context: Context, verb: str, arguments: Arguments, by: str) -> Operation | Event:
+    """Carry out a verb: the operation it began or joined, or a result where there is nothing to wait for."""
+    dispatcher, dry = context.dispatcher, bool(arguments.get("dry_run"))
+    while (admission := admit(verb, dispatcher.state, dry=dry)) in _FIRST and verb != "stop":  # which interrupts for itself
+        current = dispatcher.operation
+        assert current is not None
+        if admission is Admission.FOLLOW:
+            log.info("%s, asked by %s, waits for %s %d", verb, by, current.verb, current.number)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FOLLOW_S):
+                    await current.finished.wait()
+        current.interrupt(f"{verb} by {by} goes first")
+        await current.finished.wait()
+    if admission in (Admission.BUSY, Admission.NOTHING):
+        return _refuse(dispatcher, verb, admission)
+    try:
+        return await VERBS[verb](context, arguments, by)
+    except StepFailed as error:  # refused before anything began
+        return failure(error, Status.USAGE, context.service.serving_words(), "")
+
+
+def _refuse(dispatcher: Dispatcher, verb: str, admission: Admission) -> Event:
+    current, serving = dispatcher.stopping or dispatcher.operation, dispatcher.service.serving_words()
+    if admission is Admission.NOTHING or current is None:
+        return result(admission.status, f"cannot {verb}: no operation is under way that could be ended", serving=serving)
+    return result(
+        admission.status,
+        f"cannot {verb}: {current.verb} {current.number} by {current.by} is under way "
+        f"({current.phase or 'beginning'}, {current.seconds:.1f}s)",
+        operation={"verb": current.verb, "number": current.number, "by": current.by, "phase": current.phase},
+        serving=serving,
+        next="wait for it (ctl status), or end it (ctl abort)",
+    )
+
+
+async def status(context: Context, arguments: Arguments, by: str) -> Event:
     """The picture of everything."""
-    return picture.snapshot(supervisor)
+    dispatcher = context.dispatcher
+    return picture.snapshot(context.service, dispatcher.state, dispatcher.stopping or dispatcher.operation, context.syntax_errors())
 
 
-async def history(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+async def history(context: Context, arguments: Arguments, by: str) -> Event:
     """The last attempts."""
     limit = arguments.get("limit")
-    history = supervisor.service.history
+    history = context.service.history
     entries = symptoms.thinned(history.entries(limit if isinstance(limit, int) else None))
     return result(Status.DONE, f"{len(entries)} attempts", entries=entries, pending=history.pending)
 
 
-async def check(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+async def check(context: Context, arguments: Arguments, by: str) -> Event:
     """What an upgrade would start from, without starting anything."""
-    service = supervisor.service
+    service = context.service
     try:
         target = await from_configuration(service, service.configuration)()
     except ConfigError as error:
@@ -60,9 +117,9 @@ async def check(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
     return result(Status.DONE, f"an upgrade would start {pin.app} in {pin.resolved} with {pin.python} (Python {pin.python_version})")
 
 
-async def upgrade(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
+async def upgrade(context: Context, arguments: Arguments, by: str) -> Operation:
     """A new generation from what is on disk now, or a rehearsal of it."""
-    service = supervisor.service
+    service = context.service
     configuration = service.configuration
     chosen = {key: str(arguments[key]) for key in ("directory", "python") if arguments.get(key)}
     if chosen:
@@ -71,37 +128,37 @@ async def upgrade(supervisor: Supervisor, arguments: Arguments, by: str) -> Oper
         configuration = configuration.bound(arguments[policy.BOUNDS])
     dry = bool(arguments.get("dry_run"))
     does = work.rehearsal(service, configuration) if dry else work.upgrading(service, configuration)
-    return supervisor.begin("upgrade", by, does, dry=dry)
+    return context.dispatcher.begin("upgrade", by, does, dry=dry)
 
 
-async def reload(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
+async def reload(context: Context, arguments: Arguments, by: str) -> Operation:
     """New settings for the generation in service."""
-    return supervisor.begin("reload", by, work.reloading(supervisor.service))
+    return context.dispatcher.begin("reload", by, work.reloading(context.service))
 
 
-async def rollback(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation | Event:
+async def rollback(context: Context, arguments: Arguments, by: str) -> Operation | Event:
     """Back to what served before; where an upgrade is on trial, or has a canary, by ending that."""
-    service = supervisor.service
-    trial = supervisor.operation if service.tried else None
+    service = context.service
+    trial = context.dispatcher.operation if service.tried else None
     if trial is None:
-        return supervisor.begin("rollback", by, work.rolling_back(service))
+        return context.dispatcher.begin("rollback", by, work.rolling_back(service))
     trial.interrupt(f"rollback by {by}")
     await trial.finished.wait()
     back = not service.on_trial and "rollback" not in service.degraded
     return result(Status.DONE if back else Status.DEGRADED, f"ended {trial.verb} {trial.number}: {service.serving_words()}")
 
 
-async def scale(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
+async def scale(context: Context, arguments: Arguments, by: str) -> Operation:
     """More workers, or fewer."""
     reset = bool(arguments.get("reset"))
-    number = scaling.wanted(supervisor.service, arguments.get("workers"), reset)
-    return supervisor.begin("scale", by, work.scaling(supervisor.service, number, reset))
+    number = scaling.wanted(context.service, arguments.get("workers"), reset)
+    return context.dispatcher.begin("scale", by, work.scaling(context.service, number, reset))
 
 
-async def abort(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+async def abort(context: Context, arguments: Arguments, by: str) -> Event:
     """The end of the operation under way, before its commit."""
-    operation = supervisor.operation
-    serving = supervisor.service.serving_words
+    operation = context.dispatcher.operation
+    serving = context.service.serving_words
     if operation is None:
         return result(Status.USAGE, "cannot abort: no operation is under way that could be ended", serving=serving())
     what, ended_by = f"{operation.verb} {operation.number}", operation.stop_reason
@@ -111,7 +168,7 @@ async def abort(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
         ended_by = "it was being undone" if operation.dry else "it had failed, and was being undone"
     before = operation.committed
     await operation.finished.wait()
-    if operation.committed and not before and "rollback" in supervisor.service.degraded:
+    if operation.committed and not before and "rollback" in context.service.degraded:
         return result(Status.DEGRADED, f"ended {what}, but there was no way back: {serving()}", serving=serving())
     done = f"{what} was ended already: {ended_by}" if ended_by else f"aborted {what}"
     if operation.committed:  # all that was left to abort
@@ -119,30 +176,30 @@ async def abort(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
     return result(Status.DONE, done, serving=serving())
 
 
-async def reopen(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+async def reopen(context: Context, arguments: Arguments, by: str) -> Event:
     """The log files anew, in every process."""
-    return await reopening.reopen(supervisor.service, by)
+    return await reopening.reopen(context.service, by)
 
 
-async def stop(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
+async def stop(context: Context, arguments: Arguments, by: str) -> Operation:
     """The end of the service; asked again with ``now``, at once."""
     request = Request.NOW if arguments.get("now") else Request.HURRY if arguments.get("hurry") else Request.PLAIN
-    return supervisor.stop.ask(by, request, final=not arguments.get("signalled"))  # a signal is perhaps systemd's, in a restart
+    return context.stop.ask(by, request, final=not arguments.get("signalled"))  # a signal is perhaps systemd's, in a restart
 
 
-async def reexec(supervisor: Supervisor, arguments: Arguments, by: str) -> Operation:
+async def reexec(context: Context, arguments: Arguments, by: str) -> Operation:
     """The supervisor itself, replaced by what is installed now."""
-    return supervisor.begin("reexec", by, work.replacing(supervisor))
+    return context.dispatcher.begin("reexec", by, context.replace)
 
 
-async def workers(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+async def workers(context: Context, arguments: Arguments, by: str) -> Event:
     """Each worker, and what it serves now."""
-    return await workload.snapshot(supervisor.service)
+    return await workload.snapshot(context.service)
 
 
-async def dump(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+async def dump(context: Context, arguments: Arguments, by: str) -> Event:
     """The stacks of one process, or of all."""
-    service = supervisor.service
+    service = context.service
     known = dumping.processes(service.generations())
     if arguments.get("all"):
         chosen = known
@@ -162,47 +219,47 @@ async def dump(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
     return result(Status.FAILED if failed else Status.DONE, message, processes=answers, serving=service.serving_words())
 
 
-async def drain(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+async def drain(context: Context, arguments: Arguments, by: str) -> Event:
     """New clients shall go elsewhere."""
-    service = supervisor.service
+    service = context.service
     path = draining.asked_path(service.loaded.settings, service.serving)
     before = service.drain.seconds
     if before is not None:
         return result(Status.DONE, f"drained already, since {draining.clock(before)}; ctl undrain ends it")
-    _record(supervisor, "drain", by, service.drain.begin)
+    _record(context, "drain", by, service.drain.begin)
     service.tell_roles()
     return result(Status.DONE, f"drained: {path} answers 503, requests are served as before; ctl undrain ends it")
 
 
-async def undrain(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+async def undrain(context: Context, arguments: Arguments, by: str) -> Event:
     """They are welcome again."""
-    service = supervisor.service
+    service = context.service
     if service.drain.seconds is None:
         return result(Status.DONE, "it is not drained")
-    _record(supervisor, "undrain", by, service.drain.end)
+    _record(context, "undrain", by, service.drain.end)
     service.tell_roles()
     return result(Status.DONE, "no longer drained: new clients are welcome")
 
 
-def _record(supervisor: Supervisor, verb: str, by: str, change: Callable[[], object]) -> None:
+def _record(context: Context, verb: str, by: str, change: Callable[[], object]) -> None:
     """Do what takes no time, and keep it in the history; a disk in trouble does not hold it up."""
-    service = supervisor.service
+    service = context.service
     described = service.describe(service.active)
     attempt = service.history.begin({"verb": verb, "by": by, "from": described}, rescue=True)
     change()
     service.history.finish(attempt, "done", to=described)
     words = service.serving_words()
     log.info("%s %d, asked by %s: %s", verb, attempt, by, words)
-    if supervisor.stopping is None:
+    if context.dispatcher.stopping is None:
         service.notifier.status(words[0].upper() + words[1:])
 
 
-async def doctor(supervisor: Supervisor, arguments: Arguments, by: str) -> Event:
+async def doctor(context: Context, arguments: Arguments, by: str) -> Event:
     """What is not as it should be, here and on this host."""
-    return examination.report(examination.examine(await facts.of_service(supervisor.service)))
+    return examination.report(examination.examine(await facts.of_service(context.service)))
 
 
-Verb = Callable[["Supervisor", Arguments, str], Awaitable[Operation | Event]]
+Verb = Callable[["Context", Arguments, str], Awaitable[Operation | Event]]
 
 VERBS: dict[str, Verb] = {
     "status": status,

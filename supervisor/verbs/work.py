@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
-
 from releve import __version__
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.operations.hooks import Hooks
@@ -13,18 +10,13 @@ from releve.supervisor.operations.rollback import rollback
 from releve.supervisor.operations.scale import scale
 from releve.supervisor.operations.target import from_cold, from_configuration, from_generation, from_history
 from releve.supervisor.operations.upgrade import rehearse, upgrade
-from releve.supervisor.reporting.operation import Operation
+from releve.supervisor.reporting.operation import Operation, Work
 from releve.supervisor.service.configuration import Configuration
 from releve.supervisor.service.service import Service
 from releve.supervisor.switch import canary
 from releve.supervisor.takeover import adoption
 from releve.supervisor.takeover.inventory import Adopted
-from releve.supervisor.takeover.reexec import reexec
-
-if TYPE_CHECKING:
-    from releve.supervisor.supervisor import Supervisor
-
-Work = Callable[[Operation], Awaitable[str]]
+from releve.supervisor.takeover.reexec import Outgoing, reexec
 
 
 def starting(service: Service) -> Work:
@@ -107,11 +99,11 @@ def scaling(service: Service, number: int, reset: bool) -> Work:
     return work
 
 
-def replacing(supervisor: Supervisor) -> Work:
+def replacing(outgoing: Outgoing) -> Work:
     """Another program in this process."""
 
     async def work(operation: Operation) -> str:
-        return await reexec(supervisor, operation)
+        return await reexec(outgoing, operation)
 
     return work
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from releve.config.settings import Address
 from releve.supervisor.listeners import listener as listening
-from releve.supervisor.systemd import fdstore
+from releve.supervisor.listeners import stored
 from releve.supervisor.systemd.notify import Notifier
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=60)
@@ -23,17 +23,17 @@ INODES = st.none() | st.tuples(st.integers(0, 2**32), st.integers(0, 2**64))
 
 @given(TEXTS, INODES)
 def test_a_name_is_one_that_systemd_takes_and_leads_back(address: str, inode: tuple[int, int] | None) -> None:
-    name = fdstore.name_of(address, inode)
+    name = stored.name_of(address, inode)
     if name is None:
         return
-    assert len(name) <= 255 and name.isascii() and name.isprintable() and ":" not in name and fdstore.is_ours(name)
+    assert len(name) <= 255 and name.isascii() and name.isprintable() and ":" not in name and stored.is_ours(name)
     with socket.socket() as sock:
-        assert fdstore.find(address, {"http": sock, name: sock}) == (sock, inode)
-        assert fdstore.find(address + "x", {name: sock}) is None
+        assert stored.find(address, {"http": sock, name: sock}) == (sock, inode)
+        assert stored.find(address + "x", {name: sock}) is None
 
 
 def test_a_name_that_would_be_too_long_is_none() -> None:
-    assert fdstore.name_of("unix:/" + "é" * 50, None) is None
+    assert stored.name_of("unix:/" + "é" * 50, None) is None
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_descriptor_goes_to_systemd_and_can_be_taken_back(tmp_path: Path, mana
 
 def stored(listener: listening.Listener) -> dict[str, socket.socket]:
     """What the next supervisor inherits of a listener."""
-    name = fdstore.name_of(listener.name, listener.inode)
+    name = stored.name_of(listener.name, listener.inode)
     assert name is not None
     return {name: listener.socket.dup()}
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from releve.supervisor.systemd.notify import Notifier, strip
+from releve.supervisor.host.environment import strip
+from releve.supervisor.systemd.notify import Notifier
 
 
 def _manager(address: str) -> socket.socket:
