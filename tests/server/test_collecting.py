@@ -272,7 +272,7 @@ def test_a_chunked_body_has_its_length(generation: Generation, tmp_path: Path, b
 
 
 def test_a_client_that_waits_in_the_middle_of_a_chunked_body_waits(generation: Generation, tmp_path: Path) -> None:
-    worker = start(generation, tmp_path, constants={"collecting.QUIET_S": 0.1}, timeouts={"body": 1.0}, **BUFFERED)
+    worker = start(generation, tmp_path, constants={"loop.collecting.QUIET_S": 0.1}, timeouts={"body": 1.0}, **BUFFERED)
     client = post(generation, None, b"5\r\nhello\r\n", "/framing")
     assert client.answer().status == 408, "its beginning was for no thread"
     eventually(lambda: worker.numbers.own == 1, "so it was no request")

@@ -21,7 +21,7 @@ from releve.server.master.guard import FIRST_S, LAST_S, Guard
 def started(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The supervisors that were started."""
     found: list[object] = []
-    monkeypatch.setattr(guard, "revive", found.append)
+    monkeypatch.setattr(guard, "revive", lambda what, before: found.append(what))
     return found
 
 

@@ -14,7 +14,7 @@ def serve(generation: Generation, **settings: object) -> Client:
 
 
 def test_at_its_limit_a_worker_closes_the_longest_idle_connection_for_a_new_one(generation: Generation) -> None:
-    first = serve(generation, limits={"connections": 3}, constants={"room.YOUNG_S": 0.0})
+    first = serve(generation, limits={"connections": 3}, constants={"handover.room.YOUNG_S": 0.0})
     second, silent = connect(generation), connect(generation)
     assert [client.ask().status for client in (first, second)] == [200] * 2
     eventually(lambda: generation.workers[0].numbers.connections == 3, "all are there")
@@ -34,7 +34,7 @@ def test_at_its_limit_a_worker_closes_the_longest_idle_connection_for_a_new_one(
 
 
 def test_at_its_limit_a_worker_spares_who_has_only_just_come(generation: Generation) -> None:
-    kept = [serve(generation, limits={"connections": 3}, constants={"room.YOUNG_S": 60.0}), connect(generation)]
+    kept = [serve(generation, limits={"connections": 3}, constants={"handover.room.YOUNG_S": 60.0}), connect(generation)]
     assert [client.ask().status for client in kept] == [200] * 2
     newcomer = connect(generation)
     eventually(lambda: generation.workers[0].numbers.connections == 3, "all are there")
@@ -61,7 +61,7 @@ def test_at_its_limit_a_worker_takes_nothing_from_who_has_begun_a_request(genera
 
 
 def test_a_flood_of_silent_connections_holds_up_nobody(generation: Generation) -> None:
-    serve(generation, limits={"connections": 20}, constants={"room.CALM_S": 60.0}).close()
+    serve(generation, limits={"connections": 20}, constants={"handover.room.CALM_S": 60.0}).close()
     silent = [connect(generation) for _ in range(60)]
     for _ in range(3):
         assert connect(generation).ask().status == 200
@@ -71,7 +71,7 @@ def test_a_flood_of_silent_connections_holds_up_nobody(generation: Generation) -
 
 
 def test_at_its_limit_a_worker_leaves_newcomers_to_siblings_that_have_room(generation: Generation) -> None:
-    kept = [serve(generation, limits={"connections": 2}, constants={"doors.PRESS_S": 30.0}), connect(generation)]
+    kept = [serve(generation, limits={"connections": 2}, constants={"handover.acceptor.PRESS_S": 30.0}), connect(generation)]
     assert [client.ask().pid for client in kept] == [generation.workers[0].pid] * 2
     sibling = generation.start(limits={"connections": 2})
     sibling.resume()

@@ -249,7 +249,7 @@ def test_an_order_that_cannot_be_changes_nothing(old: Generation, kind: str, key
 
 
 def test_nothing_is_left_open_by_pauses(old: Generation, new: Generation) -> None:
-    brief = {"closing.REST_S": 0.05}  # how long the thread that closes what was given waits for more, before it ends
+    brief = {"shared.closing.REST_S": 0.05}  # how long the thread that closes what was given waits for more, before it ends
     one, other = old.start(threads=8, constants=brief), new.start(threads=8, constants=brief)
     one.resume()
     client = connect(old)

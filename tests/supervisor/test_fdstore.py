@@ -57,7 +57,7 @@ def test_a_descriptor_goes_to_systemd_and_can_be_taken_back(tmp_path: Path, mana
         assert manager.recv(1000) == b"FDSTOREREMOVE=1\nFDNAME=releve.x"
 
 
-def stored(listener: listening.Listener) -> dict[str, socket.socket]:
+def inherited(listener: listening.Listener) -> dict[str, socket.socket]:
     """What the next supervisor inherits of a listener."""
     name = stored.name_of(listener.name, listener.inode)
     assert name is not None
@@ -69,7 +69,7 @@ def test_what_was_kept_is_the_listener_again_with_its_queue(tmp_path: Path, kind
     address = Address("tcp", host="127.0.0.1", port=0) if kind == "tcp" else Address("unix", path=str(tmp_path / "s"))
     before = listening.open_listener(address, 16, {})
     where = before.socket.getsockname() if kind == "tcp" else address.path
-    kept = stored(before)
+    kept = inherited(before)
     listening.close_listener(before, unlink=False)
     with socket.socket(socket.AF_INET if kind == "tcp" else socket.AF_UNIX) as client:
         client.connect(where)  # while nobody serves
@@ -86,7 +86,7 @@ def test_what_was_kept_is_the_listener_again_with_its_queue(tmp_path: Path, kind
 def test_a_path_that_somebody_else_has_bound_since_is_not_ours(tmp_path: Path) -> None:
     address = Address("unix", path=str(tmp_path / "s"))
     before = listening.open_listener(address, 16, {})
-    kept = stored(before)
+    kept = inherited(before)
     listening.close_listener(before)
     after = listening.open_listener(address, 16, kept)
     assert after.inode != before.inode or after.socket.getsockname() != before.name
