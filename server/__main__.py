@@ -9,8 +9,7 @@ import traceback
 from typing import NoReturn
 
 from releve.server.master.master import run
-from releve.server.process import children as offspring
-from releve.server.process import hazards
+from releve.server.process import children, hazards
 from releve.server.process.output import drain
 from releve.server.shared.exits import EXIT_INTERNAL
 from releve.server.shared.link import Link
@@ -42,7 +41,7 @@ def main(arguments: list[str], *, lent: bool = False) -> NoReturn:
         traceback.print_exc()
     finally:
         remove_temporary()
-        offspring.settle(0.0)
+        children.settle(0.0)
         drain()
         os._exit(status)
 

@@ -22,7 +22,7 @@ from releve.supervisor.reporting.history import History
 from releve.supervisor.reporting.log import log, own
 from releve.supervisor.service.configuration import Configuration
 from releve.supervisor.service.lock import LockHeld, RuntimeLock
-from releve.supervisor.service.sentry_process import Post
+from releve.supervisor.service.sentry_process import SentryProcess
 from releve.supervisor.service.service import Service
 from releve.supervisor.supervisor import Supervisor
 from releve.supervisor.systemd.notify import Notifier
@@ -66,7 +66,7 @@ def run(configuration: Configuration) -> int:
     state = lived.state if lived else configuration.state_directory(loaded.settings.state_directory)
     group = lived.control_group if lived else loaded.settings.control_group
     allowed = permit(group, revived=lived is not None)
-    post = Post()
+    post = SentryProcess()
     post.take_over(os.environ)
     try:
         if arrived is None:

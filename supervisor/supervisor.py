@@ -38,7 +38,7 @@ from releve.supervisor.takeover.inventory import Adopted
 from releve.supervisor.takeover.reexec import Outgoing
 from releve.supervisor.takeover.succession import Succession
 from releve.supervisor.verbs import verbs, work
-from releve.supervisor.verbs.autoupgrade import Watching
+from releve.supervisor.verbs.autoupgrade import AutoUpgrade
 from releve.supervisor.verbs.control_server import ControlServer
 from releve.supervisor.verbs.dispatcher import Dispatcher
 from releve.supervisor.verbs.permit import Permit
@@ -92,7 +92,7 @@ class Supervisor:
         self.stop = Stop(dispatcher)
         self._recovery = Recovery(dispatcher)
         self._pulse = Pulse(service.notifier, os.environ, os.getpid(), lambda: not dispatcher.idle)
-        self._watching = Watching(service, self._upgrade_for_watch)
+        self._watching = AutoUpgrade(service, self._upgrade_for_watch)
         self._rotations = Rotations(service)
         self.card = service.configuration.card(runtime)
         self._upkeep = Upkeep(dispatcher, runtime, lock, self.card, self.control)

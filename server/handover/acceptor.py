@@ -50,7 +50,7 @@ class Width(enum.Enum):
     OPEN = "open"
 
 
-class Doors:
+class Acceptor:
     """Owns the listening sockets and the worker's receive end of the exchange."""
 
     def __init__(
@@ -230,7 +230,7 @@ class Doors:
             if connection.buffer or not connection.fresh:
                 self._loop.welcome(connection)
             else:
-                self._loop.reception.read(connection)  # most clients have sent their request by now
+                self._loop.reader.read(connection)  # most clients have sent their request by now
 
     def _accept(self, name: str, sock: socket.socket) -> Connection | None:
         while True:
@@ -253,7 +253,7 @@ class Doors:
 
     def _patience(self) -> float:
         """The latest deadline that a connection of ours can have (monotonic); what another generation says may be anything."""
-        return self._loop.now() + max(self._loop.idle_s, self._loop.reception.header_s)
+        return self._loop.now() + max(self._loop.idle_s, self._loop.reader.header_s)
 
     def _receive(self) -> Connection | None:
         tries = BATCH

@@ -244,7 +244,7 @@ class Collecting:
                 self._waiting.append(connection)
 
     def _refuse(self, connection: Connection, status: int, reason: str) -> None:
-        self._loop.parting.refuse(connection, status, reason)
+        self._loop.writer.refuse(connection, status, reason)
         connection.body = None
         self.forget(connection)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from releve.server.http.fasthead import Usual
 from releve.server.http.forwarded import introduce
 from releve.server.loop.connection import READ_BYTES, Connection, State
-from releve.server.loop.handler import Answer
+from releve.server.loop.handler import Handler
 from releve.server.scoreboard.scoreboard import BUCKETS
 from releve.server.shared.native import time
 from releve.server.wsgi import call as calls
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("releve.worker")
 
 
-def fast_path(loop: Loop, answer: Answer) -> Callable[[Connection], bool]:
+def fast_path(loop: Loop, answer: Handler) -> Callable[[Connection], bool]:
     """What serves an idle connection that has a shape, an empty buffer, and something to read: whether the lead is still ours."""
     application, access = answer.application, answer.access
     log_usual = access.usual if access is not None and access.short else None
     lead, classes, ready = loop.lead, loop.classes, loop.ready
     put_token, take_token = lead.token.append, lead.token.remove
     durations, longest = loop.tally.durations, BUCKETS - 1
-    received, settle = loop.reception.received, loop.settle
+    received, settle = loop.reader.received, loop.settle
     docket = loop.tally.docket
     enter, docket_view, place = docket.pack, docket.view, docket.place
     own = answer.own

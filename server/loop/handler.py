@@ -37,7 +37,7 @@ POLLED = 100 * POLLED_KIND  # a load balancer asked, and the application answere
 log = logging.getLogger("releve.worker")
 
 
-class Answer:
+class Handler:
     """Answers the request of a connection; called with it, in whatever thread."""
 
     def __init__(

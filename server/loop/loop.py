@@ -24,10 +24,10 @@ from releve.server.loop.collecting import Collecting
 from releve.server.loop.connection import Connection, State
 from releve.server.loop.deadlines import TICK_S, Deadlines
 from releve.server.loop.fastpath import fast_path
-from releve.server.loop.handler import Answer
-from releve.server.loop.reader import Reception, skip_empty_lines
-from releve.server.loop.threads import Lead
-from releve.server.loop.writer import Parting
+from releve.server.loop.handler import Handler
+from releve.server.loop.reader import Reader, skip_empty_lines
+from releve.server.loop.threads import Threads
+from releve.server.loop.writer import Writer
 from releve.server.scoreboard.scoreboard import KINDS, Tally, bucket
 from releve.server.shared import closing
 from releve.server.shared.native import RLock, os, select, time
@@ -49,9 +49,9 @@ class Loop:
 
     now = staticmethod(time.monotonic)
 
-    def __init__(self, settings: Settings, answer: Answer, tally: Tally) -> None:
+    def __init__(self, settings: Settings, answer: Handler, tally: Tally) -> None:
         """``answer`` runs in the leader or another thread, and sets the connection's ``outcome``."""
-        self.lead = Lead(settings.threads, answer, self._run, tally.docket)
+        self.lead = Threads(settings.threads, answer, self._run, tally.docket)
         self.table: dict[int, Connection] = {}  # by descriptor: every open connection of this worker
         self.intake = RLock()  # held from the birth of a connection's descriptor until it is in the table; see worker.py
         self.epoll = select.epoll()
@@ -79,9 +79,9 @@ class Loop:
         self.plain = False  # connections may be kept after their responses, and none is given away
         self._answer = answer
         self._access = answer.access
-        self.reception = Reception(self, settings, answer)
+        self.reader = Reader(self, settings, answer)
         self.collecting = Collecting(self, settings)
-        self.parting = Parting(self, settings, answer.access)
+        self.writer = Writer(self, settings, answer.access)
         self.serve = fast_path(self, answer)
         self.watch(self.lead.bell, self._take_back)
 
@@ -189,7 +189,7 @@ class Loop:
             connection = more.popleft()
             if connection.queued and connection.state in (_IDLE, _READING):  # neither closed nor given away
                 connection.queued = False
-                self.reception.go_on(connection)
+                self.reader.go_on(connection)
                 while ready:
                     if not self._dispatch(ready.popleft()):
                         return False
@@ -302,17 +302,17 @@ class Loop:
         if connection.queued:
             self.unregister(connection)  # it has brought enough for now
         elif connection.state is _IDLE:
-            self.reception.read(connection)
+            self.reader.read(connection)
         elif connection.state is _BUSY:
             self.unregister(connection)
         elif connection.state is _CLOSING:
-            self.parting.swallow(connection)
+            self.writer.swallow(connection)
         elif connection.state is _WRITING:
-            self.parting.write(connection)
+            self.writer.write(connection)
         elif connection.state is _COLLECTING:
             self.collecting.gather(connection)
         else:
-            self.reception.read(connection)
+            self.reader.read(connection)
 
     def _take_back(self) -> None:
         for connection in self.lead.returned():
@@ -333,7 +333,7 @@ class Loop:
             self.collecting.over(connection)
         if channel.unsent is not None:
             connection.enter(_WRITING)
-            self.parting.await_write(connection)
+            self.writer.await_write(connection)
         else:
             self.answered(connection)
 
@@ -346,7 +346,7 @@ class Loop:
             connection.state = _IDLE  # BUSY and WRITING may become that
             if connection.buffer:
                 skip_empty_lines(connection.buffer)
-            deadline = self.now() + (self.reception.header_s if connection.buffer else self.idle_s)
+            deadline = self.now() + (self.reader.header_s if connection.buffer else self.idle_s)
             if connection.tick >= 0 and connection.deadline <= deadline:
                 connection.deadline = deadline  # its bucket is early enough: all that `put` would do
             else:
@@ -358,7 +358,7 @@ class Loop:
             elif not connection.registered or connection.events != select.EPOLLIN:
                 self.register(connection)
         elif head.keep_alive or connection.buffer or (body is not None and not body.finished):
-            self.parting.close_gently(connection)
+            self.writer.close_gently(connection)
         else:
             self.close(connection)
 
@@ -370,15 +370,15 @@ class Loop:
             self.deadlines.put(connection, self.now() + TICK_S)  # when it had its turn
             return
         if before is _WRITING:
-            self.parting.expired(connection)
+            self.writer.expired(connection)
             return
         if before is _COLLECTING:
             self.collecting.expired(connection)
             return
         if before is not _CLOSING:
-            self.reception.read(connection)  # what came at the last moment counts
+            self.reader.read(connection)  # what came at the last moment counts
         if connection.state is before:
             if before is _READING:
-                self.parting.refuse(connection, 408, "the request head took too long")
+                self.writer.refuse(connection, 408, "the request head took too long")
             else:
                 self.close(connection)

@@ -17,7 +17,7 @@ from releve.server.http.head import END, HTTPError, Partial, head_end, parse_hea
 from releve.server.http.proxy_protocol import PrefaceError, read_preface
 from releve.server.http.shape import LEARN_MAX, learn
 from releve.server.loop.connection import READ_BYTES, REST_MAX_BYTES, Connection, State
-from releve.server.loop.handler import Answer
+from releve.server.loop.handler import Handler
 from releve.server.wsgi.environ import split_peer
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ _IDLE, _BUSY = State.IDLE, State.BUSY
 log = logging.getLogger("releve.worker")
 
 
-class Reception:
+class Reader:
     """Reads for the loop."""
 
-    def __init__(self, loop: Loop, settings: Settings, answer: Answer) -> None:
+    def __init__(self, loop: Loop, settings: Settings, answer: Handler) -> None:
         self.header_s = settings.timeouts.header
         self._loop = loop
         self._answer = answer
@@ -155,7 +155,7 @@ class Reception:
             else:
                 connection.head = head = parse_head(bytes(buffer[:end]), self._limits)
         except HTTPError as error:
-            self._loop.parting.refuse(connection, error.status, error.reason)
+            self._loop.writer.refuse(connection, error.status, error.reason)
             return
         if end < 0:
             if connection.state is _IDLE and not EMPTY_LINE.startswith(buffer):

@@ -30,7 +30,7 @@ from contextvars import Context
 from typing import NamedTuple, NoReturn
 
 from releve.server.loop.connection import Connection
-from releve.server.scoreboard.inflight import LEADER, Docket
+from releve.server.scoreboard.inflight import LEADER, Inflight
 from releve.server.shared import system
 from releve.server.shared.exits import EXIT_INTERNAL
 from releve.server.shared.native import OURS, Lock, get_ident, os, start_thread, time
@@ -69,10 +69,10 @@ class Overrun(NamedTuple):
     number: int
 
 
-class Lead:
+class Threads:
     """The threads of one worker. ``free``, ``dispatch``, ``returned`` belong to the leader; ``give_up`` to whoever is in a call."""
 
-    def __init__(self, threads: int, call: Callable[[Connection], None], turn: Callable[[], None], docket: Docket) -> None:
+    def __init__(self, threads: int, call: Callable[[Connection], None], turn: Callable[[], None], docket: Inflight) -> None:
         """``call`` answers the request of a connection. ``turn`` runs the loop until the lead is lost, or stepped aside from."""
         self.threads = threads
         self.inline = threads > 1

@@ -25,7 +25,7 @@ _RESET = struct.pack("ii", 1, 0)  # socket(7): SO_LINGER, for no time at all
 log = logging.getLogger("releve.worker")
 
 
-class Parting:
+class Writer:
     """Sends for the loop what is left of a response, and takes leave of clients."""
 
     def __init__(self, loop: Loop, settings: Settings, access: AccessLog | None) -> None:

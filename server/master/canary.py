@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from releve.server.master.pending import Errand, Errands
+from releve.server.master.pending import Pending, PendingOrders
 from releve.server.prefork.lifecycle import names
-from releve.server.prefork.spawner import Nursery
+from releve.server.prefork.spawner import Spawner
 from releve.server.prefork.workers import Crew, State, Worker
 from releve.server.shared.link import Message
 from releve.server.shared.messages import MalformedOrder
@@ -14,20 +14,20 @@ from releve.server.shared.native import os
 
 
 class Canary:
-    """What the workers were told of it, for those that come later. The send end that the nursery keeps is its own."""
+    """What the workers were told of it, for those that come later. The send end that the spawner keeps is its own."""
 
-    def __init__(self, crew: Crew, nursery: Nursery, errands: Errands, now: Callable[[], float]) -> None:
+    def __init__(self, crew: Crew, spawner: Spawner, errands: PendingOrders, now: Callable[[], float]) -> None:
         self.to: object = None  # number of the generation that some connections go to; None: there is no canary
         self._share = 0.0
         self._crew = crew
-        self._nursery = nursery
+        self._spawner = spawner
         self._errands = errands
         self._now = now
 
     def attend(self, order: Message, revision: int, patience_s: float) -> None:
         """Have every worker take connections from the exchange only; the order is answered when all do."""
 
-        def done(errand: Errand) -> None:
+        def done(errand: Pending) -> None:
             up = self._crew.up(revision)
             late = [worker for worker in up if worker.number in errand.late]
             if late or not any(worker.state is State.ATTENDING for worker in up):
@@ -49,7 +49,7 @@ class Canary:
         share = float(order["share"]) if to is not None else 0.0
         self.end()
         if to is not None:
-            self.to, self._share, self._nursery.diversion = to, share, fds.pop(0)
+            self.to, self._share, self._spawner.diversion = to, share, fds.pop(0)
         up = self._crew.up(revision)
         for worker in up:
             self._tell(worker)
@@ -62,16 +62,16 @@ class Canary:
 
     def end(self) -> None:
         """There is none any more; the workers know, or are told otherwise."""
-        if self._nursery.diversion >= 0:
-            os.close(self._nursery.diversion)
-        self.to, self._nursery.diversion = None, -1
+        if self._spawner.diversion >= 0:
+            os.close(self._spawner.diversion)
+        self.to, self._spawner.diversion = None, -1
 
     def _tell(self, worker: Worker) -> None:
-        fds = (self._nursery.diversion,) if self.to is not None else ()
+        fds = (self._spawner.diversion,) if self.to is not None else ()
         worker.order({"type": "divert", "to": self.to, "share": self._share}, worker.told or worker.state, fds)
 
     def _await(
-        self, order: Message, verb: str, state: State, workers: list[Worker], done: Callable[[Errand], None], patience_s: float
+        self, order: Message, verb: str, state: State, workers: list[Worker], done: Callable[[Pending], None], patience_s: float
     ) -> None:
         waiting = {worker.number for worker in workers}
-        self._errands.start(Errand(verb, frozenset({state}), waiting, done, id=order["id"], deadline=self._now() + patience_s))
+        self._errands.start(Pending(verb, frozenset({state}), waiting, done, id=order["id"], deadline=self._now() + patience_s))

@@ -15,15 +15,15 @@ from contextlib import suppress
 from releve.server.master.canary import Canary
 from releve.server.master.guard import Guard
 from releve.server.master.orders import ESTABLISHED, Change, Posture, objection
-from releve.server.master.pending import Errand, Errands
+from releve.server.master.pending import Pending, PendingOrders
 from releve.server.master.reload import ACK_S, DROP_S, Reload
 from releve.server.master.reopen import reopened, rotate
-from releve.server.master.replacement import Turnover
+from releve.server.master.replacement import Replacements
 from releve.server.master.vacancies import Vacancies
 from releve.server.prefork.boot import Boot
-from releve.server.prefork.lifecycle import Foreman, names
+from releve.server.prefork.lifecycle import Lifecycle, names
 from releve.server.prefork.outbox import Outbox
-from releve.server.prefork.spawner import Nursery
+from releve.server.prefork.spawner import Spawner
 from releve.server.prefork.workers import UP, Crew, IllegalTransition, State, Worker, describe_exit
 from releve.server.process import stacks
 from releve.server.shared import system
@@ -41,10 +41,10 @@ STACKS_MAX = 25_000  # of a master's, in one message
 log = logging.getLogger("releve.master")
 
 
-class Command:
+class Controller:
     """Posture, target and errands of a generation whose application is loaded (or is left to the workers)."""
 
-    def __init__(self, boot: Boot, crew: Crew, nursery: Nursery, outbox: Outbox, now: Callable[[], float]) -> None:
+    def __init__(self, boot: Boot, crew: Crew, spawner: Spawner, outbox: Outbox, now: Callable[[], float]) -> None:
         self.posture = Posture.BOOTING
         self.change = Change.NONE
         self.current = boot.revision
@@ -52,18 +52,18 @@ class Command:
         self.exit_status = 0
         self._boot = boot
         self._crew = crew
-        self._nursery = nursery
+        self._spawner = spawner
         self._outbox = outbox
         self._now = now
-        self._errands = Errands(outbox)
-        self._foreman = Foreman(boot, crew, nursery, outbox, now)
-        self._canary = Canary(crew, nursery, self._errands, now)
-        self._reload = Reload(self, boot, crew, nursery, self._foreman, self._errands, now)
+        self._errands = PendingOrders(outbox)
+        self._lifecycle = Lifecycle(boot, crew, spawner, outbox, now)
+        self._canary = Canary(crew, spawner, self._errands, now)
+        self._reload = Reload(self, boot, crew, spawner, self._lifecycle, self._errands, now)
         self._vacancies = Vacancies(lambda: self.target, now)
-        self._turnover = Turnover(crew, self._errands, self, now)
+        self._replacements = Replacements(crew, self._errands, self, now)
         self.guard = Guard(boot.keepsake, boot.door)
-        nursery.disown = self.guard.disown
-        nursery.workers = lambda revision: self.target if revision is self.current else revision.settings.workers
+        spawner.disown = self.guard.disown
+        spawner.workers = lambda revision: self.target if revision is self.current else revision.settings.workers
         self._last_part: tuple[float, float | None] | None = None  # of a stop that serves on: deadline (monotonic), linger_s
         self._remarks: list[str] = []
         self._ended: deque[tuple[float, bool]] = deque(maxlen=ENDED_MAX)  # ended unasked: when (monotonic), and whether it had booted
@@ -89,11 +89,11 @@ class Command:
     def boot(self) -> None:
         """Fork the first workers; ``ready`` or ``failed`` is sent when it is known."""
         self._outbox.send({"type": "phase", "phase": "workers"})
-        new, trouble = self._foreman.spawn(self.current, self.target, first=True)
+        new, trouble = self._lifecycle.spawn(self.current, self.target, first=True)
         if trouble:
             self._fail_boot({"step": "workers", "reason": trouble})
         else:
-            self._errands.start(Errand("boot", frozenset({State.READY}), _numbers(new), self._booted, self._boot_lost))
+            self._errands.start(Pending("boot", frozenset({State.READY}), _numbers(new), self._booted, self._boot_lost))
 
     def obey(self, message: Message, fds: list[int]) -> None:
         """Begin to carry out one order; it is answered now or later. Takes the descriptors that it keeps out of ``fds``.
@@ -124,7 +124,7 @@ class Command:
             case "failed":
                 worker.failure = message
             case "recycle":
-                self._turnover.ask(worker, message.get("reason", ""))
+                self._replacements.ask(worker, message.get("reason", ""))
             case "mixed":
                 self._outbox.send({"type": "mixed", "files": message.get("files", []), "astray": True})
             case "remark":
@@ -184,17 +184,17 @@ class Command:
     def keep(self) -> None:
         """What is due by the clock: overdue workers, late errands, replacements of the dead."""
         now = self._now()
-        self._foreman.keep(self.current.settings.timeouts.boot)
+        self._lifecycle.keep(self.current.settings.timeouts.boot)
         self._errands.expire(now)
         self._fill()
-        self._turnover.step()
+        self._replacements.step()
         self.guard.step(now)
 
     def next_due(self) -> float | None:
         """When ``keep`` must be called next (monotonic); None: not before something happens."""
         dues = self._errands.deadlines()
-        dues += self._foreman.deadlines()
-        later = (self._vacancies.next_due(self._missing()), self._turnover.next_due(), self.guard.next_due())
+        dues += self._lifecycle.deadlines()
+        later = (self._vacancies.next_due(self._missing()), self._replacements.next_due(), self.guard.next_due())
         dues += [due for due in later if due is not None]
         return min(dues, default=None)
 
@@ -208,10 +208,10 @@ class Command:
         self._canary.end()
         for errand in self._errands:
             self._errands.drop(errand, "the generation was told to quit")
-        for revision in list(self._nursery.revisions):
-            self._nursery.close(revision)
+        for revision in list(self._spawner.revisions):
+            self._spawner.close(revision)
         for worker in self._crew:
-            self._foreman.dismiss(worker, deadline_s, linger_s, serve_on=serve_on and worker.state is State.SERVING)
+            self._lifecycle.dismiss(worker, deadline_s, linger_s, serve_on=serve_on and worker.state is State.SERVING)
         self._last_part = (self._now() + deadline_s, linger_s) if serve_on else None
         self._shut()
 
@@ -220,7 +220,7 @@ class Command:
         if self._last_part is not None and not any(worker.serves_on for worker in self._crew):
             (deadline, linger_s), self._last_part = self._last_part, None
             for worker in self._crew:
-                self._foreman.dismiss(worker, max(0.0, deadline - self._now()), linger_s)
+                self._lifecycle.dismiss(worker, max(0.0, deadline - self._now()), linger_s)
 
     @property
     def over(self) -> bool:
@@ -255,7 +255,7 @@ class Command:
                 "posture": self.posture.value,
                 "revision": revision.number,
                 "listeners": [name for name, _ in revision.listeners],
-                "preloaded": self._nursery.application is not None,
+                "preloaded": self._spawner.application is not None,
                 "diverting": self._canary.to,
                 "crashed": [when for when, booted in self._ended if booted],
                 "unbooted": [when for when, booted in self._ended if not booted],
@@ -263,7 +263,7 @@ class Command:
             fds,
         )
         for worker in self._crew:
-            self._foreman.report(worker)
+            self._lifecycle.report(worker)
             self._outbox.send({"type": "state", "worker": worker.number, "state": worker.state.value})
         self._outbox.send({"type": "ready"})
 
@@ -280,21 +280,21 @@ class Command:
         self._outbox.send({"type": "done", "id": order["id"]})
 
     def _reopen(self, order: Message, fds: list[int]) -> None:
-        waiting = rotate(order, fds, self._nursery.revisions, self.current.number, self._crew)
+        waiting = rotate(order, fds, self._spawner.revisions, self.current.number, self._crew)
         done = self._errands.answer
-        self._errands.start(Errand("reopen", frozenset({reopened(order)}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+        self._errands.start(Pending("reopen", frozenset({reopened(order)}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
 
     def _stacks(self, order: Message, fds: list[int]) -> None:
         self._outbox.send({"type": "done", "id": order["id"], "text": stacks.text(limit=STACKS_MAX)})
 
     # Boot
 
-    def _booted(self, errand: Errand) -> None:
+    def _booted(self, errand: Pending) -> None:
         self.posture = Posture.READY
         log.info("%d workers are ready", len(self._crew.up(self.current.number)))
         self._outbox.send({"type": "ready"})
 
-    def _boot_lost(self, errand: Errand, worker: Worker) -> None:
+    def _boot_lost(self, errand: Pending, worker: Worker) -> None:
         self._fail_boot(worker.failure or {})
 
     def _fail_boot(self, failure: Message) -> None:
@@ -330,17 +330,17 @@ class Command:
         for worker in asked:
             worker.order({"type": "resume"}, State.SERVING)
 
-        def done(errand: Errand) -> None:
+        def done(errand: Pending) -> None:
             if any(w.state is State.SERVING for w in self._crew.up(self.current.number)):
                 self.posture = Posture.RESUMED
                 self._errands.answer(errand, workers=len(self._crew.up(self.current.number)))
             else:
                 self.posture = before if before in (Posture.READY, Posture.RESUMED) else Posture.PAUSED
-                self._foreman.pause(self._crew.up(self.current.number), None, ())  # whoever hears it late shall not serve alone
+                self._lifecycle.pause(self._crew.up(self.current.number), None, ())  # whoever hears it late shall not serve alone
                 self._errands.fail(errand.id, "resume", "cannot resume: no worker came to serve")
 
         waiting = {w.number for w in (asked if able else self._crew.standing(self.current.number))}
-        self._errands.start(Errand("resume", frozenset({State.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+        self._errands.start(Pending("resume", frozenset({State.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
 
     def _pause(self, order: Message, fds: list[int]) -> None:
         fault("master_pause")
@@ -351,7 +351,7 @@ class Command:
         self._canary.end()
         self.posture = Posture.PAUSING
 
-        def done(errand: Errand) -> None:
+        def done(errand: Pending) -> None:
             self.posture = Posture.PAUSED
             if errand.late:
                 late = names(self._workers(errand.late))
@@ -359,8 +359,8 @@ class Command:
             else:
                 self._errands.answer(errand, given=errand.given, kept=errand.kept)
 
-        waiting = self._foreman.pause(self._crew.up(self.current.number), to, tuple(fds[:1]) if to is not None else ())
-        self._errands.start(Errand("pause", frozenset({State.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+        waiting = self._lifecycle.pause(self._crew.up(self.current.number), to, tuple(fds[:1]) if to is not None else ())
+        self._errands.start(Pending("pause", frozenset({State.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
 
     def _quit(self, order: Message, fds: list[int]) -> None:
         fault("master_quit")
@@ -389,42 +389,42 @@ class Command:
             self._count()
             for worker in new:
                 if worker.state is not State.GONE:
-                    self._foreman.dismiss(worker, DROP_S, None)
+                    self._lifecycle.dismiss(worker, DROP_S, None)
             self._errands.refuse(order_id, failure)
 
-        def lost(errand: Errand, worker: Worker) -> None:
+        def lost(errand: Pending, worker: Worker) -> None:
             back(worker.failure or {})
 
-        new, trouble = self._foreman.spawn(self.current, number)
+        new, trouble = self._lifecycle.spawn(self.current, number)
         if trouble:
             back({"step": "workers", "reason": trouble})
             return
         # A worker that is ready in a paused generation counts as paused (_on_ready).
         awaited = frozenset({State.SERVING, State.PAUSED})
-        self._errands.start(Errand("scale", awaited, _numbers(new), self._scaled, lost, order_id))
+        self._errands.start(Pending("scale", awaited, _numbers(new), self._scaled, lost, order_id))
 
     def _scale_down(self, order_id: object, leaving: list[Worker]) -> None:
-        def done(errand: Errand) -> None:
+        def done(errand: Pending) -> None:
             for worker in leaving:
                 if worker.state in UP:
-                    self._foreman.dismiss(worker, self.current.settings.upgrade.retire, None)
+                    self._lifecycle.dismiss(worker, self.current.settings.upgrade.retire, None)
             self._scaled(errand)
 
         for worker in leaving:
             worker.dismissed = True
-        waiting = self._foreman.give_up(leaving)
-        self._errands.start(Errand("scale", frozenset({State.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S))
+        waiting = self._lifecycle.give_up(leaving)
+        self._errands.start(Pending("scale", frozenset({State.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S))
 
     def _count(self) -> None:
         """Tell the workers how many they are to be."""
         for worker in self._crew.standing(self.current.number):
             worker.pass_on({"type": "crew", "workers": self.target}, ())
 
-    def _scaled(self, errand: Errand) -> None:
+    def _scaled(self, errand: Pending) -> None:
         self.change = Change.NONE
         self._errands.answer(errand, workers=len(self._crew.standing(self.current.number)), given=errand.given, kept=errand.kept)
 
-    # Workers that ask to be replaced: what the turnover does
+    # Workers that ask to be replaced: what the replacements do
 
     def may_turn_over(self) -> bool:
         """Whether the generation serves, and its crew is not in the middle of another change."""
@@ -432,25 +432,25 @@ class Command:
 
     def add_one(self) -> tuple[Worker | None, str]:
         """Fork one worker beyond the target."""
-        new, trouble = self._foreman.spawn(self.current, 1)
+        new, trouble = self._lifecycle.spawn(self.current, 1)
         return (new[0] if new else None), trouble
 
     def retire(self, worker: Worker, done: Callable[[], None]) -> None:
         """Have a worker give its idle connections to its siblings, finish what it has, and leave."""
 
-        def paused(errand: Errand) -> None:
+        def paused(errand: Pending) -> None:
             if worker.state in UP:
-                self._foreman.dismiss(worker, self.current.settings.upgrade.retire, None)
+                self._lifecycle.dismiss(worker, self.current.settings.upgrade.retire, None)
             done()
 
         worker.dismissed = True
         self._errands.start(
-            Errand("retire", frozenset({State.PAUSED}), self._foreman.give_up([worker]), paused, deadline=self._now() + ACK_S)
+            Pending("retire", frozenset({State.PAUSED}), self._lifecycle.give_up([worker]), paused, deadline=self._now() + ACK_S)
         )
 
     def dismiss_new(self, worker: Worker) -> None:
         """End a worker that was forked in vain."""
-        self._foreman.dismiss(worker, DROP_S, None)
+        self._lifecycle.dismiss(worker, DROP_S, None)
 
     # Workers
 
@@ -469,7 +469,7 @@ class Command:
         failed = self._vacancies.take(self._missing(), at_once=at_once)
         if not failed:
             return
-        new, trouble = self._foreman.spawn(self.current, len(failed), failed=failed)
+        new, trouble = self._lifecycle.spawn(self.current, len(failed), failed=failed)
         if not trouble:
             self._vacancies.forked()
             return

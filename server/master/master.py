@@ -14,15 +14,14 @@ import struct
 import sys
 from collections.abc import Sequence
 
-from releve.server.master.controller import Command
+from releve.server.master.controller import Controller
 from releve.server.master.orders import ESTABLISHED, Posture
 from releve.server.prefork.boot import Boot, await_boot, hello, read_boot
 from releve.server.prefork.outbox import RETRY_S, Outbox
-from releve.server.prefork.spawner import IGNORED, Nursery
+from releve.server.prefork.spawner import IGNORED, Spawner
 from releve.server.prefork.words import WORDS
 from releve.server.prefork.workers import Crew, IllegalTransition, Worker
-from releve.server.process import buffered, hazards, output, stacks
-from releve.server.process import reseed as seeds
+from releve.server.process import buffered, hazards, output, reseed, stacks
 from releve.server.shared import form, system
 from releve.server.shared import log as logs
 from releve.server.shared.anchor import Anchor
@@ -81,14 +80,14 @@ class Master:
         self._door = socket.socket(fileno=boot.door) if boot.door >= 0 else None
         self._signals = -1
         self._crew = Crew()
-        self._nursery = Nursery(boot, outbox, self._crew)
+        self._spawner = Spawner(boot, outbox, self._crew)
         self._anchor = Anchor(boot.revision.settings.directory, boot.directory)
-        self._nursery.load = self._load
+        self._spawner.load = self._load
         self._early = early
         threads = hazards.threads()
-        self._nursery.early = tuple(text for text in early if text in threads)
-        self._nursery.astray = self._anchor.astray
-        self._command = Command(boot, self._crew, self._nursery, outbox, time.monotonic)
+        self._spawner.early = tuple(text for text in early if text in threads)
+        self._spawner.astray = self._anchor.astray
+        self._command = Controller(boot, self._crew, self._spawner, outbox, time.monotonic)
         self._command.guard.meet(link.fileno())
 
     def run(self) -> int:
@@ -100,7 +99,7 @@ class Master:
             system.refuse_new_privileges()
         fault("master_boot")
         for text in self._early:
-            if text not in self._nursery.early:
+            if text not in self._spawner.early:
                 self._command.remark(
                     f"{text} was opened before the import ({hazards.BEFORE}), and all workers share it: open it in hooks.after_fork"
                 )
@@ -108,7 +107,7 @@ class Master:
         self._anchor.drop()
         try:
             if self._boot.preload is False:
-                self._nursery.remember_source()
+                self._spawner.remember_source()
             elif not self._preload():
                 return 0
         except BootError as error:
@@ -130,8 +129,8 @@ class Master:
         """Import the application here, to fork it; False if it left what cannot be forked and ``preload`` is auto. Raises BootError."""
         self._outbox.send({"type": "phase", "phase": "import"})
         before, modules, started = hazards.take(), len(sys.modules), time.monotonic()
-        with seeds.noted():
-            self._nursery.application = self._load()
+        with reseed.noted():
+            self._spawner.application = self._load()
         found = hazards.find(before)
         if found and self._boot.preload is None:
             log.warning("not preloading: the import left %s", ", ".join(found))
@@ -145,13 +144,13 @@ class Master:
         seconds = round(time.monotonic() - started, 3)
         if files := self._anchor.astray():
             self._outbox.send({"type": "mixed", "files": files, "astray": True})
-        isolated = [clip(str(error), 300) for error in broken(self._nursery.application)[:20]]
+        isolated = [clip(str(error), 300) for error in broken(self._spawner.application)[:20]]
         new = len(sys.modules) - modules
         report = {"type": "imported", "seconds": seconds, "modules": new, "preloaded": True, "broken": isolated}
         self._outbox.send({**report, "signal": stacks.armed()})
         gc.collect()
         buffered.remember()
-        seeds.remember()
+        reseed.remember()
         gc.freeze()  # what is loaded now lives as long as the workers: a collection shall not copy its pages
         return True
 
@@ -325,8 +324,8 @@ class Master:
         """None of them ends a master: it leaves when its supervisor says so, or is gone. Replaces what the application's import has set."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it were ignored, nobody could be waited for
         system.settle_signals(IGNORED)
-        self._nursery.wakeups = system.record_signal(signal.SIGTERM)
-        self._signals = self._nursery.wakeups[0]
+        self._spawner.wakeups = system.record_signal(signal.SIGTERM)
+        self._signals = self._spawner.wakeups[0]
 
     def _obey_signals(self) -> None:
         if signal.SIGTERM not in system.recorded_signals(self._signals):

@@ -14,7 +14,7 @@ log = logging.getLogger("releve.master")
 
 
 @dataclass
-class Errand:
+class Pending:
     """Workers (by number) on their way to one of the states ``awaited``, or to what is told by a word; to their end, if that is empty.
 
     ``done`` runs when the last one has arrived. ``lost`` runs, if given, for one
@@ -25,8 +25,8 @@ class Errand:
     verb: str
     awaited: frozenset[State | str]
     waiting: set[int]
-    done: Callable[[Errand], None]
-    lost: Callable[[Errand, Worker], None] | None = None
+    done: Callable[[Pending], None]
+    lost: Callable[[Pending, Worker], None] | None = None
     id: object = None  # of the order; None: nobody waits for an answer
     deadline: float | None = None  # monotonic; then it is done without those that are late
     given: int = 0
@@ -34,17 +34,17 @@ class Errand:
     late: list[int] = field(default_factory=list)
 
 
-class Errands:
+class PendingOrders:
     """All errands under way."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._list: list[Errand] = []
+        self._list: list[Pending] = []
 
-    def __iter__(self) -> Iterator[Errand]:
+    def __iter__(self) -> Iterator[Pending]:
         return iter(list(self._list))
 
-    def start(self, errand: Errand) -> None:
+    def start(self, errand: Pending) -> None:
         """Begin to wait; done at once if there is nobody to wait for."""
         self._list.append(errand)
         if not errand.waiting:
@@ -84,13 +84,13 @@ class Errands:
         """Answer that an order was not carried out, for a reason that a worker gave."""
         self.fail(order_id, str(failure.get("step", "workers")), str(failure.get("reason")), str(failure.get("traceback") or ""))
 
-    def drop(self, errand: Errand, why: str) -> None:
+    def drop(self, errand: Pending, why: str) -> None:
         """Wait no longer; the order has failed, since something else came between."""
         self._list.remove(errand)
         if errand.id is not None:
             self.fail(errand.id, "order", f"cannot go on to {errand.verb}: {why}")
 
-    def answer(self, errand: Errand, **results: object) -> None:
+    def answer(self, errand: Pending, **results: object) -> None:
         """Send ``done`` for the errand's order."""
         if errand.late:
             results["late"] = errand.late
@@ -105,6 +105,6 @@ class Errands:
         log.error("%s", reason)
         self._outbox.send(message)
 
-    def _finish(self, errand: Errand) -> None:
+    def _finish(self, errand: Pending) -> None:
         self._list.remove(errand)
         errand.done(errand)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from releve.server.master.orders import Change
-from releve.server.master.pending import Errand, Errands
+from releve.server.master.pending import Pending, PendingOrders
 from releve.server.prefork.boot import Boot, Revision, read_revision
-from releve.server.prefork.lifecycle import Foreman
-from releve.server.prefork.spawner import Nursery
+from releve.server.prefork.lifecycle import Lifecycle
+from releve.server.prefork.spawner import Spawner
 from releve.server.prefork.workers import UP, Crew, State, Worker
 from releve.server.process import output
 from releve.server.shared.link import Message
@@ -35,13 +35,20 @@ class Reload:
     """The revision that is coming, from its preparation to its switch or its end."""
 
     def __init__(
-        self, of: Generation, boot: Boot, crew: Crew, nursery: Nursery, foreman: Foreman, errands: Errands, now: Callable[[], float]
+        self,
+        of: Generation,
+        boot: Boot,
+        crew: Crew,
+        spawner: Spawner,
+        lifecycle: Lifecycle,
+        errands: PendingOrders,
+        now: Callable[[], float],
     ) -> None:
         self._of = of
         self._boot = boot
         self._crew = crew
-        self._nursery = nursery
-        self._foreman = foreman
+        self._spawner = spawner
+        self._lifecycle = lifecycle
         self._errands = errands
         self._now = now
         self._coming: Revision | None = None
@@ -51,20 +58,20 @@ class Reload:
         coming = read_revision(order, fds)
         fds.clear()
         self._coming, self._of.change = coming, Change.PREPARING
-        self._nursery.revisions.append(coming)
+        self._spawner.revisions.append(coming)
 
-        def done(errand: Errand) -> None:
+        def done(errand: Pending) -> None:
             self._of.change = Change.PREPARED
             self._errands.answer(errand, workers=[w.number for w in self._crew.up(coming.number)])
 
-        def lost(errand: Errand, worker: Worker) -> None:
+        def lost(errand: Pending, worker: Worker) -> None:
             self.withdraw(lambda _: self._errands.refuse(order["id"], worker.failure or {}))
 
-        new, trouble = self._foreman.spawn(coming, coming.settings.workers)
+        new, trouble = self._lifecycle.spawn(coming, coming.settings.workers)
         if trouble:
             self.withdraw(lambda _: self._errands.refuse(order["id"], {"step": "workers", "reason": trouble}))
         else:
-            self._errands.start(Errand("reload", frozenset({State.READY}), {worker.number for worker in new}, done, lost, order["id"]))
+            self._errands.start(Pending("reload", frozenset({State.READY}), {worker.number for worker in new}, done, lost, order["id"]))
 
     def switch(self, order: Message, fds: list[int]) -> None:
         """``switch``: the new set accepts, then the old one hands its connections over and leaves."""
@@ -76,34 +83,34 @@ class Reload:
             return
         self._of.change = Change.SWITCHING
 
-        def resumed(errand: Errand) -> None:
+        def resumed(errand: Pending) -> None:
             if not any(w.state is State.SERVING for w in self._crew.up(coming.number)):
                 reason = "cannot switch: no new worker came to serve; the old ones serve on"
                 self.withdraw(lambda _: self._errands.refuse(errand.id, {"step": "switch", "reason": reason}))
                 return
             old = self._crew.standing(self._of.current.number)
-            self._nursery.close(self._of.current)
+            self._spawner.close(self._of.current)
             self._of.current, self._coming = coming, None
             self._of.target = coming.settings.workers
             output.standard.lead(coming.log)
             output.begin(coming.settings.log, Who(self._boot.generation, release=self._boot.directory))
             for worker in old:
                 worker.dismissed = True
-            waiting = self._foreman.give_up(old)
+            waiting = self._lifecycle.give_up(old)
 
-            def paused(errand: Errand) -> None:
+            def paused(errand: Pending) -> None:
                 self._of.change = Change.NONE
                 for worker in old:
                     if worker.state in UP:
-                        self._foreman.dismiss(worker, coming.settings.upgrade.retire, None)
+                        self._lifecycle.dismiss(worker, coming.settings.upgrade.retire, None)
                 self._errands.answer(errand, given=errand.given, kept=errand.kept)
 
-            self._errands.start(Errand("switch", frozenset({State.PAUSED}), waiting, paused, id=errand.id, deadline=self._now() + ACK_S))
+            self._errands.start(Pending("switch", frozenset({State.PAUSED}), waiting, paused, id=errand.id, deadline=self._now() + ACK_S))
 
         for worker in new:
             worker.order({"type": "resume"}, State.SERVING)
         waiting = {w.number for w in new}
-        self._errands.start(Errand("switch", frozenset({State.SERVING}), waiting, resumed, id=order["id"], deadline=self._now() + ACK_S))
+        self._errands.start(Pending("switch", frozenset({State.SERVING}), waiting, resumed, id=order["id"], deadline=self._now() + ACK_S))
 
     def cancel(self, order: Message, fds: list[int]) -> None:
         """``cancel``: end the new set."""
@@ -118,17 +125,17 @@ class Reload:
             raise MalformedOrder(f"cannot {order['type']}: revision {order['revision']} is not the one prepared")
         return self._coming
 
-    def withdraw(self, then: Callable[[Errand], None], order_id: object = None) -> None:
+    def withdraw(self, then: Callable[[Pending], None], order_id: object = None) -> None:
         """End the new workers of a reload, then go on."""
         coming, self._coming, self._of.change = self._coming, None, Change.CANCELLING
         assert coming is not None
-        self._nursery.close(coming)
+        self._spawner.close(coming)
         new = [w for w in self._crew if w.revision == coming.number]
         for worker in new:
-            self._foreman.dismiss(worker, DROP_S, None)
+            self._lifecycle.dismiss(worker, DROP_S, None)
 
-        def gone(errand: Errand) -> None:
+        def gone(errand: Pending) -> None:
             self._of.change = Change.NONE
             then(errand)
 
-        self._errands.start(Errand("cancel", frozenset(), {w.number for w in new}, gone, id=order_id))
+        self._errands.start(Pending("cancel", frozenset(), {w.number for w in new}, gone, id=order_id))

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from releve.server.master.pending import Errand, Errands
+from releve.server.master.pending import Pending, PendingOrders
 from releve.server.master.vacancies import backoff_s
 from releve.server.prefork.workers import Crew, State, Worker
 
@@ -15,7 +15,7 @@ RETRY_S = 1.0  # at least, after a replacement has failed
 log = logging.getLogger("releve.master")
 
 
-class Hands(Protocol):
+class Controls(Protocol):
     """What is done to the crew on its behalf; ``command.Command`` does it."""
 
     def may_turn_over(self) -> bool:
@@ -35,10 +35,10 @@ class Hands(Protocol):
         ...
 
 
-class Turnover:
+class Replacements:
     """The queue, and the one whose turn it is."""
 
-    def __init__(self, crew: Crew, errands: Errands, hands: Hands, now: Callable[[], float]) -> None:
+    def __init__(self, crew: Crew, errands: PendingOrders, hands: Controls, now: Callable[[], float]) -> None:
         self._crew = crew
         self._errands = errands
         self._hands = hands
@@ -75,7 +75,7 @@ class Turnover:
         self._busy = True
         log.info("%s %s: %s takes its place", old, reason, new)
 
-        def serving(errand: Errand) -> None:
+        def serving(errand: Pending) -> None:
             if _stays(old) and self._hands.may_turn_over() and new.state is State.SERVING:
                 del self._queue[number]
                 self._failures = 0
@@ -85,11 +85,11 @@ class Turnover:
                 self._hands.dismiss_new(new)
             self._over()
 
-        def lost(errand: Errand, worker: Worker) -> None:
+        def lost(errand: Pending, worker: Worker) -> None:
             self._complain(old, str((worker.failure or {}).get("reason", "it has gone")))
             self._over()
 
-        self._errands.start(Errand("replace", frozenset({State.SERVING, State.PAUSED}), {new.number}, serving, lost))
+        self._errands.start(Pending("replace", frozenset({State.SERVING, State.PAUSED}), {new.number}, serving, lost))
 
     def _complain(self, old: Worker, why: str) -> None:
         self._failures += 1

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from releve.server.prefork.boot import Boot, Revision
 from releve.server.prefork.outbox import Outbox
-from releve.server.prefork.spawner import Nursery
+from releve.server.prefork.spawner import Spawner
 from releve.server.prefork.workers import UP, Crew, State, Worker
-from releve.server.process import children as offspring
+from releve.server.process import children
 from releve.server.shared import system
 from releve.server.shared.link import LOST_TERM_S
 from releve.server.shared.native import signal
@@ -23,13 +23,13 @@ KILL_MARGIN_S = 1.0  # between a deadline and SIGKILL
 log = logging.getLogger("releve.master")
 
 
-class Foreman:
+class Lifecycle:
     """Does it to the workers of one crew."""
 
-    def __init__(self, boot: Boot, crew: Crew, nursery: Nursery, outbox: Outbox, now: Callable[[], float]) -> None:
+    def __init__(self, boot: Boot, crew: Crew, spawner: Spawner, outbox: Outbox, now: Callable[[], float]) -> None:
         self._boot = boot
         self._crew = crew
-        self._nursery = nursery
+        self._spawner = spawner
         self._outbox = outbox
         self._now = now
 
@@ -39,11 +39,11 @@ class Foreman:
         ``first``: at the boot of the generation, which the supervisor bounds; later each has ``timeouts.boot`` to be ready.
         ``failed``: for each, how many boots in its place have failed in a row; none, if that is empty.
         """
-        files = self._nursery.mixed() if number and not first else []
+        files = self._spawner.mixed() if number and not first else []
         new: list[Worker] = []
         for failures in failed or (0,) * number:
             try:
-                worker = self._nursery.spawn(revision)
+                worker = self._spawner.spawn(revision)
             except OSError as error:
                 more = f"; {system.MORE_TASKS}" if error.errno == errno.EAGAIN else ""
                 return new, f"cannot fork a worker: {error.strerror or error}{more}"
@@ -108,9 +108,9 @@ class Foreman:
                 worker.kill_at = min(now + LOST_TERM_S, now + LOST_TERM_S if worker.kill_at is None else worker.kill_at)
             if worker.kill_at is not None and worker.kill_at <= now:
                 worker.kill_at = None
-                children = offspring.find(worker.pid)
+                found = children.find(worker.pid)
                 worker.signal(signal.SIGKILL)
-                offspring.kill(children, str(worker))
+                children.kill(found, str(worker))
 
     def deadlines(self) -> list[float]:
         """When ``keep`` is due (monotonic)."""

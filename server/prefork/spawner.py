@@ -1,4 +1,4 @@
-"""The nursery: where workers are forked, with exactly what each may hold."""
+"""The spawner: where workers are forked, with exactly what each may hold."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from releve.server.shared import system
 from releve.server.shared.link import Link, pair
 from releve.server.shared.lost_lines import lost
 from releve.server.shared.native import os, signal
-from releve.server.worker.worker import Post, run_worker
+from releve.server.worker.worker import WorkerSetup, run_worker
 from releve.server.wsgi.application import Application
 
 MIXED_FILES_MAX = 5
@@ -27,7 +27,7 @@ IGNORED = (*system.SUPERVISOR_SIGNALS, signal.SIGQUIT)
 log = logging.getLogger("releve.master")
 
 
-class Nursery:
+class Spawner:
     """Forks the workers of one master, and closes in every child what is not the child's."""
 
     def __init__(self, boot: Boot, outbox: Outbox, crew: Crew) -> None:
@@ -101,7 +101,7 @@ class Nursery:
         if revision.log >= 0:
             os.close(revision.log)
         run_worker(
-            Post(
+            WorkerSetup(
                 number=number,
                 slot=slot,
                 generation=self._boot.generation,

@@ -27,7 +27,7 @@ _BEGAN = struct.Struct("=d")
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class InflightCall:
     """One thread of a worker, and the request that it serves, if it serves one."""
 
     number: int  # ``LEADER``: of whoever leads; the same thread has a number of its own too
@@ -38,7 +38,7 @@ class Seat:
     peer: str = ""  # host and port, or the host that a proxy named; empty for a Unix socket
 
 
-class Docket:
+class Inflight:
     """In the worker: the writer. Record ``LEADER`` belongs to the thread that leads; each other one to its thread, but for the
     moment in which somebody takes the lead from it, and then notes its call there."""
 
@@ -73,7 +73,7 @@ class Docket:
         self.end(LEADER)
 
 
-def read(data: bytes, size: int, heartbeat_ns: int) -> list[Seat]:
+def read(data: bytes, size: int, heartbeat_ns: int) -> list[InflightCall]:
     """The seats in a docket whose records have that size. What the leader has is over if the worker's heartbeat is younger.
 
     A call that has no beginning on the clock (a future one, no number) is none: who may write here may write anything.
@@ -86,16 +86,16 @@ def read(data: bytes, size: int, heartbeat_ns: int) -> list[Seat]:
         if not thread:
             continue
         if not (math.isfinite(began) and 0 < began <= now) or (number == LEADER and began * 1e9 <= heartbeat_ns):
-            seats.append(Seat(number, thread))
+            seats.append(InflightCall(number, thread))
             continue
         line, whole, _ = head.partition(b"\r")
         method, _, target = _text(line).partition(" ")
         target = target.partition(" ")[0] + ("" if whole or b" " in line[len(method) + 1 :] else "…")
-        seats.append(Seat(number, thread, began, method, target, _text(peer)))
+        seats.append(InflightCall(number, thread, began, method, target, _text(peer)))
     return seats
 
 
-def serving(seats: list[Seat]) -> list[Seat]:
+def serving(seats: list[InflightCall]) -> list[InflightCall]:
     """Those that serve a request, the oldest first."""
     return sorted((seat for seat in seats if seat.began), key=lambda seat: seat.began)
 

@@ -76,7 +76,7 @@ class Line:
     text: str
 
 
-class Diary:
+class Recorder:
     """In the worker: the writer."""
 
     def __init__(self, view: memoryview, layout: Layout, worker: int) -> None:
@@ -141,7 +141,7 @@ def read(data: bytes, layout: Layout) -> tuple[list[Sample], list[Line]]:
     return sorted(told, key=lambda one: one.when), sorted(found, key=lambda one: (one.when, one.number))
 
 
-Keep = Callable[[bytes], None]  # `Diary.write`
+Keep = Callable[[bytes], None]  # `Recorder.write`
 
 
 def _encoded(text: str) -> bytes:

@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from releve.server.scoreboard import inflight as docket
-from releve.server.scoreboard.recorder import Diary, Layout, Line, Sample
+from releve.server.scoreboard.recorder import Layout, Line, Recorder, Sample
 from releve.server.scoreboard.recorder import read as read_diary
 from releve.server.shared.native import os, time
 
@@ -186,7 +186,7 @@ class Scoreboard:
         view[0], view[_PLACE["level"]] = os.getpid(), LEVEL
         return tally
 
-    def calls(self, slot: int) -> list[docket.Seat]:
+    def calls(self, slot: int) -> list[docket.InflightCall]:
         """What the threads of a slot do, or did last; empty if its worker does not say."""
         if not self._dockets_at or not 0 <= slot < self.slots:
             return []
@@ -195,20 +195,20 @@ class Scoreboard:
         heartbeat_ns = self.read(slot).heartbeat_ns
         return docket.read(self._look(start, length), self._docket_record, heartbeat_ns)
 
-    def _docket(self, slot: int) -> docket.Docket:
+    def _docket(self, slot: int) -> docket.Inflight:
         """In the worker: the writer of a slot's docket; if there is no place for one, of one that nobody reads."""
         length = self._docket_record * self._docket_records
         if not self._dockets_at:
-            return docket.Docket(memoryview(mmap.mmap(-1, length)), self._docket_record)
+            return docket.Inflight(memoryview(mmap.mmap(-1, length)), self._docket_record)
         start = self._dockets_at + slot * length
-        return docket.Docket(memoryview(self._map)[start : start + length], self._docket_record)
+        return docket.Inflight(memoryview(self._map)[start : start + length], self._docket_record)
 
-    def diary(self, slot: int, worker: int) -> Diary | None:
+    def diary(self, slot: int, worker: int) -> Recorder | None:
         """In the worker: the writer of a slot's diary; None if there is no place for one. ``worker`` is its number."""
         if not self._diaries_at:
             return None
         start = self._diaries_at + slot * self._layout.length
-        return Diary(memoryview(self._map)[start : start + self._layout.length], self._layout, worker)
+        return Recorder(memoryview(self._map)[start : start + self._layout.length], self._layout, worker)
 
     def told(self, slot: int) -> tuple[list[Sample], list[Line]]:
         """What is in a slot's diary, of the worker that has it, and perhaps of one that had it before; empty if there is none."""
@@ -272,7 +272,7 @@ class Tally:
 
     __slots__ = ("_view", "docket", "durations")
 
-    def __init__(self, view: memoryview, calls: docket.Docket) -> None:
+    def __init__(self, view: memoryview, calls: docket.Inflight) -> None:
         self._view = view
         self.docket = calls
         self.durations = view[len(_FIELDS) : len(_FIELDS) + BUCKETS]  # counted up in place, by the bucket

@@ -19,8 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from releve.server.process import buffered, output
-from releve.server.process import children as offspring
+from releve.server.process import buffered, children, output
 from releve.server.shared.exits import EXIT_INTERNAL
 from releve.server.shared.native import OURS, Lock, os, signal, start_thread, time
 from releve.server.wsgi.hooks import Function
@@ -85,8 +84,8 @@ def part(farewell: Farewell, number: int, limit_s: float, why: str, status: int,
     try:
         until = time.monotonic() + limit_s
         farewell.wait(until, why, beat)
-        offspring.end(offspring.find(os.getpid()), f"worker {number} (pid {os.getpid()})", until)
-        offspring.settle(until)
+        children.end(children.find(os.getpid()), f"worker {number} (pid {os.getpid()})", until)
+        children.settle(until)
     except Exception:
         log.exception("leaving without the rest: internal error")
     finally:

@@ -1,6 +1,6 @@
 """In the worker: its life from the fork to ``os._exit``, and the orders of whoever commands it.
 
-The master calls ``run_worker`` in the forked child with a ``Post``: everything
+The master calls ``run_worker`` in the forked child with a ``WorkerSetup``: everything
 the worker is given. It never returns.
 """
 
@@ -15,16 +15,15 @@ from functools import partial
 from typing import NoReturn
 
 from releve.config.settings import Settings
-from releve.server.handover.acceptor import Doors, Width
+from releve.server.handover.acceptor import Acceptor, Width
 from releve.server.handover.diversion import Diversion, Portion
 from releve.server.handover.handover import Handover
 from releve.server.handover.sharing import share
 from releve.server.http.forwarded import Trust
 from releve.server.loop.connection import Connection, State, count_workers, peer_text, prepare
-from releve.server.loop.handler import Answer
+from releve.server.loop.handler import Handler
 from releve.server.loop.loop import Loop
-from releve.server.process import hazards, output, stacks
-from releve.server.process import reseed as seeds
+from releve.server.process import hazards, output, reseed, stacks
 from releve.server.scoreboard.scoreboard import Scoreboard
 from releve.server.shared import log as logs
 from releve.server.shared import system
@@ -62,7 +61,7 @@ log = logging.getLogger("releve.worker")
 
 
 @dataclass(frozen=True)
-class Post:
+class WorkerSetup:
     """What a worker is given at its fork. It owns the descriptors from then on."""
 
     number: int  # within its generation, from 1, never reused
@@ -83,7 +82,7 @@ class Post:
     release: str = ""  # its folder, for the log
 
 
-def run_worker(post: Post) -> NoReturn:
+def run_worker(post: WorkerSetup) -> NoReturn:
     """Serve until told to leave; ends in ``os._exit`` with one of the ``EXIT_`` statuses."""
     try:
         _live(post)
@@ -92,7 +91,7 @@ def run_worker(post: Post) -> NoReturn:
         end_process(EXIT_INTERNAL)
 
 
-def _live(post: Post) -> NoReturn:
+def _live(post: WorkerSetup) -> NoReturn:
     settings = post.settings
     system.settle_signals(system.SUPERVISOR_SIGNALS)
     output.begin(settings.log, Who(post.generation, post.number, post.release))
@@ -111,7 +110,7 @@ def _live(post: Post) -> NoReturn:
         else:
             application = post.application
             inherit()
-            seeds.sow()
+            reseed.sow()
         if post.application is None and (files := post.astray()):
             post.control.send({"type": "mixed", "files": files, "astray": True})
         functions = hooks.find(settings.hooks)
@@ -145,12 +144,12 @@ def _report_failure(control: Link, error: BaseException) -> None:
 
 
 class Worker:
-    """The posture of one worker, and what each order does to loop, doors and handover. All but ``may_keep`` run in the loop."""
+    """The posture of one worker, and what each order does to loop, acceptor and handover. All but ``may_keep`` run in the loop."""
 
-    def __init__(self, post: Post, application: Application, functions: hooks.Functions) -> None:
+    def __init__(self, post: WorkerSetup, application: Application, functions: hooks.Functions) -> None:
         self.posture = Posture.READY
         self._access = AccessLog(post.access, post.settings.log.access_format) if post.access >= 0 else None
-        answer = self._answer = Answer(application, post.settings, self.may_keep, self._access, Readiness(post.settings, post.board))
+        answer = self._answer = Handler(application, post.settings, self.may_keep, self._access, Readiness(post.settings, post.board))
         tally = post.board.tally(post.slot)
         lost.tell(partial(tally.put, "lost"))
         self.loop = Loop(post.settings, answer, tally)
@@ -158,10 +157,10 @@ class Worker:
         Connection.multithread = post.settings.threads > 1
         count_workers(post.settings.workers)
         Connection.trusted = Trust(post.settings.proxy.trusted)
-        self.doors = Doors(
+        self.acceptor = Acceptor(
             self.loop, post.listeners, post.exchange_receive, post.settings.limits.connections, prefaced=post.settings.proxy.protocol
         )
-        self.doors.crowded = answer.crowded
+        self.acceptor.crowded = answer.crowded
         self._post = post
         self._control = post.control
         self._workers = post.settings.workers
@@ -204,7 +203,7 @@ class Worker:
         system.forget_signals((signal.SIGTERM, *system.SUPERVISOR_SIGNALS))
         stacks.disarm()
         self.loop.disown()
-        self.doors.disown()
+        self.acceptor.disown()
         if self._handover is not None:
             self._handover.disown()
         for link in (self._control, *self._observed):
@@ -247,7 +246,7 @@ class Worker:
         """Take connections from the own exchange, and accept none: others pass some of theirs on."""
         fault("worker_attend")
         self.order("attend")
-        self.doors.resume(listeners=False)
+        self.acceptor.resume(listeners=False)
         self._send_state()
 
     def divert(self, message: Message, fds: list[int]) -> None:
@@ -257,7 +256,7 @@ class Worker:
             raise IllegalOrder("cannot divert: a receiver needs its exchange, and nothing else has one")
         portion = Portion(float(message["share"]), self._post.number) if fds else None
         self.order("divert")
-        self.doors.divert(None if portion is None else Diversion(self.loop, fds.pop(0), portion))
+        self.acceptor.divert(None if portion is None else Diversion(self.loop, fds.pop(0), portion))
         if self.posture is Posture.SERVING:
             self._send_state()
 
@@ -270,10 +269,10 @@ class Worker:
         before = self.order("pause")
         self._end_handover()
         self._pausing.pause()
-        self.doors.shut()
+        self.acceptor.shut()
         # What waits in the own exchange stays there if that is where it would be sent: a sibling takes it.
         own = to == self._post.generation
-        swept = list(self.doors.sweep(listeners=before is Posture.SERVING, exchange=not own)) if before in AT_WORK else []
+        swept = list(self.acceptor.sweep(listeners=before is Posture.SERVING, exchange=not own)) if before in AT_WORK else []
         self._pause_reported = False
         if fds:
             self._handover = Handover(self.loop, fds.pop(0))
@@ -325,11 +324,11 @@ class Worker:
             # What stands by does not answer for the generation in service, which sweeps the same queues.
             heir = self._handover is not None or before is Posture.READY
             self._end_handover()
-            self.doors.shut()
-            for connection in self.doors.sweep(listeners=before is not Posture.ATTENDING) if not heir else ():
+            self.acceptor.shut()
+            for connection in self.acceptor.sweep(listeners=before is not Posture.ATTENDING) if not heir else ():
                 self.loop.welcome(connection)
         if first:
-            self.doors.close()
+            self.acceptor.close()
             os.close(self._exchange_send)
             self._exchange_send = -1
             self._send_state()
@@ -450,10 +449,10 @@ class Worker:
         return not alone and self.posture in AT_WORK and share(self.loop, connection, data, self._exchange_send)
 
     def _after_turn(self) -> bool:
-        doors, handover = self.doors, self._handover
-        if doors.resumed and doors.width is not Width.OPEN:
-            doors.update()
-            doors.glance()
+        acceptor, handover = self.acceptor, self._handover
+        if acceptor.resumed and acceptor.width is not Width.OPEN:
+            acceptor.update()
+            acceptor.glance()
         if handover is not None:
             handover.step()
         if not self._pause_reported and (handover is None or handover.done):
@@ -483,7 +482,7 @@ class Worker:
     # Helpers
 
     def _accept(self) -> None:
-        self.doors.resume()
+        self.acceptor.resume()
         self._send_state()
 
     def _retry_logs(self) -> None:

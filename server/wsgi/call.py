@@ -21,7 +21,7 @@ from releve.server.http import websocket
 from releve.server.http.body import BodyRefused, ClientGone, ClientTooSlow, Input
 from releve.server.http.channel import Channel
 from releve.server.http.response import Asked, Framing, Headers, Start, body_bytes, check_start, frame, response_head, simple_response
-from releve.server.scoreboard.recorder import Diary, Kind
+from releve.server.scoreboard.recorder import Kind, Recorder
 from releve.server.shared.native import os
 from releve.server.wsgi.access import escape
 
@@ -91,7 +91,7 @@ class Call:
     Made without arguments, its attributes set by whoever makes it: most of them are never needed.
     """
 
-    diary: Diary | None = None  # of this worker
+    diary: Recorder | None = None  # of this worker
 
     method = "GET"
     target = "/"

@@ -32,7 +32,7 @@ from releve.supervisor.generation import inflight as serving
 from releve.supervisor.generation.boot import Boot, Phase
 from releve.supervisor.generation.crash import SIGNALS, Crash, CrashFile, append_only, open_crash_file, stack
 from releve.supervisor.generation.dismissal import Dismissal
-from releve.supervisor.generation.handed_over import Descriptors, Found
+from releve.supervisor.generation.handed_over import Descriptors, HandedOver
 from releve.supervisor.generation.leftovers import Left
 from releve.supervisor.generation.orders import Orders
 from releve.supervisor.generation.states import GenerationEvent, GenerationState, next_state
@@ -56,7 +56,7 @@ _STACK_S = 2.0  # how long a hung process may take to write its stack
 class Generation:
     """One generation, from its spawn to the end of its last process. Lives in the supervisor's loop."""
 
-    def __init__(self, number: int, pin: Pin, listeners: Sequence[Listener], found: Found | None = None) -> None:
+    def __init__(self, number: int, pin: Pin, listeners: Sequence[Listener], found: HandedOver | None = None) -> None:
         """``found``: one that lives already, and was another supervisor's."""
         self.number = number
         self.pin = pin
@@ -111,7 +111,7 @@ class Generation:
 
     # ---------------------------------------------------------------- birth
 
-    def _take_over(self, found: Found) -> None:
+    def _take_over(self, found: HandedOver) -> None:
         """Hold a generation that was another supervisor's; its master tells us the rest."""
         self.hello, self.revision, self.preloaded, self.door = found.hello, found.revision, found.preloaded, found.door
         self.state, self.diverts = found.state, found.diverts

@@ -12,7 +12,7 @@ from releve.supervisor.generation.states import GenerationState
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class HandedOver:
     """A living generation, from its master (an adoption) or from the program that was here before us. Owned, descriptors and all."""
 
     master: Reached

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from releve.server.scoreboard.inflight import Seat, serving
+from releve.server.scoreboard.inflight import InflightCall, serving
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import system
@@ -20,14 +20,14 @@ IDLE = "while idle"
 NAMED_MAX = 5  # requests in one line of the log
 
 
-def calls(generation: Generation, worker: Worker) -> list[Seat] | None:
+def calls(generation: Generation, worker: Worker) -> list[InflightCall] | None:
     """What the threads of a worker do, or did last; None if that cannot be known (any more), or its release does not say."""
     if generation.state is GenerationState.GONE or generation.board.read(worker.slot).pid != worker.pid:
         return None
     return generation.board.calls(worker.slot) or None
 
 
-def describe(seat: Seat, now: float) -> dict[str, Any]:
+def describe(seat: InflightCall, now: float) -> dict[str, Any]:
     """One request for ``--json``; ``now`` is monotonic."""
     return {
         "method": seat.method,
@@ -37,7 +37,7 @@ def describe(seat: Seat, now: float) -> dict[str, Any]:
     }
 
 
-def words(seats: Sequence[Seat], now: float) -> str:
+def words(seats: Sequence[InflightCall], now: float) -> str:
     """``while serving GET /report for 12.3s for 10.0.0.7``; ``while idle`` where nothing was served."""
     busy = serving(list(seats))
     if not busy:
@@ -47,7 +47,7 @@ def words(seats: Sequence[Seat], now: float) -> str:
     return f"while serving {', '.join(named[:NAMED_MAX])}{more}"
 
 
-def ending(status: int, seats: Sequence[Seat] | None, oom: Oom) -> str:
+def ending(status: int, seats: Sequence[InflightCall] | None, oom: Oom) -> str:
     """How a worker has ended unasked: ``was killed by SIGKILL (...) while serving ...``. ``seats`` None: nobody knows what it did."""
     how = system.describe_status(status)
     if status == -signal.SIGKILL:

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from releve.server.scoreboard.inflight import Seat
+from releve.server.scoreboard.inflight import InflightCall
 from releve.server.shared import closing, form
 from releve.server.shared.form import Unfit
 from releve.server.shared.link import LOST_S, LOST_TERM_S, Garbled, Link, LinkError, Message
@@ -39,7 +39,7 @@ class Roster:
     def __init__(
         self,
         who: str,
-        calls: Callable[[Worker], list[Seat] | None] = lambda worker: None,
+        calls: Callable[[Worker], list[InflightCall] | None] = lambda worker: None,
         ours: Callable[[Process], bool] = lambda process: True,
         crashed: Callable[[str], None] = lambda words: None,
     ) -> None:

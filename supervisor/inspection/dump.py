@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from releve.config.frozen import dataclass
-from releve.server.scoreboard.inflight import LEADER, Seat, serving
+from releve.server.scoreboard.inflight import LEADER, InflightCall, serving
 from releve.server.shared.link import STACKS_SIGNAL
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation import crash
@@ -186,7 +186,7 @@ def _finished(pid: int, number: int, deaf: set[int] | None, grown: float) -> boo
     return time.monotonic() - grown > STILL_S if handling is None or deaf is None else handling <= deaf
 
 
-def _threads(text: str, seats: list[Seat], now: float) -> list[dict[str, Any]]:
+def _threads(text: str, seats: list[InflightCall], now: float) -> list[dict[str, Any]]:
     """The threads that were written, each with its seat; those that serve come first, the longest of them foremost."""
     busy = {seat.thread: seat for seat in serving(seats)}
     numbers = {seat.thread: seat.number for seat in seats if seat.number != LEADER}
@@ -199,7 +199,7 @@ def _threads(text: str, seats: list[Seat], now: float) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: (-one["request"]["age_s"] if one["request"] else 1, one["role"] == "idle"))
 
 
-def _thread(ident: int, number: int | None, seat: Seat | None, leads: bool, stack: list[str], now: float) -> dict[str, Any]:
+def _thread(ident: int, number: int | None, seat: InflightCall | None, leads: bool, stack: list[str], now: float) -> dict[str, Any]:
     if seat is not None:
         role = "serving"
     elif leads:

@@ -22,7 +22,7 @@ INIT = 1  # the pid whose death ends every process of its container: pid_namespa
 _FIRST_S, _LAST_S = 1.0, 60.0  # until a sentry that has died is followed by another one
 
 
-class Post:
+class SentryProcess:
     """In the supervisor: owns the link to the sentry, if there is one."""
 
     def __init__(self) -> None:

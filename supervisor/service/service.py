@@ -35,7 +35,7 @@ from releve.supervisor.service.archive import Archive
 from releve.supervisor.service.condition import Condition
 from releve.supervisor.service.configuration import Configuration
 from releve.supervisor.service.drain import Drain
-from releve.supervisor.service.sentry_process import Post
+from releve.supervisor.service.sentry_process import SentryProcess
 from releve.supervisor.service.standby import Standby
 from releve.supervisor.systemd import notify
 from releve.supervisor.systemd.fdstore import Store
@@ -55,7 +55,7 @@ class Service:
         notifier: notify.Notifier,
         runtime: Path | None = None,
         inherited: dict[str, socket.socket] | None = None,
-        post: Post | None = None,
+        post: SentryProcess | None = None,
     ) -> None:
         """``runtime``: the runtime directory; without it no generation can be found again by another supervisor.
 
@@ -84,7 +84,7 @@ class Service:
         self.runtime = runtime
         self.control_group: str | None = None
         self.archive = Archive(self)
-        self.post = post or Post()
+        self.post = post or SentryProcess()
         self.post.on_terminated = self._terminated
         self.mistaken_until = self.started + MISTAKEN_S  # monotonic
         self.passed_over = ""  # why the cold start took another release than the configured one, if it did

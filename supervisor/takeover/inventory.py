@@ -30,7 +30,7 @@ from releve.supervisor.channels import reports
 from releve.supervisor.channels.door import Door
 from releve.supervisor.channels.master import Reached
 from releve.supervisor.generation.generation import Generation
-from releve.supervisor.generation.handed_over import Found
+from releve.supervisor.generation.handed_over import HandedOver
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import capabilities, evidence, system
 from releve.supervisor.host.identity import Identity
@@ -133,7 +133,7 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
         raise
     closing.close([kept_fd])  # whatever it is: where there is a record, nobody has looked at it
     listeners = [_listener(one, fd) for one, fd in zip(known, fds, strict=False)]
-    found = Found(
+    found = HandedOver(
         master=Reached(caller.pid, pidfd, link),
         hello=kept.hello if kept.held is not None else hello,
         revision=_revision(inventory.get("revision", kept.revision), kept),

@@ -28,7 +28,7 @@ from releve.supervisor.channels.relay import Held, Relay
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.crash import Crash
 from releve.supervisor.generation.generation import Generation
-from releve.supervisor.generation.handed_over import Found
+from releve.supervisor.generation.handed_over import HandedOver
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import memory, system
 from releve.supervisor.keepsake.packing import pack_listener, pack_pin, unpack_listener, unpack_pin
@@ -265,7 +265,7 @@ def _restore(service: Service, packed: Packed) -> None:
 def _hold(one: Packed, listeners: list[Listener]) -> Generation:
     link = one["link"]
     pid = int(one["pid"])
-    found = Found(
+    found = HandedOver(
         master=Reached(pid, _master(pid, one.get("pidfd")), None if link < 0 else Link(_seqpacket(link))),
         hello=dict(one.get("hello", {})),
         revision=int(one.get("revision", 1)),

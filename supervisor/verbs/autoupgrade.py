@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _RETRY_S = 0.2  # while another operation is under way
 
 
-class Watching:
+class AutoUpgrade:
     """Holds the watcher that the settings ask for, if any. Lives in the supervisor's loop."""
 
     def __init__(self, service: Service, upgrade: Callable[[bool], bool]) -> None:

@@ -1,4 +1,4 @@
-"""Workers without a master: each a fresh process with a ``Post``, commanded by the test over its control pair."""
+"""Workers without a master: each a fresh process with a ``WorkerSetup``, commanded by the test over its control pair."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from releve.server.scoreboard import scoreboard
-from releve.server.scoreboard.inflight import Seat
+from releve.server.scoreboard.inflight import InflightCall
 from releve.server.scoreboard.recorder import Line, Sample
 from releve.server.shared.link import Link, Message
 
@@ -31,14 +31,14 @@ from releve.server.shared.link import Link
 from releve.server.scoreboard.scoreboard import Scoreboard
 from releve.server.handover import room
 from releve.server.worker import worker
-from releve.server.worker.worker import Post, run_worker
+from releve.server.worker.worker import WorkerSetup, run_worker
 worker.ORPHAN_S = 1.0
 room.CALM_S = 0.5
 given = json.loads(sys.argv[1])
 for name, value in given["constants"].items():
     module, _, constant = name.rpartition(".")
     setattr(importlib.import_module("releve.server." + module), constant, value)
-run_worker(Post(
+run_worker(WorkerSetup(
     number=given["number"], slot=given["number"], generation=given["generation"], revision=1,
     settings=from_wire(given["settings"]),
     listeners=tuple((name, socket.socket(fileno=fd)) for name, fd in given["listeners"]),
@@ -64,7 +64,7 @@ class Worker:
         return self._board.read(self._slot)
 
     @property
-    def calls(self) -> list[Seat]:
+    def calls(self) -> list[InflightCall]:
         return self._board.calls(self._slot)
 
     @property

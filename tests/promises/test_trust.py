@@ -138,7 +138,7 @@ def take_stock(self):
     if how() in ("mute", "failed"):
         return self._outbox.send(dict(type="failed")) if how() == "failed" else None
     for worker in self._crew:
-        self._foreman.report(worker)
+        self._lifecycle.report(worker)
         self._outbox.send(dict(type="state", worker=worker.number, state=worker.state.value))
     if os.path.exists(LOOT + "/stranger"):
         with open(LOOT + "/stranger") as file:

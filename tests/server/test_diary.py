@@ -15,15 +15,15 @@ from harness.workers import Client, Generation, Worker, connect, eventually, req
 from releve.instance import symptoms
 from releve.server.scoreboard import recorder as diary
 from releve.server.scoreboard import scoreboard
-from releve.server.scoreboard.recorder import Diary, Kind, Layout, Line, Sample
+from releve.server.scoreboard.recorder import Kind, Layout, Line, Recorder, Sample
 from releve.server.scoreboard.scoreboard import Scoreboard
 
 LAYOUT = Layout()
 
 
-def blank() -> tuple[memoryview, Diary]:
+def blank() -> tuple[memoryview, Recorder]:
     view = memoryview(bytearray(LAYOUT.length))
-    return view, Diary(view, LAYOUT, 7)
+    return view, Recorder(view, LAYOUT, 7)
 
 
 def told(view: memoryview) -> tuple[list[Sample], list[Line]]:

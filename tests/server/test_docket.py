@@ -14,7 +14,7 @@ import pytest
 from harness.workers import Client, Generation, eventually, request
 from releve.server.scoreboard import inflight as docket
 from releve.server.scoreboard import scoreboard
-from releve.server.scoreboard.inflight import LEADER, Seat, serving
+from releve.server.scoreboard.inflight import LEADER, InflightCall, serving
 from releve.server.scoreboard.scoreboard import Scoreboard
 
 
@@ -29,9 +29,9 @@ def test_a_call_is_seen_by_another_mapping_from_its_beginning_to_its_end(fd: int
     writer, reader = Scoreboard(fd).tally(3).docket, Scoreboard(fd)
     writer.sit(2, 77)
     writer.begin(2, 5.5, b"10.0.0.7:4711", b"GET /report?year=1\r")
-    assert reader.calls(3) == [Seat(2, 77, 5.5, "GET", "/report?year=1", "10.0.0.7:4711")]
+    assert reader.calls(3) == [InflightCall(2, 77, 5.5, "GET", "/report?year=1", "10.0.0.7:4711")]
     writer.end(2)
-    assert reader.calls(3) == [Seat(2, 77)]
+    assert reader.calls(3) == [InflightCall(2, 77)]
     assert reader.calls(4) == []
 
 
@@ -39,7 +39,7 @@ def test_a_raw_head_is_enough(fd: int) -> None:
     writer = Scoreboard(fd).tally(0).docket
     writer.sit(LEADER, 77)
     writer.pack(writer.view, writer.place, 1.0, b"[::1]:1", b"GET /a HTTP/1.1\r\nHost: x\r\nCookie: secret=1\r\n\r\n")
-    assert Scoreboard(fd).calls(0) == [Seat(LEADER, 77, 1.0, "GET", "/a", "[::1]:1")]
+    assert Scoreboard(fd).calls(0) == [InflightCall(LEADER, 77, 1.0, "GET", "/a", "[::1]:1")]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_call_that_lasts_goes_with_its_thread(fd: int, peer: bytes | None, sho
     tally.docket.sit(4, 44)
     tally.docket.begin(LEADER, 1.0, b"proxy:1", b"GET /slow\r")
     tally.docket.hand_over(4, peer)
-    assert serving(Scoreboard(fd).calls(0)) == [Seat(4, 44, 1.0, "GET", "/slow", shown)]
+    assert serving(Scoreboard(fd).calls(0)) == [InflightCall(4, 44, 1.0, "GET", "/slow", shown)]
 
 
 def test_threads_for_which_there_is_no_room_write_nowhere(fd: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 from harness.workers import Generation, Worker, connect, eventually, request
 from releve.config.settings import Settings
 from releve.server.loop.connection import Connection, prepare
-from releve.server.loop.handler import Answer
+from releve.server.loop.handler import Handler
 from releve.server.loop.loop import SLICE_S, Loop
 from releve.server.scoreboard import scoreboard
 from releve.server.scoreboard.scoreboard import Scoreboard
@@ -153,7 +153,7 @@ def test_who_pipelines_has_one_turn_among_others() -> None:
         return [b""]
 
     settings = Settings(app="x:y", threads=2)
-    loop = Loop(settings, Answer(application, settings, lambda connection: True), Scoreboard(scoreboard.make()).tally(0))
+    loop = Loop(settings, Handler(application, settings, lambda connection: True), Scoreboard(scoreboard.make()).tally(0))
     clients = []
     for target, count in (("/first", 300), ("/second", 300), ("/once", 1)):
         client, server = socket.socketpair()

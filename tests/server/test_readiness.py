@@ -13,7 +13,7 @@ import pytest
 from harness.workers import Client, Generation, Worker, eventually, request
 from releve.config.settings import Check, Settings, Upgrade
 from releve.server.loop.connection import Connection, State, prepare
-from releve.server.loop.handler import Answer
+from releve.server.loop.handler import Handler
 from releve.server.loop.loop import Loop
 from releve.server.scoreboard import scoreboard
 from releve.server.scoreboard.scoreboard import LEVEL, Scoreboard
@@ -156,7 +156,7 @@ def test_readiness_is_answered_while_every_thread_is_in_a_call(generation: Gener
 def test_readiness_waits_for_no_client(board: Scoreboard) -> None:
     """One that asks all the time and reads nothing: what it does not take is left to the loop, which goes on."""
     settings = Settings(app="x:y", threads=2, readiness="/ready")
-    answer = Answer(lambda environ, start: [], settings, lambda connection: True, None, Readiness(settings, board))
+    answer = Handler(lambda environ, start: [], settings, lambda connection: True, None, Readiness(settings, board))
     loop = Loop(settings, answer, board.tally(0))
     client, server = socket.socketpair()
     client.setblocking(False)
@@ -183,7 +183,7 @@ def test_readiness_waits_for_no_client(board: Scoreboard) -> None:
 def test_what_a_client_does_not_take_of_readiness_is_sent_later(board: Scoreboard, threads_out: int, method: str, keeps: bool) -> None:
     """With a thread for it, and in the leader, which waits for nobody; from the first byte on."""
     settings = Settings(app="x:y", threads=2, readiness="/ready")
-    answer = Answer(lambda environ, start: [], settings, lambda connection: keeps, None, Readiness(settings, board))
+    answer = Handler(lambda environ, start: [], settings, lambda connection: keeps, None, Readiness(settings, board))
     waited = []
 
     def before_blocking(connection: Connection) -> None:

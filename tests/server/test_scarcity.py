@@ -19,7 +19,7 @@ from releve.server.handover.exchange import Parcel, give, take
 from releve.server.handover.handover import FULL_S, Handover
 from releve.server.http.body import ClientGone
 from releve.server.loop.connection import Connection, SocketChannel, prepare
-from releve.server.loop.handler import Answer
+from releve.server.loop.handler import Handler
 from releve.server.loop.loop import Loop
 from releve.server.scoreboard import scoreboard
 from releve.server.shared import native
@@ -55,7 +55,7 @@ def test_the_exchange_waits_for_nothing_whatever_the_applications_default_timeou
 def test_who_waits_for_a_full_exchange_is_served_however_often_it_was_tried(ends: tuple[socket.socket, socket.socket]) -> None:
     receive_end, send_end = ends
     settings = Settings(app="x:y")
-    answer = Answer(lambda environ, start: [], settings, lambda connection: True)
+    answer = Handler(lambda environ, start: [], settings, lambda connection: True)
     loop = Loop(settings, answer, scoreboard.Scoreboard(scoreboard.make()).tally(0))
     clients = []
     for _ in range(3):
@@ -132,12 +132,12 @@ from releve.config.settings import Settings
 from releve.server.scoreboard import scoreboard
 from releve.server.wsgi.hooks import Functions
 from releve.server.shared.link import pair
-from releve.server.worker.worker import Post, Worker
+from releve.server.worker.worker import WorkerSetup, Worker
 
 ends = [end.detach() for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)]
 kept, control = pair()
 worker = Worker(
-    Post(
+    WorkerSetup(
         number=1, slot=0, generation=1, revision=1, settings=Settings(app="x:y"), listeners=(), exchange_receive=ends[0],
         exchange_send=ends[1], board=scoreboard.Scoreboard(scoreboard.make()), control=control, application=None, load=lambda: None,
     ),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from releve.server.scoreboard.inflight import LEADER, Seat
+from releve.server.scoreboard.inflight import LEADER, InflightCall
 from releve.server.shared.link import STACKS_SIGNAL
 from releve.supervisor.generation import crash
 from releve.supervisor.generation.states import GenerationState
@@ -34,7 +34,7 @@ Current thread 0x0000000000000001 (most recent call first):
 
 
 def test_each_thread_has_its_request_and_a_stack_that_reads_as_a_traceback() -> None:
-    seats = [Seat(LEADER, 5), Seat(1, 4, 90.0, "GET", "/slow", "p:1"), Seat(2, 5), Seat(3, 6)]
+    seats = [InflightCall(LEADER, 5), InflightCall(1, 4, 90.0, "GET", "/slow", "p:1"), InflightCall(2, 5), InflightCall(3, 6)]
     serving, leading, other = dump._threads(TEXT, seats, 100.0)
     assert (serving["role"], serving["number"], serving["thread"]) == ("serving", 1, "0x4")
     assert serving["request"] == {"method": "GET", "target": "/slow", "peer": "p:1", "age_s": 10.0}
@@ -43,7 +43,7 @@ def test_each_thread_has_its_request_and_a_stack_that_reads_as_a_traceback() -> 
 
 
 def test_a_process_that_says_nothing_still_has_its_requests() -> None:
-    (one,) = dump._threads("", [Seat(LEADER, 5, 99.0, "GET", "/", ""), Seat(2, 5)], 100.0)
+    (one,) = dump._threads("", [InflightCall(LEADER, 5, 99.0, "GET", "/", ""), InflightCall(2, 5)], 100.0)
     assert (one["role"], one["number"], one["stack"]) == ("serving", 2, [])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from releve.server.scoreboard.inflight import Seat
+from releve.server.scoreboard.inflight import InflightCall
 from releve.supervisor.generation.inflight import ending, words
 from releve.supervisor.host.oom import KILLED, NOT, PERHAPS, UNKNOWN, Oom
 
@@ -52,9 +52,9 @@ def test_nothing_can_be_read(tmp_path: Path) -> None:
 
 def test_the_end_of_a_worker_in_words(tmp_path: Path) -> None:
     oom = Oom(tmp_path)
-    seats = [Seat(0, 1), Seat(2, 5, 100.0, "GET", "/b", ""), Seat(1, 4, 90.0, "POST", "/a", "10.0.0.7:1")]
+    seats = [InflightCall(0, 1), InflightCall(2, 5, 100.0, "GET", "/b", ""), InflightCall(1, 4, 90.0, "POST", "/a", "10.0.0.7:1")]
     assert words(seats, 102.25) == "while serving POST /a for 12.2s for 10.0.0.7:1, GET /b for 2.2s"
-    assert words([Seat(number, number, 100.0 - number, "GET", "/") for number in range(7)], 100.0).endswith(", and 2 more")
+    assert words([InflightCall(number, number, 100.0 - number, "GET", "/") for number in range(7)], 100.0).endswith(", and 2 more")
     assert ending(9, [], oom) == "exited with status 9 while idle"
     assert ending(-signal.SIGKILL, None, oom) == f"was killed by SIGKILL ({UNKNOWN})"
     assert ending(-signal.SIGSEGV, [], oom) == "was killed by SIGSEGV while idle"

@@ -31,7 +31,7 @@ from releve.supervisor.channels.master import Reached
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.crash import open_crash_file
 from releve.supervisor.generation.generation import Generation
-from releve.supervisor.generation.handed_over import Found
+from releve.supervisor.generation.handed_over import HandedOver
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import system
 from releve.supervisor.host.identity import AS_WE_ARE
@@ -111,7 +111,7 @@ def generation(code: str = SLEEPS) -> Iterator[tuple[Generation, Link, subproces
     master = start(code)
     ours, theirs = pair()
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    found = Found(
+    found = HandedOver(
         master=Reached(master.pid, os.pidfd_open(master.pid), ours),
         hello={},
         revision=1,
