@@ -27,16 +27,21 @@ def packages() -> Path | None:
         return None
     made = Path(tempfile.mkdtemp(prefix="releve-"))
     atexit.register(shutil.rmtree, made, ignore_errors=True)
-    ours = made / "releve"
+    lay_out(made)
+    for path in (made, *made.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return made
+
+
+def lay_out(folder: Path) -> None:
+    """The package under test, in a folder for PYTHONPATH, as an installation has it."""
+    ours = folder / "releve"
     ours.mkdir()
     for file in Path(str(releve.__file__)).resolve().parent.glob("*.py"):
         shutil.copy(file, ours)
     for part in PARTS:
-        folder = Path(str(importlib.import_module(f"releve.{part}").__file__)).resolve().parent
-        shutil.copytree(folder, ours / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (made, *made.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    return made
+        found = Path(str(importlib.import_module(f"releve.{part}").__file__)).resolve().parent
+        shutil.copytree(found, ours / part, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def open_to_all(environment: dict[str, str]) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from harness import peers
 from harness.service import Service, eventually, serving
 from harness.workers import hold
 
@@ -264,7 +265,7 @@ def test_nobody_could_see_it(tmp_path: Path) -> None:
 
 def test_a_release_that_knows_nothing_of_it(tmp_path: Path) -> None:
     """The frozen server of the first version."""
-    peer = str(Path(__file__).parents[1] / "peers" / "v1")
+    peer = str(peers.peer("v1"))
     with serving(tmp_path, start=False, workers=1, env={"PYTHONPATH": peer}, **READY) as service:
         service.start()
         refused = service.ctl("drain")

@@ -10,18 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from harness import peers
 from harness.load import strictly
 from harness.service import Service, serving
-
-PEERS = Path(__file__).parents[1] / "peers"
 
 
 def bring(service: Service, peer: str | None) -> None:
     """The next release brings the server of a peer; None: it has none, and is lent today's."""
-    service.configure(env=None if peer is None else {"PYTHONPATH": str(PEERS / peer)})
+    service.configure(env=None if peer is None else {"PYTHONPATH": str(peers.peer(peer))})
 
 
-@pytest.mark.parametrize("peer", sorted(path.name for path in PEERS.iterdir() if path.is_dir()))
+@pytest.mark.parametrize("peer", peers.NAMES)
 def test_there_and_back(tmp_path: Path, peer: str) -> None:
     with serving(tmp_path, start=False, upgrade={"check": "/healthz", "standby": "30s"}) as service:
         service.start()
@@ -32,7 +31,7 @@ def test_there_and_back(tmp_path: Path, peer: str) -> None:
             load.begin(2)
             service.do("upgrade")
             load.done(2)
-            assert service.get("/imported?name=releve.server").decode().startswith(str(PEERS / peer))
+            assert service.get("/imported?name=releve.server").decode().startswith(str(peers.peer(peer)))
             load.begin(1)
             service.do("rollback")
             load.done(1)
@@ -55,7 +54,7 @@ def test_there_and_back(tmp_path: Path, peer: str) -> None:
             load.done(3)
 
 
-@pytest.mark.parametrize("peer", sorted(path.name for path in PEERS.iterdir() if path.is_dir()))
+@pytest.mark.parametrize("peer", peers.NAMES)
 def test_it_starts_a_service(tmp_path: Path, peer: str) -> None:
     with serving(tmp_path, start=False) as service:
         bring(service, peer)
@@ -64,10 +63,9 @@ def test_it_starts_a_service(tmp_path: Path, peer: str) -> None:
         assert service.must("check")
 
 
-@pytest.mark.parametrize("peer", sorted(path.name for path in PEERS.iterdir() if path.is_dir()))
-def test_a_canary_needs_two_releases_that_know_it(tmp_path: Path, peer: str) -> None:
+def test_a_canary_needs_two_releases_that_know_it(tmp_path: Path) -> None:
     with serving(tmp_path, upgrade={"canary": {"share": "50%", "for": "60s"}}) as service:
-        for brought, which in ((peer, "that is new"), (None, "that serves")):
+        for brought, which in (("v1", "that is new"), (None, "that serves")):
             bring(service, brought)
             said = service.ask("upgrade")
             assert said["status"] == 0

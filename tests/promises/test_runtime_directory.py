@@ -8,12 +8,10 @@ import signal
 import subprocess
 from pathlib import Path
 
-import pytest
-
+from harness import peers
 from harness.service import PYTHON, Service, eventually, serving
 
 NAMES = ("ctl.sock", "instance.json", "lock", "gen-1.sock")
-PEERS = sorted((Path(__file__).parents[1] / "peers").glob("v*"))
 
 
 def second_start(service: Service) -> None:
@@ -101,9 +99,8 @@ def test_ctl_names_who_holds_the_port(tmp_path: Path) -> None:
         service.configure(runtime_directory=str(tmp_path / "run"))
 
 
-@pytest.mark.parametrize("peer", PEERS, ids=lambda path: path.name)
-def test_an_old_release_that_cannot_take_another_door_is_named(tmp_path: Path, peer: Path) -> None:
-    with serving(tmp_path, workers=1, env={"PYTHONPATH": str(peer)}, upgrade={"standby": "off"}) as service:
+def test_an_old_release_that_cannot_take_another_door_is_named(tmp_path: Path) -> None:
+    with serving(tmp_path, workers=1, env={"PYTHONPATH": str(peers.peer("v1"))}, upgrade={"standby": "off"}) as service:
         (service.control_socket.parent / "gen-1.sock").unlink()
         service.must("scale", "2")
         assert "its door is gone and it cannot take another; a new supervisor will not find it" in service.log()

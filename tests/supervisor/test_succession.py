@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 
+from harness import peers
 from releve.supervisor.takeover import succession
 from releve.supervisor.takeover.succession import SuccessionError
-
-FIRST = Path(__file__).parents[1] / "peers" / "v1" / "succession.json"
 
 
 def handed(**changes: Any) -> dict[str, Any]:
     """What the first version hands over."""
-    whole: dict[str, Any] = json.loads(FIRST.read_text())
+    whole: dict[str, Any] = json.loads(peers.SUCCESSION.read_text())
     return {**whole, **changes}
 
 

@@ -1,1 +1,0 @@
-"""Configuration: YAML to frozen settings, errors with file, line and column."""
