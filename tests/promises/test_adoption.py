@@ -14,8 +14,7 @@ import psutil
 import pytest
 
 from harness.load import strictly
-from harness.service import PYTHON, SHORT_SILENCE_S, Service, alive, eventually, impatiently, serving
-from releve.server.shared.revive import DOUBT_S
+from harness.service import PYTHON, SHORT_DOUBT_S, SHORT_SILENCE_S, Service, alive, eventually, impatiently, serving
 
 GATE = "import os\nos.read(os.open({gate!r}, os.O_RDONLY), 1)\nfrom before import application\n"
 
@@ -24,15 +23,15 @@ def masters(service: Service) -> set[int]:
     return {g["pid"] for g in service.status()["generations"]}
 
 
-@pytest.mark.parametrize("times", [4, pytest.param(10, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.soak)])
 def test_again_and_again_under_load(tmp_path: Path, times: int) -> None:
     """The same workers, the same master, no request lost; and everything works afterwards."""
-    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=12) as load:
         workers, before, files = service.workers(), masters(service), service.files()
         descriptors = 0
         for number in range(times):
             service.kill_supervisor()
-            load.wait(100)
+            load.wait(40)
             assert service.workers() == workers and masters(service) == before
             if number == 1:
                 descriptors = len(service.descriptors(service.supervisor()))
@@ -96,7 +95,7 @@ def test_with_everybody_killed_the_follower_starts_anew(tmp_path: Path) -> None:
 
 
 def test_what_stood_by_still_does(tmp_path: Path) -> None:
-    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=12) as load:
         service.release("two")
         service.flip("two")
         load.begin(2)
@@ -124,7 +123,7 @@ def test_killed_in_the_middle_of_a_boot(tmp_path: Path) -> None:
     """What was booting ends; what serves is not touched."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=12) as load:
         workers = service.workers()
         source = (service.releases / "one" / "app.py").read_text()
         service.release("two", before=source, app=GATE.format(gate=str(gate)))
@@ -133,7 +132,7 @@ def test_killed_in_the_middle_of_a_boot(tmp_path: Path) -> None:
         eventually(lambda: service.phase() == "boot", "the upgrade boots")
         with gate.open("w"):
             service.kill_supervisor()
-        load.wait(100)
+        load.wait(40)
         _, err = upgrade.communicate(timeout=30)
         assert upgrade.returncode == 4 and "another one has taken over; it was undone" in err
         assert service.workers() == workers
@@ -148,7 +147,7 @@ def test_killed_during_the_probation(tmp_path: Path, good: bool) -> None:
     """The new generation is judged on: committed, or back."""
     with (
         serving(tmp_path, upgrade={"probation": "2s", "check": "/healthz"}) as service,
-        strictly(*service.addresses, serving=1, clients=20) as load,
+        strictly(*service.addresses, serving=1, clients=12) as load,
     ):
         workers = service.workers()
         service.release("two")
@@ -177,14 +176,14 @@ def test_killed_during_the_probation(tmp_path: Path, good: bool) -> None:
 
 def test_one_that_is_started_by_hand_adopts_too(tmp_path: Path) -> None:
     """The guard cannot start another one: the program is gone, say. The workers go on until somebody does."""
-    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=12) as load:
         workers = service.workers()
         with stopped(masters(service)):
             os.kill(service.supervisor(), signal.SIGKILL)
             service.killed = True
             assert service.process is not None
             service.process.wait(10)
-            load.wait(100)
+            load.wait(40)
             first = service.process
             service.start(wait=False)
             assert first is not service.process
@@ -195,7 +194,7 @@ def test_one_that_is_started_by_hand_adopts_too(tmp_path: Path) -> None:
             return False
 
         eventually(adopted, "it has adopted")
-        load.wait(100)
+        load.wait(40)
 
 
 @contextlib.contextmanager
@@ -211,7 +210,7 @@ def stopped(pids: set[int]):  # type: ignore[no-untyped-def]
 
 def test_one_that_hangs_is_ended_and_followed(tmp_path: Path) -> None:
     """Nobody else would: the master in service misses its word. It is in no hurry."""
-    with impatiently(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+    with impatiently(tmp_path) as service, strictly(*service.addresses, serving=1, clients=12) as load:
         workers, before = service.workers(), service.supervisor()
         os.kill(before, signal.SIGSTOP)
         service.killed = True
@@ -224,7 +223,7 @@ def test_one_that_hangs_is_ended_and_followed(tmp_path: Path) -> None:
             return False
 
         eventually(followed, "another one follows")
-        load.wait(50)
+        load.wait(30)
         assert service.workers() == workers
 
 
@@ -233,7 +232,7 @@ def test_a_master_that_was_stopped_does_not_take_its_supervisor_for_hung(tmp_pat
     with impatiently(tmp_path) as service:
         before = service.supervisor()
         with stopped(masters(service)):
-            time.sleep(SHORT_SILENCE_S + DOUBT_S + 1)  # the time itself is what matters
+            time.sleep(SHORT_SILENCE_S + SHORT_DOUBT_S + 1)  # the time itself is what matters
         service.do("reload")  # its master has turned
         assert service.supervisor() == before
 
