@@ -4,6 +4,8 @@ Every way in which a release can be bad, one after the other against the same
 service under load. Each time ``ctl upgrade`` says what failed and exits with 4 (2
 for the configuration), the same workers go on without a failed request, and
 nothing of the attempt is left: no process, socket, file or descriptor.
+
+All of them run in one process of pytest: the service is one, and the good release comes after every bad one.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ import pytest
 from harness.load import Load, strictly
 from harness.pythons import find_python, make_venv
 from harness.service import PYTHON, Service, eventually, serving
+
+pytestmark = pytest.mark.xdist_group("bad release")
 
 HANG_BOOT_S = 4.0  # a start that hangs in nothing takes a part of it on a busy machine
 
@@ -222,7 +226,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def load(service: Service) -> Iterator[Load]:
-    with strictly(*service.addresses, serving=1, clients=16, think=2.0, think_mean=0.05) as herd:
+    with strictly(*service.addresses, serving=1, clients=12, think=2.0, think_mean=0.12) as herd:
         yield herd
 
 
@@ -258,9 +262,9 @@ def test_bad_release(service: Service, load: Load, name: str) -> None:
         shutil.rmtree(service.releases / "bad", ignore_errors=True)
         service.configure(**case.settings)
         case.arrange(service)
-        load.wait(20)
+        load.wait(12)
         done = service.ctl("upgrade", found_by=case.found_by)
-        load.wait(20)
+        load.wait(12)
         said = done.stdout + done.stderr
         history = service.status()["last"]
     finally:
