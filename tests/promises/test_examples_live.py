@@ -48,6 +48,8 @@ def test_example(tmp_path: Path, example: str) -> None:
     service.file = folder / "releve.yaml"  # as it is, but for the port and the folders of state
     service.environment |= {"RUNTIME_DIRECTORY": str(tmp_path / "run"), "STATE_DIRECTORY": str(tmp_path / "state")}
     service.environment |= {"RELEVE_TIMEOUTS_PRE_STOP": "off"}
+    if example != "hello":  # the others have the same probation, and need not wait for its end
+        service.environment |= {"RELEVE_UPGRADE_PROBATION": "500ms"}
     if prepare:
         prepare(service, folder)
     try:
