@@ -96,9 +96,9 @@ def test_idle(tmp_path: Path, which: str) -> None:
 @pytest.mark.parametrize("which", ["worker", "standby worker"])  # the others: test_adoption.py, test_recovery.py
 def test_under_load(tmp_path: Path, which: str) -> None:
     with two_generations(tmp_path) as service, contextlib.closing(Load(*service.addresses, clients=CLIENTS, think=1.0)) as load:
-        load.wait(100)
+        load.wait(50)
         kill(service, which)
-        load.wait(200)
+        load.wait(100)
         report = load.report()
         assert report["failed"] <= (CLIENTS if which == "worker" else 0), report["failures"]
         assert set(report["kinds"]) <= {"idle", "lost", "truncated"}, report["failures"]
