@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.load import Load, strictly
-from harness.service import Service, eventually, serving
+from harness.service import Service, customize, eventually, serving
 from releve.server.shared.faults import VARIABLE
+
+IMPATIENT = "from releve.supervisor.takeover import inventory; inventory.CALL_S = 3.0"
+GUARD = "from releve.server.master import guard; guard.OTHERS_S = 2.5"
 
 
 def one_generation(service: Service, workers: int = 2) -> bool:
@@ -28,6 +33,15 @@ def one_generation(service: Service, workers: int = 2) -> bool:
     return False
 
 
+@contextlib.contextmanager
+def started(root: Path, **settings: Any) -> Iterator[Service]:
+    """A service that is less patient than usual with a master that does not answer, or that could start a supervisor."""
+    with serving(root, start=False, **settings) as service:
+        customize(service, IMPATIENT, GUARD)
+        service.start()
+        yield service
+
+
 def kill_supervisor(service: Service) -> None:
     """Without waiting for the next one."""
     assert service.process is not None
@@ -38,15 +52,15 @@ def kill_supervisor(service: Service) -> None:
 
 def test_the_only_one(tmp_path: Path) -> None:
     """Nobody is left to start another supervisor; whoever starts one has it wake the master, and no client notices."""
-    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+    with started(tmp_path) as service, strictly(*service.addresses, serving=1, clients=12) as load:
         workers, master = service.workers(), service.generation()["pid"]
         os.kill(master, signal.SIGSTOP)
         kill_supervisor(service)
-        load.wait(100)
+        load.wait(40)
         service.start(wait=False)
         eventually(lambda: one_generation(service), "it has adopted")
         assert service.workers() == workers and service.generation()["pid"] == master
-        load.wait(100)
+        load.wait(40)
         load.begin(2)
         service.do("upgrade")
         load.done(2)
@@ -55,7 +69,7 @@ def test_the_only_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("which", ["standby", "serving"])
 def test_one_of_two(tmp_path: Path, which: str) -> None:
     """The master of the generation that stands by, or of the one in service: the other one starts a supervisor, which wakes it."""
-    with serving(tmp_path) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+    with started(tmp_path) as service, strictly(*service.addresses, serving=1, clients=12) as load:
         load.begin(2)
         service.do("upgrade")
         load.done(2)
@@ -71,7 +85,7 @@ def test_one_of_two(tmp_path: Path, which: str) -> None:
 
 
 def test_the_one_on_trial(tmp_path: Path) -> None:
-    with serving(tmp_path, upgrade={"probation": "2s"}) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+    with started(tmp_path, upgrade={"probation": "2s"}) as service, strictly(*service.addresses, serving=1, clients=12) as load:
         load.begin(2)
         upgrade = service.begin_ctl("upgrade")
         eventually(lambda: service.status()["service"]["state"] == "on trial", "the probation begins")
@@ -88,9 +102,11 @@ def test_one_that_hangs_for_good_is_ended(tmp_path: Path) -> None:
     """It cannot be woken: the generation that answers serves, and the workers of the other one finish what they have."""
     token = tmp_path / "token"
     with serving(tmp_path, start=False) as service:
+        customize(service, IMPATIENT, GUARD)
+        service.configure(timeouts={"linger": "1s"})
         service.environment[VARIABLE] = f"master_pause:hang@{token}"
         service.start()
-        with contextlib.closing(Load(*service.addresses, clients=20, unordered=True)) as load:
+        with contextlib.closing(Load(*service.addresses, clients=12, unordered=True)) as load:
             load.wait(50)
             hung = service.generation()
             token.touch()
@@ -101,7 +117,7 @@ def test_one_that_hangs_for_good_is_ended(tmp_path: Path) -> None:
             out, err = upgrade.communicate(timeout=60)
             assert upgrade.returncode in (0, 1, 8), out + err
             eventually(lambda: not service.pids() & {hung["pid"], *(w["pid"] for w in hung["workers"])}, "the old one has left", 60)
-            load.wait(100)
+            load.wait(40)
             assert set(load.report()["kinds"]) <= {"idle"}, load.report()["failures"]  # closed as at a stop; no request is lost
             done = [entry for entry in service.ask("history")["entries"] if entry["verb"] == "adopt"][-1]
             assert done["to"]["generation"] == 2 and any("did not answer and was ended" in note for note in done["notes"])
