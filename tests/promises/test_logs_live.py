@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.service import Service, eventually, serving
+from harness.service import Service, customize, eventually, serving
 
 TALKATIVE = """
 import logging, os, subprocess, sys
@@ -75,6 +75,7 @@ def rotate(folder: Path) -> None:
 
 
 FILES = {"access": "our.access", "file": "our.log"}
+LOOKS_OFTEN = "from releve.supervisor import traffic; traffic.EVERY_S = 1.0"
 OLD, NEW = {"our.access.1", "our.log.1"}, {"our.access", "our.log"}
 
 
@@ -186,6 +187,7 @@ def test_workers_that_may_not_open_the_files_go_on_after_a_rotation(open_folder:
 
 def test_a_rotation_without_a_word_is_noticed(tmp_path: Path) -> None:
     with serving(tmp_path, start=False, workers=1, log=FILES) as service:
+        customize(service, LOOKS_OFTEN)
         talkative(service, "one")
         service.start()
         worker = int(service.get("/one"))
