@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.service import APPLICATION, Service, eventually, serving
+from harness.service import APPLICATION, Service, customize, eventually, serving
 from releve.supervisor.generation.states import VERBS, Admission, ServiceState
 
 UNDER_WAY = re.compile(r"cannot \w+: (?P<verb>\w+) \d+ by \S+ \(pid (?P<pid>\d+)\) is under way")
@@ -137,7 +137,9 @@ def test_two_who_end_the_same_operation(tmp_path: Path) -> None:
 def test_two_who_go_before_a_recovery(tmp_path: Path) -> None:
     """A successor that does not boot is given up for either; the first one upgrades, and the other one is told so."""
     gate = tmp_path / "gate"
-    with serving(tmp_path) as service:
+    with serving(tmp_path, start=False) as service:
+        customize(service, "from releve.supervisor import supervisor; supervisor.FOLLOW_S = 3.0")  # how long either waits for it
+        service.start()
         bring_to(service, ServiceState.RECOVERING, gate)
         second = tmp_path / "second"
         second.touch()
