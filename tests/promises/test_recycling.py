@@ -12,16 +12,16 @@ _kept = []
 
 def application(environ, start_response):
     import app
-    _kept.append(bytearray(200_000))
+    _kept.append(bytearray(600_000))
     return app.application(environ, start_response)
 """
 
 
 def test_workers_are_replaced_after_so_many_requests(tmp_path: Path) -> None:
-    with serving(tmp_path, workers=2, limits={"requests": 200, "requests_jitter": 50}) as service:
+    with serving(tmp_path, workers=2, limits={"requests": 50, "requests_jitter": 10}) as service:
         first = service.workers()
         with strictly(*service.addresses, serving=service.serving()) as load:
-            load.wait(3000)
+            load.wait(600)
             assert not first & service.workers()
         assert service.log().count("takes its place") >= 5
         assert service.log().count("(limits.requests)") >= 5
@@ -32,7 +32,7 @@ def test_workers_that_grow_are_replaced(tmp_path: Path) -> None:
         service.release("one", leaking=LEAKING)
         service.start()
         first = service.workers()
-        with strictly(*service.addresses, serving=service.serving()) as load:
-            load.wait(1500)
+        with strictly(*service.addresses, serving=service.serving(), clients=20) as load:
+            load.wait(200)
             eventually(lambda: not first & service.workers(), "it was replaced")
         assert "MiB of memory (limits.rss)" in service.log()
