@@ -139,7 +139,7 @@ def test_an_upgrade_with_a_canary_loses_nothing(tmp_path: Path, settings: dict[s
     upgrade = {**settings.get("upgrade", {}), "canary": {"share": "25%", "for": "1s"}}
     with (
         serving(tmp_path, **{**settings, "upgrade": upgrade}) as service,
-        strictly(*service.addresses, serving=1, clients=30, unordered=True) as load,
+        strictly(*service.addresses, serving=1, clients=16, unordered=True) as load,
     ):
         service.release("two")
         service.flip("two")
@@ -163,7 +163,7 @@ def test_a_canary_that_answers_500_goes_back(tmp_path: Path) -> None:
         service.flip("two")
         load = Load(*service.addresses, serving=1, clients=20)
         try:
-            load.wait(50)
+            load.wait(30)
             load.begin(2)
             done = service.ctl("upgrade", "--json")
             said = json.loads(done.stdout)
@@ -172,11 +172,11 @@ def test_a_canary_that_answers_500_goes_back(tmp_path: Path) -> None:
             assert "the old generation meanwhile: 0 of " in said["reason"]
             assert last(service)["outcome"] == "rolled back" and last(service)["evidence"]["rule"] == "errors"
             load.done(1)
-            load.wait(100)
+            load.wait(40)
             report = load.report()
             assert set(report["kinds"]) == {"status"}, report["failures"]
             lost = report["failed"]
-            load.wait(300)
+            load.wait(60)
             assert load.report()["failed"] == lost
             assert service.workers() == before
         finally:
@@ -206,7 +206,7 @@ def test_a_rollback_ends_it(tmp_path: Path) -> None:
         assert [service.ask(*busy)["status"] for busy in (("upgrade",), ("reload",), ("scale",))] == [7, 7, 7]
         service.do("rollback")
         assert outcome(upgrade)["status"] == 5
-        load.wait(100)
+        load.wait(50)
         assert service.serving() == 1 and service.workers() == before
         service.settled()
 
@@ -231,7 +231,7 @@ def test_the_supervisor_is_killed(tmp_path: Path) -> None:
     with under_load(tmp_path) as (service, load, upgrade):
         before = service.workers()
         service.kill_supervisor()
-        load.wait(100)
+        load.wait(50)
         assert service.serving() == 1 and service.workers() == before
         said = outcome(upgrade)
         assert said["status"] == 4 and "another one has taken over; it was undone" in said["message"]
@@ -246,7 +246,7 @@ def test_the_new_master_is_killed(tmp_path: Path) -> None:
         os.kill(service.generation("attending")["pid"], signal.SIGKILL)
         said = outcome(upgrade)
         assert said["status"] == 5 and said["evidence"]["rule"] == "master"
-        load.wait(100)
+        load.wait(50)
         assert service.serving() == 1 and service.workers() == before
 
 
@@ -272,7 +272,7 @@ def test_the_old_master_is_killed(tmp_path: Path) -> None:
     """Its workers divert on, orphaned, and the upgrade comes to its end."""
     with (
         serving(tmp_path, upgrade={"canary": {"share": "30%", "for": "4s"}}) as service,
-        strictly(*service.addresses, serving=1, clients=20, unordered=True) as load,
+        strictly(*service.addresses, serving=1, clients=16, unordered=True) as load,
     ):
         load.begin(2)
         with canary(service) as upgrade:
