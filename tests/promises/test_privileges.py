@@ -190,11 +190,11 @@ def test_a_capability_of_the_supervisor_is_not_inherited(folder: Path) -> None:
 
 
 def test_a_supervisor_of_root_is_followed_by_one_of_root(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service, strictly(*service.addresses, serving=1, clients=20) as load:
+    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service, strictly(*service.addresses, serving=1, clients=12) as load:
         workers, master, descriptors = service.workers(), service.generation()["pid"], 0
-        for number in range(4):
+        for number in range(3):
             pid = service.kill_supervisor()
-            load.wait(100)
+            load.wait(40)
             assert standing(pid)["users"] == {0}
             assert (service.workers(), service.generation()["pid"]) == (workers, master)
             if number == 1:
@@ -239,7 +239,7 @@ def test_one_that_replaces_itself_keeps_a_sentry_and_one_that_hangs_is_ended_by_
             return False
 
         eventually(followed, "another one follows")
-        load.wait(50)
+        load.wait(30)
         assert service.workers() == workers
 
 
