@@ -138,7 +138,7 @@ def test_two_who_go_before_a_recovery(tmp_path: Path) -> None:
     """A successor that does not boot is given up for either; the first one upgrades, and the other one is told so."""
     gate = tmp_path / "gate"
     with serving(tmp_path, start=False) as service:
-        customize(service, "from releve.supervisor import supervisor; supervisor.FOLLOW_S = 3.0")  # how long either waits for it
+        customize(service, "from releve.supervisor.verbs import verbs; verbs.FOLLOW_S = 3.0")  # how long either waits for it
         service.start()
         bring_to(service, ServiceState.RECOVERING, gate)
         second = tmp_path / "second"
