@@ -51,7 +51,7 @@ def _thread(thread: dict[str, Any]) -> Iterator[tuple[str, str]]:
     stack = thread.get("stack")
     folded, shown = fold([render.line(line) for line in stack] if isinstance(stack, list) else [])
     if folded:
-        yield f"    … {folded} frames of Relève", "dim"
+        yield f"    … {folded} frame{'s' * (folded > 1)} of Relève", "dim"
     for line in shown:
         yield f"    {line}", ""
 

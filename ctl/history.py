@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from releve.ctl import render
 from releve.instance import symptoms
 from releve.instance.protocol import Event
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 HEAD = ("id", "began", "verb", "by", "generation", "outcome", "took", "why")
 NUMBERS = (0, 6)
+BELOW = (HEAD.index("by"), HEAD.index("why"))  # of each row, where a terminal is too narrow for all of them
+WHY_MIN = 30  # characters; the reason of a failure in a narrower column is hard to read
 GOOD = ("done", "committed", "degraded")
 FRAMES_SHOWN = 3  # of a crash
 UNDECIDED = ("running", "interrupted", "aborted")
@@ -61,14 +66,43 @@ def show_rich(result: Event, stream: TextIO) -> None:
     from rich.text import Text
 
     rows = [row(entry) for entry in entries(result)]
+    console = render.console(stream)
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column, name in enumerate(HEAD):
         grid.add_column(name, justify="right" if column in NUMBERS else "left", no_wrap=column < len(HEAD) - 1)
     for cells in rows:
         grid.add_row(*(Text(cell, style=_style(cells[5]) if column == 5 else "") for column, cell in enumerate(cells)))
-    render.console(stream).print(grid if rows else "no attempts yet")
+    if rows and _width(rows) > console.width:
+        _show_narrow(rows, console)
+    else:
+        console.print(grid if rows else "no attempts yet")
     for line in _symptoms(result):
-        render.console(stream).print(line)
+        console.print(line)
+
+
+def _width(rows: list[tuple[str, ...]]) -> int:
+    """Of the table, in characters, with as much of the reasons as has to be."""
+    widths = [max(len(cells[column]) for cells in (HEAD, *rows)) for column in range(len(HEAD))]
+    return sum(widths[:-1]) + len(render.GAP) * (len(HEAD) - 1) + min(widths[-1], WHY_MIN)
+
+
+def _show_narrow(rows: list[tuple[str, ...]], console: Console) -> None:
+    """The table without its widest columns, which stand below each row."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    kept = [column for column in range(len(HEAD)) if column not in BELOW]
+    numbers = [kept.index(column) for column in NUMBERS]
+    head, *lines = render.table([HEAD[column] for column in kept], [[cells[column] for column in kept] for cells in rows], numbers)
+    console.print(Text(head, style="dim"))
+    for text, cells in zip(lines, rows, strict=True):
+        shown = Text(text)
+        shown.highlight_words([cells[5]], _style(cells[5]))
+        console.print(shown)
+        by, why = (cells[column] for column in BELOW)
+        below = ": ".join([f"by {by}"] * (by != render.UNKNOWN) + [why] * (why != render.UNKNOWN))
+        if below:
+            console.print(Padding(Text(below), (0, 0, 0, 4)))
 
 
 def _symptoms(result: Event) -> list[str]:

@@ -12,6 +12,7 @@ HEAD = ("worker", "pid", "state", "age", "turned", "connections", "busy", "reque
 NUMBERS = (1, *range(3, len(HEAD)))
 LATE_S = 2.0  # a loop that has not turned for so long hangs
 ARROW = "└ "
+ELSEWHERE = ("memory", "age", "connections", "busy")  # columns that ``ctl status`` has too: left out first where a terminal is narrow
 
 
 def workers(result: Event) -> list[dict[str, Any]]:
@@ -66,18 +67,22 @@ def show_rich(result: Event, stream: TextIO) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = render.console(stream)
     known = workers(result)
     rows = [row(one) for one in known]
-    widths = [max(len(cells[column]) for cells in (HEAD, *rows)) for column in range(len(HEAD))]
+    widths = {column: max(len(cells[column]) for cells in (HEAD, *rows)) for column in range(len(HEAD))}
+    for name in ELSEWHERE:
+        if sum(widths.values()) + len(render.GAP) * (len(widths) - 1) > console.width:
+            del widths[HEAD.index(name)]
     parts: list[Any] = []
     for cells, worker in [(HEAD, {}), *zip(rows, known, strict=True)]:
         grid = Table.grid(padding=(0, 2, 0, 0))
-        for column, width in enumerate(widths):
+        for column, width in widths.items():
             grid.add_column(justify="right" if column in NUMBERS else "left", width=width, no_wrap=True)
         style = "dim" if not worker else ""
-        grid.add_row(*(Text(cell, style=style or (_style(column, cell, worker))) for column, cell in enumerate(cells)))
+        grid.add_row(*(Text(cells[column], style=style or (_style(column, cells[column], worker))) for column in widths))
         parts += [grid, *(Text(f"  {ARROW}{request}", style="cyan") for request in requests(worker))]
-    render.console(stream).print(Group(*parts) if known else "no workers")
+    console.print(Group(*parts) if known else "no workers")
 
 
 def _style(column: int, cell: str, worker: dict[str, Any]) -> str:

@@ -74,7 +74,7 @@ def test_a_dump_folds_our_frames_and_counts_the_idle() -> None:
         "    … 2 frames of Relève",
         '    File "/srv/app.py", line 3 in c',
         "  thread 2: leads, and waits for clients",
-        "    … 1 frames of Relève",
+        "    … 1 frame of Relève",
         '    File "/v/server/loop.py", line 2 in b',
         "  thread 0x6: serves no request",
         '    File "/srv/own.py", line 1 in x',
@@ -101,6 +101,18 @@ def test_the_rich_picture_says_the_same(module: ModuleType, result: dict[str, An
     module.show_rich(result, stream)
     said = stream.getvalue().split()
     assert [word for word in plain(module, result).split() if word not in said] == []
+
+
+def test_workers_on_a_narrow_terminal_leave_out_what_status_has_and_cut_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = io.StringIO()
+    workers.show_rich(WORKERS, stream)
+    assert [line.rstrip() for line in stream.getvalue().splitlines()] == [
+        "worker  pid  state    turned  connections  busy  requests    2xx  3xx  4xx  5xx",
+        "8.2     812  serving     now            3     1     1,204  1,200    1    2    1",
+        "  └ 12s  GET /report?\\x1b[2J  10.0.0.7:4711",
+        "7.1     701  paused      31s            -     -         -      -    -    -    -",
+    ]
 
 
 @pytest.mark.parametrize("module", [workers, dump, doctor])
