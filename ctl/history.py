@@ -49,9 +49,9 @@ def sentence(entry: dict[str, Any]) -> str:
     outcome = render.line(entry.get("outcome") or "running")
     took = f" in {render.age(entry['seconds'])}" if entry.get("seconds") is not None else ""
     end = f": {why}" if why != render.UNKNOWN else ""
-    return (
-        f"#{render.line(entry.get('id'))} {render.line(entry.get('verb'))} {_step(entry)} {outcome}{took}, {_when(entry.get('began'))}{end}"
-    )
+    # said, since everywhere else it is the number of the attempt that follows the verb
+    generation = f" (generation {_step(entry)})" if _step(entry) != render.UNKNOWN else ""
+    return f"#{render.line(entry.get('id'))} {render.line(entry.get('verb'))}{generation} {outcome}{took}, {_when(entry.get('began'))}{end}"
 
 
 def show_plain(result: Event, stream: TextIO) -> None:

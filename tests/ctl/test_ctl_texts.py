@@ -119,7 +119,7 @@ shop-1a9af1ca shop:app (pid 812, up 3h12m): degraded
   degraded      history cannot be written
   not upgraded  shop.py:3: invalid syntax
   history       2 lines wait for the disk
-  last          #12 upgrade 7 → 8 done in 2.3s, 2026-11-23 21:38:31
+  last          #12 upgrade (generation 7 → 8) done in 2.3s, 2026-11-23 21:38:31
 
 generation 8 (master 820, 3m12s): serving
   release     /srv/shop/releases/42 (through /srv/shop/current)
