@@ -36,8 +36,9 @@ def key(default: Any, kind: str, text: str, **more: Any) -> Any:
     ``networks``, ``variables``, ``headers``, ``mounts``, ``patterns``, ``command``,
     ``verbs``, ``folders``, ``group``). ``more`` may hold ``choices``, ``minimum``, ``maximum``, ``off`` (the
     word for ``None``), ``required``, ``upgrade`` (a reload cannot apply it, an upgrade
-    can), ``restart`` (only a new supervisor can) and ``supervisor`` (nothing to the
-    release, which need not know it).
+    can), ``restart`` (only a new supervisor can), ``start`` (it counts at the next start
+    of the service, and only there) and ``supervisor`` (nothing to the release, which need
+    not know it).
     """
     metadata = {"kind": kind, "help": text, **more}
     if isinstance(default, (dict, list)):
@@ -154,6 +155,7 @@ class Timeouts:
         "duration",
         "At the first start, for an address of listen that this host does not have yet, or that another process still holds.",
         off="off",
+        start=True,
         supervisor=True,
     )
     pre_stop: float | None = key(
@@ -254,8 +256,8 @@ class Proxy:
 class Command:
     """A command in ``hooks``: a text for ``/bin/sh -c``, or a list that is run as it is; and how long it may take."""
 
-    run: str | tuple[str, ...] = key("", "run", "Text for the shell, or a list: a program and its arguments.", required=True)
-    timeout: float = key(60.0, "duration", "After which it is ended.")
+    run: str | tuple[str, ...] = key("", "run", "Text for the shell, or a list: a program and its arguments.", required=True, upgrade=True)
+    timeout: float = key(60.0, "duration", "After which it is ended.", upgrade=True)
 
 
 def _command(text: str) -> Any:

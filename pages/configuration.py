@@ -105,7 +105,7 @@ def cells(field: dataclasses.Field[Any], prefix: str) -> Iterator[str]:
     default = default_text(field)
     yield "required" if rules.get("required") else f"`{default}`" if default else ""
     yield rules["help"]
-    yield "restart" if rules.get("restart") else "upgrade" if rules.get("upgrade") else "reload"
+    yield next((when for when in ("start", "restart", "upgrade") if rules.get(when)), "reload")
 
 
 def _range(kind: str, rules: Any) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from releve import __version__
-from releve.config.settings import GROUPS, Settings
+from releve.config.settings import GROUPS, Settings, written
 from releve.pages import configuration as reference
 from releve.pages import roff
 
@@ -64,8 +64,8 @@ def _description() -> list[str]:
         "errors; `releve check -c FILE` names the line and column of each, and the nearest known key.",
         "A flag comes before a variable, a variable before the file, the file before the default. The variables are `RELEVE_` and the key "
         "in capitals (`RELEVE_WORKERS`, `RELEVE_TIMEOUTS_DRAIN`), and `PORT` and `WEB_CONCURRENCY` as other servers know them.",
-        "A change takes effect at a reload (`ctl reload`), an upgrade (`ctl upgrade`, which is a reload too), or a restart of the "
-        "supervisor, as each setting says.",
+        "A change takes effect at a reload (`ctl reload`), an upgrade (`ctl upgrade`, which is a reload too), a restart of the "
+        "supervisor, or the next start of the service, as each setting says.",
     )
 
 
@@ -76,7 +76,7 @@ def _settings(fields: Any, prefix: str) -> list[str]:
 def _setting(field: dataclasses.Field[Any], prefix: str) -> tuple[str, str]:
     _, value, default, text, when = reference.cells(field, prefix)
     facts = [value] + ["required" if default == "required" else f"default: {default}"] * bool(default) + [f"takes effect at: {when}"]
-    return roff.bold(f"{prefix}{field.name}"), f"{roff.prose(text)}\n.br\n{roff.prose('; '.join(facts))}"
+    return roff.bold(f"{prefix}{written(field)}"), f"{roff.prose(text)}\n.br\n{roff.prose('; '.join(facts))}"
 
 
 if __name__ == "__main__":

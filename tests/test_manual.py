@@ -40,6 +40,10 @@ def test_a_page_is_up_to_date(page: str) -> None:
     assert (FOLDER / page).read_text("utf-8") == PAGES[page](), "make docs renews it"
 
 
+def test_a_key_stands_as_it_is_written() -> None:
+    assert "\\fBfor\\fR\n" in of_the_file.manual(), "not for_, which the file may not have"
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_man_shows_a_page_without_warnings(page: str) -> None:
     assert "SEE ALSO" in shown(page)

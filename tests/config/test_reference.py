@@ -35,6 +35,14 @@ def test_every_key_is_on_the_page_with_its_default() -> None:
     assert "| `limits.head` | size, 256 to 16MiB | `64KiB` |" in text
 
 
+def test_the_page_says_when_a_change_takes_effect() -> None:
+    rows = [line.split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    when = {row[0].strip("| `"): row[-1].removesuffix(" |") for row in rows}
+    assert when["timeouts.boot"] == "reload" and when["hooks.before"] == "upgrade" and when["state_directory"] == "restart"
+    assert when["timeouts.bind"] == "start", "no upgrade and no reload waits for an address"
+    assert when["run"] == "upgrade", "a command changes when its hook does"
+
+
 def test_the_yaml_of_the_page_is_accepted(tmp_path: Path) -> None:
     blocks = [part.partition("```")[0] for part in PAGE.read_text(encoding="utf-8").split("```yaml\n")[1:]]
     assert len(blocks) == 3
