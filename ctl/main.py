@@ -235,7 +235,7 @@ def reload(**told: Any) -> int:
     return _order("reload", told, waits=True)
 
 
-@ctl.command()
+@ctl.command(short_help="Go back to what served before.")
 @_waits
 def rollback(**told: Any) -> int:
     """Go back: end a probation, or to the generation that stands by, or else to the release before."""

@@ -213,7 +213,7 @@ def _timeout(site: Site, name: str, draft: Draft) -> None:
         draft.remark(
             site,
             name,
-            "a heartbeat for this kind of worker, which is always watched here; timeouts.request bounds a request, if it shall be",
+            "a heartbeat for this kind of worker, which is always watched here; timeouts.request bounds a request, where you want that",
         )
     if seconds > _BOOT_S:
         draft.put(site, name, _seconds(seconds), "timeouts.boot")

@@ -17,7 +17,7 @@ from releve.supervisor.supervisor import SIGNALS
 STATUSES = (
     (0, "stopped when told to"),
     (1, "unexpected error; also: another supervisor already runs this service"),
-    (2, "usage or configuration error; starting again does not mend it"),
+    (2, "usage or configuration error; starting again does not help"),
     (4, "the first generation did not come up"),
 )
 VARIABLES = (

@@ -24,7 +24,7 @@ EVIDENCE = ("step", "reason", "traceback", "evidence", "notes", "phases", "figur
 _NEXT = {
     "upgrade": "remove the cause, then ctl upgrade again; ctl history keeps this attempt",
     "reload": "remove the cause, then ctl reload again",
-    "reexec": "mend the installation of releve and ctl reexec again",
+    "reexec": "correct the installation of releve, then ctl reexec again",
     "start": "remove the cause, then start again",
     "adopt": "ctl status shows what serves",
     "recover": "the supervisor tries again; ctl upgrade to another release ends that",
@@ -86,7 +86,7 @@ def _outcome(service: Service, operation: Operation, error: BaseException, befor
         return _kept(service, operation, error)
     if isinstance(error, ConfigError):
         reason = str(error)
-        return result(Status.USAGE, reason, step="configuration", reason=reason, serving=serving, next="mend the file and try again")
+        return result(Status.USAGE, reason, step="configuration", reason=reason, serving=serving, next="correct the file and try again")
     if isinstance(error, RolledBack):
         return failure(error, Status.ROLLED_BACK, serving, what_next)
     if isinstance(error, StepFailed):

@@ -196,7 +196,7 @@ class Hooks:
             output.flush()
             self._remove_pid()
         if status is None:
-            late = f"the hook {name} was ended: it took longer than {command.timeout:g}s; mend it, or give it more in hooks.{name}.timeout"
+            late = f"the hook {name} was ended: it took longer than {command.timeout:g}s; fix it, or give it more in hooks.{name}.timeout"
             raise StepFailed(name, late, output.tail)
         if status != 0:
             raise StepFailed(name, f"the hook {name} {system.describe_status(status)}{output.last_words}", output.tail)

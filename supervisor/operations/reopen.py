@@ -39,7 +39,8 @@ async def reopen(service: Service, by: str) -> Event:
         log.error("%s", trouble)
     more: dict[str, Any] = {"serving": service.serving_words()}
     if troubles:
-        return result(Status.FAILED, "; ".join(troubles), **more, next="mend it and ctl reopen; until then the old files are written to")
+        what_next = "remove the cause, then ctl reopen; until then the old files are written to"
+        return result(Status.FAILED, "; ".join(troubles), **more, next=what_next)
     return result(Status.DONE, message, **more)
 
 

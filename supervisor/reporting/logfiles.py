@@ -35,7 +35,7 @@ def open_file(name: str, path: str) -> int:
     try:
         return trusted.open_file(path, _FLAGS, MODE)
     except OSError as error:
-        raise StepFailed("log", f"cannot open {words} {path}: {error.strerror}; mend {key}, or the folder that it names") from error
+        raise StepFailed("log", f"cannot open {words} {path}: {error.strerror}; correct {key}, or the folder that it names") from error
 
 
 @dataclass(slots=True)

@@ -79,7 +79,7 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield f"ExecReload={program(f'{place.commands}/ctl')} -c {word(place.config)} upgrade"
     yield "# The supervisor drains the workers and leaves last; only what is then left is killed."
     yield "KillMode=mixed"
-    yield "# A configuration error (2) is not mended by starting again."
+    yield "# Starting again does not help against a configuration error (2)."
     yield "Restart=on-failure"
     yield "RestartPreventExitStatus=2"
     yield "# Two boots (timeouts.boot), the hooks, the checks and the probation of an upgrade; the supervisor asks for more where needed."

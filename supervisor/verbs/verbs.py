@@ -111,7 +111,7 @@ async def check(context: Context, arguments: Arguments, by: str) -> Event:
     except ConfigError as error:
         return result(Status.USAGE, str(error), step="configuration", reason=str(error), serving=service.serving_words())
     except StepFailed as error:
-        return failure(error, Status.FAILED, service.serving_words(), "mend it; nothing was touched")
+        return failure(error, Status.FAILED, service.serving_words(), "remove the cause; nothing was touched")
     target.listeners.abandon()
     pin = target.pin
     return result(Status.DONE, f"an upgrade would start {pin.app} in {pin.resolved} with {pin.python} (Python {pin.python_version})")
