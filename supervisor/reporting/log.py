@@ -61,10 +61,9 @@ class OwnLog:
         """Whether another file has taken the place of its own."""
         return self._held is not None and self._held.rotated()
 
-    def aside(self, trouble: str) -> None:
-        """Say on standard error, where the log is a file, that it cannot be written; without ``trouble``, that it can."""
+    def aside(self, level: str, words: str) -> None:
+        """Say on standard error, where the log is a file, what becomes of it."""
         if self.path is not None:
-            level, words = ("error", trouble) if trouble else ("info", "the log is written again")
             self._aside.write(Entry(level, f"pid={os.getpid()}", words))
 
     def _go_to(self, path: str | None) -> None:

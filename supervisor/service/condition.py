@@ -15,6 +15,9 @@ from releve.supervisor.service.health import Health
 if TYPE_CHECKING:
     from releve.supervisor.service.service import Service
 
+AGAIN = "the log is written again"
+LEFT = "the processes that could not write the log have ended; whether the others can is not known yet"
+
 
 class Condition:
     """Of one service. Lives in the supervisor's loop."""
@@ -46,7 +49,9 @@ class Condition:
     def judge_logs(self) -> None:
         """See whether the logs are written, and say it where it can be read: they cannot say so themselves."""
         lost.retry()
-        losing = {who: count for who, count in self._count_lost() if count}
+        counts = dict(self._count_lost())
+        losing = {who: count for who, count in counts.items() if count}
+        recovered = any(who in counts for who in self._losing.keys() - losing)  # the others have ended: nobody knows what they could
         self._gone = self._gone + sum(count for who, count in self._losing.items() if who not in losing) if losing else 0
         turned, self._losing = bool(losing) is not bool(self._losing), losing
         lines = sum(losing.values()) + self._gone
@@ -59,7 +64,7 @@ class Condition:
             words = f"the log cannot be written ({where}), {lost_words(lines)}; free some space, or check what it is written to"
             self.degraded["log"] = words
         if turned:
-            own.aside(words)
+            own.aside("error" if words else "info", words or (AGAIN if recovered else LEFT))
             self.on_change()
 
     def _count_lost(self) -> Iterator[tuple[object, int]]:

@@ -58,6 +58,22 @@ def test_a_full_disk_is_said_on_standard_error_and_by_status_and_doctor(tmp_path
         assert service.log().count("the log is written again") == 1
 
 
+def test_workers_that_have_ended_prove_nothing_about_the_disk(tmp_path: Path) -> None:
+    """Those that come after them have not tried yet: it is not said that the log is written again."""
+    with serving(tmp_path, start=False) as service:
+        places = f"{tmp_path / 'lines'}, {FULL}"
+        service.configure(log={"file": str(tmp_path / "lines"), "access": FULL}, upgrade={"standby": "off", "probation": "off"})
+        service.start()
+        for _ in range(5):
+            service.who()
+        eventually(lambda: lines_lost(service, places), "the lines of the workers are counted")
+        service.must("upgrade")
+        eventually(lambda: "whether the others can is not known yet" in service.log(), "it is said what is known")
+        assert "the log is written again" not in service.log()
+        service.who()
+        eventually(lambda: lines_lost(service, places), "the new ones lose theirs too")
+
+
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
 def test_what_was_lost_is_counted_over_an_upgrade_and_is_over_once_there_is_room(tmp_path: Path) -> None:
