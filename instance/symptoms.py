@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FAILURES_MAX = 3
 WORKERS_MAX = 2  # whose output is shown: those that wrote last
 LINES_MAX, TEXT_MAX = 20, 4000  # of one worker's output, lines and characters
-REPLY_MAX = 20  # attempts that one answer of the supervisor tells with their symptoms: they may be long
+REPLY_MAX = 20  # attempts that one answer of the supervisor tells with their symptoms and crashes: they may be long
 KEYS = ("failures", "output")
 
 HOW = ("", "in the middle of its response", "asked by the supervisor")  # by `diary.Kind`
@@ -63,15 +63,19 @@ def brief(evidence: object) -> str:
 
 
 def thinned(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Attempts, the newest last, with the symptoms of the last ones only: one answer has room for so much."""
+    """Attempts, the newest last, with the symptoms and the crashes of the last ones only: one answer has room for so much."""
     left = REPLY_MAX
     kept = []
     for attempt in reversed(attempts):
         evidence = attempt.get("evidence")
-        if isinstance(evidence, dict) and any(key in evidence for key in KEYS):
+        told = isinstance(evidence, dict) and any(key in evidence for key in KEYS)
+        crashes = _mappings(attempt, "crashes")
+        if told or crashes:
             left -= 1
             if left < 0:
-                attempt = {**attempt, "evidence": {key: value for key, value in evidence.items() if key not in KEYS}}
+                attempt = {**attempt, "crashes": [{**one, "stack": ""} for one in crashes[-1:]]} if crashes else {**attempt}
+                if isinstance(evidence, dict):
+                    attempt["evidence"] = {key: value for key, value in evidence.items() if key not in KEYS}
         kept.append(attempt)
     return kept[::-1]
 

@@ -30,6 +30,7 @@ _HEAD_MAX = 100  # characters
 _NO_PYTHON = "C stack trace (most recent call first):"
 _TAKEN_MAX_BYTES = 4 * 1024 * 1024
 _FRAMES_MAX = 20
+_HEAD_LINES, _LINE_MAX = 4, 250  # at either end of a head, and characters: whoever crashes may write anything, and ctl is told it
 _FATAL = "Fatal Python error"  # what a crash begins with, and stacks that were asked for do not
 _FRAME = re.compile(r'  File "(?P<file>.*)", line \d+ in .*')
 _OWN = os.path.dirname(releve.server.__file__)
@@ -135,6 +136,8 @@ class CrashFile:
 def stack(text: str) -> str:
     """Of what faulthandler wrote: why, and the application's part of the thread that crashed, most recent call last as in any traceback.
 
+    A few thousand characters at most.
+
     Where we ended a process that hung (SIGABRT), the signal is the main thread's, which only waits: then it is the first thread
     that is in the application.
     """
@@ -156,9 +159,10 @@ def stack(text: str) -> str:
     if not found and "Aborted" in text[:_HEAD_MAX]:
         found = next((theirs for _, frames in threads if (theirs := _application(frames))), [])
     found = found or current
-    if not found:
-        return "\n".join([*head, "  (the thread that crashed runs no Python code)"])
-    return "\n".join([*head, *reversed(found[:_FRAMES_MAX])])
+    if len(head) > 2 * _HEAD_LINES:
+        head[_HEAD_LINES:-_HEAD_LINES] = []
+    shown = list(reversed(found[:_FRAMES_MAX])) or ["  (the thread that crashed runs no Python code)"]
+    return "\n".join(line if len(line) <= _LINE_MAX else f"{line[: _LINE_MAX - 1]}…" for line in [*head, *shown])
 
 
 def _application(frames: list[str]) -> list[str]:

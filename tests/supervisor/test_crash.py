@@ -138,6 +138,15 @@ def test_the_file_stays_small_and_keeps_what_the_application_asked_for(fd: int, 
     assert file.wants_all and file.elsewhere
 
 
+def test_what_a_process_writes_at_its_end_is_as_long_as_an_answer_of_the_supervisor_has_room_for() -> None:
+    """The file is open in every process of the release."""
+    for text in ("Fatal Python error: x\n" + "y\n" * 300_000, "Fatal Python error: " + "y" * 900_000):
+        assert len(stack(text)) < 2500
+    frames = "".join(f'  File "/srv/{"z" * 5000}.py", line {number} in f\n' for number in range(100))
+    found = stack(f"Fatal Python error: x\n\nCurrent thread 0x1 (most recent call first):\n{frames}")
+    assert len(found) < 6000 and found.startswith("Fatal Python error: x\n")
+
+
 def heard(**message: object) -> StepFailed:
     """What a generation in which something crashed once makes of a `failed`."""
     answers: list[StepFailed] = []

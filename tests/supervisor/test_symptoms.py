@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from releve.instance import symptoms
+from releve.instance import protocol, symptoms
 from releve.server.scoreboard.recorder import Kind, Line, Sample
 
 
@@ -86,3 +86,11 @@ def test_an_answer_has_room_for_the_symptoms_of_some_attempts() -> None:
     assert [one["id"] for one in kept if "failures" in one["evidence"]] == list(range(100 - symptoms.REPLY_MAX, 100))
     assert "failures" in attempts[0]["evidence"], "what is in the history stays there"
     assert symptoms.thinned([{"id": 1}, {"id": 2, "evidence": None}]) == [{"id": 1}, {"id": 2, "evidence": None}]
+
+
+def test_an_answer_has_room_for_the_crashes_of_the_last_attempts() -> None:
+    crashes = [{"when": "now", "what": f"worker {number} was killed", "stack": "x" * 5000} for number in range(5)]
+    attempts: list[dict[str, Any]] = [{"id": number, "crashed": 9, "crashes": crashes} for number in range(1000)]
+    kept = symptoms.thinned(attempts)
+    assert len(protocol.encode(protocol.result(protocol.Status.DONE, "", entries=kept))) < protocol.LINE_MAX_BYTES
+    assert kept[0]["crashed"] == 9 and kept[0]["crashes"] == [{**crashes[-1], "stack": ""}] and kept[-1]["crashes"] == crashes
