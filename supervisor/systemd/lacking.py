@@ -39,6 +39,8 @@ def lacking(needed: Needs, told: Mapping[str, str], strange: Collection[str] = (
     as_root = starts_as in ("", "root", "0")
     if needed.root and not as_root:
         yield f"User={starts_as}: it has to start as root, {needed.root}"
+    if needed.rights and told.get("NoNewPrivileges") == "yes":
+        yield "NoNewPrivileges=yes: what the application starts may gain no rights (no_new_privileges)"
     if not as_root:
         yield from _privileges(needed, told, strange)
     yield from _folders(needed, told, absent)

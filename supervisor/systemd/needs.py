@@ -29,6 +29,7 @@ class Needs:
     groups: tuple[str, ...] = ()  # that the user must be a member of
     writable: tuple[str, ...] = ()  # folders that are written in
     seen: tuple[str, ...] = ()  # every path that must not be hidden
+    rights: bool = False  # whether what the application starts may gain some
 
     def hidden(self, folders: Iterable[str]) -> list[str]:
         """Those of its paths that are in some folders of the root."""
@@ -46,7 +47,7 @@ def needs(settings: Settings, *more: str | None) -> Needs:
     writable, seen = tuple(sorted({*folders, *spool})), tuple(path for path in [*files, *folders] if path)
     root = _root(settings)
     if settings.user is None or root:
-        return Needs(root, writable=writable, seen=seen)
+        return Needs(root, writable=writable, seen=seen, rights=settings.user is not None and not settings.no_new_privileges)
     low = low_port(settings)
     calls = {"capset": "a port below 1024"} if low else {}
     given = [one.group for one in sockets if one.group is not None]

@@ -82,7 +82,7 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield "# Starting again does not help against a configuration error (2)."
     yield "Restart=on-failure"
     yield "RestartPreventExitStatus=2"
-    yield "# Two boots (timeouts.boot), the hooks, the checks and the probation of an upgrade; the supervisor asks for more where needed."
+    yield "# timeouts.bind, two boots (timeouts.boot), the hooks and the checks; the supervisor asks for more during a canary or probation."
     yield f"TimeoutStartSec={start_s(settings)}"
     yield "# Above timeouts.pre_stop, timeouts.drain and timeouts.linger."
     yield f"TimeoutStopSec={stop_s(settings)}"

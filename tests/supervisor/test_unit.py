@@ -31,6 +31,7 @@ def test_timeouts_follow_from_the_settings() -> None:
         app="a:b", directory="/srv", workers=3, timeouts=Timeouts(boot=100, drain=60, linger=2.5), upgrade=Upgrade(check=Check(timeout=4))
     )
     assert said(settings, "TimeoutStartSec") == [str(5 + 200 + 12 + MARGIN_S)]  # timeouts.bind is 5 s
+    assert "# timeouts.bind, two boots (timeouts.boot), the hooks and the checks; " in unit(settings, PLACE), "no probation is in it"
     assert said(settings, "TimeoutStopSec") == [str(63 + MARGIN_S)]
 
 
