@@ -53,7 +53,8 @@ def examine(facts: Facts) -> list[Finding]:
     found: list[Finding] = []
     for check in CHECKS:
         unknown = any(getattr(facts, name) is None for name in check.needs)
-        found += list(check.look(facts)) or [Finding(check.name, UNKNOWN if unknown else OK, check.words)]
+        well = Finding(check.name, UNKNOWN, f"cannot tell whether {check.words}") if unknown else Finding(check.name, OK, check.words)
+        found += list(check.look(facts)) or [well]
     return sorted(found, key=lambda one: (PROBLEM, WARNING, UNKNOWN, OK).index(one.severity))
 
 
@@ -253,8 +254,8 @@ def _symlink(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "symlink",
             WARNING,
-            f"directory ({settings.directory}) is no symlink: a deploy overwrites the release that runs, and once the standby has retired "
-            "nothing can be rolled back to",
+            f"directory ({settings.directory}) is no symlink: a deploy overwrites the release that runs, and there is nothing to roll back "
+            "to once the old generation stands by no longer",
             "a folder for each release, and directory: a symlink that the deploy flips",
         )
 

@@ -67,7 +67,7 @@ def previous(entries: Sequence[Entry], current: Release) -> Decision:
         return Decision(line[-1], "")
     if same_folder:
         return Decision(None, "the release before it had the same folder, which holds the present one now: deploy it again and ctl upgrade")
-    return Decision(None, "the history knows no release before the present one: point the release back and ctl upgrade")
+    return Decision(None, "the history knows no release before the present one: deploy the one that is to run, then ctl upgrade")
 
 
 def same(one: Release, other: Release) -> bool:

@@ -170,6 +170,8 @@ def test_what_is_not_known_is_not_judged() -> None:
     unknown = {one.check for one in doctor.examine(Facts(settings=GOOD.settings)) if one.severity == UNKNOWN}
     assert unknown == {check.name for check in doctor.CHECKS if check.needs}
     assert {one.severity for one in doctor.examine(Facts(settings=GOOD.settings))} == {UNKNOWN, OK}
+    for one in doctor.examine(Facts(settings=GOOD.settings)):
+        assert one.text.startswith("cannot tell whether ") is (one.severity == UNKNOWN), "it is not said that all is well"
 
 
 def test_the_worst_comes_first_and_decides_the_status() -> None:
