@@ -114,6 +114,7 @@ def _log(operation: Operation, outcome: Event) -> None:
     if outcome["status"] in (Status.DONE, Status.DEGRADED):
         log.info("%s %d done in %.2fs: %s", operation.verb, operation.number, operation.seconds, outcome["message"])
         return
-    words = f"{operation.verb} {operation.number} failed: {outcome['message']}; {outcome.get('serving', '')}"
+    ended = "" if outcome.get("aborted") else f"{operation.verb} {operation.number} {OUTCOMES.get(outcome['status'], 'failed')}: "
+    words = f"{ended}{outcome['message']}; {outcome.get('serving', '')}"
     trace = "\n".join(filter(None, [str(outcome.get("traceback") or "").rstrip(), *symptoms.words(outcome.get("evidence"))])) or None
     log.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, words, (), None, sinfo=trace))

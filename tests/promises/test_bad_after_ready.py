@@ -85,6 +85,7 @@ def went_back(service: Service, before: set[int], rule: str) -> dict[str, Any]:
     assert service.serving() == 1 and service.workers() == before
     last = service.ask("history")["entries"][-1]
     assert (last["verb"], last["outcome"], last["evidence"]["rule"]) == ("upgrade", "rolled back", rule)
+    assert f"upgrade {last['id']} rolled back: {outcome['message']}; " in service.log()
     return outcome
 
 

@@ -70,3 +70,4 @@ def test_a_dry_run_can_be_aborted(tmp_path: Path) -> None:
         assert result["status"] == 0
         assert service.ask("abort")["status"] == 0
         eventually(lambda: picture(service) == before, "everything is as it was")
+        eventually(lambda: f" ERROR pid={service.pid} upgrade 2 was ended: aborted by " in service.log(), "it is said once")
