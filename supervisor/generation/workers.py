@@ -82,6 +82,8 @@ class Roster:
         if evidence.pid_of(pidfd) is None:
             return None  # it has ended and was waited for: the descriptor stands for nobody
         found = evidence.process(pidfd)
+        if found is None and evidence.pid_of(pidfd) is None:
+            return None  # meanwhile
         if found is None:
             raise Unfit(f"worker {number}, whose process cannot be looked at (is /proc mounted with hidepid?)")
         if found.pid != pid or any(found.pid == one.pid for one in self.workers.values()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -37,6 +38,9 @@ from releve.supervisor.host import system
 from releve.supervisor.host.identity import AS_WE_ARE
 from releve.supervisor.release.release import Pin
 from releve.supervisor.reporting.failure import StepFailed
+from releve.supervisor.generation.workers import Roster
+from releve.supervisor.host import evidence
+from releve.supervisor.host.evidence import Process
 
 SLEEPS = "import time; time.sleep(300)"
 FORKS = "import os, time\nfor _ in range(2):\n    if not os.fork(): break\ntime.sleep(300)"
@@ -245,6 +249,28 @@ def test_a_worker_is_what_the_master_has_started_and_nothing_else() -> None:
         stranger.kill()
         stranger.wait()
 
+    asyncio.run(story())
+
+
+def test_a_worker_that_ends_while_it_is_looked_at_was_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is told next, and counts."""
+    child = subprocess.Popen(["sleep", "60"])
+
+    def late(pidfd: int) -> Process | None:
+        child.kill()
+        child.wait()
+        return process(pidfd)
+
+    async def story() -> None:
+        roster = Roster("gen=1")
+        fds = [make_descriptor("packets"), os.pidfd_open(child.pid)]
+        roster.enter(worker(child.pid), fds)
+        assert [one.pid for one in roster.workers.values()] == [child.pid] and fds == []
+        roster.leave({"type": "gone", "worker": 1, "status": -signal.SIGKILL}, [])
+        assert len(roster.losses(1)) == 1
+
+    process = evidence.process
+    monkeypatch.setattr(evidence, "process", late)
     asyncio.run(story())
 
 
