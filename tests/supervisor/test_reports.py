@@ -34,13 +34,12 @@ from releve.supervisor.generation.crash import open_crash_file
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.handed_over import HandedOver
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.host import system
+from releve.supervisor.generation.workers import Roster
+from releve.supervisor.host import evidence, system
+from releve.supervisor.host.evidence import Process
 from releve.supervisor.host.identity import AS_WE_ARE
 from releve.supervisor.release.release import Pin
 from releve.supervisor.reporting.failure import StepFailed
-from releve.supervisor.generation.workers import Roster
-from releve.supervisor.host import evidence
-from releve.supervisor.host.evidence import Process
 
 SLEEPS = "import time; time.sleep(300)"
 FORKS = "import os, time\nfor _ in range(2):\n    if not os.fork(): break\ntime.sleep(300)"
