@@ -43,7 +43,6 @@ CHANGES |= {"rmtree", "write_bytes", "write_text"}
 ELSEWHERE = {
     ("listener.py", "bind"),  # to a TCP port
     ("system.py", "open"),  # /dev/null
-    ("cli.py", "open"),  # the same
 }
 
 
