@@ -28,7 +28,7 @@ APPLICATION = Path(__file__).with_name("application.py")
 PYTHON = os.environ.get("RELEVE_TEST_PYTHON", sys.executable)
 PATIENCE_S = 30.0
 SHORT_SILENCE_S = 3.0
-SHORT_DOUBT_S = 2.0
+SHORT_DOUBT_S = 3.0
 CUSTOM = """
 import sys
 if sys.orig_argv[1:3] == ["-m", "releve"]:
