@@ -112,7 +112,7 @@ def other_board():
     os.pwrite(fd, os.pread(board, 4096, 0), 0)
     return fd
 
-honest_stock, honest_obey = command.Command.take_stock, command.Command.obey
+honest_stock, honest_obey = command.Controller.take_stock, command.Controller.obey
 
 def inventory(self):
     boot, revision, lie = self._boot, self.current, how()
@@ -152,7 +152,7 @@ def obey(self, message, fds):
     if message.get("type") != "quit" or how() != "scoreboard":
         honest_obey(self, message, fds)
 
-command.Command.take_stock, command.Command.obey = take_stock, obey
+command.Controller.take_stock, command.Controller.obey = take_stock, obey
 
 def impostor():
     os.kill(os.getppid(), signal.SIGKILL)
