@@ -1,22 +1,18 @@
 """The reference of all settings, rendered from the table: ``python -m releve.pages.configuration [PAGE]``.
 
-Prints it; with a page, replaces what stands between its ``<!-- settings -->`` and
-``<!-- end -->`` instead.
+Prints it; with a page, brings that up to date (``marked.py``).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from releve.config.defaults import default_text
 from releve.config.settings import GROUPS, Canary, Check, Command, Settings, written
 from releve.config.values import either, share_text, size_text
-
-BEGIN, END = "<!-- settings -->", "<!-- end -->"
+from releve.pages.marked import Tables, main
 
 KINDS = {
     "access_format": "preset or format",
@@ -75,15 +71,6 @@ def reference() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def page(text: str) -> str:
-    """The text of a page with its settings brought up to date. Raises ValueError if it has no place for them."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"cannot find {BEGIN} and {END} in the page")
-    return f"{before}{BEGIN}\n\n{reference()}\n{END}{after}"
-
-
 def _table(fields: Any, prefix: str) -> str:
     return "\n".join(
         [
@@ -115,14 +102,7 @@ def _range(kind: str, rules: Any) -> str:
     return ""
 
 
-def main() -> None:
-    """Print the reference, or bring a page up to date."""
-    if len(sys.argv) == 1:
-        print(reference(), end="")
-        return
-    path = Path(sys.argv[1])
-    path.write_text(page(path.read_text(encoding="utf-8")), encoding="utf-8")
-
+TABLES: Tables = {"settings": reference}
 
 if __name__ == "__main__":
-    main()
+    main(TABLES)

@@ -5,11 +5,8 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from pathlib import Path
-
 from releve.instance import protocol
+from releve.pages.marked import Tables, main
 from releve.supervisor.generation import states
 from releve.supervisor.inspection import doctor
 from releve.supervisor.operations import hooks
@@ -80,7 +77,7 @@ def checks() -> str:
 
 UNSAID = ("signalled",)  # of a signal's arguments: no option of ctl
 
-TABLES = {
+TABLES: Tables = {
     "signals": signals,
     "statuses": statuses,
     "verbs": verbs,
@@ -92,15 +89,6 @@ TABLES = {
 }
 
 
-def renew(page: str) -> str:
-    """The page with every table between its ``<!-- table NAME -->`` marks rendered anew."""
-    for name, render in TABLES.items():
-        pattern = re.compile(rf"(<!-- table {name} -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
-        text = render()
-        page = pattern.sub(lambda found, text=text: f"{found[1]}{text}\n{found[2]}", page)  # type: ignore[misc]
-    return page
-
-
 def _words(arguments: dict[str, object]) -> str:
     if arguments.get("hurry"):
         return "(a second one ends the wait of `timeouts.pre_stop`) "
@@ -108,5 +96,4 @@ def _words(arguments: dict[str, object]) -> str:
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.write_text(renew(path.read_text("utf-8")), "utf-8")
+    main(TABLES)

@@ -13,6 +13,7 @@ from releve.config.errors import ConfigError
 from releve.config.load import load
 from releve.config.settings import rules
 from releve.pages import configuration as reference
+from releve.pages.marked import main, renewed
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "configuration.md"
@@ -20,7 +21,7 @@ PAGE = ROOT / "docs" / "configuration.md"
 
 def test_the_page_is_up_to_date() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert text == reference.page(text), "run: make docs"
+    assert text == renewed(text, reference.TABLES), "run: make docs"
 
 
 def test_the_schema_is_up_to_date() -> None:
@@ -52,22 +53,30 @@ def test_the_yaml_of_the_page_is_accepted(tmp_path: Path) -> None:
         load(path)
 
 
-def test_a_page_without_a_place_for_the_settings() -> None:
-    with pytest.raises(ValueError, match="cannot find"):
-        reference.page("# Configuration\n")
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("# Configuration\n", "cannot find a table"),
+        ("<!-- table setings --><!-- end -->", "there is no such table"),
+        ("<!-- table settings -->\n", "cannot find"),
+    ],
+)
+def test_a_page_without_a_place_for_the_settings(page: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        renewed(page, reference.TABLES)
 
 
 def test_the_commands_write_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     page, file = tmp_path / "page.md", tmp_path / "schema.json"
-    page.write_text(f"before\n{reference.BEGIN}old{reference.END}\nafter\n")
+    page.write_text("before\n<!-- table settings -->old<!-- end -->\nafter\n")
     monkeypatch.setattr("sys.argv", ["reference", str(page)])
-    reference.main()
-    assert page.read_text() == f"before\n{reference.BEGIN}\n\n{reference.reference()}\n{reference.END}\nafter\n"
+    main(reference.TABLES)
+    assert page.read_text() == f"before\n<!-- table settings -->\n\n{reference.reference()}\n<!-- end -->\nafter\n"
     monkeypatch.setattr("sys.argv", ["schema", str(file)])
     schema.main()
     assert file.read_text() == schema.schema_text()
     monkeypatch.setattr("sys.argv", ["x"])
-    reference.main()
+    main(reference.TABLES)
     schema.main()
     assert capsys.readouterr().out == reference.reference() + schema.schema_text()
 
