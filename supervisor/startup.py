@@ -66,22 +66,22 @@ def run(configuration: Configuration) -> int:
     state = lived.state if lived else configuration.state_directory(loaded.settings.state_directory)
     group = lived.control_group if lived else loaded.settings.control_group
     allowed = permit(group, revived=lived is not None)
-    post = SentryProcess()
-    post.take_over(os.environ)
+    sentry = SentryProcess()
+    sentry.take_over(os.environ)
     try:
         if arrived is None:
             lock = RuntimeLock.acquire(runtime, allowed.folder)
         else:
             lock = RuntimeLock.held(runtime, arrived.bequest.lock, allowed.folder)
     except LockHeld as error:
-        post.leave()
+        sentry.dismiss()
         if lived is None:
             raise
         log.info("not needed: the supervisor with pid %s has taken over", error.pid)  # several guards may each have started one
         return Status.DONE
     if lived is not None and arrived is None and not (runtime / instances.CARD_NAME).exists() and not any(doors(runtime)):
         log.info("not needed: the service was stopped meanwhile")  # in order: one that is killed leaves its card behind
-        post.leave()
+        sentry.dismiss()
         lock.release()
         return Status.DONE
     try:
@@ -93,10 +93,10 @@ def run(configuration: Configuration) -> int:
         async def main() -> int:
             history = History(str(state), None if arrived is None else arrived.going_on)
             inherited = None if arrived is None else succession.inherited(arrived)
-            service = Service(configuration, loaded, history, Notifier(os.environ), runtime, inherited, post)
+            service = Service(configuration, loaded, history, Notifier(os.environ), runtime, inherited, sentry)
             service.control_group = group
             status = await Supervisor(service, runtime, lock, allowed, broken, arrived).main()
-            post.leave(ending=True)
+            sentry.dismiss(ending=True)
             system.hold_signals()  # the loop's handlers go with it: another SIGTERM would be the exit status of a stop that is over
             return status
 

@@ -1,8 +1,7 @@
-"""The supervisor: takes verbs from signals, ``ctl`` and watchdog, and runs one operation at a time.
+"""The supervisor: one service from its start to its stop; takes verbs from signals, ``ctl`` and watched files.
 
-Single-threaded asyncio (watchdog's observer apart). It never imports application
-code and never serves. ``states.VERBS`` says what becomes of a verb; an operation
-runs as one task; its outcome is kept, recorded and told to everybody who waits.
+Single-threaded asyncio (watchdog's observer apart). It never imports application code and
+never serves. What may run, and runs, is the dispatcher's; here is what has to happen around it.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from releve.config.errors import ConfigError
 from releve.config.settings import Settings
 from releve.instance import instances
 from releve.instance.protocol import SOCKET_NAME, Event, Status
+from releve.server.shared.revive import REVIVED
 from releve.supervisor.generation.states import Admission, admit
 from releve.supervisor.generation.traffic import EVERY_S as SAMPLE_S
 from releve.supervisor.host import system
-from releve.supervisor.host.environment import REVIVED
 from releve.supervisor.host.identity import Identity, IdentityError, identify
 from releve.supervisor.listeners import listener as listening
 from releve.supervisor.operations.hooks import end_left_over
@@ -32,7 +31,7 @@ from releve.supervisor.reporting.log import log, own
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.lock import RuntimeLock
 from releve.supervisor.service.service import MISTAKEN_S, Service
-from releve.supervisor.systemd.watchdog import Pulse
+from releve.supervisor.systemd.watchdog import Watchdog
 from releve.supervisor.takeover import adoption, refusal, succession
 from releve.supervisor.takeover.inventory import Adopted
 from releve.supervisor.takeover.reexec import Outgoing
@@ -82,22 +81,20 @@ class Supervisor:
         self.service = service
         self._broken = broken
         self._arrived = arrived
-        self.lock = lock
-        self.runtime = runtime
-        self.exit_status = 0
+        self._runtime = runtime
         self._tasks: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly
         self.dispatcher = dispatcher = Dispatcher(service)
         listening = None if arrived is None else socket.socket(fileno=arrived.bequest.control)
         self.control = ControlServer(runtime / SOCKET_NAME, service, self.ask, permit, listening)
         self.stop = Stop(dispatcher)
         self._recovery = Recovery(dispatcher)
-        self._pulse = Pulse(service.notifier, os.environ, os.getpid(), lambda: not dispatcher.idle)
-        self._watching = AutoUpgrade(service, self._upgrade_for_watch)
+        self._watchdog = Watchdog(service.notifier, os.environ, os.getpid(), lambda: not dispatcher.idle)
+        self._autoupgrade = AutoUpgrade(service, self._upgrade_for_watch)
         self._rotations = Rotations(service)
-        self.card = service.configuration.card(runtime)
-        self._upkeep = Upkeep(dispatcher, runtime, lock, self.card, self.control)
+        self._card = service.configuration.card(runtime)
+        self._upkeep = Upkeep(dispatcher, runtime, lock, self._card, self.control)
         outgoing = Outgoing(service, runtime, lock, self.control, lambda: dispatcher.stopping is not None)
-        self._context = Context(dispatcher, self.stop, lambda: self._watching.syntax_errors, work.replacing(outgoing))
+        self._context = Context(dispatcher, self.stop, lambda: self._autoupgrade.syntax_errors, work.replacing(outgoing))
         dispatcher.on_begun, dispatcher.on_done, dispatcher.on_idle = self._begun, self._done, self._now_idle
         service.on_lost = lambda generation: self._recovery.look()
         service.condition.planned = lambda: dispatcher.operation is not None
@@ -110,15 +107,15 @@ class Supervisor:
         for number, (verb, arguments) in SIGNALS.items():
             loop.add_signal_handler(number, self._on_signal, number.name, verb, arguments)
         loop.add_signal_handler(signal.SIGCHLD, self._reap_orphans)
-        end_left_over(self.runtime)
+        end_left_over(self._runtime)
         adopted = await self._take_over()
         if self._broken is not None:
             if not adopted and self._arrived is None:
                 raise self._broken
             log.error("%s; what runs goes on with the settings that it has", self._broken)
         await self.control.start()
-        instances.write_card(self.runtime, self.card)
-        self._pulse.start()
+        instances.write_card(self._runtime, self._card)
+        self._watchdog.start()
         self._sample()
         self._assure()
         if self.service.history.trouble:
@@ -127,6 +124,7 @@ class Supervisor:
             log.warning(
                 "nothing listens on the inherited socket %s: its clients wait for ever; add fd:%s to listen, or drop it", name, name
             )
+        exit_status = int(Status.DONE)
         try:
             start = await self._begin_first(adopted)
             self.dispatcher.holding.set()
@@ -134,7 +132,7 @@ class Supervisor:
             refusal.dismiss(self.service)
             assert start.outcome is not None
             if start.verb == "start" and start.outcome["status"] not in (Status.DONE, Status.DEGRADED) and self.dispatcher.stopping is None:
-                self.exit_status = int(start.outcome["status"])
+                exit_status = int(start.outcome["status"])
                 if own.path is not None:
                     print(f"releve: {start.outcome['message']}; the log is in {own.path}", file=sys.stderr)
                 await end_all(self.service, dismiss_all(self.service))
@@ -142,14 +140,14 @@ class Supervisor:
                 await self.stop.ended.wait()
             await refusal.settled()
         finally:
-            self._watching.stop()
+            self._autoupgrade.stop()
             self._upkeep.end()
             self.service.close_listeners()
             await self.control.close()
-            instances.remove_card(self.runtime)
+            instances.remove_card(self._runtime)
             self.service.guard_file.remove()
-            self._pulse.stop()
-        return self.exit_status
+            self._watchdog.stop()
+        return exit_status
 
     async def _take_over(self) -> list[Adopted]:
         """What was handed over in this process; else whatever generations can be found. Raises SuccessionError."""
@@ -182,7 +180,7 @@ class Supervisor:
     def _begun(self, operation: Operation) -> None:
         self._upkeep.look()
         operation.told = partial(self._tell_systemd, operation)
-        self._pulse.extend()
+        self._watchdog.extend()
         if self.service.active is not None:
             self.service.notifier.reloading(f"{operation.verb} {operation.number} begins; {self.service.serving_words()}")
 
@@ -197,7 +195,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         self.service.mistaken_until = loop.time() + MISTAKEN_S
         loop.call_later(STAND_IN_S, self._show_guard)
-        self._watching.follow()
+        self._autoupgrade.follow()
         self._recovery.look()
         self._flush_history()
 

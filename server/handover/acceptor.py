@@ -1,4 +1,4 @@
-"""In the worker: the doors by which connections come in: the listeners, and the generation's exchange.
+"""In the worker: where connections come in: the listeners, and the generation's exchange.
 
 They are in epoll iff the worker is resumed, has a free
 thread and is below its limit; but for a canary, which is resumed for the exchange only. A worker whose threads always have the next request

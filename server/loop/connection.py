@@ -141,7 +141,7 @@ class Connection:
         # Made at the first request:
         self.base: dict[str, Any] | None = None  # of its environs; shared with others, never changed
         self.host = self.port = ""  # of the peer
-        self.mark = b""  # the peer, for the docket
+        self.mark = b""  # the peer, as the scoreboard shows it
         self.trust: Trust | None = None  # whom to believe further, if the peer is believed
         self.channel: SocketChannel | None = None
         self.keeps: Callable[[], bool] = _never  # asked when the head of a response is made

@@ -40,8 +40,8 @@ def fast_path(loop: Loop, answer: Handler) -> Callable[[Connection], bool]:
     put_token, take_token = lead.token.append, lead.token.remove
     durations, longest = loop.tally.durations, BUCKETS - 1
     received, settle = loop.reader.received, loop.settle
-    docket = loop.tally.docket
-    enter, docket_view, place = docket.pack, docket.view, docket.place
+    inflight = loop.tally.inflight
+    enter, inflight_view, place = inflight.pack, inflight.view, inflight.place
     own = answer.own
     now = time.monotonic
     idle, busy, over = State.IDLE, State.BUSY, calls.State.OVER
@@ -79,7 +79,7 @@ def fast_path(loop: Loop, answer: Handler) -> Callable[[Connection], bool]:
         call.method, call.target, call.keeps, call.channel, call.environ = method, target, connection.keeps, channel, environ
         outcome: Outcome | None = None
         began = now()
-        enter(docket_view, place, began, connection.mark, data)
+        enter(inflight_view, place, began, connection.mark, data)
         lead.calls += 1
         put_token(connection)
         if lead.resting:

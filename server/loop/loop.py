@@ -30,6 +30,7 @@ from releve.server.loop.threads import Threads
 from releve.server.loop.writer import Writer
 from releve.server.scoreboard.scoreboard import KINDS, Tally, bucket
 from releve.server.shared import closing
+from releve.server.shared.exits import EXIT_INTERNAL
 from releve.server.shared.native import RLock, os, select, time
 
 EVENTS_MAX = 128  # of one turn
@@ -51,7 +52,7 @@ class Loop:
 
     def __init__(self, settings: Settings, answer: Handler, tally: Tally) -> None:
         """``answer`` runs in the leader or another thread, and sets the connection's ``outcome``."""
-        self.lead = Threads(settings.threads, answer, self._run, tally.docket)
+        self.lead = Threads(settings.threads, answer, self._run, tally.inflight)
         self.table: dict[int, Connection] = {}  # by descriptor: every open connection of this worker
         self.intake = RLock()  # held from the birth of a connection's descriptor until it is in the table; see worker.py
         self.epoll = select.epoll()
@@ -72,7 +73,7 @@ class Loop:
         self.classes = [0] * len(KINDS)  # answers since the last turn, by their kind: see `Tally.answered`
         self._hurry = False
         self.ended: Callable[[], NoReturn] = lambda: os._exit(0)  # called in the leader after `stop`
-        self.failed: Callable[[], NoReturn] = lambda: os._exit(70)  # the same, in an exception that nobody expected
+        self.failed: Callable[[], NoReturn] = lambda: os._exit(EXIT_INTERNAL)  # the same, in an exception that nobody expected
         self._stopped = False
         self._request_s = settings.timeouts.request
         self.overdue: Callable[[str], None] = lambda reason: None  # a request has lasted too long
@@ -96,7 +97,7 @@ class Loop:
                 self._post()
                 if self._stopped:
                     self.ended()
-                if self.lead.errands and self.lead.step_aside():
+                if self.lead.tasks and self.lead.step_aside():
                     return
         except BaseException:
             self.failed()

@@ -43,13 +43,13 @@ QUIET_TICKS = 20  # without any call; then the monitor sleeps
 log = logging.getLogger("releve.worker")
 
 
-Errand = Callable[[], object]
+Task = Callable[[], object]
 
 
 class Runner:
     """One thread: parked, leading, or in the application."""
 
-    __slots__ = ("errand", "job", "leads", "number", "thread", "wake")
+    __slots__ = ("task", "job", "leads", "number", "thread", "wake")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -57,7 +57,7 @@ class Runner:
         self.wake.acquire()
         self.leads = False
         self.job: Connection | None = None
-        self.errand: Errand | None = None
+        self.task: Task | None = None
         self.thread = 0  # its identifier
 
 
@@ -72,7 +72,7 @@ class Overrun(NamedTuple):
 class Threads:
     """The threads of one worker. ``free``, ``dispatch``, ``returned`` belong to the leader; ``give_up`` to whoever is in a call."""
 
-    def __init__(self, threads: int, call: Callable[[Connection], None], turn: Callable[[], None], docket: Inflight) -> None:
+    def __init__(self, threads: int, call: Callable[[Connection], None], turn: Callable[[], None], inflight: Inflight) -> None:
         """``call`` answers the request of a connection. ``turn`` runs the loop until the lead is lost, or stepped aside from."""
         self.threads = threads
         self.inline = threads > 1
@@ -86,14 +86,14 @@ class Threads:
         self.calls = 0  # begun by the leader
         self.finished: deque[Connection] = deque()  # those to give back
         self.resting = False  # the monitor
-        self.errands = 0  # given to threads, and not done yet
+        self.tasks = 0  # given to threads, and not done yet
         self._runners: list[Runner] = []  # all that run the application
         self._leads: Runner | None = None  # of them, the one that runs the loop
-        self._errands: deque[Errand] = deque()  # for whichever thread has time first
-        self._last: Errand | None = None  # for the monitor
+        self._tasks: deque[Task] = deque()  # for whichever thread has time first
+        self._last: Task | None = None  # for the monitor
         self._leader = 0  # the identifier of its thread
         self._leader_number = LEADER
-        self._docket = docket
+        self._inflight = inflight
         self._call = call
         self._turn = turn
         self._mutex = Lock()
@@ -142,7 +142,7 @@ class Threads:
         first.wake.release()
         self._monitor()
 
-    def part(self, last: Errand) -> None:
+    def part(self, last: Task) -> None:
         """In the leader, when nothing is left for it: have the main thread do this, as soon as it has nothing else to do."""
         if self.inline:
             self._last = last
@@ -153,20 +153,20 @@ class Threads:
     def _lead_for_ever(self) -> NoReturn:
         self._start.acquire()
         self._leader = get_ident()
-        self._docket.sit(LEADER, self._leader)
+        self._inflight.assign(LEADER, self._leader)
         while True:
             self._turn()
 
     def _work(self, runner: Runner) -> NoReturn:
         runner.thread = get_ident()
-        self._docket.sit(runner.number, runner.thread)
+        self._inflight.assign(runner.number, runner.thread)
         while True:
             runner.wake.acquire()
             connection, runner.job = runner.job, None
             if runner.leads:
                 runner.leads = False
                 self._leader, self._leader_number = runner.thread, runner.number
-                self._docket.sit(LEADER, runner.thread)
+                self._inflight.assign(LEADER, runner.thread)
                 self._leads = runner
                 self._turn()  # returns when the lead is lost and its call is over
             while True:
@@ -174,15 +174,15 @@ class Threads:
                     self._answer(connection, runner.number)
                 with self._mutex:
                     connection = self._waiting.popleft() if self._waiting else None
-                    errand = None if connection is not None else self._next_errand(runner)
+                    task = None if connection is not None else self._next_task(runner)
                     if connection is not None:
                         self.overruns[connection] = Overrun(runner.thread, time.monotonic(), runner.number)
-                    elif errand is None:
+                    elif task is None:
                         self._count(-1)
                         self._parked.append(runner)
                 self._ring()  # now, since the leader looks at `free` when it takes the connection back
-                if errand is not None:
-                    self._do(errand)
+                if task is not None:
+                    self._do(task)
                 elif connection is None:
                     break
 
@@ -219,7 +219,7 @@ class Threads:
             except (IndexError, ValueError):
                 return
             self.overruns[connection] = Overrun(self._leader, time.monotonic(), self._leader_number)
-            self._docket.hand_over(self._leader_number, _client(connection))
+            self._inflight.hand_over(self._leader_number, _client(connection))
             self._count(1)
             follower = self._parked.pop()
             follower.leads = True
@@ -227,28 +227,28 @@ class Threads:
 
     # Errands
 
-    def run(self, errand: Errand, everywhere: bool) -> None:
+    def run(self, task: Task, everywhere: bool) -> None:
         """In the leader: have one thread do this as soon as it has nothing else to do, or every thread that runs the application.
 
-        Threads that are on an errand count as out. What it raises is logged.
+        Threads that are on a task count as out. What it raises is logged.
         """
         with self._mutex:
             if everywhere:
                 for runner in self._runners:
-                    runner.errand = errand
-                self.errands += len(self._runners)
+                    runner.task = task
+                self.tasks += len(self._runners)
             else:
-                self._errands.append(errand)
-                self.errands += 1
+                self._tasks.append(task)
+                self.tasks += 1
             wanted = len(self._parked) if everywhere else 1
             for _ in range(min(wanted, len(self._parked))):
                 self._count(1)
                 self._parked.pop().wake.release()
 
     def step_aside(self) -> bool:
-        """In the leader, outside of a call: whether somebody else leads from here on, so that it can go on an errand of its own."""
+        """In the leader, outside of a call: whether somebody else leads from here on, so that it can go on a task of its own."""
         leads = self._leads
-        if leads is None or leads.errand is None:
+        if leads is None or leads.task is None:
             return False
         with self._mutex:
             if not self._parked:
@@ -259,27 +259,27 @@ class Threads:
             follower.wake.release()
         return True
 
-    def _next_errand(self, runner: Runner) -> Errand | None:
+    def _next_task(self, runner: Runner) -> Task | None:
         """Under the mutex."""
-        errand, runner.errand = runner.errand, None
-        return self._errands.popleft() if errand is None and self._errands else errand
+        task, runner.task = runner.task, None
+        return self._tasks.popleft() if task is None and self._tasks else task
 
-    def _do(self, errand: Errand) -> None:
+    def _do(self, task: Task) -> None:
         try:
-            Context().run(errand)
+            Context().run(task)
         except BaseException:
-            log.exception("an error in %s; nothing depends on it", getattr(errand, "__qualname__", errand))
+            log.exception("an error in %s; nothing depends on it", getattr(task, "__qualname__", task))
         if self.forked:
             self.forsake()
         with self._mutex:
-            self.errands -= 1
+            self.tasks -= 1
 
     # Calls
 
     def call(self, connection: Connection) -> bool:
         """In the leader, with ``free`` threads: answer a request inline. False: the lead is lost, and the connection given back."""
         token = self.token
-        self._docket.begin(LEADER, time.monotonic(), _peer(connection), _words(connection))
+        self._inflight.begin(LEADER, time.monotonic(), _peer(connection), _words(connection))
         self.calls += 1
         token.append(connection)
         if self.resting:
@@ -299,7 +299,7 @@ class Threads:
         with self._mutex:  # whoever has taken the token may be about to note that
             overrun = self.overruns.pop(connection, None)
             if overrun is not None:
-                self._docket.end(overrun.number)
+                self._inflight.end(overrun.number)
         self.finished.append(connection)
 
     def queue(self, connection: Connection) -> bool:
@@ -335,7 +335,7 @@ class Threads:
         os._exit(EXIT_INTERNAL)
 
     def _answer(self, connection: Connection, number: int) -> None:
-        self._docket.begin(number, time.monotonic(), _peer(connection), _words(connection))
+        self._inflight.begin(number, time.monotonic(), _peer(connection), _words(connection))
         self._call(connection)
         if self.forked:
             self.forsake()
@@ -365,7 +365,7 @@ def _peer(connection: Connection) -> bytes:
 
 
 def _words(connection: Connection) -> bytes:
-    """The request that a connection has brought, for the docket."""
+    """The request that a connection has brought, for the scoreboard."""
     head = connection.head
     return b"" if head is None else f"{head.method} {head.target}\r".encode("latin-1", "replace")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from releve.server.master.pending import Pending, PendingOrders
 from releve.server.prefork.lifecycle import names
 from releve.server.prefork.spawner import Spawner
-from releve.server.prefork.workers import Crew, State, Worker
+from releve.server.prefork.workers import State, Worker, Workers
 from releve.server.shared.link import Message
 from releve.server.shared.messages import MalformedOrder
 from releve.server.shared.native import os
@@ -16,27 +16,27 @@ from releve.server.shared.native import os
 class Canary:
     """What the workers were told of it, for those that come later. The send end that the spawner keeps is its own."""
 
-    def __init__(self, crew: Crew, spawner: Spawner, errands: PendingOrders, now: Callable[[], float]) -> None:
+    def __init__(self, workers: Workers, spawner: Spawner, pending_orders: PendingOrders, now: Callable[[], float]) -> None:
         self.to: object = None  # number of the generation that some connections go to; None: there is no canary
         self._share = 0.0
-        self._crew = crew
+        self._workers = workers
         self._spawner = spawner
-        self._errands = errands
+        self._pending = pending_orders
         self._now = now
 
     def attend(self, order: Message, revision: int, patience_s: float) -> None:
         """Have every worker take connections from the exchange only; the order is answered when all do."""
 
-        def done(errand: Pending) -> None:
-            up = self._crew.up(revision)
-            late = [worker for worker in up if worker.number in errand.late]
+        def done(pending: Pending) -> None:
+            up = self._workers.up(revision)
+            late = [worker for worker in up if worker.number in pending.late]
             if late or not any(worker.state is State.ATTENDING for worker in up):
                 why = f"{names(late)} did not answer for {patience_s:g}s" if late else "no worker is left"
-                self._errands.fail(errand.id, "canary", f"cannot attend: {why}")
+                self._pending.fail(pending.id, "canary", f"cannot attend: {why}")
             else:
-                self._errands.answer(errand, workers=len(up))
+                self._pending.answer(pending, workers=len(up))
 
-        up = self._crew.up(revision)
+        up = self._workers.up(revision)
         for worker in up:
             worker.order({"type": "attend"}, State.ATTENDING)
         self._await(order, "attend", State.ATTENDING, up, done, patience_s)
@@ -50,10 +50,10 @@ class Canary:
         self.end()
         if to is not None:
             self.to, self._share, self._spawner.diversion = to, share, fds.pop(0)
-        up = self._crew.up(revision)
+        up = self._workers.up(revision)
         for worker in up:
             self._tell(worker)
-        self._await(order, "divert", State.SERVING, up, lambda errand: self._errands.answer(errand, workers=len(up)), patience_s)
+        self._await(order, "divert", State.SERVING, up, lambda pending: self._pending.answer(pending, workers=len(up)), patience_s)
 
     def brief(self, worker: Worker) -> None:
         """Tell one that is about to be resumed."""
@@ -74,4 +74,4 @@ class Canary:
         self, order: Message, verb: str, state: State, workers: list[Worker], done: Callable[[Pending], None], patience_s: float
     ) -> None:
         waiting = {worker.number for worker in workers}
-        self._errands.start(Pending(verb, frozenset({state}), waiting, done, id=order["id"], deadline=self._now() + patience_s))
+        self._pending.start(Pending(verb, frozenset({state}), waiting, done, id=order["id"], deadline=self._now() + patience_s))

@@ -1,8 +1,8 @@
-"""The command of one generation: carries out the supervisor's orders with the crew, and keeps its number.
+"""In the master: the controller carries out the supervisor's orders with the workers, and keeps their number.
 
 Knows no loop and no clock of its own: ``master.py`` calls it with what happened.
 An order is objected to (``orders.objection``) before anything changes; what must
-be waited for is an errand.
+be waited for is a pending order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from releve.server.prefork.boot import Boot
 from releve.server.prefork.lifecycle import Lifecycle, names
 from releve.server.prefork.outbox import Outbox
 from releve.server.prefork.spawner import Spawner
-from releve.server.prefork.workers import UP, Crew, IllegalTransition, State, Worker, describe_exit
+from releve.server.prefork.workers import UP, IllegalTransition, State, Worker, Workers, describe_exit
 from releve.server.process import stacks
 from releve.server.shared import system
 from releve.server.shared.faults import fault
@@ -42,25 +42,25 @@ log = logging.getLogger("releve.master")
 
 
 class Controller:
-    """Posture, target and errands of a generation whose application is loaded (or is left to the workers)."""
+    """Posture, target and pending orders of a generation whose application is loaded (or is left to the workers)."""
 
-    def __init__(self, boot: Boot, crew: Crew, spawner: Spawner, outbox: Outbox, now: Callable[[], float]) -> None:
+    def __init__(self, boot: Boot, workers: Workers, spawner: Spawner, outbox: Outbox, now: Callable[[], float]) -> None:
         self.posture = Posture.BOOTING
         self.change = Change.NONE
         self.current = boot.revision
         self.target = boot.revision.settings.workers
         self.exit_status = 0
         self._boot = boot
-        self._crew = crew
+        self._workers = workers
         self._spawner = spawner
         self._outbox = outbox
         self._now = now
-        self._errands = PendingOrders(outbox)
-        self._lifecycle = Lifecycle(boot, crew, spawner, outbox, now)
-        self._canary = Canary(crew, spawner, self._errands, now)
-        self._reload = Reload(self, boot, crew, spawner, self._lifecycle, self._errands, now)
+        self._pending = PendingOrders(outbox)
+        self._lifecycle = Lifecycle(boot, workers, spawner, outbox, now)
+        self._canary = Canary(workers, spawner, self._pending, now)
+        self._reload = Reload(self, boot, workers, spawner, self._lifecycle, self._pending, now)
         self._vacancies = Vacancies(lambda: self.target, now)
-        self._replacements = Replacements(crew, self._errands, self, now)
+        self._replacements = Replacements(workers, self._pending, self, now)
         self.guard = Guard(boot.keepsake, boot.door)
         spawner.disown = self.guard.disown
         spawner.workers = lambda revision: self.target if revision is self.current else revision.settings.workers
@@ -93,7 +93,7 @@ class Controller:
         if trouble:
             self._fail_boot({"step": "workers", "reason": trouble})
         else:
-            self._errands.start(Pending("boot", frozenset({State.READY}), _numbers(new), self._booted, self._boot_lost))
+            self._pending.start(Pending("boot", frozenset({State.READY}), _numbers(new), self._booted, self._boot_lost))
 
     def obey(self, message: Message, fds: list[int]) -> None:
         """Begin to carry out one order; it is answered now or later. Takes the descriptors that it keeps out of ``fds``.
@@ -116,7 +116,7 @@ class Controller:
             except (KeyError, TypeError, ValueError, OverflowError, AttributeError, Unfit) as error:
                 trouble = f"cannot {verb}: the order is malformed ({type(error).__name__}: {error})"
         if trouble is not None:
-            self._errands.fail(order_id, "order", trouble)
+            self._pending.fail(order_id, "order", trouble)
 
     def hear(self, worker: Worker, message: Message) -> None:
         """A worker said something, in its form (``words.py``). Raises IllegalTransition, and then nothing has changed."""
@@ -133,7 +133,7 @@ class Controller:
                 worker.serves_on = False
                 self._shut()
             case "reopened":
-                self._errands.settle(worker, {}, reopened(message))
+                self._pending.settle(worker, {}, reopened(message))
             case "state":
                 self._note_state(worker, message)
 
@@ -148,7 +148,7 @@ class Controller:
         self._outbox.send({**message, "worker": worker.number})
         if worker.state is State.READY:
             self._on_ready(worker)
-        self._errands.settle(worker, message)
+        self._pending.settle(worker, message)
 
     def remark(self, text: str) -> None:
         """Say something, once, that who operates this has to know."""
@@ -165,7 +165,7 @@ class Controller:
         """A worker was reaped."""
         ready, left = worker.state is not State.BOOTING, worker.state is State.LEAVING
         worker.become(State.GONE)
-        self._crew.remove(worker)
+        self._workers.remove(worker)
         if worker.failure is None:
             worker.failure = {"step": "workers", "reason": f"{worker} {describe_exit(status)}{'' if ready else ' before it was ready'}"}
         if not worker.dismissed and (status or not left):
@@ -178,21 +178,21 @@ class Controller:
         else:
             log.error("%s", worker.failure.get("reason"))
         self._outbox.send({"type": "gone", "worker": worker.number, "pid": worker.pid, "status": status, "expected": worker.dismissed})
-        self._errands.settle(worker, {})
+        self._pending.settle(worker, {})
         self._shut()
 
     def keep(self) -> None:
-        """What is due by the clock: overdue workers, late errands, replacements of the dead."""
+        """What is due by the clock: overdue workers, late pending orders, replacements of the dead."""
         now = self._now()
         self._lifecycle.keep(self.current.settings.timeouts.boot)
-        self._errands.expire(now)
+        self._pending.expire(now)
         self._fill()
         self._replacements.step()
         self.guard.step(now)
 
     def next_due(self) -> float | None:
         """When ``keep`` must be called next (monotonic); None: not before something happens."""
-        dues = self._errands.deadlines()
+        dues = self._pending.deadlines()
         dues += self._lifecycle.deadlines()
         later = (self._vacancies.next_due(self._missing()), self._replacements.next_due(), self.guard.next_due())
         dues += [due for due in later if due is not None]
@@ -206,26 +206,26 @@ class Controller:
         self.posture = Posture.LEAVING
         self.change = Change.NONE
         self._canary.end()
-        for errand in self._errands:
-            self._errands.drop(errand, "the generation was told to quit")
+        for pending in self._pending:
+            self._pending.drop(pending, "the generation was told to quit")
         for revision in list(self._spawner.revisions):
             self._spawner.close(revision)
-        for worker in self._crew:
+        for worker in self._workers:
             self._lifecycle.dismiss(worker, deadline_s, linger_s, serve_on=serve_on and worker.state is State.SERVING)
         self._last_part = (self._now() + deadline_s, linger_s) if serve_on else None
         self._shut()
 
     def _shut(self) -> None:
         """Where workers serve on, have all of them accept no more as soon as the last one is spent."""
-        if self._last_part is not None and not any(worker.serves_on for worker in self._crew):
+        if self._last_part is not None and not any(worker.serves_on for worker in self._workers):
             (deadline, linger_s), self._last_part = self._last_part, None
-            for worker in self._crew:
+            for worker in self._workers:
                 self._lifecycle.dismiss(worker, max(0.0, deadline - self._now()), linger_s)
 
     @property
     def over(self) -> bool:
         """Whether everybody has left, as was wanted."""
-        return self.posture is Posture.LEAVING and not len(self._crew)
+        return self.posture is Posture.LEAVING and not len(self._workers)
 
     def farewell(self) -> None:
         """Answer the orders to quit."""
@@ -237,9 +237,9 @@ class Controller:
     def go_on_alone(self) -> None:
         """The supervisor has gone without a goodbye: serve on. What was only prepared is dropped."""
         if self.change in (Change.PREPARING, Change.PREPARED):
-            for errand in self._errands:
-                if errand.verb == "reload":
-                    self._errands.drop(errand, "the supervisor has gone")
+            for pending in self._pending:
+                if pending.verb == "reload":
+                    self._pending.drop(pending, "the supervisor has gone")
             self._reload.withdraw(lambda _: None)
         self.guard.alarm(self._now())
 
@@ -262,7 +262,7 @@ class Controller:
             },
             fds,
         )
-        for worker in self._crew:
+        for worker in self._workers:
             self._lifecycle.report(worker)
             self._outbox.send({"type": "state", "worker": worker.number, "state": worker.state.value})
         self._outbox.send({"type": "ready"})
@@ -280,26 +280,26 @@ class Controller:
         self._outbox.send({"type": "done", "id": order["id"]})
 
     def _reopen(self, order: Message, fds: list[int]) -> None:
-        waiting = rotate(order, fds, self._spawner.revisions, self.current.number, self._crew)
-        done = self._errands.answer
-        self._errands.start(Pending("reopen", frozenset({reopened(order)}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+        waiting = rotate(order, fds, self._spawner.revisions, self.current.number, self._workers)
+        done = self._pending.answer
+        self._pending.start(Pending("reopen", frozenset({reopened(order)}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
 
     def _stacks(self, order: Message, fds: list[int]) -> None:
         self._outbox.send({"type": "done", "id": order["id"], "text": stacks.text(limit=STACKS_MAX)})
 
     # Boot
 
-    def _booted(self, errand: Pending) -> None:
+    def _booted(self, pending: Pending) -> None:
         self.posture = Posture.READY
-        log.info("%d workers are ready", len(self._crew.up(self.current.number)))
+        log.info("%d workers are ready", len(self._workers.up(self.current.number)))
         self._outbox.send({"type": "ready"})
 
-    def _boot_lost(self, errand: Pending, worker: Worker) -> None:
+    def _boot_lost(self, pending: Pending, worker: Worker) -> None:
         self._fail_boot(worker.failure or {})
 
     def _fail_boot(self, failure: Message) -> None:
         self.exit_status = 1
-        self._errands.refuse(None, failure)
+        self._pending.refuse(None, failure)
         self.leave(DROP_S, None)
 
     # Attend, divert; resume, pause, quit
@@ -323,24 +323,24 @@ class Controller:
             system.die_with_parent(False)
         self._supersede("resume")
         self.posture = Posture.RESUMING
-        able = self._crew.up(self.current.number)
+        able = self._workers.up(self.current.number)
         if not able:
             self._fill(at_once=True)  # whatever the back-off
         asked = [w for w in able if not (w.state is State.SERVING and w.told is State.SERVING)]
         for worker in asked:
             worker.order({"type": "resume"}, State.SERVING)
 
-        def done(errand: Pending) -> None:
-            if any(w.state is State.SERVING for w in self._crew.up(self.current.number)):
+        def done(pending: Pending) -> None:
+            if any(w.state is State.SERVING for w in self._workers.up(self.current.number)):
                 self.posture = Posture.RESUMED
-                self._errands.answer(errand, workers=len(self._crew.up(self.current.number)))
+                self._pending.answer(pending, workers=len(self._workers.up(self.current.number)))
             else:
                 self.posture = before if before in (Posture.READY, Posture.RESUMED) else Posture.PAUSED
-                self._lifecycle.pause(self._crew.up(self.current.number), None, ())  # whoever hears it late shall not serve alone
-                self._errands.fail(errand.id, "resume", "cannot resume: no worker came to serve")
+                self._lifecycle.pause(self._workers.up(self.current.number), None, ())  # whoever hears it late shall not serve alone
+                self._pending.fail(pending.id, "resume", "cannot resume: no worker came to serve")
 
-        waiting = {w.number for w in (asked if able else self._crew.standing(self.current.number))}
-        self._errands.start(Pending("resume", frozenset({State.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+        waiting = {w.number for w in (asked if able else self._workers.standing(self.current.number))}
+        self._pending.start(Pending("resume", frozenset({State.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
 
     def _pause(self, order: Message, fds: list[int]) -> None:
         fault("master_pause")
@@ -351,16 +351,16 @@ class Controller:
         self._canary.end()
         self.posture = Posture.PAUSING
 
-        def done(errand: Pending) -> None:
+        def done(pending: Pending) -> None:
             self.posture = Posture.PAUSED
-            if errand.late:
-                late = names(self._workers(errand.late))
-                self._errands.fail(errand.id, "pause", f"cannot see that all have paused: {late} did not answer for {ACK_S:g}s")
+            if pending.late:
+                late = names(self._of_numbers(pending.late))
+                self._pending.fail(pending.id, "pause", f"cannot see that all have paused: {late} did not answer for {ACK_S:g}s")
             else:
-                self._errands.answer(errand, given=errand.given, kept=errand.kept)
+                self._pending.answer(pending, given=pending.given, kept=pending.kept)
 
-        waiting = self._lifecycle.pause(self._crew.up(self.current.number), to, tuple(fds[:1]) if to is not None else ())
-        self._errands.start(Pending("pause", frozenset({State.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+        waiting = self._lifecycle.pause(self._workers.up(self.current.number), to, tuple(fds[:1]) if to is not None else ())
+        self._pending.start(Pending("pause", frozenset({State.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
 
     def _quit(self, order: Message, fds: list[int]) -> None:
         fault("master_quit")
@@ -375,7 +375,7 @@ class Controller:
         wanted, before = int(order["workers"]), self.target
         if wanted < 1:
             raise MalformedOrder(f"cannot scale: {wanted} workers")
-        standing = self._crew.standing(self.current.number)
+        standing = self._workers.standing(self.current.number)
         self.target, self.change = wanted, Change.SCALING
         self._count()
         if wanted >= len(standing):
@@ -390,9 +390,9 @@ class Controller:
             for worker in new:
                 if worker.state is not State.GONE:
                     self._lifecycle.dismiss(worker, DROP_S, None)
-            self._errands.refuse(order_id, failure)
+            self._pending.refuse(order_id, failure)
 
-        def lost(errand: Pending, worker: Worker) -> None:
+        def lost(pending: Pending, worker: Worker) -> None:
             back(worker.failure or {})
 
         new, trouble = self._lifecycle.spawn(self.current, number)
@@ -401,33 +401,33 @@ class Controller:
             return
         # A worker that is ready in a paused generation counts as paused (_on_ready).
         awaited = frozenset({State.SERVING, State.PAUSED})
-        self._errands.start(Pending("scale", awaited, _numbers(new), self._scaled, lost, order_id))
+        self._pending.start(Pending("scale", awaited, _numbers(new), self._scaled, lost, order_id))
 
     def _scale_down(self, order_id: object, leaving: list[Worker]) -> None:
-        def done(errand: Pending) -> None:
+        def done(pending: Pending) -> None:
             for worker in leaving:
                 if worker.state in UP:
                     self._lifecycle.dismiss(worker, self.current.settings.upgrade.retire, None)
-            self._scaled(errand)
+            self._scaled(pending)
 
         for worker in leaving:
             worker.dismissed = True
         waiting = self._lifecycle.give_up(leaving)
-        self._errands.start(Pending("scale", frozenset({State.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S))
+        self._pending.start(Pending("scale", frozenset({State.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S))
 
     def _count(self) -> None:
         """Tell the workers how many they are to be."""
-        for worker in self._crew.standing(self.current.number):
+        for worker in self._workers.standing(self.current.number):
             worker.pass_on({"type": "crew", "workers": self.target}, ())
 
-    def _scaled(self, errand: Pending) -> None:
+    def _scaled(self, pending: Pending) -> None:
         self.change = Change.NONE
-        self._errands.answer(errand, workers=len(self._crew.standing(self.current.number)), given=errand.given, kept=errand.kept)
+        self._pending.answer(pending, workers=len(self._workers.standing(self.current.number)), given=pending.given, kept=pending.kept)
 
     # Workers that ask to be replaced: what the replacements do
 
     def may_turn_over(self) -> bool:
-        """Whether the generation serves, and its crew is not in the middle of another change."""
+        """Whether the generation serves, and its workers are not in the middle of another change."""
         return self.posture is Posture.RESUMED and self.change is Change.NONE
 
     def add_one(self) -> tuple[Worker | None, str]:
@@ -438,13 +438,13 @@ class Controller:
     def retire(self, worker: Worker, done: Callable[[], None]) -> None:
         """Have a worker give its idle connections to its siblings, finish what it has, and leave."""
 
-        def paused(errand: Pending) -> None:
+        def paused(pending: Pending) -> None:
             if worker.state in UP:
                 self._lifecycle.dismiss(worker, self.current.settings.upgrade.retire, None)
             done()
 
         worker.dismissed = True
-        self._errands.start(
+        self._pending.start(
             Pending("retire", frozenset({State.PAUSED}), self._lifecycle.give_up([worker]), paused, deadline=self._now() + ACK_S)
         )
 
@@ -455,14 +455,14 @@ class Controller:
     # Workers
 
     def _supersede(self, verb: str) -> None:
-        for errand in self._errands:
-            if errand.verb in ("attend", "divert", "resume", "pause"):
-                self._errands.drop(errand, f"an order to {verb} followed")
+        for pending in self._pending:
+            if pending.verb in ("attend", "divert", "resume", "pause"):
+                self._pending.drop(pending, f"an order to {verb} followed")
 
     def _missing(self) -> int:
         if self.posture in (Posture.BOOTING, Posture.LEAVING):
             return 0
-        return max(0, self.target - len(self._crew.standing(self.current.number)))
+        return max(0, self.target - len(self._workers.standing(self.current.number)))
 
     def _fill(self, *, at_once: bool = False) -> None:
         """Fork a worker for each place whose time has come."""
@@ -487,10 +487,10 @@ class Controller:
         elif self.posture is Posture.ATTENDING:
             worker.order({"type": "attend"}, State.ATTENDING)
         elif self.posture is not Posture.BOOTING:
-            self._errands.settle(worker, {}, State.PAUSED)  # it waits as the others do
+            self._pending.settle(worker, {}, State.PAUSED)  # it waits as the others do
 
-    def _workers(self, numbers: Iterable[int]) -> list[Worker]:
-        return [worker for worker in map(self._crew.get, sorted(numbers)) if worker is not None]
+    def _of_numbers(self, numbers: Iterable[int]) -> list[Worker]:
+        return [worker for worker in map(self._workers.get, sorted(numbers)) if worker is not None]
 
 
 def _numbers(workers: Iterable[Worker]) -> set[int]:

@@ -20,13 +20,12 @@ from releve.server.master import door
 from releve.server.process.output import standard
 from releve.server.shared import system
 from releve.server.shared.native import os, select, signal
-from releve.server.shared.revive import Silence, revive
+from releve.server.shared.revive import REVIVED, Silence, revive
 
 IN_SERVICE = ("active", "trial")  # roles of the generation that clients are served by
 OTHERS_S = 5.0  # how long a master that is not in service waits for the one that is
 FIRST_S, LAST_S = 2.0, 30.0  # between two tries, doubled each time
 LOOK_S = 0.05  # until a supervisor that is about to end is looked at again, doubled each time
-REVIVED = "REVIVED_BY_RELEVE"  # in the environment of the next one: where the one before lived
 LOCK_NAME = "lock"  # in its runtime directory
 
 log = logging.getLogger("releve.master")

@@ -20,7 +20,7 @@ from releve.server.prefork.boot import Boot, await_boot, hello, read_boot
 from releve.server.prefork.outbox import RETRY_S, Outbox
 from releve.server.prefork.spawner import IGNORED, Spawner
 from releve.server.prefork.words import WORDS
-from releve.server.prefork.workers import Crew, IllegalTransition, Worker
+from releve.server.prefork.workers import IllegalTransition, Worker, Workers
 from releve.server.process import buffered, hazards, output, reseed, stacks
 from releve.server.shared import form, system
 from releve.server.shared import log as logs
@@ -79,16 +79,16 @@ class Master:
         self._lent = lent
         self._door = socket.socket(fileno=boot.door) if boot.door >= 0 else None
         self._signals = -1
-        self._crew = Crew()
-        self._spawner = Spawner(boot, outbox, self._crew)
+        self._workers = Workers()
+        self._spawner = Spawner(boot, outbox, self._workers)
         self._anchor = Anchor(boot.revision.settings.directory, boot.directory)
         self._spawner.load = self._load
         self._early = early
         threads = hazards.threads()
         self._spawner.early = tuple(text for text in early if text in threads)
         self._spawner.astray = self._anchor.astray
-        self._command = Controller(boot, self._crew, self._spawner, outbox, time.monotonic)
-        self._command.guard.meet(link.fileno())
+        self._controller = Controller(boot, self._workers, self._spawner, outbox, time.monotonic)
+        self._controller.guard.meet(link.fileno())
 
     def run(self) -> int:
         """Boot, then turn until everybody has left; returns the exit status."""
@@ -100,7 +100,7 @@ class Master:
         fault("master_boot")
         for text in self._early:
             if text not in self._spawner.early:
-                self._command.remark(
+                self._controller.remark(
                     f"{text} was opened before the import ({hazards.BEFORE}), and all workers share it: open it in hooks.after_fork"
                 )
         stacks.arm(self._boot.crash)  # a boot that hangs or crashes leaves them there
@@ -117,13 +117,13 @@ class Master:
             return 1
         fault("master_imported")
         self._hear_signals()
-        self._command.boot()
+        self._controller.boot()
         fault("master_forked")
-        while not self._command.over:
+        while not self._controller.over:
             self._turn()
-        self._command.farewell()
+        self._controller.farewell()
         self._flush()
-        return self._command.exit_status
+        return self._controller.exit_status
 
     def _preload(self) -> bool:
         """Import the application here, to fork it; False if it left what cannot be forked and ``preload`` is auto. Raises BootError."""
@@ -140,7 +140,7 @@ class Master:
         if found:
             log.warning("preloaded as told (preload: true), but the import left %s, which a fork does not keep whole", ", ".join(found))
         for text in hazards.patches(self._boot.revision.settings.threads):
-            self._command.remark(text)
+            self._controller.remark(text)
         seconds = round(time.monotonic() - started, 3)
         if files := self._anchor.astray():
             self._outbox.send({"type": "mixed", "files": files, "astray": True})
@@ -179,7 +179,7 @@ class Master:
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
         workers: dict[int, Worker] = {}
-        for worker in self._crew:
+        for worker in self._workers:
             workers[worker.pidfd] = worker
             poll.register(worker.pidfd, select.POLLIN)
             if not worker.heard_out:
@@ -195,13 +195,13 @@ class Master:
             self._read_link()
         elif door in ready:
             self._admit()
-        self._command.keep()
+        self._controller.keep()
         self._outbox.flush()
         if lost.some:
             lost.retry()
 
     def _wait_ms(self) -> int | None:
-        due = self._command.next_due()
+        due = self._controller.next_due()
         wait_s = None if due is None else max(0.0, due - time.monotonic())
         if self._outbox.waiting or lost.some:
             wait_s = min(RETRY_S, RETRY_S if wait_s is None else wait_s)
@@ -221,7 +221,7 @@ class Master:
                 _close(fds)  # none is expected
                 word = form.read(WORDS, message, ())
                 if word is not None:  # one that a newer release knows is ignored
-                    self._command.hear(worker, word)
+                    self._controller.hear(worker, word)
             except BlockingIOError:
                 return
             except (Garbled, Unfit, IllegalTransition) as error:
@@ -234,13 +234,13 @@ class Master:
 
     def _hear_out(self, worker: Worker) -> None:
         worker.heard_out = True
-        self._command.miss(worker)
+        self._controller.miss(worker)
 
     def _reap(self, worker: Worker) -> None:
         status = worker.reap()
         if status is not None:
             self._listen(worker, LAST_WORDS_MAX)  # what it said between the last look and its end
-            self._command.bury(worker, status)
+            self._controller.bury(worker, status)
 
     def _read_link(self) -> None:
         while self._linked:
@@ -259,7 +259,7 @@ class Master:
                 return
             message, fds = received
             try:
-                self._command.obey(message, fds)
+                self._controller.obey(message, fds)
             finally:
                 _close(fds)
 
@@ -269,11 +269,11 @@ class Master:
         """The link has ended: without a goodbye, unless we are leaving. Who has served goes on and sees to it that there is another one."""
         self._linked = False
         self._outbox.close()
-        if self._door is not None and self._command.posture in ESTABLISHED:
+        if self._door is not None and self._controller.posture in ESTABLISHED:
             log.warning("the supervisor is gone: serving on")
-            self._command.go_on_alone()
+            self._controller.go_on_alone()
             return
-        if self._command.posture is not Posture.LEAVING:
+        if self._controller.posture is not Posture.LEAVING:
             log.warning("the supervisor is gone: leaving")
         self._shut_door()
         self._leave()
@@ -291,11 +291,11 @@ class Master:
             sock.close()
             return
         self._link, self._linked = Link(sock), True
-        self._command.guard.calm()
-        self._command.guard.meet(self._link.fileno())
+        self._controller.guard.calm()
+        self._controller.guard.meet(self._link.fileno())
         self._outbox.attach(self._link)
         self._outbox.send({**hello(self._lent), "adopted": True})
-        self._command.take_stock()
+        self._controller.take_stock()
         log.info("there is a supervisor again")
 
     def _shut_door(self) -> None:
@@ -307,10 +307,10 @@ class Master:
 
     def _leave(self) -> None:
         """Stop gracefully without an order, unless there was one."""
-        self._command.guard.calm()
-        if self._command.posture is not Posture.LEAVING:
-            timeouts = self._command.current.settings.timeouts
-            self._command.leave(timeouts.drain, timeouts.linger)
+        self._controller.guard.calm()
+        if self._controller.posture is not Posture.LEAVING:
+            timeouts = self._controller.current.settings.timeouts
+            self._controller.leave(timeouts.drain, timeouts.linger)
 
     def _flush(self) -> None:
         until = time.monotonic() + FLUSH_S

@@ -21,7 +21,7 @@ class Posture(enum.Enum):
 
 
 class Change(enum.Enum):
-    """The change of its crew that a generation is in the middle of."""
+    """The change of its workers that a generation is in the middle of."""
 
     NONE = "no change"
     SCALING = "scaling"

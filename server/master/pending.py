@@ -1,4 +1,4 @@
-"""Errands: what some workers were told, until each has done it or has died; and the answers to the supervisor."""
+"""Pending orders: what some workers were told, until each has done it or has died; and the answers to the supervisor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Pending:
     """Workers (by number) on their way to one of the states ``awaited``, or to what is told by a word; to their end, if that is empty.
 
     ``done`` runs when the last one has arrived. ``lost`` runs, if given, for one
-    that ends before, and ends the errand; else such a worker counts as arrived,
+    that ends before, and ends the pending order; else such a worker counts as arrived,
     since it holds nothing any more.
     """
 
@@ -35,7 +35,7 @@ class Pending:
 
 
 class PendingOrders:
-    """All errands under way."""
+    """All pending orders under way."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -44,58 +44,58 @@ class PendingOrders:
     def __iter__(self) -> Iterator[Pending]:
         return iter(list(self._list))
 
-    def start(self, errand: Pending) -> None:
+    def start(self, pending: Pending) -> None:
         """Begin to wait; done at once if there is nobody to wait for."""
-        self._list.append(errand)
-        if not errand.waiting:
-            self._finish(errand)
+        self._list.append(pending)
+        if not pending.waiting:
+            self._finish(pending)
 
     def settle(self, worker: Worker, message: Message, state: State | str | None = None) -> None:
         """A worker has come to a state (or to what is as good as ``state``): tell whoever awaits that of it, or loses it."""
         state = state or worker.state
-        for errand in self:
-            if worker.number not in errand.waiting or errand not in self._list:
+        for pending in self:
+            if worker.number not in pending.waiting or pending not in self._list:
                 continue  # not, or not any more: dropped by what came of the one before
-            if state in errand.awaited:
-                errand.given += int(message.get("given", 0))
-                errand.kept += int(message.get("kept", 0))
-            elif state is not State.GONE and not (state is State.LEAVING and errand.awaited):
+            if state in pending.awaited:
+                pending.given += int(message.get("given", 0))
+                pending.kept += int(message.get("kept", 0))
+            elif state is not State.GONE and not (state is State.LEAVING and pending.awaited):
                 continue
-            elif errand.lost is not None:
-                self._list.remove(errand)
-                errand.lost(errand, worker)
+            elif pending.lost is not None:
+                self._list.remove(pending)
+                pending.lost(pending, worker)
                 continue
-            errand.waiting.discard(worker.number)
-            if not errand.waiting:
-                self._finish(errand)
+            pending.waiting.discard(worker.number)
+            if not pending.waiting:
+                self._finish(pending)
 
     def expire(self, now: float) -> None:
         """Do without the late ones, where the deadline has passed."""
-        for errand in self:
-            if errand.deadline is not None and errand.deadline <= now and errand in self._list:
-                errand.late = sorted(errand.waiting)
-                self._finish(errand)
+        for pending in self:
+            if pending.deadline is not None and pending.deadline <= now and pending in self._list:
+                pending.late = sorted(pending.waiting)
+                self._finish(pending)
 
     def deadlines(self) -> list[float]:
         """When ``expire`` is due (monotonic)."""
-        return [errand.deadline for errand in self._list if errand.deadline is not None]
+        return [pending.deadline for pending in self._list if pending.deadline is not None]
 
     def refuse(self, order_id: object, failure: Message) -> None:
         """Answer that an order was not carried out, for a reason that a worker gave."""
         self.fail(order_id, str(failure.get("step", "workers")), str(failure.get("reason")), str(failure.get("traceback") or ""))
 
-    def drop(self, errand: Pending, why: str) -> None:
+    def drop(self, pending: Pending, why: str) -> None:
         """Wait no longer; the order has failed, since something else came between."""
-        self._list.remove(errand)
-        if errand.id is not None:
-            self.fail(errand.id, "order", f"cannot go on to {errand.verb}: {why}")
+        self._list.remove(pending)
+        if pending.id is not None:
+            self.fail(pending.id, "order", f"cannot go on to {pending.verb}: {why}")
 
-    def answer(self, errand: Pending, **results: object) -> None:
-        """Send ``done`` for the errand's order."""
-        if errand.late:
-            results["late"] = errand.late
-        if errand.id is not None:
-            self._outbox.send({"type": "done", "id": errand.id, **results})
+    def answer(self, pending: Pending, **results: object) -> None:
+        """Send ``done`` for it, if it has a number."""
+        if pending.late:
+            results["late"] = pending.late
+        if pending.id is not None:
+            self._outbox.send({"type": "done", "id": pending.id, **results})
 
     def fail(self, order_id: object, step: str, reason: str, trace: str = "") -> None:
         """Send ``failed`` for an order, or, without an id, for the boot."""
@@ -105,6 +105,6 @@ class PendingOrders:
         log.error("%s", reason)
         self._outbox.send(message)
 
-    def _finish(self, errand: Pending) -> None:
-        self._list.remove(errand)
-        errand.done(errand)
+    def _finish(self, pending: Pending) -> None:
+        self._list.remove(pending)
+        pending.done(pending)

@@ -13,7 +13,7 @@ from releve.server.master.pending import Pending, PendingOrders
 from releve.server.prefork.boot import Boot, Revision, read_revision
 from releve.server.prefork.lifecycle import Lifecycle
 from releve.server.prefork.spawner import Spawner
-from releve.server.prefork.workers import UP, Crew, State, Worker
+from releve.server.prefork.workers import UP, State, Worker, Workers
 from releve.server.process import output
 from releve.server.shared.link import Message
 from releve.server.shared.log import Who
@@ -24,7 +24,7 @@ DROP_S = 5.0  # deadline of workers that were never resumed
 
 
 class Generation(Protocol):
-    """What a reload changes of its generation; ``command.Command`` is it."""
+    """What a reload changes of its generation; ``controller.Controller`` is it."""
 
     current: Revision
     target: int
@@ -38,18 +38,18 @@ class Reload:
         self,
         of: Generation,
         boot: Boot,
-        crew: Crew,
+        workers: Workers,
         spawner: Spawner,
         lifecycle: Lifecycle,
-        errands: PendingOrders,
+        pending_orders: PendingOrders,
         now: Callable[[], float],
     ) -> None:
         self._of = of
         self._boot = boot
-        self._crew = crew
+        self._workers = workers
         self._spawner = spawner
         self._lifecycle = lifecycle
-        self._errands = errands
+        self._pending = pending_orders
         self._now = now
         self._coming: Revision | None = None
 
@@ -60,35 +60,35 @@ class Reload:
         self._coming, self._of.change = coming, Change.PREPARING
         self._spawner.revisions.append(coming)
 
-        def done(errand: Pending) -> None:
+        def done(pending: Pending) -> None:
             self._of.change = Change.PREPARED
-            self._errands.answer(errand, workers=[w.number for w in self._crew.up(coming.number)])
+            self._pending.answer(pending, workers=[w.number for w in self._workers.up(coming.number)])
 
-        def lost(errand: Pending, worker: Worker) -> None:
-            self.withdraw(lambda _: self._errands.refuse(order["id"], worker.failure or {}))
+        def lost(pending: Pending, worker: Worker) -> None:
+            self.withdraw(lambda _: self._pending.refuse(order["id"], worker.failure or {}))
 
         new, trouble = self._lifecycle.spawn(coming, coming.settings.workers)
         if trouble:
-            self.withdraw(lambda _: self._errands.refuse(order["id"], {"step": "workers", "reason": trouble}))
+            self.withdraw(lambda _: self._pending.refuse(order["id"], {"step": "workers", "reason": trouble}))
         else:
-            self._errands.start(Pending("reload", frozenset({State.READY}), {worker.number for worker in new}, done, lost, order["id"]))
+            self._pending.start(Pending("reload", frozenset({State.READY}), {worker.number for worker in new}, done, lost, order["id"]))
 
     def switch(self, order: Message, fds: list[int]) -> None:
         """``switch``: the new set accepts, then the old one hands its connections over and leaves."""
         coming = self._the_coming(order)
-        new = self._crew.up(coming.number)
+        new = self._workers.up(coming.number)
         if len(new) < coming.settings.workers:
             reason = f"cannot switch: only {len(new)} of {coming.settings.workers} new workers are alive; the old ones serve on"
-            self.withdraw(lambda _: self._errands.refuse(order["id"], {"step": "switch", "reason": reason}))
+            self.withdraw(lambda _: self._pending.refuse(order["id"], {"step": "switch", "reason": reason}))
             return
         self._of.change = Change.SWITCHING
 
-        def resumed(errand: Pending) -> None:
-            if not any(w.state is State.SERVING for w in self._crew.up(coming.number)):
+        def resumed(pending: Pending) -> None:
+            if not any(w.state is State.SERVING for w in self._workers.up(coming.number)):
                 reason = "cannot switch: no new worker came to serve; the old ones serve on"
-                self.withdraw(lambda _: self._errands.refuse(errand.id, {"step": "switch", "reason": reason}))
+                self.withdraw(lambda _: self._pending.refuse(pending.id, {"step": "switch", "reason": reason}))
                 return
-            old = self._crew.standing(self._of.current.number)
+            old = self._workers.standing(self._of.current.number)
             self._spawner.close(self._of.current)
             self._of.current, self._coming = coming, None
             self._of.target = coming.settings.workers
@@ -98,27 +98,27 @@ class Reload:
                 worker.dismissed = True
             waiting = self._lifecycle.give_up(old)
 
-            def paused(errand: Pending) -> None:
+            def paused(pending: Pending) -> None:
                 self._of.change = Change.NONE
                 for worker in old:
                     if worker.state in UP:
                         self._lifecycle.dismiss(worker, coming.settings.upgrade.retire, None)
-                self._errands.answer(errand, given=errand.given, kept=errand.kept)
+                self._pending.answer(pending, given=pending.given, kept=pending.kept)
 
-            self._errands.start(Pending("switch", frozenset({State.PAUSED}), waiting, paused, id=errand.id, deadline=self._now() + ACK_S))
+            self._pending.start(Pending("switch", frozenset({State.PAUSED}), waiting, paused, id=pending.id, deadline=self._now() + ACK_S))
 
         for worker in new:
             worker.order({"type": "resume"}, State.SERVING)
         waiting = {w.number for w in new}
-        self._errands.start(Pending("switch", frozenset({State.SERVING}), waiting, resumed, id=order["id"], deadline=self._now() + ACK_S))
+        self._pending.start(Pending("switch", frozenset({State.SERVING}), waiting, resumed, id=order["id"], deadline=self._now() + ACK_S))
 
     def cancel(self, order: Message, fds: list[int]) -> None:
         """``cancel``: end the new set."""
         self._the_coming(order)
-        for errand in self._errands:
-            if errand.verb == "reload":
-                self._errands.drop(errand, "the reload was cancelled")
-        self.withdraw(lambda errand: self._errands.answer(errand), order["id"])
+        for pending in self._pending:
+            if pending.verb == "reload":
+                self._pending.drop(pending, "the reload was cancelled")
+        self.withdraw(lambda pending: self._pending.answer(pending), order["id"])
 
     def _the_coming(self, order: Message) -> Revision:
         if self._coming is None or self._coming.number != order["revision"]:
@@ -130,12 +130,12 @@ class Reload:
         coming, self._coming, self._of.change = self._coming, None, Change.CANCELLING
         assert coming is not None
         self._spawner.close(coming)
-        new = [w for w in self._crew if w.revision == coming.number]
+        new = [w for w in self._workers if w.revision == coming.number]
         for worker in new:
             self._lifecycle.dismiss(worker, DROP_S, None)
 
-        def gone(errand: Pending) -> None:
+        def gone(pending: Pending) -> None:
             self._of.change = Change.NONE
-            then(errand)
+            then(pending)
 
-        self._errands.start(Pending("cancel", frozenset(), {w.number for w in new}, gone, id=order_id))
+        self._pending.start(Pending("cancel", frozenset(), {w.number for w in new}, gone, id=order_id))

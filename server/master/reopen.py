@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from releve.server.prefork.boot import Revision
-from releve.server.prefork.workers import Crew, State
+from releve.server.prefork.workers import State, Workers
 from releve.server.process.output import standard
 from releve.server.shared.link import Message
 from releve.server.shared.messages import FILES, read_files
 
 
-def rotate(order: Message, fds: Sequence[int], revisions: Iterable[Revision], current: int, crew: Crew) -> set[int]:
+def rotate(order: Message, fds: Sequence[int], revisions: Iterable[Revision], current: int, workers: Workers) -> set[int]:
     """Go on in the files of ``fds``, which stay the caller's, and pass them on; returns the numbers of the workers that will say so.
 
     A worker that is booting does it when it is ready, and is not waited for. Raises MalformedOrder, KeyError.
@@ -23,7 +23,7 @@ def rotate(order: Message, fds: Sequence[int], revisions: Iterable[Revision], cu
     if current == wanted and "log" in files:
         standard.lead(files["log"])
     waiting = set()
-    for worker in crew:
+    for worker in workers:
         if worker.revision == wanted:
             worker.pass_on({key: order.get(key) for key in ("type", "id", *FILES)}, tuple(fds))
             if worker.state is not State.BOOTING:
@@ -32,5 +32,5 @@ def rotate(order: Message, fds: Sequence[int], revisions: Iterable[Revision], cu
 
 
 def reopened(message: Message) -> str:
-    """What an errand awaits of each worker."""
+    """What a pending order awaits of each worker."""
     return f"reopened {message.get('id')}"

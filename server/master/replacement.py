@@ -8,7 +8,7 @@ from typing import Protocol
 
 from releve.server.master.pending import Pending, PendingOrders
 from releve.server.master.vacancies import backoff_s
-from releve.server.prefork.workers import Crew, State, Worker
+from releve.server.prefork.workers import State, Worker, Workers
 
 RETRY_S = 1.0  # at least, after a replacement has failed
 
@@ -16,10 +16,10 @@ log = logging.getLogger("releve.master")
 
 
 class Controls(Protocol):
-    """What is done to the crew on its behalf; ``command.Command`` does it."""
+    """What is done to the workers on its behalf; ``controller.Controller`` does it."""
 
     def may_turn_over(self) -> bool:
-        """Whether the crew serves, and is not in the middle of another change."""
+        """Whether the workers serve, and are not in the middle of another change."""
         ...
 
     def add_one(self) -> tuple[Worker | None, str]:
@@ -38,10 +38,10 @@ class Controls(Protocol):
 class Replacements:
     """The queue, and the one whose turn it is."""
 
-    def __init__(self, crew: Crew, errands: PendingOrders, hands: Controls, now: Callable[[], float]) -> None:
-        self._crew = crew
-        self._errands = errands
-        self._hands = hands
+    def __init__(self, workers: Workers, pending_orders: PendingOrders, controls: Controls, now: Callable[[], float]) -> None:
+        self._workers = workers
+        self._pending = pending_orders
+        self._controls = controls
         self._now = now
         self._queue: dict[int, str] = {}  # number of a worker -> why
         self._busy = False
@@ -59,37 +59,37 @@ class Replacements:
 
     def step(self) -> None:
         """Begin the next one, if that can be done now."""
-        for number in [number for number in self._queue if not _stays(self._crew.get(number))]:
+        for number in [number for number in self._queue if not _stays(self._workers.get(number))]:
             del self._queue[number]
-        if self._busy or not self._queue or self._now() < self._due or not self._hands.may_turn_over():
+        if self._busy or not self._queue or self._now() < self._due or not self._controls.may_turn_over():
             return
-        if sum(worker.dismissed for worker in self._crew) >= len(self._crew) / 2:
+        if sum(worker.dismissed for worker in self._workers) >= len(self._workers) / 2:
             return  # as many retire as serve: wait until some have left
         number, reason = next(iter(self._queue.items()))
-        old = self._crew.get(number)
+        old = self._workers.get(number)
         assert old is not None, "those that have gone are out of the queue"
-        new, trouble = self._hands.add_one()
+        new, trouble = self._controls.add_one()
         if new is None:
             self._complain(old, trouble)
             return
         self._busy = True
         log.info("%s %s: %s takes its place", old, reason, new)
 
-        def serving(errand: Pending) -> None:
-            if _stays(old) and self._hands.may_turn_over() and new.state is State.SERVING:
+        def serving(pending: Pending) -> None:
+            if _stays(old) and self._controls.may_turn_over() and new.state is State.SERVING:
                 del self._queue[number]
                 self._failures = 0
-                self._hands.retire(old, self._over)
+                self._controls.retire(old, self._over)
                 return
             if new.state is not State.GONE and not new.dismissed and _stays(old):
-                self._hands.dismiss_new(new)
+                self._controls.dismiss_new(new)
             self._over()
 
-        def lost(errand: Pending, worker: Worker) -> None:
+        def lost(pending: Pending, worker: Worker) -> None:
             self._complain(old, str((worker.failure or {}).get("reason", "it has gone")))
             self._over()
 
-        self._errands.start(Pending("replace", frozenset({State.SERVING, State.PAUSED}), {new.number}, serving, lost))
+        self._pending.start(Pending("replace", frozenset({State.SERVING, State.PAUSED}), {new.number}, serving, lost))
 
     def _complain(self, old: Worker, why: str) -> None:
         self._failures += 1

@@ -1,4 +1,4 @@
-"""In the master: the places in the crew whose worker has died, and when each is filled again.
+"""In the master: the places of workers that have died, and when each is filled again.
 
 A worker that had booted is replaced at once: a request that kills its worker costs that worker, and no other. The
 pace bounds what a storm of such requests may cost: one place each at once, then ten a second (or as many as there are

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from releve.server.prefork.boot import Boot, Revision
 from releve.server.prefork.outbox import Outbox
 from releve.server.prefork.spawner import Spawner
-from releve.server.prefork.workers import UP, Crew, State, Worker
+from releve.server.prefork.workers import UP, State, Worker, Workers
 from releve.server.process import children
 from releve.server.shared import system
 from releve.server.shared.link import LOST_TERM_S
@@ -24,11 +24,11 @@ log = logging.getLogger("releve.master")
 
 
 class Lifecycle:
-    """Does it to the workers of one crew."""
+    """Does it to the workers of one master."""
 
-    def __init__(self, boot: Boot, crew: Crew, spawner: Spawner, outbox: Outbox, now: Callable[[], float]) -> None:
+    def __init__(self, boot: Boot, workers: Workers, spawner: Spawner, outbox: Outbox, now: Callable[[], float]) -> None:
         self._boot = boot
-        self._crew = crew
+        self._workers = workers
         self._spawner = spawner
         self._outbox = outbox
         self._now = now
@@ -95,7 +95,7 @@ class Lifecycle:
     def keep(self, boot_limit_s: float) -> None:
         """What is due by the clock: end those that were not ready in time, and those that did not leave in time."""
         now = self._now()
-        for worker in self._crew:
+        for worker in self._workers:
             if worker.ready_by is not None and worker.ready_by <= now and worker.failure is None:
                 worker.failure = {"step": "workers", "reason": f"{worker} was not ready within {boot_limit_s:g}s (timeouts.boot)"}
                 worker.signal(signal.SIGABRT)  # faulthandler writes where it hangs
@@ -114,9 +114,9 @@ class Lifecycle:
 
     def deadlines(self) -> list[float]:
         """When ``keep`` is due (monotonic)."""
-        dues = [worker.lost_at for worker in self._crew if worker.lost_at is not None]
-        dues += [worker.kill_at for worker in self._crew if worker.kill_at is not None]
-        return dues + [worker.ready_by for worker in self._crew if worker.ready_by is not None and worker.failure is None]
+        dues = [worker.lost_at for worker in self._workers if worker.lost_at is not None]
+        dues += [worker.kill_at for worker in self._workers if worker.kill_at is not None]
+        return dues + [worker.ready_by for worker in self._workers if worker.ready_by is not None and worker.failure is None]
 
 
 def names(workers: Iterable[Worker]) -> str:

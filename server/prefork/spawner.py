@@ -11,7 +11,7 @@ from releve.server.prefork import snapshot
 from releve.server.prefork.boot import Boot, Revision
 from releve.server.prefork.fork import fork
 from releve.server.prefork.outbox import Outbox
-from releve.server.prefork.workers import Crew, Worker
+from releve.server.prefork.workers import Worker, Workers
 from releve.server.process import output, stacks
 from releve.server.scoreboard.scoreboard import Scoreboard
 from releve.server.shared import system
@@ -30,10 +30,10 @@ log = logging.getLogger("releve.master")
 class Spawner:
     """Forks the workers of one master, and closes in every child what is not the child's."""
 
-    def __init__(self, boot: Boot, outbox: Outbox, crew: Crew) -> None:
+    def __init__(self, boot: Boot, outbox: Outbox, workers: Workers) -> None:
         self._boot = boot
         self._outbox = outbox
-        self._crew = crew
+        self._workers = workers
         self._board = Scoreboard(boot.board)
         lost.tell(self._board.lose)
         self._source: snapshot.Snapshot | None = None
@@ -62,25 +62,25 @@ class Spawner:
 
     def spawn(self, revision: Revision) -> Worker:
         """Fork a worker of a revision. Raises OSError, with nothing left behind."""
-        slot = self._crew.take_slot()
-        number = self._crew.next_number()
+        slot = self._workers.take_slot()
+        number = self._workers.next_number()
         try:
             ours, theirs = pair()
         except OSError:
-            self._crew.free_slot(slot)
+            self._workers.free_slot(slot)
             raise
         self._forking = True
         try:
             pid, pidfd = fork(partial(self._live, revision, number, slot, ours, theirs))
         except OSError:
             ours.close()
-            self._crew.free_slot(slot)
+            self._workers.free_slot(slot)
             raise
         finally:
             self._forking = False
             theirs.close()
         worker = Worker(number, slot, revision.number, pid, pidfd, ours)
-        self._crew.add(worker)
+        self._workers.add(worker)
         return worker
 
     def close(self, revision: Revision) -> None:
@@ -138,7 +138,7 @@ class Spawner:
         self._shed()
 
     def _shed(self) -> None:
-        """In a child: close the link, the signal pipe and everything of the crew."""
+        """In a child: close the link, the signal pipe and everything of the other workers."""
         self._outbox.close()
         self.disown()
         if self.wakeups:
@@ -147,5 +147,5 @@ class Spawner:
         for fd in (*self.wakeups, boot.board, boot.door, boot.keepsake, self.diversion):
             if fd >= 0:
                 os.close(fd)
-        for worker in self._crew:
+        for worker in self._workers:
             worker.close()

@@ -1,4 +1,4 @@
-"""The crew: the workers that one master has forked, each an identity with a state.
+"""The workers that one master has forked, each an identity with a state.
 
 A worker is known to its master by a pidfd (it cannot be mistaken for another
 process) and by its control pair. Its state changes by what it says itself, along
@@ -123,7 +123,7 @@ class Worker:
             self.pidfd = -1
 
 
-class Crew:
+class Workers:
     """All workers of a master, of every revision, by number; hands out the numbers and the scoreboard's slots."""
 
     def __init__(self, slots: int = SLOTS) -> None:
@@ -136,7 +136,7 @@ class Crew:
         return len(self._workers)
 
     def __iter__(self) -> Iterator[Worker]:
-        """From the eldest to the youngest; the crew may change meanwhile."""
+        """From the eldest to the youngest; the workers may change meanwhile."""
         return iter(list(self._workers.values()))
 
     def next_number(self) -> int:

@@ -141,7 +141,7 @@ def settle(before: dict[tuple[int, int], int]) -> None:
 
 
 def _forked() -> None:
-    """In a child: the parent has the lines that were begun still, and its diary is its own."""
+    """In a child: the parent has the lines that were begun still, and a recorder of its own."""
     global kept
     begun.clear()
     kept = None

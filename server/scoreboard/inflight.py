@@ -1,4 +1,4 @@
-"""The docket: what each thread of a worker serves, on the scoreboard, for whoever asks and for when it is killed.
+"""Requests in flight: what each thread of a worker serves, on the scoreboard, for whoever asks and for when it is killed.
 
 A record for each thread, and a first one for the leader: it calls the application inline a hundred thousand times a second,
 so all that is written for such a call is its time, its peer and the beginning of its head, by one ``pack_into``, and
@@ -51,7 +51,7 @@ class Inflight:
         self.pack = _CALL.pack_into  # with `view` and `place`: what `begin` does for the leader, for who cannot afford to call it
         self.place = _CALL_AT
 
-    def sit(self, number: int, thread: int) -> None:
+    def assign(self, number: int, thread: int) -> None:
         """A record is that thread's from now on."""
         if number < len(self.view) // self._size:
             _THREAD.pack_into(self.view, number * self._size, thread)
@@ -74,11 +74,11 @@ class Inflight:
 
 
 def read(data: bytes, size: int, heartbeat_ns: int) -> list[InflightCall]:
-    """The seats in a docket whose records have that size. What the leader has is over if the worker's heartbeat is younger.
+    """What stands in records of that size. What the leader has is over if the worker's heartbeat is younger.
 
     A call that has no beginning on the clock (a future one, no number) is none: who may write here may write anything.
     """
-    seats = []
+    requests = []
     now = time.monotonic()
     for number, at in enumerate(range(0, len(data) - size + 1, size)):
         (thread,) = _THREAD.unpack_from(data, at)
@@ -86,18 +86,18 @@ def read(data: bytes, size: int, heartbeat_ns: int) -> list[InflightCall]:
         if not thread:
             continue
         if not (math.isfinite(began) and 0 < began <= now) or (number == LEADER and began * 1e9 <= heartbeat_ns):
-            seats.append(InflightCall(number, thread))
+            requests.append(InflightCall(number, thread))
             continue
         line, whole, _ = head.partition(b"\r")
         method, _, target = _text(line).partition(" ")
         target = target.partition(" ")[0] + ("" if whole or b" " in line[len(method) + 1 :] else "…")
-        seats.append(InflightCall(number, thread, began, method, target, _text(peer)))
-    return seats
+        requests.append(InflightCall(number, thread, began, method, target, _text(peer)))
+    return requests
 
 
-def serving(seats: list[InflightCall]) -> list[InflightCall]:
+def serving(requests: list[InflightCall]) -> list[InflightCall]:
     """Those that serve a request, the oldest first."""
-    return sorted((seat for seat in seats if seat.began), key=lambda seat: seat.began)
+    return sorted((request for request in requests if request.began), key=lambda request: request.began)
 
 
 def _text(data: bytes) -> str:

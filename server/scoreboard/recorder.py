@@ -1,4 +1,4 @@
-"""The diary of a worker: samples of the requests that failed, and the last lines of its output, on the scoreboard.
+"""The recorder of a worker: samples of the requests that failed, and the last lines of its output, on the scoreboard.
 
 For who judges its release and has to say why, also when the worker has ended. Of a request that went well nothing is
 written. Each record has a place that nobody else has at that moment, so that threads need no lock: who prints in a signal
@@ -27,7 +27,7 @@ _CUT = "…".encode()
 
 
 class Layout(NamedTuple):
-    """How long the records of a diary are, in bytes, and how many there are: of lines, and then of samples of each kind."""
+    """How long its records are, in bytes, and how many there are: of lines, and then of samples of each kind."""
 
     line_bytes: int = 512
     lines: int = 32
@@ -36,7 +36,7 @@ class Layout(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Bytes of the diary of one worker."""
+        """Bytes of the recorder of one worker."""
         return self.line_bytes * self.lines + self.sample_bytes * self.samples * len(Kind)
 
     def usable(self, record_bytes_max: int) -> bool:
@@ -124,7 +124,7 @@ def last_lines(error: BaseException, room: int) -> bytes:
 
 
 def read(data: bytes, layout: Layout) -> tuple[list[Sample], list[Line]]:
-    """What is in a diary, in the order of time. Who may write there may write anything: none of it is more than a text or a number."""
+    """What it has recorded, in the order of time. Who may write there may write anything: none of it is more than a text or a number."""
     size, lines, size_of_samples, samples = layout
     found: list[Line] = []
     for at in range(0, size * lines, size):

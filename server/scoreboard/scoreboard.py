@@ -2,7 +2,7 @@
 
 One memfd per generation, made by the supervisor, mapped by master and workers:
 a versioned header, then fixed records, each written by one worker only; behind them
-the dockets (``inflight.py``), which say what each thread of a worker serves, and the diaries
+the requests in flight (``inflight.py``), which say what each thread of a worker serves, and the recorders
 (``recorder.py``), which say what failed. It outlives the worker, so its last numbers, requests
 and words can be read after its death.
 
@@ -29,23 +29,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from releve.server.scoreboard import inflight as docket
+from releve.server.scoreboard import inflight
 from releve.server.scoreboard.recorder import Layout, Line, Recorder, Sample
-from releve.server.scoreboard.recorder import read as read_diary
+from releve.server.scoreboard.recorder import read as read_recorder
 from releve.server.shared.native import os, time
 
 VERSION = 1
-LEVEL = 3  # 0: without dockets and without the words on readiness; 1: answers of our own are among the requests; 2: without diaries
+# 0: without requests in flight and the words on readiness; 1: answers of our own are among the requests; 2: without recorders
+LEVEL = 3
 SLOTS = 512
 SLOTS_MAX = 4096  # nobody believes in more, nor in larger records
 RECORD_BYTES_MAX = 4096
 _HEADER = struct.Struct("=8sIII")  # magic, version, slots, record size
-_MORE = struct.Struct("=IIIQ")  # level, docket record size, docket records of a slot, where the dockets begin
+_MORE = struct.Struct("=IIIQ")  # level, inflight record size, inflight records of a slot, where the requests in flight begin
 _MORE_AT = 32
 _UNREADY = struct.Struct("=QQ")  # CLOCK_MONOTONIC (ns) of `ctl drain`, and of the beginning of a stop; 0: neither
 _UNREADY_AT = 64
-_DIARIES = struct.Struct("=IIIIQ")  # the `Layout` of a diary, and where they begin
-_DIARIES_AT = 96
+_RECORDERS = struct.Struct("=IIIIQ")  # the `Layout` of a recorder, and where they begin
+_RECORDERS_AT = 96
 _LOST = struct.Struct("=Q")
 _LOST_AT = 128
 _MAGIC = b"releve\x00\x00"
@@ -80,8 +81,8 @@ _LATER = (  # behind the durations, whose place older releases know
 )
 _PLACE = {name: place for place, name in enumerate((*_FIELDS, *("",) * BUCKETS, *_LATER)) if name}
 _RECORD = struct.Struct("=" + "Q" * (len(_FIELDS) + BUCKETS + len(_LATER)))
-_DOCKETS_AT = -(-_RECORD_BYTES * (SLOTS + 1) // mmap.PAGESIZE) * mmap.PAGESIZE
-_FIRST_DIARY_AT = _DOCKETS_AT + SLOTS * docket.BYTES
+_INFLIGHT_AT = -(-_RECORD_BYTES * (SLOTS + 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+_FIRST_RECORDER_AT = _INFLIGHT_AT + SLOTS * inflight.BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +120,10 @@ class Record:
 def make() -> int:
     """A new, empty scoreboard as a memfd (close-on-exec); the caller owns it."""
     fd = os.memfd_create("releve-scoreboard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(fd, _FIRST_DIARY_AT + SLOTS * Layout().length)  # what nobody writes takes no memory
+    os.ftruncate(fd, _FIRST_RECORDER_AT + SLOTS * Layout().length)  # what nobody writes takes no memory
     os.pwrite(fd, _HEADER.pack(_MAGIC, VERSION, SLOTS, _RECORD_BYTES), 0)
-    os.pwrite(fd, _MORE.pack(LEVEL, docket.RECORD_BYTES, docket.RECORDS, _DOCKETS_AT), _MORE_AT)
-    os.pwrite(fd, _DIARIES.pack(*Layout(), _FIRST_DIARY_AT), _DIARIES_AT)
+    os.pwrite(fd, _MORE.pack(LEVEL, inflight.RECORD_BYTES, inflight.RECORDS, _INFLIGHT_AT), _MORE_AT)
+    os.pwrite(fd, _RECORDERS.pack(*Layout(), _FIRST_RECORDER_AT), _RECORDERS_AT)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return fd
 
@@ -152,11 +153,11 @@ class Scoreboard:
         level, size, records, at = _MORE.unpack(os.pread(fd, _MORE.size, _MORE_AT).ljust(_MORE.size, b"\0"))
         self.level = level if self.shared else 0
         end = at + self.slots * size * records
-        usable = self.level > 0 and docket.RECORD_BYTES <= size <= RECORD_BYTES_MAX and 1 < records <= RECORD_BYTES_MAX and end <= whole
+        usable = self.level > 0 and inflight.RECORD_BYTES <= size <= RECORD_BYTES_MAX and 1 < records <= RECORD_BYTES_MAX and end <= whole
         self._dockets_at = at if usable else 0
-        self._docket_record: int = size if usable else docket.RECORD_BYTES
-        self._docket_records: int = records if usable else docket.RECORDS
-        *layout, at = _DIARIES.unpack(os.pread(fd, _DIARIES.size, _DIARIES_AT).ljust(_DIARIES.size, b"\0"))
+        self._inflight_record: int = size if usable else inflight.RECORD_BYTES
+        self._inflight_records: int = records if usable else inflight.RECORDS
+        *layout, at = _RECORDERS.unpack(os.pread(fd, _RECORDERS.size, _RECORDERS_AT).ljust(_RECORDERS.size, b"\0"))
         self._layout = Layout(*layout)
         last = at + self.slots * self._layout.length
         written = self.level > 2 and self._layout.usable(RECORD_BYTES_MAX) and end <= at and last <= whole
@@ -180,42 +181,42 @@ class Scoreboard:
         """In the worker: the writer of one slot, zeroed and given to this process."""
         start = self._size * (slot + 1)
         view = memoryview(self._map)[start : start + _RECORD.size].cast("B").cast("Q")
-        tally = Tally(view, self._docket(slot))
+        tally = Tally(view, self._inflight(slot))
         for index in range(len(view)):
             view[index] = 0
         view[0], view[_PLACE["level"]] = os.getpid(), LEVEL
         return tally
 
-    def calls(self, slot: int) -> list[docket.InflightCall]:
+    def calls(self, slot: int) -> list[inflight.InflightCall]:
         """What the threads of a slot do, or did last; empty if its worker does not say."""
         if not self._dockets_at or not 0 <= slot < self.slots:
             return []
-        length = self._docket_record * self._docket_records
+        length = self._inflight_record * self._inflight_records
         start = self._dockets_at + slot * length
         heartbeat_ns = self.read(slot).heartbeat_ns
-        return docket.read(self._look(start, length), self._docket_record, heartbeat_ns)
+        return inflight.read(self._look(start, length), self._inflight_record, heartbeat_ns)
 
-    def _docket(self, slot: int) -> docket.Inflight:
-        """In the worker: the writer of a slot's docket; if there is no place for one, of one that nobody reads."""
-        length = self._docket_record * self._docket_records
+    def _inflight(self, slot: int) -> inflight.Inflight:
+        """In the worker: the writer of what is in flight in a slot; if there is no place for one, of one that nobody reads."""
+        length = self._inflight_record * self._inflight_records
         if not self._dockets_at:
-            return docket.Inflight(memoryview(mmap.mmap(-1, length)), self._docket_record)
+            return inflight.Inflight(memoryview(mmap.mmap(-1, length)), self._inflight_record)
         start = self._dockets_at + slot * length
-        return docket.Inflight(memoryview(self._map)[start : start + length], self._docket_record)
+        return inflight.Inflight(memoryview(self._map)[start : start + length], self._inflight_record)
 
-    def diary(self, slot: int, worker: int) -> Recorder | None:
-        """In the worker: the writer of a slot's diary; None if there is no place for one. ``worker`` is its number."""
+    def recorder(self, slot: int, worker: int) -> Recorder | None:
+        """In the worker: the writer of a slot's recorder; None if there is no place for one. ``worker`` is its number."""
         if not self._diaries_at:
             return None
         start = self._diaries_at + slot * self._layout.length
         return Recorder(memoryview(self._map)[start : start + self._layout.length], self._layout, worker)
 
     def told(self, slot: int) -> tuple[list[Sample], list[Line]]:
-        """What is in a slot's diary, of the worker that has it, and perhaps of one that had it before; empty if there is none."""
+        """What is recorded in a slot, of the worker that has it, and perhaps of one that had it before; empty if there is none."""
         if not self._diaries_at or not 0 <= slot < self.slots:
             return [], []
         length = self._layout.length
-        return read_diary(self._look(self._diaries_at + slot * length, length), self._layout)
+        return read_recorder(self._look(self._diaries_at + slot * length, length), self._layout)
 
     @property
     def drained_ns(self) -> int:
@@ -270,11 +271,11 @@ def quantile_s(durations: Sequence[int], share: float) -> float | None:
 class Tally:
     """In the worker: the only writer of a slot. Called by the loop only."""
 
-    __slots__ = ("_view", "docket", "durations")
+    __slots__ = ("_view", "inflight", "durations")
 
-    def __init__(self, view: memoryview, calls: docket.Inflight) -> None:
+    def __init__(self, view: memoryview, calls: inflight.Inflight) -> None:
         self._view = view
-        self.docket = calls
+        self.inflight = calls
         self.durations = view[len(_FIELDS) : len(_FIELDS) + BUCKETS]  # counted up in place, by the bucket
 
     def beat(self) -> None:

@@ -9,6 +9,7 @@ from releve.server.shared import system
 from releve.server.shared.form import WAIT_MAX_S, number
 from releve.server.shared.native import os, signal
 
+REVIVED = "REVIVED_BY_RELEVE"  # in the environment of the next supervisor: where the one before lived (JSON)
 DOUBT_S = 5.0  # after a silence that was too long: it may be us who were stopped, and its word may be on its way
 
 within = number(0.001, WAIT_MAX_S)  # seconds in which a supervisor says again that it lives. Raises Unfit
@@ -40,7 +41,7 @@ class Silence:
         return True
 
 
-def revive(what: dict[str, Any], before: Callable[[], object] = bool) -> None:
+def revive(what: dict[str, Any], before: Callable[[], object] = lambda: None) -> None:
     """Start a supervisor that is nobody's child here: ``argv``, ``directory``, ``environment``. Raises OSError, KeyError, TypeError.
 
     ``before`` is done in that process, before it becomes one.

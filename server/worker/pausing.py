@@ -65,7 +65,7 @@ class Pausing:
     def step(self) -> None:
         """In each turn, unless a pause is still to be completed: do what is next, once nobody is in the application."""
         lead = self._loop.lead
-        if not (self._paused or self._held) or lead.errands or (self._paused and lead.busy):
+        if not (self._paused or self._held) or lead.tasks or (self._paused and lead.busy):
             return
         if self._paused and not self._steps and self._swept_at != lead.answered:
             self._swept_at = lead.answered  # once more if there was a request since: a check, on its private connection

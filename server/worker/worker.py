@@ -82,56 +82,56 @@ class WorkerSetup:
     release: str = ""  # its folder, for the log
 
 
-def run_worker(post: WorkerSetup) -> NoReturn:
+def run_worker(setup: WorkerSetup) -> NoReturn:
     """Serve until told to leave; ends in ``os._exit`` with one of the ``EXIT_`` statuses."""
     try:
-        _live(post)
+        _live(setup)
     except BaseException:
         log.exception("leaving at once: internal error")
         end_process(EXIT_INTERNAL)
 
 
-def _live(post: WorkerSetup) -> NoReturn:
-    settings = post.settings
+def _live(setup: WorkerSetup) -> NoReturn:
+    settings = setup.settings
     system.settle_signals(system.SUPERVISOR_SIGNALS)
-    output.begin(settings.log, Who(post.generation, post.number, post.release))
-    diary = post.board.diary(post.slot, post.number)
-    if diary is not None:
-        Call.diary = diary
-        output.keep(diary.write)
+    output.begin(settings.log, Who(setup.generation, setup.number, setup.release))
+    recorder = setup.board.recorder(setup.slot, setup.number)
+    if recorder is not None:
+        Call.recorder = recorder
+        output.keep(recorder.write)
     each = 1 if settings.limits.spool is None else 2  # its socket, and the file of its body
     system.raise_descriptor_limit(each * settings.limits.connections + DESCRIPTORS_SPARE)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         fault("worker_boot")
         system.die_with_parent(True)  # an import that hangs would not see the end of the control pair
-        if post.application is None:
-            application = post.load()
+        if setup.application is None:
+            application = setup.load()
         else:
-            application = post.application
+            application = setup.application
             inherit()
             reseed.sow()
-        if post.application is None and (files := post.astray()):
-            post.control.send({"type": "mixed", "files": files, "astray": True})
+        if setup.application is None and (files := setup.astray()):
+            setup.control.send({"type": "mixed", "files": files, "astray": True})
         functions = hooks.find(settings.hooks)
         hooks.after_fork(functions)
-        for text in (*hazards.missed(post.early), *(hazards.patches(settings.threads) if post.application is None else ())):
-            post.control.send({"type": "remark", "text": clip(text, 600)})
-        if post.application is None and databases.in_use():
+        for text in (*hazards.missed(setup.early), *(hazards.patches(settings.threads) if setup.application is None else ())):
+            setup.control.send({"type": "remark", "text": clip(text, 600)})
+        if setup.application is None and databases.in_use():
             with contextlib.suppress(Exception):
                 databases.close()  # what the import has opened in this thread, which may never need it again
         system.die_with_parent(False)
     except BaseException as error:
-        _report_failure(post.control, error)
-        leave_unbooted(post.number, min(settings.timeouts.exit, UNBOOTED_S), EXIT_BOOT)
+        _report_failure(setup.control, error)
+        leave_unbooted(setup.number, min(settings.timeouts.exit, UNBOOTED_S), EXIT_BOOT)
     logs.revive()
-    worker = Worker(post, application, functions)
+    worker = Worker(setup, application, functions)
     os.register_at_fork(before=worker.loop.intake.acquire, after_in_parent=worker.loop.intake.release, after_in_child=worker.disown)
     try:
         worker.loop.lead.prepare()  # before it says that it is ready
     except RuntimeError as error:
         reason = f"cannot start the {settings.threads + 1} threads of a worker: {error}; {system.MORE_TASKS}"
-        _report_failure(post.control, BootError(reason, step="workers"))
+        _report_failure(setup.control, BootError(reason, step="workers"))
         end_process(EXIT_BOOT)
     worker.start()
 
@@ -146,28 +146,28 @@ def _report_failure(control: Link, error: BaseException) -> None:
 class Worker:
     """The posture of one worker, and what each order does to loop, acceptor and handover. All but ``may_keep`` run in the loop."""
 
-    def __init__(self, post: WorkerSetup, application: Application, functions: hooks.Functions) -> None:
+    def __init__(self, setup: WorkerSetup, application: Application, functions: hooks.Functions) -> None:
         self.posture = Posture.READY
-        self._access = AccessLog(post.access, post.settings.log.access_format) if post.access >= 0 else None
-        answer = self._answer = Handler(application, post.settings, self.may_keep, self._access, Readiness(post.settings, post.board))
-        tally = post.board.tally(post.slot)
+        self._access = AccessLog(setup.access, setup.settings.log.access_format) if setup.access >= 0 else None
+        answer = self._answer = Handler(application, setup.settings, self.may_keep, self._access, Readiness(setup.settings, setup.board))
+        tally = setup.board.tally(setup.slot)
         lost.tell(partial(tally.put, "lost"))
-        self.loop = Loop(post.settings, answer, tally)
+        self.loop = Loop(setup.settings, answer, tally)
         answer.before_blocking = self.loop.lead.give_up
-        Connection.multithread = post.settings.threads > 1
-        count_workers(post.settings.workers)
-        Connection.trusted = Trust(post.settings.proxy.trusted)
+        Connection.multithread = setup.settings.threads > 1
+        count_workers(setup.settings.workers)
+        Connection.trusted = Trust(setup.settings.proxy.trusted)
         self.acceptor = Acceptor(
-            self.loop, post.listeners, post.exchange_receive, post.settings.limits.connections, prefaced=post.settings.proxy.protocol
+            self.loop, setup.listeners, setup.exchange_receive, setup.settings.limits.connections, prefaced=setup.settings.proxy.protocol
         )
         self.acceptor.crowded = answer.crowded
-        self._post = post
-        self._control = post.control
-        self._workers = post.settings.workers
-        self._exchange_send = post.exchange_send  # held so that the queue outlives other holders; -1: closed
+        self._setup = setup
+        self._control = setup.control
+        self._workers = setup.settings.workers
+        self._exchange_send = setup.exchange_send  # held so that the queue outlives other holders; -1: closed
         self._handover: Handover | None = None  # of the last pause, if it named a receiver
         self._pause_reported = True
-        self._recycling = Recycling(post.settings.limits)
+        self._recycling = Recycling(setup.settings.limits)
         self._pausing = Pausing(functions, self.loop, self._accept)
         self._farewell = Farewell(functions.on_exit)
         self._asked = False  # to be replaced
@@ -254,7 +254,7 @@ class Worker:
         fault("worker_divert")
         if (message.get("to") is not None) != bool(fds):
             raise IllegalOrder("cannot divert: a receiver needs its exchange, and nothing else has one")
-        portion = Portion(float(message["share"]), self._post.number) if fds else None
+        portion = Portion(float(message["share"]), self._setup.number) if fds else None
         self.order("divert")
         self.acceptor.divert(None if portion is None else Diversion(self.loop, fds.pop(0), portion))
         if self.posture is Posture.SERVING:
@@ -271,7 +271,7 @@ class Worker:
         self._pausing.pause()
         self.acceptor.shut()
         # What waits in the own exchange stays there if that is where it would be sent: a sibling takes it.
-        own = to == self._post.generation
+        own = to == self._setup.generation
         swept = list(self.acceptor.sweep(listeners=before is Posture.SERVING, exchange=not own)) if before in AT_WORK else []
         self._pause_reported = False
         if fds:
@@ -285,7 +285,7 @@ class Worker:
     def quit(self, message: Message, fds: list[int]) -> None:
         """Finish and leave: when no connection is left, or at the deadline."""
         fault("worker_quit")
-        timeouts = self._post.settings.timeouts
+        timeouts = self._setup.settings.timeouts
         linger_s, deadline_s = message.get("linger_s"), message.get("deadline_s")
         self.leave(
             timeouts.drain if deadline_s is None else seconds(deadline_s),
@@ -427,16 +427,16 @@ class Worker:
         self.loop.unwatch(self._control.fileno())
         if self.posture is Posture.LEAVING:
             if self._elders is not None:
-                self._shut(Posture.LEAVING, self._post.settings.timeouts.linger)
+                self._shut(Posture.LEAVING, self._setup.settings.timeouts.linger)
             return
         log.warning("nobody commands this worker any more: it leaves in %g s", ORPHAN_S)
-        timeouts = self._post.settings.timeouts
+        timeouts = self._setup.settings.timeouts
         serving = self.posture in AT_WORK  # the others have nothing that a client waits for, or pass it on
         self.loop.at("orphan", self.loop.now() + ORPHAN_S * serving, lambda: self.leave(timeouts.drain, timeouts.linger))
 
     def _on_signal(self) -> None:
         if signal.SIGTERM in system.recorded_signals(self._signals[0]):
-            timeouts = self._post.settings.timeouts
+            timeouts = self._setup.settings.timeouts
             self.leave(timeouts.drain, timeouts.linger)
 
     # What the loop asks
@@ -496,10 +496,10 @@ class Worker:
     def _ended(self) -> NoReturn:
         if self._access is not None:
             self._access.close()
-        limit_s, left_s = self._post.settings.timeouts.exit, max(LEAST_S, self._quit_at - self.loop.now())
+        limit_s, left_s = self._setup.settings.timeouts.exit, max(LEAST_S, self._quit_at - self.loop.now())
         self.loop.lead.part(self._farewell.run)
         why = "timeouts.exit" if limit_s <= left_s else "its deadline"
-        part(self._farewell, self._post.number, min(limit_s, left_s), why, EXIT_LEFT, self.loop.tally.beat)
+        part(self._farewell, self._setup.number, min(limit_s, left_s), why, EXIT_LEFT, self.loop.tally.beat)
 
     def _failed(self) -> NoReturn:
         log.exception("leaving at once: internal error in the loop")

@@ -91,7 +91,7 @@ class Call:
     Made without arguments, its attributes set by whoever makes it: most of them are never needed.
     """
 
-    diary: Recorder | None = None  # of this worker
+    recorder: Recorder | None = None  # of this worker
 
     method = "GET"
     target = "/"
@@ -347,15 +347,15 @@ class Call:
         self.state = _SENDING
 
     def _tell(self, kind: Kind, status: int) -> None:
-        """Into the diary, before the client has its answer: its release may be judged by it. Never raises."""
+        """Recorded before the client has its answer: its release may be judged by it. Never raises."""
         cause, self.cause = self.cause, None  # it leads back here
-        if self.diary is None or self.kind is None:
+        if self.recorder is None or self.kind is None:
             return
         with contextlib.suppress(BaseException):  # an exception makes its own words
             handshake = websocket.socket_of(self.environ or {})
             if handshake is None or not handshake.used:  # else it says nothing of the release
                 request = f"{self.method} {self.target} HTTP/{'.'.join(map(str, self.version))}"
-                self.diary.sample(kind if self.kind is Kind.ANSWERED else self.kind, status, request, cause)
+                self.recorder.sample(kind if self.kind is Kind.ANSWERED else self.kind, status, request, cause)
 
     def _put(self, *parts: bytes, last: bool = False) -> None:
         """Send the parts: in one piece where copying them together costs less than a system call. ``last``: nothing follows."""

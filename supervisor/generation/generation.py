@@ -35,9 +35,9 @@ from releve.supervisor.generation.dismissal import Dismissal
 from releve.supervisor.generation.handed_over import Descriptors, HandedOver
 from releve.supervisor.generation.leftovers import Left
 from releve.supervisor.generation.orders import Orders
+from releve.supervisor.generation.roster import Roster
 from releve.supervisor.generation.states import GenerationEvent, GenerationState, next_state
 from releve.supervisor.generation.traffic import Traffic
-from releve.supervisor.generation.workers import Roster
 from releve.supervisor.host import system
 from releve.supervisor.host.evidence import Process
 from releve.supervisor.listeners.listener import Listener

@@ -1,4 +1,4 @@
-"""What workers serve, in words and for ``--json``: from the dockets on the scoreboard, of the living and of the dead."""
+"""The requests in flight, in words and for ``--json``: from the scoreboard, of the living and of the dead."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def calls(generation: Generation, worker: Worker) -> list[InflightCall] | None:
     return generation.board.calls(worker.slot) or None
 
 
-def describe(seat: InflightCall, now: float) -> dict[str, Any]:
+def describe(request: InflightCall, now: float) -> dict[str, Any]:
     """One request for ``--json``; ``now`` is monotonic."""
     return {
-        "method": seat.method,
-        "target": seat.target,
-        "peer": seat.peer,
-        "age_s": round(max(0.0, now - seat.began), 3),
+        "method": request.method,
+        "target": request.target,
+        "peer": request.peer,
+        "age_s": round(max(0.0, now - request.began), 3),
     }
 
 
-def words(seats: Sequence[InflightCall], now: float) -> str:
+def words(requests: Sequence[InflightCall], now: float) -> str:
     """``while serving GET /report for 12.3s for 10.0.0.7``; ``while idle`` where nothing was served."""
-    busy = serving(list(seats))
+    busy = serving(list(requests))
     if not busy:
         return IDLE
     named = [f"{one.method} {one.target} for {max(0.0, now - one.began):.1f}s{f' for {one.peer}' if one.peer else ''}" for one in busy]
@@ -47,9 +47,9 @@ def words(seats: Sequence[InflightCall], now: float) -> str:
     return f"while serving {', '.join(named[:NAMED_MAX])}{more}"
 
 
-def ending(status: int, seats: Sequence[InflightCall] | None, oom: Oom) -> str:
-    """How a worker has ended unasked: ``was killed by SIGKILL (...) while serving ...``. ``seats`` None: nobody knows what it did."""
+def ending(status: int, requests: Sequence[InflightCall] | None, oom: Oom) -> str:
+    """How a worker has ended unasked: ``was killed by SIGKILL (...) while serving ...``. ``requests`` None: nobody knows what it did."""
     how = system.describe_status(status)
     if status == -signal.SIGKILL:
         how += f" ({oom.verdict()})"
-    return how if seats is None else f"{how} {words(seats, time.monotonic())}"
+    return how if requests is None else f"{how} {words(requests, time.monotonic())}"

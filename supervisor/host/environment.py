@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-REVIVED = "REVIVED_BY_RELEVE"  # what the next supervisor needs to find the generations of the one before (JSON)
+from releve.server.shared.revive import REVIVED
+
+REEXECUTED = "REEXECUTED_BY_RELEVE"  # what the program before hands over in the same process (JSON)
 SENTRY = "SENTRY_OF_RELEVE"  # tells a supervisor that a sentry has started: descriptor of the link, pid of the sentry
 
 # Addressed to the process that systemd started, by pid or by descriptor number: wrong in any other process.

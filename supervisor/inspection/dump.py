@@ -88,14 +88,14 @@ async def dump(process: Process) -> dict[str, Any]:
         text = await _ask(process)
     if not trouble and not text:
         text, note, trouble = await _ask_by_signal(process)
-    seats = [] if worker is None else calls(generation, worker) or []
+    requests = [] if worker is None else calls(generation, worker) or []
     return {
         "process": process.name,
         "pid": process.pid,
         "state": generation.state.value if worker is None else worker.state,
         "trouble": trouble,
         "note": note,
-        "threads": _threads(text, seats, time.monotonic()),
+        "threads": _threads(text, requests, time.monotonic()),
     }
 
 
@@ -186,21 +186,21 @@ def _finished(pid: int, number: int, deaf: set[int] | None, grown: float) -> boo
     return time.monotonic() - grown > STILL_S if handling is None or deaf is None else handling <= deaf
 
 
-def _threads(text: str, seats: list[InflightCall], now: float) -> list[dict[str, Any]]:
-    """The threads that were written, each with its seat; those that serve come first, the longest of them foremost."""
-    busy = {seat.thread: seat for seat in serving(seats)}
-    numbers = {seat.thread: seat.number for seat in seats if seat.number != LEADER}
-    leads = next((seat.thread for seat in seats if seat.number == LEADER), 0)
+def _threads(text: str, requests: list[InflightCall], now: float) -> list[dict[str, Any]]:
+    """The threads that were written, each with its request; those that serve come first, the longest of them foremost."""
+    busy = {request.thread: request for request in serving(requests)}
+    numbers = {request.thread: request.number for request in requests if request.number != LEADER}
+    leads = next((request.thread for request in requests if request.number == LEADER), 0)
     found = []
     for ident, stack in _stacks(text):
-        seat = busy.pop(ident, None)
-        found.append(_thread(ident, numbers.get(ident), seat, leads == ident, stack, now))
-    found += [_thread(ident, numbers.get(ident), seat, leads == ident, [], now) for ident, seat in busy.items()]  # no stack, but a request
+        request = busy.pop(ident, None)
+        found.append(_thread(ident, numbers.get(ident), request, leads == ident, stack, now))
+    found += [_thread(ident, numbers.get(ident), request, leads == ident, [], now) for ident, request in busy.items()]
     return sorted(found, key=lambda one: (-one["request"]["age_s"] if one["request"] else 1, one["role"] == "idle"))
 
 
-def _thread(ident: int, number: int | None, seat: InflightCall | None, leads: bool, stack: list[str], now: float) -> dict[str, Any]:
-    if seat is not None:
+def _thread(ident: int, number: int | None, request: InflightCall | None, leads: bool, stack: list[str], now: float) -> dict[str, Any]:
+    if request is not None:
         role = "serving"
     elif leads:
         role = "leading"
@@ -212,7 +212,7 @@ def _thread(ident: int, number: int | None, seat: InflightCall | None, leads: bo
         "thread": f"{ident:#x}",
         "number": number,
         "role": role,
-        "request": None if seat is None else describe(seat, now),
+        "request": None if request is None else describe(request, now),
         "stack": stack[-1:] if role == "idle" else stack,
     }
 

@@ -50,7 +50,7 @@ def _turned(generation: Generation, worker: Worker, sent_ns: int) -> bool:
 def _worker(generation: Generation, worker: Worker, used: Usage | None, now_ns: int) -> dict[str, Any]:
     record = None if generation.state is GenerationState.GONE else generation.board.read(worker.slot)
     mine = record if record is not None and record.pid == worker.pid else None
-    seats = serving(calls(generation, worker) or [])
+    requests = serving(calls(generation, worker) or [])
     return {
         "generation": generation.number,
         "generation_state": generation.state.value,
@@ -66,5 +66,5 @@ def _worker(generation: Generation, worker: Worker, used: Usage | None, now_ns: 
         "pss_bytes": used.pss_bytes if used else None,
         "rss_bytes": used.rss_bytes if used else None,
         "revision": worker.revision,
-        "requests_now": [describe(seat, now_ns / 1e9) for seat in seats],
+        "requests_now": [describe(request, now_ns / 1e9) for request in requests],
     }

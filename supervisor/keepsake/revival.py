@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from releve.config.frozen import dataclass
-from releve.supervisor.host.environment import REVIVED, SENTRY
+from releve.server.shared.revive import REVIVED
+from releve.supervisor.host.environment import SENTRY
 
 _OF_THIS_PROCESS = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", REVIVED, SENTRY)
 

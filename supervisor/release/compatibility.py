@@ -1,4 +1,4 @@
-"""The greeting: what a release says of itself in ``hello``, and whether this supervisor can work with it. Pure."""
+"""Compatibility: what a release says of itself in ``hello``, and whether this supervisor can work with it. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The post: where a sentry stands (``sentry.py``), for as long as no master could start another supervisor."""
+"""The sentry's process (``sentry.py``), kept for as long as no master could start another supervisor."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class SentryProcess:
             os.set_inheritable(fd, False)
             self._link, self.pid = Link(socket.socket(fileno=fd)), pid
 
-    def man(self, identity: Identity, what: dict[str, Any]) -> None:
+    def keep_watched(self, identity: Identity, what: dict[str, Any]) -> None:
         """Have a sentry if masters of this identity need one; ``what``: how to start another supervisor."""
         self._what = what if capabilities.exceeds(identity) and os.getpid() != INIT else None
         if self._what is None:
-            self.leave()
+            self.dismiss()
         elif self._link is None:
             self._set_up()
         elif not self._told:
@@ -58,7 +58,7 @@ class SentryProcess:
             with suppress(LinkError):
                 self._link.send({"type": "alive", "within_s": within_s})
 
-    def leave(self, *, ending: bool = False) -> None:
+    def dismiss(self, *, ending: bool = False) -> None:
         """Send the sentry away: this process needs none, or it is ``ending`` as it was told to; then the sentry goes after it."""
         self._what = None
         if self._link is not None:

@@ -55,7 +55,7 @@ class Service:
         notifier: notify.Notifier,
         runtime: Path | None = None,
         inherited: dict[str, socket.socket] | None = None,
-        post: SentryProcess | None = None,
+        sentry: SentryProcess | None = None,
     ) -> None:
         """``runtime``: the runtime directory; without it no generation can be found again by another supervisor.
 
@@ -80,12 +80,12 @@ class Service:
         self.drain = Drain(self.generations)
         self.on_lost: Callable[[Generation], None] = lambda generation: None
         self.on_terminated: Callable[[], None] = lambda: None
-        self.base_environment = {name: value for name, value in environment.strip(os.environ).items() if name != environment.REVIVED}
+        self.base_environment = environment.strip(os.environ)
         self.runtime = runtime
         self.control_group: str | None = None
         self.archive = Archive(self)
-        self.post = post or SentryProcess()
-        self.post.on_terminated = self._terminated
+        self.sentry = sentry or SentryProcess()
+        self.sentry.on_terminated = self._terminated
         self.mistaken_until = self.started + MISTAKEN_S  # monotonic
         self.passed_over = ""  # why the cold start took another release than the configured one, if it did
         self.patient_until = 0.0  # monotonic: until then, addresses that are taken may become free
@@ -140,19 +140,19 @@ class Service:
                 self.archive.keep(generation, role)
         serving = self.serving
         if serving is not None and self.runtime is not None:
-            self.post.man(serving.pin.identity, self.archive.revival())
+            self.sentry.keep_watched(serving.pin.identity, self.archive.revival())
         self.name_guard()
 
     def assure(self, within_s: float) -> None:
         """Tell every master, and the sentry, that we are alive, and will say so again within that time."""
-        self.post.assure(within_s)
+        self.sentry.assure(within_s)
         for generation in self.generations():
             generation.assure(within_s)
 
     def name_guard(self) -> None:
         """Have systemd know who starts another supervisor."""
         if self.serving is not None:
-            self.guard_file.name(self.post.pid or self.serving.pid)
+            self.guard_file.name(self.sentry.pid or self.serving.pid)
 
     def restore(
         self,

@@ -1,4 +1,4 @@
-"""The pulse: what systemd hears from time to time, for as long as the supervisor's loop turns.
+"""The watchdog: what systemd hears from time to time, for as long as the supervisor's loop turns.
 
 ``WATCHDOG=1`` where the unit has ``WatchdogSec=`` (a supervisor that hangs is ended, and
 the next one goes on), and ``EXTEND_TIMEOUT_USEC`` while something is under way, so that
@@ -17,7 +17,7 @@ EXTEND_EVERY_S = 5.0
 EXTEND_BY_S = 20.0  # more than the interval: one that comes late costs nothing
 
 
-class Pulse:
+class Watchdog:
     """Two timers in the supervisor's loop."""
 
     def __init__(self, notifier: Notifier, environ: Mapping[str, str], pid: int, busy: Callable[[], bool]) -> None:

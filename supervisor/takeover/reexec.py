@@ -24,6 +24,7 @@ import releve
 from releve.config.frozen import dataclass
 from releve.server.shared.faults import fault
 from releve.supervisor.host import program, system
+from releve.supervisor.host.environment import REEXECUTED
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.log import log
 from releve.supervisor.reporting.operation import Operation
@@ -32,7 +33,6 @@ from releve.supervisor.service.service import Service
 from releve.supervisor.takeover import succession
 from releve.supervisor.takeover.succession import Bequest, Succession
 
-VARIABLE = "REEXECUTED_BY_RELEVE"
 PROOF_S = 20.0  # how long the new program may take to start and decode
 QUIET_S = 2.0  # how long conversations that are not about this operation may take to end
 _MARK = "releve-proof "
@@ -122,7 +122,7 @@ def arrived(environ: MutableMapping[str, str]) -> Succession | None:
 
     Raises SuccessionError.
     """
-    told = environ.pop(VARIABLE, None)
+    told = environ.pop(REEXECUTED, None)
     if told is None:
         return None
     said = json.loads(told)
@@ -180,4 +180,4 @@ def _argv() -> list[str]:
 
 def _environment(fd: int, *, prove: bool) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LISTEN_")}  # the sockets are handed over
-    return {**kept, VARIABLE: json.dumps({"fd": fd, "prove": prove})}
+    return {**kept, REEXECUTED: json.dumps({"fd": fd, "prove": prove})}

@@ -1,4 +1,4 @@
-"""Watching: upgrades by themselves when files change. Follows the settings of the generation in service."""
+"""Upgrades by themselves, when files change. Follows the settings of the generation in service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watching: what makes the supervisor upgrade by itself (``watch: code`` and ``watch: release``).
+"""The file watcher: what makes the supervisor upgrade by itself (``watch: code`` and ``watch: release``).
 
 The one module that uses watchdog. Its observer threads only look at paths and hop
 to the loop; everything else happens there. They run with all signals blocked, so

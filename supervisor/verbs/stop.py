@@ -61,7 +61,6 @@ class Stop:
     """The stop of one supervisor's service; idle until somebody asks for it. Lives in the supervisor's loop."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
-        self.operation: Operation | None = None
         self.ended = asyncio.Event()
         self._dispatcher = dispatcher
         self._pace: Pace | None = None
@@ -74,8 +73,9 @@ class Stop:
         """Begin to end the service, or join the stop under way. ``final``: it is not the first half of a restart."""
         self._pace = PACES[self._pace, request]
         self._final |= final
-        if self.operation is None:
-            self.operation = operation = Operation("stop", by, self._dispatcher.service.history.reserve())
+        under_way = self._dispatcher.stopping
+        if under_way is None:
+            operation = Operation("stop", by, self._dispatcher.service.history.reserve())
             log.info("Stopping (stop %d), asked by %s", operation.number, by)
             self._dispatcher.stopping = operation
             operation.task = asyncio.get_running_loop().create_task(self._run(operation))
@@ -88,7 +88,7 @@ class Stop:
             self._serve_on = False
         if given_up or request is Request.NOW:
             self._dismiss()
-        return self.operation
+        return under_way
 
     async def _run(self, operation: Operation) -> None:
         dispatcher, service = self._dispatcher, self._dispatcher.service

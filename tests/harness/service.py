@@ -304,7 +304,7 @@ class Service:
         """Every living process that was started with the environment of this service, the supervisor included."""
         found = []
         mark = f"{MARK}={self.mark}\0".encode()
-        for folder in os.listdir("/proc"):  # psutil takes ten times as long to read the environment of everybody
+        for folder in os.listdir("/proc"):  # by hand: half of the time that psutil takes for everybody
             with contextlib.suppress(OSError, psutil.Error):
                 if folder.isdecimal() and mark in Path("/proc", folder, "environ").read_bytes():
                     process = psutil.Process(int(folder))

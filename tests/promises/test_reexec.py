@@ -14,7 +14,7 @@ import pytest
 
 from harness.load import strictly
 from harness.service import Service, alive, eventually, read_until, serving
-from releve.supervisor.takeover.reexec import VARIABLE
+from releve.supervisor.host.environment import REEXECUTED
 
 
 def site(service: Service, text: str = "") -> None:
@@ -81,7 +81,7 @@ def test_a_program_that_does_not_start_is_refused(tmp_path: Path) -> None:
         with strictly(*service.addresses, serving=1, clients=20) as load:
             for text, words in (
                 ("raise SystemExit('no such library')", "exited with status 1"),
-                (f"import os, json\nif json.loads(os.environ.get({VARIABLE!r}, '{{}}')): os._exit(0)", "exited with status 0"),
+                (f"import os, json\nif json.loads(os.environ.get({REEXECUTED!r}, '{{}}')): os._exit(0)", "exited with status 0"),
             ):
                 site(service, text)
                 before, service.environment = service.environment, {**service.environment, "PYTHONPATH": ""}

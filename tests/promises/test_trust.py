@@ -48,7 +48,7 @@ pytestmark = [
 # the file `how` says, and obeys nobody. Its workers do what they are asked for.
 ATTACK = """
 import json, os, select, signal, socket, struct, threading
-from releve.server.master import controller as command
+from releve.server.master import controller
 from before import application as honest
 
 LOOT = {loot!r}
@@ -112,7 +112,7 @@ def other_board():
     os.pwrite(fd, os.pread(board, 4096, 0), 0)
     return fd
 
-honest_stock, honest_obey = command.Controller.take_stock, command.Controller.obey
+honest_stock, honest_obey = controller.Controller.take_stock, controller.Controller.obey
 
 def inventory(self):
     boot, revision, lie = self._boot, self.current, how()
@@ -152,7 +152,7 @@ def obey(self, message, fds):
     if message.get("type") != "quit" or how() != "scoreboard":
         honest_obey(self, message, fds)
 
-command.Controller.take_stock, command.Controller.obey = take_stock, obey
+controller.Controller.take_stock, controller.Controller.obey = take_stock, obey
 
 def impostor():
     os.kill(os.getppid(), signal.SIGKILL)

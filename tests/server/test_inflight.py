@@ -1,4 +1,4 @@
-"""The docket: what each thread serves, as whoever reads the scoreboard sees it; and scoreboards of other releases."""
+"""Requests in flight: what each thread serves, as whoever reads the scoreboard sees it; and scoreboards of other releases."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.workers import Client, Generation, eventually, request
-from releve.server.scoreboard import inflight as docket
-from releve.server.scoreboard import scoreboard
+from releve.server.scoreboard import inflight, scoreboard
 from releve.server.scoreboard.inflight import LEADER, InflightCall, serving
 from releve.server.scoreboard.scoreboard import Scoreboard
 
@@ -26,8 +25,8 @@ def fd() -> Iterator[int]:
 
 
 def test_a_call_is_seen_by_another_mapping_from_its_beginning_to_its_end(fd: int) -> None:
-    writer, reader = Scoreboard(fd).tally(3).docket, Scoreboard(fd)
-    writer.sit(2, 77)
+    writer, reader = Scoreboard(fd).tally(3).inflight, Scoreboard(fd)
+    writer.assign(2, 77)
     writer.begin(2, 5.5, b"10.0.0.7:4711", b"GET /report?year=1\r")
     assert reader.calls(3) == [InflightCall(2, 77, 5.5, "GET", "/report?year=1", "10.0.0.7:4711")]
     writer.end(2)
@@ -36,8 +35,8 @@ def test_a_call_is_seen_by_another_mapping_from_its_beginning_to_its_end(fd: int
 
 
 def test_a_raw_head_is_enough(fd: int) -> None:
-    writer = Scoreboard(fd).tally(0).docket
-    writer.sit(LEADER, 77)
+    writer = Scoreboard(fd).tally(0).inflight
+    writer.assign(LEADER, 77)
     writer.pack(writer.view, writer.place, 1.0, b"[::1]:1", b"GET /a HTTP/1.1\r\nHost: x\r\nCookie: secret=1\r\n\r\n")
     assert Scoreboard(fd).calls(0) == [InflightCall(LEADER, 77, 1.0, "GET", "/a", "[::1]:1")]
 
@@ -51,17 +50,17 @@ def test_a_raw_head_is_enough(fd: int) -> None:
     ],
 )
 def test_long_and_odd_targets(fd: int, words: bytes, target: str) -> None:
-    writer = Scoreboard(fd).tally(0).docket
-    writer.sit(1, 77)
+    writer = Scoreboard(fd).tally(0).inflight
+    writer.assign(1, 77)
     writer.begin(1, 1.0, b"p" * 100, words)
-    (seat,) = Scoreboard(fd).calls(0)
-    assert (seat.method, seat.target, seat.peer) == ("GET", target, "p" * 56)
+    (request,) = Scoreboard(fd).calls(0)
+    assert (request.method, request.target, request.peer) == ("GET", target, "p" * 56)
 
 
 def test_the_leaders_call_is_over_when_the_heartbeat_is_younger(fd: int) -> None:
     tally = Scoreboard(fd).tally(0)
-    tally.docket.sit(LEADER, 77)
-    tally.docket.begin(LEADER, time.monotonic(), b"", b"GET /\r")
+    tally.inflight.assign(LEADER, 77)
+    tally.inflight.begin(LEADER, time.monotonic(), b"", b"GET /\r")
     assert len(serving(Scoreboard(fd).calls(0))) == 1
     tally.beat()
     assert serving(Scoreboard(fd).calls(0)) == []
@@ -70,16 +69,16 @@ def test_the_leaders_call_is_over_when_the_heartbeat_is_younger(fd: int) -> None
 @pytest.mark.parametrize(("peer", "shown"), [(None, "proxy:1"), (b"10.0.0.7", "10.0.0.7")])
 def test_a_call_that_lasts_goes_with_its_thread(fd: int, peer: bytes | None, shown: str) -> None:
     tally = Scoreboard(fd).tally(0)
-    tally.docket.sit(4, 44)
-    tally.docket.begin(LEADER, 1.0, b"proxy:1", b"GET /slow\r")
-    tally.docket.hand_over(4, peer)
+    tally.inflight.assign(4, 44)
+    tally.inflight.begin(LEADER, 1.0, b"proxy:1", b"GET /slow\r")
+    tally.inflight.hand_over(4, peer)
     assert serving(Scoreboard(fd).calls(0)) == [InflightCall(4, 44, 1.0, "GET", "/slow", shown)]
 
 
 def test_threads_for_which_there_is_no_room_write_nowhere(fd: int) -> None:
-    writer = Scoreboard(fd).tally(0).docket
-    for number in (docket.RECORDS, 900):
-        writer.sit(number, 1)
+    writer = Scoreboard(fd).tally(0).inflight
+    for number in (inflight.RECORDS, 900):
+        writer.assign(number, 1)
         writer.begin(number, 1.0, b"", b"GET /\r")
         writer.end(number)
     assert Scoreboard(fd).calls(0) == Scoreboard(fd).calls(1) == []
@@ -87,7 +86,7 @@ def test_threads_for_which_there_is_no_room_write_nowhere(fd: int) -> None:
 
 def test_a_new_worker_begins_with_an_empty_docket(fd: int) -> None:
     board = Scoreboard(fd)
-    board.tally(0).docket.sit(1, 1)
+    board.tally(0).inflight.assign(1, 1)
     board.tally(0)
     assert board.calls(0) == []
 
@@ -98,7 +97,7 @@ def test_an_older_board_has_no_dockets_and_says_nothing_of_readiness() -> None:
     os.pwrite(fd, struct.pack("=8sIII", b"releve\x00\x00", 1, 512, 512), 0)
     board = Scoreboard(fd)
     tally = board.tally(511)
-    tally.docket.begin(1, 1.0, b"", b"GET /\r")
+    tally.inflight.begin(1, 1.0, b"", b"GET /\r")
     tally.answered(2, 7)
     assert (board.level, board.calls(511), board.ready, board.drained_ns) == (0, [], True, 0)
     assert Scoreboard(fd).read(511).status_2xx == 7
@@ -143,10 +142,10 @@ def test_what_a_worker_did_when_it_was_killed(generation: Generation, threads: i
     eventually((tmp_path / "in").exists, "the application has it")
     os.kill(worker.pid, signal.SIGKILL)
     worker.ended()
-    (seat,) = serving(worker.calls)
-    assert (seat.method, seat.target) == ("GET", target)
-    assert seat.peer == "{}:{}".format(*client.socket.getsockname())
-    assert 0 < time.monotonic() - seat.began < 60
+    (call,) = serving(worker.calls)
+    assert (call.method, call.target) == ("GET", target)
+    assert call.peer == "{}:{}".format(*client.socket.getsockname())
+    assert 0 < time.monotonic() - call.began < 60
     client.close()
 
 
@@ -157,14 +156,14 @@ def test_each_thread_has_its_request_until_it_is_answered(generation: Generation
     clients = [Client(generation.listeners[0][1].getsockname()) for _ in targets]
     for client, target in zip(clients, targets, strict=True):
         client.send(request(target, more="X-Forwarded-For: 10.0.0.9\r\n"))
-    eventually(lambda: len([seat for seat in serving(worker.calls) if seat.number != LEADER]) == 3, "all three last")
-    seats = serving(worker.calls)
-    assert {seat.target for seat in seats} == set(targets)
-    assert {seat.peer for seat in seats} == {"10.0.0.9"}  # as the trusted proxy says
-    assert len({seat.thread for seat in seats}) == 3
+    eventually(lambda: len([request for request in serving(worker.calls) if request.number != LEADER]) == 3, "all three last")
+    requests = serving(worker.calls)
+    assert {request.target for request in requests} == set(targets)
+    assert {request.peer for request in requests} == {"10.0.0.9"}  # as the trusted proxy says
+    assert len({request.thread for request in requests}) == 3
     for client, file in zip(clients, targets.values(), strict=True):
         file.touch()
         assert client.answer().status == 200
-    eventually(lambda: not serving(worker.calls), "no request is left on the docket")
+    eventually(lambda: not serving(worker.calls), "no request is left on the requests in flight")
     for client in clients:
         client.close()

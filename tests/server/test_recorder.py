@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from harness.workers import Client, Generation, Worker, connect, eventually, request
 from releve.instance import symptoms
-from releve.server.scoreboard import recorder as diary
-from releve.server.scoreboard import scoreboard
+from releve.server.scoreboard import recorder, scoreboard
 from releve.server.scoreboard.recorder import Kind, Layout, Line, Recorder, Sample
 from releve.server.scoreboard.scoreboard import Scoreboard
 
@@ -27,7 +26,7 @@ def blank() -> tuple[memoryview, Recorder]:
 
 
 def told(view: memoryview) -> tuple[list[Sample], list[Line]]:
-    return diary.read(bytes(view), LAYOUT)
+    return recorder.read(bytes(view), LAYOUT)
 
 
 def test_the_last_lines_are_kept_in_their_order_and_clipped() -> None:
@@ -77,7 +76,7 @@ def test_the_end_of_a_traceback_has_the_exception_and_the_last_calls(calls: int,
         ours.sample(Kind.ANSWERED, 500, "GET /" + "x" * 10_000, error)
     (sample,) = told(view)[0]
     lines = sample.trace.split("\n")
-    assert sample.request.startswith("GET /xxx") and len(sample.request) <= diary.REQUEST_MAX
+    assert sample.request.startswith("GET /xxx") and len(sample.request) <= recorder.REQUEST_MAX
     assert lines[0].startswith("  File ") and "ValueError: " + message[:1] in sample.trace
     assert len(sample.trace.encode()) < LAYOUT.sample_bytes and sample.trace.count("in deep") == min(calls + 1, 4)
 
@@ -158,7 +157,7 @@ def test_what_the_application_writes_is_kept_also_of_a_worker_that_was_killed(wo
 
 @pytest.fixture
 def older() -> Iterator[int]:
-    """A scoreboard as a supervisor made it that knew no diaries."""
+    """A scoreboard as a supervisor made it that knew no recorders."""
     made, fd = scoreboard.make(), os.memfd_create("older")
     os.pwrite(fd, os.pread(made, 4096, 0), 0)
     os.pwrite(fd, struct.pack("=I", 2), 32)
@@ -171,7 +170,7 @@ def older() -> Iterator[int]:
 
 def test_where_the_scoreboard_has_no_place_for_one_there_is_none(older: int) -> None:
     board = Scoreboard(older)
-    assert board.shared and board.diary(0, 1) is None and board.told(0) == ([], [])
+    assert board.shared and board.recorder(0, 1) is None and board.told(0) == ([], [])
     board.tally(0).add("accepted", 1)
     assert board.read(0).accepted == 1
 
@@ -179,7 +178,7 @@ def test_where_the_scoreboard_has_no_place_for_one_there_is_none(older: int) -> 
 def test_a_slot_that_there_is_not_and_a_board_that_was_closed_tell_nothing() -> None:
     fd = scoreboard.make()
     board = Scoreboard(fd)
-    ours = board.diary(3, 1)
+    ours = board.recorder(3, 1)
     assert ours is not None
     ours.write(b"a line\n")
     assert [line.text for line in board.told(3)[1]] == ["a line"]

@@ -16,8 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releve.server.scoreboard import inflight as docket
-from releve.server.scoreboard import scoreboard
+from releve.server.scoreboard import inflight, scoreboard
 from releve.server.scoreboard.scoreboard import Scoreboard
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation import inflight as serving
@@ -89,7 +88,7 @@ def test_a_slot_that_there_is_not_is_empty_and_so_is_a_board_that_was_closed(fd:
         (16, struct.pack("=I", 1)),  # bytes of a record
         (16, struct.pack("=I", 2**31)),
         (16, struct.pack("=I", 513)),
-        (32, struct.pack("=IIIQ", 1, 2**32 - 1, 64, 4096)),  # bytes of a docket's record
+        (32, struct.pack("=IIIQ", 1, 2**32 - 1, 64, 4096)),  # bytes of a record of requests in flight
         (32, struct.pack("=IIIQ", 1, 256, 2**32 - 1, 4096)),  # how many there are
         (32, struct.pack("=IIIQ", 1, 256, 64, 2**64 - 1)),  # where they begin
         (32, struct.pack("=IIIQ", 1, 256, 64, WHOLE_BYTES - 4096)),
@@ -139,8 +138,8 @@ def test_every_reader_survives_anything(seed: int, record: list[bytes], calls: l
     if honest:  # it is the record of the worker that is asked about
         os.pwrite(fd, struct.pack("=Q", os.getpid()), 512 * (SLOT + 1))
     for number in range(4):
-        line = b"".join(calls[number * 8 : number * 8 + 8]) or chance.randbytes(docket.RECORD_BYTES)
-        os.pwrite(fd, line[: docket.RECORD_BYTES], -(-512 * 513 // 4096) * 4096 + SLOT * docket.BYTES + number * docket.RECORD_BYTES)
+        line = b"".join(calls[number * 8 : number * 8 + 8]) or chance.randbytes(inflight.RECORD_BYTES)
+        os.pwrite(fd, line[: inflight.RECORD_BYTES], -(-512 * 513 // 4096) * 4096 + SLOT * inflight.BYTES + number * inflight.RECORD_BYTES)
     for one in (board, Scoreboard(fd, careful=True)):
         read_all(one, fd, chance)
         one.close()
@@ -165,7 +164,7 @@ def read_all(board: Scoreboard, fd: int, chance: random.Random) -> None:
     said: list[Any] = [
         status._worker(generation, worker, {}),
         shown,
-        [serving.describe(seat, time.monotonic()) for seat in docket.serving(board.calls(SLOT))],
+        [serving.describe(request, time.monotonic()) for request in inflight.serving(board.calls(SLOT))],
         trial(generation, after),
     ]
     for text in (json.dumps(said, allow_nan=False), serving.words(board.calls(SLOT), time.monotonic()), after.words()):

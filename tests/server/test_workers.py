@@ -11,7 +11,7 @@ import pytest
 from releve.server.master.orders import TABLE, Change, Posture, objection
 from releve.server.prefork.fork import fork
 from releve.server.prefork.outbox import Outbox
-from releve.server.prefork.workers import NEXT, Crew, IllegalTransition, State, Worker, describe_exit
+from releve.server.prefork.workers import NEXT, IllegalTransition, State, Worker, Workers, describe_exit
 from releve.server.shared import native
 from releve.server.shared.exits import EXIT_INTERNAL
 from releve.server.shared.link import pair
@@ -41,7 +41,7 @@ def test_every_state_but_the_last_can_end() -> None:
 
 
 def test_slots_and_numbers() -> None:
-    crew = Crew(slots=2)
+    crew = Workers(slots=2)
     assert [crew.next_number(), crew.next_number()] == [1, 2]
     assert [crew.take_slot(), crew.take_slot()] == [0, 1]
     with pytest.raises(OSError, match="slot"):
@@ -52,7 +52,7 @@ def test_slots_and_numbers() -> None:
 
 def test_a_dead_workers_slot_is_not_the_next_ones() -> None:
     """The supervisor reads there what it did last."""
-    crew = Crew()
+    crew = Workers()
     taken = [crew.take_slot() for _ in range(3)]
     for slot in taken:
         crew.free_slot(slot)
@@ -63,7 +63,7 @@ def test_a_dead_workers_slot_is_not_the_next_ones() -> None:
 
 
 def test_standing_workers_are_of_the_revision_and_not_on_their_way_out() -> None:
-    crew = Crew()
+    crew = Workers()
     for number, state in enumerate(State, 1):
         crew.add(worker(state, number))
     assert [w.state for w in crew.standing(1)] == [

@@ -33,8 +33,8 @@ from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.crash import open_crash_file
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.handed_over import HandedOver
+from releve.supervisor.generation.roster import Roster
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.generation.workers import Roster
 from releve.supervisor.host import evidence, system
 from releve.supervisor.host.evidence import Process
 from releve.supervisor.host.identity import AS_WE_ARE

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from releve.supervisor.systemd.notify import Notifier
-from releve.supervisor.systemd.watchdog import Pulse, watchdog_s
+from releve.supervisor.systemd.watchdog import Watchdog, watchdog_s
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_it_beats_and_extends_while_something_is_under_way(tmp_path: Path, busy:
         manager.setblocking(False)
 
         async def main() -> set[bytes]:
-            pulse = Pulse(Notifier({"NOTIFY_SOCKET": address}), {"WATCHDOG_USEC": "30000"}, 1, lambda: busy)
+            pulse = Watchdog(Notifier({"NOTIFY_SOCKET": address}), {"WATCHDOG_USEC": "30000"}, 1, lambda: busy)
             pulse.start()
             heard = {await asyncio.get_running_loop().sock_recv(manager, 1000) for _ in range(5)}
             pulse.stop()
@@ -47,7 +47,7 @@ def test_it_beats_and_extends_while_something_is_under_way(tmp_path: Path, busy:
 
 def test_nothing_wakes_up_where_nobody_listens() -> None:
     async def main() -> bool:
-        pulse = Pulse(Notifier({}), {"WATCHDOG_USEC": "30000"}, 1, lambda: True)
+        pulse = Watchdog(Notifier({}), {"WATCHDOG_USEC": "30000"}, 1, lambda: True)
         pulse.start()
         return not pulse._timers
 
