@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from releve.supervisor.systemd import systemctl
+from releve.supervisor.verbs.dispatcher import Dispatcher
 from releve.supervisor.verbs.stop import PACES, Pace, Request, Stop
 
 DRAIN_S, LINGER_S = 20.0, 3.0
@@ -76,9 +77,9 @@ def run(
 
     async def go() -> Service:
         service = Service(keeps=keeps, pre_stop_s=pre_stop_s)
-        holding = asyncio.Event()
-        holding.set()
-        stop = Stop(SimpleNamespace(service=service, holding=holding, operation=None))  # type: ignore[arg-type]
+        dispatcher = Dispatcher(service)  # type: ignore[arg-type]
+        dispatcher.holding.set()
+        stop = Stop(dispatcher)
 
         async def stops_for_good() -> bool:
             if meanwhile is not None:
