@@ -124,6 +124,8 @@ def ask(found: Found, order: Order) -> Event:
     except ConversationLost as error:
         if attempts and (known := aftermath(found.path, order.verb, attempts[0])) is not None:
             return known
+        if pidfd is not None and has_ended(pidfd, DEPARTURE_TIMEOUT_S) and not os.path.exists(found.path):
+            return {"status": int(Status.DONE), "message": "stopped; it was being stopped already"}  # one that is killed leaves its socket
         return {
             "status": int(Status.UNEXPECTED),
             "message": f"cannot tell how the {order.verb} ended: {error}",

@@ -316,3 +316,25 @@ def test_a_reader_of_the_progress_who_leaves_does_not_end_the_waiting(fake: Star
         process.stderr.close()
         server.go("go")
         assert process.wait(20) == Status.FAILED
+
+
+ENDS = """
+import os, select, socket, sys
+sock = socket.socket(socket.AF_UNIX)
+sock.bind(sys.argv[1])
+sock.listen()
+print(flush=True)
+select.select([sock], [], [])
+if sys.argv[2] == "in order":
+    os.unlink(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize(("how", "status", "words"), [("in order", 0, "stopped; it was being stopped already"), ("killed", 1, "cannot tell how")])
+def test_a_stop_that_comes_when_it_has_all_but_ended(ctl: Ctl, tmp_path: Path, how: str, status: int, words: str) -> None:
+    """Its connection is in the queue, and nobody takes it any more."""
+    path = tmp_path / "s"
+    with subprocess.Popen([sys.executable, "-c", ENDS, str(path), how], stdout=subprocess.PIPE) as ending:
+        assert ending.stdout is not None and ending.stdout.readline()
+        done = ctl("--socket", str(path), "stop")
+    assert (done.returncode, words in done.stdout + done.stderr) == (status, True), done
