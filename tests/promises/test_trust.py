@@ -137,7 +137,7 @@ def take_stock(self):
     self._outbox.send(said, fds)
     if how() in ("mute", "failed"):
         return self._outbox.send(dict(type="failed")) if how() == "failed" else None
-    for worker in self._crew:
+    for worker in self._workers:
         self._lifecycle.report(worker)
         self._outbox.send(dict(type="state", worker=worker.number, state=worker.state.value))
     if os.path.exists(LOOT + "/stranger"):

@@ -84,14 +84,14 @@ def test_threads_for_which_there_is_no_room_write_nowhere(fd: int) -> None:
     assert Scoreboard(fd).calls(0) == Scoreboard(fd).calls(1) == []
 
 
-def test_a_new_worker_begins_with_an_empty_docket(fd: int) -> None:
+def test_a_new_worker_begins_with_nothing_in_flight(fd: int) -> None:
     board = Scoreboard(fd)
     board.tally(0).inflight.assign(1, 1)
     board.tally(0)
     assert board.calls(0) == []
 
 
-def test_an_older_board_has_no_dockets_and_says_nothing_of_readiness() -> None:
+def test_an_older_board_has_nothing_in_flight_and_says_nothing_of_readiness() -> None:
     fd = os.memfd_create("older")
     os.ftruncate(fd, 512 * 513)
     os.pwrite(fd, struct.pack("=8sIII", b"releve\x00\x00", 1, 512, 512), 0)
