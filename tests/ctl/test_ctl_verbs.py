@@ -330,7 +330,9 @@ if sys.argv[2] == "in order":
 """
 
 
-@pytest.mark.parametrize(("how", "status", "words"), [("in order", 0, "stopped; it was being stopped already"), ("killed", 1, "cannot tell how")])
+@pytest.mark.parametrize(
+    ("how", "status", "words"), [("in order", 0, "stopped; it was being stopped already"), ("killed", 1, "cannot tell how")]
+)
 def test_a_stop_that_comes_when_it_has_all_but_ended(ctl: Ctl, tmp_path: Path, how: str, status: int, words: str) -> None:
     """Its connection is in the queue, and nobody takes it any more."""
     path = tmp_path / "s"
