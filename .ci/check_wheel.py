@@ -1,4 +1,5 @@
-"""Is the wheel what it should be: everything below ``releve``, every package in it, the schema, the units, the manual and the completions?
+"""Is the wheel what it should be: everything below ``releve``, every package in it, the schema, the units, the manual
+and the completions?
 
 python .ci/check_wheel.py dist/releve-*.whl
 """
@@ -32,7 +33,11 @@ def problems(names: list[str]) -> list[str]:
     found = [f"{name}: outside of releve" for name in names if not name.startswith(("releve/", "releve-"))]
     found += [f"{name}: not for a wheel" for name in names if name.endswith((".pyc", ".so", ".c", ".orig", ".rej"))]
     found += [f"{package}: missing" for package in PACKAGES if f"{package}/__init__.py" not in names]
-    found += [f"share/{path}: missing" for path in SHARED if not any(name.endswith(f".data/data/share/{path}") for name in names)]
+    found += [
+        f"share/{path}: missing"
+        for path in SHARED
+        if not any(name.endswith(f".data/data/share/{path}") for name in names)
+    ]
     if "releve/py.typed" not in names:
         found.append("releve/py.typed: missing")
     return found

@@ -1,7 +1,8 @@
 """The site's hook for MkDocs: pages that lie outside of ``docs/``, and the links between all of them.
 
-In the repository a page links to files as they lie there; on the site the same link leads to the page made of that file, or to
-the file itself, which is then part of the site. Nothing is written: the pages exist in memory. The search is ours (search.js).
+In the repository a page links to files as they lie there; on the site the same link leads to the page made of that
+file, or to the file itself, which is then part of the site. Nothing is written: the pages exist in memory. The search
+is ours (search.js).
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ PAGES = {
     "STYLE.md": "style.md",
     "examples/README.md": "examples.md",
     "benchmarks/README.md": "benchmarks/index.md",
-} | {f"benchmarks/results/{path.name}": f"benchmarks/results/{path.name}" for path in sorted((ROOT / "benchmarks/results").glob("*.md"))}
+} | {
+    f"benchmarks/results/{path.name}": f"benchmarks/results/{path.name}"
+    for path in sorted((ROOT / "benchmarks/results").glob("*.md"))
+}
 SOURCES = {page: source for source, page in PAGES.items()}
 
 

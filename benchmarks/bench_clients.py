@@ -1,14 +1,15 @@
 """Many clients and slow ones, beside a hundred ordinary requests a second: what those notice of it.
 
-``python benchmarks/bench_clients.py [--scenes idle,slow,header,body,read] [--servers releve,gunicorn-gthread] [--write FILE]``
+``python benchmarks/bench_clients.py [--scenes idle,slow,header,body,read] [--servers releve,gunicorn-gthread] [--write
+FILE]``
 
 - idle: 10,000 kept-alive connections that have asked once and now say nothing; also the memory that each costs.
 - slow: 500 clients that send a byte at a time, and 500 that read one at a time; also when the server ends them.
 - header, body, read: 500 connections of slowhttptest (Debian package) in its three modes.
 
 One worker with 8 threads, on a core of its own; the clients share the other. The hundred requests are sent by a fixed
-schedule, whatever the server does, and their latencies count from the scheduled moment. Targets for Relève: no error, p99
-below 50 ms, and memory per connection below that of gunicorn's gthread.
+schedule, whatever the server does, and their latencies count from the scheduled moment. Targets for Relève: no error,
+p99 below 50 ms, and memory per connection below that of gunicorn's gthread.
 """
 
 from __future__ import annotations
@@ -190,7 +191,9 @@ def slow(server: Running) -> Outcome:
 def connections(server: Running) -> int:
     """Sockets that its processes have open."""
     root = psutil.Process(server.process.pid)
-    links = [link for process in [root, *root.children(recursive=True)] for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+    links = [
+        link for process in [root, *root.children(recursive=True)] for link in Path(f"/proc/{process.pid}/fd").iterdir()
+    ]
     return sum(os.path.basename(os.readlink(link)).startswith("socket:") for link in links if link.is_symlink())
 
 
@@ -239,15 +242,22 @@ def attacked(mode: str) -> Callable[[Running], Outcome]:
         assert program is not None
         url = f"http://127.0.0.1:{server.port}/{'large' if mode == 'read' else ''}"
         argv = [program, "-c", str(SLOW), "-r", "200", "-l", str(SECONDS + 5), "-u", url, *SLOWHTTPTEST[mode]]
-        attack = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        attack = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         time.sleep(4)  # until all are there
         ordinary = Ordinary(server.port)
         time.sleep(SECONDS - 4)
         latencies_s, errors = ordinary.finish()
         said = attack.communicate()[0]
         said = re.sub(r"\x1b\[[\d;]*m", "", said)  # it writes in colours
-        found = {word: re.findall(rf"{word}:\s+(\w+)", said) for word in ("connected", "closed", "error", "service available")}
-        return Outcome(latencies_s, errors, ", ".join(f"{word}: {numbers[-1]}" for word, numbers in found.items() if numbers))
+        found = {
+            word: re.findall(rf"{word}:\s+(\w+)", said)
+            for word in ("connected", "closed", "error", "service available")
+        }
+        return Outcome(
+            latencies_s, errors, ", ".join(f"{word}: {numbers[-1]}" for word, numbers in found.items() if numbers)
+        )
 
     return scene
 
@@ -267,7 +277,8 @@ def started(server: Server, folder: Path) -> Iterator[Running]:
     if server.name == "releve":
         config = folder / "releve.yaml"
         config.write_text(
-            f"app: small:application\ndirectory: {ROOT / 'benchmarks' / 'peers'}\nworkers: 1\nthreads: 8\nlimits: {{connections: 20000}}\n"
+            f"app: small:application\ndirectory: {ROOT / 'benchmarks' / 'peers'}\nworkers: 1\nthreads: "
+            f"8\nlimits: {{connections: 20000}}\n"
             f"timeouts: {{keepalive: 5m}}\nlog: {{access: {folder / 'access'}}}\n"
         )
         server = replace(server, command=("{bin}/releve", "-c", str(config), "-b", "127.0.0.1:{port}"))
@@ -297,8 +308,16 @@ def main() -> None:
     if asked.slow_clients_of is not None:
         print(slow_clients(asked.slow_clients_of))
         return
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    lines = [f"Relève {commit}, CPython {platform.python_version()}, Linux {platform.release()}, {RATE} ordinary requests a second", ""]
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    lines = [
+        (
+            f"Relève {commit}, CPython {platform.python_version()}, Linux {platform.release()}, {RATE} "
+            "ordinary requests a second"
+        ),
+        "",
+    ]
     print(lines[0])
     for name in asked.scenes.split(","):
         what, scene = SCENES[name]

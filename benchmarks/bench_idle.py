@@ -75,7 +75,12 @@ def _children(pid: int) -> set[str]:
 
 WAYS = (
     Way("releve", "ctl upgrade", _ctl),
-    Way("gunicorn-gthread", "USR2, then QUIT to the old master", _usr2, ("--worker-connections", "20000", "--keep-alive", "300")),
+    Way(
+        "gunicorn-gthread",
+        "USR2, then QUIT to the old master",
+        _usr2,
+        ("--worker-connections", "20000", "--keep-alive", "300"),
+    ),
     Way("granian", "HUP", _hup, ("--backlog", "20000", "--backpressure", "20000")),
     Way("nginx", "HUP", _hup),
 )
@@ -103,7 +108,9 @@ async def trial(port: int, connections: int, upgrade: Callable[[], None]) -> dic
     """Open them all, upgrade, and ask on each again."""
     streams: list[Stream] = []
     for start in range(0, connections, OPEN_AT_ONCE):
-        some = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(min(OPEN_AT_ONCE, connections - start))))
+        some = await asyncio.gather(
+            *(asyncio.open_connection("127.0.0.1", port) for _ in range(min(OPEN_AT_ONCE, connections - start)))
+        )
         first = await asyncio.gather(*map(ask, some))
         assert set(first) == {"answered"}, set(first)
         streams += some
@@ -144,10 +151,13 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             running = Running(server, Path(folder), cores="0,1")
             try:
-                found = asyncio.run(trial(running.port, connections, lambda way=way, running=running: way.upgrade(running)))
+                found = asyncio.run(
+                    trial(running.port, connections, lambda way=way, running=running: way.upgrade(running))
+                )
             finally:
                 running.stop()
-                if way.upgrade is _usr2:  # its new master has left the group of the old one's parent, but not our session
+                # its new master has left the group of the old one's parent, but not our session
+                if way.upgrade is _usr2:
                     subprocess.run(["pkill", "-s", str(running.process.pid)], check=False)
         lost = ", ".join(f"{number} {became}" for became, number in found.items() if became != "answered")
         lines.append(f"| {way.server} | {way.words} | {found.get('answered', 0):,} | {lost or '0'} |")

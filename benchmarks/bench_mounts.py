@@ -2,9 +2,9 @@
 
 ``python benchmarks/bench_mounts.py [--rounds 7] [--seconds 3] [--write FILE]``
 
-One worker on one core, wrk on another, rounds interleaved in an order of chance. For each round the processor time that a
-request costs the service, and its ratio to that of the application alone in the same round; then the look-up by itself, in
-this process. Needs wrk and two cores.
+One worker on one core, wrk on another, rounds interleaved in an order of chance. For each round the processor time that
+a request costs the service, and its ratio to that of the application alone in the same round; then the look-up by
+itself, in this process. Needs wrk and two cores.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def ways() -> list[Server]:
         lines += [f"  /other-{other}: small:application" for other in range(1, number)]
         found.append(
             replace(
-                serve, name=f"{number:,} mount{'s' if number > 1 else ''}", config="\n".join(lines) + CONFIG.replace("{here}", str(HERE))
+                serve,
+                name=f"{number:,} mount{'s' if number > 1 else ''}",
+                config="\n".join(lines) + CONFIG.replace("{here}", str(HERE)),
             )
         )
     return found
@@ -130,18 +132,29 @@ def main() -> None:
         for _ in range(asked.rounds):
             for server in random.sample(servers, len(servers)):
                 rounds[server.name].append(one_round(server, Path(folder), asked.seconds))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
     lines = [
-        f"Relève {commit}, CPython {platform.python_version()}, Linux {platform.release()}, {asked.rounds} rounds of {asked.seconds} s",
+        (
+            f"Relève {commit}, CPython {platform.python_version()}, Linux {platform.release()}, "
+            f"{asked.rounds} rounds of {asked.seconds} s"
+        ),
         "",
         "| served | requests/s | processor time of a request | beside the application alone | beside 1 mount |",
         "| --- | --: | --: | --: | --: |",
     ]
     for name, found in rounds.items():
-        cells = [name, f"{statistics.median(one.rate for one in found):,.0f}", f"{statistics.median(one.cpu_us for one in found):.2f} µs"]
+        cells = [
+            name,
+            f"{statistics.median(one.rate for one in found):,.0f}",
+            f"{statistics.median(one.cpu_us for one in found):.2f} µs",
+        ]
         for other in ("alone", "1 mount"):
             ratios = [one.cpu_us / base.cpu_us for one, base in zip(found, rounds[other], strict=True)]
-            cells.append(f"{statistics.median(ratios):.3f} ({min(ratios):.3f}–{max(ratios):.3f})" if name != other else "")
+            cells.append(
+                f"{statistics.median(ratios):.3f} ({min(ratios):.3f}–{max(ratios):.3f})" if name != other else ""
+            )
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "The look-up by itself:", "", "| mounts | prefixes | time |", "| --: | --- | --: |"]
     for number in (1, 10, 100, MANY, 10 * MANY):

@@ -39,7 +39,9 @@ SERVER_CORE, CLIENT_CORE = 0, 1
 
 @dataclass(frozen=True)
 class Figure:
-    """Of one round: requests per second, the slowest percent in milliseconds, errors, and requests per second beside."""
+    """Of one round: requests per second, the slowest percent in milliseconds, errors, and requests per second
+    beside.
+    """
 
     rate: float
     p99_ms: float
@@ -125,7 +127,15 @@ def measure(port: int, load: Load, seconds: int, cores: str = str(CLIENT_CORE)) 
     client = ["taskset", "-c", cores]
     beside = None
     if load.beside:
-        argv = [*client, sys.executable, str(HERE / "beside.py"), str(port), load.beside, str(load.clients), str(seconds + 1)]
+        argv = [
+            *client,
+            sys.executable,
+            str(HERE / "beside.py"),
+            str(port),
+            load.beside,
+            str(load.clients),
+            str(seconds + 1),
+        ]
         beside = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         time.sleep(0.5)
     argv = [*client, "wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--latency"]
@@ -134,7 +144,9 @@ def measure(port: int, load: Load, seconds: int, cores: str = str(CLIENT_CORE)) 
         script.flush()
         if load.script:
             argv += ["-s", script.name]
-        said = subprocess.run([*argv, f"http://127.0.0.1:{port}{load.path}"], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(
+            [*argv, f"http://127.0.0.1:{port}{load.path}"], capture_output=True, text=True, check=True
+        ).stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", said)
     errors = [int(number) for number in re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", said)]
@@ -171,21 +183,32 @@ def compare(servers: list[Server], load: Load, rounds: int, seconds: int, rates:
     ours = figures["releve"]
     rates[load.name] = {name: statistics.median(one.rate for one in found) for name, found in figures.items()}
     for name, found in sorted(figures.items(), key=lambda item: -statistics.median(one.rate for one in item[1])):
-        ratios = [our.rate / one.rate if one.rate else math.inf for our, one in zip(ours, found, strict=True)]  # some serve none beside
+        # some serve none beside
+        ratios = [our.rate / one.rate if one.rate else math.inf for our, one in zip(ours, found, strict=True)]
         ratio = "" if name == "releve" else f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
         beside = f"{statistics.median(one.beside for one in found):.0f}/s" if load.beside else ""
         p99 = statistics.median(one.p99_ms for one in found)
         rate = statistics.median(one.rate for one in found)
-        lines.append(f"| {name} | {rate:,.0f} | {p99:.2f} ms | {ratio} | {beside} | {sum(one.errors for one in found)} |")
+        lines.append(
+            f"| {name} | {rate:,.0f} | {p99:.2f} ms | {ratio} | {beside} | {sum(one.errors for one in found)} |"
+        )
     lines += [f"| {name} | left out: {reason} |" for name, reason in left_out.items()]
     return [*lines, ""]
 
 
 def scaling(server: Server, loads: list[Load], rounds: int, seconds: int) -> list[str]:
     """One worker on one core, and two workers on two cores with the client beside them."""
-    lines = ["### scaling: two workers beside one", "", "| load | one worker | two workers | ratio |", "| --- | --: | --: | --: |"]
+    lines = [
+        "### scaling: two workers beside one",
+        "",
+        "| load | one worker | two workers | ratio |",
+        "| --- | --: | --: | --: |",
+    ]
     two = replace(
-        server, command=tuple("2" if before == "-w" else part for before, part in zip(("", *server.command), server.command, strict=False))
+        server,
+        command=tuple(
+            "2" if before == "-w" else part for before, part in zip(("", *server.command), server.command, strict=False)
+        ),
     )
     with tempfile.TemporaryDirectory() as folder:
         for load in loads:
@@ -226,11 +249,18 @@ def main() -> None:
     for server in SERVERS:
         if server.name in wanted:
             trouble = server.install()
-            lines.append(f"- {server.name}: {trouble and f'left out, it cannot be installed: {trouble}' or server.note}")
+            lines.append(
+                f"- {server.name}: {trouble and f'left out, it cannot be installed: {trouble}' or server.note}"
+            )
             if trouble is None:
                 servers.append(server)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    head = f"Relève {commit}, CPython {platform.python_version()}, Linux {platform.release()}, {asked.rounds} rounds of {asked.seconds:g} s"
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    head = (
+        f"Relève {commit}, CPython {platform.python_version()}, Linux {platform.release()}, {asked.rounds} "
+        f"rounds of {asked.seconds:g} s"
+    )
     lines = [head, "", *lines, ""]
     print("\n".join(lines), flush=True)
     rates: Rates = {}
@@ -239,14 +269,18 @@ def main() -> None:
             table = compare(servers, load, asked.rounds, asked.seconds, rates)
             print("\n".join(table), flush=True)
             lines += table
-    table = scaling(servers[0], [load for load in LOADS if load.name in ("browser", "django")], asked.rounds, asked.seconds)
+    table = scaling(
+        servers[0], [load for load in LOADS if load.name in ("browser", "django")], asked.rounds, asked.seconds
+    )
     print("\n".join(table), flush=True)
     lines += table
     if asked.write is not None:
         asked.write.parent.mkdir(parents=True, exist_ok=True)
         picture = asked.write.with_suffix(".svg")
         picture.write_text(svg(rates, f"Requests per second, as a share of Relève's. {head}"))
-        asked.write.write_text(f"# Relève beside its peers\n\n![the figures below]({picture.name})\n\n" + "\n".join(lines))
+        asked.write.write_text(
+            f"# Relève beside its peers\n\n![the figures below]({picture.name})\n\n" + "\n".join(lines)
+        )
 
 
 if __name__ == "__main__":

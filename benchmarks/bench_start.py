@@ -2,8 +2,8 @@
 
 ``python benchmarks/bench_start.py [--rounds 15] [--write FILE]``
 
-Each import runs in an interpreter of its own, the ways interleaved in an order of chance; a second way of each makes the values
-with ``dataclasses.dataclass`` in place of ``releve.config.frozen``. What counts is the ratio within a round.
+Each import runs in an interpreter of its own, the ways interleaved in an order of chance; a second way of each makes
+the values with ``dataclasses.dataclass`` in place of ``releve.config.frozen``. What counts is the ratio within a round.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ def spread(values: list[float]) -> str:
 
 def report(rounds: int) -> str:
     """The table of so many rounds; one more comes before it, which compiles."""
-    ways = {name: code for process, code in PROCESSES.items() for name, code in ((process, code), (f"{process} *", LIBRARYS + code))}
+    ways = {
+        name: code
+        for process, code in PROCESSES.items()
+        for name, code in ((process, code), (f"{process} *", LIBRARYS + code))
+    }
     del ways[f"{BARE} *"]
     seen: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
@@ -57,7 +61,10 @@ def report(rounds: int) -> str:
     lines = [
         "# What a start costs",
         "",
-        f"Relève {releve.__version__}, CPython {platform.python_version()}, Linux {platform.release()}, {rounds} rounds, with bytecode",
+        (
+            f"Relève {releve.__version__}, CPython {platform.python_version()}, Linux "
+            f"{platform.release()}, {rounds} rounds, with bytecode"
+        ),
         "",
         "| process | processor time of its imports | beside the library's dataclasses |",
         "| --- | --: | --: |",

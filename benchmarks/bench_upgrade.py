@@ -76,7 +76,8 @@ def idle(connections: int) -> None:
         _, back = timed(service, load, "rollback", 1)
         report = load.round()
     print(
-        f"{connections} idle connections: the switch took {forward['switch'] * 1000:.0f} ms, after it the old workers held {left}; "
+        f"{connections} idle connections: the switch took {forward['switch'] * 1000:.0f} ms, after it "
+        f"the old workers held {left}; "
         f"the way back {back['switch'] * 1000:.0f} ms; {report['failed']} lost"
     )
 
@@ -90,7 +91,9 @@ def bad_release(rounds: int) -> None:
             service.flip(f"bad{number}")
             old = service.workers()
             ctl = service.begin_ctl("upgrade")
-            eventually(lambda: (service.status()["service"]["operation"] or {}).get("phase") == "probation", "it is on trial")
+            eventually(
+                lambda: (service.status()["service"]["operation"] or {}).get("phase") == "probation", "it is on trial"
+            )
             victim = service.workers() - old
             os.kill(victim.pop(), signal.SIGKILL)
             began = time.monotonic()
@@ -100,12 +103,17 @@ def bad_release(rounds: int) -> None:
             assert ctl.returncode == 5
             service.settled()
     median, worst = statistics.median(seconds) * 1000, max(seconds) * 1000
-    print(f"{rounds} bad releases: the old workers answered {median:.0f} ms after the first sign, at worst {worst:.0f} ms")
+    print(
+        f"{rounds} bad releases: the old workers answered {median:.0f} ms after the first sign, at worst {worst:.0f} ms"
+    )
 
 
 def often(upgrades: int = 1000, requests: int = 1_000_000) -> None:
     """A thousand upgrades in a row, and what they cost the clients."""
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), upgrade={"probation": "50ms"}, log={"access": "off"}) as service:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder), upgrade={"probation": "50ms"}, log={"access": "off"}) as service,
+    ):
         print(upgrade_often(service, upgrades, requests, **LOADED))
 
 

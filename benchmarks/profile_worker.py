@@ -84,8 +84,16 @@ def main() -> None:
         assert environ is not None
         known = shapes.learn(data.decode(), environ, base, known, limits)
     assert known is not None
-    show("read a head: strictly", lambda: [build_environ(parse_head(data, limits), base, None) for data in REQUESTS], len(REQUESTS))
-    show("read a head: by known lines", lambda: [fast_environ(data, len(data), base, limits) for data in REQUESTS], len(REQUESTS))
+    show(
+        "read a head: strictly",
+        lambda: [build_environ(parse_head(data, limits), base, None) for data in REQUESTS],
+        len(REQUESTS),
+    )
+    show(
+        "read a head: by known lines",
+        lambda: [fast_environ(data, len(data), base, limits) for data in REQUESTS],
+        len(REQUESTS),
+    )
     show("read a head: by its shape", lambda: [known.read(str(data, "latin-1")) for data in REQUESTS], len(REQUESTS))
     some = range(2000)
     show("make a call, its context and its input", lambda: [(Call(), Context(), BytesIO()) for _ in some], len(some))
@@ -97,7 +105,15 @@ def main() -> None:
 
         def write_lines() -> None:
             for _ in some:
-                access.usual("127.0.0.1", "GET", "/page/1?x=1", 200, 13, "https://www.example.org/", "Mozilla/5.0 (X11; Linux x86_64)")
+                access.usual(
+                    "127.0.0.1",
+                    "GET",
+                    "/page/1?x=1",
+                    200,
+                    13,
+                    "https://www.example.org/",
+                    "Mozilla/5.0 (X11; Linux x86_64)",
+                )
             access.flush()
 
         show("an access line, written", write_lines, len(some))

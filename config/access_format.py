@@ -1,7 +1,7 @@
 """The grammar of ``log.access_format``: what a line of the access log may be made of.
 
-The server has its own table, from an atom to what it shows (``server/wsgi/access.py``), since it may be of another release
-than the supervisor that reads the YAML; a test compares the two.
+The server has its own table, from an atom to what it shows (``server/wsgi/access.py``), since it may be of another
+release than the supervisor that reads the YAML; a test compares the two.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ _VARIABLE = re.compile(r"[\w.-]+")
 
 
 def check_format(text: str) -> None:
-    """Refuse a format with a percent sign that is no atom, an unknown atom or a credential. Raises ValueError with the reason."""
+    """Refuse a format with a percent sign that is no atom, an unknown atom or a credential.
+
+    Raises ValueError with the reason.
+    """
     atoms = 0
     for match in _PERCENT.finditer(text):
         if match["name"] is not None:
@@ -59,23 +62,31 @@ def check_format(text: str) -> None:
             _check_atom(match["atom"])
         elif match["percent"] is None:
             raise ValueError(
-                f"the % at column {match.start() + 1} begins no atom such as %(h)s or %({{x-request-id}}i)s; write %% for a percent sign"
+                f"the % at column {match.start() + 1} begins no atom such as %(h)s or "
+                f"%({{x-request-id}}i)s; write %% for a percent sign"
             )
         atoms += match["percent"] is None
     if not atoms:
         meant = nearest(text, PRESETS)
-        raise ValueError(f"did you mean {meant!r}?" if meant else "expected common, combined, json, or a format with atoms such as %(h)s")
+        raise ValueError(
+            f"did you mean {meant!r}?"
+            if meant
+            else "expected common, combined, json, or a format with atoms such as %(h)s"
+        )
 
 
 def _check_atom(atom: str) -> None:
     if atom not in ATOMS:
-        raise ValueError(f"unknown atom %({atom})s; known are {', '.join(ATOMS)} and {', '.join(f'{{name}}{of}' for of in NAMED)}")
+        raise ValueError(
+            f"unknown atom %({atom})s; known are {', '.join(ATOMS)} and {', '.join(f'{{name}}{of}' for of in NAMED)}"
+        )
 
 
 def _check_named(name: str, of: str) -> None:
     if of not in NAMED:
         raise ValueError(
-            f"unknown atom %({{{name}}}{of})s; after the name stands {', '.join(f'{of} ({what})' for of, what in NAMED.items())}"
+            f"unknown atom %({{{name}}}{of})s; after the name stands "
+            f"{', '.join(f'{of} ({what})' for of, what in NAMED.items())}"
         )
     if not (_VARIABLE if of == "e" else _TOKEN).fullmatch(name):
         raise ValueError(f"{name!r} is not the name of a {NAMED[of]}")

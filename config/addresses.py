@@ -13,7 +13,9 @@ from releve.config.values import join, parse_path
 UNIX_PATH_MAX_BYTES = 107  # unix(7): sun_path has 108 bytes, and the last is a NUL
 EVERY_V4 = "0.0.0.0"
 
-_HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*")
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
+)
 _FD_NAME = re.compile(r"[!-9;-~]{1,255}")  # sd_listen_fds_with_names(3): printable ASCII, but for the colon
 
 
@@ -44,7 +46,9 @@ def unix_address(path: str, folder: str) -> Address:
     absolute = join(folder, parse_path(path, {}))
     length = len(os.fsencode(absolute))
     if length > UNIX_PATH_MAX_BYTES:
-        raise ValueError(f"the path has {length} bytes, a Unix socket takes {UNIX_PATH_MAX_BYTES} (unix(7)); choose a shorter folder")
+        raise ValueError(
+            f"the path has {length} bytes, a Unix socket takes {UNIX_PATH_MAX_BYTES} (unix(7)); choose a shorter folder"
+        )
     return Address("unix", path=absolute)
 
 
@@ -69,7 +73,9 @@ def _tcp(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     if not colon:
         if text.isdecimal():
-            raise ValueError(f"the host is missing; write 127.0.0.1:{text} (this machine only) or :{text} (every IPv4 address)")
+            raise ValueError(
+                f"the host is missing; write 127.0.0.1:{text} (this machine only) or :{text} (every IPv4 address)"
+            )
         raise ValueError(f"the port is missing; write {text}:8000")
     if text.startswith("["):
         if text.endswith("]"):

@@ -15,7 +15,20 @@ from typing import Any
 from releve.config import addresses, kernel, values
 from releve.config.errors import ConfigError, Place, Problem, in_order, nearest
 from releve.config.frozen import dataclass
-from releve.config.settings import GROUPS, Address, Canary, Check, Command, Control, Limits, Mount, Request, Settings, key_names, to_wire
+from releve.config.settings import (
+    GROUPS,
+    Address,
+    Canary,
+    Check,
+    Command,
+    Control,
+    Limits,
+    Mount,
+    Request,
+    Settings,
+    key_names,
+    to_wire,
+)
 from releve.config.settings import written as written_key
 from releve.config.values import Rules
 from releve.config.written import Written
@@ -93,7 +106,9 @@ def build(document: Written, overrides: Mapping[str, Written]) -> Settings:
     limits, chunked = found.get("limits", Limits()), found.get("request", Request()).buffer_chunked
     if chunked is not None and (limits.spool is None or chunked > limits.spool):
         text = f"cannot use {chunked} bytes as request.buffer_chunked: its files are those of limits.spool, which is "
-        text += f"{limits.spool} bytes; raise that" if limits.spool is not None else "off; leave it out, or give it a size"
+        text += (
+            f"{limits.spool} bytes; raise that" if limits.spool is not None else "off; leave it out, or give it a size"
+        )
         block = entries.get("request")
         problems.append(Problem(document.place if block is None else block.named_at, text))
     directory = found.setdefault("directory", document.folder)
@@ -102,7 +117,10 @@ def build(document: Written, overrides: Mapping[str, Written]) -> Settings:
     settings = Settings(**found)
     size = len(json.dumps(to_wire(settings)))
     if size > WIRE_MAX_BYTES:
-        text = f"cannot use {size} bytes of settings: at most {WIRE_MAX_BYTES}; long variables can move from env to env_file"
+        text = (
+            f"cannot use {size} bytes of settings: at most {WIRE_MAX_BYTES}; long variables can move from "
+            "env to env_file"
+        )
         problems.append(Problem(Place(document.place.source), text))
     if problems:
         raise ConfigError(in_order(problems))
@@ -112,7 +130,9 @@ def build(document: Written, overrides: Mapping[str, Written]) -> Settings:
 def _fields(
     kind: type[Any], prefix: str, entries: Mapping[str, Written], overrides: Mapping[str, Written], problems: Problems
 ) -> dict[str, Any]:
-    """What is written for the fields of ``kind``, by name; the last of a file's value and an override that can be used."""
+    """What is written for the fields of ``kind``, by name; the last of a file's value and an override that can
+    be used.
+    """
     found: dict[str, Any] = {}
     fields = {written_key(field): field for field in dataclasses.fields(kind)}
     for name, field in fields.items():
@@ -140,7 +160,11 @@ def _entries(name: str, written: Written, problems: Problems) -> dict[str, Writt
     if isinstance(written.content, dict):
         return written.content
     if written.content is not None:
-        text = f"as {name}: expected a block of keys" if name else "as a configuration: expected keys, such as app: mysite.wsgi:application"
+        text = (
+            f"as {name}: expected a block of keys"
+            if name
+            else "as a configuration: expected keys, such as app: mysite.wsgi:application"
+        )
         if not name and written.place.source.endswith(".py"):
             text = "as a configuration: it is Python, not YAML; releve import makes a configuration from gunicorn's"
         problems.append(Problem(written.place, f"cannot use {written.described()} {text}"))
@@ -153,7 +177,10 @@ def _unknown(name: str, prefix: str, known: Iterable[str]) -> str:
         return f"unknown key; did you mean {FOREIGN[name]!r}?"
     elsewhere = [key for key in key_names() if key.rpartition(".")[2] == name]
     if elsewhere:
-        return f"unknown key here; did you mean {values.either(elsewhere)}{'' if '.' in elsewhere[0] else ', at the top level'}?"
+        return (
+            "unknown key here; did you mean "
+            f"{values.either(elsewhere)}{'' if '.' in elsewhere[0] else ', at the top level'}?"
+        )
     meant = nearest(name, known)
     if meant:
         return f"unknown key; did you mean {meant!r}?"
@@ -196,7 +223,8 @@ def _listen(key: str, written: Written, rules: Rules, problems: Problems) -> tup
             found.append(address)
     if len(found) > kernel.LISTENERS_MAX:
         raise ValueError(
-            f"{len(found)} addresses are more than {kernel.LISTENERS_MAX}, and the kernel passes on no more sockets at once; "
+            f"{len(found)} addresses are more than {kernel.LISTENERS_MAX}, and the kernel passes on no "
+            "more sockets at once; "
             "use fewer (0.0.0.0 or [::] stands for all of a host), or a second service"
         )
     return tuple(found)
@@ -210,7 +238,9 @@ def _address(item: Written, problems: Problems) -> Address:
     parts: dict[str, Any] = {}
     for name, written in item.content.items():
         if name not in UNIX_PARTS:
-            problems.append(Problem(written.named_at, f"cannot use {name!r} in listen: {_unknown(name, 'listen.', UNIX_PARTS)}"))
+            problems.append(
+                Problem(written.named_at, f"cannot use {name!r} in listen: {_unknown(name, 'listen.', UNIX_PARTS)}")
+            )
             continue
         try:
             parts[name] = _word(name, written, {"kind": UNIX_PARTS[name], "required": name == "unix"}, problems)
@@ -238,7 +268,8 @@ def _command(key: str, written: Written, rules: Rules, problems: Problems) -> Co
         return Command(**found) if "run" in found else None  # its problem is on the list
     text = written.content
     if text is None or (isinstance(text, str) and text.lower() in values.DENIALS):
-        return _word(key, written, {**rules, "kind": "argument"}, problems)  # type: ignore[no-any-return]  # None, or a problem
+        # None, or a problem
+        return _word(key, written, {**rules, "kind": "argument"}, problems)  # type: ignore[no-any-return]
     return Command(run=_run(key, written, rules, problems))
 
 
@@ -289,7 +320,9 @@ def _words(kind: str) -> Reader:
     """A reader of a list of words of this kind, or of one."""
 
     def read(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[str, ...]:
-        items = written.content if isinstance(written.content, list) else [written] if written.content is not None else []
+        items = (
+            written.content if isinstance(written.content, list) else [written] if written.content is not None else []
+        )
         found = []
         for item in items:
             try:

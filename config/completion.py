@@ -1,4 +1,5 @@
-"""What a shell may complete a value on the command line to, by the word that stands for it in the help (``FILE``, ``off|code``).
+"""What a shell may complete a value on the command line to, by the word that stands for it in the help (``FILE``,
+``off|code``).
 
 For click's shell completion, which calls these while somebody waits at a TAB key: nothing here reads YAML.
 """

@@ -82,7 +82,8 @@ def _assignment(line: str) -> tuple[str, str]:
     quoted = (_SINGLE if written.startswith("'") else _DOUBLE).fullmatch(written)
     if quoted is None:
         raise ValueError(
-            f"the quotes of {name} are not closed on this line (write a line break as \\n in double quotes), or text follows them"
+            f"the quotes of {name} are not closed on this line (write a line break as \\n in double "
+            "quotes), or text follows them"
         )
     if written.startswith("'"):
         return name, quoted["text"]

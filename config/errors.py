@@ -44,7 +44,9 @@ class ConfigError(Exception):
 
 
 def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """The known word that ``word`` was probably meant to be, if any; ``likeness`` is between 0 and 1 (the same word)."""
+    """The known word that ``word`` was probably meant to be, if any; ``likeness`` is between 0 and 1 (the same
+    word).
+    """
     found = difflib.get_close_matches(word.lower().replace("-", "_"), list(known), n=1, cutoff=likeness)
     return found[0] if found else None
 
@@ -52,5 +54,9 @@ def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | Non
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Problems sorted as a reader meets them: each source by itself, from top to bottom."""
     collected = list(problems)
-    first_met = {source: number for number, source in enumerate(dict.fromkeys(problem.place.source for problem in collected))}
-    return sorted(collected, key=lambda problem: (first_met[problem.place.source], problem.place.line, problem.place.column))
+    first_met = {
+        source: number for number, source in enumerate(dict.fromkeys(problem.place.source for problem in collected))
+    }
+    return sorted(
+        collected, key=lambda problem: (first_met[problem.place.source], problem.place.line, problem.place.column)
+    )

@@ -20,12 +20,16 @@ def read_text(path: Path) -> str:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise ConfigError([Problem(Place(str(path)), f"cannot read the configuration: {reason}")]) from None
     if len(data) > FILE_MAX_BYTES:
-        raise ConfigError([Problem(Place(str(path)), f"cannot read the configuration: it is larger than {FILE_MAX_BYTES} bytes")])
+        raise ConfigError(
+            [Problem(Place(str(path)), f"cannot read the configuration: it is larger than {FILE_MAX_BYTES} bytes")]
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         place = Place(str(path), data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start))
-        raise ConfigError([Problem(place, f"cannot read the configuration: byte 0x{data[error.start]:02x} is not UTF-8")]) from None
+        raise ConfigError(
+            [Problem(place, f"cannot read the configuration: byte 0x{data[error.start]:02x} is not UTF-8")]
+        ) from None
 
 
 def absolute(path: Path) -> Path:

@@ -1,8 +1,9 @@
 """``dataclass(frozen=True, slots=True)``, in less time for the class: for values that are made seldom.
 
-The library compiles up to six functions for each class, and a process of ours has dozens of classes. Here one function is compiled,
-``__init__``, and the others are the same for all classes. A field is set once, by that; which costs a little at each instance, so that
-what is made for each request keeps to the library's own. ``docs/adr/0048-values.md`` has the figures.
+The library compiles up to six functions for each class, and a process of ours has dozens of classes. Here one function
+is compiled, ``__init__``, and the others are the same for all classes. A field is set once, by that; which costs a
+little at each instance, so that what is made for each request keeps to the library's own. ``docs/adr/0048-values.md``
+has the figures.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(**how: bool) -> Any:
-        """Make a class a dataclass, as ``dataclasses.dataclass`` does; which makes those that are not frozen values with slots."""
+        """Make a class a dataclass, as ``dataclasses.dataclass`` does; which makes those that are not frozen values
+        with slots.
+        """
         return _frozen if how == _VALUE else dataclasses.dataclass(**how)
 
 

@@ -23,8 +23,8 @@ Parse = Callable[[Path], Written]  # raises ConfigError
 def included(document: Written) -> list[Path]:
     """The files that ``document`` includes, each pattern's sorted by name. Raises ConfigError.
 
-    A pattern that matches nothing is fine; a name without ``*``, ``?`` or ``[`` must be a file. Hidden files match only a
-    pattern that says the dot.
+    A pattern that matches nothing is fine; a name without ``*``, ``?`` or ``[`` must be a file. Hidden files match only
+    a pattern that says the dot.
     """
     written = document.content.get(KEY) if isinstance(document.content, dict) else None
     if written is None or written.content is None:
@@ -38,7 +38,9 @@ def included(document: Written) -> list[Path]:
         if glob.has_magic(path[len(item.folder) :]):
             base = item.folder if not os.path.isabs(item.content) else None
             names = glob.glob(item.content, root_dir=base)
-            found |= dict.fromkeys(Path(item.folder, name) for name in sorted(names) if os.path.isfile(os.path.join(item.folder, name)))
+            found |= dict.fromkeys(
+                Path(item.folder, name) for name in sorted(names) if os.path.isfile(os.path.join(item.folder, name))
+            )
         elif os.path.isfile(path):
             found[Path(path)] = None
         else:
@@ -63,11 +65,15 @@ def merge(document: Written, files: list[Path], parse: Parse) -> Written:
         if other.content is None:
             continue
         if not isinstance(other.content, dict):
-            problems.append(Problem(other.place, f"cannot use {other.described()} as an included configuration: expected keys"))
+            problems.append(
+                Problem(other.place, f"cannot use {other.described()} as an included configuration: expected keys")
+            )
             continue
         for name, written in other.content.items():
             if name == KEY:
-                problems.append(Problem(written.named_at, "cannot include from an included file: only the main one includes"))
+                problems.append(
+                    Problem(written.named_at, "cannot include from an included file: only the main one includes")
+                )
             else:
                 entries[name] = _add(name, entries.get(name), written, problems)
     if problems:
@@ -85,7 +91,9 @@ def _add(name: str, first: Written | None, second: Written, problems: list[Probl
     block = dict(first.content)
     for key, written in second.content.items():
         if key in block:
-            problems.append(Problem(written.named_at, f"cannot use {key!r} in {name} twice: it is at {block[key].named_at} already"))
+            problems.append(
+                Problem(written.named_at, f"cannot use {key!r} in {name} twice: it is at {block[key].named_at} already")
+            )
         else:
             block[key] = written
     return Written(block, first.place, first.named_at, first.folder)

@@ -1,4 +1,7 @@
-"""What the kernel takes at most, and refuses with words that name nothing (E2BIG, EINVAL). Pure, but for a look at our own limits."""
+"""What the kernel takes at most, and refuses with words that name nothing (E2BIG, EINVAL).
+
+Pure, but for a look at our own limits.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ VARIABLE_MAX_BYTES = 32 * mmap.PAGESIZE - 1  # MAX_ARG_STRLEN of execve(2), with
 _STRINGS_LEAST_BYTES, _STRINGS_MOST_BYTES = 128 * 1024, 6 * 1024 * 1024  # ARG_MAX; 3/4 of _STK_LIM (fs/exec.c)
 _POINTER_BYTES = 8
 _ARGUMENTS_BYTES = 16 * 1024  # kept free for the arguments of what is started, and for what we add
-# The sockets of all listeners go to a master in one message, which may hold 253 (SCM_MAX_FD of unix(7)), beside what else it is given.
+# The sockets of all listeners go to a master in one message, which may hold 253 (SCM_MAX_FD of unix(7)), beside what
+# else it is given.
 LISTENERS_MAX = 240
 
 
@@ -21,7 +25,8 @@ def variable_objection(name: str, value: str) -> str | None:
     if size <= VARIABLE_MAX_BYTES:
         return None
     return (
-        f"{name} has {size:,} bytes with its name, and the kernel takes {VARIABLE_MAX_BYTES:,} of one variable (execve(2)); "
+        f"{name} has {size:,} bytes with its name, and the kernel takes {VARIABLE_MAX_BYTES:,} of one "
+        "variable (execve(2)); "
         "write it to a file, and give the application the path"
     )
 
@@ -31,13 +36,17 @@ def environment_objection(environment: Mapping[str, str]) -> str | None:
     for name, value in environment.items():
         if (reason := variable_objection(name, value)) is not None:
             return reason
-    sizes = {name: len(os.fsencode(name)) + len(os.fsencode(value)) + 2 + _POINTER_BYTES for name, value in environment.items()}
+    sizes = {
+        name: len(os.fsencode(name)) + len(os.fsencode(value)) + 2 + _POINTER_BYTES
+        for name, value in environment.items()
+    }
     most = _strings_max_bytes() - _ARGUMENTS_BYTES
     if (whole := sum(sizes.values())) <= most:
         return None
     largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
     return (
-        f"all variables have {whole:,} bytes together, and the kernel takes {most:,} (a quarter of the stack's limit, execve(2)); "
+        f"all variables have {whole:,} bytes together, and the kernel takes {most:,} (a quarter of the "
+        "stack's limit, execve(2)); "
         f"the largest are {', '.join(largest)}: write them to files, and give the application the paths"
     )
 

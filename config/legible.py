@@ -1,8 +1,8 @@
 """Legible: a text of somebody else's, safe for a log and a terminal. Pure.
 
-An exception's message may hold anything: escape sequences that move the cursor or retitle a window, line breaks that begin
-what looks like another line of the log, marks that reverse the writing direction (Trojan Source, CVE-2021-42574), halves of
-characters that cannot be encoded. Each is shown as what it is: ``\\x1b``, ``\\u202e``.
+An exception's message may hold anything: escape sequences that move the cursor or retitle a window, line breaks that
+begin what looks like another line of the log, marks that reverse the writing direction (Trojan Source, CVE-2021-42574),
+halves of characters that cannot be encoded. Each is shown as what it is: ``\\x1b``, ``\\u202e``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ TEXT_MAX = 16 * 1024  # characters of a line; more is nothing that anybody reads
 TRACE_MAX = 64 * 1024
 INDENT = "  "  # before what follows a line of the log: nothing of ours begins like that
 
-# All but tab and line feed: C0, DEL and C1 controls; marks and overrides of direction; line and paragraph separators; surrogates.
+# All but tab and line feed: C0, DEL and C1 controls; marks and overrides of direction; line and paragraph separators;
+# surrogates.
 HAZARD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
 
@@ -30,7 +31,10 @@ def one_line(text: str) -> str:
 
 
 def lines(text: str) -> str:
-    """A traceback: its lines stay lines, and are indented, so that none passes for an entry. Of a long one the end, which says most."""
+    """A traceback: its lines stay lines, and are indented, so that none passes for an entry.
+
+    Of a long one the end, which says most.
+    """
     shown = text if len(text) <= TRACE_MAX else "…" + text[-TRACE_MAX:]
     return "\n".join(INDENT + line if line else line for line in legible(shown.replace("\r\n", "\n")).split("\n"))
 

@@ -28,7 +28,10 @@ _NULLS = {"", "~", "null", "Null", "NULL"}
 # Usual mistakes, by what their line looks like.
 _HINTS = (
     (re.compile(r"^\s*\t"), "YAML is indented with spaces, not tabs"),
-    (re.compile(r"""(?:^|[\s,])\[[0-9A-Fa-f:.]*::?[0-9A-Fa-f:.]*\]:\d+"""), "an IPv6 address needs quotes: '[::1]:8000'"),
+    (
+        re.compile(r"""(?:^|[\s,])\[[0-9A-Fa-f:.]*::?[0-9A-Fa-f:.]*\]:\d+"""),
+        "an IPv6 address needs quotes: '[::1]:8000'",
+    ),
     (re.compile(r"[:\-]\s+\*"), "a word that begins with * needs quotes"),
     (re.compile(r"[:\-]\s+[@`%]"), "a word that begins with @, ` or % needs quotes"),
     (re.compile(r"^\s*[\w.]+:\S+\s*$"), "a space is needed after the colon of a key"),

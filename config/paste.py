@@ -39,7 +39,9 @@ _OPTION = re.compile(r"([^\s#;\[=:][^=:]*?)\s*[=:]\s*")
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Which sections of the file are meant, and the variables that were given to it (``pserve FILE http_port=8080``)."""
+    """Which sections of the file are meant, and the variables that were given to it (``pserve FILE
+    http_port=8080``).
+    """
 
     server: str = "main"
     app: str = "main"
@@ -76,7 +78,10 @@ def is_paste(path: Path | None) -> bool:
 
 
 def load(path: Path, names: Names, overrides: Overrides | None = None) -> Loaded:
-    """The configuration in a PasteDeploy file, with flags and variables in place of what it says. Raises ConfigError."""
+    """The configuration in a PasteDeploy file, with flags and variables in place of what it says.
+
+    Raises ConfigError.
+    """
     given = overrides or Overrides()
     whole_path = absolute(path)
     section = read_section(path, names)
@@ -85,7 +90,11 @@ def load(path: Path, names: Names, overrides: Overrides | None = None) -> Loaded
     folder = str(whole_path.parent)
     entries = _document(section, folder)
     directory = written.get("directory", entries.get("directory"))
-    release = folder if directory is None or not isinstance(directory.content, str) else str(Path(directory.folder, directory.content))
+    release = (
+        folder
+        if directory is None or not isinstance(directory.content, str)
+        else str(Path(directory.folder, directory.content))
+    )
     entries["app"] = Written(application(whole_path, names, release), place, place, folder)
     return Loaded(build(Written(entries, place, place, folder), written), whole_path, sources, notes, section.files)
 
@@ -163,7 +172,9 @@ def _used(path: Path, used: Written, variables: Mapping[str, str], depth: int) -
         return Section(base.options, base.additions, base.shared, (other, *base.files))
     if scheme in ("egg", "call") and re.split(r"[.:]", rest)[0].partition("#")[0] == "releve":
         return Section({})
-    raise ConfigError([Problem(used.place, f"cannot use {text!r}: that is another server; write use = egg:releve#main")])
+    raise ConfigError(
+        [Problem(used.place, f"cannot use {text!r}: that is another server; write use = egg:releve#main")]
+    )
 
 
 class _Parser(configparser.ConfigParser):
@@ -180,7 +191,11 @@ def _parser(path: Path, text: str, defaults: Mapping[str, str]) -> configparser.
     except configparser.Error as error:
         errors = getattr(error, "errors", None)  # of a ParsingError: line numbers and lines
         line = errors[0][0] if errors else getattr(error, "lineno", None) or 0
-        said = "this is neither a [section] nor NAME = value" if errors else " ".join(error.message.split()).rpartition("]: ")[2]
+        said = (
+            "this is neither a [section] nor NAME = value"
+            if errors
+            else " ".join(error.message.split()).rpartition("]: ")[2]
+        )
         raise _refused(path, line, f"cannot read it as a PasteDeploy file: {said}") from None
     return parser
 
@@ -226,7 +241,10 @@ def _document(section: Section, folder: str) -> dict[str, Written]:
         if option in ADDRESSES:
             continue
         if first in _OF_THE_APP:
-            text = f"cannot use {option!r} here: the application is the one that this file makes (--app-name NAME chooses it)"
+            text = (
+                f"cannot use {option!r} here: the application is the one that this file makes (--app-name "
+                "NAME chooses it)"
+            )
             problems.append(Problem(written.named_at, text))
             continue
         meant = None if first in top else nearest(option, [*key_names(), *ADDRESSES])
@@ -235,7 +253,9 @@ def _document(section: Section, folder: str) -> dict[str, Written]:
             continue
         if table.get(option, {}).get("kind") in _LISTS:
             items = re.split(r"[\s,]+", str(written.content).strip())
-            written = _with([Written(item, written.place, written.place, written.folder) for item in items if item], written)
+            written = _with(
+                [Written(item, written.place, written.place, written.folder) for item in items if item], written
+            )
         _place(entries, option.split(".", 1 if first == "env" else -1), written, problems)
     listen = _listen(section.options, problems)
     if listen and "listen" in entries:
@@ -255,12 +275,17 @@ def _place(entries: dict[str, Written], parts: list[str], written: Written, prob
         inner = block.setdefault(part, _with({}, written))
         if not isinstance(inner.content, dict):
             problems.append(
-                Problem(written.named_at, f"cannot use {'.'.join(parts)!r}: {part} has a value of its own on line {inner.place.line}")
+                Problem(
+                    written.named_at,
+                    f"cannot use {'.'.join(parts)!r}: {part} has a value of its own on line {inner.place.line}",
+                )
             )
             return
         block = inner.content
     if parts[-1] in block:
-        problems.append(Problem(written.named_at, f"cannot use {'.'.join(parts)!r} as one value: it has keys of its own"))
+        problems.append(
+            Problem(written.named_at, f"cannot use {'.'.join(parts)!r} as one value: it has keys of its own")
+        )
     else:
         block[parts[-1]] = written
 

@@ -83,7 +83,9 @@ KINDS: dict[str, Callable[[Rules], Schema]] = {
     "python": lambda rules: {"type": "string", "pattern": "/"},
     "run": lambda rules: _RUN,
     "share": lambda rules: _SHARE,
-    "size": lambda rules: {"anyOf": [_number(rules), {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?([KMGkmg]i?)?[Bb]?$"}]},
+    "size": lambda rules: {
+        "anyOf": [_number(rules), {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?([KMGkmg]i?)?[Bb]?$"}]
+    },
     "statuses": lambda rules: {"type": ["string", "integer"]},
     "target": lambda rules: {"type": "string", "pattern": "^/"},
     "text": lambda rules: {"type": _SCALAR},
@@ -109,7 +111,11 @@ def schema_text() -> str:
 def _block(kind: type[Any]) -> Schema:
     fields = dataclasses.fields(kind)
     required = [field.name for field in fields if field.metadata.get("required")]
-    block: Schema = {"type": "object", "properties": {written(field): _property(field) for field in fields}, "additionalProperties": False}
+    block: Schema = {
+        "type": "object",
+        "properties": {written(field): _property(field) for field in fields},
+        "additionalProperties": False,
+    }
     return {**block, "required": required} if required else block
 
 

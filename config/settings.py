@@ -80,7 +80,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One of several applications: ``app`` serves ``prefix`` and what is below it; ``place`` says where that is written."""
+    """One of several applications: ``app`` serves ``prefix`` and what is below it; ``place`` says where that is
+    written.
+    """
 
     prefix: str
     app: str
@@ -99,26 +101,42 @@ class Limits:
     spool: int | None = key(
         1 << 30,
         "size",
-        "Most bytes of request bodies that one worker keeps in files while clients send them; off: no files, and slow bodies hold threads.",
+        (
+            "Most bytes of request bodies that one worker keeps in files while clients send them; off: no "
+            "files, and slow bodies hold threads."
+        ),
         off="off",
         minimum=1,
     )
     streams: int | None = key(
         None,
         "count",
-        "Requests in one worker that the application gets before their body is complete; auto: a quarter of threads, of fast clients.",
+        (
+            "Requests in one worker that the application gets before their body is complete; auto: a "
+            "quarter of threads, of fast clients."
+        ),
         off="auto",
         minimum=1,
         maximum=1000,
     )
     connections: int = key(
-        10000, "count", "Most open connections of one worker; beyond that, the longest idle one is closed.", minimum=1, maximum=1_000_000
+        10000,
+        "count",
+        "Most open connections of one worker; beyond that, the longest idle one is closed.",
+        minimum=1,
+        maximum=1_000_000,
     )
     requests: int | None = key(None, "count", "Requests after which a worker is replaced.", off="off", minimum=1)
-    requests_jitter: int = key(0, "count", "Up to so many more, by chance, so that workers are not replaced together.", minimum=0)
+    requests_jitter: int = key(
+        0, "count", "Up to so many more, by chance, so that workers are not replaced together.", minimum=0
+    )
     rss: int | None = key(None, "size", "Resident memory beyond which a worker is replaced.", off="off", minimum=1)
     backlog: int = key(
-        2048, "count", "Length of the accept queue of each listener; the kernel caps it at net.core.somaxconn.", minimum=1, maximum=65_535
+        2048,
+        "count",
+        "Length of the accept queue of each listener; the kernel caps it at net.core.somaxconn.",
+        minimum=1,
+        maximum=65_535,
     )
 
 
@@ -129,7 +147,10 @@ class Request:
     buffer_chunked: int | None = key(
         None,
         "size",
-        "Longest chunked body that is decoded before the application gets it, with a Content-Length (longer: 413); off: as it comes.",
+        (
+            "Longest chunked body that is decoded before the application gets it, with a Content-Length "
+            "(longer: 413); off: as it comes."
+        ),
         off="off",
         minimum=1,
     )
@@ -139,21 +160,33 @@ class Request:
 class Timeouts:
     """``timeouts``: how long to wait for a client, for a boot, for a stop."""
 
-    header: float = key(10.0, "duration", "For a whole request head, from its first byte; and for the first byte of a connection.")
+    header: float = key(
+        10.0, "duration", "For a whole request head, from its first byte; and for the first byte of a connection."
+    )
     keepalive: float = key(75.0, "duration", "For the next request of an idle connection.")
     body: float = key(30.0, "duration", "Without a byte of the request body.")
     write: float = key(30.0, "duration", "Without the client taking a byte of the response.")
     min_rate: int | None = key(
-        240, "size", "Bytes a second that a client must send of a body or take of a response, on average.", off="off", minimum=1
+        240,
+        "size",
+        "Bytes a second that a client must send of a body or take of a response, on average.",
+        off="off",
+        minimum=1,
     )
     request: float | None = key(
-        None, "duration", "Since the application took or gave a byte; then its stack is logged, and its worker replaced.", off="off"
+        None,
+        "duration",
+        "Since the application took or gave a byte; then its stack is logged, and its worker replaced.",
+        off="off",
     )
     boot: float = key(60.0, "duration", "For a new generation, from its start until all its workers are ready.")
     bind: float | None = key(
         5.0,
         "duration",
-        "At the first start, for an address of listen that this host does not have yet, or that another process still holds.",
+        (
+            "At the first start, for an address of listen that this host does not have yet, or that "
+            "another process still holds."
+        ),
         off="off",
         start=True,
         supervisor=True,
@@ -166,7 +199,9 @@ class Timeouts:
     )
     drain: float = key(30.0, "duration", "For requests in flight, at a stop.")
     linger: float = key(5.0, "duration", "Silence after which an idle connection is closed, at a stop.")
-    exit: float = key(5.0, "duration", "For the end of a worker that has served its last request: hooks.on_exit, threads, atexit.")
+    exit: float = key(
+        5.0, "duration", "For the end of a worker that has served its last request: hooks.on_exit, threads, atexit."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +229,18 @@ class Upgrade:
     """``upgrade``: how generations follow one another."""
 
     check: Check | None = key(
-        None, "check", "Path (or path, host, headers, https, expect, timeout) asked of every new worker before it gets traffic.", off="off"
+        None,
+        "check",
+        "Path (or path, host, headers, https, expect, timeout) asked of every new worker before it gets traffic.",
+        off="off",
     )
     mode: str = key(
         "switch",
         "choice",
-        "switch: all new workers beside all old ones; rolling: worker by worker, never more than one extra, for tight memory.",
+        (
+            "switch: all new workers beside all old ones; rolling: worker by worker, never more than one "
+            "extra, for tight memory."
+        ),
         choices=("switch", "rolling"),
     )
     canary: Canary | None = key(
@@ -228,12 +269,20 @@ class Control:
     """``control``: what members of ``control_group`` may do, who are neither root nor the supervisor's user."""
 
     may: tuple[str, ...] | None = key(
-        None, "verbs", "Verbs of ctl that members of control_group may use, or all.", off="all", restart=True, supervisor=True
+        None,
+        "verbs",
+        "Verbs of ctl that members of control_group may use, or all.",
+        off="all",
+        restart=True,
+        supervisor=True,
     )
     directories: tuple[str, ...] | None = key(
         None,
         "folders",
-        "Folders that must contain each release that they upgrade to, and each interpreter that they name; or anywhere.",
+        (
+            "Folders that must contain each release that they upgrade to, and each interpreter that they "
+            "name; or anywhere."
+        ),
         off="anywhere",
         restart=True,
         supervisor=True,
@@ -247,16 +296,23 @@ class Proxy:
     trusted: tuple[str, ...] = key(
         ("127.0.0.1", "::1", "unix:"),
         "networks",
-        "Peers whose X-Forwarded-For, -Proto and -Prefix are believed: addresses, networks, and unix: for Unix sockets.",
+        (
+            "Peers whose X-Forwarded-For, -Proto and -Prefix are believed: addresses, networks, and unix: "
+            "for Unix sockets."
+        ),
     )
-    protocol: bool = key(False, "flag", "Trusted peers begin each connection with a PROXY protocol header; no other peer may connect.")
+    protocol: bool = key(
+        False, "flag", "Trusted peers begin each connection with a PROXY protocol header; no other peer may connect."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """A command in ``hooks``: a text for ``/bin/sh -c``, or a list that is run as it is; and how long it may take."""
 
-    run: str | tuple[str, ...] = key("", "run", "Text for the shell, or a list: a program and its arguments.", required=True, upgrade=True)
+    run: str | tuple[str, ...] = key(
+        "", "run", "Text for the shell, or a list: a program and its arguments.", required=True, upgrade=True
+    )
     timeout: float = key(60.0, "duration", "After which it is ended.", upgrade=True)
 
 
@@ -272,8 +328,12 @@ def _function(text: str) -> Any:
 class Hooks:
     """``hooks``: what is run at the turns of an upgrade (commands), and in each worker (functions)."""
 
-    before: Command | None = _command("Before a new generation is started; migrations, say. If it fails, nothing is touched.")
-    after_ready: Command | None = _command("When the new workers are ready and checked. If it fails, they get no traffic, ever.")
+    before: Command | None = _command(
+        "Before a new generation is started; migrations, say. If it fails, nothing is touched."
+    )
+    after_ready: Command | None = _command(
+        "When the new workers are ready and checked. If it fails, they get no traffic, ever."
+    )
     after_switch: Command | None = _command("When they serve, beside the probation. Its failure is noted.")
     after_commit: Command | None = _command("When the new generation is committed. Its failure is noted.")
     on_failure: Command | None = _command("When an upgrade has failed before it served. Its failure is noted.")
@@ -281,32 +341,51 @@ class Hooks:
     after_fork: str | None = _function("In each new worker before it is ready. If it fails, the worker has not booted.")
     on_pause: str | None = _function("In a worker that has paused, and whose last request has ended.")
     on_resume: str | None = _function("In a worker that had paused, before it accepts again.")
-    on_exit: str | None = _function("In each worker that leaves, when its last connection has gone; before its functions of atexit.")
+    on_exit: str | None = _function(
+        "In each worker that leaves, when its last connection has gone; before its functions of atexit."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """``log``: what Relève itself writes, what the application writes to standard output and error, and the access log."""
+    """``log``: what Relève itself writes, what the application writes to standard output and error, and the
+    access log.
+    """
 
-    level: str = key("info", "choice", "Least severe message of Relève itself written.", choices=("debug", "info", "warning", "error"))
+    level: str = key(
+        "info",
+        "choice",
+        "Least severe message of Relève itself written.",
+        choices=("debug", "info", "warning", "error"),
+    )
     file: str = key(
-        "-", "log", "Where the log and the application's standard output and error go: a file, or - to leave them where they are."
+        "-",
+        "log",
+        "Where the log and the application's standard output and error go: a file, or - to leave them where they are.",
     )
     format: str = key(
         "auto",
         "choice",
-        "text; json, an object a line; or auto: entries with fields where standard error is systemd's journal, else text.",
+        (
+            "text; json, an object a line; or auto: entries with fields where standard error is systemd's "
+            "journal, else text."
+        ),
         choices=("auto", "text", "json"),
     )
     output: str = key(
         "tagged",
         "choice",
-        "What Python code writes to standard output and error: tagged, each line in format with generation and worker; or plain, as it is.",
+        (
+            "What Python code writes to standard output and error: tagged, each line in format with "
+            "generation and worker; or plain, as it is."
+        ),
         choices=("tagged", "plain"),
     )
     access: str | None = key("-", "log", "Where the access log goes: a file, or - for standard output.", off="off")
     access_format: str = key(
-        "combined", "access_format", "A line of the access log: common, combined, json, or a format with atoms such as %(h)s."
+        "combined",
+        "access_format",
+        "A line of the access log: common, combined, json, or a format with atoms such as %(h)s.",
     )
 
 
@@ -321,7 +400,10 @@ class Settings:
 
     app: str = key("", "app", "The WSGI application, as module:object; or mounts instead.", upgrade=True, required=True)
     mounts: tuple[Mount, ...] = key(
-        (), "mounts", "Several applications instead of app: path prefixes and the module:object that each is served by.", upgrade=True
+        (),
+        "mounts",
+        "Several applications instead of app: path prefixes and the module:object that each is served by.",
+        upgrade=True,
     )
     on_app_error: str = key(
         "refuse",
@@ -330,14 +412,27 @@ class Settings:
         choices=("refuse", "isolate"),
         upgrade=True,
     )
-    include: tuple[str, ...] = key((), "patterns", "More files, as conf.d/*.yaml, relative to this one; their keys are added to it.")
-    directory: str = key(
-        "", "path", "Folder of the release; default: the configuration file's own. Resolved afresh for each generation.", upgrade=True
+    include: tuple[str, ...] = key(
+        (), "patterns", "More files, as conf.d/*.yaml, relative to this one; their keys are added to it."
     )
-    listen: tuple[Address, ...] = key((Address("tcp", "127.0.0.1", 8000),), "listen", "Address, or list of addresses, to listen on.")
-    workers: int = key(2, "workers", "Number of worker processes, or auto for one per available core.", minimum=1, maximum=WORKERS_MAX)
+    directory: str = key(
+        "",
+        "path",
+        "Folder of the release; default: the configuration file's own. Resolved afresh for each generation.",
+        upgrade=True,
+    )
+    listen: tuple[Address, ...] = key(
+        (Address("tcp", "127.0.0.1", 8000),), "listen", "Address, or list of addresses, to listen on."
+    )
+    workers: int = key(
+        2, "workers", "Number of worker processes, or auto for one per available core.", minimum=1, maximum=WORKERS_MAX
+    )
     threads: int = key(
-        8, "count", "Requests at once in one worker; with 1 the application runs in the main thread only.", minimum=1, maximum=1000
+        8,
+        "count",
+        "Requests at once in one worker; with 1 the application runs in the main thread only.",
+        minimum=1,
+        maximum=1000,
     )
     python: str | None = key(
         None,
@@ -355,18 +450,29 @@ class Settings:
     )
     preload_modules: tuple[str, ...] = key((), "modules", "More modules to import at preload.", upgrade=True)
     env: dict[str, str] = key({}, "variables", "Environment variables for the application.", upgrade=True)
-    env_file: str | None = key(None, "path", "File of NAME=value lines for the application's environment.", off="off", upgrade=True)
-    user: str | None = key(None, "name", "User that masters and workers run as; only when started as root.", off="off", upgrade=True)
+    env_file: str | None = key(
+        None, "path", "File of NAME=value lines for the application's environment.", off="off", upgrade=True
+    )
+    user: str | None = key(
+        None, "name", "User that masters and workers run as; only when started as root.", off="off", upgrade=True
+    )
     group: str | None = key(None, "name", "Group that masters and workers run as.", off="off", upgrade=True)
     umask: int | None = key(None, "mode", "File mode mask of masters and workers.", off="off", upgrade=True)
     no_new_privileges: bool = key(
         True,
         "flag",
-        "With user: what masters and workers start gains nothing by set-user-ID programs, as sudo and some mailers are.",
+        (
+            "With user: what masters and workers start gains nothing by set-user-ID programs, as sudo and "
+            "some mailers are."
+        ),
         upgrade=True,
     )
     control_group: str | None = key(
-        None, "name", "Group whose members may use ctl, besides root and the user that the supervisor runs as.", off="off", restart=True
+        None,
+        "name",
+        "Group whose members may use ctl, besides root and the user that the supervisor runs as.",
+        off="off",
+        restart=True,
     )
     runtime_directory: str | None = key(
         None,
@@ -376,7 +482,11 @@ class Settings:
         restart=True,
     )
     state_directory: str | None = key(
-        None, "path", "Folder of the history; auto: $STATE_DIRECTORY, else the user's state folder.", off="auto", restart=True
+        None,
+        "path",
+        "Folder of the history; auto: $STATE_DIRECTORY, else the user's state folder.",
+        off="auto",
+        restart=True,
     )
     spool_directory: str | None = key(
         None,
@@ -387,17 +497,27 @@ class Settings:
     readiness: str | None = key(
         None,
         "target",
-        "Path that Relève itself answers for load balancers: 200, or 503 while `ctl drain` lasts or a stop; off: upgrade.check's path is.",
+        (
+            "Path that Relève itself answers for load balancers: 200, or 503 while `ctl drain` lasts or a "
+            "stop; off: upgrade.check's path is."
+        ),
         off="off",
     )
     limits: Limits = field(default=Limits(), metadata={"kind": "group", "help": "What one client may ask for."})
-    request: Request = field(default=Request(), metadata={"kind": "group", "help": "How requests reach the application."})
+    request: Request = field(
+        default=Request(), metadata={"kind": "group", "help": "How requests reach the application."}
+    )
     timeouts: Timeouts = field(default=Timeouts(), metadata={"kind": "group", "help": "How long to wait."})
-    upgrade: Upgrade = field(default=Upgrade(), metadata={"kind": "group", "help": "How generations follow one another."})
+    upgrade: Upgrade = field(
+        default=Upgrade(), metadata={"kind": "group", "help": "How generations follow one another."}
+    )
     proxy: Proxy = field(default=Proxy(), metadata={"kind": "group", "help": "What is believed of a proxy in front."})
-    control: Control = field(default=Control(), metadata={"kind": "group", "help": "What members of control_group may do."})
+    control: Control = field(
+        default=Control(), metadata={"kind": "group", "help": "What members of control_group may do."}
+    )
     hooks: Hooks = field(
-        default=Hooks(), metadata={"kind": "group", "help": "Commands at the turns of an upgrade, and functions in each worker."}
+        default=Hooks(),
+        metadata={"kind": "group", "help": "Commands at the turns of an upgrade, and functions in each worker."},
     )
     log: Log = field(default=Log(), metadata={"kind": "group", "help": "What is written to logs, and where."})
     watch: str = key(
@@ -446,7 +566,9 @@ def key_names() -> tuple[str, ...]:
 
 
 def to_wire(settings: Settings) -> Wire:
-    """Settings as plain JSON values, for the link and the keepsake; mounts as rows, since there may be a thousand in one message."""
+    """Settings as plain JSON values, for the link and the keepsake; mounts as rows, since there may be a thousand in
+    one message.
+    """
     base = commonprefix([mount.place for mount in settings.mounts])
     rows = [[mount.prefix, mount.app, mount.place.removeprefix(base)] for mount in settings.mounts]
     return {**dataclasses.asdict(dataclasses.replace(settings, mounts=())), "mounts": rows, "mounts_base": base}
@@ -469,13 +591,17 @@ def from_wire(wire: Wire) -> Settings:
     hooks = values.get("hooks")
     if isinstance(hooks, Hooks):
         commands: dict[str, Any] = {
-            f.name: _command_from(getattr(hooks, f.name)) for f in dataclasses.fields(Hooks) if f.metadata["kind"] == "command"
+            f.name: _command_from(getattr(hooks, f.name))
+            for f in dataclasses.fields(Hooks)
+            if f.metadata["kind"] == "command"
         }
         values["hooks"] = dataclasses.replace(hooks, **commands)
     control = values.get("control")
     if isinstance(control, Control):
         lists = {f.name: getattr(control, f.name) for f in dataclasses.fields(Control)}
-        values["control"] = Control(**{name: None if listed is None else tuple(listed) for name, listed in lists.items()})
+        values["control"] = Control(
+            **{name: None if listed is None else tuple(listed) for name, listed in lists.items()}
+        )
     proxy = values.get("proxy")
     if isinstance(proxy, Proxy):
         values["proxy"] = dataclasses.replace(proxy, trusted=tuple(proxy.trusted))

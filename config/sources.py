@@ -50,12 +50,16 @@ class Overrides:
     folder: Path | None = None
 
 
-def overrides(options: Mapping[str, Option], environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Overrides:
+def overrides(
+    options: Mapping[str, Option], environ: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Overrides:
     """Overrides from flags and, unless told otherwise, this process's environment."""
     return Overrides(options, os.environ if environ is None else environ, folder)
 
 
-def from_command_line(app: str | None, options: Mapping[str, Option], folder: Path, environ: Mapping[str, str] | None = None) -> Loaded:
+def from_command_line(
+    app: str | None, options: Mapping[str, Option], folder: Path, environ: Mapping[str, str] | None = None
+) -> Loaded:
     """The configuration without a file, ``releve -w 3 test:app``: the directory is ``folder``. Raises ConfigError."""
     given = {**options, **({} if app is None else {"app": app})}
     written, sources, notes = read_overrides(overrides(given, environ, folder))
@@ -90,7 +94,9 @@ def read_overrides(given: Overrides) -> tuple[dict[str, Written], dict[str, str]
     for variable, key in variable_names().items():
         text = given.environ.get(variable)
         if text:
-            listed = [part.strip() for part in text.split(",")] if table[key]["kind"] in _LISTS and "," in text else text
+            listed = (
+                [part.strip() for part in text.split(",")] if table[key]["kind"] in _LISTS and "," in text else text
+            )
             found[key] = _written(listed, variable, folder)
             sources[key] = f"{variable} in the environment"
     for key, option in given.options.items():
@@ -102,7 +108,9 @@ def read_overrides(given: Overrides) -> tuple[dict[str, Written], dict[str, str]
 
 
 def logical_folder(environ: Mapping[str, str]) -> Path:
-    """The current folder as its user sees it: ``PWD``, where that is the current folder, does not have its links resolved."""
+    """The current folder as its user sees it: ``PWD``, where that is the current folder, does not have its links
+    resolved.
+    """
     actual = os.getcwd()
     logical = environ.get("PWD", "")
     try:

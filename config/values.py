@@ -36,8 +36,19 @@ FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "of
 
 _DURATION_UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DECIMAL = r"[0-9]{1,18}(?:\.[0-9]{1,18})?"
-_DURATION = re.compile("".join(rf"(?:(?P<{unit}>{_DECIMAL}){unit}{'(?!s)' if unit == 'm' else ''})?" for unit in _DURATION_UNITS_S))
-_SIZE_UNITS_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_DURATION = re.compile(
+    "".join(rf"(?:(?P<{unit}>{_DECIMAL}){unit}{'(?!s)' if unit == 'm' else ''})?" for unit in _DURATION_UNITS_S)
+)
+_SIZE_UNITS_BYTES = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 1 << 10,
+    "mib": 1 << 20,
+    "gib": 1 << 30,
+}
 _SIZE = re.compile(rf"({_DECIMAL}) ?([A-Za-z]*)")
 _NUMBER = re.compile(rf"-?{_DECIMAL}")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
@@ -72,7 +83,9 @@ def parse_duration(text: str, rules: Rules) -> float:
     match = _DURATION.fullmatch(text.lower())
     if not text or match is None:
         if _NUMBER.fullmatch(text):
-            raise ValueError(_no_zero(rules) if float(text) == 0 else f"a duration needs a unit; write {text.removeprefix('-')}s")
+            raise ValueError(
+                _no_zero(rules) if float(text) == 0 else f"a duration needs a unit; write {text.removeprefix('-')}s"
+            )
         raise ValueError("expected a duration such as 30s, 5m, 1h30m or 250ms")
     seconds = sum(float(number) * _DURATION_UNITS_S[unit] for unit, number in match.groupdict().items() if number)
     if seconds == 0:
@@ -237,7 +250,10 @@ def parse_argument(text: str, rules: Rules) -> str:
 
 
 def parse_prefix(text: str) -> str:
-    """A path prefix, as text and not percent-encoded: empty, or segments with one ``/`` before each. Raises ValueError."""
+    """A path prefix, as text and not percent-encoded: empty, or segments with one ``/`` before each.
+
+    Raises ValueError.
+    """
     if text == "/":
         raise ValueError("the prefix of everything is written ''")
     if not text:
@@ -268,7 +284,9 @@ def parse_verb(text: str, rules: Rules) -> str:
     """A verb of ``ctl``."""
     if text not in CONTROL_VERBS:
         meant = nearest(text, CONTROL_VERBS)
-        raise ValueError(f"no such verb; did you mean {meant!r}?" if meant else f"no such verb; there are {', '.join(CONTROL_VERBS)}")
+        raise ValueError(
+            f"no such verb; did you mean {meant!r}?" if meant else f"no such verb; there are {', '.join(CONTROL_VERBS)}"
+        )
     return text
 
 
@@ -282,14 +300,20 @@ def parse_network(text: str, rules: Rules) -> str:
         return str(ipaddress.ip_network(text) if "/" in text else ipaddress.ip_address(text))
     except ValueError as error:
         if "host bits" in str(error):
-            raise ValueError(f"that is an address in a network; write {ipaddress.ip_network(text, strict=False)}") from None
+            raise ValueError(
+                f"that is an address in a network; write {ipaddress.ip_network(text, strict=False)}"
+            ) from None
         raise ValueError("expected an IP address, a network such as 10.0.0.0/8, or unix:") from None
 
 
 def parse_target(text: str, rules: Rules) -> str:
     """Path and query of a request, in origin form (RFC 9112, section 3.2.1)."""
     if not text.startswith("/"):
-        raise ValueError(f"expected a path; write /{text}" if re.fullmatch(r"[\w.-][\w./-]*", text) else "expected a path such as /healthz")
+        raise ValueError(
+            f"expected a path; write /{text}"
+            if re.fullmatch(r"[\w.-][\w./-]*", text)
+            else "expected a path such as /healthz"
+        )
     if not text.isascii() or not text.isprintable() or " " in text or "#" in text:
         raise ValueError("a path has no spaces, '#' or characters beyond ASCII; write them as %20 and so on")
     return text
@@ -317,7 +341,10 @@ def parse_statuses(text: str, rules: Rules) -> str:
 
 
 def parse_expect(text: str) -> tuple[range, ...]:
-    """The statuses in ``200-299,404`` as ranges; a status is expected if it is ``in`` any of them. Raises ValueError."""
+    """The statuses in ``200-299,404`` as ranges; a status is expected if it is ``in`` any of them.
+
+    Raises ValueError.
+    """
     ranges = []
     for part in text.split(","):
         match = _STATUSES.fullmatch(part.strip())
@@ -379,7 +406,9 @@ def parse_python(text: str, rules: Rules) -> str:
 
 
 def join(folder: str, path: str) -> str:
-    """``path`` made absolute in ``folder``, links not followed and ``..`` kept: where it leads is found anew for each generation."""
+    """``path`` made absolute in ``folder``, links not followed and ``..`` kept: where it leads is found anew for each
+    generation.
+    """
     return str(PurePosixPath(folder, path))
 
 

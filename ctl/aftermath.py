@@ -24,7 +24,9 @@ def aftermath(path: str, verb: str, attempt: int) -> Event | None:
             mine = next((entry for entry in entries if entry.get("id") == attempt), None)
             if mine is None:
                 return None
-            later = [entry for entry in entries if entry.get("id", 0) > attempt and entry.get("verb") in ("adopt", "start")]
+            later = [
+                entry for entry in entries if entry.get("id", 0) > attempt and entry.get("verb") in ("adopt", "start")
+            ]
             after = next((entry for entry in later if entry.get("outcome") != "interrupted"), None)
             if after is not None and after.get("outcome") is not None:
                 return _result(verb, attempt, mine, after)
@@ -57,7 +59,9 @@ def _result(verb: str, attempt: int, mine: dict[str, Any], after: dict[str, Any]
     return {
         "event": "result",
         "status": int(status),
-        "message": f"the supervisor was killed during {verb} {attempt} and another one has taken over; {became}{reason}",
+        "message": (
+            f"the supervisor was killed during {verb} {attempt} and another one has taken over; {became}{reason}"
+        ),
         "serving": f"generation {now.get('generation')}, {now.get('directory')}",
         "next": "" if done else "ctl history has both attempts; try again",
     }

@@ -23,7 +23,9 @@ class TimedOut(Exception):
     """There was no result in time; what was asked for goes on."""
 
 
-def converse(sock: socket.socket, verb: str, arguments: dict[str, Any], show: Callable[[Event], None], timeout_s: float | None) -> Event:
+def converse(
+    sock: socket.socket, verb: str, arguments: dict[str, Any], show: Callable[[Event], None], timeout_s: float | None
+) -> Event:
     """Ask for ``verb``, hand each event to ``show``, and return the result.
 
     Raises ConversationLost, or TimedOut after ``timeout_s`` in all (None: never). Closing the socket stops nothing: the
@@ -41,14 +43,18 @@ def converse(sock: socket.socket, verb: str, arguments: dict[str, Any], show: Ca
     except TimeoutError as error:
         raise TimedOut(f"no result in {timeout_s:g} s") from error
     except OSError as error:
-        raise ConversationLost(f"the connection to the supervisor broke: {(error.strerror or str(error)).lower()}") from error
+        raise ConversationLost(
+            f"the connection to the supervisor broke: {(error.strerror or str(error)).lower()}"
+        ) from error
     except ProtocolError as error:
         raise ConversationLost(f"what answered is not a supervisor of this kind: {error}") from error
     raise ConversationLost("the supervisor ended the conversation before there was a result")
 
 
 def supervisor_pidfd(sock: socket.socket) -> int | None:
-    """A pidfd of whoever listens on the control socket (SO_PEERCRED: unix(7)); None if it is not to be seen from here."""
+    """A pidfd of whoever listens on the control socket (SO_PEERCRED: unix(7)); None if it is not to be seen
+    from here.
+    """
     try:
         pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
         return os.pidfd_open(pid) if pid > 0 else None

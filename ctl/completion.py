@@ -28,4 +28,6 @@ def sockets(_context: click.Context, _parameter: click.Parameter, incomplete: st
 
 def _known(paths: list[str], incomplete: str) -> list[CompletionItem]:
     """Those that begin so; if there is none, whatever files there are."""
-    return [CompletionItem(path) for path in paths if path.startswith(incomplete)] or [CompletionItem(incomplete, type=FILE)]
+    return [CompletionItem(path) for path in paths if path.startswith(incomplete)] or [
+        CompletionItem(incomplete, type=FILE)
+    ]

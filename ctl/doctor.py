@@ -18,7 +18,10 @@ def findings(result: Event) -> list[dict[str, Any]]:
 
 def show_plain(result: Event, stream: TextIO) -> None:
     """As aligned text, the advice below what it is about."""
-    rows = [(render.line(one.get("severity")), render.line(one.get("check")), render.line(one.get("text"))) for one in findings(result)]
+    rows = [
+        (render.line(one.get("severity")), render.line(one.get("check")), render.line(one.get("text")))
+        for one in findings(result)
+    ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
     lines = []
     for row, one in zip(rows, findings(result), strict=True):

@@ -1,4 +1,6 @@
-"""``ctl dump``: the stacks of a process, each thread with the request that it serves; threads that wait for work in one line."""
+"""``ctl dump``: the stacks of a process, each thread with the request that it serves; threads that wait for work in one
+line.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,13 @@ def lines(result: Event) -> Iterator[tuple[str, str]]:
     for number, process in enumerate(processes(result)):
         if number:
             yield "", ""
-        yield f"{render.line(process.get('process'))} (pid {render.line(process.get('pid'))}): {render.line(process.get('state'))}", "bold"
+        yield (
+            (
+                f"{render.line(process.get('process'))} (pid {render.line(process.get('pid'))}): "
+                f"{render.line(process.get('state'))}"
+            ),
+            "bold",
+        )
         if process.get("trouble"):
             yield f"  {render.line(process['trouble'])}", "bold red"
         if process.get("note"):
@@ -41,7 +49,11 @@ def lines(result: Event) -> Iterator[tuple[str, str]]:
 
 
 def _thread(thread: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    name = f"thread {thread['number']}" if thread.get("number") is not None else f"thread {render.line(thread.get('thread'))}"
+    name = (
+        f"thread {thread['number']}"
+        if thread.get("number") is not None
+        else f"thread {render.line(thread.get('thread'))}"
+    )
     request = thread.get("request")
     if isinstance(request, dict):
         yield f"  {name}: {sentence(request)}", "cyan"
@@ -57,7 +69,9 @@ def _thread(thread: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def fold(stack: list[str]) -> tuple[int, list[str]]:
-    """How many frames at its beginning only lead to the application, and the others; where it does not come to that, the last one."""
+    """How many frames at its beginning only lead to the application, and the others; where it does not come to that,
+    the last one.
+    """
     ours = max((at for at, line in enumerate(stack) if OURS.search(line)), default=-1) + 1
     ours -= ours == len(stack) > 0
     return ours, stack[ours:]

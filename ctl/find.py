@@ -67,7 +67,9 @@ def label(card: Card) -> str:
     return f"{card.config or card.folder} (pid {card.pid})"
 
 
-def find(told_socket: str | None, told_config: str | None, environ: Mapping[str, str], uid: int, places: Places = PLACES) -> Found:
+def find(
+    told_socket: str | None, told_config: str | None, environ: Mapping[str, str], uid: int, places: Places = PLACES
+) -> Found:
     """Connect to the instance meant. Raises FindError, with what to do."""
     folder = working_folder(environ)
     if told_socket is None and told_config is None:
@@ -78,7 +80,9 @@ def find(told_socket: str | None, told_config: str | None, environ: Mapping[str,
     if told_config is not None:
         return _by_config(absolute(told_config, folder), cards, environ, uid, places)
     here = {str(folder), os.path.realpath(folder)}
-    mine = _reachable(card for card in cards if card.folder in here or (card.config and os.path.dirname(card.config) in here))
+    mine = _reachable(
+        card for card in cards if card.folder in here or (card.config and os.path.dirname(card.config) in here)
+    )
     if mine:
         return _only(mine, "several services belong to this folder")
     if (folder / USUAL_FILE).exists():
@@ -86,7 +90,10 @@ def find(told_socket: str | None, told_config: str | None, environ: Mapping[str,
     with contextlib.suppress(InstanceError):
         own = runtime_directory(None, instance_name(folder, None), {**environ, "RUNTIME_DIRECTORY": ""}, uid, places)
         if own.is_dir() or holders.listening(str(own / SOCKET_NAME)):  # one was started here: no other one is meant
-            return _ask_path(str(own / SOCKET_NAME), "a service was started in this folder, and none runs; for another one: ctl -c FILE")
+            return _ask_path(
+                str(own / SOCKET_NAME),
+                "a service was started in this folder, and none runs; for another one: ctl -c FILE",
+            )
     running = _reachable(cards)
     hidden = closed(uid, places)
     if not running and hidden:
@@ -100,7 +107,8 @@ def connect(path: str) -> socket.socket | None:
     Raises FindError if this user may not connect, or if it accepts nothing for ``CONNECT_TIMEOUT_S``.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Where the accept queue is full, a non-blocking connect fails at once, and a blocking one waits for this long: unix(7).
+    # Where the accept queue is full, a non-blocking connect fails at once, and a blocking one waits for this long:
+    # unix(7).
     _set_send_timeout(sock, CONNECT_TIMEOUT_S)
     try:
         sock.connect(path)
@@ -110,7 +118,11 @@ def connect(path: str) -> socket.socket | None:
     except PermissionError as error:
         sock.close()
         raise FindError(
-            Status.UNEXPECTED, f"cannot connect to {path}: permission denied; use the user that runs the service, or root{_or_group(path)}"
+            Status.UNEXPECTED,
+            (
+                f"cannot connect to {path}: permission denied; use the user that runs the service, or "
+                f"root{_or_group(path)}"
+            ),
         ) from error
     except BlockingIOError as error:
         sock.close()
@@ -119,7 +131,9 @@ def connect(path: str) -> socket.socket | None:
         ) from error
     except OSError as error:
         sock.close()
-        raise FindError(Status.UNEXPECTED, f"cannot connect to {path}: {(error.strerror or str(error)).lower()}") from error
+        raise FindError(
+            Status.UNEXPECTED, f"cannot connect to {path}: {(error.strerror or str(error)).lower()}"
+        ) from error
     _set_send_timeout(sock, 0)
     return sock
 
@@ -135,14 +149,16 @@ def _or_group(path: str) -> str:
 
 def _set_send_timeout(sock: socket.socket, seconds: float) -> None:
     """SO_SNDTIMEO, 0 for none: socket(7)."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000)))
+    sock.setsockopt(
+        socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
+    )
 
 
 def _ask_path(path: str, hint: str) -> Found:
     """Connect to this one. Raises FindError.
 
-    Where the socket has been removed and a supervisor listens on it all the same, that one makes it again after a few seconds.
-    Where the supervisor was killed and a generation serves, another one follows as soon.
+    Where the socket has been removed and a supervisor listens on it all the same, that one makes it again after a few
+    seconds. Where the supervisor was killed and a generation serves, another one follows as soon.
     """
     limit = time.monotonic() + MADE_AGAIN_S
     while (sock := connect(path)) is None:
@@ -167,7 +183,11 @@ def _by_config(config: Path, cards: list[Card], environ: Mapping[str, str], uid:
     """The instance whose card names this file, else whoever is in the folder that the file names."""
     named = [card for card in cards if card.config == str(config)]
     real = os.path.realpath(config)
-    named += [card for card in cards if card.config is not None and card not in named and os.path.realpath(card.config) == real]
+    named += [
+        card
+        for card in cards
+        if card.config is not None and card not in named and os.path.realpath(card.config) == real
+    ]
     for card in named:
         reachable = _reachable([card])
         if reachable:
@@ -181,7 +201,9 @@ def _by_config(config: Path, cards: list[Card], environ: Mapping[str, str], uid:
             Status.UNEXPECTED, f"cannot read {config}: permission denied; use the user that runs the service, or root"
         ) from error
     except OSError as error:
-        raise FindError(Status.USAGE, f"cannot read {config}: no such file, and no running service was started with it") from error
+        raise FindError(
+            Status.USAGE, f"cannot read {config}: no such file, and no running service was started with it"
+        ) from error
     try:
         (told, ports), name = _told(config, environ), instance_name(config.parent, config)
         directory = runtime_directory(told, name, environ, uid, places)
@@ -193,7 +215,8 @@ def _by_config(config: Path, cards: list[Card], environ: Mapping[str, str], uid:
 
 
 def _hidden(config: Path, uid: int, places: Places) -> FindError | None:
-    """Why this user cannot tell whether a configuration is served: by the folder of its unit, or any in which a service listens.
+    """Why this user cannot tell whether a configuration is served: by the folder of its unit, or any in which a service
+    listens.
 
     The latter not for a file of the user's own: that it is served by somebody else, under another name, is unlikely.
     """
@@ -256,7 +279,9 @@ def _told(config: Path, environ: Mapping[str, str]) -> tuple[str | None, list[in
 
 def _line_of_runtime_directory(config: Path) -> str | None:
     try:
-        line = re.search(r"^runtime_directory[ \t]*[:=][ \t]*[\"']?([^\s\"'#]+)", config.read_text(errors="replace"), re.MULTILINE)
+        line = re.search(
+            r"^runtime_directory[ \t]*[:=][ \t]*[\"']?([^\s\"'#]+)", config.read_text(errors="replace"), re.MULTILINE
+        )
     except OSError:
         return None
     return None if line is None or line[1] == "auto" else line[1]
@@ -292,7 +317,10 @@ def _only(found: list[tuple[Card, socket.socket | FindError]], several: str, gue
             raise error
     raise FindError(
         Status.NOT_RUNNING,
-        "not running: no service of this user runs; start one with releve, or name it: ctl -c FILE VERB, ctl --socket PATH VERB",
+        (
+            "not running: no service of this user runs; start one with releve, or name it: ctl -c FILE "
+            "VERB, ctl --socket PATH VERB"
+        ),
     )
 
 

@@ -51,13 +51,18 @@ def sentence(entry: dict[str, Any]) -> str:
     end = f": {why}" if why != render.UNKNOWN else ""
     # said, since everywhere else it is the number of the attempt that follows the verb
     generation = f" (generation {_step(entry)})" if _step(entry) != render.UNKNOWN else ""
-    return f"#{render.line(entry.get('id'))} {render.line(entry.get('verb'))}{generation} {outcome}{took}, {_when(entry.get('began'))}{end}"
+    return (
+        f"#{render.line(entry.get('id'))} {render.line(entry.get('verb'))}{generation} {outcome}{took}, "
+        f"{_when(entry.get('began'))}{end}"
+    )
 
 
 def show_plain(result: Event, stream: TextIO) -> None:
     """The table as aligned text."""
     rows = [row(entry) for entry in entries(result)]
-    print("\n".join([*render.table(HEAD, rows, NUMBERS), *_symptoms(result)]) if rows else "no attempts yet", file=stream)
+    print(
+        "\n".join([*render.table(HEAD, rows, NUMBERS), *_symptoms(result)]) if rows else "no attempts yet", file=stream
+    )
 
 
 def show_rich(result: Event, stream: TextIO) -> None:
@@ -93,7 +98,9 @@ def _show_narrow(rows: list[tuple[str, ...]], console: Console) -> None:
 
     kept = [column for column in range(len(HEAD)) if column not in BELOW]
     numbers = [kept.index(column) for column in NUMBERS]
-    head, *lines = render.table([HEAD[column] for column in kept], [[cells[column] for column in kept] for cells in rows], numbers)
+    head, *lines = render.table(
+        [HEAD[column] for column in kept], [[cells[column] for column in kept] for cells in rows], numbers
+    )
     console.print(Text(head, style="dim"))
     for text, cells in zip(lines, rows, strict=True):
         shown = Text(text)

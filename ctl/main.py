@@ -1,7 +1,8 @@
 """The command ``ctl``: its verbs and their options.
 
-Results go to standard output (``--json``: as one JSON value), progress and failures to standard error; the exit status is
-the outcome (``releve.instance.protocol.Status``). What only some verbs need (rich, YAML) is imported when they need it.
+Results go to standard output (``--json``: as one JSON value), progress and failures to standard error; the exit status
+is the outcome (``releve.instance.protocol.Status``). What only some verbs need (rich, YAML) is imported when they need
+it.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Do what the command line says, and return the exit status."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that lacks a sign still gets the rest
+        # a terminal that lacks a sign still gets the rest
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         return int(ctl.main(list(arguments), prog_name="ctl", standalone_mode=False) or Status.DONE)
     except click.ClickException as error:
@@ -117,7 +119,10 @@ def ask(found: Found, order: Order) -> Event:
 
             result = converse(found.socket, order.verb, order.arguments, show, order.timeout_s)
     except KeyboardInterrupt:
-        return {"status": int(Status.INTERRUPTED), "message": f"detached; {GOES_ON.get(order.verb, 'nothing was touched')}"}
+        return {
+            "status": int(Status.INTERRUPTED),
+            "message": f"detached; {GOES_ON.get(order.verb, 'nothing was touched')}",
+        }
     except TimedOut as error:
         goes_on = GOES_ON.get(order.verb, "the supervisor hangs, or is stopped; its log may say why")
         return {"status": int(Status.INTERRUPTED), "message": f"timed out: {error}; {goes_on}"}
@@ -125,14 +130,20 @@ def ask(found: Found, order: Order) -> Event:
         if attempts and (known := aftermath(found.path, order.verb, attempts[0])) is not None:
             return known
         if pidfd is not None and has_ended(pidfd, DEPARTURE_TIMEOUT_S) and not os.path.exists(found.path):
-            return {"status": int(Status.DONE), "message": "stopped; it was being stopped already"}  # one that is killed leaves its socket
+            # one that is killed leaves its socket
+            return {"status": int(Status.DONE), "message": "stopped; it was being stopped already"}
         return {
             "status": int(Status.UNEXPECTED),
             "message": f"cannot tell how the {order.verb} ended: {error}",
             "serving": "unknown",
             "next": "`ctl status` shows what runs now, the service's log what happened",
         }
-    if pidfd is not None and order.arguments.get("wait") and result["status"] == Status.DONE and not has_ended(pidfd, DEPARTURE_TIMEOUT_S):
+    if (
+        pidfd is not None
+        and order.arguments.get("wait")
+        and result["status"] == Status.DONE
+        and not has_ended(pidfd, DEPARTURE_TIMEOUT_S)
+    ):
         render.say("warning: the supervisor's process has not ended yet")
     return result
 
@@ -171,7 +182,9 @@ Command = Callable[..., Any]
 
 def _instance(command: Command) -> Command:
     """The options that say which instance."""
-    command = click.option("--socket", metavar="PATH", help="Control socket of the instance.", shell_complete=completion.sockets)(command)
+    command = click.option(
+        "--socket", metavar="PATH", help="Control socket of the instance.", shell_complete=completion.sockets
+    )(command)
     text = "Configuration file that the instance was started with."
     return click.option("-c", "--config", metavar="FILE", help=text, shell_complete=completion.configs)(command)
 
@@ -185,7 +198,11 @@ def _asks(command: Command) -> Command:
 def _timed(command: Command) -> Command:
     """The options of a verb that may take a while."""
     timeout = click.FloatRange(min=0, min_open=True)
-    return _asks(click.option("--timeout", type=timeout, metavar="SECONDS", help="Wait at most so long; the operation goes on.")(command))
+    return _asks(
+        click.option("--timeout", type=timeout, metavar="SECONDS", help="Wait at most so long; the operation goes on.")(
+            command
+        )
+    )
 
 
 def _waits(command: Command) -> Command:
@@ -221,8 +238,12 @@ def status(**told: Any) -> int:
 
 
 @ctl.command(short_help="Switch to what is on disk now.")
-@click.option("--directory", metavar="FOLDER", callback=_path, shell_complete=by_metavar, help="Release to start, this time only.")
-@click.option("--python", metavar="PATH", callback=_path, shell_complete=by_metavar, help="Interpreter to use, this time only.")
+@click.option(
+    "--directory", metavar="FOLDER", callback=_path, shell_complete=by_metavar, help="Release to start, this time only."
+)
+@click.option(
+    "--python", metavar="PATH", callback=_path, shell_complete=by_metavar, help="Interpreter to use, this time only."
+)
 @click.option("--dry-run", is_flag=True, help="Boot and check it, and end it again; what serves is not touched.")
 @_waits
 def upgrade(directory: str | None, python: str | None, dry_run: bool, **told: Any) -> int:
@@ -290,7 +311,15 @@ def reopen(**told: Any) -> int:
 
 
 @ctl.command()
-@click.option("-n", "--limit", type=click.IntRange(min=1), metavar="N", default=20, show_default=True, help="Show at most so many.")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=20,
+    show_default=True,
+    help="Show at most so many.",
+)
 @_asks
 def history(limit: int, **told: Any) -> int:
     """List the attempts, the newest last."""
@@ -318,8 +347,8 @@ def workers(**told: Any) -> int:
 def dump(process: str | None, every: bool, **told: Any) -> int:
     """Show the stack of each thread of a process, with the request that it serves.
 
-    WORKER is a number, as 2 (of the generation in service) or 8.2; master, or 8.master, is the process that has forked them.
-    It answers whatever it is doing, also when it hangs; what it does goes on.
+    WORKER is a number, as 2 (of the generation in service) or 8.2; master, or 8.master, is the process that has forked
+    them. It answers whatever it is doing, also when it hangs; what it does goes on.
     """
     if (process is None) is not every:
         raise click.UsageError("cannot dump: name a worker (2, 8.2, a pid), master, or --all")
@@ -329,7 +358,9 @@ def dump(process: str | None, every: bool, **told: Any) -> int:
 @ctl.command(short_help="Tell load balancers to go elsewhere.")
 @_asks
 def drain(**told: Any) -> int:
-    """Answer 503 at `readiness` (or at upgrade.check's path), so that load balancers send no new clients; serve as before."""
+    """Answer 503 at `readiness` (or at upgrade.check's path), so that load balancers send no new clients; serve as
+    before.
+    """
     return _order("drain", told, waits=False)
 
 

@@ -68,7 +68,11 @@ def _notes(result: Event) -> list[tuple[str, str]]:
         ("needs a restart", "needs_restart"),
         ("degraded", "degraded"),
     )
-    return [(name, ", ".join(map(render.line, result[key]))) for name, key in pairs if isinstance(result.get(key), list) and result[key]]
+    return [
+        (name, ", ".join(map(render.line, result[key])))
+        for name, key in pairs
+        if isinstance(result.get(key), list) and result[key]
+    ]
 
 
 def _present(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -27,7 +27,11 @@ def progress() -> Plain | Terminal:
 
 def _note(event: Event) -> str:
     level = event.get("level")
-    return f"{level}: {render.line(event.get('text'))}" if level in ("warning", "error") else render.line(event.get("text"))
+    return (
+        f"{level}: {render.line(event.get('text'))}"
+        if level in ("warning", "error")
+        else render.line(event.get("text"))
+    )
 
 
 @dataclass(slots=True)
@@ -51,7 +55,9 @@ class Plain:
     def __enter__(self) -> Plain:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         return None
 
     def show(self, event: Event) -> None:
@@ -80,7 +86,9 @@ class Terminal:
     def __enter__(self) -> Terminal:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.live is not None:
             self.live.stop()  # the last picture stays, and the cursor comes back
 
@@ -89,7 +97,9 @@ class Terminal:
         if event.get("event") == "note":
             from rich.text import Text
 
-            self._started().console.print(Text(_note(event), style="yellow" if event.get("level") in ("warning", "error") else ""))
+            self._started().console.print(
+                Text(_note(event), style="yellow" if event.get("level") in ("warning", "error") else "")
+            )
         elif event.get("event") == "phase":
             name = render.line(event.get("phase"))
             phase = self.phases.setdefault(name, Phase(name, self.clock()))
@@ -103,7 +113,10 @@ class Terminal:
 
         if self.live is None:
             self.live = Live(
-                console=render.console(self.stream), get_renderable=self._draw, refresh_per_second=REDRAWS_PER_S, redirect_stdout=False
+                console=render.console(self.stream),
+                get_renderable=self._draw,
+                refresh_per_second=REDRAWS_PER_S,
+                redirect_stdout=False,
             )
             self.live.start()
         return self.live

@@ -100,7 +100,9 @@ def console(stream: TextIO) -> Console:
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """One line, at once, for progress is read through pipes; that nobody reads any more is no reason to miss the outcome."""
+    """One line, at once, for progress is read through pipes; that nobody reads any more is no reason to miss the
+    outcome.
+    """
     stream = stream or sys.stderr
     try:
         print(text, file=stream, flush=True)

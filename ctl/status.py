@@ -66,7 +66,10 @@ def picture(result: Event) -> Picture:
         ("draining", _draining(_mapping(service.get("draining")))),
         *(("degraded", reason) for reason in _list(service.get("degraded"))),
         *(("not upgraded", error) for error in _list(service.get("syntax_errors"))),
-        ("history", f"{service['history_pending']} lines wait for the disk" if service.get("history_pending") else None),
+        (
+            "history",
+            f"{service['history_pending']} lines wait for the disk" if service.get("history_pending") else None,
+        ),
         ("last", history.sentence(_mapping(result.get("last")))),
     ]
     up = f"pid {render.line(service.get('pid'))}, up {render.age(service.get('uptime_s'))}"
@@ -128,7 +131,9 @@ def _workers(part: Part) -> Any:
     for column, name in enumerate(part.head):
         grid.add_column(name, justify="right" if column in NUMBERS else "left", no_wrap=column != 2)
     for row in part.rows:
-        grid.add_row(*(Text(cell, style=STYLES.get(cell, "") if column == 2 else "") for column, cell in enumerate(row)))
+        grid.add_row(
+            *(Text(cell, style=STYLES.get(cell, "") if column == 2 else "") for column, cell in enumerate(row))
+        )
     return grid
 
 
@@ -138,11 +143,19 @@ def _part(generation: dict[str, Any]) -> Part:
     release = render.line(generation.get("releve"))
     python = f"{render.line(generation.get('python_version'))} ({render.line(generation.get('python'))})"
     named: list[tuple[str, Any]] = [
-        ("release", resolved if directory in (resolved, None) else f"{render.line(resolved)} (through {render.line(directory)})"),
+        (
+            "release",
+            resolved
+            if directory in (resolved, None)
+            else f"{render.line(resolved)} (through {render.line(directory)})",
+        ),
         ("commit", render.line(generation.get("revision"))[:COMMIT_SHOWN] if generation.get("revision") else None),
         ("python", python if generation.get("python_version") else generation.get("python")),
         ("releve", f"{release}, lent by the supervisor" if generation.get("lent") else generation.get("releve")),
-        ("orphaned", "its master is gone; its workers serve on under the supervisor" if generation.get("orphaned") else None),
+        (
+            "orphaned",
+            "its master is gone; its workers serve on under the supervisor" if generation.get("orphaned") else None,
+        ),
         ("code", "not preloaded: each worker imports for itself" if generation.get("preloaded") is False else None),
         ("losses", generation.get("losses")),
         *(("crash", line) for line in history.crash(_mapping((_list(generation.get("crashes")) or [None])[-1]))),
@@ -154,7 +167,9 @@ def _part(generation: dict[str, Any]) -> Part:
     differ = len(set(revisions)) > 1  # in the middle of a reload
     rows = [_row(number, worker) for worker in workers]
     return Part(
-        title=f"generation {number} (master {render.line(generation.get('pid'))}, {render.age(generation.get('age_s'))})",
+        title=(
+            f"generation {number} (master {render.line(generation.get('pid'))}, {render.age(generation.get('age_s'))})"
+        ),
         state=render.line(generation.get("state")),
         facts=_told(named),
         head=(*HEAD, "revision") if differ else HEAD,
@@ -187,7 +202,8 @@ def _operation(operation: dict[str, Any]) -> str:
     by = f", by {render.line(operation['by'])}" if operation.get("by") else ""
     doing = f": {render.line(operation['doing'])}" if operation.get("doing") else ""
     return (
-        f"{render.line(operation.get('verb'))}: {render.line(operation.get('phase'))} for {render.age(operation.get('since_s'))}{by}{doing}"
+        f"{render.line(operation.get('verb'))}: {render.line(operation.get('phase'))} for "
+        f"{render.age(operation.get('since_s'))}{by}{doing}"
     )
 
 
@@ -205,7 +221,10 @@ def _draining(draining: dict[str, Any]) -> str:
         return ""
     deaf = ", ".join(map(render.line, _list(draining.get("unheard"))))
     but = f"; generation {deaf} cannot tell load balancers: its releve is too old" if deaf else ""
-    return f"since {render.age(draining.get('since_s'))}: load balancers are told to go elsewhere; ctl undrain ends it{but}"
+    return (
+        f"since {render.age(draining.get('since_s'))}: load balancers are told to go elsewhere; ctl "
+        f"undrain ends it{but}"
+    )
 
 
 def _told(pairs: list[tuple[str, Any]]) -> list[tuple[str, str]]:

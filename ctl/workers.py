@@ -8,11 +8,26 @@ from releve.ctl import render
 from releve.ctl.status import STYLES
 from releve.instance.protocol import Event
 
-HEAD = ("worker", "pid", "state", "age", "turned", "connections", "busy", "requests", "2xx", "3xx", "4xx", "5xx", "memory")
+HEAD = (
+    "worker",
+    "pid",
+    "state",
+    "age",
+    "turned",
+    "connections",
+    "busy",
+    "requests",
+    "2xx",
+    "3xx",
+    "4xx",
+    "5xx",
+    "memory",
+)
 NUMBERS = (1, *range(3, len(HEAD)))
 LATE_S = 2.0  # a loop that has not turned for so long hangs
 ARROW = "└ "
-ELSEWHERE = ("memory", "age", "connections", "busy")  # columns that ``ctl status`` has too: left out first where a terminal is narrow
+# columns that ``ctl status`` has too: left out first where a terminal is narrow
+ELSEWHERE = ("memory", "age", "connections", "busy")
 
 
 def workers(result: Event) -> list[dict[str, Any]]:
@@ -48,7 +63,10 @@ def requests(worker: dict[str, Any]) -> list[str]:
 def sentence(request: dict[str, Any]) -> str:
     """One request: its age, what it is, who wants it."""
     peer = f"  {render.line(request['peer'])}" if request.get("peer") else ""
-    return f"{render.age(request.get('age_s'))}  {render.line(request.get('method'))} {render.line(request.get('target'))}{peer}"
+    return (
+        f"{render.age(request.get('age_s'))}  {render.line(request.get('method'))} "
+        f"{render.line(request.get('target'))}{peer}"
+    )
 
 
 def show_plain(result: Event, stream: TextIO) -> None:
@@ -80,7 +98,9 @@ def show_rich(result: Event, stream: TextIO) -> None:
         for column, width in widths.items():
             grid.add_column(justify="right" if column in NUMBERS else "left", width=width, no_wrap=True)
         style = "dim" if not worker else ""
-        grid.add_row(*(Text(cells[column], style=style or (_style(column, cells[column], worker))) for column in widths))
+        grid.add_row(
+            *(Text(cells[column], style=style or (_style(column, cells[column], worker))) for column in widths)
+        )
         parts += [grid, *(Text(f"  {ARROW}{request}", style="cyan") for request in requests(worker))]
     console.print(Group(*parts) if known else "no workers")
 

@@ -51,7 +51,12 @@ def convert(site: Site, environ: Mapping[str, str]) -> tuple[str, Draft]:
                 f"{variable} is set in the environment: here it comes before {key} in the file; start releve without it"
             )
     sources = [name for name in (site.file, gunicorn.COMMAND_LINE if site.app or _told(site) else None) if name]
-    head = [f"Made by `releve import` from {' and '.join(sources) or 'the defaults of gunicorn'}; {PAGE} says what behaves differently."]
+    head = [
+        (
+            f"Made by `releve import` from {' and '.join(sources) or 'the defaults of gunicorn'}; {PAGE} "
+            "says what behaves differently."
+        )
+    ]
     tail = ["Without an equivalent, or different here:", *draft.remarks.values()] if draft.remarks else []
     try:
         text = document.render(head, draft.entries, tail)
@@ -84,7 +89,10 @@ def _import(
     for remark in draft.remarks.values():
         print(remark, file=sys.stderr)
     where = "standard output" if output in (None, "-") else output
-    print(f"{len(draft.entries)} keys written to {where}, {len(draft.remarks)} remarks; `releve check -c FILE` reads it", file=sys.stderr)
+    print(
+        f"{len(draft.entries)} keys written to {where}, {len(draft.remarks)} remarks; `releve check -c FILE` reads it",
+        file=sys.stderr,
+    )
     return DONE
 
 

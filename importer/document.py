@@ -36,7 +36,9 @@ def render(head: Sequence[str], entries: Mapping[str, Entry], tail: Sequence[str
 def comment(paragraph: str) -> Iterator[str]:
     """A paragraph as lines of comment."""
     text = "".join(character if character.isprintable() else "?" for character in paragraph)
-    yield from textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="#   ", break_long_words=False, break_on_hyphens=False)
+    yield from textwrap.wrap(
+        text, WIDTH, initial_indent="# ", subsequent_indent="#   ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def word(text: str) -> str:
@@ -46,7 +48,12 @@ def word(text: str) -> str:
     if re.search("[\ud800-\udfff]", text):
         raise ValueError("it has bytes that are not UTF-8")
     return (
-        '"' + "".join(character if character.isprintable() and character not in '"\\' else _escaped(character) for character in text) + '"'
+        '"'
+        + "".join(
+            character if character.isprintable() and character not in '"\\' else _escaped(character)
+            for character in text
+        )
+        + '"'
     )
 
 

@@ -1,7 +1,7 @@
 """Under the interpreter of the site: run a configuration file of gunicorn as gunicorn does, and say what it has set.
 
-``PYTHON execute.py FILE FD``: a JSON object is written to FD. Run as a script, by Python 3.8 or later, standard library only:
-the file may need what only the site's own environment has, and nothing that it does shall happen to us.
+``PYTHON execute.py FILE FD``: a JSON object is written to FD. Run as a script, by Python 3.8 or later, standard library
+only: the file may need what only the site's own environment has, and nothing that it does shall happen to us.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def run(location: str) -> dict[str, Any]:
                 values[name] = values[name]()
     except BaseException as error:
         return {"error": _describe(error), "lines": traceback.format_exc().splitlines()[-12:]}
-    found = {name: _plain(value) for name, value in values.items() if not name.startswith("_") and not inspect.ismodule(value)}
+    found = {
+        name: _plain(value)
+        for name, value in values.items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
     set_ = {name: value for name, value in os.environ.items() if before.get(name) != value}
     return {"values": found, "set": set_, "unset": sorted(set(before) - set(os.environ))}
 

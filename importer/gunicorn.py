@@ -1,4 +1,6 @@
-"""What gunicorn would serve with: its command line, ``GUNICORN_CMD_ARGS``, its file and its defaults, in its own order."""
+"""What gunicorn would serve with: its command line, ``GUNICORN_CMD_ARGS``, its file and its defaults, in its
+own order.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,11 @@ _EXECUTE = Path(__file__).with_name("execute.py")
 _FILE_TIMEOUT_S = 60.0
 
 # Variables that gunicorn takes its defaults from: the setting, and its value.
-_VARIABLES = {"PORT": ("bind", "0.0.0.0:{}"), "WEB_CONCURRENCY": ("workers", "{}"), "FORWARDED_ALLOW_IPS": ("forwarded_allow_ips", "{}")}
+_VARIABLES = {
+    "PORT": ("bind", "0.0.0.0:{}"),
+    "WEB_CONCURRENCY": ("workers", "{}"),
+    "FORWARDED_ALLOW_IPS": ("forwarded_allow_ips", "{}"),
+}
 
 
 class ImportFailure(Exception):
@@ -51,8 +57,9 @@ class Value:
 class Site:
     """Everything that a gunicorn would serve with.
 
-    ``folder`` is where it is started, ``app`` the application named on its command line, ``python`` the interpreter it runs on
-    where that is known. ``environment`` is what the file sets in ``os.environ``; ``notes`` are remarks on the file.
+    ``folder`` is where it is started, ``app`` the application named on its command line, ``python`` the interpreter it
+    runs on where that is known. ``environment`` is what the file sets in ``os.environ``; ``notes`` are remarks on the
+    file.
     """
 
     values: Mapping[str, Value]
@@ -67,8 +74,15 @@ class Site:
         return self.values[name].value
 
 
-def read(arguments: Sequence[str], environ: Mapping[str, str], folder: str, file: str | None = None, python: str | None = None) -> Site:
-    """The site that ``gunicorn ARGUMENTS`` would be, started in ``folder``; ``file`` is as ``-c FILE``, ``python`` runs that file.
+def read(
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    folder: str,
+    file: str | None = None,
+    python: str | None = None,
+) -> Site:
+    """The site that ``gunicorn ARGUMENTS`` would be, started in ``folder``; ``file`` is as ``-c FILE``, ``python`` runs
+    that file.
 
     Raises ImportFailure.
     """
@@ -84,7 +98,11 @@ def read(arguments: Sequence[str], environ: Mapping[str, str], folder: str, file
     if location is None and os.path.exists(os.path.join(folder, USUAL_FILE)):
         location = USUAL_FILE
     beside = _beside(program)
-    values = {name: Value(words.convert(setting.kind, setting.default)) for name, setting in SETTINGS.items() if setting.kind != "hook"}
+    values = {
+        name: Value(words.convert(setting.kind, setting.default))
+        for name, setting in SETTINGS.items()
+        if setting.kind != "hook"
+    }
     values |= {name: Value(None) for name, setting in SETTINGS.items() if setting.kind == "hook"}
     for variable, (name, meaning) in _VARIABLES.items():
         if environ.get(variable):
@@ -168,7 +186,9 @@ def _set(values: dict[str, Value], name: str, value: Any, origin: str) -> None:
     try:
         values[name] = Value(words.convert(SETTINGS[name].kind, value), origin)
     except ValueError as error:
-        raise ImportFailure(f"cannot use {words.shown(value)} as {name} ({origin}): {error}; gunicorn refuses it too") from None
+        raise ImportFailure(
+            f"cannot use {words.shown(value)} as {name} ({origin}): {error}; gunicorn refuses it too"
+        ) from None
 
 
 def _execute(location: str, folder: str, environ: Mapping[str, str], python: str) -> dict[str, Any]:
@@ -183,10 +203,13 @@ def _execute(location: str, folder: str, environ: Mapping[str, str], python: str
     try:
         ended = subprocess.run(
             [python, str(_EXECUTE), target, str(out)],
-            pass_fds=[out], cwd=folder, env=dict(environ), stdin=subprocess.DEVNULL, stdout=2, timeout=_FILE_TIMEOUT_S, check=False,
+            pass_fds=[out], cwd=folder, env=dict(environ), stdin=subprocess.DEVNULL, stdout=2,
+            timeout=_FILE_TIMEOUT_S, check=False,
         )  # fmt: skip
         size = os.fstat(out).st_size
-        said: dict[str, Any] = json.loads(os.pread(out, size, 0)) if size else {"error": f"Python ended with status {ended.returncode}"}
+        said: dict[str, Any] = (
+            json.loads(os.pread(out, size, 0)) if size else {"error": f"Python ended with status {ended.returncode}"}
+        )
     except subprocess.TimeoutExpired:
         raise ImportFailure(f"cannot read {name}: it ran for {_FILE_TIMEOUT_S:g}s without an end") from None
     except OSError as error:
@@ -197,8 +220,9 @@ def _execute(location: str, folder: str, environ: Mapping[str, str], python: str
         os.close(out)
     if "error" in said:
         lines = "".join(f"\n  {line}" for line in said.get("lines", ()))
-        advice = f"; it was run with {python}: name the site's own interpreter by --python PATH" if "ImportError" in said["error"] or (
-            "ModuleNotFoundError" in said["error"]) else ""  # fmt: skip
+        advice = ""
+        if "ImportError" in said["error"] or "ModuleNotFoundError" in said["error"]:
+            advice = f"; it was run with {python}: name the site's own interpreter by --python PATH"
         raise ImportFailure(f"cannot read {name}: {said['error']}{advice}{lines}")
     return said
 
@@ -210,7 +234,10 @@ def _notes(found: Mapping[str, Any], name: str) -> list[str]:
         if word not in SETTINGS and isinstance(value, (bool, int, str, list)):
             meant = nearest(word, SETTINGS, likeness=0.85)
             if meant and not word.isupper():
-                notes.append(f"{word} = {words.shown(value)} ({name}): no setting of gunicorn, which ignores it; was {meant} meant?")
+                notes.append(
+                    f"{word} = {words.shown(value)} ({name}): no setting of gunicorn, which ignores "
+                    f"it; was {meant} meant?"
+                )
     if found["unset"]:
         notes.append(f"{name} removes {', '.join(found['unset'])} from the environment: start releve without")
     return notes

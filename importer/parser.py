@@ -8,8 +8,9 @@ from releve.config.completion import by_metavar
 
 SUMMARY = """Write the configuration that does what a gunicorn does: to standard output, or to a file.
 
-FILE is gunicorn's own (default: ./gunicorn.conf.py, if it is there); it is Python code, and it is run. A command line of gunicorn may
-follow after --: releve import -- gunicorn -w 3 -b :8000 mysite.wsgi. GUNICORN_CMD_ARGS and the other variables of gunicorn count too.
+FILE is gunicorn's own (default: ./gunicorn.conf.py, if it is there); it is Python code, and it is run. A command line
+of gunicorn may follow after --: releve import -- gunicorn -w 3 -b :8000 mysite.wsgi. GUNICORN_CMD_ARGS and the other
+variables of gunicorn count too.
 
 What has no equivalent is said on standard error, and as comments in what is written."""
 
@@ -22,7 +23,10 @@ def parser() -> click.Command:
             click.Argument(["file"], required=False, metavar="[FILE]"),
             click.Argument(["app"], required=False, metavar="[APP]"),
             click.Option(
-                ["-o", "--output"], metavar="FILE", help="Write to this file, which must not be there yet.", shell_complete=by_metavar
+                ["-o", "--output"],
+                metavar="FILE",
+                help="Write to this file, which must not be there yet.",
+                shell_complete=by_metavar,
             ),
             click.Option(["--force"], is_flag=True, help="Overwrite it."),
             click.Option(

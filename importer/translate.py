@@ -1,4 +1,5 @@
-"""From what a gunicorn serves with to what Relève would: keys of ours, and remarks on all that has no equivalent or differs.
+"""From what a gunicorn serves with to what Relève would: keys of ours, and remarks on all that has no equivalent or
+differs.
 
 One function for each setting that is carried over, in a table; all others have their text in ``table``.
 """
@@ -41,7 +42,9 @@ class Draft:
     remarks: dict[str, str] = field(default_factory=dict)
 
     def put(self, site: Site, name: str, value: Any, key: str = "") -> None:
-        """Carry a setting over as ``key`` (default: that of the table); one that nobody gave only where ours has another default."""
+        """Carry a setting over as ``key`` (default: that of the table); one that nobody gave only where ours has
+        another default.
+        """
         key = key or SETTINGS[name].key
         origin, ours = site.values[name].origin, _default(key)
         if origin != DEFAULT:
@@ -90,7 +93,9 @@ def _app(site: Site, draft: Draft) -> str:
     if site["paste"] is not None:
         file, _, name = str(site["paste"]).partition("#")
         variables = tuple(_pair(text) for text in site["raw_paste_global_conf"])
-        return paste.application(Path(site.folder, file), paste.Names(app=name or "main", variables=variables), _directory(site))
+        return paste.application(
+            Path(site.folder, file), paste.Names(app=name or "main", variables=variables), _directory(site)
+        )
     if not target:
         raise ImportFailure(
             "cannot tell what is served: neither the file (wsgi_app) nor a command line names an application; "
@@ -108,7 +113,9 @@ def _app_origin(site: Site) -> str:
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise ImportFailure(f"cannot use {text!r} as raw_paste_global_conf: expected NAME=VALUE; gunicorn refuses it too")
+        raise ImportFailure(
+            f"cannot use {text!r} as raw_paste_global_conf: expected NAME=VALUE; gunicorn refuses it too"
+        )
     return name, value
 
 
@@ -185,8 +192,10 @@ def _threads(site: Site, name: str, draft: Draft) -> None:
     else:
         if any(word in kind.lower() for word in NOT_WSGI):
             raise ImportFailure(
-                f"cannot carry over worker_class = {kind!r} ({site.values['worker_class'].origin}): its applications are not WSGI. {ASGI} "
-                "If the site has a WSGI application too (in Django mysite.wsgi), name that one, and a worker class for it: "
+                f"cannot carry over worker_class = {kind!r} ({site.values['worker_class'].origin}): "
+                f"its applications are not WSGI. {ASGI} "
+                "If the site has a WSGI application too (in Django mysite.wsgi), name that one, and a "
+                "worker class for it: "
                 "releve import -- gunicorn -k gthread mysite.wsgi"
             )
         draft.remark(site, "worker_class", GREENLETS)
@@ -197,7 +206,9 @@ def _connections(site: Site, name: str, draft: Draft) -> None:
     if kind != "sync":
         draft.put(site, name, _within("limits.connections", site[name]))
     if kind != "gthread" and site.values[name].given:
-        draft.remark(site, name, "without a meaning for sync workers, and left out" if kind == "sync" else SETTINGS[name].text)
+        draft.remark(
+            site, name, "without a meaning for sync workers, and left out" if kind == "sync" else SETTINGS[name].text
+        )
 
 
 def _requests(site: Site, name: str, draft: Draft) -> None:
@@ -213,7 +224,10 @@ def _timeout(site: Site, name: str, draft: Draft) -> None:
         draft.remark(
             site,
             name,
-            "a heartbeat for this kind of worker, which is always watched here; timeouts.request bounds a request, where you want that",
+            (
+                "a heartbeat for this kind of worker, which is always watched here; timeouts.request "
+                "bounds a request, where you want that"
+            ),
         )
     if seconds > _BOOT_S:
         draft.put(site, name, _seconds(seconds), "timeouts.boot")
@@ -231,7 +245,11 @@ def _keepalive(site: Site, name: str, draft: Draft) -> None:
     if site[name]:
         draft.put(site, name, _seconds(site[name]))
     else:
-        draft.remark(site, name, "connections are always kept for a while; the default is 75s, and timeouts.keepalive may be shorter")
+        draft.remark(
+            site,
+            name,
+            "connections are always kept for a while; the default is 75s, and timeouts.keepalive may be shorter",
+        )
 
 
 # Addresses
@@ -247,7 +265,9 @@ def _listen(site: Site, name: str, draft: Draft) -> None:
         try:
             parse_address(text, folder)
         except ValueError as error:
-            raise ImportFailure(f"cannot use {text!r} of bind ({site.values[name].origin}) as an address: {error}") from None
+            raise ImportFailure(
+                f"cannot use {text!r} of bind ({site.values[name].origin}) as an address: {error}"
+            ) from None
     draft.put(site, name, found)
     if site["umask"] and site.values["umask"].given:
         draft.remark(site, "umask", SETTINGS["umask"].text)
@@ -261,7 +281,9 @@ def _address(text: str, site: Site, draft: Draft) -> Any:
         more: dict[str, Any] = {}
         if site["umask"]:
             more["mode"] = mode_text(0o666 & ~site["umask"])
-        more |= {ours: site[theirs] for ours, theirs in (("owner", "user"), ("group", "group")) if site[theirs] is not None}
+        more |= {
+            ours: site[theirs] for ours, theirs in (("owner", "user"), ("group", "group")) if site[theirs] is not None
+        }
         return {"unix": path, **more} if more else f"unix:{path}"
     if text.startswith("fd://"):
         number = text.removeprefix("fd://")
@@ -312,7 +334,11 @@ def _protocol(site: Site, name: str, draft: Draft) -> None:
 
 def _access(site: Site, name: str, draft: Draft) -> None:
     told = site[name]
-    draft.put(site, name, "off" if not told else told if told == "-" else os.path.normpath(os.path.join(_directory(site), told)))
+    draft.put(
+        site,
+        name,
+        "off" if not told else told if told == "-" else os.path.normpath(os.path.join(_directory(site), told)),
+    )
     text = site["access_log_format"]
     if told and text != COMBINED:
         try:
@@ -334,7 +360,11 @@ def _level(site: Site, name: str, draft: Draft) -> None:
     level = str(site[name]).lower()
     draft.put(site, name, level if level in known else "error" if level == "critical" else "info")
     if level not in known:
-        draft.remark(site, name, SETTINGS[name].text if level == "critical" else f"no such level; it is one of {', '.join(known)}")
+        draft.remark(
+            site,
+            name,
+            SETTINGS[name].text if level == "critical" else f"no such level; it is one of {', '.join(known)}",
+        )
 
 
 def _within(key: str, number: int) -> int:

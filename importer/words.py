@@ -104,7 +104,17 @@ def _folder(value: Value) -> str:
 def _proxy(value: Value) -> str:
     if value is None or isinstance(value, bool):
         return "auto" if value else "off"
-    words = {"false": "off", "off": "off", "0": "off", "none": "off", "true": "auto", "auto": "auto", "1": "auto", "v1": "v1", "v2": "v2"}
+    words = {
+        "false": "off",
+        "off": "off",
+        "0": "off",
+        "none": "off",
+        "true": "auto",
+        "auto": "auto",
+        "1": "auto",
+        "v1": "v1",
+        "v2": "v2",
+    }
     found = words.get(str(value).lower().strip())
     if found is None:
         raise ValueError("expected off, v1, v2 or auto")

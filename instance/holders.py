@@ -1,6 +1,8 @@
-"""Who holds a lock, a control socket or a port, as the kernel tells: also where the files that would tell have been removed.
+"""Who holds a lock, a control socket or a port, as the kernel tells: also where the files that would tell have been
+removed.
 
-Only processes of this user and of root are named, since only they can be our supervisor. Standard library only; ``ctl`` asks, too.
+Only processes of this user and of root are named, since only they can be our supervisor. Standard library only; ``ctl``
+asks, too.
 """
 
 from __future__ import annotations
@@ -15,14 +17,18 @@ _TCP_LISTEN = "0A"  # TCP_LISTEN of include/net/tcp_states.h, as /proc/net/tcp h
 
 
 def listening(path: str) -> int | None:
-    """Another process that listens on the Unix socket bound to a path, whatever lies there now (``/proc/net/unix``, proc(5))."""
+    """Another process that listens on the Unix socket bound to a path, whatever lies there now (``/proc/net/unix``,
+    proc(5)).
+    """
     return _holder({inode for bound, inode in _listeners() if bound == path})
 
 
 def listens_beside(path: str, name: re.Pattern[str]) -> bool:
     """Whether anybody, of whatever user, listens on a Unix socket in the same folder whose name is like that."""
     folder = os.path.dirname(path)
-    return any(os.path.dirname(bound) == folder and name.fullmatch(os.path.basename(bound)) for bound, _ in _listeners())
+    return any(
+        os.path.dirname(bound) == folder and name.fullmatch(os.path.basename(bound)) for bound, _ in _listeners()
+    )
 
 
 def anybody_listens(path: str) -> bool:
@@ -85,7 +91,9 @@ def _holder(inodes: set[str]) -> int | None:
 
 
 def _ours(pid: str) -> bool:
-    """By all that it runs as: the real and the saved user too, so that no program with a set-user-ID bit is one of ours."""
+    """By all that it runs as: the real and the saved user too, so that no program with a set-user-ID bit is one of
+    ours.
+    """
     with suppress(OSError, LookupError, ValueError), open(f"/proc/{pid}/status", encoding="latin-1") as file:
         uids = [line.split()[1:5] for line in file if line.startswith("Uid:")][0]
         return {int(uid) for uid in uids} <= {0, os.geteuid()}

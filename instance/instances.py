@@ -85,21 +85,29 @@ def instance_name(folder: Path, config: Path | None) -> str:
     It is made of absolute paths with their links not followed: a new release behind the same link is the same instance.
     """
     source = config if config is not None else folder
-    readable = config.stem if config is not None and config.name != USUAL_FILE else (config.parent if config is not None else folder).name
+    readable = (
+        config.stem
+        if config is not None and config.name != USUAL_FILE
+        else (config.parent if config is not None else folder).name
+    )
     safe = re.sub(r"[^A-Za-z0-9_.]+", "-", readable).strip("-.")[:40] or "service"
     return f"{safe}-{_short_hash(os.fsencode(source))}"
 
 
 def unit_name(stem: str) -> str:
-    """The name of the unit that `systemd-unit` makes for a configuration file, and of that one's folders; safe in both."""
+    """The name of the unit that `systemd-unit` makes for a configuration file, and of that one's folders; safe
+    in both.
+    """
     return _UNSAFE.sub("-", stem).strip("-.") or "releve"
 
 
-def runtime_directory(settings_value: str | None, name: str, environ: Mapping[str, str], uid: int, places: Places = PLACES) -> Path:
+def runtime_directory(
+    settings_value: str | None, name: str, environ: Mapping[str, str], uid: int, places: Places = PLACES
+) -> Path:
     """Where the instance ``name`` keeps its control socket and its lock.
 
-    The setting, else systemd's ``$RUNTIME_DIRECTORY``, else a folder of the user. Raises InstanceError if the path of the
-    control socket would be too long for the kernel.
+    The setting, else systemd's ``$RUNTIME_DIRECTORY``, else a folder of the user. Raises InstanceError if the path of
+    the control socket would be too long for the kernel.
     """
     told = settings_value or _first(environ.get("RUNTIME_DIRECTORY"))
     if told:
@@ -114,7 +122,9 @@ def runtime_directory(settings_value: str | None, name: str, environ: Mapping[st
     return _private_base(uid, places) / short
 
 
-def state_directory(settings_value: str | None, name: str, environ: Mapping[str, str], uid: int, places: Places = PLACES) -> Path:
+def state_directory(
+    settings_value: str | None, name: str, environ: Mapping[str, str], uid: int, places: Places = PLACES
+) -> Path:
     """Where the instance ``name`` keeps its history: the setting, else ``$STATE_DIRECTORY``, else a folder of the user.
 
     A user without a home, or with one that cannot be written (a container's), gets one beside the runtime directories.
@@ -184,9 +194,16 @@ def _open_to(directory: Path, uid: int, access: Access) -> str | None:
             with paths.folder(directory) as folder:
                 folder.give(access.mode, None)
         return None
-    if access.group is None or seen.st_mode & stat.S_IXOTH or (seen.st_mode & stat.S_IXGRP and seen.st_gid == access.group):
+    if (
+        access.group is None
+        or seen.st_mode & stat.S_IXOTH
+        or (seen.st_mode & stat.S_IXGRP and seen.st_gid == access.group)
+    ):
         return None
-    return f"the members of control_group may not enter it, and its mode is not ours to change; chgrp {access.group} and chmod g+x it"
+    return (
+        "the members of control_group may not enter it, and its mode is not ours to change; chgrp "
+        f"{access.group} and chmod g+x it"
+    )
 
 
 def blocked(directory: Path, group: int) -> Path | None:
@@ -199,7 +216,9 @@ def blocked(directory: Path, group: int) -> Path | None:
 
 
 def planted(path: str | os.PathLike[str], uid: int, *, links: bool = False) -> str | None:
-    """Why a file that is there cannot be one of ours, or None (also if there is none). Raises OSError if it cannot be looked at.
+    """Why a file that is there cannot be one of ours, or None (also if there is none).
+
+    Raises OSError if it cannot be looked at.
 
     ``links``: ours may be a symbolic link.
     """
@@ -255,7 +274,9 @@ def read_card(directory: Path) -> Card | None:
         return None
     paths = [card.folder, card.socket, *([] if card.config is None else [card.config])]
     sound = (
-        isinstance(card.pid, int) and isinstance(card.version, int) and all(isinstance(path, str) and os.path.isabs(path) for path in paths)
+        isinstance(card.pid, int)
+        and isinstance(card.version, int)
+        and all(isinstance(path, str) and os.path.isabs(path) for path in paths)
     )
     return card if sound and Path(card.socket).name == SOCKET_NAME else None
 
@@ -278,9 +299,13 @@ def scan(environ: Mapping[str, str], uid: int, places: Places = PLACES) -> list[
 
 
 def closed(uid: int, places: Places = PLACES) -> list[Path]:
-    """Folders in the system's own base that this user may not enter: of services whose ``control_group`` it is no member of."""
+    """Folders in the system's own base that this user may not enter: of services whose ``control_group`` it is no
+    member of.
+    """
     base = places.run / "releve"
-    return [] if uid == 0 else [folder for folder in _folders(base) if folder != base and not os.access(folder, os.X_OK)]
+    return (
+        [] if uid == 0 else [folder for folder in _folders(base) if folder != base and not os.access(folder, os.X_OK)]
+    )
 
 
 def is_temporary(directory: Path, uid: int, places: Places = PLACES) -> bool:
@@ -295,7 +320,11 @@ def _runtime_bases(environ: Mapping[str, str], uid: int, places: Places) -> Iter
     """Folders of runtime directories, the one to use first; the rest are where others of this user may have started."""
     told = environ.get("XDG_RUNTIME_DIR", "")
     system = places.run / "releve"
-    mine = [system] if uid == 0 else [Path(told) / "releve" if os.path.isabs(told) else None, places.run / "user" / str(uid) / "releve"]
+    mine = (
+        [system]
+        if uid == 0
+        else [Path(told) / "releve" if os.path.isabs(told) else None, places.run / "user" / str(uid) / "releve"]
+    )
     usable = [base for base in mine if base is not None and _usable(base, uid)]
     yield from dict.fromkeys([*usable, _private_base(uid, places), system])
 
@@ -331,7 +360,9 @@ def _foreign(directory: Path, base: Path, uid: int, places: Places) -> bool:
 
 
 def _first(paths: str | None) -> str | None:
-    """Of systemd's colon separated folders (systemd.exec(5)), which it sorts, the one that is by its name for us, else the first."""
+    """Of systemd's colon separated folders (systemd.exec(5)), which it sorts, the one that is by its name for us, else
+    the first.
+    """
     several = (paths or "").split(":")
     first = next((path for path in several if "releve" in path.split("/")[-2:]), several[0])
     return first if os.path.isabs(first) else None
@@ -345,7 +376,8 @@ def _check_length(directory: Path, source: str) -> None:
     if not _fits(directory):
         length = len(os.fsencode(directory / SOCKET_NAME))
         raise InstanceError(
-            f"cannot use {directory} ({source}): the path of the control socket would have {length} bytes, the system allows "
+            f"cannot use {directory} ({source}): the path of the control socket would have {length} "
+            "bytes, the system allows "
             f"{SOCKET_PATH_MAX_BYTES}; set runtime_directory to a shorter path"
         )
 

@@ -1,10 +1,10 @@
 """Paths that somebody else may have a hand in: walked step by step, and acted on by name in a folder that is held open.
 
 A supervisor of root opens, makes, renames and removes files where users with less may write: a log in a folder of the
-application's, a socket in its run folder. Whoever may write in a folder on the way could put a symbolic link there, at any
-moment, and have root act somewhere else. So links are followed only in folders that nobody but root and we can write in; from
-the first one on that somebody else can, a link is refused (docs/adr/0033-safe-paths.md). Every module of the supervisor that
-changes a file does so through here (tests/supervisor/test_paths.py).
+application's, a socket in its run folder. Whoever may write in a folder on the way could put a symbolic link there, at
+any moment, and have root act somewhere else. So links are followed only in folders that nobody but root and we can
+write in; from the first one on that somebody else can, a link is refused (docs/adr/0033-safe-paths.md). Every module of
+the supervisor that changes a file does so through here (tests/supervisor/test_paths.py).
 
 Standard library only. Functions raise OSError; ELOOP is a link that is not followed.
 """
@@ -27,7 +27,8 @@ A_LINK = "a symbolic link, in a folder that somebody else may write in"
 _WALK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _ACCESS_LIST = "system.posix_acl_access"  # acl(5)
 _PRIVATE = 0o700
-# Not to wait: for who has a lease on it (F_SETLEASE of fcntl(2)), or for what the kernel has not got to say yet (/proc/kmsg).
+# Not to wait: for who has a lease on it (F_SETLEASE of fcntl(2)), or for what the kernel has not got to say yet
+# (/proc/kmsg).
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -99,7 +100,11 @@ class Folder:
         try:
             seen = os.fstat(fd)
             if self.foreign and stat.S_ISREG(seen.st_mode) and seen.st_nlink > 1 and flags & (os.O_WRONLY | os.O_RDWR):
-                raise OSError(errno.EMLINK, "a file with a second name, in a folder that somebody else may write in", self._path_of(name))
+                raise OSError(
+                    errno.EMLINK,
+                    "a file with a second name, in a folder that somebody else may write in",
+                    self._path_of(name),
+                )
             if flags & os.O_TRUNC:
                 os.ftruncate(fd, 0)
         except OSError:
@@ -121,7 +126,10 @@ class Folder:
             os.close(held)
 
     def make(self, name: str, mode: int) -> bool:
-        """Make a folder with this very mode, if there is none; whether there was none. FileExistsError for another kind of file."""
+        """Make a folder with this very mode, if there is none; whether there was none.
+
+        FileExistsError for another kind of file.
+        """
         try:
             os.mkdir(name, _PRIVATE, dir_fd=self.fd)
         except FileExistsError as error:
@@ -143,7 +151,9 @@ class Folder:
             os.close(fd)
 
     def change(self, name: str, mode: int, uid: int = -1, gid: int = -1, inode: tuple[int, int] | None = None) -> None:
-        """Set owner, group and mode of what lies there, which must be no link; ``inode``: and be this one (its device and number)."""
+        """Set owner, group and mode of what lies there, which must be no link; ``inode``: and be this one (its device
+        and number).
+        """
         fd = self.open(name, os.O_PATH)
         try:
             seen = os.fstat(fd)
@@ -167,7 +177,9 @@ class Folder:
         os.unlink(name, dir_fd=self.fd)
 
     def write(self, name: str, data: bytes, mode: int, *, sync: bool = False) -> None:
-        """Put a file there, whole or not at all, in place of what has that name; ``sync``: and on the disk, before it has the name."""
+        """Put a file there, whole or not at all, in place of what has that name; ``sync``: and on the disk, before it
+        has the name.
+        """
         beside = f".{name}.{os.getpid()}"
         with suppress(FileNotFoundError):
             self.remove(beside)
@@ -194,10 +206,11 @@ class Folder:
             return file.read(most_bytes)
 
     def bind(self, sock: socket.socket, name: str, path: str = "") -> tuple[int, int]:
-        """Bind a Unix socket to a new name here, with mode 0600: its device and number, by which ``change`` gives it to others.
+        """Bind a Unix socket to a new name here, with mode 0600: its device and number, by which ``change`` gives it to
+        others.
 
-        ``path``: this folder and the name, as people know them. Where somebody else may write, the socket is made in a folder
-        of its own and moved here, so that it is certain which file it is.
+        ``path``: this folder and the name, as people know them. Where somebody else may write, the socket is made in a
+        folder of its own and moved here, so that it is certain which file it is.
         """
         if not self.foreign:
             return self._bind_new(sock, name, path or self._path_of(name))
@@ -207,7 +220,9 @@ class Folder:
             with self.enter(nest) as folder:
                 seen = os.fstat(folder.fd)
                 if seen.st_uid != os.geteuid() or stat.S_IMODE(seen.st_mode) & 0o077:
-                    raise PermissionError(errno.EPERM, "somebody else replaces what is created in this folder", self.path)
+                    raise PermissionError(
+                        errno.EPERM, "somebody else replaces what is created in this folder", self.path
+                    )
                 inode = folder._bind_new(sock, "s", f"/proc/self/fd/{folder.fd}/s")
                 folder.rename("s", name, self)
         finally:
@@ -281,7 +296,8 @@ def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
 
 
 def open_regular(path: Path, also_of: int | None = None) -> int:
-    """A descriptor to read the regular file at an absolute path, owned by the caller: no device is touched, and no FIFO waited for.
+    """A descriptor to read the regular file at an absolute path, owned by the caller: no device is touched, and no FIFO
+    waited for.
 
     ``also_of``: a user whose own files are read through any link.
     """
@@ -303,7 +319,10 @@ def open_regular(path: Path, also_of: int | None = None) -> int:
 
 
 def make_folder(path: Path, mode: int) -> bool:
-    """Make a folder with this very mode in one that is there; whether it was not there. FileExistsError for another kind of file."""
+    """Make a folder with this very mode in one that is there; whether it was not there.
+
+    FileExistsError for another kind of file.
+    """
     with parent(path) as (above, name):
         return above.make(name, mode) if name else False
 
@@ -349,7 +368,9 @@ def _walk(path: str, *, last: bool) -> tuple[Folder, str]:
             if target is not None:
                 links += 1
                 if here.foreign or links > LINKS_MAX:
-                    raise OSError(errno.ELOOP, A_LINK if here.foreign else os.strerror(errno.ELOOP), os.path.join(here.path, name))
+                    raise OSError(
+                        errno.ELOOP, A_LINK if here.foreign else os.strerror(errno.ELOOP), os.path.join(here.path, name)
+                    )
                 todo += target.split("/")[::-1]
                 if os.path.isabs(target):
                     here.close()
@@ -374,7 +395,11 @@ def _open_to(fd: int, seen: os.stat_result, path: str) -> str | None:
         return f"everybody may write in {path}"
     # A user shares a group on purpose; what root shares with one is not to lead root anywhere.
     if seen.st_mode & stat.S_IWGRP and os.geteuid() == 0 and (seen.st_gid != 0 or _has_access_list(fd)):
-        return f"members of {_group(seen.st_gid)} may write in {path}" if seen.st_gid else f"an access list lets others write in {path}"
+        return (
+            f"members of {_group(seen.st_gid)} may write in {path}"
+            if seen.st_gid
+            else f"an access list lets others write in {path}"
+        )
     return None
 
 

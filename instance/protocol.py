@@ -95,7 +95,10 @@ def read_request(event: Event) -> tuple[str, dict[str, Any]]:
     """Verb and arguments of a request. Raises ProtocolError with what the user can do about it."""
     version, verb, arguments = event.get("version"), event.get("verb"), event.get("arguments", {})
     if not isinstance(version, int) or not 1 <= version <= VERSION:
-        raise ProtocolError(f"cannot serve a request of version {version!r}: this supervisor speaks {VERSION}; use the ctl of its release")
+        raise ProtocolError(
+            f"cannot serve a request of version {version!r}: this supervisor speaks {VERSION}; use the "
+            "ctl of its release"
+        )
     if not isinstance(verb, str) or verb not in VERBS:
         raise ProtocolError(f"cannot do {verb!r}: no such verb; this supervisor knows {', '.join(VERBS)}")
     if not isinstance(arguments, dict):

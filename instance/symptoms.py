@@ -1,7 +1,9 @@
-"""The symptoms of a release that is refused: which requests failed, and what its workers wrote last. Pure; ``ctl`` shows them too.
+"""The symptoms of a release that is refused: which requests failed, and what its workers wrote last.
 
-They are in the evidence of an attempt, as ``failures`` and ``output``. What they say comes from the application: it is clipped, and made
-legible.
+Pure; ``ctl`` shows them too.
+
+They are in the evidence of an attempt, as ``failures`` and ``output``. What they say comes from the application: it is
+clipped, and made legible.
 """
 
 from __future__ import annotations
@@ -26,8 +28,13 @@ Evidence = dict[str, Any]
 
 
 def select(samples: Sequence[Sample], lines: Iterable[Line]) -> Evidence:
-    """Of what the workers of a generation have told, what a person needs: of the failures rather different ones, and the oldest."""
-    first = {(one.kind, one.status, one.trace.rpartition("\n")[2] or one.request): one for one in sorted(samples, key=_when, reverse=True)}
+    """Of what the workers of a generation have told, what a person needs: of the failures rather different ones, and
+    the oldest.
+    """
+    first = {
+        (one.kind, one.status, one.trace.rpartition("\n")[2] or one.request): one
+        for one in sorted(samples, key=_when, reverse=True)
+    }
     different = sorted(first.values(), key=lambda one: (one.kind, one.when))
     chosen = set(map(id, different))
     rest = sorted((one for one in samples if id(one) not in chosen), key=lambda one: (one.kind, one.when))
@@ -63,7 +70,9 @@ def brief(evidence: object) -> str:
 
 
 def thinned(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Attempts, the newest last, with the symptoms and the crashes of the last ones only: one answer has room for so much."""
+    """Attempts, the newest last, with the symptoms and the crashes of the last ones only: one answer has room for so
+    much.
+    """
     left = REPLY_MAX
     kept = []
     for attempt in reversed(attempts):
@@ -73,7 +82,9 @@ def thinned(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if told or crashes:
             left -= 1
             if left < 0:
-                attempt = {**attempt, "crashes": [{**one, "stack": ""} for one in crashes[-1:]]} if crashes else {**attempt}
+                attempt = (
+                    {**attempt, "crashes": [{**one, "stack": ""} for one in crashes[-1:]]} if crashes else {**attempt}
+                )
                 if isinstance(evidence, dict):
                     attempt["evidence"] = {key: value for key, value in evidence.items() if key not in KEYS}
         kept.append(attempt)

@@ -65,7 +65,11 @@ def reference() -> str:
     parts = ["### The top level", _table(top, "")]
     for field in dataclasses.fields(Settings):
         if field.name in GROUPS:
-            parts += [f"### `{field.name}`", field.metadata["help"], _table(dataclasses.fields(GROUPS[field.name]), f"{field.name}.")]
+            parts += [
+                f"### `{field.name}`",
+                field.metadata["help"],
+                _table(dataclasses.fields(GROUPS[field.name]), f"{field.name}."),
+            ]
     for title, block in BLOCKS:
         parts += [f"### {title}, as a block", about(block), _table(dataclasses.fields(block), "")]
     return "\n\n".join(parts) + "\n"

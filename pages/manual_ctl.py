@@ -26,9 +26,19 @@ def manual() -> str:
     sections = [
         ("SYNOPSIS", [roff.synopsis(["ctl"], usage)]),
         ("DESCRIPTION", _description()),
-        ("VERBS", [line for command in ctl.commands.values() for line in roff.entry(["ctl", str(command.name)], command, common)]),
+        (
+            "VERBS",
+            [
+                line
+                for command in ctl.commands.values()
+                for line in roff.entry(["ctl", str(command.name)], command, common)
+            ],
+        ),
         ("OPTIONS", roff.terms(map(roff.option, options))),
-        ("EXIT STATUS", roff.terms((roff.bold(str(int(status))), roff.prose(text)) for status, text in MEANING.items())),
+        (
+            "EXIT STATUS",
+            roff.terms((roff.bold(str(int(status))), roff.prose(text)) for status, text in MEANING.items()),
+        ),
         ("ENVIRONMENT", roff.terms([variable])),
         ("SEE ALSO", roff.see("releve(1)", "releve.yaml(5)")),
     ]
@@ -37,9 +47,11 @@ def manual() -> str:
 
 def _description() -> list[str]:
     return roff.paragraphs(
-        "`ctl` finds the supervisor by --socket, by the configuration file (-c), by the folder it was started in, or because it is the "
+        "`ctl` finds the supervisor by --socket, by the configuration file (-c), by the folder it was "
+        "started in, or because it is the "
         "only one that this user runs. It waits until the outcome is known, and its exit status is the outcome.",
-        "Results go to standard output, progress and failures to standard error. An interrupt (Ctrl-C) ends the waiting, never the "
+        "Results go to standard output, progress and failures to standard error. An interrupt (Ctrl-C) "
+        "ends the waiting, never the "
         "operation.",
     )
 

@@ -22,7 +22,10 @@ STATUSES = (
 )
 VARIABLES = (
     ("RELEVE_*", "Settings, by their keys: `RELEVE_WORKERS`, `RELEVE_TIMEOUTS_DRAIN`."),
-    ("PORT, WEB_CONCURRENCY", "The port to listen on and the number of workers, as platforms set them. The log says so where they count."),
+    (
+        "PORT, WEB_CONCURRENCY",
+        "The port to listen on and the number of workers, as platforms set them. The log says so where they count.",
+    ),
     ("RUNTIME_DIRECTORY, STATE_DIRECTORY", "As systemd sets them: where the control socket and the history are."),
     ("LISTEN_FDS", "Sockets that systemd passes on; `listen: fd:NAME` takes one."),
     ("NOTIFY_SOCKET, WATCHDOG_USEC", "How systemd is told what goes on."),
@@ -42,7 +45,9 @@ def manual() -> str:
     plain = cli.command("releve", cli.SUMMARY)
     common = {roff.same(option) for option in roff.declared(plain)}
     commands = [line for name, one in cli.commands().items() for line in roff.entry(["releve", name], one, common)]
-    signals = [(roff.bold(number.name), roff.prose(_does(verb, arguments))) for number, (verb, arguments) in SIGNALS.items()]
+    signals = [
+        (roff.bold(number.name), roff.prose(_does(verb, arguments))) for number, (verb, arguments) in SIGNALS.items()
+    ]
     return roff.page(
         "releve",
         1,
@@ -51,7 +56,13 @@ def manual() -> str:
         [
             ("SYNOPSIS", _synopsis()),
             ("DESCRIPTION", _description()),
-            ("COMMANDS", [roff.prose("They start nothing. `check`, `doctor` and `systemd-unit` take the options below, too."), *commands]),
+            (
+                "COMMANDS",
+                [
+                    roff.prose("They start nothing. `check`, `doctor` and `systemd-unit` take the options below, too."),
+                    *commands,
+                ],
+            ),
             ("OPTIONS", roff.options(plain)),
             ("SIGNALS", [roff.prose("To the supervisor, whose pid never changes:"), *roff.terms(signals)]),
             ("EXIT STATUS", roff.terms((roff.bold(str(status)), roff.prose(text)) for status, text in STATUSES)),
@@ -66,18 +77,25 @@ def manual() -> str:
 def _synopsis() -> list[str]:
     rest = f"[{roff.italic('OPTION')}]... [{roff.bold('-c')} {roff.italic('FILE')}] [{roff.italic('APP')}]"
     lines = [roff.synopsis(["releve"], rest), *(roff.synopsis(["releve", name], rest) for name in cli.CONFIGURED)]
-    lines.append(roff.synopsis(["releve", "import"], f"[{roff.italic('OPTION')}]... [{roff.italic('FILE')}] [{roff.italic('APP')}]"))
+    lines.append(
+        roff.synopsis(
+            ["releve", "import"], f"[{roff.italic('OPTION')}]... [{roff.italic('FILE')}] [{roff.italic('APP')}]"
+        )
+    )
     lines.append(roff.synopsis(["releve", "schema"], ""))
     return "\n.br\n".join(lines).split("\n")
 
 
 def _description() -> list[str]:
     return roff.paragraphs(
-        "`releve` is a supervisor with a server built in: it starts a generation of the application APP (`module:object`), a fresh "
+        "`releve` is a supervisor with a server built in: it starts a generation of the application "
+        "APP (`module:object`), a fresh "
         "interpreter with its workers, and exchanges it for another one when it is told to, without losing a request.",
-        "Everything beyond the options below is said in a YAML file; see `releve.yaml`(5). Without -c and APP, ./releve.yaml is used if it "
+        "Everything beyond the options below is said in a YAML file; see `releve.yaml`(5). Without -c "
+        "and APP, ./releve.yaml is used if it "
         "is there. An option wins over the file.",
-        "The interpreter of a generation is the release's own: .venv/bin/python of its folder, if there is one. It need not have Relève "
+        "The interpreter of a generation is the release's own: .venv/bin/python of its folder, if "
+        "there is one. It need not have Relève "
         "installed. While it runs, `ctl`(1) shows it and tells it what to do.",
     )
 
@@ -85,7 +103,9 @@ def _description() -> list[str]:
 def _does(verb: str, arguments: dict[str, object]) -> str:
     if arguments.get("hurry"):
         return f"As `ctl {verb}` does; a second one ends the wait of `timeouts.pre_stop`."
-    words = "".join(f" --{key}" if value is True else f" {value}" for key, value in arguments.items() if key not in reference.UNSAID)
+    words = "".join(
+        f" --{key}" if value is True else f" {value}" for key, value in arguments.items() if key not in reference.UNSAID
+    )
     return f"As `ctl {verb}{words}` does."
 
 

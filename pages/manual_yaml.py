@@ -29,10 +29,17 @@ VALUES = (
     ("size", "`8190`, `64KiB`, `1MiB`, `1MB`. A bare number is bytes."),
     ("none at all", "`off`, `unlimited` or `auto`; the list says which word a key takes. `0` never means none."),
     ("text", "Always what it looks like: nothing becomes a number or a truth value behind your back."),
-    ("path", "A relative one starts in the folder of the file. Links are followed when a generation starts, not when the file is read."),
+    (
+        "path",
+        (
+            "A relative one starts in the folder of the file. Links are followed when a generation starts, "
+            "not when the file is read."
+        ),
+    ),
     (
         "address",
-        "`127.0.0.1:8000`, `:8000`, `[::]:8000`, `unix:/run/my.sock`, `fd:NAME` for a socket that systemd passes on, or a block "
+        "`127.0.0.1:8000`, `:8000`, `[::]:8000`, `unix:/run/my.sock`, `fd:NAME` for a socket that "
+        "systemd passes on, or a block "
         "with `unix`, `mode`, `owner` and `group`.",
     ),
 )
@@ -49,22 +56,31 @@ def manual() -> str:
     ]
     for field in dataclasses.fields(Settings):
         if field.name in GROUPS:
-            group = [roff.prose(field.metadata["help"]), *_settings(dataclasses.fields(GROUPS[field.name]), f"{field.name}.")]
+            group = [
+                roff.prose(field.metadata["help"]),
+                *_settings(dataclasses.fields(GROUPS[field.name]), f"{field.name}."),
+            ]
             sections.append((field.name.upper(), group))
     for title, block in reference.BLOCKS:
         words = title.replace("`", "").upper()
-        sections.append((f"{words}, AS A BLOCK", [roff.prose(reference.about(block)), *_settings(dataclasses.fields(block), "")]))
+        sections.append(
+            (f"{words}, AS A BLOCK", [roff.prose(reference.about(block)), *_settings(dataclasses.fields(block), "")])
+        )
     sections.append(("SEE ALSO", roff.see("releve(1)", "ctl(1)")))
     return roff.page("releve.yaml", 5, "what Relève serves, and how", __version__, sections)
 
 
 def _description() -> list[str]:
     return roff.paragraphs(
-        "One YAML file says everything about one service of `releve`. Keys that are given twice, unknown keys, tags and merge keys are "
+        "One YAML file says everything about one service of `releve`. Keys that are given twice, "
+        "unknown keys, tags and merge keys are "
         "errors; `releve check -c FILE` names the line and column of each, and the nearest known key.",
-        "A flag comes before a variable, a variable before the file, the file before the default. The variables are `RELEVE_` and the key "
-        "in capitals (`RELEVE_WORKERS`, `RELEVE_TIMEOUTS_DRAIN`), and `PORT` and `WEB_CONCURRENCY` as other servers know them.",
-        "A change takes effect at a reload (`ctl reload`), an upgrade (`ctl upgrade`, which is a reload too), a restart of the "
+        "A flag comes before a variable, a variable before the file, the file before the default. The "
+        "variables are `RELEVE_` and the key "
+        "in capitals (`RELEVE_WORKERS`, `RELEVE_TIMEOUTS_DRAIN`), and `PORT` and `WEB_CONCURRENCY` as "
+        "other servers know them.",
+        "A change takes effect at a reload (`ctl reload`), an upgrade (`ctl upgrade`, which is a "
+        "reload too), a restart of the "
         "supervisor, or the next start of the service, as each setting says.",
     )
 
@@ -75,7 +91,11 @@ def _settings(fields: Any, prefix: str) -> list[str]:
 
 def _setting(field: dataclasses.Field[Any], prefix: str) -> tuple[str, str]:
     _, value, default, text, when = reference.cells(field, prefix)
-    facts = [value] + ["required" if default == "required" else f"default: {default}"] * bool(default) + [f"takes effect at: {when}"]
+    facts = (
+        [value]
+        + ["required" if default == "required" else f"default: {default}"] * bool(default)
+        + [f"takes effect at: {when}"]
+    )
     return roff.bold(f"{prefix}{written(field)}"), f"{roff.prose(text)}\n.br\n{roff.prose('; '.join(facts))}"
 
 

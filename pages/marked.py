@@ -13,7 +13,10 @@ Tables = Mapping[str, Callable[[], str]]
 
 
 def renewed(page: str, tables: Tables) -> str:
-    """The text of a page with its tables brought up to date. Raises ValueError if it has no place for one, or for one that there is not."""
+    """The text of a page with its tables brought up to date.
+
+    Raises ValueError if it has no place for one, or for one that there is not.
+    """
 
     def render(found: re.Match[str]) -> str:
         if found["name"] not in tables:
@@ -22,7 +25,9 @@ def renewed(page: str, tables: Tables) -> str:
 
     text, times = _MARKED.subn(render, page)
     if not times:
-        raise ValueError(f"cannot find a table to renew in the page, as <!-- table {min(tables)} --> and <!-- end --> mark one")
+        raise ValueError(
+            f"cannot find a table to renew in the page, as <!-- table {min(tables)} --> and <!-- end --> mark one"
+        )
     return text
 
 

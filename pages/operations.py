@@ -26,7 +26,10 @@ _ADMISSION = {
 
 def signals() -> str:
     """Signals to the supervisor."""
-    rows = [f"| `{number.name.removeprefix('SIG')}` | {verb} {_words(arguments)}|" for number, (verb, arguments) in SIGNALS.items()]
+    rows = [
+        f"| `{number.name.removeprefix('SIG')}` | {verb} {_words(arguments)}|"
+        for number, (verb, arguments) in SIGNALS.items()
+    ]
     return "\n".join(["| signal | does |", "| --- | --- |", *rows])
 
 
@@ -41,7 +44,10 @@ def verbs() -> str:
     columns = list(states.ServiceState)
     head = "| verb | " + " | ".join(state.value for state in columns) + " |"
     tables = {**states.VERBS, "upgrade --dry-run": states.REHEARSAL}
-    rows = [f"| `{verb}` | " + " | ".join(_ADMISSION[table[state]] for state in columns) + " |" for verb, table in sorted(tables.items())]
+    rows = [
+        f"| `{verb}` | " + " | ".join(_ADMISSION[table[state]] for state in columns) + " |"
+        for verb, table in sorted(tables.items())
+    ]
     return "\n".join([head, "| --- " * (len(columns) + 1) + "|", *rows])
 
 
@@ -92,7 +98,9 @@ TABLES: Tables = {
 def _words(arguments: dict[str, object]) -> str:
     if arguments.get("hurry"):
         return "(a second one ends the wait of `timeouts.pre_stop`) "
-    return "".join(f"--{key} " if value is True else f"{value} " for key, value in arguments.items() if key not in UNSAID)
+    return "".join(
+        f"--{key} " if value is True else f"{value} " for key, value in arguments.items() if key not in UNSAID
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ from collections.abc import Container, Iterable, Sequence
 
 import click
 
-_SPECIAL = str.maketrans({"\\": "\\e", "-": "\\-", "`": "\\(ga", "^": "\\(ha", "~": "\\(ti", "'": "\\(aq", '"': "\\(dq"})
+_SPECIAL = str.maketrans(
+    {"\\": "\\e", "-": "\\-", "`": "\\(ga", "^": "\\(ha", "~": "\\(ti", "'": "\\(aq", '"': "\\(dq"}
+)
 _MARKED = re.compile(r"`([^`]+)`")
 
 
@@ -81,9 +83,13 @@ def same(option: click.Option) -> str:
 
 
 def entry(words: Sequence[str], command: click.Command, common: Container[str]) -> list[str]:
-    """A command or verb with its help and its own options, not those that are ``common`` (by ``same``) and told elsewhere."""
+    """A command or verb with its help and its own options, not those that are ``common`` (by ``same``) and told
+    elsewhere.
+    """
     arguments = " ".join(
-        italic((one.metavar or str(one.name).upper()).strip("[]")) for one in command.params if isinstance(one, click.Argument)
+        italic((one.metavar or str(one.name).upper()).strip("[]"))
+        for one in command.params
+        if isinstance(one, click.Argument)
     )
     own = [one for one in command.params if isinstance(one, click.Option) and same(one) not in common]
     lines = [".TP", synopsis(words, arguments), prose(command.help or "")]

@@ -25,7 +25,9 @@ def main(arguments: list[str], *, lent: bool = False) -> NoReturn:
     status = EXIT_INTERNAL
     try:
         faulthandler.enable()  # until the master has its crash file
-        parser = argparse.ArgumentParser(prog="releve.server", description="The master of one generation; the supervisor starts it.")
+        parser = argparse.ArgumentParser(
+            prog="releve.server", description="The master of one generation; the supervisor starts it."
+        )
         parser.add_argument("--link", type=int, required=True, metavar="FD", help="inherited end of the link")
         fd = parser.parse_args(arguments).link
         sys.argv[1:] = []  # they are ours, not the application's

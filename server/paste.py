@@ -1,4 +1,5 @@
-"""In the master, or in each worker: the application that a PasteDeploy file makes, as ``app: releve.server.paste:load('production.ini')``.
+"""In the master, or in each worker: the application that a PasteDeploy file makes, as ``app:
+releve.server.paste:load('production.ini')``.
 
 PasteDeploy is the release's own; this module is standard library only.
 """
@@ -17,8 +18,8 @@ from urllib.parse import quote
 def load(file: str, app: str = "main", variables: Mapping[str, str] | None = None) -> Callable[..., Any]:
     """Set up logging where the file does so, and make its application ``app``.
 
-    A relative ``file`` starts in the directory of the release; ``variables`` are given to it as ``pserve FILE name=value`` does.
-    Raises whatever PasteDeploy and the application raise.
+    A relative ``file`` starts in the directory of the release; ``variables`` are given to it as ``pserve FILE
+    name=value`` does. Raises whatever PasteDeploy and the application raise.
     """
     path = os.path.abspath(file)
     given = {"__script__": "pserve", **(variables or {})}

@@ -1,7 +1,7 @@
 """The command ``releve``: reads its command line, then becomes the supervisor.
 
-Exit statuses: 0 stopped when told to, 1 unexpected, 2 usage or configuration error, 4 the first generation failed to boot;
-of ``releve doctor`` also 8 where there are problems.
+Exit statuses: 0 stopped when told to, 1 unexpected, 2 usage or configuration error, 4 the first generation failed to
+boot; of ``releve doctor`` also 8 where there are problems.
 """
 
 from __future__ import annotations
@@ -34,25 +34,49 @@ EXIT_PIPE = 128 + signal.SIGPIPE  # as a shell tells of programs that SIGPIPE ha
 # flags -> dotted key of the setting, metavar, help, may be given several times
 FLAGS: tuple[tuple[tuple[str, ...], str, str, str, bool], ...] = (
     (("-w", "--workers"), "workers", "N", "Number of worker processes, or auto.", False),
-    (("-b", "--bind"), "listen", "ADDRESS", "Address to listen on, as 127.0.0.1:8000 or unix:/run/my.sock; may be repeated.", True),
+    (
+        ("-b", "--bind"),
+        "listen",
+        "ADDRESS",
+        "Address to listen on, as 127.0.0.1:8000 or unix:/run/my.sock; may be repeated.",
+        True,
+    ),
     (("-t", "--threads"), "threads", "N", "Requests at once in one worker.", False),
-    (("--directory", "--chdir"), "directory", "FOLDER", "Folder of the release; default: the current one, or the file's own.", False),
-    (("--python",), "python", "PATH", "Interpreter; default: the folder's .venv or venv, else the one that runs releve.", False),
+    (
+        ("--directory", "--chdir"),
+        "directory",
+        "FOLDER",
+        "Folder of the release; default: the current one, or the file's own.",
+        False,
+    ),
+    (
+        ("--python",),
+        "python",
+        "PATH",
+        "Interpreter; default: the folder's .venv or venv, else the one that runs releve.",
+        False,
+    ),
     (("--watch",), "watch", "off|release|code", "Upgrade by itself, on a flipped symlink or on saved code.", False),
 )
 PATHS = ("directory", "python")
 
 # the same of a PasteDeploy file: not settings, but what of the file is meant
 OF_PASTE: tuple[tuple[tuple[str, ...], str, str, str, bool], ...] = (
-    (("--server-name",), "server_name", "NAME", "Of a PasteDeploy file (-c FILE.ini): the section [server:NAME]; default: main.", False),
+    (
+        ("--server-name",),
+        "server_name",
+        "NAME",
+        "Of a PasteDeploy file (-c FILE.ini): the section [server:NAME]; default: main.",
+        False,
+    ),
     (("--app-name",), "app_name", "NAME", "Of a PasteDeploy file: the application [app:NAME]; default: main.", False),
     (("--define",), "define", "NAME=VALUE", "Of a PasteDeploy file: a variable given to it; may be repeated.", True),
 )
 
-EPILOG = f"""Without -c and APP, ./{USUAL_FILE} is used if it is there. `releve check` validates the same command line and
-touches nothing, `releve systemd-unit -c FILE` prints a unit for systemd, `releve import` makes a configuration from
-gunicorn's, `releve schema` prints the JSON Schema of the file. While it runs: `ctl status`, `ctl upgrade`, `ctl stop` in
-the same folder."""
+EPILOG = f"""Without -c and APP, ./{USUAL_FILE} is used if it is there. `releve check` validates the same command line
+and touches nothing, `releve systemd-unit -c FILE` prints a unit for systemd, `releve import` makes a configuration
+from gunicorn's, `releve schema` prints the JSON Schema of the file. While it runs: `ctl status`, `ctl upgrade`, `ctl
+stop` in the same folder."""
 
 
 def configuration(file: str | None, app: str | None, options: dict[str, Any]) -> Configuration:
@@ -68,24 +92,33 @@ def configuration(file: str | None, app: str | None, options: dict[str, Any]) ->
         else:
             given[key] = str(absolute(value, folder)) if key in PATHS and value != "auto" else value
     if app in SUBCOMMANDS:
-        raise click.UsageError(f"cannot run an application called {app!r}: write {app}:app; a command, as in `releve {app}`, comes first")
+        raise click.UsageError(
+            f"cannot run an application called {app!r}: write {app}:app; a command, as in `releve {app}`, comes first"
+        )
     if file is None and app is None:
         if not (folder / USUAL_FILE).exists():
             raise click.UsageError(
-                f"cannot start: nothing says what to run; give -c FILE or an application (`releve -w 3 test:app`), or write ./{USUAL_FILE}"
+                "cannot start: nothing says what to run; give -c FILE or an application (`releve -w 3 "
+                f"test:app`), or write ./{USUAL_FILE}"
             )
         file = USUAL_FILE
-    return Configuration(path=None if file is None else absolute(file, folder), folder=folder, options=given, app=app, names=names)
+    return Configuration(
+        path=None if file is None else absolute(file, folder), folder=folder, options=given, app=app, names=names
+    )
 
 
 def _names(file: str | None, app: str | None, told: Mapping[str, Any]) -> Names | None:
     """What of a PasteDeploy file is meant; None where the file is not one. Raises click.UsageError."""
     if file is None or not (is_paste(Path(file)) or any(told.values())):
         if any(told.values()):
-            raise click.UsageError("cannot use --server-name, --app-name and --define without a PasteDeploy file: give -c FILE.ini")
+            raise click.UsageError(
+                "cannot use --server-name, --app-name and --define without a PasteDeploy file: give -c FILE.ini"
+            )
         return None
     if app is not None:
-        raise click.UsageError(f"cannot serve {app!r} and {file}: the application is the one that the file makes; --app-name chooses it")
+        raise click.UsageError(
+            f"cannot serve {app!r} and {file}: the application is the one that the file makes; --app-name chooses it"
+        )
     variables = []
     for text in told["define"] or ():
         name, equals, value = text.partition("=")
@@ -100,7 +133,10 @@ def command(name: str, summary: str) -> click.Command:
     params: list[click.Parameter] = [
         click.Argument(["app"], required=False, metavar="[APP]"),
         click.Option(
-            ["-c", "--config", "file"], metavar="FILE", help="Configuration file (YAML, or PasteDeploy's .ini).", shell_complete=by_metavar
+            ["-c", "--config", "file"],
+            metavar="FILE",
+            help="Configuration file (YAML, or PasteDeploy's .ini).",
+            shell_complete=by_metavar,
         ),
     ]
     params += [
@@ -109,11 +145,21 @@ def command(name: str, summary: str) -> click.Command:
     ]
     params.append(
         click.Option(
-            ["-V", "--version"], is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+            ["-V", "--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_print_version,
+            help="Show the version.",
         )
     )
     return click.Command(
-        name, params=params, callback=_collect, help=summary, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+        name,
+        params=params,
+        callback=_collect,
+        help=summary,
+        epilog=EPILOG,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
 
@@ -132,7 +178,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         status = subcommand(arguments[1:])
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads it has seen enough, as `head` has; what the interpreter flushes at its end has a place to go
+    # whoever reads it has seen enough, as `head` has; what the interpreter flushes at its end has a place to go
+    except BrokenPipeError:
         from releve.supervisor.host import system
 
         system.mute(sys.stdout.fileno())
@@ -186,10 +233,17 @@ def _check_environment(settings: Settings) -> list[str]:
     if path is not None and os.access(path, os.R_OK):
         variables = read_env_file(path)
     elif path is not None:
-        notes = [f"env_file {path} was not checked: {'this user may not read it' if os.path.exists(path) else 'it does not exist here'}"]
+        notes = [
+            (
+                f"env_file {path} was not checked: "
+                f"{'this user may not read it' if os.path.exists(path) else 'it does not exist here'}"
+            )
+        ]
     if (reason := kernel.environment_objection({**os.environ, **variables, **settings.env})) is not None:
         where = Place("the environment" if path is None else path)
-        raise ConfigError([Problem(where, f"cannot start a program with these variables and those of this shell: {reason}")])
+        raise ConfigError(
+            [Problem(where, f"cannot start a program with these variables and those of this shell: {reason}")]
+        )
     return notes
 
 
@@ -201,7 +255,10 @@ def print_unit(told: Configuration) -> int:
 
     loaded: Loaded = told.read()
     if told.path is None:
-        print("cannot make a unit: give the configuration file, as in releve systemd-unit -c /etc/releve/shop.yaml", file=sys.stderr)
+        print(
+            "cannot make a unit: give the configuration file, as in releve systemd-unit -c /etc/releve/shop.yaml",
+            file=sys.stderr,
+        )
         return Status.USAGE
     config, commands = str(told.path), _commands()
     flags = () if told.names is None else told.names.flags()
@@ -230,7 +287,9 @@ def doctor(told: Configuration) -> int:
 
 
 def _commands() -> str:
-    """The folder that ``releve`` and ``ctl`` are in: where this was started from, else where this Python installs commands."""
+    """The folder that ``releve`` and ``ctl`` are in: where this was started from, else where this Python installs
+    commands.
+    """
     started = os.path.abspath(sys.argv[0])
     return os.path.dirname(started) if os.path.basename(started) == "releve" else sysconfig.get_path("scripts")
 
@@ -247,7 +306,8 @@ def _guarded(told: Configuration, action: Callable[[Configuration], int]) -> int
 
     try:
         return int(action(told))
-    except LockHeld as error:  # not the configuration's fault: the other one may be on its way out, a later start may do
+    # not the configuration's fault: the other one may be on its way out, a later start may do
+    except LockHeld as error:
         print(error, file=sys.stderr)
     except (ConfigError, InstanceError, LockError) as error:
         print(error, file=sys.stderr)
@@ -292,8 +352,17 @@ def _schema(arguments: Sequence[str]) -> int:
 # commands that take a configuration as ``releve`` does -> their help, and what they do with it
 CONFIGURED: dict[str, tuple[str, Callable[[Configuration], int]]] = {
     "check": ("Validate the configuration and start nothing.", check),
-    "doctor": ("Examine the configuration and this host; `ctl doctor` examines the running service too. Exit status 8: problems.", doctor),
-    "systemd-unit": ("Print a hardened systemd unit for the configuration, its timeouts computed from the settings.", print_unit),
+    "doctor": (
+        (
+            "Examine the configuration and this host; `ctl doctor` examines the running service too. Exit "
+            "status 8: problems."
+        ),
+        doctor,
+    ),
+    "systemd-unit": (
+        "Print a hardened systemd unit for the configuration, its timeouts computed from the settings.",
+        print_unit,
+    ),
 }
 
 # first word of the command line -> what does the rest of it, and returns the exit status

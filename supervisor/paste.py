@@ -54,9 +54,13 @@ def _command(global_conf: Mapping[str, str], local_conf: Mapping[str, str], argu
     """The command line of the supervisor. Raises Refused or ConfigError."""
     told = global_conf.get("__file__")
     if not told or not os.path.isfile(told):
-        raise _refused("no PasteDeploy file is named (__file__), and each generation reads one; start it by pserve FILE.ini")
+        raise _refused(
+            "no PasteDeploy file is named (__file__), and each generation reads one; start it by pserve FILE.ini"
+        )
     if _reloading():
-        raise _refused("pserve --reload restarts the whole server; leave it out and write `watch = code` in the server's section")
+        raise _refused(
+            "pserve --reload restarts the whole server; leave it out and write `watch = code` in the server's section"
+        )
     named, server, app = _named(arguments, told)
     path = absolute(named, working_folder(os.environ))
     given = _given(global_conf)
@@ -67,7 +71,9 @@ def _command(global_conf: Mapping[str, str], local_conf: Mapping[str, str], argu
     differing = sorted(key for key in {*said, *local_conf} if said.get(key) != local_conf.get(key))
     if differing:
         what = ", ".join(differing)
-        raise _refused(f"[server:{server}] of {path} says otherwise than what was given for {what}; name it: --server-name NAME")
+        raise _refused(
+            f"[server:{server}] of {path} says otherwise than what was given for {what}; name it: --server-name NAME"
+        )
     paste.load(path, names)
     # the name of the server also says that it is a PasteDeploy file, whatever its ending
     return [

@@ -1,4 +1,5 @@
-"""The sentry: a small process with the supervisor's own rights, which starts another supervisor when that one is killed.
+"""The sentry: a small process with the supervisor's own rights, which starts another supervisor when that one is
+killed.
 
 Where masters may do less than the supervisor (it was started as root, they run as
 ``user``; or it holds a capability), none of them can be the guard (``server/master/guard.py``).
@@ -38,7 +39,15 @@ FORMS: dict[str, Form] = {
     "alive": Form(needs={"within_s": within}),
     "goodbye": Form(may={"ending": flag}),
 }
-_IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
+_IGNORED = (
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
 
 
 class Sentry:
@@ -126,7 +135,9 @@ class Sentry:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def _goodbye(self, message: Message, fds: list[int]) -> None:
-        """It leaves as it was told to, and is not to be outrun (a main process ends last); or it has no use for a sentry."""
+        """It leaves as it was told to, and is not to be outrun (a main process ends last); or it has no use for a
+        sentry.
+        """
         self._what = {}
         self._silence.forget()
         if not message.get("ending"):
@@ -187,11 +198,17 @@ class Sentry:
         except LinkError as error:
             log.warning("%s", error)
 
-    ORDERS: dict[str, Callable[[Sentry, Message, list[int]], None]] = {"watch": _watch, "alive": _alive, "goodbye": _goodbye}
+    ORDERS: dict[str, Callable[[Sentry, Message, list[int]], None]] = {
+        "watch": _watch,
+        "alive": _alive,
+        "goodbye": _goodbye,
+    }
 
 
 def hear_signals() -> int:
-    """Record SIGTERM, ignore what is meant for supervisors, let through what was blocked; a descriptor to read numbers from."""
+    """Record SIGTERM, ignore what is meant for supervisors, let through what was blocked; a descriptor to read numbers
+    from.
+    """
     read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(write_end)
     signal.signal(signal.SIGTERM, lambda number, frame: None)
@@ -203,7 +220,9 @@ def hear_signals() -> int:
 
 def main(arguments: list[str]) -> int:
     """``--link FD``; returns the exit status."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s pid=%(process)d sentry: %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s pid=%(process)d sentry: %(message)s", datefmt="%Y-%m-%d %H:%M:%S"
+    )
     fd = int(arguments[arguments.index("--link") + 1])
     os.set_inheritable(fd, False)
     return Sentry(Link(socket.socket(fileno=fd)), hear_signals()).run()

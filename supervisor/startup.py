@@ -30,7 +30,8 @@ from releve.supervisor.takeover import reexec, succession
 from releve.supervisor.takeover.succession import SuccessionError
 from releve.supervisor.verbs.permit import permit
 
-DESCRIPTORS = 8192  # four for each worker that masters can tell us of, as many as a scoreboard has slots, of a few generations
+# four for each worker that masters can tell us of, as many as a scoreboard has slots, of a few generations
+DESCRIPTORS = 8192
 
 
 def run(configuration: Configuration) -> int:
@@ -54,7 +55,8 @@ def run(configuration: Configuration) -> int:
     except ConfigError as error:
         if lived is None:
             raise
-        loaded, broken = Loaded(Settings(), configuration.path), error  # what runs is taken over all the same, with its own settings
+        # what runs is taken over all the same, with its own settings
+        loaded, broken = Loaded(Settings(), configuration.path), error
     _begin_log(configuration, loaded.settings.log, new=lived is None)
     if faults.trouble():
         raise ConfigError([Problem(Place("the environment"), faults.trouble())])
@@ -77,9 +79,15 @@ def run(configuration: Configuration) -> int:
         sentry.dismiss()
         if lived is None:
             raise
-        log.info("not needed: the supervisor with pid %s has taken over", error.pid)  # several guards may each have started one
+        # several guards may each have started one
+        log.info("not needed: the supervisor with pid %s has taken over", error.pid)
         return Status.DONE
-    if lived is not None and arrived is None and not (runtime / instances.CARD_NAME).exists() and not any(doors(runtime)):
+    if (
+        lived is not None
+        and arrived is None
+        and not (runtime / instances.CARD_NAME).exists()
+        and not any(doors(runtime))
+    ):
         log.info("not needed: the service was stopped meanwhile")  # in order: one that is killed leaves its card behind
         sentry.dismiss()
         lock.release()
@@ -87,7 +95,13 @@ def run(configuration: Configuration) -> int:
     try:
         allowed.warn(runtime)
         if instances.is_temporary(state, os.geteuid()):
-            log.warning("the history is kept in %s, which may not outlive a boot or a container: set state_directory to keep it", state)
+            log.warning(
+                (
+                    "the history is kept in %s, which may not outlive a boot or a container: set "
+                    "state_directory to keep it"
+                ),
+                state,
+            )
         system.become_subreaper()
 
         async def main() -> int:
@@ -97,7 +111,8 @@ def run(configuration: Configuration) -> int:
             service.control_group = group
             status = await Supervisor(service, runtime, lock, allowed, broken, arrived).main()
             sentry.dismiss(ending=True)
-            system.hold_signals()  # the loop's handlers go with it: another SIGTERM would be the exit status of a stop that is over
+            # the loop's handlers go with it: another SIGTERM would be the exit status of a stop that is over
+            system.hold_signals()
             return status
 
         return asyncio.run(main())

@@ -57,11 +57,13 @@ SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
     signal.SIGTTOU: ("scale", {"workers": "-1"}),
 }
 
-# systemd reads PIDFile= after each reload, and would take the guard that is named there for the main process: for a moment when
-# a reload may end the supervisor itself is named there, and then systemd is told again who the main process is.
+# systemd reads PIDFile= after each reload, and would take the guard that is named there for the main process: for a
+# moment when a reload may end the supervisor itself is named there, and then systemd is told again who the main process
+# is.
 STAND_IN_S = 1.0
 ASSURE_EVERY_S = 5.0
-SILENCE_S = 20.0  # well below WatchdogSec= of the units: a supervisor that hangs is followed, not the whole service started anew
+# well below WatchdogSec= of the units: a supervisor that hangs is followed, not the whole service started anew
+SILENCE_S = 20.0
 _FLUSH_S = 10.0
 
 
@@ -77,7 +79,9 @@ class Supervisor:
         broken: ConfigError | None = None,
         arrived: Succession | None = None,
     ) -> None:
-        """``broken``: what is wrong with the configuration of a supervisor that goes on all the same; ``arrived``: what it takes over."""
+        """``broken``: what is wrong with the configuration of a supervisor that goes on all the same; ``arrived``: what
+        it takes over.
+        """
         self.service = service
         self._broken = broken
         self._arrived = arrived
@@ -94,7 +98,9 @@ class Supervisor:
         self._card = service.configuration.card(runtime)
         self._upkeep = Upkeep(dispatcher, runtime, lock, self._card, self.control)
         outgoing = Outgoing(service, runtime, lock, self.control, lambda: dispatcher.stopping is not None)
-        self._context = Context(dispatcher, self.stop, lambda: self._autoupgrade.syntax_errors, work.replacing(outgoing))
+        self._context = Context(
+            dispatcher, self.stop, lambda: self._autoupgrade.syntax_errors, work.replacing(outgoing)
+        )
         dispatcher.on_begun, dispatcher.on_done, dispatcher.on_idle = self._begun, self._done, self._now_idle
         service.on_lost = lambda generation: self._recovery.look()
         service.condition.planned = lambda: dispatcher.operation is not None
@@ -122,7 +128,12 @@ class Supervisor:
             log.warning("the history is in trouble, upgrades will be refused: %s", self.service.history.trouble)
         for name in listening.unclaimed(self.service.loaded.settings.listen, self.service.inherited):
             log.warning(
-                "nothing listens on the inherited socket %s: its clients wait for ever; add fd:%s to listen, or drop it", name, name
+                (
+                    "nothing listens on the inherited socket %s: its clients wait for ever; add fd:%s to "
+                    "listen, or drop it"
+                ),
+                name,
+                name,
             )
         exit_status = int(Status.DONE)
         try:
@@ -131,7 +142,11 @@ class Supervisor:
             await start.finished.wait()
             refusal.dismiss(self.service)
             assert start.outcome is not None
-            if start.verb == "start" and start.outcome["status"] not in (Status.DONE, Status.DEGRADED) and self.dispatcher.stopping is None:
+            if (
+                start.verb == "start"
+                and start.outcome["status"] not in (Status.DONE, Status.DEGRADED)
+                and self.dispatcher.stopping is None
+            ):
                 exit_status = int(start.outcome["status"])
                 if own.path is not None:
                     print(f"releve: {start.outcome['message']}; the log is in {own.path}", file=sys.stderr)
@@ -152,7 +167,9 @@ class Supervisor:
     async def _take_over(self) -> list[Adopted]:
         """What was handed over in this process; else whatever generations can be found. Raises SuccessionError."""
         if self._arrived is None:
-            return await adoption.adopt(self.service, None if self._broken is not None else _configured(self.service.loaded.settings))
+            return await adoption.adopt(
+                self.service, None if self._broken is not None else _configured(self.service.loaded.settings)
+            )
         succession.restore(self.service, self._arrived)
         system.let_signals_in()
         return []
@@ -166,7 +183,9 @@ class Supervisor:
             await self.control.go_on(operation, said.conversations)
             return self.dispatcher.start(operation, work.following(self.service, self._arrived.releve))
         if adopted:
-            return self.dispatcher.begin("adopt", "guard" if REVIVED in os.environ else "releve", work.adopting(self.service, adopted))
+            return self.dispatcher.begin(
+                "adopt", "guard" if REVIVED in os.environ else "releve", work.adopting(self.service, adopted)
+            )
         return self.dispatcher.begin("start", "releve", work.starting(self.service))
 
     # ---------------------------------------------------------------- verbs
@@ -182,7 +201,9 @@ class Supervisor:
         operation.told = partial(self._tell_systemd, operation)
         self._watchdog.extend()
         if self.service.active is not None:
-            self.service.notifier.reloading(f"{operation.verb} {operation.number} begins; {self.service.serving_words()}")
+            self.service.notifier.reloading(
+                f"{operation.verb} {operation.number} begins; {self.service.serving_words()}"
+            )
 
     def _done(self, operation: Operation) -> None:
         if self.dispatcher.stopping is None:
@@ -236,7 +257,10 @@ class Supervisor:
             asyncio.get_running_loop().call_later(ASSURE_EVERY_S, self._assure)
 
     def _sample(self) -> None:
-        """Remember what the generation in service has answered: the next one is compared with its last minute. See where the logs are."""
+        """Remember what the generation in service has answered: the next one is compared with its last minute.
+
+        See where the logs are.
+        """
         self._rotations.look()
         self.service.condition.judge_logs()
         if self.service.active is not None:
@@ -249,7 +273,9 @@ class Supervisor:
         if admit("upgrade", self.dispatcher.state) is not Admission.RUN:
             return False
         self.dispatcher.begin(
-            "upgrade", "watch", work.upgrading(self.service, self.service.configuration, standby=not code, settle=not code)
+            "upgrade",
+            "watch",
+            work.upgrading(self.service, self.service.configuration, standby=not code, settle=not code),
         )
         return True
 

@@ -1,10 +1,12 @@
-"""For all tests: a drawn example may take its time. Hypothesis gives it 200 ms, which a busy machine exceeds for no fault of ours.
+"""For all tests: a drawn example may take its time.
 
-And signals do what they do by default: a shell that starts `make test` in the background of a script has it ignore SIGINT and
-SIGQUIT, which everything that we start would inherit.
+Hypothesis gives it 200 ms, which a busy machine exceeds for no fault of ours.
 
-And what every process of pytest-xdist does again costs little: the tests are compiled once, and nine thousand of them are no garbage
-that is looked through at every collection (a twentieth, and a tenth, of the time of the small ones).
+And signals do what they do by default: a shell that starts `make test` in the background of a script has it ignore
+SIGINT and SIGQUIT, which everything that we start would inherit.
+
+And what every process of pytest-xdist does again costs little: the tests are compiled once, and nine thousand of them
+are no garbage that is looked through at every collection (a twentieth, and a tenth, of the time of the small ones).
 """
 
 from __future__ import annotations

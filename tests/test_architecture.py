@@ -1,4 +1,6 @@
-"""ARCHITECTURE.md is true: its folders say what they are, and are in the order of their levels; every file that it names exists."""
+"""ARCHITECTURE.md is true: its folders say what they are, and are in the order of their levels; every file that it
+names exists.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,12 @@ ROWS = re.findall(r"^\| `([\w/]+)/` \| (.*) \|$", PAGE, re.MULTILINE)
 
 
 def test_every_folder_is_there_with_its_sentence() -> None:
-    said = {folder: ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text("utf-8"))) for folder in LEVEL}
-    assert dict(ROWS) == {folder: sentence for folder, sentence in said.items() if folder not in ("server", "supervisor")}
+    said = {
+        folder: ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text("utf-8"))) for folder in LEVEL
+    }
+    assert dict(ROWS) == {
+        folder: sentence for folder, sentence in said.items() if folder not in ("server", "supervisor")
+    }
 
 
 def test_they_stand_in_the_order_of_their_levels() -> None:

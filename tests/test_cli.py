@@ -99,7 +99,9 @@ def test_without_a_file_the_directory_is_the_current_one(told: Callable[..., Con
     assert loaded.sources["workers"] == "--workers on the command line"
 
 
-def test_a_flag_wins_over_the_file_and_the_file_is_read_afresh(told: Callable[..., Configuration], tmp_path: Path) -> None:
+def test_a_flag_wins_over_the_file_and_the_file_is_read_afresh(
+    told: Callable[..., Configuration], tmp_path: Path
+) -> None:
     (tmp_path / "site.yaml").write_text("app: shop:app\nworkers: 4\nthreads: 2\n")
     configuration = told("-c", "site.yaml", "-w", "3", "other:app")
     assert configuration.path == tmp_path / "site.yaml"
@@ -139,7 +141,9 @@ def test_where_it_was_started_is_told_with_links_not_followed(
 
 def test_the_card_names_folder_file_and_socket(told: Callable[..., Configuration], tmp_path: Path) -> None:
     card = told("-c", "site.yaml").card(tmp_path / "run")
-    assert card == instances.Card(os.getpid(), str(tmp_path), str(tmp_path / "site.yaml"), str(tmp_path / "run" / "ctl.sock"))
+    assert card == instances.Card(
+        os.getpid(), str(tmp_path), str(tmp_path / "site.yaml"), str(tmp_path / "run" / "ctl.sock")
+    )
     assert told("test:app").card(tmp_path).config is None
 
 
@@ -171,7 +175,9 @@ def test_errors_name_the_flag(told: Callable[..., Configuration]) -> None:
         (["import", "--bogus"], "--bogus"),
     ],
 )
-def test_usage_and_configuration_errors_exit_with_2(releve: Releve, tmp_path: Path, arguments: list[str], says: str) -> None:
+def test_usage_and_configuration_errors_exit_with_2(
+    releve: Releve, tmp_path: Path, arguments: list[str], says: str
+) -> None:
     (tmp_path / "broken.yaml").write_text("app: shop:app\nworkrs: 3\n")
     (tmp_path / "broken.ini").write_text("[server:main]\nworkrs = 3\n")
     ended = releve(*arguments)
@@ -223,9 +229,13 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, arguments: li
 
 
 def test_what_a_pastedeploy_file_lacks_is_said_with_the_flag_that_gives_it(releve: Releve, tmp_path: Path) -> None:
-    (tmp_path / "x.ini").write_text("[app:main]\nuse = egg:site\n[server:main]\nuse = egg:releve#main\nport = %(http_port)s\n")
+    (tmp_path / "x.ini").write_text(
+        "[app:main]\nuse = egg:site\n[server:main]\nuse = egg:releve#main\nport = %(http_port)s\n"
+    )
     refused = releve("check", "-c", "x.ini")
-    assert refused.returncode == 2 and "give it as --define http_port=VALUE (to pserve: http_port=VALUE)" in refused.stderr
+    assert (
+        refused.returncode == 2 and "give it as --define http_port=VALUE (to pserve: http_port=VALUE)" in refused.stderr
+    )
     assert releve("check", "-c", "x.ini", "--define", "http_port=8001").stdout.startswith(f"{tmp_path}/x.ini: valid; ")
 
 
@@ -245,9 +255,17 @@ def test_help_and_version(releve: Releve) -> None:
 def test_a_runtime_directory_that_cannot_be_used_is_a_configuration_error(releve: Releve, tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("")
     ended = releve(
-        "-b", "unix:http.sock", "test:app", RELEVE_RUNTIME_DIRECTORY=str(tmp_path / "plain"), RELEVE_STATE_DIRECTORY=str(tmp_path / "s")
+        "-b",
+        "unix:http.sock",
+        "test:app",
+        RELEVE_RUNTIME_DIRECTORY=str(tmp_path / "plain"),
+        RELEVE_STATE_DIRECTORY=str(tmp_path / "s"),
     )
-    assert ended.returncode == 2 and f"{tmp_path}/plain is not a folder" in ended.stderr and "Traceback" not in ended.stderr
+    assert (
+        ended.returncode == 2
+        and f"{tmp_path}/plain is not a folder" in ended.stderr
+        and "Traceback" not in ended.stderr
+    )
 
 
 def test_a_second_supervisor_is_refused_and_not_for_its_configuration(releve: Releve, tmp_path: Path) -> None:
@@ -257,7 +275,11 @@ def test_a_second_supervisor_is_refused_and_not_for_its_configuration(releve: Re
     lock = RuntimeLock.acquire(tmp_path / "run")
     try:
         ended = releve(
-            "-b", "unix:http.sock", "test:app", RELEVE_RUNTIME_DIRECTORY=str(tmp_path / "run"), RELEVE_STATE_DIRECTORY=str(tmp_path / "s")
+            "-b",
+            "unix:http.sock",
+            "test:app",
+            RELEVE_RUNTIME_DIRECTORY=str(tmp_path / "run"),
+            RELEVE_STATE_DIRECTORY=str(tmp_path / "s"),
         )
     finally:
         lock.release()

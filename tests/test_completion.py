@@ -45,7 +45,9 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "bin").mkdir()
     for name, module in MODULES.items():
         script = tmp_path / "bin" / name
-        script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -c "from {module} import main; main()" "$@"\n')
+        script.write_text(
+            f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -c "from {module} import main; main()" "$@"\n'
+        )
         script.chmod(0o755)
     (tmp_path / "site.yaml").write_text("app: site:app\n")
     (tmp_path / "releases").mkdir()
@@ -54,7 +56,13 @@ def place(tmp_path: Path) -> Path:
 
 def environ(place: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RELEVE_", "XDG_"))}
-    return {**kept, "PATH": f"{place / 'bin'}:{kept['PATH']}", "HOME": str(place), "TERM": "dumb", "XDG_RUNTIME_DIR": str(place)}
+    return {
+        **kept,
+        "PATH": f"{place / 'bin'}:{kept['PATH']}",
+        "HOME": str(place),
+        "TERM": "dumb",
+        "XDG_RUNTIME_DIR": str(place),
+    }
 
 
 class Shell:
@@ -63,7 +71,13 @@ class Shell:
     def __init__(self, command: list[str], place: Path, setup: str) -> None:
         self.master, terminal = pty.openpty()
         self.process = subprocess.Popen(
-            command, stdin=terminal, stdout=terminal, stderr=terminal, cwd=place, env=environ(place), start_new_session=True
+            command,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            cwd=place,
+            env=environ(place),
+            start_new_session=True,
         )
         os.close(terminal)
         self.type(f"{setup}; echo rea''dy\n")
@@ -125,9 +139,13 @@ def test_fish_completes(place: Path) -> None:
     loading = "; ".join(f"source {SCRIPTS}/fish/{name}.fish" for name in MODULES)
     asking = "; ".join(f"complete -C {shlex.quote(typed)}" for typed in TYPED)
     fish = [program("fish"), "--no-config", "-c", f"{loading}; {asking}"]
-    said = subprocess.run(fish, cwd=place, env=environ(place), capture_output=True, text=True, timeout=WAIT_S, check=True)
+    said = subprocess.run(
+        fish, cwd=place, env=environ(place), capture_output=True, text=True, timeout=WAIT_S, check=True
+    )
     assert said.stderr == ""
-    assert [line.partition("\t")[0] for line in said.stdout.splitlines()] == [line.split()[-1] for line in TYPED.values()]
+    assert [line.partition("\t")[0] for line in said.stdout.splitlines()] == [
+        line.split()[-1] for line in TYPED.values()
+    ]
 
 
 def completed(place: Path, line: str) -> list[str]:
@@ -135,7 +153,12 @@ def completed(place: Path, line: str) -> list[str]:
     name, *rest = line.split(" ")
     asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(rest)), f"_{name.upper()}_COMPLETE": "bash_complete"}
     done = subprocess.run(
-        [place / "bin" / name], env={**environ(place), **asked}, capture_output=True, text=True, timeout=WAIT_S, check=True
+        [place / "bin" / name],
+        env={**environ(place), **asked},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=True,
     )
     assert done.stderr == ""
     return done.stdout.split()
@@ -187,6 +210,11 @@ print([name for name in {HEAVY!r} if name in sys.modules])
 """
     asked = {"COMP_WORDS": f"{name} -c s", "COMP_CWORD": "2", f"_{name.upper()}_COMPLETE": "bash_complete"}
     said = subprocess.run(
-        [sys.executable, "-c", code], env={**environ(place), **asked}, capture_output=True, text=True, timeout=WAIT_S, check=True
+        [sys.executable, "-c", code],
+        env={**environ(place), **asked},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=True,
     )
     assert said.stdout.splitlines()[-1] == "[]"

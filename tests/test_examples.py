@@ -107,9 +107,16 @@ def test_django_site(tmp_path: Path) -> None:
         assert site.ask("/healthz")["status"] == 500  # not migrated: an upgrade would be refused
 
     manage = [sys.executable, str(EXAMPLES / "django_site" / "manage.py")]
-    for command in (["migrate", "--verbosity", "0"], ["makemigrations", "--check", "--dry-run", "--verbosity", "0"], ["check"]):
+    for command in (
+        ["migrate", "--verbosity", "0"],
+        ["makemigrations", "--check", "--dry-run", "--verbosity", "0"],
+        ["check"],
+    ):
         subprocess.run(
-            [*manage, *command], env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environ}, check=True, stdout=subprocess.DEVNULL
+            [*manage, *command],
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environ},
+            check=True,
+            stdout=subprocess.DEVNULL,
         )
 
     with Example("django_site", "mysite.wsgi:application", **environ) as site:

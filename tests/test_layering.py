@@ -1,6 +1,7 @@
 """Who may import whom, read from the source: folders in levels (docs/adr/0001-packaging.md, ARCHITECTURE.md).
 
-Each folder imports folders further up in ``LEVELS`` only; those of one line do not import each other. Nothing imports ``pages``.
+Each folder imports folders further up in ``LEVELS`` only; those of one line do not import each other. Nothing imports
+``pages``.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ ONE_MODULE_EACH = ("psutil", "watchdog", "yaml")
 def imports(source: str) -> set[str]:
     """Every module that a source imports, at the top or inside of functions, as a dotted name.
 
-    ``from releve.server.shared import link`` counts as ``releve.server.shared.link``: the name may be a module, and is judged as one.
+    ``from releve.server.shared import link`` counts as ``releve.server.shared.link``: the name may be a module, and is
+    judged as one.
     """
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -110,7 +112,9 @@ def foreign(source: str) -> list[str]:
 
 @pytest.mark.parametrize("path", sorted({*(ROOT / "server").rglob("*.py")} - NATIVE), ids=lambda path: path.name)
 def test_the_server_takes_from_native_what_an_application_may_patch(path: Path) -> None:
-    """What gevent and eventlet replace in these modules, they replace for the application alone (docs/adr/0043-patched-libraries.md)."""
+    """What gevent and eventlet replace in these modules, they replace for the application alone
+    (docs/adr/0043-patched-libraries.md).
+    """
     patched = {"_queue", "os", "queue", "select", "selectors", "signal", "socket", "subprocess", "threading", "time"}
     found = {name.split(".")[0] for name in imports(path.read_text())} & patched
     assert not found - ({"threading"} if path.name in THREADING else set())
@@ -123,10 +127,21 @@ def test_the_server_takes_from_native_what_an_application_may_patch(path: Path) 
         ("server/http", "import releve.config.load", ["config/load"]),
         ("server/worker", "def f():\n    from releve.instance.protocol import Status", ["instance/protocol"]),
         ("ctl", "from releve.supervisor.supervisor import Supervisor", ["supervisor/supervisor"]),
-        ("supervisor", "from releve.server.shared.link import Link\nfrom releve.config import load\nfrom releve import __version__", []),
+        (
+            "supervisor",
+            (
+                "from releve.server.shared.link import Link\nfrom releve.config import load\nfrom releve "
+                "import __version__"
+            ),
+            [],
+        ),
         ("supervisor", "from releve.server.wsgi.call import x", ["server/wsgi/call"]),
         ("supervisor/release", "from releve.supervisor.listeners import listener", ["supervisor/listeners/listener"]),
-        ("server/loop", "from releve.server.worker.posture import Posture\nfrom releve.server.http import head", ["server/worker/posture"]),
+        (
+            "server/loop",
+            "from releve.server.worker.posture import Posture\nfrom releve.server.http import head",
+            ["server/worker/posture"],
+        ),
     ],
 )
 def test_the_rule_finds_what_it_should(folder: str, source: str, found: list[str]) -> None:

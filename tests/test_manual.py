@@ -20,7 +20,8 @@ from releve.supervisor import cli
 
 FOLDER = Path(__file__).parent.parent / "docs" / "man"
 PAGES = {"releve.1": of_releve.manual, "ctl.1": of_ctl.manual, "releve.yaml.5": of_the_file.manual}
-DATELESS = re.compile(r'WARNING: missing date, using ""')  # a page that is rendered from the code has the code's version, and no date
+# a page that is rendered from the code has the code's version, and no date
+DATELESS = re.compile(r'WARNING: missing date, using ""')
 
 
 def shown(page: str) -> str:
@@ -29,7 +30,12 @@ def shown(page: str) -> str:
         pytest.skip("man and groff are not installed")
     environ = {**os.environ, "MANWIDTH": "300", "LC_ALL": "C.UTF-8", "MANROFFOPT": "-c", "MAN_KEEP_FORMATTING": ""}
     done = subprocess.run(
-        ["man", "--warnings", "-l", "-Tutf8", FOLDER / page], env=environ, capture_output=True, text=True, timeout=60, check=True
+        ["man", "--warnings", "-l", "-Tutf8", FOLDER / page],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert done.stderr == ""
     return re.sub(r".\x08|\x1b\[[0-9;]*m", "", done.stdout)
@@ -53,7 +59,13 @@ def test_man_shows_a_page_without_warnings(page: str) -> None:
 def test_mandoc_has_nothing_to_say(page: str) -> None:
     if shutil.which("mandoc") is None:
         pytest.skip("mandoc is not installed")
-    said = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", FOLDER / page], capture_output=True, text=True, timeout=60, check=False)
+    said = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "warning", FOLDER / page],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert [line for line in said.stdout.splitlines() if not DATELESS.search(line)] == []
 
 
@@ -66,7 +78,9 @@ def test_every_verb_and_every_option_is_shown() -> None:
 
 def test_every_flag_and_command_of_releve_is_shown() -> None:
     text = shown("releve.1")
-    assert [word for option in roff.declared(cli.command("releve", "")) for word in option.opts if word not in text] == []
+    assert [
+        word for option in roff.declared(cli.command("releve", "")) for word in option.opts if word not in text
+    ] == []
     assert [name for name in cli.SUBCOMMANDS if f"releve {name}" not in text] == []
 
 
@@ -75,13 +89,22 @@ def test_every_setting_is_shown() -> None:
     assert [name for name in key_names() if f" {name}\n" not in text and f" {name} " not in text] == []
 
 
-@pytest.mark.parametrize("odd", [".hidden", "'quoted'", 'a "b"', "back\\slash", "-x --long", "~/.venv ^ `", "\\fBnot bold\\fR"])
+@pytest.mark.parametrize(
+    "odd", [".hidden", "'quoted'", 'a "b"', "back\\slash", "-x --long", "~/.venv ^ `", "\\fBnot bold\\fR"]
+)
 def test_nothing_in_a_text_has_a_meaning(odd: str, tmp_path: Path) -> None:
     if shutil.which("groff") is None:
         pytest.skip("groff is not installed")
-    page = roff.page("odd", 1, "a page", "1", [("TEXT", roff.paragraphs(odd.replace("`", ""))), ("SHOWN", roff.example(odd))])
+    page = roff.page(
+        "odd", 1, "a page", "1", [("TEXT", roff.paragraphs(odd.replace("`", ""))), ("SHOWN", roff.example(odd))]
+    )
     done = subprocess.run(
-        ["groff", "-man", "-ww", "-Kutf8", "-Tutf8", "-P-c"], input=page, capture_output=True, text=True, timeout=60, check=True
+        ["groff", "-man", "-ww", "-Kutf8", "-Tutf8", "-P-c"],
+        input=page,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert done.stderr == ""
     seen = re.sub(r".\x08", "", done.stdout)

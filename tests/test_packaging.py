@@ -28,7 +28,11 @@ PAGES = sorted(path for path in ROOT.rglob("*.md") if not {part for part in path
 def tracked() -> list[Path]:
     """The files of the repository: git's list, or where there is no git, all but what tools leave."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if listed.returncode == 0:
         names = [ROOT / name for name in listed.stdout.splitlines()]
@@ -70,7 +74,9 @@ def test_the_commands_exist(script: str) -> None:
 def test_nothing_of_ours_has_a_bare_name(tmp_path: Path) -> None:
     names = ("config", "ctl", "importer", "instance", "pages", "server", "supervisor")
     code = f"import importlib.util as u\nfor n in {names}:\n    s = u.find_spec(n)\n    print(s and s.origin)"
-    said = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
     assert [origin for origin in said.split() if str(ROOT) in origin or "releve" in origin] == []
 
 
@@ -85,7 +91,11 @@ def check_wheel() -> ModuleType:
 def test_the_check_of_the_wheel_finds_strangers_and_gaps() -> None:
     check = check_wheel()
     share = "releve-1.data/data/share/"
-    good = [f"{package}/__init__.py" for package in check.PACKAGES] + ["releve/py.typed"] + [share + path for path in check.SHARED]
+    good = (
+        [f"{package}/__init__.py" for package in check.PACKAGES]
+        + ["releve/py.typed"]
+        + [share + path for path in check.SHARED]
+    )
     assert check.problems([*good, "releve-1.dist-info/METADATA"]) == []
     assert check.problems([*good, "config/__init__.py"]) == ["config/__init__.py: outside of releve"]
     assert check.problems(good[1:]) == ["releve: missing"]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("config", "ctl", "importer", "server", "supervisor")
-STUMBLED_ON = re.compile(r"\b(mend|mends|mended|mending)\b", re.IGNORECASE)  # by readers: correct, remove the cause, help
+# by readers: correct, remove the cause, help
+STUMBLED_ON = re.compile(r"\b(mend|mends|mended|mending)\b", re.IGNORECASE)
 
 
 def texts(source: str) -> Iterator[str]:
@@ -23,7 +24,12 @@ def texts(source: str) -> Iterator[str]:
 
 def test_nobody_has_to_look_a_word_up() -> None:
     modules = [path for folder in FOLDERS for path in (ROOT / folder).glob("*.py")]
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "man").iterdir(), *(ROOT / "systemd").iterdir()]
+    pages = [
+        ROOT / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "docs" / "man").iterdir(),
+        *(ROOT / "systemd").iterdir(),
+    ]
     said = [(path.name, text) for path in modules for text in texts(path.read_text("utf-8"))]
     said += [(path.name, line) for path in pages for line in path.read_text("utf-8").splitlines()]
     assert [one for one in said if STUMBLED_ON.search(one[1])] == []

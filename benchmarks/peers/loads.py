@@ -11,8 +11,10 @@ request = function()
   return "GET /page/" .. n .. "?x=1 HTTP/1.1\\r\\nHost: www.example.org\\r\\n" ..
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\\r\\n" ..
     "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\\r\\n" ..
-    "Accept-Language: en-US,en;q=0.5\\r\\nAccept-Encoding: gzip, deflate, br, zstd\\r\\nReferer: https://www.example.org/\\r\\n" ..
-    "Connection: keep-alive\\r\\nCookie: sessionid=" .. n .. "; csrftoken=abcdef0123456789\\r\\nUpgrade-Insecure-Requests: 1\\r\\n" ..
+    "Accept-Language: en-US,en;q=0.5\\r\\nAccept-Encoding: gzip, deflate, br, zstd\\r\\n" ..
+    "Referer: https://www.example.org/\\r\\n" ..
+    "Connection: keep-alive\\r\\nCookie: sessionid=" .. n .. "; csrftoken=abcdef0123456789\\r\\n" ..
+    "Upgrade-Insecure-Requests: 1\\r\\n" ..
     "Sec-Fetch-Dest: document\\r\\nSec-Fetch-Mode: navigate\\r\\nX-Request-ID: " .. n .. "\\r\\n\\r\\n"
 end
 """

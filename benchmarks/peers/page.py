@@ -18,7 +18,8 @@ settings.configure(
 )
 TEMPLATE = Engine().from_string(
     "<!doctype html><title>{{ title }}</title><table>"
-    "{% for row in rows %}<tr><td>{{ row.number }}<td>{{ row.name|upper }}<td>{{ row.price|floatformat:2 }}</tr>{% endfor %}</table>"
+    "{% for row in rows %}<tr><td>{{ row.number }}<td>{{ row.name|upper }}<td>{{ "
+    "row.price|floatformat:2 }}</tr>{% endfor %}</table>"
 )
 ROWS = [{"number": number, "name": f"article <{number}>", "price": number * 1.25} for number in range(50)]
 

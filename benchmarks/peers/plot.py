@@ -25,10 +25,14 @@ def svg(rates: Rates, title: str) -> str:
             share = rate / ours
             width = max(1.0, room * share / max(1.0, longest))
             parts.append(f'<text x="{LEFT - 8}" y="{y + 12}" text-anchor="end">{escape(server)}</text>')
-            parts.append(f'<rect x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR}" fill="{COLOURS.get(server, OTHERS)}"/>')
+            parts.append(
+                f'<rect x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR}" fill="{COLOURS.get(server, OTHERS)}"/>'
+            )
             parts.append(f'<text x="{LEFT + width + 6:.1f}" y="{y + 12}">{rate:,.0f}/s, {share:.2f}</text>')
             y += BAR + 3
         y += GAP
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" font-family="sans-serif" font-size="12">'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" font-family="sans-serif" font-size="12">'
+    )
     words = f'<rect width="100%" height="100%" fill="white"/><text x="16" y="22" font-size="14">{escape(title)}</text>'
     return "\n".join([head, words, *parts, "</svg>", ""])

@@ -17,7 +17,9 @@ CACHE = ROOT / ".cache" / "bench"
 
 @dataclass(frozen=True)
 class Server:
-    """``command`` has ``{bin}`` (of its virtual environment), ``{port}`` and ``{app}`` (a module of this folder) in it."""
+    """``command`` has ``{bin}`` (of its virtual environment), ``{port}`` and ``{app}`` (a module of this
+    folder) in it.
+    """
 
     name: str
     packages: tuple[str, ...]
@@ -42,7 +44,9 @@ class Server:
             return None
         made = subprocess.run([sys.executable, "-m", "venv", "--clear", self.box], capture_output=True, text=True)
         if made.returncode == 0:
-            made = subprocess.run([self.box / "bin" / "pip", "install", "-q", *wanted.split()], capture_output=True, text=True)
+            made = subprocess.run(
+                [self.box / "bin" / "pip", "install", "-q", *wanted.split()], capture_output=True, text=True
+            )
         if made.returncode != 0:
             return (made.stderr.strip().splitlines() or ["no reason given"])[-1]
         marker.write_text(wanted)
@@ -51,7 +55,9 @@ class Server:
     def argv(self, app: str, port: int, home: Path) -> list[str]:
         """The command line; ``home`` is a folder for what the server writes."""
         if self.config:
-            (home / "config").write_text(self.config.replace("{port}", str(port)).replace("{home}", str(home)).replace("{user}", USER))
+            (home / "config").write_text(
+                self.config.replace("{port}", str(port)).replace("{home}", str(home)).replace("{user}", USER)
+            )
             (home / "large").write_bytes(b"x" * 102_400)
         return [part.format(bin=self.box / "bin", port=port, app=app, home=home) for part in self.command]
 
@@ -87,7 +93,12 @@ SERVERS = (
         ("{bin}/releve", "-w", "1", "--threads", "8", "-b", "127.0.0.1:{port}", "{app}:application"),
         "one worker, 8 threads, everything on: access log into a file, scoreboard, timeouts, strict parsing",
     ),
-    Server("gunicorn-sync", ("gunicorn",), ("{bin}/gunicorn", "-w", "1", "-b", "127.0.0.1:{port}", "{app}:application"), "no access log"),
+    Server(
+        "gunicorn-sync",
+        ("gunicorn",),
+        ("{bin}/gunicorn", "-w", "1", "-b", "127.0.0.1:{port}", "{app}:application"),
+        "no access log",
+    ),
     Server(
         "gunicorn-gthread",
         ("gunicorn",),
@@ -112,10 +123,23 @@ SERVERS = (
         ),
         "8 blocking threads, no access log",
     ),
-    Server("bjoern", ("bjoern",), ("{bin}/python", str(HERE / "run_bjoern.py"), "{app}", "{port}"), "C, one thread, no access log"),
-    Server("fastwsgi", ("fastwsgi",), ("{bin}/fastwsgi", "--port", "{port}", "{app}:application"), "C, one thread, no access log"),
     Server(
-        "waitress", ("waitress",), ("{bin}/waitress-serve", "--listen=127.0.0.1:{port}", "--threads=8", "{app}:application"), "8 threads"
+        "bjoern",
+        ("bjoern",),
+        ("{bin}/python", str(HERE / "run_bjoern.py"), "{app}", "{port}"),
+        "C, one thread, no access log",
+    ),
+    Server(
+        "fastwsgi",
+        ("fastwsgi",),
+        ("{bin}/fastwsgi", "--port", "{port}", "{app}:application"),
+        "C, one thread, no access log",
+    ),
+    Server(
+        "waitress",
+        ("waitress",),
+        ("{bin}/waitress-serve", "--listen=127.0.0.1:{port}", "--threads=8", "{app}:application"),
+        "8 threads",
     ),
     Server("cheroot", ("cheroot",), ("{bin}/cheroot", "--bind", "127.0.0.1:{port}", "{app}:application"), "10 threads"),
     Server(

@@ -1,4 +1,6 @@
-"""The application of the benchmark: ``/large`` has 100 KiB, ``/sleep`` takes 100 ms, ``/cpu`` 50 ms of pure Python, all else is small."""
+"""The application of the benchmark: ``/large`` has 100 KiB, ``/sleep`` takes 100 ms, ``/cpu`` 50 ms of pure Python, all
+else is small.
+"""
 
 import time
 

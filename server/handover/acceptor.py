@@ -1,13 +1,12 @@
 """In the worker: where connections come in: the listeners, and the generation's exchange.
 
-They are in epoll iff the worker is resumed, has a free
-thread and is below its limit; but for a canary, which is resumed for the exchange only. A worker whose threads always have the next request
-of some kept-alive connection would never open them: there each answer entitles one
-newcomer (``glance``), while a worker that is stuck in long requests leaves newcomers
-to its siblings. If these do not take them either, it lets them in after a moment (``_press``) where that is of use: at the
-limit somebody idle goes for them (``room.py``), and among those that find no thread may be a load balancer, which
-needs none (``readiness.py``); the requests of the others wait in the exchange. Level-triggered, without EPOLLEXCLUSIVE: with it, a
-worker that is woken and then dies or pauses swallows the wake-up, and the client
+They are in epoll iff the worker is resumed, has a free thread and is below its limit; but for a canary, which is
+resumed for the exchange only. A worker whose threads always have the next request of some kept-alive connection would
+never open them: there each answer entitles one newcomer (``glance``), while a worker that is stuck in long requests
+leaves newcomers to its siblings. If these do not take them either, it lets them in after a moment (``_press``) where
+that is of use: at the limit somebody idle goes for them (``room.py``), and among those that find no thread may be a
+load balancer, which needs none (``readiness.py``); the requests of the others wait in the exchange. Level-triggered,
+without EPOLLEXCLUSIVE: with it, a worker that is woken and then dies or pauses swallows the wake-up, and the client
 waits for the next one to come.
 """
 
@@ -68,7 +67,8 @@ class Acceptor:
         self.resumed = False
         self.width = Width.SHUT
         self.room = Room(loop, connections_max)
-        self.crowded: Callable[[], bool] = lambda: False  # asked without a free thread: whether newcomers are of use all the same
+        # asked without a free thread: whether newcomers are of use all the same
+        self.crowded: Callable[[], bool] = lambda: False
         self.diversion: Diversion | None = None  # what becomes of some that come in by the listeners
         self._listening = True  # when open: the listeners too, and not the exchange alone
         self._loop = loop
@@ -99,7 +99,9 @@ class Acceptor:
         self.update()
 
     def divert(self, diversion: Diversion | None) -> None:
-        """From now on pass some of those that come in by the listeners on, in place of what was there before; None: none."""
+        """From now on pass some of those that come in by the listeners on, in place of what was there before; None:
+        none.
+        """
         if self.diversion is not None:
             self.diversion.close()
         self.diversion = diversion
@@ -148,7 +150,9 @@ class Acceptor:
         self.update()
 
     def glance(self) -> None:
-        """Shut for want of a free thread: let in as many as were answered since the last glance, or since they were shut."""
+        """Shut for want of a free thread: let in as many as were answered since the last glance, or since they were
+        shut.
+        """
         now = self._loop.now()
         if self.width is not Width.SHUT or not self.resumed or self._exhausted or now - self._glanced_at < GLANCE_S:
             return
@@ -215,7 +219,8 @@ class Acceptor:
         return doors
 
     def _on_event(self, door: Door) -> None:
-        if not self.room.left and self._is_pressed() and not self.room.make():  # for the one that waits, and no further ones
+        # for the one that waits, and no further ones
+        if not self.room.left and self._is_pressed() and not self.room.make():
             self._pressed_until = 0.0
         self._let_in(door, BATCH, self._admits)
         self.update()
@@ -252,7 +257,9 @@ class Acceptor:
             return connection
 
     def _patience(self) -> float:
-        """The latest deadline that a connection of ours can have (monotonic); what another generation says may be anything."""
+        """The latest deadline that a connection of ours can have (monotonic); what another generation says may be
+        anything.
+        """
         return self._loop.now() + max(self._loop.idle_s, self._loop.reader.header_s)
 
     def _receive(self) -> Connection | None:

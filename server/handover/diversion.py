@@ -21,10 +21,16 @@ log = logging.getLogger("releve.worker")
 
 
 class Portion:
-    """Says of one after the other whether it belongs to a share. Of the first n, those that do are never off by a whole one."""
+    """Says of one after the other whether it belongs to a share.
+
+    Of the first n, those that do are never off by a whole one.
+    """
 
     def __init__(self, share: float, number: int) -> None:
-        """``share``: between 0 and 1, both excluded. ``number`` (of the worker) says where to begin. Raises ValueError."""
+        """``share``: between 0 and 1, both excluded.
+
+        ``number`` (of the worker) says where to begin. Raises ValueError.
+        """
         self._part = round(share * PARTS)
         if not 0 < self._part < PARTS:
             raise ValueError(f"a share of {share} cannot be counted")
@@ -51,7 +57,8 @@ class Diversion:
     def take(self, connection: Connection) -> bool:
         """Pass on a connection that has just come in by a listener, if it is its turn. False: it is served here.
 
-        It is also served here when the exchange is full or broken: nobody waits for a canary. That is counted, and not made up for.
+        It is also served here when the exchange is full or broken: nobody waits for a canary. That is counted, and not
+        made up for.
         """
         if not self._portion.next():
             return False
@@ -61,7 +68,10 @@ class Diversion:
             self._loop.tally.add("undiverted", 1)
             if not self._complained:
                 self._complained = True
-                log.warning("cannot pass a new connection on to the canary: %s; it is served here, as others that cannot be", error)
+                log.warning(
+                    "cannot pass a new connection on to the canary: %s; it is served here, as others that cannot be",
+                    error,
+                )
             return False
         self._loop.tally.add("given", 1)
         self._loop.tally.add("diverted", 1)

@@ -17,17 +17,20 @@ from releve.server.shared.link import has_ended
 from releve.server.shared.native import socket, time
 
 VERSION = 1
-HOPS_MAX = 1000  # since its last request; then it is kept. A connection moves once per switch, so only a ping-pong comes there
+# since its last request; then it is kept. A connection moves once per switch, so only a ping-pong comes there
+HOPS_MAX = 1000
 _FIXED = struct.Struct("<BBHQQIHH")  # version, flags, hops, sent_ns, deadline_ns, requests, bytes of listener, of peer
 _FRESH, _OWES_PREFACE, _ANONYMOUS = 1, 2, 4  # flags
 _TEXT_MAX_BYTES = 1024
 MESSAGE_MAX_BYTES = 64 * 1024  # more than any giver sends, of any version so far
-_space = bytearray(MESSAGE_MAX_BYTES)  # of `take`, which one thread calls at a time: made once, it costs a message 4 µs less
+# of `take`, which one thread calls at a time: made once, it costs a message 4 µs less
+_space = bytearray(MESSAGE_MAX_BYTES)
 _view = memoryview(_space)
 
 # What a failed `give` means to the giver; any other error: keep that connection.
 FULL = frozenset({errno.EAGAIN})  # wait until the exchange can be written
-CROWDED = frozenset({errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM})  # try again soon; nothing announces the end of it
+# try again soon; nothing announces the end of it
+CROWDED = frozenset({errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM})
 BROKEN = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})  # nobody will ever take: keep all
 
 
@@ -133,6 +136,8 @@ def take(receive_end: int) -> tuple[Parcel, socket.socket] | None:
         connection = socket.socket(-1, socket.SOCK_STREAM, 0, fds[0])  # the type told, which asks for less
     except (ExchangeError, Unfit, OSError) as error:
         closing.close(fds)
-        raise error if isinstance(error, ExchangeError) else ExchangeError(f"cannot take a connection: {error}") from error
+        raise (
+            error if isinstance(error, ExchangeError) else ExchangeError(f"cannot take a connection: {error}")
+        ) from error
     connection.setblocking(False)
     return parcel, connection

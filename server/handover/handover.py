@@ -122,7 +122,10 @@ class Handover:
             self._send_end = -1
 
     def _attempt(self, connection: Connection) -> Result:
-        """Unregister, send, close; in this order. After a failure the connection is the loop's again, and not in epoll."""
+        """Unregister, send, close; in this order.
+
+        After a failure the connection is the loop's again, and not in epoll.
+        """
         if self._send_end < 0 or connection.polite or connection.hops >= exchange.HOPS_MAX:
             return self._keep(connection)
         if len(connection.buffer) > REST_MAX_BYTES:

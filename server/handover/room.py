@@ -1,8 +1,8 @@
 """In the leader: room for one more connection. At the limit, the one that has been idle longest is closed for it.
 
-First those that never said anything, then those that are kept alive. Of a connection that has a request on its way nothing
-is taken: to its client it looks as if the keepalive timeout had come early. Who has only just come says something in a
-moment, and would take the end for an error: nobody of those goes while there is somebody else.
+First those that never said anything, then those that are kept alive. Of a connection that has a request on its way
+nothing is taken: to its client it looks as if the keepalive timeout had come early. Who has only just come says
+something in a moment, and would take the end for an error: nobody of those goes while there is somebody else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Room:
     def __init__(self, loop: Loop, connections_max: int) -> None:
         self._loop = loop
         self._max = connections_max
-        self._idle: deque[tuple[float, Connection]] = deque()  # the deadline that it had, and who; the longest idle first
+        # the deadline that it had, and who; the longest idle first
+        self._idle: deque[tuple[float, Connection]] = deque()
         self._barren_until = 0.0  # monotonic
         self._since = 0.0  # monotonic: when the limit was reached; 0: it is not
         self._pressed_at = 0.0  # monotonic: when somebody last came to a worker that was full
@@ -41,7 +42,10 @@ class Room:
         return len(self._loop.table) < self._max
 
     def make(self) -> bool:
-        """Have room for one more, who waits at a door. False: every connection has a request, or the beginning of one."""
+        """Have room for one more, who waits at a door.
+
+        False: every connection has a request, or the beginning of one.
+        """
         if self.left:
             return True
         now = self._loop.now()
@@ -62,7 +66,9 @@ class Room:
         idle = [connection for connection in self._loop.table.values() if _is_idle(connection)]
         came = now + self._loop.fresh_s - YOUNG_S  # who has a later deadline, and has said nothing, is young
         old = [connection for connection in idle if connection.requests or connection.deadline <= came]
-        found = heapq.nsmallest(BATCH, old or idle, key=lambda connection: (connection.requests > 0, connection.deadline))
+        found = heapq.nsmallest(
+            BATCH, old or idle, key=lambda connection: (connection.requests > 0, connection.deadline)
+        )
         self._idle.extend((connection.deadline, connection) for connection in found)
         if not found:
             self._barren_until = now + BARREN_S
@@ -74,7 +80,10 @@ class Room:
             return
         self._since, self._closed = now, 0
         log.warning(
-            "limits.connections (%d) is reached: for each new client the longest idle connection is closed; if none is idle, it waits",
+            (
+                "limits.connections (%d) is reached: for each new client the longest idle connection is "
+                "closed; if none is idle, it waits"
+            ),
             self._max,
         )
         self._loop.at("calm", now + CALM_S, self._calm)
@@ -84,7 +93,11 @@ class Room:
         if now - self._pressed_at < CALM_S:
             self._loop.at("calm", self._pressed_at + CALM_S, self._calm)
             return
-        log.warning("limits.connections (%d) is no longer reached; idle connections closed meanwhile: %d", self._max, self._closed)
+        log.warning(
+            "limits.connections (%d) is no longer reached; idle connections closed meanwhile: %d",
+            self._max,
+            self._closed,
+        )
         self._since = 0.0
 
 

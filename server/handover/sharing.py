@@ -1,4 +1,5 @@
-"""In the worker: a request that finds every thread out goes to a sibling, connection and all, by the generation's own exchange.
+"""In the worker: a request that finds every thread out goes to a sibling, connection and all, by the generation's own
+exchange.
 
 A client that is kept by a worker whose calls all last would wait for one of them, while siblings have nothing to do. At
 most once per request: whoever takes it in serves it, so no connection is passed round. The sibling takes it when it has
@@ -14,7 +15,9 @@ from releve.server.loop.loop import Loop
 
 
 def share(loop: Loop, connection: Connection, data: bytes, send_end: int) -> bool:
-    """Give a connection of the loop whose buffer, and ``data`` behind it, begin with a good request. False: it is served here.
+    """Give a connection of the loop whose buffer, and ``data`` behind it, begin with a good request.
+
+    False: it is served here.
 
     What is no good request is refused by whoever reads it, which takes no thread.
     """

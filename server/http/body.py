@@ -39,7 +39,9 @@ class ClientGone(ConnectionError):
 
 
 class ClientTooSlow(TimeoutError):
-    """The client sent or took no byte for ``timeouts.body`` or ``timeouts.write``, or fewer than ``timeouts.min_rate``."""
+    """The client sent or took no byte for ``timeouts.body`` or ``timeouts.write``, or fewer than
+    ``timeouts.min_rate``.
+    """
 
 
 class BodyRefused(OSError):
@@ -68,7 +70,10 @@ class ChunkDecoder:
         self._trailers_bytes = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The pieces of the body that ``data`` completes. Raises HTTPError (400) on any error, and is of no more use then."""
+        """The pieces of the body that ``data`` completes.
+
+        Raises HTTPError (400) on any error, and is of no more use then.
+        """
         pieces: list[bytes] = []
         self._buffer += data
         while self._step(pieces):
@@ -149,10 +154,11 @@ class ChunkDecoder:
 class Input:
     """``wsgi.input``: the body of one request, read from its channel as the application asks for it.
 
-    ``buffered`` are the bytes read behind the head; those behind the body end up in ``rest``. ``on_first_read`` is called
-    once, before the first byte is waited for. Belongs to the thread that runs the call.
+    ``buffered`` are the bytes read behind the head; those behind the body end up in ``rest``. ``on_first_read`` is
+    called once, before the first byte is waited for. Belongs to the thread that runs the call.
 
-    A chunked body with ``whole_bytes`` is for the application when it is complete (``whole``), and has no more bytes than that.
+    A chunked body with ``whole_bytes`` is for the application when it is complete (``whole``), and has no more bytes
+    than that.
 
     Every read raises ClientGone, ClientTooSlow or BodyRefused (all OSErrors, kept in ``failure``) once the body failed.
     """
@@ -184,7 +190,8 @@ class Input:
         self._tail = b""  # what arrived after that, and before what is still to arrive
         self._decoder = ChunkDecoder() if head.chunked else None
         self._left = head.content_length or 0  # bytes still to arrive, unless chunked
-        self._continue = head.expect_continue and head.has_body and not buffered  # RFC 9110, 10.1.1: may be left out then
+        # RFC 9110, 10.1.1: may be left out then
+        self._continue = head.expect_continue and head.has_body and not buffered
         self._unasked = False  # the client waits for a 100 that it will not get: it may send the body, or not
         if not head.has_body:
             self._finish(buffered)
@@ -338,7 +345,9 @@ class Input:
             if self._continue:
                 self._continue = False
                 self._channel.write(CONTINUE)
-            data = self._channel.read(READ_BYTES if self._decoder is not None else min(READ_BYTES, self._left), self._timeout_s)
+            data = self._channel.read(
+                READ_BYTES if self._decoder is not None else min(READ_BYTES, self._left), self._timeout_s
+            )
         except (ClientGone, ClientTooSlow) as error:
             self.failure = error
             raise

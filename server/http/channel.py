@@ -29,7 +29,8 @@ class Channel(Protocol):
         ...
 
     def finish_file(self, file: int, offset: int, count: int) -> int:
-        """Send the end of a response: up to ``count`` bytes of the regular file behind the descriptor ``file``, from ``offset`` on.
+        """Send the end of a response: up to ``count`` bytes of the regular file behind the descriptor ``file``, from
+        ``offset`` on.
 
         Returns how many that are: fewer than ``count`` only where the file ends. Does not block: whoever owns the
         connection afterwards sends what the client did not take, even if the descriptor is closed. Raises ClientGone;
@@ -38,7 +39,8 @@ class Channel(Protocol):
         ...
 
     def finish(self, data: bytes | memoryview) -> None:
-        """Send the last bytes of a response, without blocking: whoever owns the connection afterwards sends what the client did not take.
+        """Send the last bytes of a response, without blocking: whoever owns the connection afterwards sends what the
+        client did not take.
 
         Raises ClientGone.
         """

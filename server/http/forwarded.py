@@ -1,7 +1,8 @@
 """In the worker: what a proxy in front says of its client, and whom to believe it. Pure.
 
 A header is only as good as who sent it. From a peer in ``proxy.trusted`` some fields are taken at their word
-(``forward``); from all others every field of that kind is removed (``strip``), so that no application believes it either.
+(``forward``); from all others every field of that kind is removed (``strip``), so that no application believes it
+either.
 
 Taken from a trusted peer:
 

@@ -49,7 +49,8 @@ class Head:
     """A checked request head.
 
     ``target`` is the raw request target and ``headers`` are the fields in their order, names as sent, values without
-    the white space around them, all decoded as latin-1. At most one of ``content_length`` (bytes) and ``chunked`` is set.
+    the white space around them, all decoded as latin-1. At most one of ``content_length`` (bytes) and ``chunked`` is
+    set.
     """
 
     method: str
@@ -68,7 +69,9 @@ class Head:
 
 
 def head_end(buffer: bytes | bytearray, searched: int) -> int:
-    """The index just past the empty line that ends the head, or -1; the first ``searched`` bytes were looked at before."""
+    """The index just past the empty line that ends the head, or -1; the first ``searched`` bytes were looked at
+    before.
+    """
     index = buffer.find(END, max(0, searched - len(END) + 1))
     return index + len(END) if index >= 0 else -1
 
@@ -85,10 +88,11 @@ class Partial:
         self._fields = -1  # complete header lines; -1: the request line is not complete
 
     def look(self, buffer: bytes | bytearray, limits: Limits) -> None:
-        """Refuse an incomplete head, which only grows from one look to the next, as soon as no continuation could make it good.
+        """Refuse an incomplete head, which only grows from one look to the next, as soon as no continuation could make
+        it good.
 
-        Raises HTTPError: 414 or 431 before the terminator of an endless line arrives, and 400 for what would otherwise wait
-        for an empty line that never comes (a bare LF, HTTP/0.9, the first bytes of TLS).
+        Raises HTTPError: 414 or 431 before the terminator of an endless line arrives, and 400 for what would otherwise
+        wait for an empty line that never comes (a bare LF, HTTP/0.9, the first bytes of TLS).
         """
         while (end := buffer.find(b"\n", self._looked)) >= 0:
             self._looked = end + 1
@@ -118,7 +122,8 @@ def parse_head(data: bytes, limits: Limits) -> Head:
     """The head in ``data``, which ends with the empty line.
 
     Raises HTTPError with 400 (the grammar, the framing, Host), 413 (longer than ``limits.body``), 414 and 431 (limits),
-    417 (an expectation other than 100-continue), 501 (CONNECT, a transfer coding) or 505 (a version other than 1.0 and 1.1).
+    417 (an expectation other than 100-continue), 501 (CONNECT, a transfer coding) or 505 (a version other than 1.0 and
+    1.1).
     """
     start = 2 if data.startswith(b"\r\n") else 0
     lines = data[start : -len(END)].split(b"\r\n")

@@ -45,7 +45,10 @@ class Preface:
 
 
 def read_preface(data: bytes | bytearray) -> Preface | None:
-    """The preface that ``data`` begins with; ``None`` while more bytes are needed. Raises PrefaceError as soon as it can be none."""
+    """The preface that ``data`` begins with; ``None`` while more bytes are needed.
+
+    Raises PrefaceError as soon as it can be none.
+    """
     if _V2.startswith(data[: len(_V2)]) and data:
         return _read_v2(data) if len(data) >= _V2_HEAD.size else None
     if _V1.startswith(data[: len(_V1)]):

@@ -30,10 +30,12 @@ class Asked(Protocol):
     def keep_alive(self) -> bool: ...  # noqa: D102
 
 
-# PEP 3333, "Other HTTP features"; RFC 9110, 7.6.1. The connection is ours, and so is the framing: what applications say of them is
-# dropped, as gunicorn does, but for the wish to close. Proxy-Authenticate and Proxy-Authorization are for the next recipient that
-# asks or answers (RFC 9110, 11.7), which may be an application, so they pass.
-HOP_BY_HOP = frozenset(("connection", "keep-alive", "proxy-connection", "te", "trailer", "trailers", "transfer-encoding", "upgrade"))
+# PEP 3333, "Other HTTP features"; RFC 9110, 7.6.1. The connection is ours, and so is the framing: what applications say
+# of them is dropped, as gunicorn does, but for the wish to close. Proxy-Authenticate and Proxy-Authorization are for
+# the next recipient that asks or answers (RFC 9110, 11.7), which may be an application, so they pass.
+HOP_BY_HOP = frozenset(
+    ("connection", "keep-alive", "proxy-connection", "te", "trailer", "trailers", "transfer-encoding", "upgrade")
+)
 _unsaid = dict.fromkeys(HOP_BY_HOP, True)  # of which no line of the log has told yet; `pop` decides which thread tells
 VALUE_LOGGED = 100  # characters
 
@@ -49,11 +51,14 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 class Start:
-    """What ``start_response`` was given, checked and written out. Shared by responses that begin alike, and never changed once made.
+    """What ``start_response`` was given, checked and written out.
+
+    Shared by responses that begin alike, and never changed once made.
 
     ``line`` is the status line and ``fields`` the header fields but for Content-Length, each with its line end;
-    ``dated`` and ``named``: the application gave a Date, a Server; ``closing``: it wants the connection to end. ``content_length`` is in
-    bytes. ``plain``: any body may follow, and the next request, and nobody has to be told of it.
+    ``dated`` and ``named``: the application gave a Date, a Server; ``closing``: it wants the connection to end.
+    ``content_length`` is in bytes. ``plain``: any body may follow, and the next request, and nobody has to be told of
+    it.
     """
 
     __slots__ = ("_written", "closing", "content_length", "dated", "fields", "line", "named", "plain", "status")
@@ -70,7 +75,9 @@ class Start:
         self._written = ("", -1, b"")
 
     def head(self, length: int) -> bytes:
-        """The head of a response with ``length`` bytes on a connection that stays; the last one is kept as long as its date is right."""
+        """The head of a response with ``length`` bytes on a connection that stays; the last one is kept as long as its
+        date is right.
+        """
         date = date_line()
         written, size, head = self._written  # replaced as a whole, so that any thread may read it
         if written is not date or size != length:
@@ -106,8 +113,8 @@ _starts: dict[tuple[Any, ...], Start] = {}  # status and headers, all of them of
 def check_start(status: str, headers: Headers) -> Start:
     """The status and headers of an application (PEP 3333, "The start_response() Callable").
 
-    Hop-by-hop headers are dropped. Raises ValueError for whatever is not of the form ``200 OK``, is no list of pairs of latin-1
-    strings, has a CR, LF or other control character, or gives a bad Content-Length, or two that differ.
+    Hop-by-hop headers are dropped. Raises ValueError for whatever is not of the form ``200 OK``, is no list of pairs of
+    latin-1 strings, has a CR, LF or other control character, or gives a bad Content-Length, or two that differ.
     """
     key = None
     if type(headers) is list and type(status) is str:
@@ -145,8 +152,8 @@ def check_start(status: str, headers: Headers) -> Start:
 def frame(start: Start, head: Asked, known_length: int | None, keep: bool) -> Framing:
     """Decide how the response to ``head`` is framed.
 
-    ``known_length``: bytes of the body where they are known before it is sent. ``keep``: whether the connection may be kept
-    otherwise. RFC 9112, 6.3 and 9.3.
+    ``known_length``: bytes of the body where they are known before it is sent. ``keep``: whether the connection may be
+    kept otherwise. RFC 9112, 6.3 and 9.3.
     """
     keep = keep and not start.closing
     if start.status < 200:
@@ -239,13 +246,18 @@ def _read_status(status: object) -> tuple[int, str]:
 
 
 def _read_field(pair: object, start: Start) -> str:
-    """Check one header and note in ``start`` what it means; returns its line, empty where the line is ours. Keeps it if it may be kept."""
+    """Check one header and note in ``start`` what it means; returns its line, empty where the line is ours.
+
+    Keeps it if it may be kept.
+    """
     if type(pair) is tuple and len(pair) == 2 and pair[0] == "Content-Length" and type(pair[1]) is str:
-        name, value, lower = pair[0], pair[1], "content-length"  # in nearly every response, and never the same: the short way
+        # in nearly every response, and never the same: the short way
+        name, value, lower = pair[0], pair[1], "content-length"
     else:
         name, value, lower = _check_header(pair)
     if lower == "content-length":
-        if not _length(value) and not _length(value := value.strip(" \t")):  # spaces around it mean nothing (RFC 9110, 5.5)
+        # spaces around it mean nothing (RFC 9110, 5.5)
+        if not _length(value) and not _length(value := value.strip(" \t")):
             raise ValueError(f"cannot send header Content-Length {value!r}: it must be one decimal number")
         length = int(value)
         if start.content_length is not None and start.content_length != length:
@@ -260,7 +272,9 @@ def _read_field(pair: object, start: Start) -> str:
         start.dated = True
     elif lower == "server":
         start.named = True
-    elif lower not in _UNKEPT and len(line) <= KEPT_LINE_MAX and type(pair) is tuple and type(name) is type(value) is str:
+    elif (
+        lower not in _UNKEPT and len(line) <= KEPT_LINE_MAX and type(pair) is tuple and type(name) is type(value) is str
+    ):
         if len(_fields) >= KEPT_MAX:
             _fields.clear()
         _fields[pair] = line
@@ -279,13 +293,17 @@ def _check_header(pair: object) -> tuple[str, str, str]:
 
 
 def _drop(name: str, lower: str, value: str, start: Start) -> None:
-    """A header that says how the connection goes on, or how the body is framed; a wish to close is granted (RFC 9112, 9.6)."""
+    """A header that says how the connection goes on, or how the body is framed; a wish to close is granted (RFC 9112,
+    9.6).
+    """
     if lower == "connection" and "close" in (option.strip(" \t").lower() for option in value.split(",")):
         start.closing = True
         start.plain = False
     elif _unsaid.pop(lower, False):
         shown = value[:VALUE_LOGGED]
-        log.warning("the response header %s: %s is dropped, here and from now on: it is the server's (PEP 3333)", name, shown)
+        log.warning(
+            "the response header %s: %s is dropped, here and from now on: it is the server's (PEP 3333)", name, shown
+        )
 
 
 def _phrase(status: int) -> str:

@@ -20,7 +20,8 @@ log = logging.getLogger("releve.worker")
 
 
 def spool_directory(configured: str | None) -> str:
-    """Where the files are: as configured, else ``$TMPDIR``, ``/var/tmp``, or the system's temporary folder, the first that can be used.
+    """Where the files are: as configured, else ``$TMPDIR``, ``/var/tmp``, or the system's temporary folder, the first
+    that can be used.
 
     Not ``/tmp`` first: where that is a tmpfs, what is there is in memory.
     """
@@ -36,7 +37,9 @@ def spool_directory(configured: str | None) -> str:
 
 
 class Spool:
-    """One file: the beginning of a body, to its end or not. Written by the loop, then read by the thread that has the request.
+    """One file: the beginning of a body, to its end or not.
+
+    Written by the loop, then read by the thread that has the request.
 
     Closed when nobody refers to it any more, and not before: a thread that the application has started may be reading.
     """
@@ -102,7 +105,12 @@ class Spools:
             what = "raise LimitNOFILE (ulimit -n)"
         else:
             what = "create the folder and let the service's user write there, or change spool_directory"
-        log.error("refusing request bodies with status 503: cannot store them in %s: %s; %s", self.directory, error.strerror, what)
+        log.error(
+            "refusing request bodies with status 503: cannot store them in %s: %s; %s",
+            self.directory,
+            error.strerror,
+            what,
+        )
 
 
 def _unnamed(directory: str) -> int:

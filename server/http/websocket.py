@@ -1,9 +1,11 @@
-"""In the thread that owns a connection: WebSocket handshakes, which the application gets as plain requests and cannot accept.
+"""In the thread that owns a connection: WebSocket handshakes, which the application gets as plain requests and cannot
+accept.
 
-The libraries that try (simple-websocket, which Flask-Sock and Flask-SocketIO use, eventlet, and others like them) look in the environ
-for the socket, under the name that Werkzeug's, gunicorn's or eventlet's server gives it; without one they raise, and the framework
-answers 500 with a traceback for each client that comes. So the environ of a handshake, and no other, has something under these names:
-whoever uses it as a socket ends the request, with status 501 and one line of the log. ``docs/adr/0041-what-moves-from-gunicorn.md``.
+The libraries that try (simple-websocket, which Flask-Sock and Flask-SocketIO use, eventlet, and others like them) look
+in the environ for the socket, under the name that Werkzeug's, gunicorn's or eventlet's server gives it; without one
+they raise, and the framework answers 500 with a traceback for each client that comes. So the environ of a handshake,
+and no other, has something under these names: whoever uses it as a socket ends the request, with status 501 and one
+line of the log. ``docs/adr/0041-what-moves-from-gunicorn.md``.
 """
 
 from __future__ import annotations
@@ -22,13 +24,19 @@ ADVICE = f'{REASON}; see "WebSocket clients" in docs/troubleshooting.md'
 
 
 class NoWebSocket(BaseException):
-    """A library wants to accept a handshake. No Exception: frameworks make those into a 500 page, and a traceback in the log."""
+    """A library wants to accept a handshake.
+
+    No Exception: frameworks make those into a 500 page, and a traceback in the log.
+    """
 
 
 class NoSocket:
-    """In place of the socket of one handshake. What only looks at an environ, to show or copy it, meets an ordinary object.
+    """In place of the socket of one handshake.
 
-    ``used``: somebody has tried to accept. A client can send a handshake anywhere, but cannot have an application do that.
+    What only looks at an environ, to show or copy it, meets an ordinary object.
+
+    ``used``: somebody has tried to accept. A client can send a handshake anywhere, but cannot have an application do
+    that.
     """
 
     __slots__ = ("used",)

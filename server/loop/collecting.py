@@ -1,9 +1,12 @@
-"""In the leader: bodies that are still to come. They are kept here, and cost no thread, however slowly their clients send.
+"""In the leader: bodies that are still to come.
 
-The first 64 KiB of a body are in memory, what is more in a file (``spool.py``), until it is complete: then any thread has it.
-A few may go to the application before, ``limits.streams`` of them, so that it reads as the client sends: those of clients
-that are fast, and of those that have sent the beginning and now seem to wait for an answer. Chunked bodies with
-``request.buffer_chunked`` never do. ``docs/adr/0036-spooled-bodies.md`` has the reasons, and ``0041-what-moves-from-gunicorn.md``.
+They are kept here, and cost no thread, however slowly their clients send.
+
+The first 64 KiB of a body are in memory, what is more in a file (``spool.py``), until it is complete: then any thread
+has it. A few may go to the application before, ``limits.streams`` of them, so that it reads as the client sends: those
+of clients that are fast, and of those that have sent the beginning and now seem to wait for an answer. Chunked bodies
+with ``request.buffer_chunked`` never do. ``docs/adr/0036-spooled-bodies.md`` has the reasons, and
+``0041-what-moves-from-gunicorn.md``.
 """
 
 from __future__ import annotations
@@ -78,7 +81,9 @@ class Collecting:
             gathering.bytes = body.held_bytes
             connection.enter(_COLLECTING)
             connection.paced_bytes = 0
-            self._loop.deadlines.put(connection, now + (min(QUIET_S, self._body_s) if self._streams_max else self._body_s))
+            self._loop.deadlines.put(
+                connection, now + (min(QUIET_S, self._body_s) if self._streams_max else self._body_s)
+            )
             self._keep(connection, body)
 
     def gather(self, connection: Connection) -> None:
@@ -198,7 +203,8 @@ class Collecting:
             if body.whole:
                 gathering.stuck_bytes = gathering.kept_bytes
                 self._stuck_bytes += gathering.stuck_bytes
-            self._loop.register(connection, select.EPOLLRDHUP)  # nothing is read meanwhile, but who leaves gives room back
+            # nothing is read meanwhile, but who leaves gives room back
+            self._loop.register(connection, select.EPOLLRDHUP)
             self._loop.deadlines.put(connection, self._loop.now() + self._body_s)
             self._waiting.append(connection)
 

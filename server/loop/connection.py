@@ -46,7 +46,8 @@ class State(enum.Enum):
     BUSY = "busy"  # owned by a thread
     COLLECTING = "collecting"  # its head is read; its body waits for a thread, which may not wait for it
     WRITING = "writing"  # answered; the client has not taken the end of the response yet
-    CLOSING = "closing"  # answered for the last time; what the client still sends is dropped, so that our answer arrives
+    # answered for the last time; what the client still sends is dropped, so that our answer arrives
+    CLOSING = "closing"
     CLOSED = "closed"
 
 
@@ -160,7 +161,9 @@ class Connection:
         self.state = state
 
     def receive(self, limit: int) -> bytes | None:
-        """In the leader, beside the request path: what has come; empty where nothing more will, None where nothing has."""
+        """In the leader, beside the request path: what has come; empty where nothing more will, None where
+        nothing has.
+        """
         try:
             return self.socket.recv(limit)
         except BlockingIOError:
@@ -186,7 +189,9 @@ class Connection:
             if base is None:
                 if len(_bases) >= BASES_MAX:
                     _bases.clear()
-                base = _bases[key] = base_environ(self.listener, local, multithread=Connection.multithread, multiprocess=_multiprocess)
+                base = _bases[key] = base_environ(
+                    self.listener, local, multithread=Connection.multithread, multiprocess=_multiprocess
+                )
             self.base = base
             self.host, self.port = split_peer(self.peer)
             self.mark = self.peer.encode("latin-1", "replace")
@@ -201,7 +206,9 @@ _multiprocess = True  # of this worker: whether others run the same application
 
 
 def count_workers(workers: int, connections: Iterable[Connection] = ()) -> None:
-    """In the loop: how many its generation has from now on, for the next requests of these connections and of new ones."""
+    """In the loop: how many its generation has from now on, for the next requests of these connections and of
+    new ones.
+    """
     global _multiprocess
     if _multiprocess is not (workers > 1):
         _multiprocess = workers > 1
@@ -232,7 +239,9 @@ def peer_text(address: Any) -> str:
 
 
 class Pace:
-    """Whether a client keeps up: in every ``window_s`` that we spend waiting for it, it must move its share of bytes."""
+    """Whether a client keeps up: in every ``window_s`` that we spend waiting for it, it must move its share of
+    bytes.
+    """
 
     __slots__ = ("_min_bytes", "_moved_bytes", "_waited_s", "_window_s")
 
@@ -276,7 +285,10 @@ class Rest:
         return self._count if self._data is None else len(self._data)
 
     def send(self, sock: socket.socket) -> None:
-        """Send what the client takes now. Raises BlockingIOError if that is nothing, OSError also where the file has become shorter."""
+        """Send what the client takes now.
+
+        Raises BlockingIOError if that is nothing, OSError also where the file has become shorter.
+        """
         if self._data is not None:
             self._data = self._data[sock.send(self._data) :]
             return
@@ -294,14 +306,19 @@ class Rest:
 
 
 class SocketChannel:
-    """In the thread that answers: blocking reads and writes on a non-blocking socket (``channel.py`` has the contract)."""
+    """In the thread that answers: blocking reads and writes on a non-blocking socket (``channel.py`` has the
+    contract).
+    """
 
     __slots__ = ("_before_blocking", "_read_pace", "_socket", "_write_pace", "_write_s", "moved_at", "unsent")
 
-    def __init__(self, sock: socket.socket, timeouts: Timeouts, before_blocking: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, sock: socket.socket, timeouts: Timeouts, before_blocking: Callable[[], None] = lambda: None
+    ) -> None:
         """``before_blocking`` is called whenever the thread is about to wait for the client."""
         self.unsent: Rest | None = None  # what `finish` left
-        self.moved_at = 0.0  # monotonic: when the application last took or gave a byte, as far as that went through here
+        # monotonic: when the application last took or gave a byte, as far as that went through here
+        self.moved_at = 0.0
         self._socket = sock
         self._write_s = timeouts.write
         self._read_pace = Pace(timeouts.body, timeouts.min_rate)
@@ -327,7 +344,10 @@ class SocketChannel:
             return data
 
     def finish(self, data: bytes | memoryview) -> None:
-        """Send the last bytes of a response; what the client does not take at once is left in ``unsent``. Raises ClientGone."""
+        """Send the last bytes of a response; what the client does not take at once is left in ``unsent``.
+
+        Raises ClientGone.
+        """
         try:
             sent = self._socket.send(data)
         except BlockingIOError:

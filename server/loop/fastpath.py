@@ -33,7 +33,9 @@ log = logging.getLogger("releve.worker")
 
 
 def fast_path(loop: Loop, answer: Handler) -> Callable[[Connection], bool]:
-    """What serves an idle connection that has a shape, an empty buffer, and something to read: whether the lead is still ours."""
+    """What serves an idle connection that has a shape, an empty buffer, and something to read: whether the lead is
+    still ours.
+    """
     application, access = answer.application, answer.access
     log_usual = access.usual if access is not None and access.short else None
     lead, classes, ready = loop.lead, loop.classes, loop.ready
@@ -76,7 +78,13 @@ def fast_path(loop: Loop, answer: Handler) -> Callable[[Connection], bool]:
         # What the client sent, before the application can change it.
         referer, agent = environ.get("HTTP_REFERER", "-"), environ.get("HTTP_USER_AGENT", "-")
         call = connection.call = Call()
-        call.method, call.target, call.keeps, call.channel, call.environ = method, target, connection.keeps, channel, environ
+        call.method, call.target, call.keeps, call.channel, call.environ = (
+            method,
+            target,
+            connection.keeps,
+            channel,
+            environ,
+        )
         outcome: Outcome | None = None
         began = now()
         enter(inflight_view, place, began, connection.mark, data)

@@ -1,9 +1,10 @@
 """In the thread that owns a connection: one request, from its complete head to its outcome.
 
-What is *counted* as a request (on the scoreboard; a release is judged by it): what a client asked the application by a listener. Not
-counted are our own answers to load balancers, the supervisor's checks, which come by private connections, and what we refuse
-before there is a request (``writer.py``); nor attempts of the application to accept a WebSocket: they fail in every release. Counted
-apart is what the application itself answers at the path that is for load balancers: their polls say nothing about what clients get.
+What is *counted* as a request (on the scoreboard; a release is judged by it): what a client asked the application by a
+listener. Not counted are our own answers to load balancers, the supervisor's checks, which come by private connections,
+and what we refuse before there is a request (``writer.py``); nor attempts of the application to accept a WebSocket:
+they fail in every release. Counted apart is what the application itself answers at the path that is for load balancers:
+their polls say nothing about what clients get.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class Handler:
 
     def prepare(self, connection: Connection) -> SocketChannel:
         """What an answer needs of its connection; made once."""
-        connection.channel = SocketChannel(connection.socket, self._settings.timeouts, partial(self.before_blocking, connection))
+        connection.channel = SocketChannel(
+            connection.socket, self._settings.timeouts, partial(self.before_blocking, connection)
+        )
         connection.keeps = partial(self._may_keep, connection)
         return connection.channel
 
@@ -79,7 +82,9 @@ class Handler:
         return body
 
     def crowded(self) -> bool:
-        """Whether there are requests that we answer ourselves, now: then clients are of use for whom no thread is free."""
+        """Whether there are requests that we answer ourselves, now: then clients are of use for whom no thread
+        is free.
+        """
         return self._readiness is not None and self._readiness.application(False) is not None
 
     def ours(self, connection: Connection, environ: dict[str, Any]) -> Application | None:
@@ -89,7 +94,10 @@ class Handler:
         return self._readiness.application(connection.private)
 
     def answer_own(self, connection: Connection) -> bool:
-        """In the leader, without a free thread: answer a request that is ours, waiting for nobody. False: it is the application's."""
+        """In the leader, without a free thread: answer a request that is ours, waiting for nobody.
+
+        False: it is the application's.
+        """
         if not self.own or (connection.body is not None and not connection.body.finished):
             return False
         if connection.environ is None:
@@ -109,13 +117,17 @@ class Handler:
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
         introduce(environ, connection.trust)
         websocket.mark(environ)
-        if connection.body is not None and connection.body.whole:  # it is all here: as if its client had known how long it is
+        # it is all here: as if its client had known how long it is
+        if connection.body is not None and connection.body.whole:
             environ.pop("HTTP_TRANSFER_ENCODING", None)
             environ["CONTENT_LENGTH"] = str(connection.body.arrived_bytes)
         return environ
 
     def __call__(self, connection: Connection, ours: Application | None = None) -> None:
-        """Set the connection's ``outcome``. Never raises. ``ours`` answers, if that is decided: asked again, it may have changed."""
+        """Set the connection's ``outcome``.
+
+        Never raises. ``ours`` answers, if that is decided: asked again, it may have changed.
+        """
         began = time.monotonic()
         try:
             channel = connection.channel or self.prepare(connection)
@@ -126,7 +138,8 @@ class Handler:
             if polled and ours is None:
                 ours = self.ours(connection, environ)
             call = new_call(head, connection.body, channel, connection.keeps)
-            call.environ, connection.call, connection.environ = environ, call, None  # others look who the client is, at any moment
+            # others look who the client is, at any moment
+            call.environ, connection.call, connection.environ = environ, call, None
             if ours is not None or connection.private:
                 call.kind = Kind.ASKED if ours is None else None
             outcome = call.run(ours or self.application, environ)
@@ -145,7 +158,10 @@ class Handler:
         connection.outcome = outcome
 
     def refused(self, environ: dict[str, Any], call: Call, outcome: Outcome) -> bool:
-        """Whether a request has failed since it tried to accept a WebSocket. That its client wanted one is for the log."""
+        """Whether a request has failed since it tried to accept a WebSocket.
+
+        That its client wanted one is for the log.
+        """
         socket = websocket.socket_of(environ)
         if socket is None:
             return False
@@ -155,4 +171,10 @@ class Handler:
     def note(self, environ: dict[str, Any], call: Call, outcome: Outcome, duration_s: float) -> None:
         """Onto the access log."""
         if self.access is not None:
-            self.access.add(environ, outcome.status, outcome.sent_bytes, duration_s, call.headers if self.access.wants_headers else ())
+            self.access.add(
+                environ,
+                outcome.status,
+                outcome.sent_bytes,
+                duration_s,
+                call.headers if self.access.wants_headers else (),
+            )

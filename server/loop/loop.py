@@ -35,7 +35,8 @@ from releve.server.shared.native import RLock, os, select, time
 
 EVENTS_MAX = 128  # of one turn
 OVERRUNS_LOOK_S = 1.0  # how often, where requests have a limit and some last
-SLICE_S = 0.001  # for requests that clients have pipelined, before the loop looks at others; one of each client, at least
+# for requests that clients have pipelined, before the loop looks at others; one of each client, at least
+SLICE_S = 0.001
 ACCESS_RETRY_S = 1.0  # how soon a slow reader of the access log is tried again
 
 # Looking a member up in its Enum costs more than all else in a comparison; these are used in every request.
@@ -54,7 +55,8 @@ class Loop:
         """``answer`` runs in the leader or another thread, and sets the connection's ``outcome``."""
         self.lead = Threads(settings.threads, answer, self._run, tally.inflight)
         self.table: dict[int, Connection] = {}  # by descriptor: every open connection of this worker
-        self.intake = RLock()  # held from the birth of a connection's descriptor until it is in the table; see worker.py
+        # held from the birth of a connection's descriptor until it is in the table; see worker.py
+        self.intake = RLock()
         self.epoll = select.epoll()
         self.idle_s = settings.timeouts.keepalive  # silence after which an idle connection is closed
         self.fresh_s = settings.timeouts.header  # the same, if it has never brought a byte
@@ -69,11 +71,13 @@ class Loop:
         self._handlers: dict[int, Callable[[], None]] = {}
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self.ready: deque[Connection] = deque()  # BUSY, and not with a thread yet
-        self.more: deque[Connection] = deque()  # `queued`: the beginning of a next request was read before the last one was answered
+        # `queued`: the beginning of a next request was read before the last one was answered
+        self.more: deque[Connection] = deque()
         self.classes = [0] * len(KINDS)  # answers since the last turn, by their kind: see `Tally.answered`
         self._hurry = False
         self.ended: Callable[[], NoReturn] = lambda: os._exit(0)  # called in the leader after `stop`
-        self.failed: Callable[[], NoReturn] = lambda: os._exit(EXIT_INTERNAL)  # the same, in an exception that nobody expected
+        # the same, in an exception that nobody expected
+        self.failed: Callable[[], NoReturn] = lambda: os._exit(EXIT_INTERNAL)
         self._stopped = False
         self._request_s = settings.timeouts.request
         self.overdue: Callable[[str], None] = lambda reason: None  # a request has lasted too long
@@ -89,7 +93,10 @@ class Loop:
     # The turn
 
     def _run(self) -> None:
-        """In the leader: turn until the lead is lost or left. Ends the process at ``stop``, and if anything is raised in here."""
+        """In the leader: turn until the lead is lost or left.
+
+        Ends the process at ``stop``, and if anything is raised in here.
+        """
         try:
             self._post()  # a call has begun to last
             while self._turn():
@@ -183,7 +190,10 @@ class Loop:
         return True
 
     def _go_on(self) -> bool:
-        """Serve what was pipelined, one request of a connection at a time, for no longer than others may wait. False: the lead was lost."""
+        """Serve what was pipelined, one request of a connection at a time, for no longer than others may wait.
+
+        False: the lead was lost.
+        """
         ready, more = self.ready, self.more
         until = self.now() + SLICE_S
         while more:
@@ -230,12 +240,19 @@ class Loop:
         """Show where a request is that has moved nothing for too long; once."""
         for connection, overrun in list(self.lead.overruns.items()):
             call, channel = connection.call, connection.channel
-            if call is None or call.shown or now - max(overrun.since, channel.moved_at if channel is not None else 0.0) < limit_s:
+            if (
+                call is None
+                or call.shown
+                or now - max(overrun.since, channel.moved_at if channel is not None else 0.0) < limit_s
+            ):
                 continue
             call.shown = True
             frame = sys._current_frames().get(overrun.thread)
             stack = "".join(traceback.format_stack(frame)) if frame is not None else "(its thread has ended)"
-            text = f"{call.request()}: the application neither took nor gave a byte for {limit_s:g} s (timeouts.request); it is in:"
+            text = (
+                f"{call.request()}: the application neither took nor gave a byte for {limit_s:g} s "
+                "(timeouts.request); it is in:"
+            )
             log.handle(log.makeRecord(log.name, logging.WARNING, __file__, 0, text, (), None, sinfo=stack.rstrip()))
             self.overdue(f"had a request that lasted longer than {limit_s:g} s (timeouts.request)")
 

@@ -70,7 +70,10 @@ class Reader:
         self.received(connection, data)
 
     def _take_preface(self, connection: Connection) -> bool:
-        """Read who the client is, as the proxy says; nothing else may stand there. False: it is not whole yet, or refused."""
+        """Read who the client is, as the proxy says; nothing else may stand there.
+
+        False: it is not whole yet, or refused.
+        """
         buffer = connection.buffer
         try:
             if split_peer(connection.peer)[0] not in Connection.trusted:
@@ -98,7 +101,10 @@ class Reader:
         return True
 
     def _usual(self, connection: Connection, data: bytes) -> bool:
-        """Make a plain, complete request ready, its body included. False: nothing was done, the strict parser reads it."""
+        """Make a plain, complete request ready, its body included.
+
+        False: nothing was done, the strict parser reads it.
+        """
         end = data.find(END) + len(END)
         if end < len(END):
             return False
@@ -126,13 +132,18 @@ class Reader:
         environ["wsgi.input"] = BytesIO(data[end:whole])
         if concerns(environ):
             introduce(environ, connection.trust)
-        if not self._loop.lead.open and self._answer.ours(connection, environ) is None and self._loop.share(connection, data):
+        if (
+            not self._loop.lead.open
+            and self._answer.ours(connection, environ) is None
+            and self._loop.share(connection, data)
+        ):
             return True
         connection.head = head
         connection.environ = environ
         if whole < len(data):
             connection.buffer += data[whole:]
-        connection.state = _BUSY  # not by `enter`: IDLE and READING may become that, and this is the way of every other request
+        # not by `enter`: IDLE and READING may become that, and this is the way of every other request
+        connection.state = _BUSY
         self._loop.ready.append(connection)
         return True
 
@@ -171,6 +182,9 @@ class Reader:
 
 
 def skip_empty_lines(buffer: bytearray) -> None:
-    """Old clients send one behind the body of a POST (RFC 9112, 2.2). It is not yet a request, and no deadline follows from it."""
+    """Old clients send one behind the body of a POST (RFC 9112, 2.2).
+
+    It is not yet a request, and no deadline follows from it.
+    """
     while buffer.startswith(EMPTY_LINE):
         del buffer[: len(EMPTY_LINE)]

@@ -62,7 +62,9 @@ class Runner:
 
 
 class Overrun(NamedTuple):
-    """A call that lasts: the thread that is in it (its identifier, its number), and the monotonic time from which that is known."""
+    """A call that lasts: the thread that is in it (its identifier, its number), and the monotonic time from which that
+    is known.
+    """
 
     thread: int
     since: float
@@ -70,10 +72,18 @@ class Overrun(NamedTuple):
 
 
 class Threads:
-    """The threads of one worker. ``free``, ``dispatch``, ``returned`` belong to the leader; ``give_up`` to whoever is in a call."""
+    """The threads of one worker.
 
-    def __init__(self, threads: int, call: Callable[[Connection], None], turn: Callable[[], None], inflight: Inflight) -> None:
-        """``call`` answers the request of a connection. ``turn`` runs the loop until the lead is lost, or stepped aside from."""
+    ``free``, ``dispatch``, ``returned`` belong to the leader; ``give_up`` to whoever is in a call.
+    """
+
+    def __init__(
+        self, threads: int, call: Callable[[Connection], None], turn: Callable[[], None], inflight: Inflight
+    ) -> None:
+        """``call`` answers the request of a connection.
+
+        ``turn`` runs the loop until the lead is lost, or stepped aside from.
+        """
         self.threads = threads
         self.inline = threads > 1
         self.out = 0  # threads in the application, but for a leader that is there
@@ -143,7 +153,9 @@ class Threads:
         self._monitor()
 
     def part(self, last: Task) -> None:
-        """In the leader, when nothing is left for it: have the main thread do this, as soon as it has nothing else to do."""
+        """In the leader, when nothing is left for it: have the main thread do this, as soon as it has nothing else to
+        do.
+        """
         if self.inline:
             self._last = last
             self.rouse()
@@ -228,7 +240,8 @@ class Threads:
     # Errands
 
     def run(self, task: Task, everywhere: bool) -> None:
-        """In the leader: have one thread do this as soon as it has nothing else to do, or every thread that runs the application.
+        """In the leader: have one thread do this as soon as it has nothing else to do, or every thread that runs the
+        application.
 
         Threads that are on a task count as out. What it raises is logged.
         """
@@ -246,7 +259,9 @@ class Threads:
                 self._parked.pop().wake.release()
 
     def step_aside(self) -> bool:
-        """In the leader, outside of a call: whether somebody else leads from here on, so that it can go on a task of its own."""
+        """In the leader, outside of a call: whether somebody else leads from here on, so that it can go on a task of
+        its own.
+        """
         leads = self._leads
         if leads is None or leads.task is None:
             return False
@@ -277,7 +292,10 @@ class Threads:
     # Calls
 
     def call(self, connection: Connection) -> bool:
-        """In the leader, with ``free`` threads: answer a request inline. False: the lead is lost, and the connection given back."""
+        """In the leader, with ``free`` threads: answer a request inline.
+
+        False: the lead is lost, and the connection given back.
+        """
         token = self.token
         self._inflight.begin(LEADER, time.monotonic(), _peer(connection), _words(connection))
         self.calls += 1
@@ -303,7 +321,10 @@ class Threads:
         self.finished.append(connection)
 
     def queue(self, connection: Connection) -> bool:
-        """In the leader, without a free thread: have one answer a request as soon as it can. False: one is free now, ``call``."""
+        """In the leader, without a free thread: have one answer a request as soon as it can.
+
+        False: one is free now, ``call``.
+        """
         with self._mutex:
             if self.out >= self.threads:
                 self._waiting.append(connection)
@@ -313,7 +334,8 @@ class Threads:
                 self._count(1)
                 runner = self._parked.pop()
                 runner.job = connection
-                self.overruns[connection] = Overrun(runner.thread, time.monotonic(), runner.number)  # now, so that the loop reckons with it
+                # now, so that the loop reckons with it
+                self.overruns[connection] = Overrun(runner.thread, time.monotonic(), runner.number)
                 runner.wake.release()
         return True
 

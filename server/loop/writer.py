@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from releve.config.settings import Settings
 from releve.server.http.response import body_bytes, simple_response
-from releve.server.loop.connection import CLOSING_MAX_BYTES, CLOSING_S, READ_BYTES, Connection, State, min_bytes, unsent_bytes
+from releve.server.loop.connection import (
+    CLOSING_MAX_BYTES,
+    CLOSING_S,
+    READ_BYTES,
+    Connection,
+    State,
+    min_bytes,
+    unsent_bytes,
+)
 from releve.server.loop.handler import NOT_COUNTED
 from releve.server.shared.native import select, socket
 from releve.server.wsgi.access import AccessLog
@@ -60,16 +68,22 @@ class Writer:
         """Answer what is no request, and close."""
         log.debug("refused a request from %s: %d %s", connection.peer or "a Unix socket", status, reason)
         self._loop.classes[NOT_COUNTED] += 1
-        method = connection.head.method if connection.head is not None else "HEAD" * connection.buffer.startswith(b"HEAD ")
+        method = (
+            connection.head.method if connection.head is not None else "HEAD" * connection.buffer.startswith(b"HEAD ")
+        )
         answer = simple_response(status, reason, head=method == "HEAD")
         if self._access is not None:
-            self._access.refuse(connection.peer, status, body_bytes(answer), request_line=_first_line(connection.buffer))
+            self._access.refuse(
+                connection.peer, status, body_bytes(answer), request_line=_first_line(connection.buffer)
+            )
         with contextlib.suppress(OSError):  # gone, or it reads nothing: then it does without
             connection.socket.send(answer)
         self.close_gently(connection)
 
     def close_gently(self, connection: Connection) -> None:
-        """Close, but not before the client has had time to read: closing over unread bytes is a reset (RFC 9112, 9.6)."""
+        """Close, but not before the client has had time to read: closing over unread bytes is a reset (RFC
+        9112, 9.6).
+        """
         connection.buffer.clear()
         try:
             connection.socket.shutdown(socket.SHUT_WR)
@@ -95,7 +109,8 @@ class Writer:
         if connection.paced_bytes - _untaken_bytes(connection) >= self._write_min_bytes:
             self.await_write(connection)
             return
-        with contextlib.suppress(OSError):  # by a reset, or the kernel keeps what is unsent, megabytes, for as long as the client likes
+        # by a reset, or the kernel keeps what is unsent, megabytes, for as long as the client likes
+        with contextlib.suppress(OSError):
             connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._loop.close(connection)
 

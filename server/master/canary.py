@@ -1,4 +1,7 @@
-"""In the master: both sides of a canary. The old generation passes a share of its new connections on, the new one attends to them."""
+"""In the master: both sides of a canary.
+
+The old generation passes a share of its new connections on, the new one attends to them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ from releve.server.shared.native import os
 class Canary:
     """What the workers were told of it, for those that come later. The send end that the spawner keeps is its own."""
 
-    def __init__(self, workers: Workers, spawner: Spawner, pending_orders: PendingOrders, now: Callable[[], float]) -> None:
+    def __init__(
+        self, workers: Workers, spawner: Spawner, pending_orders: PendingOrders, now: Callable[[], float]
+    ) -> None:
         self.to: object = None  # number of the generation that some connections go to; None: there is no canary
         self._share = 0.0
         self._workers = workers
@@ -42,7 +47,10 @@ class Canary:
         self._await(order, "attend", State.ATTENDING, up, done, patience_s)
 
     def divert(self, order: Message, fds: list[int], revision: int, patience_s: float) -> None:
-        """Have every worker, and those to come, pass a share on, or none any more; answered when all do. Raises MalformedOrder."""
+        """Have every worker, and those to come, pass a share on, or none any more; answered when all do.
+
+        Raises MalformedOrder.
+        """
         to = order.get("to")
         if (to is not None) != bool(fds):
             raise MalformedOrder("cannot divert: a receiver needs its exchange, and nothing else has one")
@@ -53,7 +61,14 @@ class Canary:
         up = self._workers.up(revision)
         for worker in up:
             self._tell(worker)
-        self._await(order, "divert", State.SERVING, up, lambda pending: self._pending.answer(pending, workers=len(up)), patience_s)
+        self._await(
+            order,
+            "divert",
+            State.SERVING,
+            up,
+            lambda pending: self._pending.answer(pending, workers=len(up)),
+            patience_s,
+        )
 
     def brief(self, worker: Worker) -> None:
         """Tell one that is about to be resumed."""
@@ -71,7 +86,15 @@ class Canary:
         worker.order({"type": "divert", "to": self.to, "share": self._share}, worker.told or worker.state, fds)
 
     def _await(
-        self, order: Message, verb: str, state: State, workers: list[Worker], done: Callable[[Pending], None], patience_s: float
+        self,
+        order: Message,
+        verb: str,
+        state: State,
+        workers: list[Worker],
+        done: Callable[[Pending], None],
+        patience_s: float,
     ) -> None:
         waiting = {worker.number for worker in workers}
-        self._pending.start(Pending(verb, frozenset({state}), waiting, done, id=order["id"], deadline=self._now() + patience_s))
+        self._pending.start(
+            Pending(verb, frozenset({state}), waiting, done, id=order["id"], deadline=self._now() + patience_s)
+        )

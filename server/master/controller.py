@@ -44,7 +44,9 @@ log = logging.getLogger("releve.master")
 class Controller:
     """Posture, target and pending orders of a generation whose application is loaded (or is left to the workers)."""
 
-    def __init__(self, boot: Boot, workers: Workers, spawner: Spawner, outbox: Outbox, now: Callable[[], float]) -> None:
+    def __init__(
+        self, boot: Boot, workers: Workers, spawner: Spawner, outbox: Outbox, now: Callable[[], float]
+    ) -> None:
         self.posture = Posture.BOOTING
         self.change = Change.NONE
         self.current = boot.revision
@@ -64,9 +66,11 @@ class Controller:
         self.guard = Guard(boot.keepsake, boot.door)
         spawner.disown = self.guard.disown
         spawner.workers = lambda revision: self.target if revision is self.current else revision.settings.workers
-        self._last_part: tuple[float, float | None] | None = None  # of a stop that serves on: deadline (monotonic), linger_s
+        # of a stop that serves on: deadline (monotonic), linger_s
+        self._last_part: tuple[float, float | None] | None = None
         self._remarks: list[str] = []
-        self._ended: deque[tuple[float, bool]] = deque(maxlen=ENDED_MAX)  # ended unasked: when (monotonic), and whether it had booted
+        # ended unasked: when (monotonic), and whether it had booted
+        self._ended: deque[tuple[float, bool]] = deque(maxlen=ENDED_MAX)
         self._quits: list[object] = []  # ids of the quit orders to answer at the end
         self._verbs: dict[str, Callable[[Message, list[int]], None]] = {
             "attend": self._attend,
@@ -96,7 +100,9 @@ class Controller:
             self._pending.start(Pending("boot", frozenset({State.READY}), _numbers(new), self._booted, self._boot_lost))
 
     def obey(self, message: Message, fds: list[int]) -> None:
-        """Begin to carry out one order; it is answered now or later. Takes the descriptors that it keeps out of ``fds``.
+        """Begin to carry out one order; it is answered now or later.
+
+        Takes the descriptors that it keeps out of ``fds``.
 
         Without an id it is passed over: nobody could be answered. Only ``quit`` is obeyed all the same.
         """
@@ -119,7 +125,10 @@ class Controller:
             self._pending.fail(order_id, "order", trouble)
 
     def hear(self, worker: Worker, message: Message) -> None:
-        """A worker said something, in its form (``words.py``). Raises IllegalTransition, and then nothing has changed."""
+        """A worker said something, in its form (``words.py``).
+
+        Raises IllegalTransition, and then nothing has changed.
+        """
         match message["type"]:
             case "failed":
                 worker.failure = message
@@ -167,17 +176,24 @@ class Controller:
         worker.become(State.GONE)
         self._workers.remove(worker)
         if worker.failure is None:
-            worker.failure = {"step": "workers", "reason": f"{worker} {describe_exit(status)}{'' if ready else ' before it was ready'}"}
+            worker.failure = {
+                "step": "workers",
+                "reason": f"{worker} {describe_exit(status)}{'' if ready else ' before it was ready'}",
+            }
         if not worker.dismissed and (status or not left):
             self._ended.append((self._now(), ready))
         if worker.dismissed or left:
             log.info("%s %s", worker, describe_exit(status))
         elif worker.revision == self.current.number and self._missing():
             wait_s = self._vacancies.lose(0 if ready else worker.failed_before + 1)
-            log.error("%s; another is started %s", worker.failure.get("reason"), f"in {wait_s:.2g}s" if wait_s else "at once")
+            log.error(
+                "%s; another is started %s", worker.failure.get("reason"), f"in {wait_s:.2g}s" if wait_s else "at once"
+            )
         else:
             log.error("%s", worker.failure.get("reason"))
-        self._outbox.send({"type": "gone", "worker": worker.number, "pid": worker.pid, "status": status, "expected": worker.dismissed})
+        self._outbox.send(
+            {"type": "gone", "worker": worker.number, "pid": worker.pid, "status": status, "expected": worker.dismissed}
+        )
         self._pending.settle(worker, {})
         self._shut()
 
@@ -282,7 +298,9 @@ class Controller:
     def _reopen(self, order: Message, fds: list[int]) -> None:
         waiting = rotate(order, fds, self._spawner.revisions, self.current.number, self._workers)
         done = self._pending.answer
-        self._pending.start(Pending("reopen", frozenset({reopened(order)}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+        self._pending.start(
+            Pending("reopen", frozenset({reopened(order)}), waiting, done, id=order["id"], deadline=self._now() + ACK_S)
+        )
 
     def _stacks(self, order: Message, fds: list[int]) -> None:
         self._outbox.send({"type": "done", "id": order["id"], "text": stacks.text(limit=STACKS_MAX)})
@@ -336,11 +354,14 @@ class Controller:
                 self._pending.answer(pending, workers=len(self._workers.up(self.current.number)))
             else:
                 self.posture = before if before in (Posture.READY, Posture.RESUMED) else Posture.PAUSED
-                self._lifecycle.pause(self._workers.up(self.current.number), None, ())  # whoever hears it late shall not serve alone
+                # whoever hears it late shall not serve alone
+                self._lifecycle.pause(self._workers.up(self.current.number), None, ())
                 self._pending.fail(pending.id, "resume", "cannot resume: no worker came to serve")
 
         waiting = {w.number for w in (asked if able else self._workers.standing(self.current.number))}
-        self._pending.start(Pending("resume", frozenset({State.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+        self._pending.start(
+            Pending("resume", frozenset({State.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S)
+        )
 
     def _pause(self, order: Message, fds: list[int]) -> None:
         fault("master_pause")
@@ -355,12 +376,18 @@ class Controller:
             self.posture = Posture.PAUSED
             if pending.late:
                 late = names(self._of_numbers(pending.late))
-                self._pending.fail(pending.id, "pause", f"cannot see that all have paused: {late} did not answer for {ACK_S:g}s")
+                self._pending.fail(
+                    pending.id, "pause", f"cannot see that all have paused: {late} did not answer for {ACK_S:g}s"
+                )
             else:
                 self._pending.answer(pending, given=pending.given, kept=pending.kept)
 
-        waiting = self._lifecycle.pause(self._workers.up(self.current.number), to, tuple(fds[:1]) if to is not None else ())
-        self._pending.start(Pending("pause", frozenset({State.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S))
+        waiting = self._lifecycle.pause(
+            self._workers.up(self.current.number), to, tuple(fds[:1]) if to is not None else ()
+        )
+        self._pending.start(
+            Pending("pause", frozenset({State.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S)
+        )
 
     def _quit(self, order: Message, fds: list[int]) -> None:
         fault("master_quit")
@@ -413,7 +440,9 @@ class Controller:
         for worker in leaving:
             worker.dismissed = True
         waiting = self._lifecycle.give_up(leaving)
-        self._pending.start(Pending("scale", frozenset({State.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S))
+        self._pending.start(
+            Pending("scale", frozenset({State.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S)
+        )
 
     def _count(self) -> None:
         """Tell the workers how many they are to be."""
@@ -422,7 +451,9 @@ class Controller:
 
     def _scaled(self, pending: Pending) -> None:
         self.change = Change.NONE
-        self._pending.answer(pending, workers=len(self._workers.standing(self.current.number)), given=pending.given, kept=pending.kept)
+        self._pending.answer(
+            pending, workers=len(self._workers.standing(self.current.number)), given=pending.given, kept=pending.kept
+        )
 
     # Workers that ask to be replaced: what the replacements do
 
@@ -445,7 +476,13 @@ class Controller:
 
         worker.dismissed = True
         self._pending.start(
-            Pending("retire", frozenset({State.PAUSED}), self._lifecycle.give_up([worker]), paused, deadline=self._now() + ACK_S)
+            Pending(
+                "retire",
+                frozenset({State.PAUSED}),
+                self._lifecycle.give_up([worker]),
+                paused,
+                deadline=self._now() + ACK_S,
+            )
         )
 
     def dismiss_new(self, worker: Worker) -> None:

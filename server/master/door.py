@@ -10,7 +10,8 @@ log = logging.getLogger("releve.master")
 
 
 def renew(door: int) -> None:
-    """Bind the door anew if nothing lies at its path: whoever removed it (a clean-up, the last logout) did not mean this generation.
+    """Bind the door anew if nothing lies at its path: whoever removed it (a clean-up, the last logout) did not mean
+    this generation.
 
     ``door``: its descriptor, which keeps its number; -1: there is none. What fails is logged.
     """

@@ -94,12 +94,16 @@ class Guard:
         self.due = now + self._delay_s
         self._delay_s = min(self._delay_s * 2, LAST_S)
         if kept.get("uid") != os.geteuid():
-            log.warning("the supervisor has gone; another one is not for this process to start, but for its sentry or the service manager")
+            log.warning(
+                "the supervisor has gone; another one is not for this process to start, but for its "
+                "sentry or the service manager"
+            )
             self.due = None
             return
         door.renew(self._door)
         try:
-            revive(kept["revive"], before=lambda: standard.lead(-1))  # its output goes where it did, not to a log file of ours
+            # its output goes where it did, not to a log file of ours
+            revive(kept["revive"], before=lambda: standard.lead(-1))
         except (KeyError, TypeError, OSError) as error:
             log.error("cannot start another supervisor: %r", error)
             return
@@ -115,7 +119,9 @@ class Guard:
             log.error("cannot end the supervisor: %s; its sentry, or its service manager, has to", error.strerror)
 
     def _lives(self, kept: dict[str, Any]) -> bool:
-        """Whether there is a supervisor, which has hung up on this generation, or never found it: no other one is of use."""
+        """Whether there is a supervisor, which has hung up on this generation, or never found it: no other one is of
+        use.
+        """
         if self._supervisor >= 0:
             ended = select.poll()
             ended.register(self._supervisor, select.POLLIN)

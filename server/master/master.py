@@ -49,7 +49,8 @@ def run(link: Link, *, lent: bool, early: Sequence[str] = ()) -> int:
     system.settle_signals(IGNORED)
     system.die_with_parent(True)  # until it has served: an import that hangs would not see the end of the link
     try:
-        if system.peer_user(link.fileno()) != os.geteuid():  # the supervisor may do more: what we hold of its is for nobody else's eyes
+        # the supervisor may do more: what we hold of its is for nobody else's eyes
+        if system.peer_user(link.fileno()) != os.geteuid():
             system.hide_from_equals()
         link.send(hello(lent))
         received = await_boot(link)
@@ -101,7 +102,8 @@ class Master:
         for text in self._early:
             if text not in self._spawner.early:
                 self._controller.remark(
-                    f"{text} was opened before the import ({hazards.BEFORE}), and all workers share it: open it in hooks.after_fork"
+                    f"{text} was opened before the import ({hazards.BEFORE}), and all workers share "
+                    "it: open it in hooks.after_fork"
                 )
         stacks.arm(self._boot.crash)  # a boot that hangs or crashes leaves them there
         self._anchor.drop()
@@ -112,7 +114,9 @@ class Master:
                 return 0
         except BootError as error:
             log.error("%s", error.reason)
-            self._outbox.send({"type": "failed", "step": error.step, "reason": clip(error.reason), "traceback": clip(error.traceback)})
+            self._outbox.send(
+                {"type": "failed", "step": error.step, "reason": clip(error.reason), "traceback": clip(error.traceback)}
+            )
             self._flush()
             return 1
         fault("master_imported")
@@ -126,7 +130,10 @@ class Master:
         return self._controller.exit_status
 
     def _preload(self) -> bool:
-        """Import the application here, to fork it; False if it left what cannot be forked and ``preload`` is auto. Raises BootError."""
+        """Import the application here, to fork it; False if it left what cannot be forked and ``preload`` is auto.
+
+        Raises BootError.
+        """
         self._outbox.send({"type": "phase", "phase": "import"})
         before, modules, started = hazards.take(), len(sys.modules), time.monotonic()
         with reseed.noted():
@@ -138,7 +145,10 @@ class Master:
             self._flush()
             return False
         if found:
-            log.warning("preloaded as told (preload: true), but the import left %s, which a fork does not keep whole", ", ".join(found))
+            log.warning(
+                "preloaded as told (preload: true), but the import left %s, which a fork does not keep whole",
+                ", ".join(found),
+            )
         for text in hazards.patches(self._boot.revision.settings.threads):
             self._controller.remark(text)
         seconds = round(time.monotonic() - started, 3)
@@ -155,7 +165,10 @@ class Master:
         return True
 
     def _load(self) -> Application:
-        """In the master or in the worker: import the application, and take back what its import took of ours. Raises BootError."""
+        """In the master or in the worker: import the application, and take back what its import took of ours.
+
+        Raises BootError.
+        """
         settings = self._boot.revision.settings
         isolate = settings.on_app_error == "isolate"
         try:
@@ -266,7 +279,10 @@ class Master:
     # Without a supervisor
 
     def _miss(self) -> None:
-        """The link has ended: without a goodbye, unless we are leaving. Who has served goes on and sees to it that there is another one."""
+        """The link has ended: without a goodbye, unless we are leaving.
+
+        Who has served goes on and sees to it that there is another one.
+        """
         self._linked = False
         self._outbox.close()
         if self._door is not None and self._controller.posture in ESTABLISHED:
@@ -321,7 +337,10 @@ class Master:
     # Signals
 
     def _hear_signals(self) -> None:
-        """None of them ends a master: it leaves when its supervisor says so, or is gone. Replaces what the application's import has set."""
+        """None of them ends a master: it leaves when its supervisor says so, or is gone.
+
+        Replaces what the application's import has set.
+        """
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it were ignored, nobody could be waited for
         system.settle_signals(IGNORED)
         self._spawner.wakeups = system.record_signal(signal.SIGTERM)
@@ -336,7 +355,9 @@ class Master:
             self._leave()
         else:
             self._outbox.send({"type": "terminated"})
-            log.warning("ignored SIGTERM: only the supervisor ends a generation in service (ctl stop, or SIGTERM to it)")
+            log.warning(
+                "ignored SIGTERM: only the supervisor ends a generation in service (ctl stop, or SIGTERM to it)"
+            )
 
 
 def _close(fds: list[int]) -> None:

@@ -72,6 +72,8 @@ def objection(verb: str, posture: Posture, change: Change) -> str | None:
     if posture not in legal.postures:
         return f"cannot {verb}: the generation is {posture.value}"
     if change not in legal.changes:
-        where = "no reload is prepared" if change is Change.NONE else f"the generation is in the middle of {change.value}"
+        where = (
+            "no reload is prepared" if change is Change.NONE else f"the generation is in the middle of {change.value}"
+        )
         return f"cannot {verb}: {where}"
     return None

@@ -1,4 +1,6 @@
-"""Pending orders: what some workers were told, until each has done it or has died; and the answers to the supervisor."""
+"""Pending orders: what some workers were told, until each has done it or has died; and the answers to the
+supervisor.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ log = logging.getLogger("releve.master")
 
 @dataclass
 class Pending:
-    """Workers (by number) on their way to one of the states ``awaited``, or to what is told by a word; to their end, if that is empty.
+    """Workers (by number) on their way to one of the states ``awaited``, or to what is told by a word; to their end, if
+    that is empty.
 
     ``done`` runs when the last one has arrived. ``lost`` runs, if given, for one
     that ends before, and ends the pending order; else such a worker counts as arrived,
@@ -51,7 +54,9 @@ class PendingOrders:
             self._finish(pending)
 
     def settle(self, worker: Worker, message: Message, state: State | str | None = None) -> None:
-        """A worker has come to a state (or to what is as good as ``state``): tell whoever awaits that of it, or loses it."""
+        """A worker has come to a state (or to what is as good as ``state``): tell whoever awaits that of it, or loses
+        it.
+        """
         state = state or worker.state
         for pending in self:
             if worker.number not in pending.waiting or pending not in self._list:
@@ -82,7 +87,12 @@ class PendingOrders:
 
     def refuse(self, order_id: object, failure: Message) -> None:
         """Answer that an order was not carried out, for a reason that a worker gave."""
-        self.fail(order_id, str(failure.get("step", "workers")), str(failure.get("reason")), str(failure.get("traceback") or ""))
+        self.fail(
+            order_id,
+            str(failure.get("step", "workers")),
+            str(failure.get("reason")),
+            str(failure.get("traceback") or ""),
+        )
 
     def drop(self, pending: Pending, why: str) -> None:
         """Wait no longer; the order has failed, since something else came between."""

@@ -1,4 +1,6 @@
-"""In the master: a reload, the small switch inside one generation. New workers of a new revision beside the old ones, then in their place.
+"""In the master: a reload, the small switch inside one generation.
+
+New workers of a new revision beside the old ones, then in their place.
 
 Any failure ends the new ones; the old ones were never told.
 """
@@ -71,14 +73,19 @@ class Reload:
         if trouble:
             self.withdraw(lambda _: self._pending.refuse(order["id"], {"step": "workers", "reason": trouble}))
         else:
-            self._pending.start(Pending("reload", frozenset({State.READY}), {worker.number for worker in new}, done, lost, order["id"]))
+            self._pending.start(
+                Pending("reload", frozenset({State.READY}), {worker.number for worker in new}, done, lost, order["id"])
+            )
 
     def switch(self, order: Message, fds: list[int]) -> None:
         """``switch``: the new set accepts, then the old one hands its connections over and leaves."""
         coming = self._the_coming(order)
         new = self._workers.up(coming.number)
         if len(new) < coming.settings.workers:
-            reason = f"cannot switch: only {len(new)} of {coming.settings.workers} new workers are alive; the old ones serve on"
+            reason = (
+                f"cannot switch: only {len(new)} of {coming.settings.workers} new workers are alive; the "
+                "old ones serve on"
+            )
             self.withdraw(lambda _: self._pending.refuse(order["id"], {"step": "switch", "reason": reason}))
             return
         self._of.change = Change.SWITCHING
@@ -105,12 +112,20 @@ class Reload:
                         self._lifecycle.dismiss(worker, coming.settings.upgrade.retire, None)
                 self._pending.answer(pending, given=pending.given, kept=pending.kept)
 
-            self._pending.start(Pending("switch", frozenset({State.PAUSED}), waiting, paused, id=pending.id, deadline=self._now() + ACK_S))
+            self._pending.start(
+                Pending(
+                    "switch", frozenset({State.PAUSED}), waiting, paused, id=pending.id, deadline=self._now() + ACK_S
+                )
+            )
 
         for worker in new:
             worker.order({"type": "resume"}, State.SERVING)
         waiting = {w.number for w in new}
-        self._pending.start(Pending("switch", frozenset({State.SERVING}), waiting, resumed, id=order["id"], deadline=self._now() + ACK_S))
+        self._pending.start(
+            Pending(
+                "switch", frozenset({State.SERVING}), waiting, resumed, id=order["id"], deadline=self._now() + ACK_S
+            )
+        )
 
     def cancel(self, order: Message, fds: list[int]) -> None:
         """``cancel``: end the new set."""

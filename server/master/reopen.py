@@ -11,8 +11,11 @@ from releve.server.shared.link import Message
 from releve.server.shared.messages import FILES, read_files
 
 
-def rotate(order: Message, fds: Sequence[int], revisions: Iterable[Revision], current: int, workers: Workers) -> set[int]:
-    """Go on in the files of ``fds``, which stay the caller's, and pass them on; returns the numbers of the workers that will say so.
+def rotate(
+    order: Message, fds: Sequence[int], revisions: Iterable[Revision], current: int, workers: Workers
+) -> set[int]:
+    """Go on in the files of ``fds``, which stay the caller's, and pass them on; returns the numbers of the workers that
+    will say so.
 
     A worker that is booting does it when it is ready, and is not waited for. Raises MalformedOrder, KeyError.
     """

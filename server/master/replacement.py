@@ -27,7 +27,9 @@ class Controls(Protocol):
         ...
 
     def retire(self, worker: Worker, done: Callable[[], None]) -> None:
-        """Have a worker give its connections to its siblings, and leave in its own time; ``done`` when it has given them."""
+        """Have a worker give its connections to its siblings, and leave in its own time; ``done`` when it has given
+        them.
+        """
         ...
 
     def dismiss_new(self, worker: Worker) -> None:
@@ -38,7 +40,9 @@ class Controls(Protocol):
 class Replacements:
     """The queue, and the one whose turn it is."""
 
-    def __init__(self, workers: Workers, pending_orders: PendingOrders, controls: Controls, now: Callable[[], float]) -> None:
+    def __init__(
+        self, workers: Workers, pending_orders: PendingOrders, controls: Controls, now: Callable[[], float]
+    ) -> None:
         self._workers = workers
         self._pending = pending_orders
         self._controls = controls

@@ -41,14 +41,19 @@ class Vacancies:
         self._forks_due = float("-inf")  # monotonic
 
     def lose(self, failed: int) -> float:
-        """A worker has died; seconds until it is replaced. ``failed``: boots in its place, in a row; 0 if it had booted."""
+        """A worker has died; seconds until it is replaced.
+
+        ``failed``: boots in its place, in a row; 0 if it had booted.
+        """
         now = self._now()
         due = now + backoff_s(failed) if failed else self._book(now)
         self._open.append(Vacancy(due, failed))
         return max(due, self._forks_due) - now if due > now or self._forks_due > now else 0.0
 
     def take(self, missing: int, *, at_once: bool = False) -> list[int]:
-        """Take out what is to be filled now, of ``missing`` vacancies: for each, how many boots in this place have failed in a row."""
+        """Take out what is to be filled now, of ``missing`` vacancies: for each, how many boots in this place have
+        failed in a row.
+        """
         self._match(missing)
         now = self._now()
         if self._forks_due > now and not at_once:
@@ -87,5 +92,6 @@ class Vacancies:
         every_s = 1.0 / max(PACE_PER_S, places)
         round_s = places * every_s
         due = max(now, self._booked - round_s)
-        self._booked = min(max(now, self._booked) + every_s, now + 3 * round_s)  # no debt for places that were filled otherwise
+        # no debt for places that were filled otherwise
+        self._booked = min(max(now, self._booked) + every_s, now + 3 * round_s)
         return due

@@ -14,7 +14,8 @@ from releve.server.shared.link import EXCHANGE_VERSION, LINK_VERSION, Link, Mess
 from releve.server.shared.messages import EXTRAS, FILES, MalformedOrder, files_of, names_of
 from releve.server.shared.native import os, select, socket
 
-_MORE_FDS = 4  # after the listeners: exchange receive end, exchange send end, scoreboard, crash file; then those of EXTRAS
+# after the listeners: exchange receive end, exchange send end, scoreboard, crash file; then those of EXTRAS
+_MORE_FDS = 4
 _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 
@@ -101,7 +102,9 @@ def await_boot(link: Link) -> tuple[Message, list[int]] | None:
 def read_boot(message: Message, fds: list[int]) -> Boot:
     """Make sense of ``boot``. Raises MalformedOrder."""
     if message.get("link") != LINK_VERSION:
-        raise MalformedOrder(f"cannot boot: the supervisor speaks link version {message.get('link')!r}, this release {LINK_VERSION}")
+        raise MalformedOrder(
+            f"cannot boot: the supervisor speaks link version {message.get('link')!r}, this release {LINK_VERSION}"
+        )
     try:
         names = names_of(message)
         more = len(names) + _MORE_FDS

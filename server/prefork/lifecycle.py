@@ -26,18 +26,22 @@ log = logging.getLogger("releve.master")
 class Lifecycle:
     """Does it to the workers of one master."""
 
-    def __init__(self, boot: Boot, workers: Workers, spawner: Spawner, outbox: Outbox, now: Callable[[], float]) -> None:
+    def __init__(
+        self, boot: Boot, workers: Workers, spawner: Spawner, outbox: Outbox, now: Callable[[], float]
+    ) -> None:
         self._boot = boot
         self._workers = workers
         self._spawner = spawner
         self._outbox = outbox
         self._now = now
 
-    def spawn(self, revision: Revision, number: int, *, first: bool = False, failed: Sequence[int] = ()) -> tuple[list[Worker], str]:
+    def spawn(
+        self, revision: Revision, number: int, *, first: bool = False, failed: Sequence[int] = ()
+    ) -> tuple[list[Worker], str]:
         """Fork some workers and report each; returns those forked, and why they are fewer if they are.
 
-        ``first``: at the boot of the generation, which the supervisor bounds; later each has ``timeouts.boot`` to be ready.
-        ``failed``: for each, how many boots in its place have failed in a row; none, if that is empty.
+        ``first``: at the boot of the generation, which the supervisor bounds; later each has ``timeouts.boot`` to be
+        ready. ``failed``: for each, how many boots in its place have failed in a row; none, if that is empty.
         """
         files = self._spawner.mixed() if number and not first else []
         new: list[Worker] = []
@@ -59,7 +63,13 @@ class Lifecycle:
 
     def report(self, worker: Worker) -> None:
         """Tell the supervisor of a worker, and hand it a duplicate of the control end and of the pidfd."""
-        message = {"type": "worker", "worker": worker.number, "pid": worker.pid, "slot": worker.slot, "revision": worker.revision}
+        message = {
+            "type": "worker",
+            "worker": worker.number,
+            "pid": worker.pid,
+            "slot": worker.slot,
+            "revision": worker.revision,
+        }
         self._outbox.send(message, (worker.control.fileno(), worker.pidfd))
 
     def pause(self, workers: Iterable[Worker], to: object, fds: tuple[int, ...]) -> set[int]:
@@ -71,7 +81,10 @@ class Lifecycle:
         return waiting
 
     def give_up(self, workers: list[Worker]) -> set[int]:
-        """Have workers pause to the generation's own exchange; returns those to wait for. One that is booting is killed."""
+        """Have workers pause to the generation's own exchange; returns those to wait for.
+
+        One that is booting is killed.
+        """
         for worker in workers:
             if worker.state is State.BOOTING:
                 worker.signal(signal.SIGKILL)
@@ -81,7 +94,8 @@ class Lifecycle:
     def dismiss(self, worker: Worker, deadline_s: float, linger_s: float | None, *, serve_on: bool = False) -> None:
         """Have a worker finish and go. One that is booting holds nothing and could not hear it.
 
-        ``serve_on``: it says ``spent`` when it has finished what it has now, and accepts until it is dismissed again, without that.
+        ``serve_on``: it says ``spent`` when it has finished what it has now, and accepts until it is dismissed again,
+        without that.
         """
         worker.dismissed, worker.serves_on = True, serve_on
         if worker.state is State.BOOTING:
@@ -90,14 +104,18 @@ class Lifecycle:
         more = {"serve_on": True} if serve_on else {}
         worker.order({"type": "quit", "deadline_s": deadline_s, "linger_s": linger_s, **more}, State.LEAVING)
         kill_at = self._now() + deadline_s + KILL_MARGIN_S
-        worker.kill_at = kill_at if worker.kill_at is None else min(worker.kill_at, kill_at)  # as the worker itself: the earlier one
+        # as the worker itself: the earlier one
+        worker.kill_at = kill_at if worker.kill_at is None else min(worker.kill_at, kill_at)
 
     def keep(self, boot_limit_s: float) -> None:
         """What is due by the clock: end those that were not ready in time, and those that did not leave in time."""
         now = self._now()
         for worker in self._workers:
             if worker.ready_by is not None and worker.ready_by <= now and worker.failure is None:
-                worker.failure = {"step": "workers", "reason": f"{worker} was not ready within {boot_limit_s:g}s (timeouts.boot)"}
+                worker.failure = {
+                    "step": "workers",
+                    "reason": f"{worker} was not ready within {boot_limit_s:g}s (timeouts.boot)",
+                }
                 worker.signal(signal.SIGABRT)  # faulthandler writes where it hangs
                 worker.kill_at = now + KILL_MARGIN_S
             if worker.lost_at is not None and worker.lost_at <= now:
@@ -116,7 +134,9 @@ class Lifecycle:
         """When ``keep`` is due (monotonic)."""
         dues = [worker.lost_at for worker in self._workers if worker.lost_at is not None]
         dues += [worker.kill_at for worker in self._workers if worker.kill_at is not None]
-        return dues + [worker.ready_by for worker in self._workers if worker.ready_by is not None and worker.failure is None]
+        return dues + [
+            worker.ready_by for worker in self._workers if worker.ready_by is not None and worker.failure is None
+        ]
 
 
 def names(workers: Iterable[Worker]) -> str:

@@ -42,7 +42,8 @@ class Spawner:
         self.application: Application | None = None
         self.load: Callable[[], Application]
         self.astray: Callable[[], list[str]] = list
-        self.early: tuple[str, ...] = ()  # threads that this process had before it imported anything of the application's
+        # threads that this process had before it imported anything of the application's
+        self.early: tuple[str, ...] = ()
         self.workers: Callable[[Revision], int] = lambda revision: revision.settings.workers  # how many it is to have
         self.wakeups: tuple[int, ...] = ()  # the pipe that signals are written to
         self.disown: Callable[[], None] = lambda: None  # closes in a child what else is the master's

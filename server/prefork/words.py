@@ -1,4 +1,6 @@
-"""In the master: what its workers may say on their control pairs, one form for each type of message (``docs/protocol.md``)."""
+"""In the master: what its workers may say on their control pairs, one form for each type of message
+(``docs/protocol.md``).
+"""
 
 from __future__ import annotations
 

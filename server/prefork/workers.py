@@ -153,7 +153,10 @@ class Workers:
         return heapq.heappop(self._free)
 
     def free_slot(self, slot: int) -> None:
-        """Give a slot back. It is not taken again at once, so that the supervisor can still read what a dead worker did last."""
+        """Give a slot back.
+
+        It is not taken again at once, so that the supervisor can still read what a dead worker did last.
+        """
         self._resting.append(slot)
 
     def add(self, worker: Worker) -> None:

@@ -1,9 +1,10 @@
-"""In master and workers: what the interpreter does to files when it ends, done by hand where a process ends without that.
+"""In master and workers: what the interpreter does to files when it ends, done by hand where a process ends without
+that.
 
 Buffers are written, archives get their ends, and temporary files are removed.
 
-What the import has opened is remembered before the fork: who looked for it later would touch, and so copy, every object of the
-application in every worker that ends.
+What the import has opened is remembered before the fork: who looked for it later would touch, and so copy, every object
+of the application in every worker that ends.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any
 
 _TEXT = (io.TextIOWrapper,)
 _BYTES = (io.BufferedWriter, io.BufferedRandom, io.BufferedRWPair)
-# By their modules: these write an end of their own, or remove a file, when they are taken apart. One may go through those after it.
+# By their modules: these write an end of their own, or remove a file, when they are taken apart. One may go through
+# those after it.
 _ENDING = (
     ("shelve", "Shelf"),
     ("dbm.dumb", "_Database"),
@@ -35,7 +37,9 @@ _temporary: list[weakref.ref[Any]] = []
 
 
 def remember() -> None:
-    """In the master, before it forks: flush what the import has written, or each worker would write it, and remember the files."""
+    """In the master, before it forks: flush what the import has written, or each worker would write it, and remember
+    the files.
+    """
     objects = gc.get_objects()
     found = [*of(objects, _TEXT), *of(objects, _BYTES)]
     _flush(found)
@@ -44,7 +48,9 @@ def remember() -> None:
 
 
 def flush() -> None:
-    """In the worker, at its end: write what is in the buffers of all files, and bring those to an end that it has opened itself."""
+    """In the worker, at its end: write what is in the buffers of all files, and bring those to an end that it has
+    opened itself.
+    """
     mine = gc.get_objects()  # without those that were frozen before the fork
     inherited = _living(_inherited)
     _flush([*of(mine, _TEXT), *of(inherited, _TEXT)])  # first, since a text goes through the others
@@ -90,7 +96,10 @@ def _known(names: Iterable[tuple[str, str]]) -> tuple[type, ...]:
 
 
 def of(objects: Iterable[Any], kinds: tuple[type, ...]) -> list[Any]:
-    """Those of some types. By identity: to ask a proxy for its class, or a metaclass for a hash, may run the application's code."""
+    """Those of some types.
+
+    By identity: to ask a proxy for its class, or a metaclass for a hash, may run the application's code.
+    """
     wanted_ids = {id(kind) for kind in kinds}
     known: dict[int, bool] = {}
     found = []

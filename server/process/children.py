@@ -1,8 +1,9 @@
-"""In worker and master, at their ends and before the master kills a worker: the processes that the application has started there.
+"""In worker and master, at their ends and before the master kills a worker: the processes that the application has
+started there.
 
-Those in the process group of the generation end with the worker that has started them; nobody would wait for them any more. Who
-has a session or a group of its own lives on. Read from ``/proc`` (proc_pid_stat(5)), each process held by a pidfd before it is looked at,
-so that no number is taken for another's.
+Those in the process group of the generation end with the worker that has started them; nobody would wait for them any
+more. Who has a session or a group of its own lives on. Read from ``/proc`` (proc_pid_stat(5)), each process held by a
+pidfd before it is looked at, so that no number is taken for another's.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from dataclasses import dataclass
 
 from releve.server.shared.native import os, select, signal, time
 
-# At least, between SIGTERM and SIGKILL, and for what cleans up by itself: together before the master, in its turn, kills the worker.
+# At least, between SIGTERM and SIGKILL, and for what cleans up by itself: together before the master, in its turn,
+# kills the worker.
 TERM_S = 0.3
 SETTLE_S = 0.1
 NAMED_MAX = 10
-# Of `multiprocessing`: the module, what it knows of a helper, the descriptor by whose end that sees ours, and its pid. Private to CPython.
+# Of `multiprocessing`: the module, what it knows of a helper, the descriptor by whose end that sees ours, and its pid.
+# Private to CPython.
 _HELPERS = (
     ("multiprocessing.resource_tracker", "_resource_tracker", "_fd", "_pid"),
     ("multiprocessing.forkserver", "_forkserver", "_forkserver_alive_fd", "_forkserver_pid"),
@@ -46,7 +49,10 @@ class Child:
 
 
 def find(parent: int) -> list[Child]:
-    """The descendants of a process that lives and is in our process group, but for those of another group. The caller closes them."""
+    """The descendants of a process that lives and is in our process group, but for those of another group.
+
+    The caller closes them.
+    """
     group, found, waiting = os.getpgrp(), [], [parent]
     spared = _helpers()
     while waiting:
@@ -73,7 +79,8 @@ def end(children: list[Child], whose: str, until: float) -> None:
 
 
 def settle(until: float) -> None:
-    """Have the helpers of ``multiprocessing`` that we have started see that we go, and wait until they have cleaned up (monotonic).
+    """Have the helpers of ``multiprocessing`` that we have started see that we go, and wait until they have cleaned up
+    (monotonic).
 
     The group may be killed as soon as we have gone: shared memory that nobody has unlinked would be left.
     """
@@ -102,7 +109,12 @@ def _say(children: list[Child], whose: str) -> None:
     if children:
         names = ", ".join(map(str, children[:NAMED_MAX])) + (", …" if len(children) > NAMED_MAX else "")
         what = "1 process" if len(children) == 1 else f"{len(children)} processes"
-        log.warning("ending %s that the application has started in %s: %s; start_new_session=True lets one live on", what, whose, names)
+        log.warning(
+            "ending %s that the application has started in %s: %s; start_new_session=True lets one live on",
+            what,
+            whose,
+            names,
+        )
 
 
 def _still_there(children: list[Child], until: float) -> list[Child]:

@@ -42,7 +42,9 @@ def take() -> Stock:
 
 
 def early(*ours: int) -> list[str]:
-    """What there is before anything of ours is done, but for our descriptors: started by sitecustomize, or a .pth file."""
+    """What there is before anything of ours is done, but for our descriptors: started by sitecustomize, or a
+    .pth file.
+    """
     return find(Stock({fd: what for fd, what in descriptors().items() if fd in (0, 1, 2, *ours)}))
 
 
@@ -61,7 +63,9 @@ def find(before: Stock) -> list[str]:
     known = set(before.descriptors.values())
     texts = [f'thread "{name}"' for tid, name in _other_threads().items() if tid not in before.threads]
     for fd, what in sorted(descriptors().items()):
-        if what.startswith(_SHARED_BY_FORK) and (what not in known or (fd not in before.descriptors and "eventpoll" in what)):
+        if what.startswith(_SHARED_BY_FORK) and (
+            what not in known or (fd not in before.descriptors and "eventpoll" in what)
+        ):
             text = _describe(fd) if what.startswith("socket:") else "event loop (epoll)"
             if text and text not in texts:
                 texts.append(text)
@@ -72,7 +76,8 @@ def missed(early: Sequence[str]) -> list[str]:
     """In a worker: what it lacks of the threads that its master had before the import, in words."""
     living = threads() if early else []
     return [
-        f"{text} was started before the import ({BEFORE}) and does not live in workers, since a fork keeps no thread but one: "
+        f"{text} was started before the import ({BEFORE}) and does not live in workers, since a fork "
+        "keeps no thread but one: "
         "start it in hooks.after_fork"
         for text in early
         if text not in living
@@ -80,7 +85,8 @@ def missed(early: Sequence[str]) -> list[str]:
 
 
 def patches(threads: int) -> list[str]:
-    """What has put functions of its own in the place of the standard library's, in words: which modules, and who seems to have asked.
+    """What has put functions of its own in the place of the standard library's, in words: which modules, and who seems
+    to have asked.
 
     ``threads``: how many run requests.
     """
@@ -92,7 +98,8 @@ def patches(threads: int) -> list[str]:
             by = f" (asked by {', '.join(asked[:3])})" if asked else ""
             instead = ", or set threads: 1, since its locks are not made for threads" if threads > 1 else ""
             found.append(
-                f"{library} has patched {', '.join(names)}{by}: requests run in threads here, and greenlets are of no use; "
+                f"{library} has patched {', '.join(names)}{by}: requests run in threads here, and "
+                "greenlets are of no use; "
                 f"take {call} out{instead}"
             )
     return found
@@ -110,10 +117,16 @@ def _askers(library: str, module: str) -> list[str]:
     patcher, whole = sys.modules.get(module), sys.modules.get(library)
     sure, maybe = [], []
     for name, other in list(sys.modules.items()):
-        if (top := name.partition(".")[0]) == library or top in sys.stdlib_module_names or type(other) is not ModuleType:
+        if (
+            (top := name.partition(".")[0]) == library
+            or top in sys.stdlib_module_names
+            or type(other) is not ModuleType
+        ):
             continue
         values = list(vars(other).values())
-        if any(one is patcher or (type(one) is FunctionType and str(one.__module__).startswith(module)) for one in values):
+        if any(
+            one is patcher or (type(one) is FunctionType and str(one.__module__).startswith(module)) for one in values
+        ):
             sure.append(name)
         elif any(one is whole for one in values):
             maybe.append(name)

@@ -38,7 +38,10 @@ class Standard:
         return self._came.get(STANDARD_OUTPUT, STANDARD_OUTPUT)
 
     def lead(self, fd: int) -> None:
-        """Have both lead to the file of ``fd``, which stays the caller's; -1: to where they led in the beginning. Raises OSError."""
+        """Have both lead to the file of ``fd``, which stays the caller's; -1: to where they led in the beginning.
+
+        Raises OSError.
+        """
         if fd >= 0 and not self._came:
             self._came = {number: system.duplicate(number) for number in _NAMES}
         for number in self._came:
@@ -48,7 +51,8 @@ class Standard:
 class Lines(io.RawIOBase):
     """What is under ``sys.stdout`` or ``sys.stderr``: whole lines, one write for all that come at once.
 
-    Each thread has its own line, so that those of two do not mix. A line is written when it ends; ``flush`` ends it, and so does time.
+    Each thread has its own line, so that those of two do not mix. A line is written when it ends; ``flush`` ends it,
+    and so does time.
     """
 
     def __init__(self, fd: int) -> None:
@@ -102,7 +106,9 @@ class Lines(io.RawIOBase):
 
 
 def begin(settings: Log, who: Who) -> None:
-    """Set up the log of this process, and what the application writes, by these settings; again whenever they change."""
+    """Set up the log of this process, and what the application writes, by these settings; again whenever they
+    change.
+    """
     logs.setup(settings, who)
     for fd, name in _NAMES.items():
         stream = _streams.get(fd)
@@ -155,13 +161,17 @@ def _end(key: tuple[int, int]) -> None:
 def _tagger(sink: Sink, who: Who, stream: str) -> Callable[[list[str]], None]:
     def write(lines: list[str]) -> None:
         tag = who.tag()
-        sink.write(*(Entry("info", tag, line, process=who.process, release=who.release, stream=stream) for line in lines))
+        sink.write(
+            *(Entry("info", tag, line, process=who.process, release=who.release, stream=stream) for line in lines)
+        )
 
     return write
 
 
 def _replace(name: str, stream: Lines) -> None:
-    """Put a text stream in the place of ``sys.stdout`` or ``sys.stderr``, once: handlers of logging keep what they have found."""
+    """Put a text stream in the place of ``sys.stdout`` or ``sys.stderr``, once: handlers of logging keep what they have
+    found.
+    """
     with contextlib.suppress(Exception):
         getattr(sys, name).flush()
     # write_through: TextIOWrapper keeps nothing back, and so cannot mix what two threads have begun.

@@ -1,8 +1,9 @@
-"""In master and workers: random generators that the import has made, which would repeat each other in all workers forked from it.
+"""In master and workers: random generators that the import has made, which would repeat each other in all workers
+forked from it.
 
 CPython seeds the functions of ``random`` anew in a forked child, and nothing else. So the master notes which objects of
-``random.Random`` the import makes without a seed, and finds those of numpy; each worker seeds them anew. One that was given
-a seed keeps it, since somebody counts on what it says.
+``random.Random`` the import makes without a seed, and finds those of numpy; each worker seeds them anew. One that was
+given a seed keeps it, since somebody counts on what it says.
 """
 
 from __future__ import annotations

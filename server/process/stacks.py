@@ -1,8 +1,9 @@
 """In the master and in the worker: where each thread is, for ``ctl dump`` and in a crash.
 
-Who is asked answers under the interpreter's lock, when no frame can change: the master in its loop, a worker in a thread that
-does nothing else, so that it answers whatever its loop and its calls do. Only who has not answered is asked by a signal: a
-handler in C needs neither a turn nor the lock, but it reads frames that may be changing, and can end the process by that.
+Who is asked answers under the interpreter's lock, when no frame can change: the master in its loop, a worker in a
+thread that does nothing else, so that it answers whatever its loop and its calls do. Only who has not answered is asked
+by a signal: a handler in C needs neither a turn nor the lock, but it reads frames that may be changing, and can end the
+process by that.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def text(*, without: int = 0, limit: int = TEXT_MAX) -> str:
 
 
 def arm(fd: int) -> None:
-    """From now on, also in children, a fatal signal has the stacks of all threads written to ``fd``, and so has ``armed()``.
+    """From now on, also in children, a fatal signal has the stacks of all threads written to ``fd``, and so has
+    ``armed()``.
 
     Call it again after code that may have taken either away. A signal that has another handler by then is left to it.
     """
@@ -90,8 +92,8 @@ def disarm() -> None:
 def _enable_for_the_application(file: Any = None, all_threads: bool = True, **more: Any) -> None:
     """``faulthandler.enable``: there is one handler in a process, and one place that it writes to.
 
-    For standard error that stays ours: the supervisor puts into the log what the handler wrote. Any other file gets it, and
-    then the supervisor does not.
+    For standard error that stays ours: the supervisor puts into the log what the handler wrote. Any other file gets it,
+    and then the supervisor does not.
     """
     global _elsewhere
     if file is None:

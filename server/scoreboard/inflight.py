@@ -1,9 +1,10 @@
-"""Requests in flight: what each thread of a worker serves, on the scoreboard, for whoever asks and for when it is killed.
+"""Requests in flight: what each thread of a worker serves, on the scoreboard, for whoever asks and for when it is
+killed.
 
-A record for each thread, and a first one for the leader: it calls the application inline a hundred thousand times a second,
-so all that is written for such a call is its time, its peer and the beginning of its head, by one ``pack_into``, and
-nothing at its end: it is over when the heartbeat is younger (``docs/adr/0028-what-workers-do.md`` has the price). A call
-that lasts is copied to the record of its thread when that loses the lead.
+A record for each thread, and a first one for the leader: it calls the application inline a hundred thousand times a
+second, so all that is written for such a call is its time, its peer and the beginning of its head, by one
+``pack_into``, and nothing at its end: it is over when the heartbeat is younger (``docs/adr/0028-what-workers-do.md``
+has the price). A call that lasts is copied to the record of its thread when that loses the lead.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ LEADER = 0
 
 _PEER, _HEAD = 56, 184
 _THREAD = struct.Struct("=Q")  # its identifier, as faulthandler names it; 0: none
-_CALL = struct.Struct(f"=d{_PEER}s{_HEAD}s")  # CLOCK_MONOTONIC (seconds) of its beginning, 0: idle; the peer; the beginning of the head
+# CLOCK_MONOTONIC (seconds) of its beginning, 0: idle; the peer; the beginning of the head
+_CALL = struct.Struct(f"=d{_PEER}s{_HEAD}s")
 _CALL_AT = _THREAD.size
 _BEGAN = struct.Struct("=d")
 
@@ -39,8 +41,11 @@ class InflightCall:
 
 
 class Inflight:
-    """In the worker: the writer. Record ``LEADER`` belongs to the thread that leads; each other one to its thread, but for the
-    moment in which somebody takes the lead from it, and then notes its call there."""
+    """In the worker: the writer.
+
+    Record ``LEADER`` belongs to the thread that leads; each other one to its thread, but for the moment in which
+    somebody takes the lead from it, and then notes its call there.
+    """
 
     __slots__ = ("_size", "pack", "place", "view")
 
@@ -48,7 +53,8 @@ class Inflight:
         view[:] = bytes(len(view))
         self.view = view
         self._size = size
-        self.pack = _CALL.pack_into  # with `view` and `place`: what `begin` does for the leader, for who cannot afford to call it
+        # with `view` and `place`: what `begin` does for the leader, for who cannot afford to call it
+        self.pack = _CALL.pack_into
         self.place = _CALL_AT
 
     def assign(self, number: int, thread: int) -> None:
@@ -67,7 +73,9 @@ class Inflight:
             _BEGAN.pack_into(self.view, number * self._size + _CALL_AT, 0.0)
 
     def hand_over(self, number: int, peer: bytes | None) -> None:
-        """The leader's call is that thread's from now on, since it lasts; ``peer``, if something better is known by now."""
+        """The leader's call is that thread's from now on, since it lasts; ``peer``, if something better is known by
+        now.
+        """
         began, known, words = _CALL.unpack_from(self.view, _CALL_AT)
         self.begin(number, began, known if peer is None else peer, words)
         self.end(LEADER)

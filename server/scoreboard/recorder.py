@@ -1,8 +1,8 @@
 """The recorder of a worker: samples of the requests that failed, and the last lines of its output, on the scoreboard.
 
 For who judges its release and has to say why, also when the worker has ended. Of a request that went well nothing is
-written. Each record has a place that nobody else has at that moment, so that threads need no lock: who prints in a signal
-handler, or in a child right after its fork, cannot find one taken.
+written. Each record has a place that nobody else has at that moment, so that threads need no lock: who prints in a
+signal handler, or in a child right after its fork, cannot find one taken.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from releve.server.shared.native import FOLDER, time
 
-_LINE = struct.Struct("=QQd")  # the worker, the number of the line (from 1), CLOCK_MONOTONIC (seconds); the text follows
+# the worker, the number of the line (from 1), CLOCK_MONOTONIC (seconds); the text follows
+_LINE = struct.Struct("=QQd")
 _SAMPLE = struct.Struct("=QdII")  # the worker, CLOCK_MONOTONIC (seconds), kind, status; the text follows
 FRAMES, FRAMES_READ = 5, 20  # of a traceback
 REQUEST_MAX = 500  # bytes of a request line
@@ -42,7 +43,10 @@ class Layout(NamedTuple):
     def usable(self, record_bytes_max: int) -> bool:
         """Whether a reader or writer of today finds its way in it."""
         ours = Layout()
-        sizes = ours.line_bytes <= self.line_bytes <= record_bytes_max and ours.sample_bytes <= self.sample_bytes <= record_bytes_max
+        sizes = (
+            ours.line_bytes <= self.line_bytes <= record_bytes_max
+            and ours.sample_bytes <= self.sample_bytes <= record_bytes_max
+        )
         return sizes and 0 < self.lines <= record_bytes_max and 0 < self.samples <= record_bytes_max
 
 
@@ -56,7 +60,10 @@ class Kind(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A request that failed. ``trace``: the last calls and the exception, empty where the application has answered so by itself."""
+    """A request that failed.
+
+    ``trace``: the last calls and the exception, empty where the application has answered so by itself.
+    """
 
     worker: int  # its number in the generation
     when: float  # CLOCK_MONOTONIC
@@ -96,7 +103,9 @@ class Recorder:
             if line and not line.isspace():
                 number = next(self._next)
                 text = line if len(line) <= room else _clip(line, room)
-                self._line.pack_into(self._view, number % lines * size, self._worker, number + 1, time.monotonic(), text)
+                self._line.pack_into(
+                    self._view, number % lines * size, self._worker, number + 1, time.monotonic(), text
+                )
 
     def sample(self, kind: Kind, status: int, request: str, error: BaseException | None) -> None:
         """Keep what there is to say of a request, if it is one of the first that failed so."""
@@ -116,7 +125,8 @@ def last_lines(error: BaseException, room: int) -> bytes:
     """The end of a traceback in so many bytes: the application's last calls, as there is room, and the exception."""
     ended = _clip(_encoded("".join(traceback.format_exception_only(error)).rstrip("\n")), ERROR_MAX)
     frames = traceback.extract_tb(error.__traceback__, limit=-FRAMES_READ)
-    theirs = [frame for frame in frames if not frame.filename.startswith(FOLDER)]  # where `start_response` refuses, ours are the last
+    # where `start_response` refuses, ours are the last
+    theirs = [frame for frame in frames if not frame.filename.startswith(FOLDER)]
     calls = [_encoded(call) for call in traceback.format_list((theirs or frames)[-FRAMES:])]
     while calls and sum(map(len, calls)) > room - len(ended):
         del calls[0]
@@ -124,7 +134,10 @@ def last_lines(error: BaseException, room: int) -> bytes:
 
 
 def read(data: bytes, layout: Layout) -> tuple[list[Sample], list[Line]]:
-    """What it has recorded, in the order of time. Who may write there may write anything: none of it is more than a text or a number."""
+    """What it has recorded, in the order of time.
+
+    Who may write there may write anything: none of it is more than a text or a number.
+    """
     size, lines, size_of_samples, samples = layout
     found: list[Line] = []
     for at in range(0, size * lines, size):

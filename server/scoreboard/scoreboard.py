@@ -35,13 +35,15 @@ from releve.server.scoreboard.recorder import read as read_recorder
 from releve.server.shared.native import os, time
 
 VERSION = 1
-# 0: without requests in flight and the words on readiness; 1: answers of our own are among the requests; 2: without recorders
+# 0: without requests in flight and the words on readiness; 1: answers of our own are among the requests; 2: without
+# recorders
 LEVEL = 3
 SLOTS = 512
 SLOTS_MAX = 4096  # nobody believes in more, nor in larger records
 RECORD_BYTES_MAX = 4096
 _HEADER = struct.Struct("=8sIII")  # magic, version, slots, record size
-_MORE = struct.Struct("=IIIQ")  # level, inflight record size, inflight records of a slot, where the requests in flight begin
+# level, inflight record size, inflight records of a slot, where the requests in flight begin
+_MORE = struct.Struct("=IIIQ")
 _MORE_AT = 32
 _UNREADY = struct.Struct("=QQ")  # CLOCK_MONOTONIC (ns) of `ctl drain`, and of the beginning of a stop; 0: neither
 _UNREADY_AT = 64
@@ -52,14 +54,17 @@ _LOST_AT = 128
 _MAGIC = b"releve\x00\x00"
 _RECORD_BYTES = 512  # room to grow: what a release does not know it leaves alone
 BUCKETS = (
-    28  # of durations: bucket n counts requests of less than 2**n microseconds, and at least half of that; the last has all longer ones
+    # of durations: bucket n counts requests of less than 2**n microseconds, and at least half of that; the last has all
+    # longer ones
+    28
 )
 POLLED_KIND = 10  # beyond the classes of statuses
 KINDS = range(2 * POLLED_KIND)  # of answers: see `Tally.answered`
 _FIELDS = (
     "pid",
     "heartbeat_ns",  # CLOCK_MONOTONIC of the loop's last turn
-    "requests",  # of clients, that the application was asked to answer (answer.py says which); of level 1 all that were answered
+    # of clients, that the application was asked to answer (answer.py says which); of level 1 all that were answered
+    "requests",
     "connections",  # open now
     "busy",  # in the application now
     "status_2xx",
@@ -111,7 +116,9 @@ class Record:
     lost: int = 0
 
     def settled(self) -> Record:
-        """As a release of today would have written it: an older one counted its own answers among the requests, in no class."""
+        """As a release of today would have written it: an older one counted its own answers among the requests, in no
+        class.
+        """
         if self.level >= 2:
             return self
         return replace(self, requests=self.status_2xx + self.status_3xx + self.status_4xx + self.status_5xx)
@@ -140,20 +147,32 @@ class Scoreboard:
     """A view of a scoreboard; does not own the descriptor, which must outlive it."""
 
     def __init__(self, fd: int, *, careful: bool = False) -> None:
-        """``careful``: do not map a file that others may cut, but look into it anew each time. For who only reads records."""
+        """``careful``: do not map a file that others may cut, but look into it anew each time.
+
+        For who only reads records.
+        """
         magic, version, slots, size = _HEADER.unpack(os.pread(fd, _HEADER.size, 0).ljust(_HEADER.size, b"\0"))
         whole = os.fstat(fd).st_size
         known = magic == _MAGIC and version == VERSION
         # else what is written here is seen by nobody, and nothing is read
         self.shared = (
-            known and 0 < slots <= SLOTS_MAX and _RECORD.size <= size <= RECORD_BYTES_MAX and size % 8 == 0 and size * (slots + 1) <= whole
+            known
+            and 0 < slots <= SLOTS_MAX
+            and _RECORD.size <= size <= RECORD_BYTES_MAX
+            and size % 8 == 0
+            and size * (slots + 1) <= whole
         )
         self.slots: int = slots if self.shared else SLOTS
         self._size: int = size if self.shared else _RECORD_BYTES
         level, size, records, at = _MORE.unpack(os.pread(fd, _MORE.size, _MORE_AT).ljust(_MORE.size, b"\0"))
         self.level = level if self.shared else 0
         end = at + self.slots * size * records
-        usable = self.level > 0 and inflight.RECORD_BYTES <= size <= RECORD_BYTES_MAX and 1 < records <= RECORD_BYTES_MAX and end <= whole
+        usable = (
+            self.level > 0
+            and inflight.RECORD_BYTES <= size <= RECORD_BYTES_MAX
+            and 1 < records <= RECORD_BYTES_MAX
+            and end <= whole
+        )
         self._dockets_at = at if usable else 0
         self._inflight_record: int = size if usable else inflight.RECORD_BYTES
         self._inflight_records: int = records if usable else inflight.RECORDS
@@ -168,13 +187,23 @@ class Scoreboard:
 
     def read(self, slot: int) -> Record:
         """The record of a slot, dead or alive; an empty one of a slot that there is not."""
-        numbers = _RECORD.unpack(self._look(self._size * (slot + 1), _RECORD.size) if 0 <= slot < self.slots else bytes(_RECORD.size))
+        numbers = _RECORD.unpack(
+            self._look(self._size * (slot + 1), _RECORD.size) if 0 <= slot < self.slots else bytes(_RECORD.size)
+        )
         first, last = len(_FIELDS), len(_FIELDS) + BUCKETS
-        return Record(**{name: numbers[place] for name, place in _PLACE.items()}, durations=numbers[first:last]).settled()
+        return Record(
+            **{name: numbers[place] for name, place in _PLACE.items()}, durations=numbers[first:last]
+        ).settled()
 
     def _look(self, start: int, length: int) -> bytes:
         """What is there, zeros beyond the end of it, and once it is closed."""
-        found = b"" if self._map.closed else self._map[start : start + length] if self._fd < 0 else os.pread(self._fd, length, start)
+        found = (
+            b""
+            if self._map.closed
+            else self._map[start : start + length]
+            if self._fd < 0
+            else os.pread(self._fd, length, start)
+        )
         return found.ljust(length, b"\0")
 
     def tally(self, slot: int) -> Tally:
@@ -197,7 +226,9 @@ class Scoreboard:
         return inflight.read(self._look(start, length), self._inflight_record, heartbeat_ns)
 
     def _inflight(self, slot: int) -> inflight.Inflight:
-        """In the worker: the writer of what is in flight in a slot; if there is no place for one, of one that nobody reads."""
+        """In the worker: the writer of what is in flight in a slot; if there is no place for one, of one that nobody
+        reads.
+        """
         length = self._inflight_record * self._inflight_records
         if not self._dockets_at:
             return inflight.Inflight(memoryview(mmap.mmap(-1, length)), self._inflight_record)
@@ -205,14 +236,19 @@ class Scoreboard:
         return inflight.Inflight(memoryview(self._map)[start : start + length], self._inflight_record)
 
     def recorder(self, slot: int, worker: int) -> Recorder | None:
-        """In the worker: the writer of a slot's recorder; None if there is no place for one. ``worker`` is its number."""
+        """In the worker: the writer of a slot's recorder; None if there is no place for one.
+
+        ``worker`` is its number.
+        """
         if not self._diaries_at:
             return None
         start = self._diaries_at + slot * self._layout.length
         return Recorder(memoryview(self._map)[start : start + self._layout.length], self._layout, worker)
 
     def told(self, slot: int) -> tuple[list[Sample], list[Line]]:
-        """What is recorded in a slot, of the worker that has it, and perhaps of one that had it before; empty if there is none."""
+        """What is recorded in a slot, of the worker that has it, and perhaps of one that had it before; empty if there
+        is none.
+        """
         if not self._diaries_at or not 0 <= slot < self.slots:
             return [], []
         length = self._layout.length
@@ -229,7 +265,10 @@ class Scoreboard:
         return self._unready() == (0, 0)
 
     def announce(self, drained_ns: int, stopping_ns: int) -> None:
-        """In the supervisor, the one writer: tell every worker whether new clients shall go elsewhere. Readers of level 0 do not know."""
+        """In the supervisor, the one writer: tell every worker whether new clients shall go elsewhere.
+
+        Readers of level 0 do not know.
+        """
         if self._fd < 0:
             _UNREADY.pack_into(self._map, _UNREADY_AT, drained_ns, stopping_ns)
         else:
@@ -237,7 +276,9 @@ class Scoreboard:
 
     @property
     def lost(self) -> int:
-        """How many lines of logs the master could not write, since writing last succeeded; 0 of one that does not say."""
+        """How many lines of logs the master could not write, since writing last succeeded; 0 of one that does
+        not say.
+        """
         return int(_LOST.unpack(self._look(_LOST_AT, _LOST.size))[0])
 
     def lose(self, lines: int) -> None:
@@ -260,7 +301,9 @@ def bucket(seconds: float) -> int:
 
 
 def quantile_s(durations: Sequence[int], share: float) -> float | None:
-    """Below how many seconds that share of the requests was answered, to the next power of two of microseconds; None without any."""
+    """Below how many seconds that share of the requests was answered, to the next power of two of microseconds; None
+    without any.
+    """
     total = sum(durations)
     if not total:
         return None
@@ -283,7 +326,9 @@ class Tally:
         self._view[1] = time.monotonic_ns()
 
     def answered(self, kind: int, number: int) -> None:
-        """Count responses of one kind: the class of the status (``2`` for 2xx), plus ``POLLED_KIND`` where a balancer asked; 0: our own."""
+        """Count responses of one kind: the class of the status (``2`` for 2xx), plus ``POLLED_KIND`` where a balancer
+        asked; 0: our own.
+        """
         view = self._view
         if not kind:
             view[_PLACE["own"]] += number

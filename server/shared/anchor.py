@@ -1,4 +1,5 @@
-"""The anchor: what is imported comes from where the release's links led when its generation began, however late it is imported.
+"""The anchor: what is imported comes from where the release's links led when its generation began, however late it is
+imported.
 
 Deploys move a link (`current`). Whatever has found its way into the import system through that link (PYTHONPATH, a .pth
 file, an editable install, the application's own ``sys.path.insert``) would have an old generation load the new release.
@@ -19,7 +20,10 @@ log = logging.getLogger("releve.application")
 
 
 def links(path: str) -> dict[str, str]:
-    """Every symbolic link on the way of an absolute path: its own place, resolved, and where it leads now. Raises OSError."""
+    """Every symbolic link on the way of an absolute path: its own place, resolved, and where it leads now.
+
+    Raises OSError.
+    """
     found: dict[str, str] = {}
     here, rest, followed = "/", path.split("/")[::-1], 0
     while rest:
@@ -38,7 +42,9 @@ def links(path: str) -> dict[str, str]:
 
 
 def anchored(path: str, known: Mapping[str, str]) -> str:
-    """A path that leads through one of some links, as if it led where that did when it was looked at; else the path as it is."""
+    """A path that leads through one of some links, as if it led where that did when it was looked at; else the path as
+    it is.
+    """
     if not known or not os.path.isabs(path):
         return path
     result, here, rest = path, "/", path.split("/")[::-1]
@@ -65,7 +71,9 @@ class Anchor:
     """In the master, and in its workers: the links of one release, and what the import system has of them."""
 
     def __init__(self, literal: str, resolved: str) -> None:
-        """``literal``: the release's folder as it is configured; ``resolved``: where it led when the generation was pinned."""
+        """``literal``: the release's folder as it is configured; ``resolved``: where it led when the generation was
+        pinned.
+        """
         self.links: dict[str, str] = {}
         self._before: frozenset[str] = frozenset()
         try:
@@ -78,7 +86,9 @@ class Anchor:
             self.links = {place: resolved} if place != resolved else {}
 
     def drop(self) -> None:
-        """Before the application is imported: whatever is looked for through the links is looked for where they lead now."""
+        """Before the application is imported: whatever is looked for through the links is looked for where they lead
+        now.
+        """
         if self.links:
             sys.path_hooks.insert(0, self._find)
             self.mend()
@@ -102,7 +112,9 @@ class Anchor:
         self._mend_table(editable.get("_redirections"))
 
     def astray(self) -> list[str]:
-        """Files, at most a few, that the application has loaded through the links by ways that no ``sys.path`` steers; it is logged."""
+        """Files, at most a few, that the application has loaded through the links by ways that no ``sys.path`` steers;
+        it is logged.
+        """
         if not self.links:
             return []
         found = []

@@ -1,9 +1,10 @@
 """Closing what another process has sent: on threads of its own, since a close may wait.
 
-The last close of a connection with SO_LINGER waits for its peer (socket(7)), whatever its mode; so does the close of a socket in
-whose queue such a one lies, and that of a file of somebody's own file system. Who may send us descriptors could hold us up for
-hours in that way. Here it holds up a thread that nobody waits for. Used by the supervisor for what comes from a release, and by workers for
-connections that come from another generation; never by a process that forks and lives on in its children.
+The last close of a connection with SO_LINGER waits for its peer (socket(7)), whatever its mode; so does the close of a
+socket in whose queue such a one lies, and that of a file of somebody's own file system. Who may send us descriptors
+could hold us up for hours in that way. Here it holds up a thread that nobody waits for. Used by the supervisor for what
+comes from a release, and by workers for connections that come from another generation; never by a process that forks
+and lives on in its children.
 
 The threads take no signal, and touch nothing but descriptors. The end of the process, and exec, end them.
 """
@@ -26,14 +27,16 @@ _NO_LINGER = struct.pack("ii", 0, 0)
 class _Closer:
     """What waits to be closed, and how many threads do it.
 
-    A thread at rest has a lock of its own to be called by: ``SimpleQueue.get`` of CPython 3.11 to 3.13 may wait for ever when it is woken
-    for what another thread has taken, and its time runs out just then (a negative rest of it counts as none).
+    A thread at rest has a lock of its own to be called by: ``SimpleQueue.get`` of CPython 3.11 to 3.13 may wait for
+    ever when it is woken for what another thread has taken, and its time runs out just then (a negative rest of it
+    counts as none).
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._waiting: deque[int] = deque()
-        self._resting: list[LockType] = []  # the calls of threads that have nothing to do; the last to rest is the first to be called
+        # the calls of threads that have nothing to do; the last to rest is the first to be called
+        self._resting: list[LockType] = []
         self._threads = 0
 
     @property
@@ -48,7 +51,8 @@ class _Closer:
             if self._resting:
                 self._resting.pop().release()
             elif self._threads < THREADS_MAX:
-                with suppress(RuntimeError):  # the system gives no thread: then it waits for another one, or for the end of the process
+                # the system gives no thread: then it waits for another one, or for the end of the process
+                with suppress(RuntimeError):
                     start_thread("closer", self._serve)
                     self._threads += 1
 
@@ -101,7 +105,9 @@ def _hasten(fd: int) -> None:
     with suppress(OSError):
         borrowed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
         try:
-            asked, seconds = struct.unpack("ii", borrowed.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_NO_LINGER)))
+            asked, seconds = struct.unpack(
+                "ii", borrowed.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_NO_LINGER))
+            )
             if asked and seconds:  # for none it is an end by a reset, which does not wait
                 borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         finally:

@@ -93,7 +93,10 @@ class Armed:
 
 
 def read(text: str) -> Armed | None:
-    """The fault that a value of the variable arms; None for an empty one. Raises ValueError with the nearest known word."""
+    """The fault that a value of the variable arms; None for an empty one.
+
+    Raises ValueError with the nearest known word.
+    """
     if not text:
         return None
     words, _, token = text.partition("@")

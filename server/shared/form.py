@@ -1,9 +1,11 @@
-"""Forms: what a message must say and may say, key by key, and what descriptors come with it. Pure, but for a look at those.
+"""Forms: what a message must say and may say, key by key, and what descriptors come with it.
+
+Pure, but for a look at those.
 
 Whoever receives messages has one table of forms, and reads each message by it before anything else sees it (``read``).
 A key that the table does not name is passed on as it is, and a type that it does not name is nobody's business: the two
-sides are different releases. What is there must be what it is taken for: a number is finite and within bounds, a text has
-no half characters, a list is no longer than it can sensibly be.
+sides are different releases. What is there must be what it is taken for: a number is finite and within bounds, a text
+has no half characters, a list is no longer than it can sensibly be.
 """
 
 from __future__ import annotations
@@ -105,7 +107,9 @@ seconds = number(0.0, WAIT_MAX_S)  # that somebody waits
 
 
 def text(most: int = MESSAGE_MAX_BYTES) -> Read:
-    """A text that can be encoded: half of a pair of surrogates, as a file name may bring it, is written as an escape."""
+    """A text that can be encoded: half of a pair of surrogates, as a file name may bring it, is written as an
+    escape.
+    """
 
     def fit(value: Any) -> str:
         if type(value) is not str or len(value) > most:

@@ -22,7 +22,9 @@ _BUSY = (errno.EAGAIN, errno.EINTR)
 
 
 def leads_there(fd: int, environ: Mapping[str, str]) -> bool:
-    """Whether a descriptor is the stream to the journal that systemd has connected, and not something it was redirected to since."""
+    """Whether a descriptor is the stream to the journal that systemd has connected, and not something it was redirected
+    to since.
+    """
     device, _, inode = environ.get(VARIABLE, "").partition(":")
     try:
         found = os.fstat(fd)
@@ -32,7 +34,10 @@ def leads_there(fd: int, environ: Mapping[str, str]) -> bool:
 
 
 def encode(fields: Mapping[str, object]) -> bytes:
-    """One entry. A value with a line break is written with its length; names are upper case letters, digits and underscores."""
+    """One entry.
+
+    A value with a line break is written with its length; names are upper case letters, digits and underscores.
+    """
     parts = []
     for name, value in fields.items():
         data = str(value).encode("utf-8", "backslashreplace")
@@ -44,7 +49,10 @@ def encode(fields: Mapping[str, object]) -> bytes:
 
 
 class Journal:
-    """The socket of journald, as one process and its forks send to it. Not connected: a journald that is started anew is found."""
+    """The socket of journald, as one process and its forks send to it.
+
+    Not connected: a journald that is started anew is found.
+    """
 
     def __init__(self, address: str = ADDRESS) -> None:
         self.lost = 0  # entries that a journald which does not read has cost
@@ -75,7 +83,9 @@ class Journal:
         try:
             with open(fd, "wb", closefd=False) as file:
                 file.write(data)
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL)
+            fcntl.fcntl(
+                fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+            )
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
             sock.sendmsg([b""], rights, socket.MSG_NOSIGNAL, self._address)
         finally:

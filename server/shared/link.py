@@ -23,16 +23,19 @@ LINK_VERSION = 1
 EXCHANGE_VERSION = 1
 MESSAGE_MAX_BYTES = 160 * 1024  # the default send buffer holds one message of 212,960 bytes
 FDS_MAX = 253  # SCM_MAX_FD of the kernel
-# Room for the descriptors, and for what else the kernel puts there if somebody has asked for it: credentials and a pidfd.
+# Room for the descriptors, and for what else the kernel puts there if somebody has asked for it: credentials and a
+# pidfd.
 ANCILLARY_BYTES = socket.CMSG_SPACE(4 * FDS_MAX) + socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4)
 TEXT_MAX = 16 * 1024
-ORPHAN_S = 30.0  # how long a worker serves on when master and supervisor have gone: the service may be started again meanwhile
+# how long a worker serves on when master and supervisor have gone: the service may be started again meanwhile
+ORPHAN_S = 30.0
 LOST_S = 1.0  # so soon after the end of its control pair a worker has ended, or it is ended
 LOST_TERM_S = 5.0  # between SIGTERM and SIGKILL to it
-# Has masters and workers that have not answered write where each of their threads is (`ctl dump`): the first that they try to take,
-# away from both ends, where libraries take theirs.
+# Has masters and workers that have not answered write where each of their threads is (`ctl dump`): the first that they
+# try to take, away from both ends, where libraries take theirs.
 STACKS_SIGNAL = int(signal.SIGRTMAX) - 8
-# Marks in the crash file: the application has asked faulthandler for the stacks of all threads, on standard error, or in another file.
+# Marks in the crash file: the application has asked faulthandler for the stacks of all threads, on standard error, or
+# in another file.
 WANTS_ALL, ELSEWHERE = b"\nthe application wants all threads\n", b"\nthe application has a file of its own\n"
 
 _RECEIVE = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
@@ -55,11 +58,14 @@ class Link:
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.discard: Callable[[Iterable[int]], None] = close_all  # gets the descriptors of what is no message
-        self.sender = 0  # pid of the process that sent what was received last, by the kernel's word; 0: it was not asked (`vouch`)
+        # pid of the process that sent what was received last, by the kernel's word; 0: it was not asked (`vouch`)
+        self.sender = 0
         sock.setblocking(False)
 
     def vouch(self) -> None:
-        """Have the kernel say who sends what comes from now on (SO_PASSCRED, unix(7)): others may have got hold of the other end."""
+        """Have the kernel say who sends what comes from now on (SO_PASSCRED, unix(7)): others may have got hold of the
+        other end.
+        """
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
     def fileno(self) -> int:
@@ -88,7 +94,8 @@ class Link:
         """
         try:
             data, ancillary, got, _ = self.socket.recvmsg(MESSAGE_MAX_BYTES + 1, ANCILLARY_BYTES, _RECEIVE)
-        except ConnectionResetError:  # said once, before its last words, where the peer left with something of ours unread
+        # said once, before its last words, where the peer left with something of ours unread
+        except ConnectionResetError:
             data, ancillary, got, _ = self.socket.recvmsg(MESSAGE_MAX_BYTES + 1, ANCILLARY_BYTES, _RECEIVE)
         fds, self.sender = rights(ancillary)
         if not data and not fds and not self.sender and has_ended(self.socket):
@@ -122,7 +129,8 @@ def pair() -> tuple[Link, Link]:
 
 
 def rights(ancillary: Iterable[tuple[int, int, bytes]]) -> tuple[list[int], int]:
-    """What came beside a message (recvmsg(2)): descriptors, owned by the caller, and the pid of the sender if the kernel says it, else 0.
+    """What came beside a message (recvmsg(2)): descriptors, owned by the caller, and the pid of the sender if the
+    kernel says it, else 0.
 
     Any process that shares the socket may have asked for more of it (SO_PASSPIDFD): nothing else is taken for a
     descriptor, and none is left open.
@@ -144,7 +152,9 @@ def rights(ancillary: Iterable[tuple[int, int, bytes]]) -> tuple[list[int], int]
 
 
 def has_ended(sock: socket.socket | int) -> bool:
-    """Whether nobody can send to this socket any more: where nothing was read, that tells the end from an empty message."""
+    """Whether nobody can send to this socket any more: where nothing was read, that tells the end from an empty
+    message.
+    """
     poll = select.poll()
     poll.register(sock, select.POLLRDHUP)
     return bool(poll.poll(0))

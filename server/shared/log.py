@@ -29,7 +29,10 @@ SLOW_S = 1.0  # how long a reader that does not read may hold a process up, once
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line. ``who`` is its tag (``gen=8 worker=2 pid=812``); ``stream`` is set for what the application wrote itself."""
+    """One line.
+
+    ``who`` is its tag (``gen=8 worker=2 pid=812``); ``stream`` is set for what the application wrote itself.
+    """
 
     level: str  # one of PRIORITIES
     who: str
@@ -46,7 +49,10 @@ class Entry:
 
 
 def text(entry: Entry) -> bytes:
-    """The line for people. What does more than show itself is escaped (``legible.py``); a traceback follows, indented."""
+    """The line for people.
+
+    What does more than show itself is escaped (``legible.py``); a traceback follows, indented.
+    """
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.created))
     return _bytes(f"{clock} {_word(entry)} {entry.who} {_one_line(entry)}\n{_ended(entry.trace)}")
 
@@ -66,7 +72,8 @@ def fields(entry: Entry) -> dict[str, object]:
     """For the journal's native protocol."""
     parts = _parts(entry.who)
     tag = "".join(f"{name}={value} " for name, value in parts.items() if name != "pid")
-    message = entry.message if entry.stream else f"{tag}{legible(entry.message)}"  # what the application wrote stays as it is
+    # what the application wrote stays as it is
+    message = entry.message if entry.stream else f"{tag}{legible(entry.message)}"
     found: dict[str, object] = {
         "MESSAGE": f"{message}\n{lines(entry.trace)}" if entry.trace else message,
         "PRIORITY": PRIORITIES.get(entry.level, 6),
@@ -87,7 +94,14 @@ def _json(entry: Entry) -> dict[str, Any]:
     zone = time.strftime("%z", moment)
     clock = f"{time.strftime('%Y-%m-%dT%H:%M:%S', moment)}.{int(entry.created % 1 * 1000):03}{zone[:3]}:{zone[3:]}"
     tag = {NAMES[name]: int(value) for name, value in _parts(entry.who).items() if name in NAMES and value.isdigit()}
-    head = {"time": clock, "level": entry.level, "process": entry.process, **tag, "release": entry.release, "stream": entry.stream}
+    head = {
+        "time": clock,
+        "level": entry.level,
+        "process": entry.process,
+        **tag,
+        "release": entry.release,
+        "stream": entry.stream,
+    }
     tail = {"exception": entry.trace}
     return {**_said(head), "message": entry.message, **_said(tail)}
 
@@ -120,10 +134,17 @@ def _bytes(line: str) -> bytes:
 
 
 class Sink:
-    """Where lines go: a descriptor, in a form; or the journal, if that is what the descriptor leads to and the form is ``auto``."""
+    """Where lines go: a descriptor, in a form; or the journal, if that is what the descriptor leads to and the form is
+    ``auto``.
+    """
 
-    def __init__(self, fd: int, form: str, environ: Mapping[str, str] = os.environ, journal: Journal | None = None) -> None:
-        """``form`` is ``auto``, ``text`` or ``json``; another (a newer supervisor's) counts as ``auto``. ``fd`` is not owned."""
+    def __init__(
+        self, fd: int, form: str, environ: Mapping[str, str] = os.environ, journal: Journal | None = None
+    ) -> None:
+        """``form`` is ``auto``, ``text`` or ``json``; another (a newer supervisor's) counts as ``auto``.
+
+        ``fd`` is not owned.
+        """
         self.fd = fd
         self._render: Callable[[Entry], bytes] = as_json if form == "json" else text
         self._journal: Journal | None = None
@@ -133,7 +154,10 @@ class Sink:
             self._journal, self._render = journal or _JOURNAL, prioritized
 
     def write(self, *entries: Entry) -> None:
-        """Write some lines, together if that can be. Never raises: a log that cannot be written costs lines, nothing else."""
+        """Write some lines, together if that can be.
+
+        Never raises: a log that cannot be written costs lines, nothing else.
+        """
         if self._journal is not None:
             entries = tuple(entry for entry in entries if not self._journal.send(fields(entry)))
         if entries:
@@ -148,7 +172,9 @@ class Sink:
         taken = system.write_lines(self.fd, notice + data, 0.0 if self._lost else SLOW_S)
         if taken >= len(notice):
             self._lost = data.count(b"\n", max(0, taken - len(notice)))
-            self._ragged = taken > len(notice) and data[taken - len(notice) - 1 : taken - len(notice)] != b"\n" and self._lost > 0
+            self._ragged = (
+                taken > len(notice) and data[taken - len(notice) - 1 : taken - len(notice)] != b"\n" and self._lost > 0
+            )
         else:
             self._lost += data.count(b"\n")
             self._ragged = self._ragged or taken > 0
@@ -174,7 +200,8 @@ class Handler(logging.Handler):
     def createLock(self) -> None:  # the name is logging's
         """Have a lock of the system: `logging` takes what `threading` has by then."""
         self.lock = RLock()
-        logging._register_at_fork_reinit_lock(self)  # type: ignore[attr-defined]  # as its own does: a child finds it free
+        # As its own does: a child finds it free.
+        logging._register_at_fork_reinit_lock(self)  # type: ignore[attr-defined]
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
@@ -195,7 +222,9 @@ class Handler(logging.Handler):
             self.handleError(record)
 
     def _trace(self, record: logging.LogRecord) -> str:
-        trace = self._traces.formatException(record.exc_info) if record.exc_info and record.exc_info[0] is not None else ""
+        trace = (
+            self._traces.formatException(record.exc_info) if record.exc_info and record.exc_info[0] is not None else ""
+        )
         return "\n".join(part for part in (trace, record.stack_info) if part)
 
 

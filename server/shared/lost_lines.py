@@ -1,4 +1,5 @@
-"""The lines that this process could not write to its logs, since writing last succeeded: a log that is lost cannot say so itself.
+"""The lines that this process could not write to its logs, since writing last succeeded: a log that is lost cannot say
+so itself.
 
 Master and workers have the number on the scoreboard, where the supervisor finds it.
 """
@@ -11,7 +12,8 @@ from typing import Protocol
 
 from releve.server.shared.native import os
 
-RETRY_S = 1.0  # how often who has lost lines tries again: else nobody would learn that it is over, where there is nothing to say
+# how often who has lost lines tries again: else nobody would learn that it is over, where there is nothing to say
+RETRY_S = 1.0
 
 
 class Writer(Protocol):
@@ -41,7 +43,9 @@ class Lost:
         self._add_up()
 
     def retry(self) -> None:
-        """Have each log that has lost lines try again; one that is not written any more, after a reload, has lost none."""
+        """Have each log that has lost lines try again; one that is not written any more, after a reload, has
+        lost none.
+        """
         for writer, lines in list(self._lines.items()):
             if lines:
                 writer.retry()

@@ -1,4 +1,7 @@
-"""Noise: what comes and is no good. The log says so once, and then how often; a sender that does nothing else is told apart."""
+"""Noise: what comes and is no good.
+
+The log says so once, and then how often; a sender that does nothing else is told apart.
+"""
 
 from __future__ import annotations
 

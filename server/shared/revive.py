@@ -1,4 +1,7 @@
-"""Reviving a supervisor: when it has been silent for too long, and how another one is started. For guards and the sentry."""
+"""Reviving a supervisor: when it has been silent for too long, and how another one is started.
+
+For guards and the sentry.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ class Silence:
     """How long a supervisor has said nothing, and whether that is too long."""
 
     def __init__(self) -> None:
-        self.until: float | None = None  # monotonic: when ``broken`` must be asked next; None: it has never said anything
+        # monotonic: when ``broken`` must be asked next; None: it has never said anything
+        self.until: float | None = None
         self._doubting = False
 
     def hear(self, now: float, within_s: float) -> None:
@@ -42,7 +46,9 @@ class Silence:
 
 
 def revive(what: dict[str, Any], before: Callable[[], object] = lambda: None) -> None:
-    """Start a supervisor that is nobody's child here: ``argv``, ``directory``, ``environment``. Raises OSError, KeyError, TypeError.
+    """Start a supervisor that is nobody's child here: ``argv``, ``directory``, ``environment``.
+
+    Raises OSError, KeyError, TypeError.
 
     ``before`` is done in that process, before it becomes one.
     Two forks: under systemd it must be a child of PID 1 to become the main process.

@@ -26,7 +26,8 @@ _INT = struct.Struct("=i")
 # As plain numbers: to combine members of an enum takes longer than some system calls.
 _SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _RECEIVE = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
-_SEQPACKET = int(socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)  # else it would poll for an application's socket.setdefaulttimeout()
+# else it would poll for an application's socket.setdefaulttimeout()
+_SEQPACKET = int(socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
 _CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 # What to do where the kernel starts no more threads and processes (EAGAIN of clone(2)).
 MORE_TASKS = "raise ulimit -u, TasksMax= of the unit or --pids-limit of the container, or have fewer workers or threads"
@@ -64,7 +65,8 @@ def hush(fd: int) -> None:
 
 
 def open_peer(link: int) -> int:
-    """A pidfd (close-on-exec) of the process at the other end of a connected Unix socket: who made the pair, or who connected.
+    """A pidfd (close-on-exec) of the process at the other end of a connected Unix socket: who made the pair, or who
+    connected.
 
     Raises OSError. SO_PEERCRED of unix(7), pidfd_open(2).
     """
@@ -73,7 +75,10 @@ def open_peer(link: int) -> int:
 
 
 def peer_user(link: int) -> int:
-    """Whose process is at the other end of a connected Unix socket, as it was then (effective user ID). Raises OSError."""
+    """Whose process is at the other end of a connected Unix socket, as it was then (effective user ID).
+
+    Raises OSError.
+    """
     _, uid = _peer(link)
     return uid
 
@@ -107,7 +112,8 @@ def send_rights(fd: int, data: bytes, passed: int) -> None:
 
 
 def receive_rights(fd: int, space: bytearray) -> tuple[int, list[int], bool]:
-    """One message into ``space``: its length, its descriptors (close-on-exec, owned by the caller), and whether it came whole.
+    """One message into ``space``: its length, its descriptors (close-on-exec, owned by the caller), and whether it came
+    whole.
 
     Never blocks. Raises OSError; a length of 0 is the end, or an empty message (``link.has_ended``).
     """
@@ -120,7 +126,10 @@ def receive_rights(fd: int, space: bytearray) -> tuple[int, list[int], bool]:
 
 
 def _borrow(fd: int) -> socket.SocketType:
-    """A socket object on a descriptor that somebody else owns; ``detach`` it after use. The plain type: made thrice as fast."""
+    """A socket object on a descriptor that somebody else owns; ``detach`` it after use.
+
+    The plain type: made thrice as fast.
+    """
     return socket.SocketType(socket.AF_UNIX, _SEQPACKET, 0, fd)
 
 
@@ -146,8 +155,8 @@ def settle_signals(ignored: Iterable[int]) -> None:
     for number in ignored:
         signal.signal(number, _nothing)
         signal.siginterrupt(number, False)
-        # One by one: what is pending is delivered here, each in a frame of its own on the stack that faulthandler has made for
-        # signals (sigaltstack(2)). That has room for few, and beyond it is the heap.
+        # One by one: what is pending is delivered here, each in a frame of its own on the stack that faulthandler has
+        # made for signals (sigaltstack(2)). That has room for few, and beyond it is the heap.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (number,))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -202,7 +211,8 @@ def die_with_parent(sure: bool) -> None:
 
 
 def refuse_new_privileges() -> None:
-    """For good, here and in all that is started from here: no program gains anything by its set-user-ID bit or its file's capabilities.
+    """For good, here and in all that is started from here: no program gains anything by its set-user-ID bit or its
+    file's capabilities.
 
     PR_SET_NO_NEW_PRIVS of prctl(2).
     """
@@ -210,10 +220,11 @@ def refuse_new_privileges() -> None:
 
 
 def hide_from_equals() -> None:
-    """Let no process of the same user look into this one, or into what it forks: neither at its memory nor at its descriptors.
+    """Let no process of the same user look into this one, or into what it forks: neither at its memory nor at its
+    descriptors.
 
-    PR_SET_DUMPABLE of prctl(2): ptrace(2), pidfd_getfd(2) and ``/proc/PID/fd`` of it need CAP_SYS_PTRACE from here on. A program
-    that is executed from here is what programs usually are. No core is dumped.
+    PR_SET_DUMPABLE of prctl(2): ptrace(2), pidfd_getfd(2) and ``/proc/PID/fd`` of it need CAP_SYS_PTRACE from here on.
+    A program that is executed from here is what programs usually are. No core is dumped.
     """
     _prctl(_PR_SET_DUMPABLE, 0)
 
@@ -238,7 +249,9 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 
 
 def is_regular(fd: int) -> bool:
-    """Whether a descriptor is a regular file, whose writes never wait for a reader; False also for one that is closed."""
+    """Whether a descriptor is a regular file, whose writes never wait for a reader; False also for one that is
+    closed.
+    """
     try:
         return stat.S_ISREG(os.fstat(fd).st_mode)
     except OSError:
@@ -246,7 +259,9 @@ def is_regular(fd: int) -> bool:
 
 
 def write_now(fd: int, data: bytes) -> int:
-    """Write without waiting for a reader; returns how many bytes were taken. Raises OSError, BlockingIOError if none were.
+    """Write without waiting for a reader; returns how many bytes were taken.
+
+    Raises OSError, BlockingIOError if none were.
 
     A pipe or socket that others share must not be made non-blocking for them, so each write says it (RWF_NOWAIT,
     pwritev2(2)). Regular files and terminals do not know it; they are written as ever.

@@ -1,8 +1,10 @@
-"""In the worker: its end, once its last connection has gone: what the application wants done, and what Python does at the end of a process.
+"""In the worker: its end, once its last connection has gone: what the application wants done, and what Python does at
+the end of a process.
 
-In the main thread: ``hooks.on_exit``, then threads that are not daemons are joined (those of executors too), the functions of
-``atexit`` run, and files are flushed. Meanwhile another thread waits, for as long as that may take, and then ends the process by
-``os._exit``: an interpreter that is taken apart while threads of ours sleep in it may crash (docs/adr/0042-a-workers-end.md).
+In the main thread: ``hooks.on_exit``, then threads that are not daemons are joined (those of executors too), the
+functions of ``atexit`` run, and files are flushed. Meanwhile another thread waits, for as long as that may take, and
+then ends the process by ``os._exit``: an interpreter that is taken apart while threads of ours sleep in it may crash
+(docs/adr/0042-a-workers-end.md).
 
 The steps are those of ``Py_FinalizeEx``, and called as ``multiprocessing`` calls them in its children, which end by
 ``os._exit`` too. The names are private to CPython: one that a later Python has not is a step that is left out.
@@ -58,7 +60,8 @@ class Farewell:
             except BaseException:
                 log.exception("an error at the end of the worker, in %s; it goes on with the next step", name)
             if os.getpid() != me:
-                os._exit(EXIT_INTERNAL)  # a child that the step has forked, which has come back from it: it is no worker
+                # a child that the step has forked, which has come back from it: it is no worker
+                os._exit(EXIT_INTERNAL)
         self._over.release()
 
     def wait(self, until: float, why: str, beat: Callable[[], None]) -> None:
@@ -66,7 +69,9 @@ class Farewell:
         begun = time.monotonic()
         while not self._over.acquire(timeout=max(0.0, min(until - time.monotonic(), BEAT_S))):
             if time.monotonic() >= until:
-                log.warning("leaving though %s within %.3g s (%s)%s", self._trouble, max(0.0, until - begun), why, self._names())
+                log.warning(
+                    "leaving though %s within %.3g s (%s)%s", self._trouble, max(0.0, until - begun), why, self._names()
+                )
                 return
             beat()
 
@@ -75,12 +80,16 @@ class Farewell:
         if self._trouble is not THREADS:
             return ""
         main = threading.main_thread()
-        names = [one.name for one in threading.enumerate() if not (one is main or one.daemon or one.name.startswith(OURS))]
+        names = [
+            one.name for one in threading.enumerate() if not (one is main or one.daemon or one.name.startswith(OURS))
+        ]
         return ": " + ", ".join(names) if names else ""
 
 
 def part(farewell: Farewell, number: int, limit_s: float, why: str, status: int, beat: Callable[[], None]) -> NoReturn:
-    """In a thread that is not the main one: the end of the process, when the main one has done the rest, or it takes too long."""
+    """In a thread that is not the main one: the end of the process, when the main one has done the rest, or it takes
+    too long.
+    """
     try:
         until = time.monotonic() + limit_s
         farewell.wait(until, why, beat)
@@ -93,7 +102,9 @@ def part(farewell: Farewell, number: int, limit_s: float, why: str, status: int,
 
 
 def leave_unbooted(number: int, limit_s: float, status: int) -> NoReturn:
-    """In the main thread, the only one of ours, when ``failed`` was said: end as any worker does, though sooner, since somebody waits."""
+    """In the main thread, the only one of ours, when ``failed`` was said: end as any worker does, though sooner, since
+    somebody waits.
+    """
     farewell = Farewell(None)
     try:
         start_thread(f"{OURS}end", part, farewell, number, limit_s, "it has not booted", status, _nothing)
@@ -117,8 +128,8 @@ def _nothing() -> None:
 def inherit() -> None:
     """In a worker whose master has imported the application: leave to the master what it has made for all of them.
 
-    A folder that the import has made is every worker's, and so are the processes that it has started; the first worker that ends must not
-    take them from the others.
+    A folder that the import has made is every worker's, and so are the processes that it has started; the first worker
+    that ends must not take them from the others.
     """
     for one in _folders():
         one.atexit = False

@@ -1,4 +1,7 @@
-"""In the worker: its posture, and which order leads to which. What is not in the table is illegal, and changes nothing."""
+"""In the worker: its posture, and which order leads to which.
+
+What is not in the table is illegal, and changes nothing.
+"""
 
 from __future__ import annotations
 

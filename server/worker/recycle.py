@@ -25,11 +25,17 @@ def rss_bytes() -> int:
 class Recycling:
     """The limits of one worker. Looks at nothing while no request is answered: an idle worker makes no wake-ups."""
 
-    def __init__(self, limits: Limits, now: Callable[[], float] = time.monotonic, rss: Callable[[], int] = rss_bytes) -> None:
-        self._requests = None if limits.requests is None else limits.requests + random.randint(0, limits.requests_jitter)
+    def __init__(
+        self, limits: Limits, now: Callable[[], float] = time.monotonic, rss: Callable[[], int] = rss_bytes
+    ) -> None:
+        self._requests = (
+            None if limits.requests is None else limits.requests + random.randint(0, limits.requests_jitter)
+        )
         self._rss = limits.rss
         if limits.rss is not None and (size := rss()) > limits.rss:
-            log.warning("limits.rss is less than the %d MiB that this worker has at its start: it is passed over", size >> 20)
+            log.warning(
+                "limits.rss is less than the %d MiB that this worker has at its start: it is passed over", size >> 20
+            )
             self._rss = None
         self._now = now
         self._rss_bytes = rss

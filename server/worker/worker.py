@@ -115,7 +115,10 @@ def _live(setup: WorkerSetup) -> NoReturn:
             setup.control.send({"type": "mixed", "files": files, "astray": True})
         functions = hooks.find(settings.hooks)
         hooks.after_fork(functions)
-        for text in (*hazards.missed(setup.early), *(hazards.patches(settings.threads) if setup.application is None else ())):
+        for text in (
+            *hazards.missed(setup.early),
+            *(hazards.patches(settings.threads) if setup.application is None else ()),
+        ):
             setup.control.send({"type": "remark", "text": clip(text, 600)})
         if setup.application is None and databases.in_use():
             with contextlib.suppress(Exception):
@@ -126,7 +129,9 @@ def _live(setup: WorkerSetup) -> NoReturn:
         leave_unbooted(setup.number, min(settings.timeouts.exit, UNBOOTED_S), EXIT_BOOT)
     logs.revive()
     worker = Worker(setup, application, functions)
-    os.register_at_fork(before=worker.loop.intake.acquire, after_in_parent=worker.loop.intake.release, after_in_child=worker.disown)
+    os.register_at_fork(
+        before=worker.loop.intake.acquire, after_in_parent=worker.loop.intake.release, after_in_child=worker.disown
+    )
     try:
         worker.loop.lead.prepare()  # before it says that it is ready
     except RuntimeError as error:
@@ -140,16 +145,23 @@ def _report_failure(control: Link, error: BaseException) -> None:
     if not isinstance(error, BootError):
         error = BootError(f"cannot import the application: {type(error).__name__}: {error}", traceback_text(error))
     with contextlib.suppress(LinkError):
-        control.send({"type": "failed", "step": error.step, "reason": clip(error.reason), "traceback": clip(error.traceback)})
+        control.send(
+            {"type": "failed", "step": error.step, "reason": clip(error.reason), "traceback": clip(error.traceback)}
+        )
 
 
 class Worker:
-    """The posture of one worker, and what each order does to loop, acceptor and handover. All but ``may_keep`` run in the loop."""
+    """The posture of one worker, and what each order does to loop, acceptor and handover.
+
+    All but ``may_keep`` run in the loop.
+    """
 
     def __init__(self, setup: WorkerSetup, application: Application, functions: hooks.Functions) -> None:
         self.posture = Posture.READY
         self._access = AccessLog(setup.access, setup.settings.log.access_format) if setup.access >= 0 else None
-        answer = self._answer = Handler(application, setup.settings, self.may_keep, self._access, Readiness(setup.settings, setup.board))
+        answer = self._answer = Handler(
+            application, setup.settings, self.may_keep, self._access, Readiness(setup.settings, setup.board)
+        )
         tally = setup.board.tally(setup.slot)
         lost.tell(partial(tally.put, "lost"))
         self.loop = Loop(setup.settings, answer, tally)
@@ -158,7 +170,11 @@ class Worker:
         count_workers(setup.settings.workers)
         Connection.trusted = Trust(setup.settings.proxy.trusted)
         self.acceptor = Acceptor(
-            self.loop, setup.listeners, setup.exchange_receive, setup.settings.limits.connections, prefaced=setup.settings.proxy.protocol
+            self.loop,
+            setup.listeners,
+            setup.exchange_receive,
+            setup.settings.limits.connections,
+            prefaced=setup.settings.proxy.protocol,
         )
         self.acceptor.crowded = answer.crowded
         self._setup = setup
@@ -196,7 +212,9 @@ class Worker:
         self.loop.lead.start()
 
     def disown(self) -> None:
-        """In a child that the application forked: close everything of ours, so that our end is seen as one, and hear signals again."""
+        """In a child that the application forked: close everything of ours, so that our end is seen as one, and hear
+        signals again.
+        """
         self.loop.intake.release()  # acquired before the fork, by this very thread
         if self.loop.lead.forked:
             return  # a child of the child: nothing of ours is left, and the numbers are the application's
@@ -250,7 +268,9 @@ class Worker:
         self._send_state()
 
     def divert(self, message: Message, fds: list[int]) -> None:
-        """Pass a share of the new connections on to the exchange in ``fds``, or, without one, serve all of them again."""
+        """Pass a share of the new connections on to the exchange in ``fds``, or, without one, serve all of them
+        again.
+        """
         fault("worker_divert")
         if (message.get("to") is not None) != bool(fds):
             raise IllegalOrder("cannot divert: a receiver needs its exchange, and nothing else has one")
@@ -272,7 +292,11 @@ class Worker:
         self.acceptor.shut()
         # What waits in the own exchange stays there if that is where it would be sent: a sibling takes it.
         own = to == self._setup.generation
-        swept = list(self.acceptor.sweep(listeners=before is Posture.SERVING, exchange=not own)) if before in AT_WORK else []
+        swept = (
+            list(self.acceptor.sweep(listeners=before is Posture.SERVING, exchange=not own))
+            if before in AT_WORK
+            else []
+        )
         self._pause_reported = False
         if fds:
             self._handover = Handover(self.loop, fds.pop(0))
@@ -294,10 +318,11 @@ class Worker:
         )
 
     def leave(self, deadline_s: float, linger_s: float | None, *, serve_on: bool = False) -> None:
-        """``linger_s`` is None after connections were given away; else this is a stop, and whoever is queued is still served.
+        """``linger_s`` is None after connections were given away; else this is a stop, and whoever is queued is still
+        served.
 
-        ``serve_on``: accept until told again, without it, or shortly before the deadline. Somebody keeps the accept queue open beyond
-        our end, so that its clients would wait.
+        ``serve_on``: accept until told again, without it, or shortly before the deadline. Somebody keeps the accept
+        queue open beyond our end, so that its clients would wait.
         """
         before = self.order("quit")
         self._pausing.leave()
@@ -306,13 +331,16 @@ class Worker:
         self.loop.at("quit", self._quit_at, self._overdue)
         if serve_on and before is Posture.SERVING:
             self._elders = set(self.loop.table.values())
-            self.loop.at("shut", self._quit_at - min(SHUT_S, deadline_s / 2), partial(self._shut, Posture.LEAVING, linger_s))
+            self.loop.at(
+                "shut", self._quit_at - min(SHUT_S, deadline_s / 2), partial(self._shut, Posture.LEAVING, linger_s)
+            )
             self._send_state()
         elif serve_on and self._elders is not None:
             self._spent = False  # perhaps another one commands, who has not heard it
         else:
             self._shut(before, linger_s)
-        if linger_s is not None:  # else what is left was kept for a reason, and is closed by its next response or its own time
+        # else what is left was kept for a reason, and is closed by its next response or its own time
+        if linger_s is not None:
             self.loop.hasten(linger_s)
 
     def _shut(self, before: Posture, linger_s: float | None) -> None:
@@ -423,7 +451,10 @@ class Worker:
                 os.close(fd)
 
     def _orphaned(self) -> None:
-        """Both master and supervisor held the other end: nobody will ever command this worker again. It serves on for a while."""
+        """Both master and supervisor held the other end: nobody will ever command this worker again.
+
+        It serves on for a while.
+        """
         self.loop.unwatch(self._control.fileno())
         if self.posture is Posture.LEAVING:
             if self._elders is not None:
@@ -432,7 +463,9 @@ class Worker:
         log.warning("nobody commands this worker any more: it leaves in %g s", ORPHAN_S)
         timeouts = self._setup.settings.timeouts
         serving = self.posture in AT_WORK  # the others have nothing that a client waits for, or pass it on
-        self.loop.at("orphan", self.loop.now() + ORPHAN_S * serving, lambda: self.leave(timeouts.drain, timeouts.linger))
+        self.loop.at(
+            "orphan", self.loop.now() + ORPHAN_S * serving, lambda: self.leave(timeouts.drain, timeouts.linger)
+        )
 
     def _on_signal(self) -> None:
         if signal.SIGTERM in system.recorded_signals(self._signals[0]):
@@ -459,7 +492,11 @@ class Worker:
             self._report_pause()
         if self._pause_reported:
             self._pausing.step()
-        if self.posture is Posture.SERVING and not self._asked and (reason := self._recycling.due(self.loop.lead.answered)):
+        if (
+            self.posture is Posture.SERVING
+            and not self._asked
+            and (reason := self._recycling.due(self.loop.lead.answered))
+        ):
             self.ask_recycle(reason)
         if self._elders is not None:
             self._look_at_elders(self._elders)
@@ -506,7 +543,9 @@ class Worker:
         end_process(EXIT_INTERNAL)
 
     def _overdue(self) -> None:
-        unfinished = self.loop.lead.busy + sum(one.state in (State.COLLECTING, State.WRITING) for one in self.loop.table.values())
+        unfinished = self.loop.lead.busy + sum(
+            one.state in (State.COLLECTING, State.WRITING) for one in self.loop.table.values()
+        )
         if unfinished:
             log.warning("leaving with %d requests unfinished: the deadline has passed", unfinished)
         self.loop.stop()
@@ -528,7 +567,9 @@ class Worker:
         if self._handover is not None:
             self._send_state(given=self._handover.given, kept=self._handover.kept)
         else:
-            self._send_state(given=0, kept=sum(c.state is not State.BUSY and not c.private for c in self.loop.table.values()))
+            self._send_state(
+                given=0, kept=sum(c.state is not State.BUSY and not c.private for c in self.loop.table.values())
+            )
 
     def _send_state(self, **more: int) -> None:
         self._tell({"type": "state", "state": self.posture.value, **more})

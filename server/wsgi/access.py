@@ -62,12 +62,14 @@ class Entry(NamedTuple):
     iso_clock: str
 
 
-Usual = tuple[str, str, str, str, int, int | str, str, str]  # remote, clock, method, target, status, bytes, referer, agent
+# remote, clock, method, target, status, bytes, referer, agent
+Usual = tuple[str, str, str, str, int, int | str, str, str]
 Atom = Callable[[Entry], Any]
 
 
 def escape(value: Any) -> str:
-    """A text, or what should have been one, as printable ASCII without quotes and backslashes: other bytes are ``\\xhh``.
+    """A text, or what should have been one, as printable ASCII without quotes and backslashes: other bytes are
+    ``\\xhh``.
 
     Characters up to U+00FF stand for bytes (PEP 3333); others for their UTF-8. Never raises.
     """
@@ -202,7 +204,9 @@ def compile_format(text: str) -> Callable[[Entry], str]:
     whole = "".join(template)
 
     def line(entry: Entry) -> str:
-        return whole % tuple(escape(atom(entry)) if spaced else escape(atom(entry)).replace(" ", "\\x20") for atom, spaced in atoms)
+        return whole % tuple(
+            escape(atom(entry)) if spaced else escape(atom(entry)).replace(" ", "\\x20") for atom, spaced in atoms
+        )
 
     return line
 
@@ -217,7 +221,8 @@ def json_line(entry: Entry) -> str:
     return (
         f'{{"time": "{entry.iso_clock}", "remote": {_json(environ.get("REMOTE_ADDR") or None)}, '
         f'"user": {_json(None if user == "-" else user)}, "method": {_json(environ.get("REQUEST_METHOD"))}, '
-        f'"target": {_json(environ.get("RAW_URI", environ.get(REQUEST_LINE)))}, "protocol": {_json(environ.get("SERVER_PROTOCOL"))}, '
+        f'"target": {_json(environ.get("RAW_URI", environ.get(REQUEST_LINE)))}, "protocol": '
+        f"{_json(environ.get('SERVER_PROTOCOL'))}, "
         f'"status": {entry.status}, "bytes": {entry.sent_bytes}, "duration_s": {entry.duration_s:.6f}, '
         f'"referer": {_json(environ.get("HTTP_REFERER"))}, "agent": {_json(environ.get("HTTP_USER_AGENT"))}, '
         f'"id": {_json(environ.get("HTTP_X_REQUEST_ID"))}, "pid": {os.getpid()}}}'
@@ -231,8 +236,8 @@ def _json(value: Any) -> str:
 class AccessLog:
     """The lines of one worker that are not yet written. Any thread may ``add``; ``flush`` is called by the loop.
 
-    ``full`` says that it is time to flush, ``pending`` that there is something to flush, ``kept`` that a slow reader did
-    not take all: flush again when it may have read.
+    ``full`` says that it is time to flush, ``pending`` that there is something to flush, ``kept`` that a slow reader
+    did not take all: flush again when it may have read.
     """
 
     def __init__(self, fd: int, access_format: str) -> None:
@@ -242,7 +247,13 @@ class AccessLog:
         self._pipe = not system.is_regular(fd)
         self._line = json_line if access_format == "json" else compile_format(PRESETS.get(access_format, access_format))
         self._combined = access_format in ("combined", COMBINED)
-        self._preset = "common" if access_format in ("common", COMMON) else "combined" if access_format in ("combined", COMBINED) else ""
+        self._preset = (
+            "common"
+            if access_format in ("common", COMMON)
+            else "combined"
+            if access_format in ("combined", COMBINED)
+            else ""
+        )
         self.short = bool(self._preset)  # `usual` may be called
         self.wants_headers = "}o)" in access_format
         self.lines: list[str | Usual] = []
@@ -270,21 +281,31 @@ class AccessLog:
         """Whether some of it could not be written at the last flush."""
         return bool(self._kept)
 
-    def add(self, environ: Environ, status: int, sent_bytes: int, duration_s: float, response_headers: Headers = ()) -> None:
+    def add(
+        self, environ: Environ, status: int, sent_bytes: int, duration_s: float, response_headers: Headers = ()
+    ) -> None:
         """Make the line of a request that was answered. Never raises for what the environ holds."""
         second = int(time.time())
         if second != self._second:
             self._tick(second)
-        self._append(self._line(Entry(environ, status, sent_bytes, duration_s, response_headers, self._clock, self._iso)))
+        self._append(
+            self._line(Entry(environ, status, sent_bytes, duration_s, response_headers, self._clock, self._iso))
+        )
 
-    def usual(self, remote: str, method: str, target: str, status: int, sent_bytes: int, referer: str, agent: str) -> None:
-        """The same in a short way, for a preset that is ``short``: an HTTP/1.1 request without credentials, all of it printable text."""
+    def usual(
+        self, remote: str, method: str, target: str, status: int, sent_bytes: int, referer: str, agent: str
+    ) -> None:
+        """The same in a short way, for a preset that is ``short``: an HTTP/1.1 request without credentials, all of it
+        printable text.
+        """
         second = int(time.time())
         if second != self._second:
             self._tick(second)
         self.lines.append((remote or "-", self._clock, method, target, status, sent_bytes or "-", referer, agent))
 
-    def refuse(self, peer: str, status: int, sent_bytes: int = 0, duration_s: float = 0.0, request_line: str = "-") -> None:
+    def refuse(
+        self, peer: str, status: int, sent_bytes: int = 0, duration_s: float = 0.0, request_line: str = "-"
+    ) -> None:
         """Make the line of a request that never got an environ.
 
         ``peer`` is ``host:port`` or empty, ``request_line`` what of it is known, as it came.
@@ -387,5 +408,6 @@ class AccessLog:
         if not self._troubled:
             self._troubled = True
             log.error(
-                "cannot write the access log: %s; lines are dropped until it can be written again, requests are served", error.strerror
+                "cannot write the access log: %s; lines are dropped until it can be written again, requests are served",
+                error.strerror,
             )

@@ -76,7 +76,9 @@ def parse_target(app: str) -> Target:
         raise _malformed(app) from error
 
 
-def load(app: str, directory: str, more: Sequence[str] = (), mounts: Sequence[Mount] = (), *, isolate: bool = False) -> Application:
+def load(
+    app: str, directory: str, more: Sequence[str] = (), mounts: Sequence[Mount] = (), *, isolate: bool = False
+) -> Application:
     """Import the application object and the modules ``more``; ``directory`` comes first in ``sys.path``.
 
     With ``mounts`` these are imported instead of ``app`` and made one; ``isolate`` has those that cannot be imported
@@ -182,21 +184,29 @@ def _find(module: ModuleType, target: Target) -> Application:
         try:
             found = getattr(found, name)
         except AttributeError as error:
-            raise BootError(f"cannot find {target.name!r} in {target.module}{_place(module)}{_meant(found, name)}") from error
+            raise BootError(
+                f"cannot find {target.name!r} in {target.module}{_place(module)}{_meant(found, name)}"
+            ) from error
     if not callable(found):
         raise BootError(f"cannot use {target.name!r} of {target.module}: not callable (it is a {type(found).__name__})")
     if not target.factory:
         return found  # type: ignore[no-any-return]  # a callable is all we can know of it
     made = attempt(f"call {target.name}() of {target.module}", lambda: found(*target.arguments, **target.keywords))
     if not callable(made):
-        raise BootError(f"cannot use what {target.name}() of {target.module} returned: not callable (it is a {type(made).__name__})")
+        raise BootError(
+            f"cannot use what {target.name}() of {target.module} returned: not callable (it is a {type(made).__name__})"
+        )
     return made  # type: ignore[no-any-return]
 
 
 def _place(module: ModuleType) -> str:
     """Where it comes from, if not from the release: a `test` may well be the standard library's."""
     file = getattr(module, "__file__", None)
-    return f" ({file}, which is not of this release)" if file and not file.startswith(os.path.join(os.getcwd(), "")) else ""
+    return (
+        f" ({file}, which is not of this release)"
+        if file and not file.startswith(os.path.join(os.getcwd(), ""))
+        else ""
+    )
 
 
 def _meant(found: Any, name: str) -> str:

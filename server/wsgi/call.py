@@ -1,7 +1,7 @@
 """One call of the application: PEP 3333 from ``start_response`` to ``close()``, and the bytes of its response.
 
-Runs in the thread that owns the connection. Whatever the application does ends in exactly one response, or in a response
-that breaks off with the connection.
+Runs in the thread that owns the connection. Whatever the application does ends in exactly one response, or in a
+response that breaks off with the connection.
 """
 
 from __future__ import annotations
@@ -20,7 +20,17 @@ from wsgiref.types import WSGIApplication
 from releve.server.http import websocket
 from releve.server.http.body import BodyRefused, ClientGone, ClientTooSlow, Input
 from releve.server.http.channel import Channel
-from releve.server.http.response import Asked, Framing, Headers, Start, body_bytes, check_start, frame, response_head, simple_response
+from releve.server.http.response import (
+    Asked,
+    Framing,
+    Headers,
+    Start,
+    body_bytes,
+    check_start,
+    frame,
+    response_head,
+    simple_response,
+)
 from releve.server.scoreboard.recorder import Kind, Recorder
 from releve.server.shared.native import os
 from releve.server.wsgi.access import escape
@@ -40,8 +50,8 @@ log = logging.getLogger("releve.worker")
 class Outcome(NamedTuple):
     """What became of one call.
 
-    ``status`` is the one that was sent (499: none, since the client had gone), ``sent_bytes`` counts the body. Unless ``keep``,
-    the connection must be closed. ``error`` is one line for the log, ``None`` if all went well.
+    ``status`` is the one that was sent (499: none, since the client had gone), ``sent_bytes`` counts the body. Unless
+    ``keep``, the connection must be closed. ``error`` is one line for the log, ``None`` if all went well.
     """
 
     status: int
@@ -65,7 +75,10 @@ class FileWrapper:
 
 
 def new_call(head: Asked, body: Input | None, channel: Channel, keeps: Callable[[], bool]) -> Call:
-    """The call for one request. ``keeps`` is asked when the head of the response is made; False announces the end of the connection."""
+    """The call for one request.
+
+    ``keeps`` is asked when the head of the response is made; False announces the end of the connection.
+    """
     call = Call()
     call.method, call.target, call.version, call.keep_alive = head.method, head.target, head.version, head.keep_alive
     call.body, call.channel, call.keeps = body, channel, keeps
@@ -73,7 +86,9 @@ def new_call(head: Asked, body: Input | None, channel: Channel, keeps: Callable[
 
 
 class State(Enum):
-    """Of a response: ``NEW`` until ``start_response``, ``STARTED`` until its head is sent, ``SENDING`` until its end, ``OVER``."""
+    """Of a response: ``NEW`` until ``start_response``, ``STARTED`` until its head is sent, ``SENDING`` until its end,
+    ``OVER``.
+    """
 
     NEW = "new"
     STARTED = "started"
@@ -113,7 +128,8 @@ class Call:
     cause: BaseException | None = None  # of the status that is about to be sent
 
     def run(self, application: Application, environ: Environ) -> Outcome:
-        """Call the application and send its response, in a context of its own: a ``ContextVar`` set in one request is not seen by the next.
+        """Call the application and send its response, in a context of its own: a ``ContextVar`` set in one request is
+        not seen by the next.
 
         Nothing that the application raises comes out of here, SystemExit and KeyboardInterrupt neither.
         """
@@ -161,11 +177,13 @@ class Call:
             self.body.abandon()
         return Outcome(self.status or CLIENT_GONE, self.sent_bytes, keep, self.error)
 
-    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /) -> Callable[[bytes], None]:
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /
+    ) -> Callable[[bytes], None]:
         """PEP 3333, "The start_response() Callable".
 
-        Raises ValueError for a status or headers that cannot be sent, RuntimeError if called again without ``exc_info``, and
-        the exception in ``exc_info`` if the head has been sent.
+        Raises ValueError for a status or headers that cannot be sent, RuntimeError if called again without
+        ``exc_info``, and the exception in ``exc_info`` if the head has been sent.
         """
         try:
             if exc_info is not None:
@@ -188,7 +206,9 @@ class Call:
         self._send(data, None)
 
     def whole(self, iterable: object) -> bytes | None:
-        """The usual response: a list of one piece that is all of a small body, to a client that may stay. Its bytes, to be sent at once.
+        """The usual response: a list of one piece that is all of a small body, to a client that may stay.
+
+        Its bytes, to be sent at once.
 
         ``None``: it is another one, and nothing is decided.
         """
@@ -231,7 +251,9 @@ class Call:
         """Those of the response, as far as the application gave them."""
         if self.start is None:
             return []
-        pairs = [(name, value) for name, _, value in (line.partition(": ") for line in self.start.fields.split("\r\n")[:-1])]
+        pairs = [
+            (name, value) for name, _, value in (line.partition(": ") for line in self.start.fields.split("\r\n")[:-1])
+        ]
         length = self.start.content_length if self.framing is None else self.framing.length
         return pairs if length is None else [*pairs, ("Content-Length", str(length))]
 
@@ -319,7 +341,9 @@ class Call:
         elif prefix:
             self._put(prefix, last=True)
         if framing.body and framing.length is not None and self.sent_bytes < framing.length:
-            self._note(f"the body has {self.sent_bytes} bytes, its Content-Length is {framing.length}: closing the connection")
+            self._note(
+                f"the body has {self.sent_bytes} bytes, its Content-Length is {framing.length}: closing the connection"
+            )
             return False
         return True
 
@@ -358,7 +382,10 @@ class Call:
                 self.recorder.sample(kind if self.kind is Kind.ANSWERED else self.kind, status, request, cause)
 
     def _put(self, *parts: bytes, last: bool = False) -> None:
-        """Send the parts: in one piece where copying them together costs less than a system call. ``last``: nothing follows."""
+        """Send the parts: in one piece where copying them together costs less than a system call.
+
+        ``last``: nothing follows.
+        """
         if self.gone is not None:
             raise self.gone
         if sum(map(len, parts)) <= JOIN_BYTES:
@@ -395,8 +422,13 @@ class Call:
             self.error = str(failure)
             if isinstance(failure, ClientGone):
                 return
-            status, reason = (failure.status, failure.reason) if isinstance(failure, BodyRefused) else (408, "the body does not arrive")
-        elif self.state is not _SENDING and websocket.is_refusal(error):  # who made the environ a handshake's says it (`handler.py`)
+            status, reason = (
+                (failure.status, failure.reason)
+                if isinstance(failure, BodyRefused)
+                else (408, "the body does not arrive")
+            )
+        # who made the environ a handshake's says it (`handler.py`)
+        elif self.state is not _SENDING and websocket.is_refusal(error):
             status, reason, self.error = websocket.STATUS, websocket.REASON, websocket.REASON
         else:
             self.error = "".join(traceback.format_exception_only(error)).split("\n", 1)[0]
@@ -404,7 +436,12 @@ class Call:
             if self.state is _SENDING:
                 self._tell(Kind.BROKEN, self.status)
             when = "after its response was complete" if complete else "in the middle of its response"
-            log.error("%s: the application failed%s", self.request(), f" {when}" if self.state is _SENDING else "", exc_info=error)
+            log.error(
+                "%s: the application failed%s",
+                self.request(),
+                f" {when}" if self.state is _SENDING else "",
+                exc_info=error,
+            )
         if self.state is _SENDING:
             return
         self._begun(status)
@@ -432,7 +469,8 @@ def _length_hint(iterable: Any) -> int | None:
 def _plain_file(file: Any) -> tuple[int, int, int] | None:
     """Descriptor, position and bytes left of a file on disk that Python reads as it is; ``None`` for any other.
 
-    Only exact types are trusted: ``fileno()`` of a ``GzipFile`` or a text file leads to other bytes than ``read()`` does.
+    Only exact types are trusted: ``fileno()`` of a ``GzipFile`` or a text file leads to other bytes than ``read()``
+    does.
     """
     raw = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
     if type(raw) is not io.FileIO:
@@ -444,7 +482,8 @@ def _plain_file(file: Any) -> tuple[int, int, int] | None:
     except (OSError, ValueError):
         return None
     left = status.st_size - offset
-    return (raw.fileno(), offset, left) if stat.S_ISREG(status.st_mode) and left > 0 else None  # files of /proc have size 0
+    # files of /proc have size 0
+    return (raw.fileno(), offset, left) if stat.S_ISREG(status.st_mode) and left > 0 else None
 
 
 def _caused_by(error: BaseException, cause: BaseException) -> bool:

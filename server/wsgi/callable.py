@@ -1,8 +1,8 @@
 """What can be told of a callable without calling it: that it is no WSGI application (PEP 3333).
 
-Only what is sure: the rules of a call are those of the code that it runs (its decorators' too, and nothing that only says so, as
-``__wrapped__`` and ``__signature__`` do), and nothing is touched that the object itself defines: a proxy may import something at the
-first look.
+Only what is sure: the rules of a call are those of the code that it runs (its decorators' too, and nothing that only
+says so, as ``__wrapped__`` and ``__signature__`` do), and nothing is touched that the object itself defines: a proxy
+may import something at the first look.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def flaw(application: Any) -> Flaw | None:
 
 def _flaw_of_class(application: type) -> Flaw | None:
     """A class is an application if its instances are responses: they are iterable (the language reference, 3.3.7)."""
-    if _own(type(application), "__call__") is not _own(type, "__call__") or _own(application, "__new__") is not _own(object, "__new__"):
+    if _own(type(application), "__call__") is not _own(type, "__call__") or _own(application, "__new__") is not _own(
+        object, "__new__"
+    ):
         return None
     made_by = _own(application, "__init__")
     if made_by is _own(object, "__init__"):
@@ -83,13 +85,18 @@ def _found(application: Any) -> _Run | None:
         if placeholder is not None and any(one is placeholder for one in application.args):
             return None
         run = _found(application.func)
-        return run and run._replace(given=run.given + len(application.args), keys=run.keys | frozenset(application.keywords))
+        return run and run._replace(
+            given=run.given + len(application.args), keys=run.keys | frozenset(application.keywords)
+        )
     call = None if issubclass(kind, type) else _own(kind, "__call__")
     return _Run(call, 1) if type(call) is FunctionType else None
 
 
 def _own(kind: Any, name: str) -> Any:
-    """What a class has under a name, as it is there: no descriptor is asked, and no metaclass. None if it has nothing."""
+    """What a class has under a name, as it is there: no descriptor is asked, and no metaclass.
+
+    None if it has nothing.
+    """
     look = type.__getattribute__
     return next((found[name] for base in look(kind, "__mro__") if name in (found := look(base, "__dict__"))), None)
 
@@ -99,7 +106,9 @@ def _by_place(code: CodeType) -> tuple[str, ...]:
 
 
 def _takes(run: _Run, number: int) -> bool:
-    """Whether a call with so many arguments, none by its name, gives the function all that it needs and nothing else."""
+    """Whether a call with so many arguments, none by its name, gives the function all that it needs and nothing
+    else.
+    """
     code = run.function.__code__
     names, by_name = _by_place(code), code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
     number += run.given
@@ -115,6 +124,8 @@ def _takes(run: _Run, number: int) -> bool:
 
 
 def _seems_a_factory(function: Any, names: tuple[str, ...]) -> bool:
-    """The one guess, where a call with two arguments and one without would both do: by its name, and those of its arguments."""
+    """The one guess, where a call with two arguments and one without would both do: by its name, and those of its
+    arguments.
+    """
     right = len(names) >= ARGUMENTS and (names[0].startswith("env") or names[1].startswith("start"))
     return bool(names) and not right and bool(_MAKES.search(function.__name__))

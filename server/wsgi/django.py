@@ -10,7 +10,8 @@ import importlib
 import sys
 from typing import Any
 
-_pooled: dict[str, Any] = {}  # a connection of each pool, by its alias; whose thread made it does not matter to the pool
+# a connection of each pool, by its alias; whose thread made it does not matter to the pool
+_pooled: dict[str, Any] = {}
 
 
 def in_use() -> bool:

@@ -25,7 +25,12 @@ def split_peer(peer: str) -> tuple[str, str]:
 
 
 def base_environ(
-    listener_name: str, local: tuple[Any, ...] | str | bytes | None, peer: str = "", *, multithread: bool, multiprocess: bool = True
+    listener_name: str,
+    local: tuple[Any, ...] | str | bytes | None,
+    peer: str = "",
+    *,
+    multithread: bool,
+    multiprocess: bool = True,
 ) -> Environ:
     """What is the same for every request that comes to one address of ours.
 
@@ -55,8 +60,8 @@ def base_environ(
 def build_environ(head: Head, base: Environ, body_input: Any) -> Environ:
     """The environ of one request.
 
-    Field names with an underscore are dropped (``X_Real_IP`` would pass for ``X-Real-IP``), and so is ``Proxy`` (it would
-    become ``HTTP_PROXY``). A target in absolute form overrides ``Host`` (RFC 9112, 3.2.2).
+    Field names with an underscore are dropped (``X_Real_IP`` would pass for ``X-Real-IP``), and so is ``Proxy`` (it
+    would become ``HTTP_PROXY``). A target in absolute form overrides ``Host`` (RFC 9112, 3.2.2).
     """
     environ = base.copy()
     path, authority = _path(head.target)

@@ -20,8 +20,8 @@ _broken: WeakKeyDictionary[Application, list[Exception]] = WeakKeyDictionary()  
 def mounted(applications: Mapping[str, Application], broken: Mapping[str, Exception] | None = None) -> Application:
     """A WSGI application that calls the one whose prefix is the longest of those that cover the path.
 
-    ``applications`` by prefix: empty, or segments with a slash before each, as text. ``broken`` has the prefixes that answer
-    503, with the error that is the reason. Raises ValueError for a prefix of another form.
+    ``applications`` by prefix: empty, or segments with a slash before each, as text. ``broken`` has the prefixes that
+    answer 503, with the error that is the reason. Raises ValueError for a prefix of another form.
     """
     for prefix in applications:
         if prefix and (not prefix.startswith("/") or prefix.endswith("/") or "//" in prefix):
@@ -39,7 +39,8 @@ def broken(application: Application) -> list[Exception]:
 
 
 def _dispatch(known: dict[str, Application], root: Application, depth: int) -> Application:
-    """One look-up for each segment of the path, up to as many as the deepest prefix has, however many prefixes there are.
+    """One look-up for each segment of the path, up to as many as the deepest prefix has, however many prefixes there
+    are.
 
     A closure, since it is called for every request: half the time of a method (benchmarks/bench_mounts.py).
     """

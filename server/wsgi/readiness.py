@@ -1,8 +1,8 @@
 """Readiness: what a load balancer is told that asks whether to send clients here.
 
-While `ctl drain` lasts, or a stop, the answer is 503; requests are served as ever. Asked is `readiness`, which is answered
-here and never by the application, or else the path of `upgrade.check`, which is the application's own but for that. The
-supervisor's own check comes by a private connection, and always hears the application.
+While `ctl drain` lasts, or a stop, the answer is 503; requests are served as ever. Asked is `readiness`, which is
+answered here and never by the application, or else the path of `upgrade.check`, which is the application's own but for
+that. The supervisor's own check comes by a private connection, and always hears the application.
 """
 
 from __future__ import annotations
@@ -53,5 +53,7 @@ def _draining(environ: dict[str, Any], start_response: Callable[..., Any]) -> li
 
 
 def _answer(start_response: Callable[..., Any], status: str, body: bytes) -> list[bytes]:
-    start_response(status, [("Content-Type", "text/plain"), ("Cache-Control", "no-store"), ("Content-Length", str(len(body)))])
+    start_response(
+        status, [("Content-Type", "text/plain"), ("Cache-Control", "no-store"), ("Content-Length", str(len(body)))]
+    )
     return [body]

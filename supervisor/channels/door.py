@@ -1,4 +1,6 @@
-"""The door of a generation: a socket in the runtime directory, held by its master, at which the next supervisor finds it."""
+"""The door of a generation: a socket in the runtime directory, held by its master, at which the next supervisor finds
+it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ from releve.supervisor.keepsake import record
 
 
 class Door:
-    """Its path, and the listening end until the master has it. The file goes with the generation, and the record beside it."""
+    """Its path, and the listening end until the master has it.
+
+    The file goes with the generation, and the record beside it.
+    """
 
     def __init__(self, path: Path, sock: socket.socket | None) -> None:
         self.path = path
@@ -75,5 +80,9 @@ def open_door(runtime: Path, number: int) -> Door:
 
 def doors(runtime: Path) -> Iterator[tuple[int, Path]]:
     """Number and path of every door in the runtime directory, oldest first."""
-    found = ((DOOR_NAME.fullmatch(path.name), path) for path in runtime.iterdir() if path.is_socket() and not path.is_symlink())
+    found = (
+        (DOOR_NAME.fullmatch(path.name), path)
+        for path in runtime.iterdir()
+        if path.is_socket() and not path.is_symlink()
+    )
     yield from sorted((int(match[1]), path) for match, path in found if match)

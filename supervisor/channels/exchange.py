@@ -1,4 +1,6 @@
-"""The exchange of one generation, as the supervisor holds it: both ends, so that no connection in it is ever without an owner."""
+"""The exchange of one generation, as the supervisor holds it: both ends, so that no connection in it is ever without an
+owner.
+"""
 
 from __future__ import annotations
 

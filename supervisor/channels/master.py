@@ -65,7 +65,9 @@ class Master:
         on_end: Callable[[int], None],
         on_spoilt: Callable[[str], None] = lambda why: None,
     ) -> None:
-        """``uid``: whom it runs as. ``hear`` gets each report, ``on_quiet`` the news that all are read (descriptors left over are closed).
+        """``uid``: whom it runs as.
+
+        ``hear`` gets each report, ``on_quiet`` the news that all are read (descriptors left over are closed).
 
         ``on_spoilt`` hears why nothing good is to be expected from the link of a master that lives.
         """
@@ -101,7 +103,9 @@ class Master:
             )
         except (OSError, ValueError) as error:
             ours.close()
-            raise StepFailed("spawn", f"cannot start {pin.python}: {getattr(error, 'strerror', None) or error}") from error
+            raise StepFailed(
+                "spawn", f"cannot start {pin.python}: {getattr(error, 'strerror', None) or error}"
+            ) from error
         finally:
             theirs.close()
         self._hold(system.open_pidfd(self.pid), ours)
@@ -136,7 +140,10 @@ class Master:
     # ---------------------------------------------------------------- orders
 
     async def order(self, kind: str, fds: Sequence[int] = (), timeout_s: float = ORDER_S, **keys: object) -> Message:
-        """Give an order and wait for its answer. Raises StepFailed when it is refused, or the master dies or takes too long."""
+        """Give an order and wait for its answer.
+
+        Raises StepFailed when it is refused, or the master dies or takes too long.
+        """
         number = next(self._ids)
         answer: asyncio.Future[Message] = self._loop.create_future()
         self._orders[number] = answer
@@ -145,7 +152,9 @@ class Master:
             async with asyncio.timeout(timeout_s):
                 return await answer
         except TimeoutError:
-            raise StepFailed(SILENT, f"cannot {kind} generation {self._generation}: its master did not answer for {timeout_s:g}s") from None
+            raise StepFailed(
+                SILENT, f"cannot {kind} generation {self._generation}: its master did not answer for {timeout_s:g}s"
+            ) from None
         finally:
             del self._orders[number]
 
@@ -154,7 +163,10 @@ class Master:
         self.send({"type": kind, "id": next(self._ids), **keys}, fds)
 
     def assure(self, within_s: float) -> None:
-        """Say that we are alive, and will say so again within that time. A master that does not listen is not our trouble here."""
+        """Say that we are alive, and will say so again within that time.
+
+        A master that does not listen is not our trouble here.
+        """
         with suppress(StepFailed):
             self.send({"type": "alive", "within_s": within_s})
 
@@ -207,7 +219,9 @@ class Master:
             if received is None:
                 self.hang_up()
                 if self._pidfd >= 0:
-                    self._doubt = self._loop.call_later(ENDING_S, self._give_up, "its link is closed, but it is still running")
+                    self._doubt = self._loop.call_later(
+                        ENDING_S, self._give_up, "its link is closed, but it is still running"
+                    )
                 break
             self._take(*received, self._link.sender)
         if self._noise.too_much and self._link is not None:
@@ -225,7 +239,8 @@ class Master:
                 self._hear(report, fds)
         except Unfit as error:
             self._noise.hear(str(error))
-            if sender in (0, self.pid) and message.get("type") in ("done", "failed"):  # whoever waits shall not wait in vain
+            # whoever waits shall not wait in vain
+            if sender in (0, self.pid) and message.get("type") in ("done", "failed"):
                 why = f"cannot understand the master of generation {self._generation}: {error}"
                 self._refuse(message.get("id"), StepFailed("order", why))
         except Exception:

@@ -1,4 +1,5 @@
-"""The observer of a worker: the supervisor's end of a pair on which a thread of the worker says where all its threads are.
+"""The observer of a worker: the supervisor's end of a pair on which a thread of the worker says where all its threads
+are.
 
 The worker gets its end when it is forked, so that it can be asked later even when its loop takes no orders.
 """
@@ -27,7 +28,8 @@ class Observer:
         """Raises OSError where no descriptor is free."""
         self._link, self.theirs = pair()
         self._link.discard = closing.close
-        self.signal = STACKS_SIGNAL  # by which it is asked where it does not answer; it says so if it is another one, 0 if there is none
+        # by which it is asked where it does not answer; it says so if it is another one, 0 if there is none
+        self.signal = STACKS_SIGNAL
         self._asked = 0
         self._lock = asyncio.Lock()
         self._closed = False

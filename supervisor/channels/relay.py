@@ -37,7 +37,9 @@ def live() -> frozenset[Relay]:
 class Relay:
     """Empties one exchange into another. Lives in the supervisor's loop; owns a duplicate of the receive end."""
 
-    def __init__(self, receive_end: socket.socket, target: Callable[[], socket.socket | None], held: Held | None = None) -> None:
+    def __init__(
+        self, receive_end: socket.socket, target: Callable[[], socket.socket | None], held: Held | None = None
+    ) -> None:
         """``held``: what another one had taken, and not passed on."""
         self._from = receive_end.dup()
         self._from.setblocking(False)
@@ -92,8 +94,13 @@ class Relay:
             self._drop()
 
     def _receive(self) -> Held | None:
-        """The next connection; None at the end. Raises Unfit for what is none, OSError. Others share the socket: it may block."""
-        data, ancillary, got, _ = self._from.recvmsg(_BYTES_MAX, ANCILLARY_BYTES, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+        """The next connection; None at the end.
+
+        Raises Unfit for what is none, OSError. Others share the socket: it may block.
+        """
+        data, ancillary, got, _ = self._from.recvmsg(
+            _BYTES_MAX, ANCILLARY_BYTES, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+        )
         fds, _ = rights(ancillary)
         if not data and not fds and has_ended(self._from):
             return None

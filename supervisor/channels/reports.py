@@ -1,7 +1,8 @@
-"""What masters, and workers that have none, may tell the supervisor, and ``ctl`` ask: one form for each (``docs/protocol.md``).
+"""What masters, and workers that have none, may tell the supervisor, and ``ctl`` ask: one form for each
+(``docs/protocol.md``).
 
-The former run the application's code. What they say is read by these tables before anything here acts on it; what they are
-is for the kernel to say (``evidence.py``).
+The former run the application's code. What they say is read by these tables before anything here acts on it; what they
+are is for the kernel to say (``evidence.py``).
 """
 
 from __future__ import annotations
@@ -9,7 +10,21 @@ from __future__ import annotations
 from typing import Any
 
 from releve.server.scoreboard.scoreboard import SLOTS
-from releve.server.shared.form import NUMBER_MAX, PATH_MAX, Form, Read, flag, is_packets, is_pidfd, number, path, several, text, whole, word
+from releve.server.shared.form import (
+    NUMBER_MAX,
+    PATH_MAX,
+    Form,
+    Read,
+    flag,
+    is_packets,
+    is_pidfd,
+    number,
+    path,
+    several,
+    text,
+    whole,
+    word,
+)
 
 PID_MAX = 2**22  # proc_sys_kernel(5), pid_max
 LABEL_MAX, COUNT_MAX = 200, 20  # characters
@@ -52,7 +67,8 @@ LINK: dict[str, Form] = {
     "failed": Form(may={"id": whole(), "step": word, "reason": text(), "traceback": text()}),
 }
 
-# At the door, before the link goes on as above: what a master has. Its descriptors are told by their number (``inventory.py``).
+# At the door, before the link goes on as above: what a master has. Its descriptors are told by their number
+# (``inventory.py``).
 DOOR: dict[str, Form] = {
     "hello": LINK["hello"],
     "inventory": Form(

@@ -20,7 +20,9 @@ from releve.supervisor.reporting.log import log
 class Worker:
     """One worker of a generation. Owns its control link and its pidfd."""
 
-    def __init__(self, number: int, pid: int, slot: int, revision: int, control: Link, pidfd: int, state: str = "booting") -> None:
+    def __init__(
+        self, number: int, pid: int, slot: int, revision: int, control: Link, pidfd: int, state: str = "booting"
+    ) -> None:
         self.number = number
         self.pid = pid
         self.slot = slot
@@ -30,8 +32,10 @@ class Worker:
         self.pidfd = pidfd
         self.state = state
         self.started = time.monotonic()
-        self.observer: Observer | None = None  # None: its release has no thread that answers, or there was no descriptor for it
-        self.spent = False  # leaves and accepts, and has finished all that it had when it was told; only known where there is no master
+        # None: its release has no thread that answers, or there was no descriptor for it
+        self.observer: Observer | None = None
+        # leaves and accepts, and has finished all that it had when it was told; only known where there is no master
+        self.spent = False
         self.reopened = False  # its log files, as it was told last; only known where there is no master
 
     def tell(self, verb: str, fds: tuple[int, ...] = (), **keys: object) -> bool:

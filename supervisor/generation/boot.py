@@ -44,14 +44,19 @@ class Boot:
     @property
     def doing(self) -> str:
         """What the master is doing, in words."""
-        return {"": "starting", "import": f"importing {self._app}", "workers": "starting its workers"}.get(self._phase, self._phase)
+        return {"": "starting", "import": f"importing {self._app}", "workers": "starting its workers"}.get(
+            self._phase, self._phase
+        )
 
     async def greeted(self) -> Message:
         """What the master said of itself. Raises StepFailed."""
         return await self._greeted
 
     async def ready(self) -> None:
-        """Until all workers are ready. Raises StepFailed, or UnsafePreload when it must be started anew without preload."""
+        """Until all workers are ready.
+
+        Raises StepFailed, or UnsafePreload when it must be started anew without preload.
+        """
         await self._ready
 
     # What the master says

@@ -1,4 +1,5 @@
-"""The crash file: what faulthandler wrote when a process of a generation was ended by a signal, or asked for its stacks.
+"""The crash file: what faulthandler wrote when a process of a generation was ended by a signal, or asked for its
+stacks.
 
 One memfd per generation; SIGABRT makes a hung import say where it hangs. What was asked for (``dump.py``) is cut off
 again once it is read; should some of it come late, it is not taken for a crash.
@@ -25,12 +26,14 @@ _BYTES_MAX = 65536
 _CRASHES_MAX_BYTES = 1024 * 1024  # read at once
 _KEPT_BYTES = 1024 * 1024  # then what was read is cut off
 _UNTOLD_MAX = 50
-_UNTOLD_S = 5.0  # then nobody's end is told any more that belongs to it (a child that the application made without fork(2))
+# then nobody's end is told any more that belongs to it (a child that the application made without fork(2))
+_UNTOLD_S = 5.0
 _HEAD_MAX = 100  # characters
 _NO_PYTHON = "C stack trace (most recent call first):"
 _TAKEN_MAX_BYTES = 4 * 1024 * 1024
 _FRAMES_MAX = 20
-_HEAD_LINES, _LINE_MAX = 4, 250  # at either end of a head, and characters: whoever crashes may write anything, and ctl is told it
+# at either end of a head, and characters: whoever crashes may write anything, and ctl is told it
+_HEAD_LINES, _LINE_MAX = 4, 250
 _FATAL = "Fatal Python error"  # what a crash begins with, and stacks that were asked for do not
 _FRAME = re.compile(r'  File "(?P<file>.*)", line \d+ in .*')
 _OWN = os.path.dirname(releve.server.__file__)
@@ -76,7 +79,9 @@ class Crash:
     @classmethod
     def pictured(cls, picture: dict[str, Any]) -> Crash:
         """One of a picture. Raises ValueError, KeyError, TypeError."""
-        return cls(datetime.datetime.fromisoformat(picture["when"]).timestamp(), str(picture["what"]), str(picture["stack"]))
+        return cls(
+            datetime.datetime.fromisoformat(picture["when"]).timestamp(), str(picture["what"]), str(picture["stack"])
+        )
 
 
 class CrashFile:
@@ -134,12 +139,13 @@ class CrashFile:
 
 
 def stack(text: str) -> str:
-    """Of what faulthandler wrote: why, and the application's part of the thread that crashed, most recent call last as in any traceback.
+    """Of what faulthandler wrote: why, and the application's part of the thread that crashed, most recent call last as
+    in any traceback.
 
     A few thousand characters at most.
 
-    Where we ended a process that hung (SIGABRT), the signal is the main thread's, which only waits: then it is the first thread
-    that is in the application.
+    Where we ended a process that hung (SIGABRT), the signal is the main thread's, which only waits: then it is the
+    first thread that is in the application.
     """
     head: list[str] = []
     threads: list[tuple[bool, list[str]]] = []

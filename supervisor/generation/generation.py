@@ -74,7 +74,9 @@ class Generation:
         self.astray: list[str] = []  # files that its application has loaded through a link that deploys move
         self.stacks_signal = STACKS_SIGNAL  # by which its master is asked for stacks where it does not answer
         self._uid = pin.identity.uid
-        self.roster: Roster = Roster(f"gen={number}", lambda worker: serving.calls(self, worker), self._is_ours, self._crashed)
+        self.roster: Roster = Roster(
+            f"gen={number}", lambda worker: serving.calls(self, worker), self._is_ours, self._crashed
+        )
         self.traffic = Traffic(self.records)
         self.ended = asyncio.Event()
         self.on_lost: Callable[[Generation], None] = lambda generation: None
@@ -142,7 +144,10 @@ class Generation:
         self.roster.adopt(self._orphans_changed)
 
     async def counted(self, timeout_s: float = ORDER_S) -> None:
-        """Until the master of a generation that was taken over has told of all its workers. Raises StepFailed, TimeoutError."""
+        """Until the master of a generation that was taken over has told of all its workers.
+
+        Raises StepFailed, TimeoutError.
+        """
         async with asyncio.timeout(timeout_s):
             await self.booting.ready()
 
@@ -189,7 +194,10 @@ class Generation:
             self.door.shut()
 
     def keep(self, keepsake: int) -> None:
-        """Have the master keep what the next supervisor must know: a memory file, which stays the caller's. Waits for nothing."""
+        """Have the master keep what the next supervisor must know: a memory file, which stays the caller's.
+
+        Waits for nothing.
+        """
         if self.can("door"):
             with suppress(StepFailed):
                 self.master.tell("keep", [keepsake])
@@ -227,7 +235,9 @@ class Generation:
             worker.kill(signal.SIGABRT)
         if not hung and self.master.running:
             self.master.signal(signal.SIGABRT)
-            await self.wait(lambda: self.master.has_ended or self.orphaned or self.state is GenerationState.GONE, _STACK_S)
+            await self.wait(
+                lambda: self.master.has_ended or self.orphaned or self.state is GenerationState.GONE, _STACK_S
+            )
         else:
             await self.wait(lambda: not any(w.state == "booting" for w in self.workers.values()), _STACK_S)
         return self.crash_stack()
@@ -239,7 +249,9 @@ class Generation:
         return self._crash_file.last
 
     def _crashed(self, words: str) -> None:
-        """A process has ended by a fatal signal: keep its stack, and log it, but for a boot, whose attempt logs why it has failed."""
+        """A process has ended by a fatal signal: keep its stack, and log it, but for a boot, whose attempt logs why it
+        has failed.
+        """
         text = self._crash_file.next() if self.crash_fd >= 0 else ""
         found = stack(text) if text else ""
         if not found and self.crash_fd >= 0 and self._crash_file.elsewhere:
@@ -247,7 +259,11 @@ class Generation:
         whole = bool(text) and self._crash_file.wants_all
         if (self.state is not GenerationState.BOOTING or whole) and log.isEnabledFor(logging.ERROR):
             shown = text if whole else found
-            log.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, words, (), None, extra=self.tag, sinfo=shown or None))
+            log.handle(
+                log.makeRecord(
+                    log.name, logging.ERROR, __file__, 0, words, (), None, extra=self.tag, sinfo=shown or None
+                )
+            )
         crash = Crash(time.time(), words, found)
         self.crashes.append(crash)
         self.on_crash(self, crash)
@@ -257,7 +273,9 @@ class Generation:
         if self._board_fd < 0:
             return self._symptoms
         told = [self.board.told(slot) for slot in self.roster.slots]
-        return symptoms.select([one for samples, _ in told for one in samples], [one for _, lines in told for one in lines])
+        return symptoms.select(
+            [one for samples, _ in told for one in samples], [one for _, lines in told for one in lines]
+        )
 
     # ---------------------------------------------------------------- orders
 
@@ -270,7 +288,10 @@ class Generation:
         await self._go_to_work("resume", GenerationEvent.RESUMED)
 
     async def attend(self) -> None:
-        """Have the workers serve what comes by their exchange, and accept nothing. Raises as ``resume``, also when one does not."""
+        """Have the workers serve what comes by their exchange, and accept nothing.
+
+        Raises as ``resume``, also when one does not.
+        """
         await self._go_to_work("attend", GenerationEvent.ATTENDED)
 
     async def _go_to_work(self, verb: str, event: GenerationEvent) -> None:
@@ -283,7 +304,9 @@ class Generation:
                 self.state = before
             raise
         if self.state is not after:  # it has ended, or was dismissed, while it was answered
-            raise StepFailed(verb, f"cannot {verb} generation {self.number}: {self.trouble or f'it is {self.state.value}'}")
+            raise StepFailed(
+                verb, f"cannot {verb} generation {self.number}: {self.trouble or f'it is {self.state.value}'}"
+            )
 
     async def divert(self, share: float, to: Generation) -> None:
         """Have the workers, and those to come, pass a share (0 to 1) of their new connections on. Raises StepFailed."""
@@ -317,7 +340,10 @@ class Generation:
 
     @contextmanager
     def _way_to(self, verb: str, to: Generation) -> Iterator[int]:
-        """The send end of another generation's exchange, which stays open until the order is carried out. Raises StepFailed."""
+        """The send end of another generation's exchange, which stays open until the order is carried out.
+
+        Raises StepFailed.
+        """
         if to.state is GenerationState.GONE:
             raise StepFailed(verb, f"cannot {verb} generation {self.number}: {to.trouble}")
         send = os.dup(to.exchange.send.fileno())
@@ -327,7 +353,10 @@ class Generation:
             os.close(send)
 
     def _after(self, event: GenerationEvent) -> GenerationState:
-        """The state after an event. Raises StepFailed for a generation that has ended, IllegalEvent in a wrong state."""
+        """The state after an event.
+
+        Raises StepFailed for a generation that has ended, IllegalEvent in a wrong state.
+        """
         if self.state is GenerationState.GONE:  # a death may come at any moment, and is nobody's mistake
             raise StepFailed(SILENT, self.trouble)
         return next_state(self.state, event)
@@ -367,15 +396,21 @@ class Generation:
         self.roster.signal(signal.SIGKILL)
 
     def records(self) -> list[tuple[int, scoreboard.Record]]:
-        """What its workers have counted, living and dead ones, by the slot of the scoreboard; nothing once it is gone."""
-        return [] if self.state is GenerationState.GONE else [(slot, self.board.read(slot)) for slot in self.roster.slots]
+        """What its workers have counted, living and dead ones, by the slot of the scoreboard; nothing once it
+        is gone.
+        """
+        return (
+            [] if self.state is GenerationState.GONE else [(slot, self.board.read(slot)) for slot in self.roster.slots]
+        )
 
     def proved(self) -> None:
         """Booted and checked. Raises StepFailed, IllegalEvent."""
         self.state = self._after(GenerationEvent.PROVED)
 
     def new_revision(self) -> int:
-        """A number for the next set of workers; never one that has been tried, whose losses would be held against them."""
+        """A number for the next set of workers; never one that has been tried, whose losses would be held
+        against them.
+        """
         if self.crash_fd >= 0:
             self._crash_file.forget()
         self._last_revision = max(self._last_revision, self.revision, *(of for of, _ in self.roster.lost)) + 1
@@ -478,12 +513,16 @@ class Generation:
         """Say what the application has started that ends now, with the group of its master."""
         if not self.master.running or self.pid <= 1:
             return
-        found = leftovers.strays(self.pid, self._uid or None, {self.pid, *(worker.pid for worker in self.workers.values())})
+        found = leftovers.strays(
+            self.pid, self._uid or None, {self.pid, *(worker.pid for worker in self.workers.values())}
+        )
         if found:
             what = "1 process" if len(found) == 1 else f"{len(found)} processes"
             names = ", ".join(found[:_STRAYS_MAX]) + (", …" if len(found) > _STRAYS_MAX else "")
             advice = "start_new_session=True lets one live on"
-            log.warning("ending %s that the application of generation %d has started: %s; %s", what, self.number, names, advice)
+            log.warning(
+                "ending %s that the application of generation %d has started: %s; %s", what, self.number, names, advice
+            )
 
     async def _end_leftovers(self, holders: list[leftovers.Holder]) -> None:
         try:

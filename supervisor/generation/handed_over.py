@@ -13,7 +13,10 @@ from releve.supervisor.generation.states import GenerationState
 
 @dataclass(frozen=True, slots=True)
 class HandedOver:
-    """A living generation, from its master (an adoption) or from the program that was here before us. Owned, descriptors and all."""
+    """A living generation, from its master (an adoption) or from the program that was here before us.
+
+    Owned, descriptors and all.
+    """
 
     master: Reached
     hello: Message
@@ -31,7 +34,10 @@ class HandedOver:
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """What a generation holds open, by number; still its own. ``link`` is -1 where its master has gone, ``pidfd`` where nobody has it."""
+    """What a generation holds open, by number; still its own.
+
+    ``link`` is -1 where its master has gone, ``pidfd`` where nobody has it.
+    """
 
     link: int
     pidfd: int  # of its master

@@ -21,7 +21,9 @@ NAMED_MAX = 5  # requests in one line of the log
 
 
 def calls(generation: Generation, worker: Worker) -> list[InflightCall] | None:
-    """What the threads of a worker do, or did last; None if that cannot be known (any more), or its release does not say."""
+    """What the threads of a worker do, or did last; None if that cannot be known (any more), or its release does not
+    say.
+    """
     if generation.state is GenerationState.GONE or generation.board.read(worker.slot).pid != worker.pid:
         return None
     return generation.board.calls(worker.slot) or None
@@ -42,13 +44,19 @@ def words(requests: Sequence[InflightCall], now: float) -> str:
     busy = serving(list(requests))
     if not busy:
         return IDLE
-    named = [f"{one.method} {one.target} for {max(0.0, now - one.began):.1f}s{f' for {one.peer}' if one.peer else ''}" for one in busy]
+    named = [
+        f"{one.method} {one.target} for {max(0.0, now - one.began):.1f}s{f' for {one.peer}' if one.peer else ''}"
+        for one in busy
+    ]
     more = f", and {len(named) - NAMED_MAX} more" if len(named) > NAMED_MAX else ""
     return f"while serving {', '.join(named[:NAMED_MAX])}{more}"
 
 
 def ending(status: int, requests: Sequence[InflightCall] | None, oom: Oom) -> str:
-    """How a worker has ended unasked: ``was killed by SIGKILL (...) while serving ...``. ``requests`` None: nobody knows what it did."""
+    """How a worker has ended unasked: ``was killed by SIGKILL (...) while serving ...``.
+
+    ``requests`` None: nobody knows what it did.
+    """
     how = system.describe_status(status)
     if status == -signal.SIGKILL:
         how += f" ({oom.verdict()})"

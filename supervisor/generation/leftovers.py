@@ -1,12 +1,14 @@
-"""What a generation leaves behind that still holds one of its listeners: the kernel would go on accepting for it, and nobody answer.
+"""What a generation leaves behind that still holds one of its listeners: the kernel would go on accepting for it, and
+nobody answer.
 
-A worker's child that Python has forked closes them; one that a C library has forked has them all. What is in the group of the
-master ends with it; what has left the group is found here: descendants of this process, of no generation that lives, that run as
-the release's user and have the very socket open. Those of a supervisor before this one are nobody's descendants any more; they are
-known by the environment that they have from their master. Nothing else is touched: who holds no listener may outlive its generation.
+A worker's child that Python has forked closes them; one that a C library has forked has them all. What is in the group
+of the master ends with it; what has left the group is found here: descendants of this process, of no generation that
+lives, that run as the release's user and have the very socket open. Those of a supervisor before this one are nobody's
+descendants any more; they are known by the environment that they have from their master. Nothing else is touched: who
+holds no listener may outlive its generation.
 
-A process can write into its own environment. So what is there spares a descendant of ours only while the generation that it names
-lives: in the end all of them are found.
+A process can write into its own environment. So what is there spares a descendant of ours only while the generation
+that it names lives: in the end all of them are found.
 """
 
 from __future__ import annotations
@@ -85,7 +87,10 @@ def find(left: Left) -> list[Holder]:
 
 
 def strays(master: int, uid: int | None, known: Collection[int]) -> list[str]:
-    """What the application has started that lives in the group of a master, and ends with it; but for ``known`` pids. In words."""
+    """What the application has started that lives in the group of a master, and ends with it; but for ``known`` pids.
+
+    In words.
+    """
     found, poll = [], select.poll()
     for pidfd in evidence.members(master, master, uid):
         pid = evidence.pid_of(pidfd)
@@ -129,7 +134,10 @@ async def _until_gone(holders: list[Holder], patience_s: float) -> None:
 
 
 def _candidates(left: Left) -> Iterator[tuple[int, bool]]:
-    """Our descendants, but for those of what we have started and that lives: other generations, the sentry, hooks. And others."""
+    """Our descendants, but for those of what we have started and that lives: other generations, the sentry, hooks.
+
+    And others.
+    """
     spared = system.started() - {left.master} | {os.getsid(0)}
     waiting = system.children(os.getpid())
     while waiting:
@@ -141,12 +149,19 @@ def _candidates(left: Left) -> Iterator[tuple[int, bool]]:
             yield pid, True
         waiting += system.children(pid)
     for name in os.listdir("/proc") if left.adopted else ():
-        if name.isdigit() and (process := evidence.look(int(name))) and process.session not in spared and process.group != left.master:
+        if (
+            name.isdigit()
+            and (process := evidence.look(int(name)))
+            and process.session not in spared
+            and process.group != left.master
+        ):
             yield process.pid, False
 
 
 def _may_be_of(pid: int, left: Left, ours: bool) -> bool:
-    """Whether a descendant of ours does not say that it is of another generation that lives, and anybody else known to be of this one."""
+    """Whether a descendant of ours does not say that it is of another generation that lives, and anybody else known to
+    be of this one.
+    """
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             variables = set(file.read(_ENVIRON_MAX_BYTES).split(b"\0"))

@@ -1,4 +1,6 @@
-"""The losses of a generation: its workers that ended unasked, for as long as that is remembered; and what of them counts against it."""
+"""The losses of a generation: its workers that ended unasked, for as long as that is remembered; and what of them
+counts against it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ REMEMBERED_S = 30.0
 
 
 class Losses:
-    """Workers of one generation that ended unasked, for as long as that is remembered; and why no others can be started."""
+    """Workers of one generation that ended unasked, for as long as that is remembered; and why no others can be
+    started.
+    """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.trouble = ""  # why the system refuses to fork
@@ -43,13 +47,17 @@ class Losses:
     def words(self) -> str:
         """``11 crashes and 2 failed boots in 30 s``; empty if there were none."""
         crashes, boots = self.count()
-        parts = [_some(crashes, "crash", "crashes")] * bool(crashes) + [_some(boots, "failed boot", "failed boots")] * bool(boots)
+        parts = [_some(crashes, "crash", "crashes")] * bool(crashes) + [
+            _some(boots, "failed boot", "failed boots")
+        ] * bool(boots)
         counted = f"{' and '.join(parts)} in {REMEMBERED_S:g} s" if parts else ""
         return ", ".join(filter(None, (counted, self.trouble)))
 
 
 def unexcused(lost: Sequence[str], before: int) -> Sequence[str]:
-    """Of a new generation's losses, those to be held against it: none, where the old one lost as many (``before``) shortly before."""
+    """Of a new generation's losses, those to be held against it: none, where the old one lost as many (``before``)
+    shortly before.
+    """
     return lost if len(lost) > before else ()
 
 

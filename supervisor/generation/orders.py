@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 MASTER_S = 10.0  # the same for resume and pause; it waits for its workers for up to 6 s
 _WORKING = frozenset(state.value for state in AT_WORK)  # as a worker says it
-_PATIENT = frozenset({"reopen", "stacks"})  # orders that a master may miss: nothing hangs on them but a log file, or a question
+# orders that a master may miss: nothing hangs on them but a log file, or a question
+_PATIENT = frozenset({"reopen", "stacks"})
 _ENDING_S = 2.0  # how long one that is killed may take to end
 
 
@@ -44,7 +45,9 @@ class Orders:
                 await self.end_master()
             raise
 
-    async def bring(self, verb: str, state: str, fds: Sequence[int], timeout_s: float = ORDER_S, **keys: object) -> None:
+    async def bring(
+        self, verb: str, state: str, fds: Sequence[int], timeout_s: float = ORDER_S, **keys: object
+    ) -> None:
         """Bring all workers to a state, by way of the master or without it. Raises StepFailed."""
         if not self._generation.orphaned:
             try:
@@ -60,11 +63,15 @@ class Orders:
         generation, roster = self._generation, self._generation.roster
         roster.tell(verb, fds, **keys)
         if not await generation.wait(lambda: roster.all_in(state), timeout_s):
-            raise StepFailed(verb, f"cannot {verb} generation {generation.number}: a worker did not answer for {timeout_s:g}s")
+            raise StepFailed(
+                verb, f"cannot {verb} generation {generation.number}: a worker did not answer for {timeout_s:g}s"
+            )
         if state in _WORKING and not roster.workers:
             raise StepFailed(verb, f"cannot {verb} generation {generation.number}: it has no worker left")
 
     async def end_master(self) -> None:
         """End a master that hangs: its workers serve on, orphaned."""
         self._master.signal(signal.SIGKILL)
-        await self._generation.wait(lambda: self._generation.orphaned or self._generation.state is GenerationState.GONE, _ENDING_S)
+        await self._generation.wait(
+            lambda: self._generation.orphaned or self._generation.state is GenerationState.GONE, _ENDING_S
+        )

@@ -43,7 +43,9 @@ class Roster:
         ours: Callable[[Process], bool] = lambda process: True,
         crashed: Callable[[str], None] = lambda words: None,
     ) -> None:
-        """``calls``: what the threads of a worker do, or did last; None: nobody knows. ``ours``: whether a process can be a worker.
+        """``calls``: what the threads of a worker do, or did last; None: nobody knows.
+
+        ``ours``: whether a process can be a worker.
 
         ``crashed`` hears of each one that a fatal signal has ended, in words.
         """
@@ -62,7 +64,10 @@ class Roster:
         self._on_change: Callable[[], None] = lambda: None
 
     def enter(self, message: Message, fds: list[int]) -> None:
-        """``worker``: the master forked one. Takes the two descriptors. Raises Unfit for what is no worker of this generation."""
+        """``worker``: the master forked one.
+
+        Takes the two descriptors. Raises Unfit for what is no worker of this generation.
+        """
         number, slot, pid = message["worker"], message["slot"], message["pid"]
         living = self.workers.values()
         if number in self.workers or any(slot == one.slot for one in living):
@@ -78,7 +83,10 @@ class Roster:
             worker.started = time.monotonic() - found.age_s
 
     def _vet(self, number: int, pid: int, pidfd: int) -> Process | None:
-        """The process is what the message says, the master's and its user's: we signal it with all that we may. Raises Unfit."""
+        """The process is what the message says, the master's and its user's: we signal it with all that we may.
+
+        Raises Unfit.
+        """
         if evidence.pid_of(pidfd) is None:
             return None  # it has ended and was waited for: the descriptor stands for nobody
         found = evidence.process(pidfd)
@@ -127,7 +135,9 @@ class Roster:
             elif -status in crash.SIGNALS:  # on its way out
                 self._crashed(self._ending(worker, status))
             elif status < 0 and (cut := serving.words(self._calls(worker) or [], time.monotonic())) != serving.IDLE:
-                log.warning("worker %d (pid %d) was ended at its deadline %s", worker.number, worker.pid, cut, extra=self._who)
+                log.warning(
+                    "worker %d (pid %d) was ended at its deadline %s", worker.number, worker.pid, cut, extra=self._who
+                )
             worker.close()
 
     def losses(self, revision: int) -> list[str]:
@@ -250,7 +260,11 @@ class Roster:
         self._loop.remove_reader(worker.control.fileno())
 
     def _ending(self, worker: Worker, status: int) -> str:
-        how = system.describe_status(status) if worker.state == "booting" else serving.ending(status, self._calls(worker), self._oom)
+        how = (
+            system.describe_status(status)
+            if worker.state == "booting"
+            else serving.ending(status, self._calls(worker), self._oom)
+        )
         return f"worker {worker.number} (pid {worker.pid}) {how}"
 
     def _lose(self, worker: Worker, status: int) -> None:

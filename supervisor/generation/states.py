@@ -102,7 +102,8 @@ class Admission(enum.Enum):
 
 _A, _V = Admission, ServiceState
 _OPERATION = {**dict.fromkeys(_V, _A.BUSY), _V.SERVING: _A.RUN}
-_REMEDY = {**_OPERATION, _V.RECOVERING: _A.INTERRUPT}  # what a user asks for is better than what the supervisor tries by itself
+# what a user asks for is better than what the supervisor tries by itself
+_REMEDY = {**_OPERATION, _V.RECOVERING: _A.INTERRUPT}
 _QUESTION = dict.fromkeys(_V, _A.RUN)
 
 VERBS: dict[str, dict[ServiceState, Admission]] = {
@@ -115,7 +116,8 @@ VERBS: dict[str, dict[ServiceState, Admission]] = {
     "doctor": _QUESTION,
     "drain": _QUESTION,  # it changes nothing that an operation is about
     "undrain": _QUESTION,
-    "upgrade": {**_REMEDY, _V.RECOVERING: _A.FOLLOW},  # should it fail, nothing but this supervisor could start another one
+    # should it fail, nothing but this supervisor could start another one
+    "upgrade": {**_REMEDY, _V.RECOVERING: _A.FOLLOW},
     "reload": _OPERATION,
     "rollback": {**_REMEDY, _V.TRIAL: _A.RUN},  # which ends the upgrade: that is the way back
     "scale": _OPERATION,
@@ -129,7 +131,10 @@ REHEARSAL = _OPERATION  # of `upgrade --dry-run`, which remedies nothing
 
 
 def admit(verb: str, state: ServiceState, *, dry: bool = False) -> Admission:
-    """What becomes of a verb in a state. Raises IllegalEvent for an unknown verb. ``dry``: of an upgrade, only its rehearsal."""
+    """What becomes of a verb in a state.
+
+    Raises IllegalEvent for an unknown verb. ``dry``: of an upgrade, only its rehearsal.
+    """
     try:
         return REHEARSAL[state] if dry and verb == "upgrade" else VERBS[verb][state]
     except KeyError:

@@ -1,4 +1,5 @@
-"""The traffic of one generation: what its workers have counted on the scoreboard, summed up and remembered for a minute.
+"""The traffic of one generation: what its workers have counted on the scoreboard, summed up and remembered for a
+minute.
 
 A worker's slot is given to another one after its death, and a new worker begins
 at nothing: what counts is how much each record grew since it was last looked at.
@@ -39,7 +40,9 @@ class Totals:
         return self._with(operator.sub, other)
 
     def growth(self, before: Totals) -> Totals:
-        """How much each number has grown: nothing where it shrank, which only a worker does that writes what it likes."""
+        """How much each number has grown: nothing where it shrank, which only a worker does that writes what it
+        likes.
+        """
         return self._with(lambda now, then: max(0, now - then), before)
 
     def _with(self, do: Callable[[int, int], int], other: Totals) -> Totals:
@@ -57,7 +60,13 @@ class Totals:
     @property
     def unpolled(self) -> Totals:
         """Without those for the path that is for load balancers: what clients got."""
-        return replace(self, requests=self.requests - self.polled, errors=self.errors - self.polled_errors, polled=0, polled_errors=0)
+        return replace(
+            self,
+            requests=self.requests - self.polled,
+            errors=self.errors - self.polled_errors,
+            polled=0,
+            polled_errors=0,
+        )
 
     @property
     def share(self) -> float:
@@ -76,9 +85,14 @@ class Totals:
 
 
 class Traffic:
-    """What the records of one generation amount to. ``look`` gives the records of the slots that it has used, living and dead."""
+    """What the records of one generation amount to.
 
-    def __init__(self, look: Callable[[], Iterable[tuple[int, Record]]], now: Callable[[], float] = time.monotonic) -> None:
+    ``look`` gives the records of the slots that it has used, living and dead.
+    """
+
+    def __init__(
+        self, look: Callable[[], Iterable[tuple[int, Record]]], now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._look = look
         self._now = now
         self._total = Totals()
@@ -90,7 +104,9 @@ class Traffic:
         for slot, record in self._look():
             if record.pid:
                 connections = (record.accepted, record.diverted, record.undiverted)
-                totals = Totals(record.requests, record.status_5xx, record.durations, *connections, record.polled, record.polled_5xx)
+                totals = Totals(
+                    record.requests, record.status_5xx, record.durations, *connections, record.polled, record.polled_5xx
+                )
                 pid, before = self._seen.get(slot, (0, Totals()))
                 self._total += totals.growth(before) if pid == record.pid else totals
                 self._seen[slot] = record.pid, totals

@@ -31,7 +31,9 @@ class _Data(ctypes.Structure):
 
 
 def exceeds(identity: Identity) -> bool:
-    """Whether this process may do more than one that it starts as ``identity``: such a one cannot start another like this."""
+    """Whether this process may do more than one that it starts as ``identity``: such a one cannot start another like
+    this.
+    """
     uid = os.geteuid()
     if identity.user not in (None, uid):
         return True
@@ -45,10 +47,15 @@ def kept_back() -> Iterator[None]:
     if not any(word.inheritable for word in sets):  # then there is no ambient one either
         yield
         return
-    ambient = [number for number in range(64) if sets[number // 32].inheritable >> number % 32 & 1 and _ambient(_IS_SET, number) == 1]
+    ambient = [
+        number
+        for number in range(64)
+        if sets[number // 32].inheritable >> number % 32 & 1 and _ambient(_IS_SET, number) == 1
+    ]
     for number in ambient:
         _ambient(_LOWER, number)
-    # Where a filter of system calls forbids this, they are still inherited, and of no effect in a program that has none of its own.
+    # Where a filter of system calls forbids this, they are still inherited, and of no effect in a program that has none
+    # of its own.
     _inherit(sets, [0, 0])
     try:
         yield
@@ -68,7 +75,9 @@ def _get() -> ctypes.Array[_Data]:
 
 def _inherit(sets: ctypes.Array[_Data], inheritable: list[int]) -> bool:
     """Change the inheritable ones only; whether that was allowed."""
-    wanted = (_Data * 2)(*(_Data(word.effective, word.permitted, some) for word, some in zip(sets, inheritable, strict=True)))
+    wanted = (_Data * 2)(
+        *(_Data(word.effective, word.permitted, some) for word, some in zip(sets, inheritable, strict=True))
+    )
     return bool(_libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), wanted) == 0)
 
 

@@ -1,4 +1,6 @@
-"""The environment of processes that a supervisor starts: what is meant for itself alone, and what it tells its successors."""
+"""The environment of processes that a supervisor starts: what is meant for itself alone, and what it tells its
+successors.
+"""
 
 from __future__ import annotations
 

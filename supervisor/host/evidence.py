@@ -43,7 +43,9 @@ class Process:
 
 
 def process(pidfd: int) -> Process | None:
-    """The process that a descriptor stands for; None if it is no pidfd, if the process was waited for, or nothing can be read of it."""
+    """The process that a descriptor stands for; None if it is no pidfd, if the process was waited for, or nothing can
+    be read of it.
+    """
     pid = pid_of(pidfd)
     if pid is None:
         return None
@@ -61,7 +63,9 @@ def process(pidfd: int) -> Process | None:
 
 
 def pid_of(pidfd: int) -> int | None:
-    """The number of the process that a descriptor stands for; None if it is no pidfd, or nobody has that number any more."""
+    """The number of the process that a descriptor stands for; None if it is no pidfd, or nobody has that number any
+    more.
+    """
     try:
         with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as file:
             pid = next((int(line.split()[1]) for line in file if line.startswith("Pid:")), 0)
@@ -76,7 +80,10 @@ def same_process(one: Process | None, other: Process | None) -> bool:
 
 
 def look(pid: int) -> Process | None:
-    """The process that has a number now. Who got the number from elsewhere does not know that it is the one that was meant."""
+    """The process that has a number now.
+
+    Who got the number from elsewhere does not know that it is the one that was meant.
+    """
     try:
         pidfd = system.open_pidfd(pid)
     except (OSError, OverflowError, ValueError):
@@ -88,7 +95,9 @@ def look(pid: int) -> Process | None:
 
 
 def members(group: int, session: int, uid: int | None) -> Iterator[int]:
-    """Pidfds of the processes of a process group in a session that are one user's (None: anybody's). Each is the caller's to close.
+    """Pidfds of the processes of a process group in a session that are one user's (None: anybody's).
+
+    Each is the caller's to close.
 
     Whoever starts while this is read may be missed.
     """
@@ -100,7 +109,11 @@ def members(group: int, session: int, uid: int | None) -> Iterator[int]:
                 continue
             pidfd = system.open_pidfd(int(name))
             found = process(pidfd)
-            if found is not None and (found.group, found.session) == (group, session) and (uid is None or found.runs_as(uid)):
+            if (
+                found is not None
+                and (found.group, found.session) == (group, session)
+                and (uid is None or found.runs_as(uid))
+            ):
                 yield pidfd
             else:
                 os.close(pidfd)

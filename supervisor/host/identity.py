@@ -67,7 +67,9 @@ def _group(group: str) -> int:
     try:
         return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
     except KeyError:
-        raise IdentityError(f"cannot run as group {group}: there is no such group; create it, or change group") from None
+        raise IdentityError(
+            f"cannot run as group {group}: there is no such group; create it, or change group"
+        ) from None
 
 
 def group_id(control_group: str | None) -> int | None:

@@ -13,7 +13,9 @@ _SO_COOKIE = 57  # asm-generic/socket.h
 
 
 def mark(fd: int) -> Mark:
-    """Device and inode; of a socket also its cookie, which no other socket of this host ever has (SO_COOKIE, socket(7)). Raises OSError."""
+    """Device and inode; of a socket also its cookie, which no other socket of this host ever has (SO_COOKIE,
+    socket(7)). Raises OSError.
+    """
     seen = os.fstat(fd)
     cookie = (_cookie(fd),) if stat.S_ISSOCK(seen.st_mode) else ()
     return (seen.st_dev, seen.st_ino, *cookie)
@@ -21,7 +23,8 @@ def mark(fd: int) -> Mark:
 
 def _cookie(fd: int) -> int:
     """0 where the kernel does not tell."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)  # whatever it is: nothing but an option is read of it
+    # whatever it is: nothing but an option is read of it
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
     try:
         return int(struct.unpack("=Q", sock.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8))[0])
     except OSError:

@@ -1,4 +1,6 @@
-"""Memory files that say one thing for good: whoever has one can neither rewrite nor cut it (F_SEAL_WRITE of fcntl(2))."""
+"""Memory files that say one thing for good: whoever has one can neither rewrite nor cut it (F_SEAL_WRITE of
+fcntl(2)).
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,9 @@ class Oom:
         return NOT if group is False else PERHAPS if host else UNKNOWN
 
     def _read(self) -> tuple[int | None, int | None]:
-        return next((kills for path in self._files() if (kills := _kills(path)) is not None), None), _kills(self._root / "proc/vmstat")
+        return next((kills for path in self._files() if (kills := _kills(path)) is not None), None), _kills(
+            self._root / "proc/vmstat"
+        )
 
     def _files(self) -> list[Path]:
         """Where the counter of our control group may be (cgroups(7))."""

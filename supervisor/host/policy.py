@@ -20,7 +20,9 @@ BOUNDS = "bounds"  # argument of an upgrade, which only the supervisor gives it
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one upgrade is held to: the real paths of folders in which its release must lie, and its interpreter if that was named."""
+    """What one upgrade is held to: the real paths of folders in which its release must lie, and its interpreter if that
+    was named.
+    """
 
     folders: tuple[str, ...]
     python: bool
@@ -29,7 +31,8 @@ class Bounds:
         """Why a release (its folder resolved, and that of its interpreter) is none of those; None if it is."""
         if not _inside(resolved, self.folders):
             return _outside(resolved, self.folders)
-        folder = os.path.dirname(python)  # the name in it may be a link out of there, as that of a virtual environment's is
+        # the name in it may be a link out of there, as that of a virtual environment's is
+        folder = os.path.dirname(python)
         return _outside(python, self.folders) if self.python and not _inside(folder, self.folders) else None
 
 
@@ -69,14 +72,19 @@ class Policy:
         if self.control == Control():
             return None
         verbs = [verb for verb in CONTROL_VERBS if self.control.may is None or verb in self.control.may]
-        return {"verbs": verbs, "directories": None if self.control.directories is None else list(self.control.directories)}
+        return {
+            "verbs": verbs,
+            "directories": None if self.control.directories is None else list(self.control.directories),
+        }
 
     def troubles(self) -> list[str]:
         """Which of the folders admit nothing, and why."""
         return self._sound()[1]
 
     def _sound(self) -> tuple[tuple[str, ...], list[str]]:
-        """The real paths of folders that no member can put another one in the place of; and why others are none of them."""
+        """The real paths of folders that no member can put another one in the place of; and why others are none of
+        them.
+        """
         folders, reasons = [], []
         for folder in self.control.directories or ():
             reason = self._exchangeable(folder)

@@ -20,7 +20,10 @@ _KILL_MS = 2000  # a killed process is gone long before, but for one that hangs 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How it went. ``status`` is None for one that had to be killed at its time limit; texts are the ends of long ones."""
+    """How it went.
+
+    ``status`` is None for one that had to be killed at its time limit; texts are the ends of long ones.
+    """
 
     status: int | None
     output: str
@@ -47,7 +50,15 @@ async def run(
     Raises OSError and SubprocessError as ``system.spawn`` does.
     """
     with _memory_file("output") as out, _memory_file("errors") as err:
-        pid = system.spawn(argv, directory=directory, environment=environment, identity=identity, pass_fds=pass_fds, stdout=out, stderr=err)
+        pid = system.spawn(
+            argv,
+            directory=directory,
+            environment=environment,
+            identity=identity,
+            pass_fds=pass_fds,
+            stdout=out,
+            stderr=err,
+        )
         status = await _end_of(pid, timeout_s)
         return Ended(status, _read(out), _read(err))
 
@@ -63,10 +74,12 @@ async def follow(
     hear: Callable[[bytes], None],
     started: Callable[[int], None],
 ) -> int | None:
-    """Run one that people watch: ``hear`` gets what it writes, as it comes. Its exit status; None if it was ended at its time limit.
+    """Run one that people watch: ``hear`` gets what it writes, as it comes.
 
-    It is told to end (SIGTERM) ``grace_s`` before it is killed, also when the waiting is cancelled; what it has left in its session
-    then is killed. ``started`` gets its pid. Raises OSError and SubprocessError as ``system.spawn`` does.
+    Its exit status; None if it was ended at its time limit.
+
+    It is told to end (SIGTERM) ``grace_s`` before it is killed, also when the waiting is cancelled; what it has left in
+    its session then is killed. ``started`` gets its pid. Raises OSError and SubprocessError as ``system.spawn`` does.
     """
     loop = asyncio.get_running_loop()
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
@@ -85,7 +98,13 @@ async def follow(
     try:
         try:
             pid = system.spawn(
-                argv, directory=directory, environment=environment, identity=identity, stdout=write_end, stderr=write_end, blocked=False
+                argv,
+                directory=directory,
+                environment=environment,
+                identity=identity,
+                stdout=write_end,
+                stderr=write_end,
+                blocked=False,
             )
         finally:
             os.close(write_end)

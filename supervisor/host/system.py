@@ -117,7 +117,9 @@ def replace(argv: Sequence[str], environment: Mapping[str, str], fds: Sequence[i
 
 
 def own(pid: int) -> None:
-    """Somebody here waits for this process by name, if it is a child of ours: one that was started before we were this program."""
+    """Somebody here waits for this process by name, if it is a child of ours: one that was started before we were this
+    program.
+    """
     _spawned.add(pid)
 
 
@@ -135,16 +137,20 @@ def raise_descriptor_limit(wanted: int) -> None:
 
 
 def take_no_rights(sock: socket.socket) -> None:
-    """Have the kernel refuse descriptors that are sent to a Unix socket, and to those accepted from it (SO_PASSRIGHTS, Linux 6.16).
+    """Have the kernel refuse descriptors that are sent to a Unix socket, and to those accepted from it (SO_PASSRIGHTS,
+    Linux 6.16).
 
-    Else whoever reads what came with one drops it, and that may wait as long as its close does. An older kernel knows no such thing.
+    Else whoever reads what came with one drops it, and that may wait as long as its close does. An older kernel knows
+    no such thing.
     """
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
 
 
 def fill_standard() -> None:
-    """Open what is closed of descriptors 0, 1 and 2: else the next socket would get its number, and be written to as a log."""
+    """Open what is closed of descriptors 0, 1 and 2: else the next socket would get its number, and be written to as a
+    log.
+    """
     for fd in range(3):
         try:
             os.fstat(fd)
@@ -176,7 +182,8 @@ def take_descriptor(pidfd: int, number: int) -> int:
 
 
 def peek(pidfd: int) -> int | None:
-    """Exit status of an ended child (minus the signal that killed it), None while it runs; ``UNSEEN`` for one that was not our child.
+    """Exit status of an ended child (minus the signal that killed it), None while it runs; ``UNSEEN`` for one that was
+    not our child.
 
     The zombie of a child stays, so its pid and process group cannot be given to a stranger.
     """
@@ -253,16 +260,22 @@ def process_state(pid: int) -> str:
 
 
 def signal_set(pid: int, name: str, task: int | None = None) -> int | None:
-    """A set of signals of a process, or of one thread (proc(5): ``SigCgt``, ``SigBlk``, …); None if it cannot be read."""
+    """A set of signals of a process, or of one thread (proc(5): ``SigCgt``, ``SigBlk``, …); None if it cannot
+    be read.
+    """
     try:
-        with open(f"/proc/{pid}/status" if task is None else f"/proc/{pid}/task/{task}/status", encoding="latin-1") as file:
+        with open(
+            f"/proc/{pid}/status" if task is None else f"/proc/{pid}/task/{task}/status", encoding="latin-1"
+        ) as file:
             return next((int(line.split()[1], 16) for line in file if line.startswith(f"{name}:")), None)
     except (OSError, ValueError):
         return None
 
 
 def blocking(pid: int, number: int) -> set[int] | None:
-    """The threads of a process that hold a signal back, as each does while it handles it; None if that cannot be read."""
+    """The threads of a process that hold a signal back, as each does while it handles it; None if that cannot
+    be read.
+    """
     try:
         tasks = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
     except OSError:
@@ -278,7 +291,9 @@ def kill_group(group: int, number: int) -> None:
 
 
 def started_at(pid: int) -> str | None:
-    """When a process was started, in ticks since the boot, which with its pid names it for ever; None without it. proc_pid_stat(5)."""
+    """When a process was started, in ticks since the boot, which with its pid names it for ever; None without it.
+    proc_pid_stat(5).
+    """
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[19]
@@ -328,7 +343,8 @@ def children(pid: int) -> list[int]:
 
 
 def holder_of(path: str) -> int | None:
-    """The pid of a process other than this one that listens on the Unix socket bound to ``path`` (``/proc/net/unix``, proc(5)).
+    """The pid of a process other than this one that listens on the Unix socket bound to ``path`` (``/proc/net/unix``,
+    proc(5)).
 
     None if there is none, or none that we may look into. (SO_PEERCRED would name whoever called listen(2) first.)
     """

@@ -32,21 +32,28 @@ def memory(pids: Iterable[int]) -> dict[int, Usage]:
             process = psutil.Process(pid)
             with process.oneshot():
                 times = process.cpu_times()
-                found[pid] = Usage(process.memory_info().rss, _pss(process), times.user + times.system, process.create_time())
+                found[pid] = Usage(
+                    process.memory_info().rss, _pss(process), times.user + times.system, process.create_time()
+                )
         except (psutil.Error, OSError, ValueError):
             continue
     return found
 
 
 def opened(pid: int) -> tuple[str, ...]:
-    """In words, what a process has that a fork does not keep whole: threads, and connections to somewhere. Empty if nobody may look."""
+    """In words, what a process has that a fork does not keep whole: threads, and connections to somewhere.
+
+    Empty if nobody may look.
+    """
     found: list[str] = []
     try:
         process = psutil.Process(pid)
         threads = process.num_threads() - 1
         if threads > 0:
             found.append(f"{threads} {'thread' if threads == 1 else 'threads'}")
-        for one in process.net_connections("inet") if hasattr(process, "net_connections") else process.connections("inet"):
+        for one in (
+            process.net_connections("inet") if hasattr(process, "net_connections") else process.connections("inet")
+        ):
             if one.raddr:
                 found.append(f"a connection to {one.raddr.ip}:{one.raddr.port}")
     except (psutil.Error, OSError, ValueError):
@@ -55,7 +62,9 @@ def opened(pid: int) -> tuple[str, ...]:
 
 
 def tasks(uid: int) -> int:
-    """How many processes and threads a user has, as RLIMIT_NPROC counts them (real user ID), as far as we may look at them."""
+    """How many processes and threads a user has, as RLIMIT_NPROC counts them (real user ID), as far as we may look at
+    them.
+    """
     found = 0
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):

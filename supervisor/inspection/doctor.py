@@ -1,7 +1,8 @@
-"""The doctor: what is not as it should be, in the configuration, in the service and on its host, and what to do about it.
+"""The doctor: what is not as it should be, in the configuration, in the service and on its host, and what to do about
+it.
 
-One function for each check, in one table; each takes the ``Facts`` (``facts.py`` gathers them) and gives what it found, or
-nothing. What is not known here is not judged, and said.
+One function for each check, in one table; each takes the ``Facts`` (``facts.py`` gathers them) and gives what it found,
+or nothing. What is not known here is not judged, and said.
 """
 
 from __future__ import annotations
@@ -53,7 +54,11 @@ def examine(facts: Facts) -> list[Finding]:
     found: list[Finding] = []
     for check in CHECKS:
         unknown = any(getattr(facts, name) is None for name in check.needs)
-        well = Finding(check.name, UNKNOWN, f"cannot tell whether {check.words}") if unknown else Finding(check.name, OK, check.words)
+        well = (
+            Finding(check.name, UNKNOWN, f"cannot tell whether {check.words}")
+            if unknown
+            else Finding(check.name, OK, check.words)
+        )
         found += list(check.look(facts)) or [well]
     return sorted(found, key=lambda one: (PROBLEM, WARNING, UNKNOWN, OK).index(one.severity))
 
@@ -88,12 +93,22 @@ def _health(facts: Facts) -> Iterator[Finding]:
     for reason in facts.degraded:
         yield Finding("health", PROBLEM, reason, "ctl status and the log say more")
     if facts.drained_s is not None:
-        yield Finding("health", WARNING, f"drained for {facts.drained_s / 60:.0f} minutes: new clients go elsewhere", "ctl undrain ends it")
+        yield Finding(
+            "health",
+            WARNING,
+            f"drained for {facts.drained_s / 60:.0f} minutes: new clients go elsewhere",
+            "ctl undrain ends it",
+        )
 
 
 def _history(facts: Facts) -> Iterator[Finding]:
     if facts.history_trouble:
-        yield Finding("history", PROBLEM, f"the history cannot be written: {facts.history_trouble}", "until it can, upgrades are refused")
+        yield Finding(
+            "history",
+            PROBLEM,
+            f"the history cannot be written: {facts.history_trouble}",
+            "until it can, upgrades are refused",
+        )
 
 
 def _descriptors(facts: Facts) -> Iterator[Finding]:
@@ -105,7 +120,10 @@ def _descriptors(facts: Facts) -> Iterator[Finding]:
         "descriptors",
         severity,
         f"a process may open {limit} files, and limits.connections is {connections}",
-        f"raise LimitNOFILE= of the unit (ulimit -Hn) to {connections + DESCRIPTORS_SPARE}, or lower limits.connections",
+        (
+            f"raise LimitNOFILE= of the unit (ulimit -Hn) to {connections + DESCRIPTORS_SPARE}, or lower "
+            "limits.connections"
+        ),
     )
 
 
@@ -120,7 +138,10 @@ def _tasks(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "tasks",
             PROBLEM,
-            f"{'an upgrade' if facts.workers else 'a start'} takes {more} more processes and threads, and {left} are left ({bound})",
+            (
+                f"{'an upgrade' if facts.workers else 'a start'} takes {more} more processes and threads, "
+                f"and {left} are left ({bound})"
+            ),
             f"raise {bound}, or have fewer workers or threads",
         )
 
@@ -140,12 +161,18 @@ def _ports(facts: Facts) -> Iterator[Finding]:
     if facts.port_range is None:
         return
     low, high = facts.port_range
-    inside = sorted({one.port for one in facts.settings.listen if one.kind == "tcp" and low <= one.port <= high} - facts.ports_reserved)
+    inside = sorted(
+        {one.port for one in facts.settings.listen if one.kind == "tcp" and low <= one.port <= high}
+        - facts.ports_reserved
+    )
     for port in inside:
         yield Finding(
             "ports",
             WARNING,
-            f"port {port} lies in the range of clients' own ports ({low} to {high}): one of them may hold it when the service starts",
+            (
+                f"port {port} lies in the range of clients' own ports ({low} to {high}): one of them may "
+                "hold it when the service starts"
+            ),
             f"sysctl -w net.ipv4.ip_local_reserved_ports={port}, or listen on another port",
         )
     if high - low + 1 < PORTS_LEAST:
@@ -166,7 +193,10 @@ def _memory(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "memory",
             PROBLEM,
-            f"an upgrade takes about {more // _MIB} MiB more for its time, and {facts.available_bytes // _MIB} MiB are there",
+            (
+                f"an upgrade takes about {more // _MIB} MiB more for its time, and "
+                f"{facts.available_bytes // _MIB} MiB are there"
+            ),
             "fewer workers, or more memory" if rolling else "upgrade.mode: rolling, fewer workers, or more memory",
         )
 
@@ -181,7 +211,8 @@ def _overcommit(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "overcommit",
             WARNING,
-            f"the kernel promises no more memory than it has (vm.overcommit_memory=2), and {facts.commit_left_bytes // _MIB} MiB are left: "
+            "the kernel promises no more memory than it has (vm.overcommit_memory=2), and "
+            f"{facts.commit_left_bytes // _MIB} MiB are left: "
             "a fork may be refused",
             "raise vm.overcommit_ratio, or sysctl -w vm.overcommit_memory=0",
         )
@@ -196,7 +227,9 @@ def _unit(facts: Facts) -> Iterator[Finding]:
         seconds = told.seconds(name)
         if seconds is not None and seconds < least_s:
             directive = name.replace("USec", "Sec=")
-            yield Finding("unit", PROBLEM, f"{directive}{seconds:g} cuts off what the configuration allows {least_s} s for", again)
+            yield Finding(
+                "unit", PROBLEM, f"{directive}{seconds:g} cuts off what the configuration allows {least_s} s for", again
+            )
     if told.get("KillMode") not in ("mixed", None):
         yield Finding(
             "unit",
@@ -206,13 +239,20 @@ def _unit(facts: Facts) -> Iterator[Finding]:
         )
     if told.get("Type") not in ("notify", "notify-reload", None):
         yield Finding(
-            "unit", WARNING, f"Type={told.get('Type')}: systemd does not wait until the service serves", "Type=notify, or " + again
+            "unit",
+            WARNING,
+            f"Type={told.get('Type')}: systemd does not wait until the service serves",
+            "Type=notify, or " + again,
         )
     stored = told.number("FileDescriptorStoreMax")
     if stored is not None and stored < len(settings.listen):
-        yield Finding("unit", WARNING, f"FileDescriptorStoreMax={stored}: a restart refuses clients for a moment", again)
+        yield Finding(
+            "unit", WARNING, f"FileDescriptorStoreMax={stored}: a restart refuses clients for a moment", again
+        )
     if told.get("PIDFile") == "":
-        yield Finding("unit", WARNING, "PIDFile= is not set: if the supervisor is killed, systemd ends its workers too", again)
+        yield Finding(
+            "unit", WARNING, "PIDFile= is not set: if the supervisor is killed, systemd ends its workers too", again
+        )
     if told.seconds("WatchdogUSec") in (0.0, None) and told.get("WatchdogUSec") is not None:
         yield Finding("unit", WARNING, "WatchdogSec= is not set: nobody ends a supervisor that hangs", again)
     for words in lacking(needs(settings, *facts.real), told, facts.strange_groups, facts.absent):
@@ -228,8 +268,14 @@ def _database(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "database",
             WARNING,
-            f"during an upgrade {times} workers run {settings.threads} threads each: {most} database connections, if each has one",
-            f"see that the database allows them (PostgreSQL: {DATABASE_USUAL} unless told otherwise), use a pooler, or fewer threads",
+            (
+                f"during an upgrade {times} workers run {settings.threads} threads each: {most} database "
+                "connections, if each has one"
+            ),
+            (
+                f"see that the database allows them (PostgreSQL: {DATABASE_USUAL} unless told otherwise), "
+                "use a pooler, or fewer threads"
+            ),
         )
 
 
@@ -238,23 +284,33 @@ def _import(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "import",
             PROBLEM,
-            f"the master has {found}, which the import (or sitecustomize, before it) has left: after the fork no worker has a whole one",
+            (
+                f"the master has {found}, which the import (or sitecustomize, before it) has left: after "
+                "the fork no worker has a whole one"
+            ),
             "open it in hooks.after_fork or at the first request; preload: false helps against what the import leaves",
         )
 
 
 def _release(facts: Facts) -> Iterator[Finding]:
     if facts.release_trouble:
-        yield Finding("release", PROBLEM, facts.release_trouble, "until then releve does not start, and an upgrade is refused")
+        yield Finding(
+            "release", PROBLEM, facts.release_trouble, "until then releve does not start, and an upgrade is refused"
+        )
 
 
 def _symlink(facts: Facts) -> Iterator[Finding]:
     settings = facts.settings
-    if settings.watch != "code" and facts.resolved is not None and os.path.normpath(settings.directory) == facts.resolved:
+    if (
+        settings.watch != "code"
+        and facts.resolved is not None
+        and os.path.normpath(settings.directory) == facts.resolved
+    ):
         yield Finding(
             "symlink",
             WARNING,
-            f"directory ({settings.directory}) is no symlink: a deploy overwrites the release that runs, and there is nothing to roll back "
+            f"directory ({settings.directory}) is no symlink: a deploy overwrites the release that "
+            "runs, and there is nothing to roll back "
             "to once the old generation stands by no longer",
             "a folder for each release, and directory: a symlink that the deploy flips",
         )
@@ -269,7 +325,10 @@ def _interpreter(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "interpreter",
             PROBLEM,
-            f"the interpreter {facts.python} is in another release than {facts.resolved}: when that one is deleted, nothing starts",
+            (
+                f"the interpreter {facts.python} is in another release than {facts.resolved}: when that "
+                "one is deleted, nothing starts"
+            ),
             "a virtual environment in each release, or one outside of all; set python",
         )
 
@@ -286,7 +345,10 @@ def _clock(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "clock",
             WARNING,
-            f"the clock was set by {facts.clock_jump_s:+.0f} s since the service started: older times in log and history are off by that",
+            (
+                f"the clock was set by {facts.clock_jump_s:+.0f} s since the service started: older times "
+                "in log and history are off by that"
+            ),
             "nothing needs to be done: no deadline goes by that clock",
         )
 
@@ -313,12 +375,16 @@ def _root(facts: Facts) -> Iterator[Finding]:
 
 def _writable(facts: Facts) -> Iterator[Finding]:
     for path in facts.writable:
-        yield Finding("writable", PROBLEM, f"everybody may write to {path}, and so change what runs", f"chmod o-w {path}")
+        yield Finding(
+            "writable", PROBLEM, f"everybody may write to {path}, and so change what runs", f"chmod o-w {path}"
+        )
 
 
 def _control(facts: Facts) -> Iterator[Finding]:
     for trouble in facts.control:
-        yield Finding("control", PROBLEM, trouble, "chown and chmod it so that only root and the service's user may write there")
+        yield Finding(
+            "control", PROBLEM, trouble, "chown and chmod it so that only root and the service's user may write there"
+        )
 
 
 def _stale(facts: Facts) -> Iterator[Finding]:
@@ -336,8 +402,17 @@ CHECKS = (
     Check("memory", "there is memory for a second generation", _memory, ("workers", "pss_bytes", "available_bytes")),
     Check("overcommit", "the kernel grants forks their memory", _overcommit, ("overcommit",)),
     Check("unit", "systemd's timeouts and settings of the unit go with the configuration", _unit, ("unit",)),
-    Check("database", f"an upgrade opens no more than {DATABASE_USUAL} database connections, one for each thread", _database),
-    Check("import", "the application's import leaves no threads and connections in a master that forks", _import, ("workers",)),
+    Check(
+        "database",
+        f"an upgrade opens no more than {DATABASE_USUAL} database connections, one for each thread",
+        _database,
+    ),
+    Check(
+        "import",
+        "the application's import leaves no threads and connections in a master that forks",
+        _import,
+        ("workers",),
+    ),
     Check("release", "directory, interpreter and user of the release are there", _release),
     Check("symlink", "the release's directory is a symlink, which deploys flip", _symlink, ("resolved",)),
     Check("interpreter", "the interpreter is not in another release", _interpreter, ("python",)),

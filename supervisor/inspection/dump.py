@@ -1,9 +1,9 @@
 """The stacks of a process, whatever it is doing, each thread with the request that it serves: ``ctl dump``.
 
-A worker is asked by its observer, a master over its link. Only who has not answered is asked by a signal, whose handler in
-C needs no turn of a loop, and not the interpreter's lock, but may end the process (``server/process/stacks.py``). It writes to the
-crash file of its generation, one process at a time; it has finished when no thread of it is in the handler any more, as
-``/proc`` says (proc(5): ``SigBlk``).
+A worker is asked by its observer, a master over its link. Only who has not answered is asked by a signal, whose handler
+in C needs no turn of a loop, and not the interpreter's lock, but may end the process (``server/process/stacks.py``). It
+writes to the crash file of its generation, one process at a time; it has finished when no thread of it is in the
+handler any more, as ``/proc`` says (proc(5): ``SigBlk``).
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ TEXT_MAX_BYTES = 600_000  # of all stacks in one answer; a line of the control p
 
 _THREAD = re.compile(r"(?:Current thread|Thread) (0x[0-9a-f]+)")
 _FRAME = re.compile(r'  File ".*", line .*')
-_WATCHES = re.compile(r'/server/(?:process/)?stacks\.py", line \d+ in _answer$')  # the thread that would have answered is not worth a line
+# the thread that would have answered is not worth a line
+_WATCHES = re.compile(r'/server/(?:process/)?stacks\.py", line \d+ in _answer$')
 _STATES = {
     "T": "it is stopped (SIGSTOP, or a frozen group): SIGCONT lets it go on",
     "t": "it is stopped by a debugger",
@@ -74,14 +75,18 @@ def processes(generations: list[Generation]) -> list[Process]:
 
 
 def choose(name: str, known: list[Process], serving_number: int | None) -> Process | None:
-    """The process that a user means: ``8.2``, ``8.master``; ``2`` or ``master`` of the generation in service; or a pid."""
+    """The process that a user means: ``8.2``, ``8.master``; ``2`` or ``master`` of the generation in service;
+    or a pid.
+    """
     short = f"{serving_number}.{name}"
     ways = (lambda one: one.name == name, lambda one: one.name == short, lambda one: str(one.pid) == name)
     return next((one for way in ways for one in known if way(one)), None)
 
 
 async def dump(process: Process) -> dict[str, Any]:
-    """What the threads of a process do, for ``--json``; ``trouble`` where it does not say, ``note`` how it came to say so."""
+    """What the threads of a process do, for ``--json``; ``trouble`` where it does not say, ``note`` how it came to say
+    so.
+    """
     generation, worker = process.generation, process.worker
     text, note, trouble = "", "", _objection(process.pid)
     if not trouble:
@@ -144,7 +149,13 @@ async def _ask_by_signal(process: Process) -> tuple[str, str, str]:
     caught = system.signal_set(process.pid, "SigCgt")
     if not number or (caught is not None and not caught >> (number - 1) & 1):
         why = f"{silent}, and" if can else "its release has no dumps, or"
-        return "", "", _silence(process.pid, f"{why} it listens to no signal for them: it is just starting, or the application took it")
+        return (
+            "",
+            "",
+            _silence(
+                process.pid, f"{why} it listens to no signal for them: it is just starting, or the application took it"
+            ),
+        )
     async with process.generation.dumping:
         text = await _signal(process, number)
     if text:
@@ -175,7 +186,9 @@ async def _signal(process: Process, number: int) -> str:
         before, size = size, crash.written_bytes(fd)
         if size != before:
             grown = time.monotonic()
-        elif size > begin and _finished(process.pid, number, deaf, grown) or system.process_state(process.pid) in _STATES:
+        elif (
+            size > begin and _finished(process.pid, number, deaf, grown) or system.process_state(process.pid) in _STATES
+        ):
             break
     return crash.take(fd, begin) if size > begin else ""
 
@@ -187,7 +200,9 @@ def _finished(pid: int, number: int, deaf: set[int] | None, grown: float) -> boo
 
 
 def _threads(text: str, requests: list[InflightCall], now: float) -> list[dict[str, Any]]:
-    """The threads that were written, each with its request; those that serve come first, the longest of them foremost."""
+    """The threads that were written, each with its request; those that serve come first, the longest of them
+    foremost.
+    """
     busy = {request.thread: request for request in serving(requests)}
     numbers = {request.thread: request.number for request in requests if request.number != LEADER}
     leads = next((request.thread for request in requests if request.number == LEADER), 0)
@@ -199,7 +214,9 @@ def _threads(text: str, requests: list[InflightCall], now: float) -> list[dict[s
     return sorted(found, key=lambda one: (-one["request"]["age_s"] if one["request"] else 1, one["role"] == "idle"))
 
 
-def _thread(ident: int, number: int | None, request: InflightCall | None, leads: bool, stack: list[str], now: float) -> dict[str, Any]:
+def _thread(
+    ident: int, number: int | None, request: InflightCall | None, leads: bool, stack: list[str], now: float
+) -> dict[str, Any]:
     if request is not None:
         role = "serving"
     elif leads:

@@ -45,7 +45,17 @@ PROPERTIES = (
     *lacking.PROPERTIES,
 )
 _SPAN = re.compile(r"([0-9.]+)(us|ms|min|month|s|h|d|w|y)")  # as systemctl show writes them; systemd.time(7)
-_SPAN_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "month": 2_629_800.0, "y": 31_557_600.0}
+_SPAN_S = {
+    "us": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+    "w": 604800.0,
+    "month": 2_629_800.0,
+    "y": 31_557_600.0,
+}
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_BYTES = 512  # more than struct timex has
 
@@ -132,7 +142,12 @@ async def of_service(service: Service) -> Facts:
         python=None if pin is None else pin.python,
         clock_jump_s=system.wall_offset() - service.wall_offset,
         writable=writable(
-            _places(service.loaded.settings, config, None if pin is None else pin.resolved, None if pin is None else pin.python)
+            _places(
+                service.loaded.settings,
+                config,
+                None if pin is None else pin.resolved,
+                None if pin is None else pin.python,
+            )
         ),
         control=members(service.loaded.settings, config, service.release_uid),
         stale=() if service.runtime is None else stale(service.runtime, {one.number for one in service.generations()}),
@@ -144,7 +159,8 @@ def of_configuration(configuration: Configuration, settings: Settings, unit: Uni
     resolved = python = None
     trouble = ""
     try:
-        identify(settings.user, settings.group, settings.umask, root=True)  # whoever asks: it is root that will start it
+        # whoever asks: it is root that will start it
+        identify(settings.user, settings.group, settings.umask, root=True)
         resolved = resolve_directory(settings.directory)
         python = choose_python(settings, resolved)
     except (ReleaseError, IdentityError) as error:
@@ -202,7 +218,9 @@ async def of_installed(config: Path | None, environ: Mapping[str, str] = os.envi
     asked = [f"-p{one}" for one in ("LoadState", "ExecStart", *PROPERTIES)]
     said = await systemctl.ask("show", *asked, "--", *names, environ=environ)
     units = map(parse_unit, (said or "").split("\n\n"))
-    return next((one for one in units if one.get("LoadState") == "loaded" and f" {config} " in one.get("ExecStart", "")), None)
+    return next(
+        (one for one in units if one.get("LoadState") == "loaded" and f" {config} " in one.get("ExecStart", "")), None
+    )
 
 
 def parse_unit(text: str) -> Unit:
@@ -226,7 +244,9 @@ def _hard_limit(pid: int | None) -> int | None:
 
 
 def _tasks_left(worker: int | None) -> tuple[int, str] | None:
-    """By the control groups above the process (version 2), and by its user's limit, which does not bind root; setrlimit(2)."""
+    """By the control groups above the process (version 2), and by its user's limit, which does not bind root;
+    setrlimit(2).
+    """
     left: list[tuple[int, str]] = [(1 << 40, "")] if Path("/sys/fs/cgroup/cgroup.controllers").exists() else []
     pid = "self" if worker is None else str(worker)
     for folder in _control_groups(pid):
@@ -263,7 +283,9 @@ def reserved(text: str) -> frozenset[int]:
 
 
 def _available() -> int | None:
-    """Memory that a second generation could take: of the host, or what the control groups (version 2) above us leave."""
+    """Memory that a second generation could take: of the host, or what the control groups (version 2) above us
+    leave.
+    """
     left = [_meminfo("MemAvailable")]
     for folder in _control_groups("self"):
         most, now = _number(str(folder / "memory.max")), _number(str(folder / "memory.current"))
@@ -310,7 +332,9 @@ def _places(settings: Settings, config: Path | None, resolved: str | None, pytho
 
 
 def writable(paths: Iterable[str]) -> tuple[str, ...]:
-    """Those to which everybody may write; a folder with the sticky bit, where only owners may replace their files, apart."""
+    """Those to which everybody may write; a folder with the sticky bit, where only owners may replace their files,
+    apart.
+    """
     found = []
     for path in paths:
         with suppress(OSError):
@@ -321,7 +345,9 @@ def writable(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def members(settings: Settings, config: Path | None, uid: int) -> tuple[str, ...]:
-    """What keeps ``control`` from keeping members of ``control_group`` to what it says; ``uid``: whom releases run as."""
+    """What keeps ``control`` from keeping members of ``control_group`` to what it says; ``uid``: whom releases
+    run as.
+    """
     group = None
     with suppress(InstanceError):
         group = group_id(settings.control_group)

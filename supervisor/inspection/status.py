@@ -87,7 +87,9 @@ def _generation(generation: Generation, usage: dict[int, Usage], *, active: bool
         "broken": generation.broken,
         "losses": generation.roster.toll.words(),
         "crashes": [one.picture() for one in generation.crashes],
-        "workers": [_worker(generation, worker, usage) for worker in sorted(generation.workers.values(), key=lambda w: w.number)],
+        "workers": [
+            _worker(generation, worker, usage) for worker in sorted(generation.workers.values(), key=lambda w: w.number)
+        ],
     }
 
 

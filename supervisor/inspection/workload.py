@@ -23,7 +23,10 @@ _UP = ("ready", "serving", "paused", "leaving")
 
 
 async def snapshot(service: Service) -> Event:
-    """The workers, as the result of the verb. They are pinged first: a heartbeat that stays old is a loop that hangs."""
+    """The workers, as the result of the verb.
+
+    They are pinged first: a heartbeat that stays old is a loop that hangs.
+    """
     crew = [(one, worker) for one in service.generations() for _, worker in sorted(one.workers.items())]
     await _ping(crew)
     crew = [(one, worker) for one, worker in crew if worker.number in one.workers]  # some may have gone

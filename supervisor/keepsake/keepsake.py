@@ -64,7 +64,8 @@ class Keepsake:
     role: Role
     revision: int
     pin: Pin
-    listeners: tuple[Listener, ...]  # without sockets: those come from the master; also those that are only just being opened
+    # without sockets: those come from the master; also those that are only just being opened
+    listeners: tuple[Listener, ...]
     standby_until: float | None  # CLOCK_MONOTONIC, which all processes of a host share
     scaled: int | None
     last_number: int
@@ -72,11 +73,15 @@ class Keepsake:
     started: float  # CLOCK_MONOTONIC
     coming: Settings | None = None  # of the next revision, when its switch may be under way
     held: Held | None = None  # None: nobody has noted it
-    drained_ns: int | None = None  # CLOCK_MONOTONIC of `ctl drain`, 0: the host is not drained; None: nobody has noted it
+    # CLOCK_MONOTONIC of `ctl drain`, 0: the host is not drained; None: nobody has noted it
+    drained_ns: int | None = None
 
 
 def write(kept: Keepsake, revive: dict[str, Any]) -> int:
-    """A memory file with a keepsake, owned by the caller. ``revive`` and ``uid`` are for the guard (``server/master/guard.py``)."""
+    """A memory file with a keepsake, owned by the caller.
+
+    ``revive`` and ``uid`` are for the guard (``server/master/guard.py``).
+    """
     return memory.written(_NAME, {**_pack(kept), "uid": os.geteuid(), "revive": revive})
 
 
@@ -135,7 +140,8 @@ def understand(written: bytes) -> Keepsake:
             role=Role(data["role"]),
             revision=int(data.get("revision", 1)),
             pin=unpack_pin(data["pin"]),
-            listeners=tuple(unpack_listener(one, None) for one in data.get("listeners", [])),  # the master has the sockets
+            # the master has the sockets
+            listeners=tuple(unpack_listener(one, None) for one in data.get("listeners", [])),
             standby_until=data.get("standby_until"),
             scaled=data.get("scaled"),
             last_number=int(data.get("last_number", 0)),

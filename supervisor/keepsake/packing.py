@@ -1,4 +1,5 @@
-"""Pins and listeners as plain JSON values, for the next supervisor: unknown keys are passed over, missing ones have defaults.
+"""Pins and listeners as plain JSON values, for the next supervisor: unknown keys are passed over, missing ones have
+defaults.
 
 Raise KeyError, TypeError, ValueError, AttributeError or IndexError for what cannot be understood.
 """
@@ -22,7 +23,11 @@ _IDENTITY = ("user", "group", "groups", "umask")
 def pack_pin(pin: Pin) -> Packed:
     """A pin, settings and all."""
     plain = {field.name: getattr(pin, field.name) for field in dataclasses.fields(Pin)}
-    return {**plain, "settings": to_wire(pin.settings), "identity": {name: getattr(pin.identity, name) for name in _IDENTITY}}
+    return {
+        **plain,
+        "settings": to_wire(pin.settings),
+        "identity": {name: getattr(pin.identity, name) for name in _IDENTITY},
+    }
 
 
 def unpack_pin(packed: Packed) -> Pin:

@@ -1,8 +1,8 @@
 """The record of a generation: its keepsake as a file that nobody but the supervisor's user can read or write.
 
-Where a release may do less than the supervisor, its processes are not asked what they are: the next supervisor goes by this
-file (``gen-N.json`` beside the door in the runtime directory), and takes nothing from the master but descriptors. It is there
-whole or not at all. Environments are in it: the folder had better be in memory, as ``/run`` is.
+Where a release may do less than the supervisor, its processes are not asked what they are: the next supervisor goes by
+this file (``gen-N.json`` beside the door in the runtime directory), and takes nothing from the master but descriptors.
+It is there whole or not at all. Environments are in it: the folder had better be in memory, as ``/run`` is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 from releve.instance import paths
 
 MAX_BYTES = 16 * 1024 * 1024
-_NAME = re.compile(r"gen-(\d+)\.json|\.gen-\d+\.json\.\d+")  # the latter: of a supervisor that was killed while it wrote
+# the latter: of a supervisor that was killed while it wrote
+_NAME = re.compile(r"gen-(\d+)\.json|\.gen-\d+\.json\.\d+")
 
 
 class RecordError(Exception):
@@ -46,7 +47,13 @@ def read(path: Path) -> bytes | None:
         raise RecordError(f"cannot open {path}: {(error.strerror or str(error)).lower()}") from error
     with open(fd, "rb") as file:
         seen = os.fstat(fd)
-        if foreign or not stat.S_ISREG(seen.st_mode) or seen.st_uid != os.geteuid() or seen.st_mode & 0o077 or seen.st_nlink != 1:
+        if (
+            foreign
+            or not stat.S_ISREG(seen.st_mode)
+            or seen.st_uid != os.geteuid()
+            or seen.st_mode & 0o077
+            or seen.st_nlink != 1
+        ):
             raise RecordError(f"cannot trust {path}: others could have written it")
         return file.read(MAX_BYTES)
 

@@ -43,7 +43,10 @@ _ADVICE_UNIX = {
     errno.EROFS: "choose a folder that can be written to",
     errno.ELOOP: "use the path without the link, or a folder that only root may write in",
 }
-_ADVICE_PORT = "ports below 1024 need root, AmbientCapabilities=CAP_NET_BIND_SERVICE or a socket unit (fd:NAME); or choose a higher port"
+_ADVICE_PORT = (
+    "ports below 1024 need root, AmbientCapabilities=CAP_NET_BIND_SERVICE or a socket unit (fd:NAME); or "
+    "choose a higher port"
+)
 
 
 class ListenError(Exception):
@@ -118,7 +121,9 @@ def inherited_sockets(environ: Mapping[str, str], pid: int) -> dict[str, socket.
         return {}
     count = environ.get("LISTEN_FDS", "")
     if not count.isdigit():
-        raise ListenError(f"cannot take over sockets: LISTEN_FDS is {count!r}, not a number; start the service by its socket unit")
+        raise ListenError(
+            f"cannot take over sockets: LISTEN_FDS is {count!r}, not a number; start the service by its socket unit"
+        )
     names = environ.get("LISTEN_FDNAMES", "").split(":")
     found: dict[str, socket.socket] = {}
     for index in range(int(count)):
@@ -162,16 +167,21 @@ def open_listener(address: Address, backlog: int, inherited: Mapping[str, socket
     return _open_unix(address, backlog) if address.kind == "unix" else _open_tcp(address, backlog)
 
 
-def plan(held: Sequence[Listener], wanted: Sequence[Address], backlog: int, inherited: Mapping[str, socket.socket]) -> Plan:
+def plan(
+    held: Sequence[Listener], wanted: Sequence[Address], backlog: int, inherited: Mapping[str, socket.socket]
+) -> Plan:
     """Open what is wanted and not held; what is held stays untouched.
 
-    A held Unix listener whose file was removed or replaced, or that a process which shares it
-    has shut down for ever, counts as not held: it is bound anew. Raises ListenError if any address cannot be opened; what this
-    call had opened is then closed.
+    A held Unix listener whose file was removed or replaced, or that a process which shares it has shut down for ever,
+    counts as not held: it is bound anew. Raises ListenError if any address cannot be opened; what this call had opened
+    is then closed.
     """
     addresses = expand(wanted, inherited)
     if len(addresses) > kernel.LISTENERS_MAX:
-        raise ListenError(f"cannot listen: {len(addresses)} sockets, and the kernel passes on {kernel.LISTENERS_MAX} at once; use fewer")
+        raise ListenError(
+            f"cannot listen: {len(addresses)} sockets, and the kernel passes on {kernel.LISTENERS_MAX} "
+            "at once; use fewer"
+        )
     usable = {listener.name: listener for listener in held if _reachable(listener)}
     keep: list[Listener] = []
     added: list[Listener] = []
@@ -194,7 +204,10 @@ def plan(held: Sequence[Listener], wanted: Sequence[Address], backlog: int, inhe
 
 
 def apply_mode(listener: Listener, address: Address) -> None:
-    """Give a Unix listener that is held the mode and owner of ``address``. Raises ListenError; no other kind has any."""
+    """Give a Unix listener that is held the mode and owner of ``address``.
+
+    Raises ListenError; no other kind has any.
+    """
     if address.kind == "unix" and paths.inode(address.path) == listener.inode:
         try:
             with paths.parent(address.path) as (folder, name):
@@ -268,7 +281,11 @@ def _open_tcp(address: Address, backlog: int) -> Listener:
         sock.listen(backlog)
     except OSError as error:
         sock.close()
-        advice = _ADVICE_PORT if error.errno in (errno.EACCES, errno.EPERM) else _ADVICE.get(error.errno or 0, "change listen")
+        advice = (
+            _ADVICE_PORT
+            if error.errno in (errno.EACCES, errno.EPERM)
+            else _ADVICE.get(error.errno or 0, "change listen")
+        )
         raise _refusal(address, error, advice) from error
     return Listener(str(address), address, sock, inherited=False, inode=None)
 
@@ -290,7 +307,9 @@ def _open_unix(address: Address, backlog: int) -> Listener:
     """Bind beside the path and rename over it, so that the path never names a socket that nobody serves."""
     path = address.path
     if len(os.fsencode(path)) > UNIX_PATH_MAX_BYTES:
-        raise ListenError(f"cannot listen on {address}: the path has more than {UNIX_PATH_MAX_BYTES} bytes; choose a shorter one")
+        raise ListenError(
+            f"cannot listen on {address}: the path has more than {UNIX_PATH_MAX_BYTES} bytes; choose a shorter one"
+        )
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     system.take_no_rights(sock)
     try:
@@ -326,7 +345,8 @@ def _refuse_live(address: Address) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise ListenError(
-            f"cannot listen on {address}: there is a file that is not a socket, and it is left alone; remove it or change listen"
+            f"cannot listen on {address}: there is a file that is not a socket, and it is left alone; "
+            "remove it or change listen"
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
@@ -341,7 +361,8 @@ def _refuse_live(address: Address) -> None:
         except OSError:
             pass
     raise ListenError(
-        f"cannot listen on {address}: another server is alive on it, and goes on; stop it (ss -lxp shows it) or change listen"
+        f"cannot listen on {address}: another server is alive on it, and goes on; stop it (ss -lxp "
+        "shows it) or change listen"
     ) from OSError(errno.EADDRINUSE, "address already in use")
 
 
@@ -371,10 +392,18 @@ def _give(folder: Folder, name: str, address: Address, inode: tuple[int, int] | 
         gid = -1 if address.group is None else _group_id(address.group)
         folder.change(name, address.mode, uid, gid, inode)
     except KeyError as error:
-        raise ListenError(f"cannot listen on {address}: {error.args[0]}; change its owner or group, or create it") from error
+        raise ListenError(
+            f"cannot listen on {address}: {error.args[0]}; change its owner or group, or create it"
+        ) from error
     except OSError as error:
-        whom = " and ".join(filter(None, (address.owner and f"owner {address.owner}", address.group and f"group {address.group}")))
-        what = f"to give it {whom or f'mode {address.mode:04o}'}, run as root or be a member" if whom else "choose another folder"
+        whom = " and ".join(
+            filter(None, (address.owner and f"owner {address.owner}", address.group and f"group {address.group}"))
+        )
+        what = (
+            f"to give it {whom or f'mode {address.mode:04o}'}, run as root or be a member"
+            if whom
+            else "choose another folder"
+        )
         raise _refusal(address, error, what) from error
 
 
@@ -407,7 +436,10 @@ def _open_inherited(address: Address, inherited: Mapping[str, socket.socket]) ->
         )
     stream = given.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
     if not stream or not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        raise ListenError(f"cannot listen on {address}: it is not a listening stream socket; use ListenStream= and Accept=no in its unit")
+        raise ListenError(
+            f"cannot listen on {address}: it is not a listening stream socket; use ListenStream= and "
+            "Accept=no in its unit"
+        )
     sock = given.dup()
     sock.setblocking(False)
     return Listener(str(address), address, sock, inherited=True, inode=None)
@@ -427,7 +459,9 @@ def _open_stored(address: Address, inherited: Mapping[str, socket.socket]) -> Li
 
 def _reachable(listener: Listener) -> bool:
     """Whether clients come to it. A TCP listener that was shut down does again once it listens (`Plan.commit`)."""
-    return listener.inode is None or (paths.inode(listener.address.path) == listener.inode and not has_ended(listener.socket))
+    return listener.inode is None or (
+        paths.inode(listener.address.path) == listener.inode and not has_ended(listener.socket)
+    )
 
 
 def _refusal(address: Address, error: OSError, advice: str) -> ListenError:

@@ -18,7 +18,8 @@ from releve.supervisor.service.service import Service
 
 # status of an operation -> outcome of its attempt in the history; "failed" for the others
 OUTCOMES = {Status.DONE: "done", Status.DEGRADED: "done", Status.ROLLED_BACK: "rolled back"}
-EVIDENCE = ("step", "reason", "traceback", "evidence", "notes", "phases", "figures")  # of an outcome, what the history keeps
+# of an outcome, what the history keeps
+EVIDENCE = ("step", "reason", "traceback", "evidence", "notes", "phases", "figures")
 
 # What to do about a failure, by verb.
 _NEXT = {
@@ -35,7 +36,9 @@ async def perform(service: Service, operation: Operation, work: Work) -> Event:
     """Run an operation, and record it; its outcome. Raises nothing."""
     before = service.describe(service.active)
     attempt = operation.number
-    log.info("%s %d %s, asked by %s", operation.verb, attempt, "goes on" if operation.recorded else "begins", operation.by)
+    log.info(
+        "%s %d %s, asked by %s", operation.verb, attempt, "goes on" if operation.recorded else "begins", operation.by
+    )
     operation.begun = True
     try:
         if operation.stop_reason:
@@ -82,18 +85,32 @@ def _record(service: Service, operation: Operation, before: dict[str, Any] | Non
 def _outcome(service: Service, operation: Operation, error: BaseException, before: dict[str, Any] | None) -> Event:
     """What a failure means to whoever asked. ``before``: what was in service when it began."""
     serving, what_next = service.serving_words(), _NEXT.get(operation.verb, "")
-    if isinstance(error, (StepFailed, asyncio.CancelledError)) and operation.committed and service.describe(service.active) != before:
+    if (
+        isinstance(error, (StepFailed, asyncio.CancelledError))
+        and operation.committed
+        and service.describe(service.active) != before
+    ):
         return _kept(service, operation, error)
     if isinstance(error, ConfigError):
         reason = str(error)
-        return result(Status.USAGE, reason, step="configuration", reason=reason, serving=serving, next="correct the file and try again")
+        return result(
+            Status.USAGE,
+            reason,
+            step="configuration",
+            reason=reason,
+            serving=serving,
+            next="correct the file and try again",
+        )
     if isinstance(error, RolledBack):
         return failure(error, Status.ROLLED_BACK, serving, what_next)
     if isinstance(error, StepFailed):
         return failure(error, Status.FAILED, serving, what_next)
     if isinstance(error, asyncio.CancelledError):
         ended = StepFailed(operation.phase, f"{operation.verb} {operation.number} was ended: {operation.stop_reason}")
-        return {**failure(ended, Status.ROLLED_BACK if operation.switched else Status.FAILED, serving, ""), "aborted": True}
+        return {
+            **failure(ended, Status.ROLLED_BACK if operation.switched else Status.FAILED, serving, ""),
+            "aborted": True,
+        }
     log.error("%s %d failed in a way nobody foresaw", operation.verb, operation.number, exc_info=error)
     words = f"unexpected error: {error!r}; the log has the traceback"
     if operation.committed and service.describe(service.active) != before:  # what was to be done is done, and stays
@@ -114,7 +131,16 @@ def _log(operation: Operation, outcome: Event) -> None:
     if outcome["status"] in (Status.DONE, Status.DEGRADED):
         log.info("%s %d done in %.2fs: %s", operation.verb, operation.number, operation.seconds, outcome["message"])
         return
-    ended = "" if outcome.get("aborted") else f"{operation.verb} {operation.number} {OUTCOMES.get(outcome['status'], 'failed')}: "
+    ended = (
+        ""
+        if outcome.get("aborted")
+        else f"{operation.verb} {operation.number} {OUTCOMES.get(outcome['status'], 'failed')}: "
+    )
     words = f"{ended}{outcome['message']}; {outcome.get('serving', '')}"
-    trace = "\n".join(filter(None, [str(outcome.get("traceback") or "").rstrip(), *symptoms.words(outcome.get("evidence"))])) or None
+    trace = (
+        "\n".join(
+            filter(None, [str(outcome.get("traceback") or "").rstrip(), *symptoms.words(outcome.get("evidence"))])
+        )
+        or None
+    )
     log.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, words, (), None, sinfo=trace))

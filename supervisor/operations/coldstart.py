@@ -27,7 +27,8 @@ class Decision:
 
 
 def choose(entries: Sequence[Entry], wanted: Release, exists: Callable[[Release], bool]) -> Decision:
-    """Which release a cold start takes: the one that is configured, unless exactly that one went wrong when it was tried last.
+    """Which release a cold start takes: the one that is configured, unless exactly that one went wrong when it was
+    tried last.
 
     Wrong is: it was rolled back, or rejected on probation; or it was never committed, and failed, or was switched to
     (a power cut in its probation). Then the last committed one is taken, if it is still there. A release that was
@@ -40,8 +41,16 @@ def choose(entries: Sequence[Entry], wanted: Release, exists: Callable[[Release]
         release = _committed(entry)
         if release is not None and not same(release, wanted) and not _last_word(entries, release):
             if exists(release):
-                return Decision(release, f"{wanted['directory']} {wrong}: the last committed release is started instead")
-            return Decision(None, f"{wanted['directory']} {wrong}, and the last committed release is not there any more: it is tried again")
+                return Decision(
+                    release, f"{wanted['directory']} {wrong}: the last committed release is started instead"
+                )
+            return Decision(
+                None,
+                (
+                    f"{wanted['directory']} {wrong}, and the last committed release is not there any more: "
+                    "it is tried again"
+                ),
+            )
     return Decision(None, "")
 
 
@@ -66,8 +75,16 @@ def previous(entries: Sequence[Entry], current: Release) -> Decision:
     if line:
         return Decision(line[-1], "")
     if same_folder:
-        return Decision(None, "the release before it had the same folder, which holds the present one now: deploy it again and ctl upgrade")
-    return Decision(None, "the history knows no release before the present one: deploy the one that is to run, then ctl upgrade")
+        return Decision(
+            None,
+            (
+                "the release before it had the same folder, which holds the present one now: deploy it "
+                "again and ctl upgrade"
+            ),
+        )
+    return Decision(
+        None, "the history knows no release before the present one: deploy the one that is to run, then ctl upgrade"
+    )
 
 
 def same(one: Release, other: Release) -> bool:
@@ -97,7 +114,8 @@ def _last_word(entries: Sequence[Entry], release: Release) -> str:
             return "was rolled back"
         if not _is(entry.get("target"), release):
             continue
-        if entry.get("outcome") == "rolled back" and not _is(entry.get("to"), release):  # else it was its own successor that was rejected
+        # else it was its own successor that was rejected
+        if entry.get("outcome") == "rolled back" and not _is(entry.get("to"), release):
             return "was rolled back"
         if entry.get("outcome") in BAD:
             doubt = doubt or "failed"

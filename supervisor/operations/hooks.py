@@ -54,7 +54,9 @@ TURNS: dict[str, Turn] = {
     "after_switch": Turn("the new generation serves; runs beside the probation, and is ended by a rollback", _NOTED),
     "after_commit": Turn("the new generation is committed; the command waits for it", _NOTED),
     "on_failure": Turn("the upgrade has failed, or was aborted, before it served, and is undone", _NOTED),
-    "on_rollback": Turn("the old generation serves again, after a canary, a probation, `ctl abort` or `ctl rollback`", _NOTED),
+    "on_rollback": Turn(
+        "the old generation serves again, after a canary, a probation, `ctl abort` or `ctl rollback`", _NOTED
+    ),
 }
 
 VARIABLES: dict[str, str] = {
@@ -66,7 +68,9 @@ VARIABLES: dict[str, str] = {
     "RELEVE_NEW_RELEASE": "name of the new release's folder",
     "RELEVE_NEW_DIRECTORY": "that folder, links resolved",
     "RELEVE_NEW_REVISION": "its git commit, where it is a work tree",
-    "RELEVE_OLD_GENERATION": "number of the generation that served before; this one and the next three are empty at the first start",
+    "RELEVE_OLD_GENERATION": (
+        "number of the generation that served before; this one and the next three are empty at the first start"
+    ),
     "RELEVE_OLD_RELEASE": "name of its folder",
     "RELEVE_OLD_DIRECTORY": "that folder, links resolved",
     "RELEVE_OLD_REVISION": "its git commit, where it is a work tree",
@@ -153,7 +157,9 @@ class Hooks:
                 await self._run(name)
 
     async def _aside(self, name: str, step: str = "", reason: str = "") -> None:
-        """Run one that may be ended at any time, since nothing depends on it; none once the service is being stopped."""
+        """Run one that may be ended at any time, since nothing depends on it; none once the service is being
+        stopped.
+        """
         operation = self._operation
         if self._command(name) is None or operation.final:
             return
@@ -191,12 +197,17 @@ class Hooks:
             )
         except (OSError, subprocess.SubprocessError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            raise StepFailed(name, f"cannot run the hook {name} in {pin.resolved}: {why.lower()}; change hooks.{name}") from error
+            raise StepFailed(
+                name, f"cannot run the hook {name} in {pin.resolved}: {why.lower()}; change hooks.{name}"
+            ) from error
         finally:
             output.flush()
             self._remove_pid()
         if status is None:
-            late = f"the hook {name} was ended: it took longer than {command.timeout:g}s; fix it, or give it more in hooks.{name}.timeout"
+            late = (
+                f"the hook {name} was ended: it took longer than {command.timeout:g}s; fix it, or give it "
+                f"more in hooks.{name}.timeout"
+            )
             raise StepFailed(name, late, output.tail)
         if status != 0:
             raise StepFailed(name, f"the hook {name} {system.describe_status(status)}{output.last_words}", output.tail)
@@ -229,12 +240,16 @@ class Hooks:
 
 
 def _release(side: str, pin: Pin | None) -> dict[str, str]:
-    name, directory, revision = ("", "", "") if pin is None else (os.path.basename(pin.resolved), pin.resolved, pin.revision or "")
+    name, directory, revision = (
+        ("", "", "") if pin is None else (os.path.basename(pin.resolved), pin.resolved, pin.revision or "")
+    )
     return {f"RELEVE_{side}_RELEASE": name, f"RELEVE_{side}_DIRECTORY": directory, f"RELEVE_{side}_REVISION": revision}
 
 
 def end_left_over(runtime: Path) -> None:
-    """End a hook that a supervisor which was killed has left: its operation is undone, as when a hook is interrupted."""
+    """End a hook that a supervisor which was killed has left: its operation is undone, as when a hook is
+    interrupted.
+    """
     with suppress(OSError, ValueError), paths.folder(runtime) as folder:
         said = folder.read_ours(PID_FILE, _LINE_MAX_BYTES).decode("ascii")
         folder.remove(PID_FILE)
@@ -247,7 +262,9 @@ def end_left_over(runtime: Path) -> None:
 
 
 class Output:
-    """What a hook writes: every line is logged, the last ones are kept, and now and then one is shown to whoever waits."""
+    """What a hook writes: every line is logged, the last ones are kept, and now and then one is shown to
+    whoever waits.
+    """
 
     def __init__(self, name: str, operation: Operation) -> None:
         self._name = name

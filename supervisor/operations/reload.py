@@ -41,7 +41,9 @@ async def reload(service: Service, operation: Operation, configuration: Configur
     """Replace the workers of the generation in service. Raises StepFailed or ConfigError, after undoing."""
     generation = service.active
     if generation is None or generation.orphaned:
-        raise StepFailed("preflight", "cannot reload: the master of the generation in service is gone; ctl upgrade starts another")
+        raise StepFailed(
+            "preflight", "cannot reload: the master of the generation in service is gone; ctl upgrade starts another"
+        )
     with operation.step("preflight"):
         target = _read(service, generation, configuration)
         for key in diff.needs_upgrade(target.changed):
@@ -68,7 +70,8 @@ async def reload(service: Service, operation: Operation, configuration: Configur
             await prove(operation, generation, revision, target.settings.upgrade.check)
         with operation.step("switch"):
             operation.committed = True  # the master alone can go back from here, and does if it fails
-            service.archive.keep(generation, Role.ACTIVE, coming=target.settings)  # which settings hold, its revision tells
+            # which settings hold, its revision tells
+            service.archive.keep(generation, Role.ACTIVE, coming=target.settings)
             await generation.orders.give("switch", revision=revision)
     except BaseException:
         operation.undoing = True
@@ -99,7 +102,9 @@ def _tell_of_variables(operation: Operation, generation: Generation) -> None:
         return
     if names:
         more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
-        operation.note(f"{path} (env_file) has changed ({', '.join(names[:NAMED_MAX])}{more}): it needs an upgrade (ctl upgrade)")
+        operation.note(
+            f"{path} (env_file) has changed ({', '.join(names[:NAMED_MAX])}{more}): it needs an upgrade (ctl upgrade)"
+        )
 
 
 def _read(service: Service, generation: Generation, configuration: Configuration) -> _Target:

@@ -1,4 +1,6 @@
-"""Reopening the log files, in every process of every generation: asked by ``ctl reopen`` or USR1, or because they were rotated."""
+"""Reopening the log files, in every process of every generation: asked by ``ctl reopen`` or USR1, or because they were
+rotated.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ LATEST_S = 300.0  # between two tries for what cannot be reopened
 
 
 async def reopen(service: Service, by: str) -> Event:
-    """Reopen everything; the outcome, once every process that could be asked has said so. What cannot be opened stays as it is."""
+    """Reopen everything; the outcome, once every process that could be asked has said so.
+
+    What cannot be opened stays as it is.
+    """
     troubles: list[str] = []
     files = 0
     try:
@@ -76,7 +81,10 @@ async def _reopen(generation: Generation) -> tuple[int, list[str]]:
         try:
             late = await _renew(generation, revision)
             if late:
-                troubles.append(f"workers {late} of generation {generation.number} have not answered yet: they write to the old files")
+                troubles.append(
+                    f"workers {late} of generation {generation.number} have not answered yet: they "
+                    "write to the old files"
+                )
         except StepFailed as error:
             troubles.append(error.reason)
     return len(revisions), troubles
@@ -89,7 +97,10 @@ async def _renew(generation: Generation, revision: int) -> list[int]:
     """
     if not generation.can("reopen"):
         what = f"cannot reopen the log files of generation {generation.number}"
-        raise StepFailed("reopen", f"{what}: its releve {generation.hello.get('releve')} does not know how; it goes on in the old ones")
+        raise StepFailed(
+            "reopen",
+            f"{what}: its releve {generation.hello.get('releve')} does not know how; it goes on in the old ones",
+        )
     with generation.files.renewed(revision) as files:
         keys: dict[str, object] = dict.fromkeys(files, True)
         fds = list(files.values())

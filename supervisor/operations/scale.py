@@ -34,9 +34,12 @@ async def scale(service: Service, operation: Operation, number: int, reset: bool
     """Bring the generation in service to a number of workers, and keep it over upgrades. Raises StepFailed."""
     generation = service.active
     if generation is None or generation.orphaned:
-        raise StepFailed("preflight", "cannot scale: the master of the generation in service is gone; ctl upgrade starts another")
+        raise StepFailed(
+            "preflight", "cannot scale: the master of the generation in service is gone; ctl upgrade starts another"
+        )
     before, service.scaled = service.scaled, None if reset else number
-    service.tell_roles()  # first: the master goes on with it when this supervisor is killed, and the next one shall know
+    # first: the master goes on with it when this supervisor is killed, and the next one shall know
+    service.tell_roles()
     try:
         with operation.step("scale"):
             await generation.orders.give("scale", workers=number, timeout_s=generation.settings.timeouts.boot + ORDER_S)
@@ -49,10 +52,12 @@ async def scale(service: Service, operation: Operation, number: int, reset: bool
 
 
 async def restore(generation: Generation, workers: int) -> None:
-    """Have a generation come back to a number of workers, whatever its master was told meanwhile. Never raises StepFailed.
+    """Have a generation come back to a number of workers, whatever its master was told meanwhile.
 
-    While the master is in the middle of something it refuses; then it is asked again, each time with all the time that an
-    order has: one that does not answer in time is ended.
+    Never raises StepFailed.
+
+    While the master is in the middle of something it refuses; then it is asked again, each time with all the time that
+    an order has: one that does not answer in time is ended.
     """
     limit_s = generation.settings.timeouts.boot + ORDER_S
     until = time.monotonic() + limit_s

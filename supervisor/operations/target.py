@@ -53,7 +53,9 @@ def from_configuration(service: Service, configuration: Configuration) -> Choose
 
     async def choose() -> Target:
         loaded = configuration.read()
-        settings = loaded.settings if service.active is None else diff.apply_upgrade(service.loaded.settings, loaded.settings)
+        settings = (
+            loaded.settings if service.active is None else diff.apply_upgrade(service.loaded.settings, loaded.settings)
+        )
         try:
             pin = await release.pin(settings, service.base_environment, configuration.bounds)
             plan = await _plan(service, settings)
@@ -67,7 +69,8 @@ def from_configuration(service: Service, configuration: Configuration) -> Choose
 
 
 async def _plan(service: Service, settings: Settings) -> Plan:
-    """The listeners, after some patience: at the first start by ``timeouts.bind``, and where a dead generation's workers may hold one.
+    """The listeners, after some patience: at the first start by ``timeouts.bind``, and where a dead generation's
+    workers may hold one.
 
     Raises ListenError.
     """
@@ -85,7 +88,11 @@ async def _plan(service: Service, settings: Settings) -> Plan:
             if not late and not held:
                 raise
             if told != (told := str(error)):
-                log.warning("%s; %s", error, f"waiting {settings.timeouts.bind:g}s for {_LATE[number]} (timeouts.bind)" if late else _HELD)
+                log.warning(
+                    "%s; %s",
+                    error,
+                    f"waiting {settings.timeouts.bind:g}s for {_LATE[number]} (timeouts.bind)" if late else _HELD,
+                )
             await asyncio.sleep(_AGAIN_S)
 
 
@@ -101,13 +108,17 @@ def from_generation(service: Service, generation: Generation) -> Choose:
 
 
 def from_history(service: Service) -> Choose:
-    """Choose the release that served before the present one, with today's settings: its directory and its interpreter."""
+    """Choose the release that served before the present one, with today's settings: its directory and its
+    interpreter.
+    """
 
     async def choose() -> Target:
         assert service.active is not None
         before = coldstart.previous(service.history.entries(), release_of(service.active.pin))
         if before.release is None:
-            raise StepFailed("standby", f"cannot roll back: no generation stands by (see upgrade.standby), and {before.reason}")
+            raise StepFailed(
+                "standby", f"cannot roll back: no generation stands by (see upgrade.standby), and {before.reason}"
+            )
         return await from_configuration(service, _changed(service, before.release))()
 
     return choose

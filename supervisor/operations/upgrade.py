@@ -35,7 +35,13 @@ _UNDO_S = 10.0  # how long the end of a failed generation is waited for
 
 
 async def upgrade(
-    service: Service, operation: Operation, choose: Choose, *, standby: bool = True, settle: bool = True, judged: bool = True
+    service: Service,
+    operation: Operation,
+    choose: Choose,
+    *,
+    standby: bool = True,
+    settle: bool = True,
+    judged: bool = True,
 ) -> Generation:
     """Replace the generation in service by a new one; returns it once it is committed.
 
@@ -71,9 +77,11 @@ async def upgrade(
         await hooks.after_ready(new)
         soundness.demand_master(new, "after_ready", when=" while the hook ran")
         fault("after_check")
-        if operation.verb != "recover":  # for the same release what stands by is as good as before; and it is a second guard meanwhile
+        # for the same release what stands by is as good as before; and it is a second guard meanwhile
+        if operation.verb != "recover":
             service.retire_standby()  # two generations at most; the new one may stand now
-        tried = judged and operation.verb == "upgrade"  # a rollback to a release that is not warm any more is in a hurry
+        # a rollback to a release that is not warm any more is in a hurry
+        tried = judged and operation.verb == "upgrade"
         if how.canary is not None and tried and old is not None and old.state is GenerationState.SERVING:
             with operation.step("canary"):
                 await canary.sing(service, operation, old, new, how.canary)
@@ -94,7 +102,10 @@ async def upgrade(
 
 
 async def rehearse(service: Service, operation: Operation, choose: Choose) -> Generation:
-    """A dry run: boot the real new generation, check it, and end it again. What serves is not touched. Raises as ``upgrade``."""
+    """A dry run: boot the real new generation, check it, and end it again.
+
+    What serves is not touched. Raises as ``upgrade``.
+    """
     new: Generation | None = None
     target: Target | None = None
     try:
@@ -113,8 +124,13 @@ async def rehearse(service: Service, operation: Operation, choose: Choose) -> Ge
         await _undo(service, operation, None, new, target)
 
 
-async def judge_on(service: Service, operation: Operation, old: Generation, new: Generation, target: Target) -> Generation:
-    """Go on with an upgrade that another supervisor had switched and not committed. Raises StepFailed, after going back."""
+async def judge_on(
+    service: Service, operation: Operation, old: Generation, new: Generation, target: Target
+) -> Generation:
+    """Go on with an upgrade that another supervisor had switched and not committed.
+
+    Raises StepFailed, after going back.
+    """
     try:
         await _conclude(service, operation, old, new, target, Hooks(operation, old), standby=True, judged=True)
         return new
@@ -126,7 +142,10 @@ async def judge_on(service: Service, operation: Operation, old: Generation, new:
 
 
 async def start(service: Service, operation: Operation, target: Target, workers: int) -> Generation:
-    """Spawn and boot; once more without preload if the import turns out unfit for a fork. Raises StepFailed, with nothing left."""
+    """Spawn and boot; once more without preload if the import turns out unfit for a fork.
+
+    Raises StepFailed, with nothing left.
+    """
     pin = target.pin
     while True:
         new = service.new_generation(pin, target.listeners.all)
@@ -159,12 +178,19 @@ async def start(service: Service, operation: Operation, target: Target, workers:
         known = {key for key, rule in rules().items() if rule.get("supervisor")} | set(new.hello.get("settings", []))
         unknown = sorted(set(used) - known)
         if unknown:
-            operation.note(f"the release's releve {new.hello.get('releve')} does not know {', '.join(unknown)}: ignored")
+            operation.note(
+                f"the release's releve {new.hello.get('releve')} does not know {', '.join(unknown)}: ignored"
+            )
         return new
 
 
-async def prove(operation: Operation, generation: Generation, revision: int, check: Check | None, *, settle: bool = True) -> None:
-    """Ask the check of every worker of a revision, on a private connection; then see that none dies, nor its master. Raises StepFailed."""
+async def prove(
+    operation: Operation, generation: Generation, revision: int, check: Check | None, *, settle: bool = True
+) -> None:
+    """Ask the check of every worker of a revision, on a private connection; then see that none dies, nor its master.
+
+    Raises StepFailed.
+    """
     workers = [worker for worker in generation.workers.values() if worker.revision == revision]
     if check is not None:
         for worker in workers:
@@ -209,7 +235,9 @@ async def _conclude(
     if new.trouble:  # nobody has looked at it while the hook ran
         fate = "ended" if new.state is GenerationState.GONE else "lost its master"
         failure = StepFailed if old is None else RolledBack
-        raise failure("commit", f"generation {new.number} has {fate} before its commit: {new.trouble}", new.crash_stack())
+        raise failure(
+            "commit", f"generation {new.number} has {fate} before its commit: {new.trouble}", new.crash_stack()
+        )
     fault("before_commit")
     with operation.step("commit"):
         operation.committed = True
@@ -233,8 +261,12 @@ async def _judge(operation: Operation, old: Generation, new: Generation, seconds
         raise verdict.violation.failure("probation", new, verdict.figures)
 
 
-async def _undo(service: Service, operation: Operation, old: Generation | None, new: Generation | None, target: Target | None) -> None:
-    """Back to where the upgrade began, whatever step it had reached; forward where there is no way back, and the new one serves."""
+async def _undo(
+    service: Service, operation: Operation, old: Generation | None, new: Generation | None, target: Target | None
+) -> None:
+    """Back to where the upgrade began, whatever step it had reached; forward where there is no way back, and the new
+    one serves.
+    """
     if new is not None and new is service.active:
         return  # committed
     if new is not None and old is not None:
@@ -256,7 +288,10 @@ async def _undo(service: Service, operation: Operation, old: Generation | None, 
 
 
 async def _go_back(service: Service, operation: Operation, old: Generation, new: Generation) -> None:
-    """The old generation serves as before; the new one finishes and leaves. Raises StepFailed: only the new one can serve."""
+    """The old generation serves as before; the new one finishes and leaves.
+
+    Raises StepFailed: only the new one can serve.
+    """
     rolling = new.settings.upgrade.mode == "rolling"
     if old.state is GenerationState.GONE:
         if new.state is GenerationState.ATTENDING and not operation.final:
@@ -265,7 +300,8 @@ async def _go_back(service: Service, operation: Operation, old: Generation, new:
         if new.state is GenerationState.SERVING and not operation.final:
             raise StepFailed("switch", old.trouble)
         await _dismiss(service, operation, new)  # the supervisor looks for a successor of the old one
-    elif new.state in AT_WORK or old.state is GenerationState.STANDBY:  # paused: nobody serves, if the new one has ended by itself
+    # paused: nobody serves, if the new one has ended by itself
+    elif new.state in AT_WORK or old.state is GenerationState.STANDBY:
         await switch.back(service, old, new)
         if rolling:
             await scale.restore(old, service.wanted_workers)

@@ -18,16 +18,24 @@ _SEARCHED = ("PATH", "PYTHONPATH")  # what programs, and modules of children, ar
 
 
 def leave(environment: dict[str, str], resolved: str) -> None:
-    """Take the starter's virtual environment out, and what is of the release that it belongs to, where that is another one's."""
+    """Take the starter's virtual environment out, and what is of the release that it belongs to, where that is another
+    one's.
+    """
     homes = [environment.get("VIRTUAL_ENV", ""), sys.prefix if sys.prefix != sys.base_prefix else ""]
     homes = [home for home in homes if home]
-    folders = {path for home in homes for path in (os.path.join(home, "bin"), os.path.realpath(os.path.join(home, "bin")))}
+    folders = {
+        path for home in homes for path in (os.path.join(home, "bin"), os.path.realpath(os.path.join(home, "bin")))
+    }
     others = {release for home in homes if (release := _release_of(home)) and release != resolved}
     others = {one for one in others if os.path.dirname(one) == os.path.dirname(resolved)}
 
     def stays(entry: str) -> bool:
         real = os.path.realpath(entry)
-        return entry.rstrip("/") not in folders and real not in folders and not any(real.startswith(f"{one}/") for one in others)
+        return (
+            entry.rstrip("/") not in folders
+            and real not in folders
+            and not any(real.startswith(f"{one}/") for one in others)
+        )
 
     for name in _OF_AN_ENVIRONMENT:
         environment.pop(name, None)

@@ -25,7 +25,17 @@ def command(pin: Pin, link_fd: int) -> list[str]:
         return [pin.python, "-P", "-m", "releve.server", "--link", str(link_fd)]
     script = _folder(releve.server.__file__) / "lend.py"
     config = _folder(releve.config.__file__)
-    return [pin.python, "-P", str(script), "--config", str(config), "--version", releve.__version__, "--link", str(link_fd)]
+    return [
+        pin.python,
+        "-P",
+        str(script),
+        "--config",
+        str(config),
+        "--version",
+        releve.__version__,
+        "--link",
+        str(link_fd),
+    ]
 
 
 def _folder(module: str) -> Path:

@@ -38,14 +38,16 @@ PROBE_TIMEOUT_S = 10.0
 _MARK = "releve-probe "
 _SERVER = os.path.dirname(os.path.realpath(releve.server.__file__))
 
-# For any interpreter, however old, hence no -P (new in 3.11): the working folder is taken off sys.path before the first import.
+# For any interpreter, however old, hence no -P (new in 3.11): the working folder is taken off sys.path before the first
+# import.
 _SCRIPT = """
 import sys
 if sys.path[:1] == [""]:
     del sys.path[0]
 import json
 import os
-answer = {"version": list(sys.version_info[:3]), "prefix": sys.prefix, "executable": sys.executable, "releve": None, "server": False}
+answer = {"version": list(sys.version_info[:3]), "prefix": sys.prefix, "executable": sys.executable}
+answer |= {"releve": None, "server": False}
 answer["closed"] = [path for path in sys.argv[1:] if not os.access(path, os.R_OK | os.X_OK)]
 if sys.version_info >= (3, 11):
     import importlib.util
@@ -103,7 +105,8 @@ class Pin:
 async def pin(settings: Settings, base_environ: Mapping[str, str], bounds: Bounds | None = None) -> Pin:
     """Resolve a release and look at its interpreter. Raises ReleaseError; nothing was started that stays.
 
-    ``bounds``: what it is held to. Nothing outside is run, wherever links lead by then: what is resolved here is what counts.
+    ``bounds``: what it is held to. Nothing outside is run, wherever links lead by then: what is resolved here is what
+    counts.
     """
     resolved = resolve_directory(settings.directory)
     python = choose_python(settings, resolved)
@@ -120,7 +123,10 @@ async def pin(settings: Settings, base_environ: Mapping[str, str], bounds: Bound
         whom = settings.user or "this user"
         raise ReleaseError(
             "directory",
-            f"cannot use the directory {resolved}: {whom} may not read it; change its mode, or that of a folder above it, or user",
+            (
+                f"cannot use the directory {resolved}: {whom} may not read it; change its mode, or that of "
+                "a folder above it, or user"
+            ),
         )
     if not found.has_server and _SERVER in found.closed:
         raise ReleaseError(
@@ -148,14 +154,20 @@ async def pin(settings: Settings, base_environ: Mapping[str, str], bounds: Bound
 
 
 def changed_variables(pin: Pin) -> list[str]:
-    """Names of the variables that `env_file` says otherwise than at the start of the generation, sorted. Raises ReleaseError.
+    """Names of the variables that `env_file` says otherwise than at the start of the generation, sorted.
+
+    Raises ReleaseError.
 
     Those that `env` has are not among them: it comes first.
     """
     if pin.variables is None:  # by an older supervisor
         return []
     before, now = pin.variables, read_variables(pin.settings.env_file, pin.identity.user)
-    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name) and name not in pin.settings.env)
+    return sorted(
+        name
+        for name in before.keys() | now.keys()
+        if before.get(name) != now.get(name) and name not in pin.settings.env
+    )
 
 
 def without_preload(pin: Pin) -> Pin:
@@ -166,7 +178,9 @@ def without_preload(pin: Pin) -> Pin:
 def resolve_directory(literal: str) -> str:
     """Where the release's directory leads now. Raises ReleaseError with step ``directory``."""
     if not os.path.isabs(literal):
-        raise ReleaseError("directory", f"cannot use the directory {literal!r}: it is not an absolute path; write it in full")
+        raise ReleaseError(
+            "directory", f"cannot use the directory {literal!r}: it is not an absolute path; write it in full"
+        )
     try:
         resolved = os.path.realpath(literal, strict=True)
         if not os.path.isdir(resolved):
@@ -174,11 +188,18 @@ def resolve_directory(literal: str) -> str:
         if not os.access(resolved, os.R_OK | os.X_OK):
             raise PermissionError(13, "this user may not read it")
     except FileNotFoundError as error:
-        gone = f"it is a link to {os.readlink(literal)}, which does not exist" if os.path.islink(literal) else "it does not exist"
-        raise ReleaseError("directory", f"cannot use the directory {literal}: {gone}; deploy the release, or change directory") from error
+        gone = (
+            f"it is a link to {os.readlink(literal)}, which does not exist"
+            if os.path.islink(literal)
+            else "it does not exist"
+        )
+        raise ReleaseError(
+            "directory", f"cannot use the directory {literal}: {gone}; deploy the release, or change directory"
+        ) from error
     except OSError as error:
         raise ReleaseError(
-            "directory", f"cannot use the directory {literal}: {(error.strerror or str(error)).lower()}; change directory"
+            "directory",
+            f"cannot use the directory {literal}: {(error.strerror or str(error)).lower()}; change directory",
         ) from error
     return resolved
 
@@ -203,16 +224,21 @@ def choose_python(settings: Settings, resolved: str) -> str:
         raise ReleaseError("interpreter", f"{refusal}it does not exist; make the virtual environment, or change python")
     if not os.path.exists(chosen):
         raise ReleaseError(
-            "interpreter", f"{refusal}it is a link to {os.readlink(chosen)}, which does not exist; make the virtual environment anew"
+            "interpreter",
+            f"{refusal}it is a link to {os.readlink(chosen)}, which does not exist; make the virtual environment anew",
         )
     if not os.path.isfile(chosen) or not os.access(chosen, os.X_OK):
-        raise ReleaseError("interpreter", f"{refusal}it is not a program that this user may run; change python, or its mode")
+        raise ReleaseError(
+            "interpreter", f"{refusal}it is not a program that this user may run; change python, or its mode"
+        )
     folder, name = os.path.split(chosen)
     return os.path.join(os.path.realpath(folder), name)
 
 
 def real_places(settings: Settings, *more: str) -> tuple[str, ...]:
-    """Where paths, the release, its interpreter and ours really are, links followed; of a release that is not there, nothing."""
+    """Where paths, the release, its interpreter and ours really are, links followed; of a release that is not there,
+    nothing.
+    """
     found = [*more, settings.env_file or "", own_python()]
     with contextlib.suppress(ReleaseError):
         resolved = resolve_directory(settings.directory)
@@ -228,7 +254,8 @@ def make_environment(
     account: pwd.struct_passwd | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """The environment of a generation: the supervisor's at its start, with the release's virtual environment; ``env_file``; ``env``.
+    """The environment of a generation: the supervisor's at its start, with the release's virtual environment;
+    ``env_file``; ``env``.
 
     ``variables``: what ``env_file`` says, if it was read before. Raises ReleaseError with step ``environment``.
     """
@@ -240,9 +267,14 @@ def make_environment(
     if account is not None:
         environment |= {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name}
     if settings.watch == "code":
-        # A saved file of the same size in the same second would be taken for its cached bytecode (importlib compares whole seconds).
+        # A saved file of the same size in the same second would be taken for its cached bytecode (importlib compares
+        # whole seconds).
         environment.setdefault("PYTHONDONTWRITEBYTECODE", "1")
-    environment |= read_variables(settings.env_file, None if account is None else account.pw_uid) if variables is None else variables
+    environment |= (
+        read_variables(settings.env_file, None if account is None else account.pw_uid)
+        if variables is None
+        else variables
+    )
     environment |= settings.env
     surroundings.pin(environment, settings.directory, resolved)
     environment.pop("OLDPWD", None)
@@ -261,23 +293,38 @@ def own_python() -> str:
 async def probe(
     python: str, directory: str, environment: Mapping[str, str], identity: Identity, timeout_s: float = PROBE_TIMEOUT_S
 ) -> ProbeResult:
-    """Run an interpreter once and ask what it is, without the application. Raises ReleaseError with step ``interpreter``."""
+    """Run an interpreter once and ask what it is, without the application.
+
+    Raises ReleaseError with step ``interpreter``.
+    """
     try:
         ended = await program.run(
-            [python, "-c", _SCRIPT, directory, _SERVER], timeout_s, directory=directory, environment=environment, identity=identity
+            [python, "-c", _SCRIPT, directory, _SERVER],
+            timeout_s,
+            directory=directory,
+            environment=environment,
+            identity=identity,
         )
     except (OSError, subprocess.SubprocessError) as error:
         reason = _reason(error)
-        raise ReleaseError("interpreter", f"cannot run {python}: {reason}; change python, or make the virtual environment anew") from error
+        raise ReleaseError(
+            "interpreter", f"cannot run {python}: {reason}; change python, or make the virtual environment anew"
+        ) from error
     said = f"; its last words: {ended.last_words}" if ended.last_words else ""
     if ended.status is None:
         raise ReleaseError("interpreter", f"cannot use {python}: it did not start within {timeout_s:g}s{said}")
     answer = _answer(ended.output)
     if answer is None:
-        raise ReleaseError("interpreter", f"cannot use {python}: it is no working Python, it {system.describe_status(ended.status)}{said}")
+        raise ReleaseError(
+            "interpreter",
+            f"cannot use {python}: it is no working Python, it {system.describe_status(ended.status)}{said}",
+        )
     if answer.version < OLDEST_PYTHON:
         version, oldest = ".".join(map(str, answer.version[:2])), ".".join(map(str, OLDEST_PYTHON))
-        raise ReleaseError("interpreter", f"cannot use {python}: it is Python {version}, Relève needs {oldest} or later; change python")
+        raise ReleaseError(
+            "interpreter",
+            f"cannot use {python}: it is Python {version}, Relève needs {oldest} or later; change python",
+        )
     return answer
 
 

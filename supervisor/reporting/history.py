@@ -99,7 +99,8 @@ class History:
         if not self.flush(sync=not rescue) and not rescue:
             self._queue.pop()
             raise HistoryError(
-                f"cannot record the {entry.get('verb', 'upgrade')}: {self.trouble}; nothing was touched and what runs goes on. "
+                f"cannot record the {entry.get('verb', 'upgrade')}: {self.trouble}; nothing was "
+                "touched and what runs goes on. "
                 f"Make room or give write access in {self._directory}, then try again"
             )
         self._merge(record)
@@ -118,9 +119,12 @@ class History:
             self.flush(sync=False)
 
     def crashed(self, generation: int, crash: Record) -> None:
-        """Add a crash to the attempt that brought its generation into service, or is about to. Never raises, and waits for no disk.
+        """Add a crash to the attempt that brought its generation into service, or is about to.
 
-        The first ones are kept, and then as many again each time that their number has doubled: workers may crash for days.
+        Never raises, and waits for no disk.
+
+        The first ones are kept, and then as many again each time that their number has doubled: workers may crash for
+        days.
         """
         number = self._brought_by(generation)
         if number is None:
@@ -147,7 +151,8 @@ class History:
             if attempt["outcome"] is None:
                 under_way = number if under_way is None else under_way
             elif _brought(attempt) == generation:
-                if attempt.get("verb") != "adopt":  # which found it in service, unless it settled what an upgrade had left
+                # which found it in service, unless it settled what an upgrade had left
+                if attempt.get("verb") != "adopt":
                     return number
                 adopted = number
             if attempt.get("verb") == "start":  # what was before it had the same numbers
@@ -192,10 +197,14 @@ class History:
         return True
 
     def _refuse_planted(self) -> None:
-        """Raises InstanceError for a file that somebody else has put there, and that would be read or written as ours."""
+        """Raises InstanceError for a file that somebody else has put there, and that would be read or written
+        as ours.
+        """
         reason = instances.planted(self.path, os.geteuid(), links=True)
         if reason is not None:
-            raise instances.InstanceError(f"cannot use {self._directory}: {reason}; see who can write there, and remove it")
+            raise instances.InstanceError(
+                f"cannot use {self._directory}: {reason}; see who can write there, and remove it"
+            )
 
     def _append(self, data: bytes, sync: bool) -> None:
         created = not os.path.lexists(self.path)
@@ -270,7 +279,9 @@ def _continues(record: Record) -> bool:
 
 def _brought(attempt: Record) -> object:
     """The generation that has come into service by it, if one has."""
-    old, new = (one.get("generation") if isinstance(one, dict) else None for one in (attempt.get("from"), attempt.get("to")))
+    old, new = (
+        one.get("generation") if isinstance(one, dict) else None for one in (attempt.get("from"), attempt.get("to"))
+    )
     return None if old == new else new
 
 
@@ -283,7 +294,9 @@ def _lines(attempt: Record) -> bytes:
     begin = {key: value for key, value in attempt.items() if key not in ("outcome", "ended", "seconds")}
     data = _line({"event": "begin", **begin})
     if attempt["outcome"] is not None:
-        data += _line({"event": "end", "id": attempt["id"], **{key: attempt.get(key) for key in ("outcome", "ended", "seconds")}})
+        data += _line(
+            {"event": "end", "id": attempt["id"], **{key: attempt.get(key) for key in ("outcome", "ended", "seconds")}}
+        )
     return data
 
 

@@ -1,7 +1,8 @@
 """The log files: opened here, written by masters and workers, who may run as a user that cannot open them.
 
-Each is opened to append: whole lines of many processes do not mix, and a file that is truncated under them is filled from
-its beginning. Which file lies at a path now is asked again from time to time: after a rename by logrotate it is another.
+Each is opened to append: whole lines of many processes do not mix, and a file that is truncated under them is filled
+from its beginning. Which file lies at a path now is asked again from time to time: after a rename by logrotate it is
+another.
 """
 
 from __future__ import annotations
@@ -35,12 +36,17 @@ def open_file(name: str, path: str) -> int:
     try:
         return trusted.open_file(path, _FLAGS, MODE)
     except OSError as error:
-        raise StepFailed("log", f"cannot open {words} {path}: {error.strerror}; correct {key}, or the folder that it names") from error
+        raise StepFailed(
+            "log", f"cannot open {words} {path}: {error.strerror}; correct {key}, or the folder that it names"
+        ) from error
 
 
 @dataclass(slots=True)
 class Held:
-    """What was opened last at a path. ``inode``: its device and number; None where it is no regular file, which nobody rotates."""
+    """What was opened last at a path.
+
+    ``inode``: its device and number; None where it is no regular file, which nobody rotates.
+    """
 
     path: str
     inode: tuple[int, int] | None
@@ -53,7 +59,10 @@ class Held:
         return cls(path, (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None)
 
     def rotated(self) -> bool:
-        """Whether another file lies there now. One that is missing counts when it is so twice: logrotate makes it after the rename."""
+        """Whether another file lies there now.
+
+        One that is missing counts when it is so twice: logrotate makes it after the rename.
+        """
         if self.inode is None:
             return False
         try:
@@ -80,12 +89,17 @@ class LentFiles:
         ``known`` are the keys that the release of the generation has.
         """
         known = set(known)
-        with self._opened(revision, {name: path for name, path in paths(log).items() if KINDS[name][0] in known}) as files:
+        with self._opened(
+            revision, {name: path for name, path in paths(log).items() if KINDS[name][0] in known}
+        ) as files:
             yield files
 
     @contextmanager
     def renewed(self, revision: int) -> Iterator[dict[str, int]]:
-        """The files that lie at the paths of a revision now, as ``lent``. Raises StepFailed; what fails in it is tried again."""
+        """The files that lie at the paths of a revision now, as ``lent``.
+
+        Raises StepFailed; what fails in it is tried again.
+        """
         before = self._held.get(revision, {})
         try:
             with self._opened(revision, {name: held.path for name, held in before.items()}) as files:
@@ -106,7 +120,8 @@ class LentFiles:
 
     def rotated(self) -> bool:
         """Whether other files have taken the place of any of them."""
-        return sum(held.rotated() for files in self._held.values() for held in files.values()) > 0  # each one is asked, since it takes note
+        # each one is asked, since it takes note
+        return sum(held.rotated() for files in self._held.values() for held in files.values()) > 0
 
     @contextmanager
     def _opened(self, revision: int, wanted: Mapping[str, str]) -> Iterator[dict[str, int]]:

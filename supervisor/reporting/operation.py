@@ -50,7 +50,9 @@ class Operation:
 
     @classmethod
     def continued(cls, verb: str, by: str, number: int, attempt: int | None, started: float) -> Operation:
-        """One that the program before us has begun (``reexec``). ``attempt``: its number in the history, if it is there.
+        """One that the program before us has begun (``reexec``).
+
+        ``attempt``: its number in the history, if it is there.
 
         An older program has counted its operations apart (``number``).
         """
@@ -119,7 +121,8 @@ class Operation:
         if self.committed or self.undoing or self.stop_reason or self.task is None:
             return False
         self.stop_reason = reason
-        if self.begun:  # a task that is cancelled before its first step ends without an outcome: `perform` sees the reason
+        # a task that is cancelled before its first step ends without an outcome: `perform` sees the reason
+        if self.begun:
             self.task.cancel()
         return True
 
@@ -133,7 +136,14 @@ def failure(error: StepFailed, status: Status, serving: str, what_next: str) -> 
     """The result of a failed operation: what failed, what serves, what to do."""
     told = {"evidence": error.evidence} if error.evidence else {}
     return result(
-        status, error.reason, step=error.step, reason=error.reason, traceback=error.traceback, serving=serving, next=what_next, **told
+        status,
+        error.reason,
+        step=error.step,
+        reason=error.reason,
+        traceback=error.traceback,
+        serving=serving,
+        next=what_next,
+        **told,
     )
 
 

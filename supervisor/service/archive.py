@@ -1,7 +1,7 @@
 """The archive: what a service has others keep of its generations, for the supervisor that follows one that was killed.
 
-Each master keeps a keepsake. One that may do less than the supervisor is not believed: its keepsake says no more than its
-role, and everything else is in a record beside its door.
+Each master keeps a keepsake. One that may do less than the supervisor is not believed: its keepsake says no more than
+its role, and everything else is in a record beside its door.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ class Archive:
         return revival.command(service.runtime, service.history.path, service.control_group)
 
     def keepsake(self, generation: Generation, role: Role, coming: Settings | None = None) -> int:
-        """A memory file for a generation's master to keep; owned by the caller. Where the master may do less than we: and a record."""
+        """A memory file for a generation's master to keep; owned by the caller.
+
+        Where the master may do less than we: and a record.
+        """
         service = self._service
         opening = [one for one in service.opening if one not in generation.listeners]
         kept = Keepsake(
@@ -81,7 +84,8 @@ class Archive:
         runtime = self._service.runtime
         if not self._told_of_disk and runtime is not None and not system.in_memory(str(runtime)):
             log.warning(
-                "%s is on a disk, so the environments of releases are written to that disk, readable only by this user; "
+                "%s is on a disk, so the environments of releases are written to that disk, readable "
+                "only by this user; "
                 "a runtime_directory below /run keeps them in memory",
                 runtime,
             )

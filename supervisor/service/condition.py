@@ -51,8 +51,11 @@ class Condition:
         lost.retry()
         counts = dict(self._count_lost())
         losing = {who: count for who, count in counts.items() if count}
-        recovered = any(who in counts for who in self._losing.keys() - losing)  # the others have ended: nobody knows what they could
-        self._gone = self._gone + sum(count for who, count in self._losing.items() if who not in losing) if losing else 0
+        # the others have ended: nobody knows what they could
+        recovered = any(who in counts for who in self._losing.keys() - losing)
+        self._gone = (
+            self._gone + sum(count for who, count in self._losing.items() if who not in losing) if losing else 0
+        )
         turned, self._losing = bool(losing) is not bool(self._losing), losing
         lines = sum(losing.values()) + self._gone
         settings = self._service.loaded.settings.log
@@ -61,7 +64,10 @@ class Condition:
         self.degraded.pop("log", None)
         words = ""
         if lines:
-            words = f"the log cannot be written ({where}), {lost_words(lines)}; free some space, or check what it is written to"
+            words = (
+                f"the log cannot be written ({where}), {lost_words(lines)}; free some space, or check what "
+                "it is written to"
+            )
             self.degraded["log"] = words
         if turned:
             own.aside("error" if words else "info", words or (AGAIN if recovered else LEFT))
@@ -101,7 +107,9 @@ class Condition:
 
     def _judge_code(self, generation: Generation) -> None:
         if generation.mixed:
-            self.degraded["code"] = f"mixed code: workers of generation {generation.number} were started from changed files"
+            self.degraded["code"] = (
+                f"mixed code: workers of generation {generation.number} were started from changed files"
+            )
         elif generation.astray and os.path.realpath(generation.pin.directory) != generation.pin.resolved:
             self.degraded["code"] = f"mixed code: generation {generation.number} may load more code of another release"
         else:

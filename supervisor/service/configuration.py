@@ -28,10 +28,10 @@ Options = Mapping[str, str | list[str]]
 class Configuration:
     """Where settings come from.
 
-    ``path`` is the configuration file or None, ``folder`` the folder the supervisor was started in (both absolute, links
-    not followed), ``options`` the flags by the settings' dotted keys, as written, and ``app`` the application named on the
-    command line. ``names`` says that the file is one for PasteDeploy, and which of its sections are meant. ``bounds`` are what
-    one upgrade is held to, whoever asks for it.
+    ``path`` is the configuration file or None, ``folder`` the folder the supervisor was started in (both absolute,
+    links not followed), ``options`` the flags by the settings' dotted keys, as written, and ``app`` the application
+    named on the command line. ``names`` says that the file is one for PasteDeploy, and which of its sections are meant.
+    ``bounds`` are what one upgrade is held to, whoever asks for it.
     """
 
     path: Path | None

@@ -1,8 +1,8 @@
 """Draining: load balancers are told to send new clients elsewhere, and everything is served as before.
 
-The supervisor writes it into the header of each generation's scoreboard, where every worker sees it at the next question
-(``server/wsgi/readiness.py``). There it outlives upgrades and respawns; the next supervisor hears of it from this one.
-A stop says the same to whoever still asks.
+The supervisor writes it into the header of each generation's scoreboard, where every worker sees it at the next
+question (``server/wsgi/readiness.py``). There it outlives upgrades and respawns; the next supervisor hears of it from
+this one. A stop says the same to whoever still asks.
 """
 
 from __future__ import annotations
@@ -54,11 +54,16 @@ class Drain:
             generation.board.announce(self.since_ns, self._stopping_ns)
 
     def recall(self, generations: Iterable[Generation], since_ns: int | None = None) -> None:
-        """Another supervisor was here before: go on with what it had told its generations, or has said to us (``since_ns``).
+        """Another supervisor was here before: go on with what it had told its generations, or has said to us
+        (``since_ns``).
 
         The generations can write what is on their scoreboards.
         """
-        said = [one.board.drained_ns for one in generations if one.state is not GenerationState.GONE] if since_ns is None else [since_ns]
+        said = (
+            [one.board.drained_ns for one in generations if one.state is not GenerationState.GONE]
+            if since_ns is None
+            else [since_ns]
+        )
         self.since_ns = max((ns for ns in said if 0 <= ns <= time.monotonic_ns()), default=0)
 
     @property
@@ -89,18 +94,25 @@ def clock(ago_s: float) -> str:
 
 
 def asked_path(settings: Settings, serving: Generation | None) -> str:
-    """The path by which a load balancer sees it. Raises StepFailed where there is none: draining would be seen by nobody."""
+    """The path by which a load balancer sees it.
+
+    Raises StepFailed where there is none: draining would be seen by nobody.
+    """
     check = settings.upgrade.check
     path = settings.readiness or (None if check is None else check.path.partition("?")[0])
     if path is None:
         raise StepFailed(
             "drain",
-            "cannot drain: nothing would tell the load balancer; set readiness: /ready (or upgrade.check), and ctl reload",
+            (
+                "cannot drain: nothing would tell the load balancer; set readiness: /ready (or "
+                "upgrade.check), and ctl reload"
+            ),
         )
     if serving is not None and serving.hello and FEATURE not in serving.hello.get("features", []):
         raise StepFailed(
             "drain",
-            f"cannot drain: the releve {serving.hello.get('releve')} of generation {serving.number} knows no readiness; "
+            f"cannot drain: the releve {serving.hello.get('releve')} of generation {serving.number} "
+            "knows no readiness; "
             "install a releve of this supervisor's age in the release, or none, and ctl upgrade",
         )
     return path

@@ -1,10 +1,10 @@
 """The lock of the runtime directory: two supervisors never own one service.
 
-An flock(2) on the file ``lock`` and on the directory itself, which the kernel drops with the process. The file stays, and its
-text (a pid) is for people only. The directory's is for those who clean up: systemd-tmpfiles passes over a directory that is
-locked (tmpfiles.d(5)); and it holds where the file was removed all the same. Where both were, there is still the control
-socket, which the kernel knows by its path as long as somebody listens. The descriptors are close-on-exec, so no master or worker
-can keep the lock alive.
+An flock(2) on the file ``lock`` and on the directory itself, which the kernel drops with the process. The file stays,
+and its text (a pid) is for people only. The directory's is for those who clean up: systemd-tmpfiles passes over a
+directory that is locked (tmpfiles.d(5)); and it holds where the file was removed all the same. Where both were, there
+is still the control socket, which the kernel knows by its path as long as somebody listens. The descriptors are
+close-on-exec, so no master or worker can keep the lock alive.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from releve.instance import holders, instances, paths
 from releve.instance.instances import LOCK_NAME
 from releve.instance.protocol import SOCKET_NAME
 
-# What a supervisor puts into its runtime directory; listening sockets of the configuration may be there too, whoever owns those.
+# What a supervisor puts into its runtime directory; listening sockets of the configuration may be there too, whoever
+# owns those.
 _WRITTEN = r"(?:instance\.json|guard\.pid|hook\.pid|gen-\d+\.json)"
 _OURS = re.compile(rf"lock|ctl\.sock|gen-\d+\.sock|{_WRITTEN}|\.{_WRITTEN}\.\d+")
 _CLEANER_S = 2.0  # how long a directory may be locked by one who cleans up
@@ -57,8 +58,8 @@ class RuntimeLock:
     def acquire(cls, directory: Path | str, access: instances.Access = OPEN_TO_PASS) -> RuntimeLock:
         """Take the lock of a runtime directory, making the directory if it is not there.
 
-        Raises LockHeld if a supervisor has it, LockError if the folder cannot be used, or if somebody else has put something of
-        ours there.
+        Raises LockHeld if a supervisor has it, LockError if the folder cannot be used, or if somebody else has put
+        something of ours there.
         """
         lock = cls(Path(directory), access)
         limit = time.monotonic() + _CLEANER_S
@@ -158,7 +159,10 @@ class RuntimeLock:
 
 
 def _lives(pid: int) -> bool:
-    """Whether there is such a process. Of one that has just ended, a process that looks through /proc may keep a file open for a moment."""
+    """Whether there is such a process.
+
+    Of one that has just ended, a process that looks through /proc may keep a file open for a moment.
+    """
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -192,7 +196,10 @@ def _refuse_planted(directory: Path) -> None:
     except OSError as error:
         raise LockError(f"cannot look into {directory}: {(error.strerror or str(error)).lower()}") from error
     if reason is not None:
-        raise LockError(f"cannot use {directory}: {reason}; see who can write there, and remove it, or choose another runtime_directory")
+        raise LockError(
+            f"cannot use {directory}: {reason}; see who can write there, and remove it, or choose "
+            "another runtime_directory"
+        )
 
 
 def _is(path: str, fd: int) -> bool:

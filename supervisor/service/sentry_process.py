@@ -59,7 +59,9 @@ class SentryProcess:
                 self._link.send({"type": "alive", "within_s": within_s})
 
     def dismiss(self, *, ending: bool = False) -> None:
-        """Send the sentry away: this process needs none, or it is ``ending`` as it was told to; then the sentry goes after it."""
+        """Send the sentry away: this process needs none, or it is ``ending`` as it was told to; then the sentry goes
+        after it.
+        """
         self._what = None
         if self._link is not None:
             with suppress(LinkError):

@@ -104,7 +104,11 @@ class Service:
             try:
                 generation.door = open_door(self.runtime, generation.number)
             except OSError as error:
-                log.warning("cannot make a door for generation %d: %s; it leaves when this supervisor is killed", generation.number, error)
+                log.warning(
+                    "cannot make a door for generation %d: %s; it leaves when this supervisor is killed",
+                    generation.number,
+                    error,
+                )
         self._enlist(generation)
         self.candidate = generation
         return generation
@@ -113,7 +117,8 @@ class Service:
         generation.on_lost = self._lost
         generation.on_report = self._hear
         generation.on_crash = lambda one, crash: self.history.crashed(one.number, crash.picture())
-        if not capabilities.exceeds(generation.pin.identity):  # else a sentry is the guard, and no master can end the service
+        # else a sentry is the guard, and no master can end the service
+        if not capabilities.exceeds(generation.pin.identity):
             generation.on_terminated = self._terminated
         self.drain.tell(generation)
 
@@ -219,7 +224,9 @@ class Service:
     def lost(self) -> bool:
         """Whether the generation in service needs a successor: it has lost its master, or does not serve."""
         return (
-            self.active is not None and not self.on_trial and bool(self.active.trouble or self.active.state is not GenerationState.SERVING)
+            self.active is not None
+            and not self.on_trial
+            and bool(self.active.trouble or self.active.state is not GenerationState.SERVING)
         )
 
     @property
@@ -235,7 +242,9 @@ class Service:
     def generations(self) -> list[Generation]:
         """Those that live, oldest first."""
         known = [self.active, self.standby, self.candidate, *self.retiring]
-        return sorted((g for g in known if g is not None and g.state is not GenerationState.GONE), key=lambda g: g.number)
+        return sorted(
+            (g for g in known if g is not None and g.state is not GenerationState.GONE), key=lambda g: g.number
+        )
 
     @property
     def release_uid(self) -> int:
@@ -329,7 +338,9 @@ class Service:
         return rejected
 
     def call_back(self) -> None:
-        """A rollback begins: until it is over, neither its time nor the end of its master sends away the generation that stands by."""
+        """A rollback begins: until it is over, neither its time nor the end of its master sends away the generation
+        that stands by.
+        """
         self._standby.call_back()
 
     def send_back(self) -> None:
@@ -353,7 +364,8 @@ class Service:
         if generation is self.standby:
             self._standby.end()
         for listener in self._aside.get(generation, ()):
-            listening.remove_file(listener)  # at once: whoever follows a supervisor that is killed now does not know of it
+            # at once: whoever follows a supervisor that is killed now does not know of it
+            listening.remove_file(listener)
         if generation.state is GenerationState.GONE:
             self._forget(generation)
             return

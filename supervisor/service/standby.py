@@ -29,7 +29,11 @@ class Standby:
     @property
     def fit(self) -> bool:
         """Whether it can be relied upon."""
-        return self.generation is not None and self.generation.state is GenerationState.STANDBY and not self.generation.trouble
+        return (
+            self.generation is not None
+            and self.generation.state is GenerationState.STANDBY
+            and not self.generation.trouble
+        )
 
     def begin(self, generation: Generation, seconds: float) -> None:
         """Have a generation stand by for so long."""

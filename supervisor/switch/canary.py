@@ -1,4 +1,5 @@
-"""The canary: before the switch, the new generation serves a share of the new connections, and is watched while it does.
+"""The canary: before the switch, the new generation serves a share of the new connections, and is watched while it
+does.
 
 The old workers go on accepting, and pass every so many'th new connection on to the new generation's exchange; such a
 connection stays there. The new workers accept nothing by themselves. So the share is counted and not left to whoever is
@@ -49,12 +50,17 @@ class Count:
         return self._new.traffic.sample() - self._new_begin
 
     def comparison(self) -> Totals:
-        """What the canary is judged beside: the other one's traffic at the same time, or with too little of that its last minute."""
+        """What the canary is judged beside: the other one's traffic at the same time, or with too little of that its
+        last minute.
+        """
         old = self.old
         return old if old.requests >= probation.REQUESTS_LEAST else self._old.traffic.last_minute()
 
     def figures(self) -> dict[str, Any]:
-        """For the outcome. Behind a pool of kept connections the two shares differ: a connection may bring one request, or thousands."""
+        """For the outcome.
+
+        Behind a pool of kept connections the two shares differ: a connection may bring one request, or thousands.
+        """
         old, new = self.old, self.new
         requests = old.requests + new.requests
         return {
@@ -71,12 +77,16 @@ class Count:
 
 
 async def sing(service: Service, operation: Operation, old: Generation, new: Generation, canary: Canary) -> None:
-    """Have the new generation serve a share for a while; it goes on until the switch. Raises StepFailed; the caller goes back."""
+    """Have the new generation serve a share for a while; it goes on until the switch.
+
+    Raises StepFailed; the caller goes back.
+    """
     lacking = next((one for one in (old, new) if not one.can(FEATURE)), None)
     if lacking is not None:
         which = "that serves" if lacking is old else "that is new"
         operation.note(
-            f"no canary: the releve {lacking.hello.get('releve')} of the release {which} does not know it; it is switched at once"
+            f"no canary: the releve {lacking.hello.get('releve')} of the release {which} does not know "
+            "it; it is switched at once"
         )
         return
     await new.attend()
@@ -137,7 +147,8 @@ def words(figures: dict[str, Any]) -> str:
     connections, requests = canary["connections"], canary["requests"]
     missed = f"; {connections['undiverted']} could not be passed on" if connections["undiverted"] else ""
     return (
-        f"asked {share_text(canary['asked'])}, served {_percent(connections['share'])} of {connections['accepted']} new connections "
+        f"asked {share_text(canary['asked'])}, served {_percent(connections['share'])} of "
+        f"{connections['accepted']} new connections "
         f"and {_percent(requests['share'])} of {requests['answered']} requests{missed}"
     )
 

@@ -74,7 +74,8 @@ async def ask(sock: socket.socket, check: Check) -> CheckResult:
         ) from None
     except OSError as error:
         raise CheckFailed(
-            f"cannot pass the check: GET {target}: {(error.strerror or str(error)).lower()}; the worker ended the connection"
+            f"cannot pass the check: GET {target}: {(error.strerror or str(error)).lower()}; the "
+            "worker ended the connection"
         ) from error
     except _Malformed as error:
         raise CheckFailed(f"cannot pass the check: GET {target}: {error}") from error
@@ -96,7 +97,8 @@ def _request(target: str, check: Check) -> bytes:
     for name, value in fields.items():
         if not name or any(mark in name + value for mark in "\r\n\0") or ":" in name or " " in name:
             raise CheckFailed(
-                f"cannot ask the check: the header {name!r} has characters that no header may have; change upgrade.check.headers"
+                f"cannot ask the check: the header {name!r} has characters that no header may have; "
+                "change upgrade.check.headers"
             )
     lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
@@ -114,9 +116,13 @@ async def _exchange(sock: socket.socket, request: bytes) -> Answer:
         if answer is not None:
             return answer
         if not chunk:
-            raise _Malformed("the connection ended before the whole answer; the worker may have crashed" if data else _SILENT)
+            raise _Malformed(
+                "the connection ended before the whole answer; the worker may have crashed" if data else _SILENT
+            )
         if len(data) > ANSWER_MAX_BYTES:
-            raise _Malformed(f"the answer has more than {ANSWER_MAX_BYTES} bytes; choose a smaller page for upgrade.check.path")
+            raise _Malformed(
+                f"the answer has more than {ANSWER_MAX_BYTES} bytes; choose a smaller page for upgrade.check.path"
+            )
 
 
 _SILENT = "the connection ended without an answer; the worker may have crashed"
@@ -181,7 +187,10 @@ def _excerpt(body: bytes) -> str:
 def _hint(answer: Answer, check: Check) -> str:
     """What usually is the matter."""
     if answer.status == 400:
-        return f"; if it refuses the Host {check.host!r} (Django's ALLOWED_HOSTS), set upgrade.check.host to one that it serves"
+        return (
+            f"; if it refuses the Host {check.host!r} (Django's ALLOWED_HOSTS), set upgrade.check.host to "
+            "one that it serves"
+        )
     where = answer.fields.get("location", "")
     if answer.status in _REDIRECTS and where.startswith("https:") and not check.https:
         return "; it insists on https: set upgrade.check.https to true"

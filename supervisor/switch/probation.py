@@ -1,4 +1,5 @@
-"""The probation: a generation that has just been switched to, or serves as a canary, is watched, and judged by a table of rules.
+"""The probation: a generation that has just been switched to, or serves as a canary, is watched, and judged by a table
+of rules.
 
 Only what is certainly the new release's fault counts: where the old generation has
 the same trouble (its check fails too, its own requests ended in 5xx as often), nothing
@@ -77,7 +78,9 @@ def last_minute(before: Totals) -> Comparison:
 class Trial:
     """One probation under way: what has been seen of the new generation so far."""
 
-    def __init__(self, new: Generation, old: Generation | None, before: Comparison, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, new: Generation, old: Generation | None, before: Comparison, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self.new = new
         self.old = old
         self.before = before
@@ -95,7 +98,8 @@ class Trial:
         return self.new.traffic.sample() - self._begin
 
     def crashes_excused(self) -> int:
-        """How many workers the old generation would have lost in the time of the probation: it lost some shortly before.
+        """How many workers the old generation would have lost in the time of the probation: it lost some shortly
+        before.
 
         Beside a canary it serves on, and may lose some meanwhile.
         """
@@ -157,7 +161,9 @@ class Trial:
 
     async def _hold_against(self, worker: int, reason: str, check: Check) -> None:
         """The check has failed twice in a row; it is the new release's fault if the old one passes."""
-        olds = [] if self.old is None else [one for one in self.old.workers.values() if one.state in ("serving", "paused")]
+        olds = (
+            [] if self.old is None else [one for one in self.old.workers.values() if one.state in ("serving", "paused")]
+        )
         try:
             if not olds:
                 raise checking.CheckFailed("the old generation has no worker left")
@@ -167,7 +173,9 @@ class Trial:
             self.note(f"the check fails, and not only of the new generation, so that it is not judged by it: {error}")
             return
         evidence = {"worker": worker, "path": check.path}
-        self.check_failed = Violation("check", f"worker {worker}: {reason}; the old generation passes", evidence=evidence)
+        self.check_failed = Violation(
+            "check", f"worker {worker}: {reason}; the old generation passes", evidence=evidence
+        )
 
 
 def _has_news(new: Generation, lost: int) -> bool:
@@ -213,16 +221,29 @@ def _check(trial: Trial) -> Violation | None:
 
 def _errors(trial: Trial) -> Violation | None:
     now, before = trial.traffic, trial.before.look()
-    # Without the polls of load balancers, which may be many and say nothing of the others; and with them: `check` may be a page like any.
+    # Without the polls of load balancers, which may be many and say nothing of the others; and with them: `check` may
+    # be a page like any.
     for one, other in ((now.unpolled, before.unpolled), (now, before)):
-        if one.requests >= REQUESTS_LEAST and one.errors >= ERRORS_LEAST and round(one.share - other.share, 6) >= SHARE_ABOVE:
-            return Violation("errors", f"{one.words()}; {trial.before.words}: {other.words()}", evidence=trial.figures())
+        if (
+            one.requests >= REQUESTS_LEAST
+            and one.errors >= ERRORS_LEAST
+            and round(one.share - other.share, 6) >= SHARE_ABOVE
+        ):
+            return Violation(
+                "errors", f"{one.words()}; {trial.before.words}: {other.words()}", evidence=trial.figures()
+            )
     return None
 
 
 def _figures(traffic: Totals) -> dict[str, Any]:
     polled = {"polled": traffic.polled} if traffic.polled else {}
-    return {"requests": traffic.requests, **polled, "errors": traffic.errors, "share": round(traffic.share, 4), "p99_s": traffic.p99_s}
+    return {
+        "requests": traffic.requests,
+        **polled,
+        "errors": traffic.errors,
+        "share": round(traffic.share, 4),
+        "p99_s": traffic.p99_s,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,16 +259,23 @@ RULES = (
     Rule("master", "its master ends", _master),
     Rule(
         "exit",
-        "a worker exits unexpectedly (recycling and scaling apart), and the old generation lost none, or fewer, shortly before "
+        "a worker exits unexpectedly (recycling and scaling apart), and the old generation lost none, "
+        "or fewer, shortly before "
         "(beside a canary, or meanwhile)",
         _exit,
     ),
     Rule("heartbeat", f"a worker's loop has not turned for {WEDGED_S:g} s", _heartbeat),
-    Rule("check", "`upgrade.check` fails twice in a row, while the old generation's, asked on its own private socket, succeeds", _check),
+    Rule(
+        "check",
+        "`upgrade.check` fails twice in a row, while the old generation's, asked on its own private socket, succeeds",
+        _check,
+    ),
     Rule(
         "errors",
-        f"of at least {REQUESTS_LEAST} requests of clients, at least {ERRORS_LEAST} were answered with 5xx, and their share is "
-        f"{SHARE_ABOVE * 100:.0f} points above that of the old generation (in its last minute; beside a canary, meanwhile)",
+        f"of at least {REQUESTS_LEAST} requests of clients, at least {ERRORS_LEAST} were answered with "
+        "5xx, and their share is "
+        f"{SHARE_ABOVE * 100:.0f} points above that of the old generation (in its last minute; beside "
+        "a canary, meanwhile)",
         _errors,
     ),
 )
@@ -261,7 +289,9 @@ async def watch(
     before: Comparison,
     over: Callable[[], bool] = lambda: False,
 ) -> Verdict:
-    """Watch a generation that serves for so many seconds, until it breaks a rule, or until it is ``over``, asked at each look."""
+    """Watch a generation that serves for so many seconds, until it breaks a rule, or until it is ``over``, asked at
+    each look.
+    """
     trial = Trial(new, old, before)
     until = time.monotonic() + seconds
     asking = None

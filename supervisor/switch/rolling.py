@@ -22,7 +22,10 @@ SETTLED_S = 5.0  # a worker that was told to leave says so at once, but for one 
 
 
 async def roll(operation: Operation, old: Generation, new: Generation, workers: int) -> None:
-    """From all old workers and one new one, proved, to one old worker and ``workers`` new ones. Raises StepFailed, half-way."""
+    """From all old workers and one new one, proved, to one old worker and ``workers`` new ones.
+
+    Raises StepFailed, half-way.
+    """
     await new.resume()
     left, come = len(old.workers), 1
     while left > 1 or come < workers:
@@ -33,7 +36,9 @@ async def roll(operation: Operation, old: Generation, new: Generation, workers: 
             except StepFailed:
                 if not old.trouble:
                     raise
-                left = 1  # it has lost its master, who could have sent workers away one by one: they pause together, at the switch
+                # it has lost its master, who could have sent workers away one by one: they pause together, at the
+                # switch
+                left = 1
             else:
                 await settled(old, left)
         if come < workers:
@@ -45,10 +50,14 @@ async def roll(operation: Operation, old: Generation, new: Generation, workers: 
 
 
 async def settled(generation: Generation, workers: int) -> None:
-    """Until no more workers than that are in a generation, those that finish their last requests left out; not for ever."""
+    """Until no more workers than that are in a generation, those that finish their last requests left out; not for
+    ever.
+    """
     with suppress(TimeoutError):
         async with asyncio.timeout(SETTLED_S):
-            await generation.until(lambda: sum(worker.state != "leaving" for worker in generation.workers.values()) <= workers)
+            await generation.until(
+                lambda: sum(worker.state != "leaving" for worker in generation.workers.values()) <= workers
+            )
 
 
 async def _prove_youngest(new: Generation) -> None:

@@ -10,8 +10,12 @@ from releve.supervisor.generation.losses import unexcused
 from releve.supervisor.reporting.failure import StepFailed
 
 
-def demand(generation: Generation, step: str, *, revision: int | None = None, when: str = "", old: Generation | None = None) -> None:
-    """See that it has its master, and has lost no worker of a revision (of its present one). Raises StepFailed for the step.
+def demand(
+    generation: Generation, step: str, *, revision: int | None = None, when: str = "", old: Generation | None = None
+) -> None:
+    """See that it has its master, and has lost no worker of a revision (of its present one).
+
+    Raises StepFailed for the step.
 
     ``old``: the one that it follows, whose own crashes excuse as many.
     """
@@ -24,4 +28,6 @@ def demand(generation: Generation, step: str, *, revision: int | None = None, wh
 def demand_master(generation: Generation, step: str, *, when: str = "") -> None:
     """See that it has its master. Raises StepFailed for the step."""
     if generation.trouble:
-        raise StepFailed(step, f"cannot trust generation {generation.number}: {generation.trouble}{when}", generation.crash_stack())
+        raise StepFailed(
+            step, f"cannot trust generation {generation.number}: {generation.trouble}{when}", generation.crash_stack()
+        )

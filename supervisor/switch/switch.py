@@ -48,14 +48,18 @@ async def forward(service: Service, operation: Operation, old: Generation | None
 async def all_serve(new: Generation) -> None:
     """See that it has its master, and that its workers have come to serve. Raises StepFailed.
 
-    One that has just been started in the place of another is told so when it says that it is ready: no order waits for it.
+    One that has just been started in the place of another is told so when it says that it is ready: no order waits for
+    it.
     """
     coming = _to_come(new)
     await new.wait(lambda: bool(new.trouble) or not coming & _to_come(new), COME_S)
     soundness.demand_master(new, "switch")
     if late := coming & _to_come(new):
         worker = min(late, key=lambda one: one.number)
-        raise StepFailed("switch", f"cannot trust generation {new.number}: worker {worker.number} (pid {worker.pid}) did not come to serve")
+        raise StepFailed(
+            "switch",
+            f"cannot trust generation {new.number}: worker {worker.number} (pid {worker.pid}) did not come to serve",
+        )
 
 
 def _to_come(generation: Generation) -> set[Worker]:
@@ -64,7 +68,8 @@ def _to_come(generation: Generation) -> set[Worker]:
 
 
 async def back(service: Service, old: Generation, new: Generation) -> None:
-    """From wherever ``forward`` (or a canary) has come to: the old generation serves as before, the new one finishes and leaves.
+    """From wherever ``forward`` (or a canary) has come to: the old generation serves as before, the new one finishes
+    and leaves.
 
     Raises StepFailed if the old one cannot serve any more; then the new one goes on.
     """
@@ -93,7 +98,9 @@ async def end_diversion(old: Generation) -> None:
 
 
 async def leave(service: Service, old: Generation, new: Generation) -> None:
-    """A generation that serves beside the old one (or attends to a part) hands its idle connections over to that, finishes, and leaves."""
+    """A generation that serves beside the old one (or attends to a part) hands its idle connections over to that,
+    finishes, and leaves.
+    """
     asked_ns = time.monotonic_ns()
     try:
         if new.state in AT_WORK:
@@ -111,5 +118,7 @@ def _end_wedged(generation: Generation, since_ns: int) -> None:
     for worker in generation.workers.values():
         record = generation.board.read(worker.slot)
         if worker.state != "paused" and record.pid == worker.pid and record.heartbeat_ns < since_ns:
-            log.error("worker %d (pid %d) does not turn any more: ended", worker.number, worker.pid, extra=generation.tag)
+            log.error(
+                "worker %d (pid %d) does not turn any more: ended", worker.number, worker.pid, extra=generation.tag
+            )
             worker.kill(signal.SIGABRT)  # faulthandler writes where it hangs

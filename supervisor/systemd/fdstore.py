@@ -1,4 +1,5 @@
-"""The store: systemd keeps a duplicate of each listener (``FDSTORE=1`` of sd_notify(3)), so that a restart refuses nobody.
+"""The store: systemd keeps a duplicate of each listener (``FDSTORE=1`` of sd_notify(3)), so that a restart refuses
+nobody.
 
 A descriptor is stored under a name that says what it is: the address, and for a
 Unix socket also its file (device and inode), since a path that was bound anew by
@@ -27,7 +28,9 @@ class Store:
         """Have it keep exactly those that are not its own, so that its restart refuses nobody."""
         if not self._notifier.active:
             return
-        wanted = {name: one for one in listeners if not one.inherited and (name := name_of(one.name, one.inode)) is not None}
+        wanted = {
+            name: one for one in listeners if not one.inherited and (name := name_of(one.name, one.inode)) is not None
+        }
         for name in self._names - set(wanted):
             self._notifier.forget(name)
         self._names = set(wanted)

@@ -1,4 +1,6 @@
-"""The guard file, for systemd (``PIDFile=``): whom to take for the main process when the supervisor is killed; so the unit lives on."""
+"""The guard file, for systemd (``PIDFile=``): whom to take for the main process when the supervisor is killed; so the
+unit lives on.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ class GuardFile:
             with paths.parent(self._path) as (folder, name):
                 folder.write(name, f"{pid}\n".encode(), 0o644)
         except OSError as error:
-            log.warning("cannot write %s: %s; if this supervisor is killed, systemd starts the service anew", self._path, error.strerror)
+            log.warning(
+                "cannot write %s: %s; if this supervisor is killed, systemd starts the service anew",
+                self._path,
+                error.strerror,
+            )
 
     def renew(self) -> bool:
         """Write it again where it has gone; whether it had."""

@@ -27,10 +27,17 @@ PROPERTIES = (
 _CALLS = {"chown": "fchown", "capset": "capset"}  # one that stands for its group
 _READ_ONLY = {"yes": SYSTEM[:3], "full": SYSTEM}  # ProtectSystem=, beside strict
 _APART = ("dev", "proc", "sys", *TEMPORARY)  # which it leaves alone, or other directives decide on
-_MADE = {"RuntimeDirectory": "/run", "StateDirectory": "/var/lib", "LogsDirectory": "/var/log", "CacheDirectory": "/var/cache"}
+_MADE = {
+    "RuntimeDirectory": "/run",
+    "StateDirectory": "/var/lib",
+    "LogsDirectory": "/var/log",
+    "CacheDirectory": "/var/cache",
+}
 
 
-def lacking(needed: Needs, told: Mapping[str, str], strange: Collection[str] = (), absent: Collection[str] = ()) -> Iterator[str]:
+def lacking(
+    needed: Needs, told: Mapping[str, str], strange: Collection[str] = (), absent: Collection[str] = ()
+) -> Iterator[str]:
     """Each in words; what systemd does not say is not judged.
 
     ``strange``: the groups that the user is no member of; ``absent``: the folders that are not there.
@@ -60,7 +67,11 @@ def _privileges(needed: Needs, told: Mapping[str, str], strange: Collection[str]
             yield f"AmbientCapabilities= lacks {capability}, for a port below 1024"
     if "SupplementaryGroups" in told:
         members = _words(told["SupplementaryGroups"])
-        yield from (f"SupplementaryGroups= lacks {group}" for group in needed.groups if group in strange and group not in members)
+        yield from (
+            f"SupplementaryGroups= lacks {group}"
+            for group in needed.groups
+            if group in strange and group not in members
+        )
 
 
 def _folders(needed: Needs, told: Mapping[str, str], absent: Collection[str]) -> Iterator[str]:
@@ -69,7 +80,9 @@ def _folders(needed: Needs, told: Mapping[str, str], absent: Collection[str]) ->
     writable = [path.lstrip("-+") for path in _words(told.get("ReadWritePaths", ""))] + made
     for path in needed.writable:
         in_home = homes == "read-only" and inside(path, HOMES)
-        read_only = (system == "strict" or inside(path, _READ_ONLY.get(system, ())) or in_home) and not inside(path, _APART)
+        read_only = (system == "strict" or inside(path, _READ_ONLY.get(system, ())) or in_home) and not inside(
+            path, _APART
+        )
         if read_only and not any(_within(path, one) for one in writable):
             yield f"ReadWritePaths= lacks {path}"
         elif read_only and path in absent and not any(_within(path, one) for one in made):

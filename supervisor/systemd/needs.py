@@ -1,6 +1,7 @@
 """What settings need of the unit that a service runs in: ``releve systemd-unit`` writes it, ``doctor`` compares it.
 
-A unit is as narrow as it can be; a setting that needs more says so here, and nowhere else. Pure. Directives: systemd.exec(5).
+A unit is as narrow as it can be; a setting that needs more says so here, and nowhere else. Pure. Directives:
+systemd.exec(5).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class Needs:
     """Of one configuration. Paths are absolute."""
 
     root: str = ""  # why it has to start as root though there is a `user`; empty: it need not
-    calls: dict[str, str] | None = None  # system calls that @privileged has -> for which setting; None: it is root that starts
+    # system calls that @privileged has -> for which setting; None: it is root that starts
+    calls: dict[str, str] | None = None
     capabilities: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()  # that the user must be a member of
     writable: tuple[str, ...] = ()  # folders that are written in
@@ -37,17 +39,29 @@ class Needs:
 
 
 def needs(settings: Settings, *more: str | None) -> Needs:
-    """Of some settings; ``more`` are paths that they do not say: of the configuration, of the commands, what links lead to."""
+    """Of some settings; ``more`` are paths that they do not say: of the configuration, of the commands, what links lead
+    to.
+    """
     sockets = [address for address in settings.listen if address.kind == "unix"]
     releases = settings.control.directories or ()
-    files = [settings.directory, settings.python, settings.env_file, *settings.include, *_programs(settings.hooks), *releases, *more]
+    files = [
+        settings.directory,
+        settings.python,
+        settings.env_file,
+        *settings.include,
+        *_programs(settings.hooks),
+        *releases,
+        *more,
+    ]
     folders = [os.path.dirname(path) for path in [*(one.path for one in sockets), *_log_files(settings)]]
     folders += [path for path in (settings.runtime_directory, settings.state_directory) if path]
     spool = [settings.spool_directory] if settings.spool_directory else []
     writable, seen = tuple(sorted({*folders, *spool})), tuple(path for path in [*files, *folders] if path)
     root = _root(settings)
     if settings.user is None or root:
-        return Needs(root, writable=writable, seen=seen, rights=settings.user is not None and not settings.no_new_privileges)
+        return Needs(
+            root, writable=writable, seen=seen, rights=settings.user is not None and not settings.no_new_privileges
+        )
     low = low_port(settings)
     calls = {"capset": "a port below 1024"} if low else {}
     given = [one.group for one in sockets if one.group is not None]
@@ -84,7 +98,9 @@ def _root(settings: Settings) -> str:
     owner = next((one.owner for one in settings.listen if one.owner not in (None, settings.user)), None)
     if owner is not None:
         return f"to give a socket to {owner} (listen)"
-    return "" if settings.no_new_privileges else "so that what the application starts may gain rights (no_new_privileges)"
+    return (
+        "" if settings.no_new_privileges else "so that what the application starts may gain rights (no_new_privileges)"
+    )
 
 
 def _log_files(settings: Settings) -> list[str]:

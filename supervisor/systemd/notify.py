@@ -41,7 +41,9 @@ class Notifier:
 
     def reloading(self, status: str = "") -> None:
         """A change of generations has begun; ``ready`` ends it."""
-        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", f"STATUS={_line(status)}" if status else "")
+        self._send(
+            "RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", f"STATUS={_line(status)}" if status else ""
+        )
 
     def stopping(self, status: str = "") -> None:
         """The stop has begun. Final: systemd takes nothing else after it for a running service."""
@@ -56,7 +58,10 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def store(self, name: str, fd: int) -> None:
-        """Have systemd keep a duplicate of a descriptor, which it passes to whoever it starts next. Storing it again changes nothing."""
+        """Have systemd keep a duplicate of a descriptor, which it passes to whoever it starts next.
+
+        Storing it again changes nothing.
+        """
         self._send("FDSTORE=1", f"FDNAME={name}", fds=(fd,))
 
     def forget(self, name: str) -> None:

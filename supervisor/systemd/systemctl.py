@@ -34,8 +34,8 @@ async def ask(*words: str, timeout_s: float = SYSTEMCTL_S, environ: Mapping[str,
 async def stops_for_good(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether systemd stops the unit and starts nothing in its place: False in a restart, and where it does not say.
 
-    Its job says so (org.freedesktop.systemd1(5)), to whoever asks, as long as there is a D-Bus that knows the user. A unit
-    whose ``FileDescriptorStorePreserve=`` keeps its sockets over a stop (254 and later) is one that comes back.
+    Its job says so (org.freedesktop.systemd1(5)), to whoever asks, as long as there is a D-Bus that knows the user. A
+    unit whose ``FileDescriptorStorePreserve=`` keeps its sockets over a stop (254 and later) is one that comes back.
     """
     name = unit_name(environ)
     if name is None:

@@ -1,4 +1,5 @@
-"""A systemd unit for one configuration: its timeouts computed from the settings, hardened, each exception with its reason.
+"""A systemd unit for one configuration: its timeouts computed from the settings, hardened, each exception with its
+reason.
 
 ``releve systemd-unit -c FILE`` prints it. Pure: from the settings and a few paths to a text.
 Directives: systemd.service(5), systemd.exec(5).
@@ -30,7 +31,8 @@ class Place:
     commands: str  # folder of ``releve`` and ``ctl``
     name: str  # of the unit, without its ending
     options: tuple[str, ...] = ()  # of ``releve``, beside ``-c``
-    real: tuple[str, ...] = ()  # what links lead to: an interpreter of pyenv or uv is in a home folder, wherever its environment is
+    # what links lead to: an interpreter of pyenv or uv is in a home folder, wherever its environment is
+    real: tuple[str, ...] = ()
 
     @property
     def unit(self) -> str:
@@ -39,11 +41,20 @@ class Place:
 
 
 def start_s(settings: Settings) -> int:
-    """How long a start or an upgrade may take, in seconds: two boots (one may find that preloading is unsafe), hooks, and what follows."""
+    """How long a start or an upgrade may take, in seconds: two boots (one may find that preloading is unsafe), hooks,
+    and what follows.
+    """
     upgrade = settings.upgrade
     check_s = 0.0 if upgrade.check is None else upgrade.check.timeout * settings.workers
     hooks = settings.hooks
-    one_by_one = (hooks.before, hooks.after_ready, hooks.after_switch, hooks.after_commit, hooks.on_failure, hooks.on_rollback)
+    one_by_one = (
+        hooks.before,
+        hooks.after_ready,
+        hooks.after_switch,
+        hooks.after_commit,
+        hooks.on_failure,
+        hooks.on_rollback,
+    )
     hooks_s = sum(command.timeout for command in one_by_one if command is not None)
     return math.ceil((settings.timeouts.bind or 0.0) + 2 * settings.timeouts.boot + check_s + hooks_s) + MARGIN_S
 
@@ -56,8 +67,15 @@ def stop_s(settings: Settings) -> int:
 
 def unit(settings: Settings, place: Place) -> str:
     """The text of the unit. Raises UnitError for a path that a unit cannot name."""
-    sections = {"Unit": _unit(settings, place), "Service": _service(settings, place), "Install": iter(["WantedBy=multi-user.target"])}
-    head = f"# Made by: releve systemd-unit -c {place.config}\n# Make it again when timeouts, listen, user or limits have changed there.\n"
+    sections = {
+        "Unit": _unit(settings, place),
+        "Service": _service(settings, place),
+        "Install": iter(["WantedBy=multi-user.target"]),
+    }
+    head = (
+        f"# Made by: releve systemd-unit -c {place.config}\n# Make it again when timeouts, listen, user or "
+        "limits have changed there.\n"
+    )
     return head + "".join(f"\n[{name}]\n" + "\n".join(lines) + "\n" for name, lines in sections.items())
 
 
@@ -72,7 +90,10 @@ def _unit(settings: Settings, place: Place) -> Iterator[str]:
 
 def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield "Type=notify"
-    yield "# The supervisor that follows one that was killed reports for itself; PIDFile= names the process that starts it."
+    yield (
+        "# The supervisor that follows one that was killed reports for itself; PIDFile= names the process "
+        "that starts it."
+    )
     yield "NotifyAccess=all"
     yield f"PIDFile={whole(_today(settings.runtime_directory or f'/run/releve/{place.unit}'))}/guard.pid"
     yield f"ExecStart={program(f'{place.commands}/releve')} -c {' '.join(map(word, (place.config, *place.options)))}"
@@ -82,7 +103,10 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield "# Starting again does not help against a configuration error (2)."
     yield "Restart=on-failure"
     yield "RestartPreventExitStatus=2"
-    yield "# timeouts.bind, two boots (timeouts.boot), the hooks and the checks; the supervisor asks for more during a canary or probation."
+    yield (
+        "# timeouts.bind, two boots (timeouts.boot), the hooks and the checks; the supervisor asks for "
+        "more during a canary or probation."
+    )
     yield f"TimeoutStartSec={start_s(settings)}"
     yield "# Above timeouts.pre_stop, timeouts.drain and timeouts.linger."
     yield f"TimeoutStopSec={stop_s(settings)}"
@@ -101,21 +125,29 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
 
 
 def _folders(settings: Settings, place: Place) -> Iterator[str]:
-    runtime = f"releve/{place.unit}" if settings.runtime_directory is None else _below("/run/", settings.runtime_directory)
+    runtime = (
+        f"releve/{place.unit}" if settings.runtime_directory is None else _below("/run/", settings.runtime_directory)
+    )
     if runtime is not None:
         yield f"RuntimeDirectory={' '.join([runtime, *_of_sockets(settings, place, runtime)])}"
         yield "RuntimeDirectoryMode=0711"
         yield "RuntimeDirectoryPreserve=restart"
-    state = f"releve/{place.unit}" if settings.state_directory is None else _below("/var/lib/", settings.state_directory)
+    state = (
+        f"releve/{place.unit}" if settings.state_directory is None else _below("/var/lib/", settings.state_directory)
+    )
     if state is not None:
         yield f"StateDirectory={state}"
 
 
 def _of_sockets(settings: Settings, place: Place, runtime: str) -> Iterator[str]:
-    """The folder of a socket (listen), where it has this unit's name: others may be shared, and systemd would give and remove them."""
+    """The folder of a socket (listen), where it has this unit's name: others may be shared, and systemd would give and
+    remove them.
+    """
     own = {_below("/run/", os.path.dirname(address.path)) for address in settings.listen if address.kind == "unix"}
     if place.unit != "releve":
-        yield from sorted(name for name in own if name is not None and name.partition("/")[0] == place.unit and name != runtime)
+        yield from sorted(
+            name for name in own if name is not None and name.partition("/")[0] == place.unit and name != runtime
+        )
 
 
 def _today(path: str) -> str:
@@ -152,8 +184,14 @@ def _identity(settings: Settings, needed: Needs) -> Iterator[str]:
 
 def _hardening(settings: Settings, needed: Needs) -> Iterator[str]:
     yield "# Hardening; systemd-analyze security rates it. What is left out, and why:"
-    yield "#   PrivateUsers: ctl, run by root, would look like nobody.  ProcSubset=pid: the memory of workers is shown from /proc."
-    yield "#   MemoryDenyWriteExecute: ctypes, cffi and compilers of Python need it.  IPAddressDeny: clients and databases are elsewhere."
+    yield (
+        "#   PrivateUsers: ctl, run by root, would look like nobody.  ProcSubset=pid: the memory of "
+        "workers is shown from /proc."
+    )
+    yield (
+        "#   MemoryDenyWriteExecute: ctypes, cffi and compilers of Python need it.  IPAddressDeny: clients "
+        "and databases are elsewhere."
+    )
     yield "#   PrivateNetwork, RootDirectory: it serves this network, from releases that are on this disk."
     if settings.user is None or settings.no_new_privileges:
         yield "NoNewPrivileges=yes"
@@ -207,5 +245,8 @@ def _hardening(settings: Settings, needed: Needs) -> Iterator[str]:
             yield f"SystemCallFilter={_GROUPS.get(call, call)}"
 
 
-_WHY = {"capset": "By this call the supervisor keeps its capability from the release", "chown": "It gives away what it owns"}
+_WHY = {
+    "capset": "By this call the supervisor keeps its capability from the release",
+    "chown": "It gives away what it owns",
+}
 _GROUPS = {"chown": "@chown"}

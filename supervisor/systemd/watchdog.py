@@ -55,7 +55,9 @@ class Watchdog:
 
 
 def watchdog_s(environ: Mapping[str, str], pid: int) -> float | None:
-    """How often to send ``WATCHDOG=1``: a third of what systemd waits; None if it does not wait. sd_watchdog_enabled(3)."""
+    """How often to send ``WATCHDOG=1``: a third of what systemd waits; None if it does not wait.
+    sd_watchdog_enabled(3).
+    """
     limit_us = environ.get("WATCHDOG_USEC", "")
     if not (limit_us.isascii() and limit_us.isdigit()) or int(limit_us) == 0:
         return None

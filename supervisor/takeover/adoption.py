@@ -47,7 +47,10 @@ from releve.supervisor.takeover.inventory import CALL_S, Adopted, AdoptionError,
 
 @dataclass(slots=True)
 class Unheard:
-    """Masters that did not answer and were ended: their generations, and pidfds of their workers, whom nobody commands. Owned."""
+    """Masters that did not answer and were ended: their generations, and pidfds of their workers, whom nobody commands.
+
+    Owned.
+    """
 
     numbers: list[int]
     workers: list[int]
@@ -64,7 +67,8 @@ _unheard = Unheard([], [])  # by this process, which adopts once
 
 
 async def adopt(service: Service, configured: Identity | None = None) -> list[Adopted]:
-    """Take over every generation that can be found, oldest first, and give each its place in the service; empty if there is none.
+    """Take over every generation that can be found, oldest first, and give each its place in the service; empty if
+    there is none.
 
     ``configured``: whom releases shall run as; None if that is not known.
     """
@@ -129,14 +133,22 @@ async def _call(
 
 
 def _urge(number: int, path: Path, urge: signal.Signals, configured: Identity | None) -> bool:
-    """Signal the master behind a door; False if it cannot be found out who that is, if it is not one of ours, or has a supervisor."""
+    """Signal the master behind a door; False if it cannot be found out who that is, if it is not one of ours, or has a
+    supervisor.
+    """
     other = holders.listening(str(path.parent / SOCKET_NAME))
     if other is not None:  # a master takes no other one while its own lives
-        log.error("cannot adopt generation %d: its supervisor (pid %d) is still running; leaving it alone", number, other)
+        log.error(
+            "cannot adopt generation %d: its supervisor (pid %d) is still running; leaving it alone", number, other
+        )
         return False
     found = inventory.master_behind(path, configured)
     if found is None:
-        log.error("cannot adopt generation %d: it does not answer for %g s, and is not to be found; it is left alone", number, CALL_S)
+        log.error(
+            "cannot adopt generation %d: it does not answer for %g s, and is not to be found; it is left alone",
+            number,
+            CALL_S,
+        )
         return False
     pid, master = found
     try:
@@ -154,7 +166,10 @@ def _urge(number: int, path: Path, urge: signal.Signals, configured: Identity | 
 
 
 async def settle(service: Service, operation: Operation, adopted: list[Adopted]) -> str:
-    """Bring every generation into the posture of its place; go on with an upgrade that was switched. Raises StepFailed."""
+    """Bring every generation into the posture of its place; go on with an upgrade that was switched.
+
+    Raises StepFailed.
+    """
     active, serving = service.active, service.serving
     assert active is not None and serving is not None
     try:
@@ -166,8 +181,12 @@ async def settle(service: Service, operation: Operation, adopted: list[Adopted])
             for one in adopted:
                 generation = one.generation
                 if generation not in (active, service.standby, serving):
-                    operation.note(f"generation {generation.number} was not switched to yet: back to generation {active.number}")
-                    service.close_after(generation, [listener for listener in generation.listeners if listener not in service.listeners])
+                    operation.note(
+                        f"generation {generation.number} was not switched to yet: back to generation {active.number}"
+                    )
+                    service.close_after(
+                        generation, [listener for listener in generation.listeners if listener not in service.listeners]
+                    )
                     await switch.leave(service, active, generation)
             for paused in (service.standby, active if service.on_trial else None):
                 if paused is not None and paused.state is GenerationState.SERVING:
@@ -202,7 +221,10 @@ async def settle(service: Service, operation: Operation, adopted: list[Adopted])
         await judge_on(service, operation, active, serving, target)
         return f"adopted; generation {serving.number} was on trial and is committed"
     workers = sum(len(one.generation.workers) for one in adopted)
-    return f"adopted {len(adopted)} generations with {workers} workers; generation {active.number} serves {active.pin.resolved}"
+    return (
+        f"adopted {len(adopted)} generations with {workers} workers; generation {active.number} serves "
+        f"{active.pin.resolved}"
+    )
 
 
 def _remove_files(adopted: list[Adopted]) -> None:
@@ -217,24 +239,40 @@ def _remove_files(adopted: list[Adopted]) -> None:
 def _tell_of_the_ended(service: Service, operation: Operation, adopted: list[Adopted]) -> None:
     """Masters that had to be ended: if one of them led what was in service, an older release serves now."""
     for number in _unheard.numbers:
-        operation.note(f"the master of generation {number} did not answer and was ended; its workers finish what they have")
+        operation.note(
+            f"the master of generation {number} did not answer and was ended; its workers finish what they have"
+        )
         roles = [one.kept.role for one in adopted if one.generation is service.serving]
         if roles not in ([Role.ACTIVE], [Role.TRIAL]) and service.serving is not None:
-            service.degraded["adopt"] = f"the master of generation {number} hung and was ended: generation {service.serving.number} serves"
+            service.degraded["adopt"] = (
+                f"the master of generation {number} hung and was ended: generation {service.serving.number} serves"
+            )
     _unheard.numbers.clear()
     serves = next((one for one in adopted if one.generation is service.serving), None)
     if serves is not None and serves.kept.role is Role.STANDBY and "adopt" not in service.degraded:
-        which = f"generation {serves.generation.number} ({serves.generation.pin.resolved}), which was on standby, is serving"
-        service.degraded["adopt"] = f"{which}: the one in service had lost its master when the supervisor was killed; see ctl history"
+        which = (
+            f"generation {serves.generation.number} ({serves.generation.pin.resolved}), which was on "
+            "standby, is serving"
+        )
+        service.degraded["adopt"] = (
+            f"{which}: the one in service had lost its master when the supervisor was killed; see ctl history"
+        )
 
 
 def _place(service: Service, adopted: list[Adopted]) -> None:
-    """Which one is in service, on trial, standing by: by their roles, the newest first; whatever is left over leaves."""
+    """Which one is in service, on trial, standing by: by their roles, the newest first; whatever is left over
+    leaves.
+    """
     _share_listeners(adopted)
     by_age = sorted(adopted, key=lambda one: -one.generation.number)
     serving = next((one for role in (Role.TRIAL, Role.ACTIVE) for one in by_age if one.kept.role is role), None)
     actives = [one for one in by_age if one.kept.role is Role.ACTIVE]
-    if actives and serving is not None and serving.kept.role is Role.TRIAL and actives[0].generation.number > serving.generation.number:
+    if (
+        actives
+        and serving is not None
+        and serving.kept.role is Role.TRIAL
+        and actives[0].generation.number > serving.generation.number
+    ):
         serving = actives[0]  # it was committed, and the older one's word is out of date
     if serving is None:
         serving = next((one for one in by_age if one.kept.role is Role.STANDBY), by_age[0])
@@ -274,7 +312,12 @@ def _place(service: Service, adopted: list[Adopted]) -> None:
         for picture in service.history.crashes(one.generation.number):
             with suppress(ValueError, KeyError, TypeError):
                 one.generation.crashes.append(Crash.pictured(picture))
-        log.info("adopted generation %d (%d workers)", one.generation.number, len(one.generation.workers), extra=one.generation.tag)
+        log.info(
+            "adopted generation %d (%d workers)",
+            one.generation.number,
+            len(one.generation.workers),
+            extra=one.generation.tag,
+        )
 
 
 def _share_listeners(adopted: list[Adopted]) -> None:

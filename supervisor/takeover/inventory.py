@@ -1,10 +1,10 @@
 """The inventory: what a master hands over at its door, and what of it is believed.
 
-A master runs the application's code, which may have been broken into. If it may do as much as we, there is nothing to gain by a
-lie, and its keepsake says what it is. If it may do less, only descriptors are taken from it, each of which must be the one that the
-supervisor before us has recorded (``record.py``, ``mark.py``), and the process that hands them over must be the one that it had
-started. Everything else is in the record: whatever such a master says about itself changes nothing but its own generation's
-state.
+A master runs the application's code, which may have been broken into. If it may do as much as we, there is nothing to
+gain by a lie, and its keepsake says what it is. If it may do less, only descriptors are taken from it, each of which
+must be the one that the supervisor before us has recorded (``record.py``, ``mark.py``), and the process that hands them
+over must be the one that it had started. Everything else is in the record: whatever such a master says about itself
+changes nothing but its own generation's state.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ CALL_S = 5.0  # how long a master may take to hand over
 HELLO_MAX_BYTES = 160 * 1024
 REVISION_MAX = 2**31
 # posture of a master -> state of its generation; any other one stands by
-_STATES = {"attending": GenerationState.ATTENDING, "resuming": GenerationState.SERVING, "resumed": GenerationState.SERVING}
+_STATES = {
+    "attending": GenerationState.ATTENDING,
+    "resuming": GenerationState.SERVING,
+    "resumed": GenerationState.SERVING,
+}
 _FIXED = 5  # descriptors after the listeners: exchange receive end, send end, scoreboard, crash file, keepsake
 
 
@@ -87,7 +91,10 @@ class Adopted:
 
 
 def knock(path: Path) -> Link:
-    """Connect to a door. Raises BlockingIOError if whoever is behind it does not look after it, OSError if nobody is behind it any more."""
+    """Connect to a door.
+
+    Raises BlockingIOError if whoever is behind it does not look after it, OSError if nobody is behind it any more.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         link = Link(sock)
@@ -153,7 +160,8 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
     generation.roster.toll.take_over(*(_past(inventory.get(name, ())) for name in ("crashed", "unbooted")))
     try:
         await generation.counted(CALL_S)
-    except (TimeoutError, StepFailed) as error:  # it has died; or it hangs, or says that it has failed, and another one follows it
+    # it has died; or it hangs, or says that it has failed, and another one follows it
+    except (TimeoutError, StepFailed) as error:
         if not generation.orphaned:
             why = error.reason if isinstance(error, StepFailed) else f"it says no more for {CALL_S:g} s"
             log.error("cannot take over all workers of its master: %s; killing it", why, extra=generation.tag)
@@ -164,7 +172,9 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
 
 
 async def _let_finish(generation: Generation) -> None:
-    """Give the workers of which a master has told nothing time for what they have begun: they end with it, and nobody commands them."""
+    """Give the workers of which a master has told nothing time for what they have begun: they end with it, and nobody
+    commands them.
+    """
     found = list(evidence.members(generation.pid, generation.pid, generation.pin.identity.uid))
     workers = [pidfd for pidfd in found if evidence.pid_of(pidfd) != generation.pid]
     try:
@@ -231,7 +241,9 @@ def _believed(kept: Keepsake | None, caller: Caller, fd: int) -> Keepsake:
             raise AdoptionError("its record does not say what it holds")
         return kept
     if caller.is_lesser:
-        raise AdoptionError(f"there is no record of it, and processes of {system.user_name(caller.uid)} are not trusted without one")
+        raise AdoptionError(
+            f"there is no record of it, and processes of {system.user_name(caller.uid)} are not trusted without one"
+        )
     return keepsake.read(fd)
 
 
@@ -242,7 +254,9 @@ def _verify(caller: Caller, kept: Keepsake, held: Held, given: tuple[int, int, i
         raise AdoptionError(f"{who} answers at its door instead of its master (pid {held.pid})")
     user = kept.pin.identity.uid
     if caller.uid != user:
-        raise AdoptionError(f"its master runs as {system.user_name(caller.uid)}, but was started as {system.user_name(user)}")
+        raise AdoptionError(
+            f"its master runs as {system.user_name(caller.uid)}, but was started as {system.user_name(user)}"
+        )
     marks = (held.receive, held.send, held.board, held.crash)
     for name, fd, expected in zip(("exchange", "exchange", "scoreboard", "crash file"), given, marks, strict=True):
         if mark(fd) != expected:
@@ -265,7 +279,9 @@ def _with_identity(kept: Keepsake, configured: Identity | None) -> Keepsake:
         return kept
     runs = kept.pin.identity
     if (runs.uid, runs.gid) != (configured.uid, configured.gid):
-        raise AdoptionError(f"it runs as {_words(runs)} (user and group), but the configuration says {_words(configured)}")
+        raise AdoptionError(
+            f"it runs as {_words(runs)} (user and group), but the configuration says {_words(configured)}"
+        )
     identity = dataclasses.replace(configured, umask=runs.umask)
     return dataclasses.replace(kept, pin=dataclasses.replace(kept.pin, identity=identity))
 
@@ -299,10 +315,15 @@ def _listener(recorded: Listener, fd: int) -> Listener:
 
 
 def _is(fd: int, address: Address, *, may_be_aside: bool) -> bool:
-    """Whether a descriptor can be the listener of an address, as far as the kernel tells. Raises OSError for what is no socket."""
+    """Whether a descriptor can be the listener of an address, as far as the kernel tells.
+
+    Raises OSError for what is no socket.
+    """
     sock = socket.socket(fileno=fd)
     try:
-        return (may_be_aside or bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))) and _is_of(sock, address)
+        return (may_be_aside or bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))) and _is_of(
+            sock, address
+        )
     finally:
         sock.detach()
 
@@ -339,7 +360,10 @@ async def _greeted(link: Link) -> tuple[Message, Caller]:
 
 
 async def _next(link: Link, kind: str, caller: Caller | None = None) -> tuple[Message, list[int]]:
-    """The next message, which must be of that kind, and of the same caller as the one before. Raises AdoptionError, LinkError."""
+    """The next message, which must be of that kind, and of the same caller as the one before.
+
+    Raises AdoptionError, LinkError.
+    """
     while True:
         try:
             received = link.receive()

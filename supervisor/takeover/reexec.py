@@ -1,4 +1,6 @@
-"""Re-exec: the supervisor replaces itself by the program that is installed now. Same pid, same children, same listeners.
+"""Re-exec: the supervisor replaces itself by the program that is installed now.
+
+Same pid, same children, same listeners.
 
 The new program is proved first: started beside us with everything that it will be handed
 (`succession`), it has to decode that and say so. Then execve(2) in place, signals blocked
@@ -68,7 +70,8 @@ class Outgoing:
 async def reexec(outgoing: Outgoing, operation: Operation) -> str:
     """Become the program that is installed now. Raises StepFailed; on success it does not return.
 
-    Only beside a master in service that lives: should the new program fail, its guard is all that could start another one.
+    Only beside a master in service that lives: should the new program fail, its guard is all that could start another
+    one.
     """
     with operation.step("prove"):
         _need_guard(outgoing, "prove")
@@ -97,11 +100,15 @@ def _need_guard(outgoing: Outgoing, step: str) -> None:
     active = outgoing.service.active
     if active is None or not active.led:
         why = (active and active.trouble) or "the generation in service has lost its master"
-        raise StepFailed(step, f"cannot replace the supervisor: {why}; try again when its successor serves (ctl status)")
+        raise StepFailed(
+            step, f"cannot replace the supervisor: {why}; try again when its successor serves (ctl status)"
+        )
 
 
 async def _hear_out() -> None:
-    """Signals that came before they were held back are in the loop's pipe: let it see to them, or they would be lost."""
+    """Signals that came before they were held back are in the loop's pipe: let it see to them, or they would be
+    lost.
+    """
     for _ in range(3):
         await asyncio.sleep(0)
 
@@ -129,7 +136,11 @@ def arrived(environ: MutableMapping[str, str]) -> Succession | None:
     fd = int(said["fd"])
     found = succession.read(fd)
     if said.get("prove"):
-        answer = {"releve": releve.__version__, "python": ".".join(map(str, sys.version_info[:3])), "generations": found.generations}
+        answer = {
+            "releve": releve.__version__,
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "generations": found.generations,
+        }
         print(_MARK + json.dumps(answer), flush=True)
         sys.exit(0)
     fault("after_exec")
@@ -144,7 +155,9 @@ async def _prove(outgoing: Outgoing, operation: Operation) -> dict[str, Any]:
     refused = f"cannot replace the supervisor: {sys.executable} "
     fd = _write(outgoing, operation)
     try:
-        ended = await program.run(_argv(), PROOF_S, directory=os.getcwd(), environment=_environment(fd, prove=True), pass_fds=(fd,))
+        ended = await program.run(
+            _argv(), PROOF_S, directory=os.getcwd(), environment=_environment(fd, prove=True), pass_fds=(fd,)
+        )
     except (OSError, subprocess.SubprocessError) as error:
         raise StepFailed("prove", f"{refused}does not start: {error}; this supervisor goes on") from error
     finally:
@@ -154,7 +167,9 @@ async def _prove(outgoing: Outgoing, operation: Operation) -> dict[str, Any]:
             said: dict[str, Any] = json.loads(line.removeprefix(_MARK))
             return said
     how = f"did not answer within {PROOF_S:g}s" if ended.status is None else system.describe_status(ended.status)
-    raise StepFailed("prove", f"{refused}{how} when it was asked to take over; this supervisor goes on", ended.errors[-4000:])
+    raise StepFailed(
+        "prove", f"{refused}{how} when it was asked to take over; this supervisor goes on", ended.errors[-4000:]
+    )
 
 
 def _write(outgoing: Outgoing, operation: Operation) -> int:
@@ -179,5 +194,6 @@ def _argv() -> list[str]:
 
 
 def _environment(fd: int, *, prove: bool) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LISTEN_")}  # the sockets are handed over
+    # the sockets are handed over
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LISTEN_")}
     return {**kept, REEXECUTED: json.dumps({"fd": fd, "prove": prove})}

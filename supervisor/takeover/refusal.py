@@ -1,9 +1,9 @@
 """A refusal: what becomes of a generation that is found and not taken over.
 
-Its listeners are ours if they are what the supervisor before us has recorded: another generation starts on them, and then this
-one is told to leave, as its own supervisor would have told it. Without a record it is told at once. What has not left at the
-deadline is ended: the process that has answered at the door, and what the kernel says was started by it or by the recorded
-master; nothing that it has named itself.
+Its listeners are ours if they are what the supervisor before us has recorded: another generation starts on them, and
+then this one is told to leave, as its own supervisor would have told it. Without a record it is told at once. What has
+not left at the deadline is ended: the process that has answered at the door, and what the kernel says was started by it
+or by the recorded master; nothing that it has named itself.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def send_away(service: Service, path: Path, link: Link, error: Refused) -> None:
     """Have the generation behind a door leave: at once, or when another one serves on its listeners (``dismiss``)."""
     caller, timeouts = error.caller, service.loaded.settings.timeouts
     recorded = _recorded(error.kept)
-    one = _Leaving(Door(path, None), timeouts.drain, timeouts.linger, caller.uid, {caller.pid, *recorded}, link, _verified(caller))
+    one = _Leaving(
+        Door(path, None), timeouts.drain, timeouts.linger, caller.uid, {caller.pid, *recorded}, link, _verified(caller)
+    )
     if error.kept is not None and caller.pid not in recorded:
         one.workers = rescue.processes(error.kept)
     if error.kept is not None and _take_listeners(service, error.kept):
@@ -80,9 +82,17 @@ def bereave(service: Service, path: Path, kept: Keepsake) -> None:
     """Its master has died with our predecessor: if workers of it live, another one takes its place, and they leave."""
     timeouts, workers = service.loaded.settings.timeouts, rescue.processes(kept)
     if workers and _take_listeners(service, kept, workers):
-        log.error("cannot adopt the generation behind %s: its master has died; starting another, then telling its workers to quit", path)
+        log.error(
+            (
+                "cannot adopt the generation behind %s: its master has died; starting another, then "
+                "telling its workers to quit"
+            ),
+            path,
+        )
         user = kept.pin.identity.uid
-        _refusals.waiting.append(_Leaving(Door(path, None), timeouts.drain, timeouts.linger, user, _recorded(kept), workers=workers))
+        _refusals.waiting.append(
+            _Leaving(Door(path, None), timeouts.drain, timeouts.linger, user, _recorded(kept), workers=workers)
+        )
         return
     for pidfd in workers:
         os.close(pidfd)
@@ -94,7 +104,9 @@ def refused() -> set[Path]:
 
 
 def dismiss(service: Service) -> None:
-    """Another generation serves, or nobody is to: those that were waited for leave, and what was taken of them is the other one's."""
+    """Another generation serves, or nobody is to: those that were waited for leave, and what was taken of them is the
+    other one's.
+    """
     for name in _refusals.kept:
         service.inherited.pop(name).close()
     _refusals.kept.clear()
@@ -133,8 +145,8 @@ async def _see_off(one: _Leaving) -> None:
                 await readable(one.pidfd)
         elif not one.workers:  # nobody is known to wait for; the link stays, so that its master does not go on alone
             await asyncio.sleep(one.deadline_s + GRACE_S)
-    # Who should have told them has died before them, or obeys nobody: then it would start others where workers leave, and clients would
-    # be with those when their time is over. Each worker finishes what it has begun.
+    # Who should have told them has died before them, or obeys nobody: then it would start others where workers leave,
+    # and clients would be with those when their time is over. Each worker finishes what it has begun.
     for pidfd in sorted(_members(one), key=partial(_is_none_of, one.masters)):
         system.send_signal(pidfd, signal.SIGTERM if _is_none_of(one.masters, pidfd) else signal.SIGKILL)
         one.workers.append(pidfd)
@@ -150,7 +162,9 @@ def _is_none_of(pids: set[int], pidfd: int) -> bool:
 
 
 def _members(one: _Leaving) -> Iterator[int]:
-    """Pidfds of what its masters have started, owned by the caller; of root's there is none that we would know for its own."""
+    """Pidfds of what its masters have started, owned by the caller; of root's there is none that we would know for its
+    own.
+    """
     return (pidfd for pid in one.masters for pidfd in evidence.members(pid, pid, one.user) if one.user)
 
 
@@ -179,7 +193,9 @@ def _verified(caller: Caller) -> int:
 
 
 def _take_listeners(service: Service, kept: Keepsake, among: list[int] | None = None) -> bool:
-    """Have whatever starts next listen on those of a generation, as on ones that systemd has kept; whether there are any."""
+    """Have whatever starts next listen on those of a generation, as on ones that systemd has kept; whether there are
+    any.
+    """
     pidfds = rescue.processes(kept) if among is None else among
     found = rescue.listeners(kept, pidfds)
     if among is None:

@@ -1,8 +1,10 @@
-"""The rescue: listeners of a generation that is not taken over, found where the kernel shows them, so that no client is refused.
+"""The rescue: listeners of a generation that is not taken over, found where the kernel shows them, so that no client is
+refused.
 
-Its master may have died, or lie; some process of it has them open all the same. They are taken out of it without its consent, by
-the marks that the supervisor before us has recorded, and stay what they were for everybody else. Needs the right to trace such a
-process (ptrace(2)), which root has; without it nothing is found, and the addresses are taken until the generation has left.
+Its master may have died, or lie; some process of it has them open all the same. They are taken out of it without its
+consent, by the marks that the supervisor before us has recorded, and stay what they were for everybody else. Needs the
+right to trace such a process (ptrace(2)), which root has; without it nothing is found, and the addresses are taken
+until the generation has left.
 """
 
 from __future__ import annotations
@@ -19,15 +21,24 @@ from releve.supervisor.listeners.listener import Listener
 
 
 def processes(kept: Keepsake) -> list[int]:
-    """Pidfds of the living processes of a recorded generation, owned by the caller: its user's, in its master's session."""
+    """Pidfds of the living processes of a recorded generation, owned by the caller: its user's, in its master's
+    session.
+    """
     return [] if kept.held is None else list(evidence.members(kept.held.pid, kept.held.pid, kept.pin.identity.uid))
 
 
 def listeners(kept: Keepsake, among: list[int]) -> tuple[Listener, ...]:
-    """Its listeners that listen, as far as one of these processes (pidfds) has them open. Owned by the caller; never raises."""
+    """Its listeners that listen, as far as one of these processes (pidfds) has them open.
+
+    Owned by the caller; never raises.
+    """
     if kept.held is None:
         return ()
-    missing = {its: one for one, its in zip(kept.listeners, kept.held.sockets, strict=False) if its is not None and one.aside is None}
+    missing = {
+        its: one
+        for one, its in zip(kept.listeners, kept.held.sockets, strict=False)
+        if its is not None and one.aside is None
+    }
     found: list[Listener] = []
     for pidfd in among:
         with suppress(OSError):

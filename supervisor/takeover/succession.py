@@ -127,7 +127,11 @@ def _pack_generation(service: Service, generation: Generation, listeners: list[L
     held = generation.exchange.relay
     return {
         "number": generation.number,
-        "place": "active" if generation is service.active else "standby" if generation is service.standby else "retiring",
+        "place": "active"
+        if generation is service.active
+        else "standby"
+        if generation is service.standby
+        else "retiring",
         "state": generation.state.value,
         "revision": generation.revision,
         "pin": pack_pin(dataclasses.replace(generation.pin, settings=generation.settings)),
@@ -190,7 +194,8 @@ def read(fd: int) -> Succession:
         packed = json.loads(os.pread(fd, os.fstat(fd).st_size, 0))
         if packed["reads"] > VERSION:
             raise SuccessionError(
-                f"cannot follow releve {packed.get('releve')}: what it hands over is of version {packed['version']}, this is {VERSION}"
+                f"cannot follow releve {packed.get('releve')}: what it hands over is of version "
+                f"{packed['version']}, this is {VERSION}"
             )
         known = {field.name for field in dataclasses.fields(Bequest)}
         said = {name: value for name, value in packed["bequest"].items() if name in known}
@@ -207,7 +212,10 @@ def read(fd: int) -> Succession:
 
 
 def restore(service: Service, succession: Succession) -> None:
-    """Hold everything again, in its place. Raises SuccessionError; then this process had better end: the guard starts another."""
+    """Hold everything again, in its place.
+
+    Raises SuccessionError; then this process had better end: the guard starts another.
+    """
     try:
         _restore(service, succession.packed)
     except _UNFIT as error:
@@ -242,7 +250,9 @@ def _restore(service: Service, packed: Packed) -> None:
     service.follow_log()
     if standby is not None:
         until = told.get("standby_until") or time.monotonic()
-        service.restore_standby(standby[0], max(0.0, until - time.monotonic()), [listeners[at] for at in standby[1].get("aside", ())])
+        service.restore_standby(
+            standby[0], max(0.0, until - time.monotonic()), [listeners[at] for at in standby[1].get("aside", ())]
+        )
     for generation, one in by_place["retiring"]:
         service.restore_retiring(generation, [listeners[at] for at in one.get("aside", ())])
         generation.exchange.relay_to(service.serving_exchange, _unpack_held(one.get("held")))
@@ -278,7 +288,9 @@ def _hold(one: Packed, listeners: list[Listener]) -> Generation:
         door=Door(Path(one["door"]), None) if one.get("door") else None,
         counted=True,
     )
-    generation = Generation(int(one["number"]), unpack_pin(one["pin"]), [listeners[at] for at in one["listeners"]], found)
+    generation = Generation(
+        int(one["number"]), unpack_pin(one["pin"]), [listeners[at] for at in one["listeners"]], found
+    )
     generation.started = one.get("started", generation.started)
     generation.broken, generation.mixed = list(one.get("broken", ())), list(one.get("mixed", ()))
     generation.astray = list(one.get("astray", ()))
@@ -292,7 +304,9 @@ def _hold(one: Packed, listeners: list[Listener]) -> Generation:
 
 
 def _master(pid: int, pidfd: int | None) -> int:
-    """The pidfd of a master, which may have died on the way: that is no reason not to hold its workers. -1 if it has, and left none."""
+    """The pidfd of a master, which may have died on the way: that is no reason not to hold its workers. -1 if it has,
+    and left none.
+    """
     if pidfd is not None:
         return pidfd
     try:  # an older program hands none over
@@ -333,7 +347,9 @@ def _descriptors(packed: Packed) -> Iterable[int]:
         yield one["receive"]
         yield from (one.get("held") or {}).get("fds", ())
     for one in packed["generations"]:
-        yield from (one[name] for name in ("link", "pidfd", "receive", "send", "board", "crash") if one.get(name, -1) >= 0)
+        yield from (
+            one[name] for name in ("link", "pidfd", "receive", "send", "board", "crash") if one.get(name, -1) >= 0
+        )
         yield from (one.get("held") or {}).get("fds", ())
         for worker in one["workers"]:
             yield from (worker["control"], worker["pidfd"])

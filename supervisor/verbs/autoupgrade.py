@@ -64,7 +64,9 @@ class AutoUpgrade:
         from releve.supervisor.verbs.file_watcher import syntax_errors
 
         active = self._service.active
-        if active is not None and active.pin.python_version.split(".")[:2] == [str(part) for part in sys.version_info[:2]]:
+        if active is not None and active.pin.python_version.split(".")[:2] == [
+            str(part) for part in sys.version_info[:2]
+        ]:
             self.syntax_errors = syntax_errors(files)  # of another Python's grammar only an upgrade can tell
         if self.syntax_errors:
             for error in self.syntax_errors:

@@ -29,7 +29,9 @@ _REQUEST_S = 10.0  # a client that connects and says nothing is dropped after th
 class ControlServer:
     """Listens on the control socket, answers each ``ctl``."""
 
-    def __init__(self, path: Path, service: Service, ask: Ask, permit: Permit, listening: socket.socket | None = None) -> None:
+    def __init__(
+        self, path: Path, service: Service, ask: Ask, permit: Permit, listening: socket.socket | None = None
+    ) -> None:
         """``listening``: the control socket of the program that was here before us."""
         self._path = path
         self._permit = permit
@@ -45,9 +47,12 @@ class ControlServer:
         """Bind, if that was not done yet, and listen."""
         if self._listening is None:
             self._listening = self._bind()
-        # Ours stays when the server is closed (`quiet`), and only we remove the file: Python 3.13 would do so with the server.
+        # Ours stays when the server is closed (`quiet`), and only we remove the file: Python 3.13 would do so with the
+        # server.
         more: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        self._server = await asyncio.start_unix_server(self._converse, sock=self._listening.dup(), limit=LINE_MAX_BYTES, **more)
+        self._server = await asyncio.start_unix_server(
+            self._converse, sock=self._listening.dup(), limit=LINE_MAX_BYTES, **more
+        )
 
     def _bind(self) -> socket.socket:
         """The runtime directory's lock is held, so a file that is there is a dead one's."""
@@ -89,7 +94,9 @@ class ControlServer:
         return self._listening.fileno()
 
     async def quiet(self, operation: Operation, seconds: float) -> None:
-        """Take no more conversations until ``start``, and let those end that do not wait for ``operation``; new ones queue."""
+        """Take no more conversations until ``start``, and let those end that do not wait for ``operation``; new ones
+        queue.
+        """
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -143,7 +150,9 @@ class ControlServer:
         except Exception:
             log.exception("cannot answer ctl")
             with suppress(ConnectionError):
-                writer.write(encode(result(Status.UNEXPECTED, "unexpected error; the supervisor's log has the traceback")))
+                writer.write(
+                    encode(result(Status.UNEXPECTED, "unexpected error; the supervisor's log has the traceback"))
+                )
         finally:
             self._conversations.discard(task)
             writer.close()
@@ -156,7 +165,8 @@ class ControlServer:
                 line = await reader.readline()
             if not line:
                 return
-            if not self._permit.admits(peer):  # now that its request is read: unread, it would cost the client our answer
+            # now that its request is read: unread, it would cost the client our answer
+            if not self._permit.admits(peer):
                 log.warning("refused a request of %s (pid %d)", name, peer.pid)
                 writer.write(encode(result(Status.UNEXPECTED, _refusal(name, self._permit))))
                 return

@@ -12,7 +12,9 @@ from releve.supervisor.service.service import Service
 
 
 class Dispatcher:
-    """Runs the operations of one service, each as a task; its outcome is kept, recorded and told to everybody who waits."""
+    """Runs the operations of one service, each as a task; its outcome is kept, recorded and told to everybody who
+    waits.
+    """
 
     def __init__(self, service: Service) -> None:
         self.service = service

@@ -42,7 +42,9 @@ class Watcher:
     ``on_change`` is called in the loop, once for all changes that come together.
     """
 
-    def __init__(self, mode: str, directory: str, loop: asyncio.AbstractEventLoop, on_change: OnChange, files: Sequence[str] = ()) -> None:
+    def __init__(
+        self, mode: str, directory: str, loop: asyncio.AbstractEventLoop, on_change: OnChange, files: Sequence[str] = ()
+    ) -> None:
         if mode not in ("code", "release"):
             raise ValueError(f"cannot watch {mode!r}: no such mode")
         self._mode = mode
@@ -68,7 +70,8 @@ class Watcher:
         except OSError as error:
             self.stop()
             raise WatchError(
-                f"cannot watch {self._directory}: {(error.strerror or str(error)).lower()}; the service runs on without. "
+                f"cannot watch {self._directory}: {(error.strerror or str(error)).lower()}; the "
+                "service runs on without. "
                 "If it is a limit, raise fs.inotify.max_user_watches and max_user_instances"
             ) from error
 
@@ -92,7 +95,9 @@ class Watcher:
         if self._mode == "code":
             root = os.path.realpath(self._directory)
             files = frozenset(os.path.realpath(file) for file in self._files)
-            observer.schedule(_Handler(self._tell, lambda path: path in files or is_code(path, root)), root, recursive=True)
+            observer.schedule(
+                _Handler(self._tell, lambda path: path in files or is_code(path, root)), root, recursive=True
+            )
             for folder in {os.path.dirname(file) for file in files} - {root}:
                 observer.schedule(_Handler(self._tell, files.__contains__), folder)
 
@@ -123,7 +128,10 @@ class Watcher:
             self._on_change(sorted(changed if flipped else code))
 
     def _flipped(self) -> bool:
-        """Whether the directory leads elsewhere now; then other folders matter. One that leads nowhere has not flipped yet."""
+        """Whether the directory leads elsewhere now; then other folders matter.
+
+        One that leads nowhere has not flipped yet.
+        """
         found = destination(self._directory)
         if found == self._seen or found is None or self._observer is None:
             return False
@@ -183,7 +191,9 @@ def links_on(path: str) -> list[str]:
 
 
 def is_code(path: str, root: str) -> bool:
-    """Whether a path below ``root`` is Python code of a person: not hidden, not cached, not in a virtual environment."""
+    """Whether a path below ``root`` is Python code of a person: not hidden, not cached, not in a virtual
+    environment.
+    """
     if not path.endswith(".py") or not path.startswith(root.rstrip(os.sep) + os.sep):
         return False
     *folders, name = os.path.relpath(path, root).split(os.sep)
@@ -209,7 +219,9 @@ def syntax_errors(files: Iterable[str]) -> list[str]:
                 compile(file.read(), path, "exec", dont_inherit=True)
         except SyntaxError as error:
             where = f"{path}:{error.lineno}" if error.lineno else path
-            problems.append(f"{where}: {error.msg}{f': {error.text.strip()}' if error.text and error.text.strip() else ''}")
+            problems.append(
+                f"{where}: {error.msg}{f': {error.text.strip()}' if error.text and error.text.strip() else ''}"
+            )
         except (ValueError, RecursionError, MemoryError) as error:
             problems.append(f"{path}: {error}")
         except OSError:

@@ -27,7 +27,8 @@ class Permit:
     def folder(self) -> Access:
         """What others may do in the runtime directory: pass, to be refused at the control socket.
 
-        It keeps its group: at each reload systemd gives RuntimeDirectory= back to the user's, and if it had another, all that is in it.
+        It keeps its group: at each reload systemd gives RuntimeDirectory= back to the user's, and if it had another,
+        all that is in it.
         """
         return OPEN_TO_PASS if self.group is None else Access(OPEN_TO_PASS.mode, self.group)
 
@@ -41,7 +42,10 @@ class Permit:
         return peer.uid in (0, self.uid) or (self.group is not None and self.group in peer.groups)
 
     def policy(self, peer: Peer, control: Control, uid: int) -> Policy | None:
-        """What somebody is kept to who is admitted as a member of the group only; None for anybody else. ``uid``: as of ``Policy``."""
+        """What somebody is kept to who is admitted as a member of the group only; None for anybody else.
+
+        ``uid``: as of ``Policy``.
+        """
         return None if peer.uid in (0, self.uid) or self.group is None else Policy(control, self.group, uid)
 
     def warn(self, runtime: Path) -> None:
@@ -50,13 +54,20 @@ class Permit:
             with suppress(OSError):
                 folder = blocked(runtime, self.group)
                 if folder is not None:
-                    log.warning("the members of control_group may not pass %s: chmod o+x it, or choose another runtime_directory", folder)
+                    log.warning(
+                        (
+                            "the members of control_group may not pass %s: chmod o+x it, or choose another "
+                            "runtime_directory"
+                        ),
+                        folder,
+                    )
 
 
 def permit(control_group: str | None, *, revived: bool = False) -> Permit:
     """The permit for this process's service.
 
-    Raises InstanceError for a group that there is not, or that we cannot give anything to; one that was ``revived`` goes on without it.
+    Raises InstanceError for a group that there is not, or that we cannot give anything to; one that was ``revived``
+    goes on without it.
     """
     try:
         return _permit(control_group)

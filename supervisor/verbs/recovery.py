@@ -1,7 +1,7 @@
 """Recovery: finding a successor for a generation in service that lost its master.
 
-The first try follows at once: until the successor serves, nobody but this supervisor could start another one. Where masters
-die again and again, and where a try fails, the next one waits, twice as long each time.
+The first try follows at once: until the successor serves, nobody but this supervisor could start another one. Where
+masters die again and again, and where a try fails, the next one waits, twice as long each time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ class Recovery:
         self._tried = float("-inf")  # when the last try began, of the loop's clock
 
     def look(self) -> None:
-        """See whether the generation in service needs a successor; then try to find one as soon as nothing else is under way."""
+        """See whether the generation in service needs a successor; then try to find one as soon as nothing else is
+        under way.
+        """
         dispatcher = self._dispatcher
         active, operation = dispatcher.service.active, dispatcher.operation
         if active is None or not dispatcher.service.lost:

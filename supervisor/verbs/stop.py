@@ -1,8 +1,8 @@
 """The stop: the end of a service, from the first request for it to the end of its last process.
 
 Everything is served as before while an operation is interrupted, for ``timeouts.pre_stop``, and until systemd has said
-whether it starts the service again. Then the generations finish what they have and leave. Each request may make the stop
-quicker: ``PACES`` says when.
+whether it starts the service again. Then the generations finish what they have and leave. Each request may make the
+stop quicker: ``PACES`` says when.
 """
 
 from __future__ import annotations
@@ -104,7 +104,10 @@ class Stop:
             await current.finished.wait()
         pre_stop_s = service.loaded.settings.timeouts.pre_stop
         if self._pace is Pace.PRE_STOP and pre_stop_s is not None and service.active is not None:
-            log.info("serving on for %gs (timeouts.pre_stop); another SIGTERM ends that, ctl stop --now ends everything", pre_stop_s)
+            log.info(
+                "serving on for %gs (timeouts.pre_stop); another SIGTERM ends that, ctl stop --now ends everything",
+                pre_stop_s,
+            )
             with operation.step("pre-stop"), suppress(TimeoutError):
                 async with asyncio.timeout(pre_stop_s):
                     await self._quicker.wait()
@@ -113,11 +116,14 @@ class Stop:
         await end_all(service, self._dismiss())
         service.history.finish(operation.number, "done")
         log.info("Stopped")
-        operation.finish(result(Status.DONE, "stopped", verb="stop", operation=operation.number, seconds=operation.seconds))
+        operation.finish(
+            result(Status.DONE, "stopped", verb="stop", operation=operation.number, seconds=operation.seconds)
+        )
         self.ended.set()
 
     async def _queue_outlives_us(self) -> bool:
-        """Whether systemd keeps listening sockets beyond our end, for what it starts next: then clients are served to the last.
+        """Whether systemd keeps listening sockets beyond our end, for what it starts next: then clients are served to
+        the last.
 
         Where it starts nothing, it is told to keep none, so that clients are refused.
         """
@@ -139,8 +145,13 @@ class Stop:
         return dismiss_all(self._dispatcher.service, timeouts.drain, timeouts.linger, serve_on=self._serve_on)
 
 
-def dismiss_all(service: Service, drain_s: float = 0.0, linger_s: float | None = None, *, serve_on: bool = False) -> list[Generation]:
-    """Have every generation finish within ``drain_s`` and leave; returns them. ``serve_on``: the one in service accepts meanwhile."""
+def dismiss_all(
+    service: Service, drain_s: float = 0.0, linger_s: float | None = None, *, serve_on: bool = False
+) -> list[Generation]:
+    """Have every generation finish within ``drain_s`` and leave; returns them.
+
+    ``serve_on``: the one in service accepts meanwhile.
+    """
     generations = service.generations()
     for generation in generations:
         generation.dismiss(drain_s, linger_s, serve_on=serve_on and generation is service.serving)
@@ -150,5 +161,6 @@ def dismiss_all(service: Service, drain_s: float = 0.0, linger_s: float | None =
 async def end_all(service: Service, dismissed: list[Generation]) -> None:
     """Close the listeners, and wait for those that were dismissed."""
     service.close_listeners()  # each worker accepts what is queued before it closes its own
-    for generation in dict.fromkeys([*dismissed, *service.retiring]):  # of one that is gone, something may be left to end
+    # of one that is gone, something may be left to end
+    for generation in dict.fromkeys([*dismissed, *service.retiring]):
         await generation.ended.wait()

@@ -1,4 +1,6 @@
-"""The upkeep of the runtime directory: what somebody has removed from it (a clean-up, the last logout) is noticed, and made again."""
+"""The upkeep of the runtime directory: what somebody has removed from it (a clean-up, the last logout) is noticed, and
+made again.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from releve.supervisor.verbs.dispatcher import Dispatcher
 class Upkeep:
     """Looks at the directory of one supervisor, for as long as it lives."""
 
-    def __init__(self, dispatcher: Dispatcher, runtime: Path, lock: RuntimeLock, card: Card, control: ControlServer) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, runtime: Path, lock: RuntimeLock, card: Card, control: ControlServer
+    ) -> None:
         self._dispatcher = dispatcher
         self._service = dispatcher.service
         self._runtime = runtime
@@ -28,7 +32,8 @@ class Upkeep:
         self._card = card
         self._control = control
         self._trouble = ""
-        self._unknowing: set[int] = set()  # numbers of generations that cannot be given another door, and that was said of
+        # numbers of generations that cannot be given another door, and that was said of
+        self._unknowing: set[int] = set()
         self._task: asyncio.Task[None] | None = None
         self._ended = False
 
@@ -72,7 +77,10 @@ class Upkeep:
                 made.append(f"the door of generation {generation.number}")
             elif generation.number not in self._unknowing:
                 self._unknowing.add(generation.number)
-                log.warning("its door is gone and it cannot take another; a new supervisor will not find it", extra=generation.tag)
+                log.warning(
+                    "its door is gone and it cannot take another; a new supervisor will not find it",
+                    extra=generation.tag,
+                )
         return made
 
     def _records(self) -> list[str]:

@@ -57,7 +57,8 @@ class Context:
 async def ask(context: Context, verb: str, arguments: Arguments, by: str) -> Operation | Event:
     """Carry out a verb: the operation it began or joined, or a result where there is nothing to wait for."""
     dispatcher, dry = context.dispatcher, bool(arguments.get("dry_run"))
-    while (admission := admit(verb, dispatcher.state, dry=dry)) in _FIRST and verb != "stop":  # which interrupts for itself
+    # which interrupts for itself
+    while (admission := admit(verb, dispatcher.state, dry=dry)) in _FIRST and verb != "stop":
         current = dispatcher.operation
         assert current is not None
         if admission is Admission.FOLLOW:
@@ -78,7 +79,9 @@ async def ask(context: Context, verb: str, arguments: Arguments, by: str) -> Ope
 def _refuse(dispatcher: Dispatcher, verb: str, admission: Admission) -> Event:
     current, serving = dispatcher.stopping or dispatcher.operation, dispatcher.service.serving_words()
     if admission is Admission.NOTHING or current is None:
-        return result(admission.status, f"cannot {verb}: no operation is under way that could be ended", serving=serving)
+        return result(
+            admission.status, f"cannot {verb}: no operation is under way that could be ended", serving=serving
+        )
     return result(
         admission.status,
         f"cannot {verb}: {current.verb} {current.number} by {current.by} is under way "
@@ -92,7 +95,9 @@ def _refuse(dispatcher: Dispatcher, verb: str, admission: Admission) -> Event:
 async def status(context: Context, arguments: Arguments, by: str) -> Event:
     """The picture of everything."""
     dispatcher = context.dispatcher
-    return picture.snapshot(context.service, dispatcher.state, dispatcher.stopping or dispatcher.operation, context.syntax_errors())
+    return picture.snapshot(
+        context.service, dispatcher.state, dispatcher.stopping or dispatcher.operation, context.syntax_errors()
+    )
 
 
 async def history(context: Context, arguments: Arguments, by: str) -> Event:
@@ -109,12 +114,17 @@ async def check(context: Context, arguments: Arguments, by: str) -> Event:
     try:
         target = await from_configuration(service, service.configuration)()
     except ConfigError as error:
-        return result(Status.USAGE, str(error), step="configuration", reason=str(error), serving=service.serving_words())
+        return result(
+            Status.USAGE, str(error), step="configuration", reason=str(error), serving=service.serving_words()
+        )
     except StepFailed as error:
         return failure(error, Status.FAILED, service.serving_words(), "remove the cause; nothing was touched")
     target.listeners.abandon()
     pin = target.pin
-    return result(Status.DONE, f"an upgrade would start {pin.app} in {pin.resolved} with {pin.python} (Python {pin.python_version})")
+    return result(
+        Status.DONE,
+        f"an upgrade would start {pin.app} in {pin.resolved} with {pin.python} (Python {pin.python_version})",
+    )
 
 
 async def upgrade(context: Context, arguments: Arguments, by: str) -> Operation:
@@ -145,7 +155,9 @@ async def rollback(context: Context, arguments: Arguments, by: str) -> Operation
     trial.interrupt(f"rollback by {by}")
     await trial.finished.wait()
     back = not service.on_trial and "rollback" not in service.degraded
-    return result(Status.DONE if back else Status.DEGRADED, f"ended {trial.verb} {trial.number}: {service.serving_words()}")
+    return result(
+        Status.DONE if back else Status.DEGRADED, f"ended {trial.verb} {trial.number}: {service.serving_words()}"
+    )
 
 
 async def scale(context: Context, arguments: Arguments, by: str) -> Operation:
@@ -184,7 +196,8 @@ async def reopen(context: Context, arguments: Arguments, by: str) -> Event:
 async def stop(context: Context, arguments: Arguments, by: str) -> Operation:
     """The end of the service; asked again with ``now``, at once."""
     request = Request.NOW if arguments.get("now") else Request.HURRY if arguments.get("hurry") else Request.PLAIN
-    return context.stop.ask(by, request, final=not arguments.get("signalled"))  # a signal is perhaps systemd's, in a restart
+    # a signal is perhaps systemd's, in a restart
+    return context.stop.ask(by, request, final=not arguments.get("signalled"))
 
 
 async def reexec(context: Context, arguments: Arguments, by: str) -> Operation:
@@ -209,7 +222,11 @@ async def dump(context: Context, arguments: Arguments, by: str) -> Event:
         one = dumping.choose(name, known, None if serving is None else serving.number)
         if one is None:
             names = ", ".join(f"{process.name} (pid {process.pid})" for process in known) or "none"
-            return result(Status.USAGE, f"cannot dump {name!r}: no such process; there are {names}", serving=service.serving_words())
+            return result(
+                Status.USAGE,
+                f"cannot dump {name!r}: no such process; there are {names}",
+                serving=service.serving_words(),
+            )
         chosen = [one]
     answers = [await dumping.dump(process) for process in chosen]
     dumping.fit(answers)

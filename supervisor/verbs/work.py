@@ -1,4 +1,6 @@
-"""What an operation does, by verb: each gives a coroutine that works for an operation and returns its success in words."""
+"""What an operation does, by verb: each gives a coroutine that works for an operation and returns its success
+in words.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,10 @@ def rehearsal(service: Service, configuration: Configuration) -> Work:
 
     async def work(operation: Operation) -> str:
         new = await rehearse(service, operation, from_configuration(service, configuration))
-        return f"would serve {new.pin.resolved} with {new.pin.python} (Python {new.pin.python_version}); nothing was touched"
+        return (
+            f"would serve {new.pin.resolved} with {new.pin.python} (Python {new.pin.python_version}); "
+            "nothing was touched"
+        )
 
     return work
 

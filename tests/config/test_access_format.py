@@ -37,7 +37,8 @@ def test_the_page_has_every_preset_and_atom() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['%(h)s "%(r)s" 100%% %({X-Request-Id}i)s %({content-type}o)s %({wsgi.url_scheme}e)s', *access.PRESETS.values()]
+    "text",
+    ['%(h)s "%(r)s" 100%% %({X-Request-Id}i)s %({content-type}o)s %({wsgi.url_scheme}e)s', *access.PRESETS.values()],
 )
 def test_formats_that_will_do(text: str) -> None:
     check_format(text)
@@ -65,7 +66,9 @@ def test_formats_that_are_refused(text: str, reason: str) -> None:
 
 
 def test_a_bad_format_is_an_error_with_its_place(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"releve.yaml:3:18: cannot use '%\(nope\)s' as log.access_format: unknown atom"):
+    with pytest.raises(
+        ConfigError, match=r"releve.yaml:3:18: cannot use '%\(nope\)s' as log.access_format: unknown atom"
+    ):
         log(tmp_path, "access_format: '%(nope)s'")
 
 

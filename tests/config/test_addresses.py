@@ -27,7 +27,9 @@ def test_understood(text: str, address: Address) -> None:
     assert parse_address(text, "/srv") == address
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1:8000", "[::1]:80", "unix:/run/x.sock", "fd:http", "localhost:1", "0.0.0.0:65535"])
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1:8000", "[::1]:80", "unix:/run/x.sock", "fd:http", "localhost:1", "0.0.0.0:65535"]
+)
 def test_the_name_of_an_address_is_an_address(text: str) -> None:
     assert str(parse_address(text, "/")) == text
 

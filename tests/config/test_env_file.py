@@ -61,7 +61,11 @@ def test_every_bad_line_is_named_and_no_secret_is_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "no such file or directory"), (b"A=\xff", "it is not UTF-8"), (b"#" * (1 << 20) + b"\n", "it is larger than 1048576 bytes")],
+    [
+        (None, "no such file or directory"),
+        (b"A=\xff", "it is not UTF-8"),
+        (b"#" * (1 << 20) + b"\n", "it is larger than 1048576 bytes"),
+    ],
 )
 def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, reason: str) -> None:
     path = tmp_path / "env"

@@ -52,7 +52,9 @@ def test_it_compares_and_shows_itself_as_the_librarys_does() -> None:
     assert Nothing() == Nothing() and len({Nothing(), Nothing()}) == 1 and repr(Nothing()) == "Nothing()"
 
 
-@pytest.mark.parametrize("made", [Ours("a"), copy.copy(Ours("a")), copy.deepcopy(Ours("a")), pickle.loads(pickle.dumps(Ours("a")))])
+@pytest.mark.parametrize(
+    "made", [Ours("a"), copy.copy(Ours("a")), copy.deepcopy(Ours("a")), pickle.loads(pickle.dumps(Ours("a")))]
+)
 def test_nothing_changes_it(made: Any) -> None:
     for name in ("name", "size", "words", "other"):
         with pytest.raises((dataclasses.FrozenInstanceError, AttributeError)):

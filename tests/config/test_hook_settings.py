@@ -42,5 +42,8 @@ def test_what_is_refused(tmp_path: Path, written: str, words: str) -> None:
 
 
 def test_what_an_odd_peer_sends_is_no_command() -> None:
-    assert from_wire({"app": "a:b", "hooks": {"before": "a", "on_failure": {"run": ["a"], "news": 1}}}).hooks.before is None
+    assert (
+        from_wire({"app": "a:b", "hooks": {"before": "a", "on_failure": {"run": ["a"], "news": 1}}}).hooks.before
+        is None
+    )
     assert from_wire({"app": "a:b"}) == Settings(app="a:b")

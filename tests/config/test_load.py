@@ -58,7 +58,10 @@ def test_every_default_is_the_one_of_the_design(tmp_path: Path) -> None:
 
 
 def test_defaults_of_the_check_are_those_of_the_design(tmp_path: Path) -> None:
-    text = "app: a:b\nupgrade: {check: {path: /healthz, host: localhost, headers: {}, https: false, expect: 200-399, timeout: 5s}}"
+    text = (
+        "app: a:b\nupgrade: {check: {path: /healthz, host: localhost, headers: {}, https: false, expect: "
+        "200-399, timeout: 5s}}"
+    )
     assert loaded(tmp_path, text) == loaded(tmp_path, "app: a:b\nupgrade: {check: /healthz}")
 
 
@@ -119,7 +122,10 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
     "timeouts.linger": ("timeouts: {linger: 1ms}", 0.001),
     "timeouts.exit": ("timeouts: {exit: 9s}", 9.0),
     "upgrade.check": (
-        "upgrade: {check: {path: '/up?x=1', host: 'a.example:80', headers: {X-A: b}, https: yes, expect: 200, timeout: 2s}}",
+        (
+            "upgrade: {check: {path: '/up?x=1', host: 'a.example:80', headers: {X-A: b}, https: yes, "
+            "expect: 200, timeout: 2s}}"
+        ),
         Check("/up?x=1", "a.example:80", {"X-A": "b"}, True, "200", 2.0),
     ),
     "upgrade.mode": ("upgrade: {mode: rolling}", "rolling"),
@@ -152,7 +158,8 @@ EVERY_KEY: dict[str, tuple[str, Any]] = {
 
 
 @pytest.mark.parametrize(
-    ("limits", "why"), [("spool: off", "which is off; leave it out"), ("spool: 1MiB", "which is 1048576 bytes; raise that")]
+    ("limits", "why"),
+    [("spool: off", "which is off; leave it out"), ("spool: 1MiB", "which is 1048576 bytes; raise that")],
 )
 def test_chunked_bodies_need_room_in_files(tmp_path: Path, limits: str, why: str) -> None:
     with pytest.raises(ConfigError, match=f"3:1: cannot use 2097152 bytes as request.buffer_chunked: .*{why}"):
@@ -160,7 +167,8 @@ def test_chunked_bodies_need_room_in_files(tmp_path: Path, limits: str, why: str
 
 
 def test_the_table_above_has_every_key() -> None:
-    assert list(EVERY_KEY) == [key for key in rules() if key not in ("mounts", "include")]  # which have tests of their own: test_mounts.py
+    # which have tests of their own: test_mounts.py
+    assert list(EVERY_KEY) == [key for key in rules() if key not in ("mounts", "include")]
 
 
 @pytest.mark.parametrize("key", EVERY_KEY)
@@ -184,7 +192,11 @@ def test_blocks_without_keys_and_null_are_defaults(tmp_path: Path) -> None:
 
 def test_words_in_any_case_and_quoted_numbers_will_do(tmp_path: Path) -> None:
     settings = loaded(
-        tmp_path, "app: a:b\npreload: AUTO\nworkers: '3'\nlog: {level: Debug}\nlimits: {body: Unlimited}\nupgrade: {standby: OFF}"
+        tmp_path,
+        (
+            "app: a:b\npreload: AUTO\nworkers: '3'\nlog: {level: Debug}\nlimits: {body: Unlimited}\n"
+            "upgrade: {standby: OFF}"
+        ),
     )
     assert (settings.preload, settings.workers, settings.log.level, settings.limits.body) == (None, 3, "debug", None)
     assert settings.upgrade.standby is None
@@ -205,7 +217,9 @@ def test_aliases_of_aliases_cost_nothing(tmp_path: Path) -> None:
 
 
 def test_paths_are_made_absolute_in_the_folder_of_the_file(tmp_path: Path) -> None:
-    settings = loaded(tmp_path, "app: a:b\ndirectory: current\npython: .venv/bin/python\nenv_file: etc/env\nlisten: unix:run/x.sock")
+    settings = loaded(
+        tmp_path, "app: a:b\ndirectory: current\npython: .venv/bin/python\nenv_file: etc/env\nlisten: unix:run/x.sock"
+    )
     assert settings.directory == f"{tmp_path}/current"
     assert settings.python == f"{tmp_path}/current/.venv/bin/python"
     assert settings.env_file == f"{tmp_path}/etc/env"
@@ -229,7 +243,9 @@ def test_a_file_named_by_a_detour_has_its_plain_path(tmp_path: Path) -> None:
     assert load(tmp_path / "sub" / ".." / "releve.yaml").path == tmp_path / "releve.yaml"
 
 
-def test_a_relative_file_is_found_in_the_folder_as_its_user_sees_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_file_is_found_in_the_folder_as_its_user_sees_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "v1").mkdir()
     (tmp_path / "current").symlink_to("v1")
     written(tmp_path / "v1", "app: a:b")
@@ -261,16 +277,36 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
 # Whole files: text, and the problems.
 BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
     "empty": ("", ["releve.yaml: cannot do without app, the application to serve: write app: mysite.wsgi:application"]),
-    "only a comment": ("# nothing\n", ["releve.yaml: cannot do without app, the application to serve: write app: mysite.wsgi:application"]),
-    "no app": ("workers: 3", ["releve.yaml: cannot do without app, the application to serve: write app: mysite.wsgi:application"]),
+    "only a comment": (
+        "# nothing\n",
+        ["releve.yaml: cannot do without app, the application to serve: write app: mysite.wsgi:application"],
+    ),
+    "no app": (
+        "workers: 3",
+        ["releve.yaml: cannot do without app, the application to serve: write app: mysite.wsgi:application"],
+    ),
     "app is empty": ("app:", ["releve.yaml:1:5: cannot use an empty value as app: it is required"]),
-    "a list": ("- app", ["releve.yaml:1:1: cannot use a list as a configuration: expected keys, such as app: mysite.wsgi:application"]),
-    "a word": ("hello", ["releve.yaml:1:1: cannot use 'hello' as a configuration: expected keys, such as app: mysite.wsgi:application"]),
+    "a list": (
+        "- app",
+        ["releve.yaml:1:1: cannot use a list as a configuration: expected keys, such as app: mysite.wsgi:application"],
+    ),
+    "a word": (
+        "hello",
+        ["releve.yaml:1:1: cannot use 'hello' as a configuration: expected keys, such as app: mysite.wsgi:application"],
+    ),
     "two documents": (
         "app: a:b\n---\napp: a:b",
-        ["releve.yaml:2:1: cannot read it as YAML: expected a single document in the stream but found another document"],
+        [
+            (
+                "releve.yaml:2:1: cannot read it as YAML: expected a single document in the stream but "
+                "found another document"
+            )
+        ],
     ),
-    "an open bracket": ("app: a:b\nlisten: [x\n", ["releve.yaml:3:1: cannot read it as YAML: expected ',' or ']', but got '<stream end>'"]),
+    "an open bracket": (
+        "app: a:b\nlisten: [x\n",
+        ["releve.yaml:3:1: cannot read it as YAML: expected ',' or ']', but got '<stream end>'"],
+    ),
     "a tab": (
         "app: a:b\nlimits:\n\tbody: 1\n",
         [
@@ -280,7 +316,12 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "v6 without quotes": (
         "app: a:b\nlisten: [::1]:80\n",
-        ["releve.yaml:2:10: cannot read it as YAML: expected the node content, but found ':' (an IPv6 address needs quotes: '[::1]:8000')"],
+        [
+            (
+                "releve.yaml:2:10: cannot read it as YAML: expected the node content, but found ':' (an "
+                "IPv6 address needs quotes: '[::1]:8000')"
+            )
+        ],
     ),
     "a star without quotes": (
         "app: a:b\nlisten: *:80\n",
@@ -291,21 +332,44 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "no space after a colon": (
         "app: a:b\nworkers:2\nthreads: 3",
-        ["releve.yaml:3:1: cannot read it as YAML: could not find expected ':' (a space is needed after the colon of a key)"],
+        [
+            (
+                "releve.yaml:3:1: cannot read it as YAML: could not find expected ':' (a space is needed "
+                "after the colon of a key)"
+            )
+        ],
     ),
-    "a control character": ("app: a:b\nwor\x07kers: 2", ["releve.yaml:2:4: cannot read it as YAML: U+0007 is not allowed in it"]),
-    "not UTF-8": (b"app: a:b\nuser: \xe9t\xe9", ["releve.yaml:2:7: cannot read the configuration: byte 0xe9 is not UTF-8"]),
+    "a control character": (
+        "app: a:b\nwor\x07kers: 2",
+        ["releve.yaml:2:4: cannot read it as YAML: U+0007 is not allowed in it"],
+    ),
+    "not UTF-8": (
+        b"app: a:b\nuser: \xe9t\xe9",
+        ["releve.yaml:2:7: cannot read the configuration: byte 0xe9 is not UTF-8"],
+    ),
     "too deep": ("app: " + "[" * 5000, ["releve.yaml: cannot read it as YAML: it is nested too deeply"]),
-    "too long": (b"#" * (1 << 20) + b"\n", ["releve.yaml: cannot read the configuration: it is larger than 1048576 bytes"]),
-    "a key twice": ("app: a:b\nworkers: 1\nworkers: 2", ["releve.yaml:3:1: cannot use 'workers' twice: it is on line 2 already"]),
-    "a key twice below": ("app: a:b\nenv: {A: 1, A: 2}", ["releve.yaml:2:13: cannot use 'A' twice: it is on line 2 already"]),
+    "too long": (
+        b"#" * (1 << 20) + b"\n",
+        ["releve.yaml: cannot read the configuration: it is larger than 1048576 bytes"],
+    ),
+    "a key twice": (
+        "app: a:b\nworkers: 1\nworkers: 2",
+        ["releve.yaml:3:1: cannot use 'workers' twice: it is on line 2 already"],
+    ),
+    "a key twice below": (
+        "app: a:b\nenv: {A: 1, A: 2}",
+        ["releve.yaml:2:13: cannot use 'A' twice: it is on line 2 already"],
+    ),
     "a tag": (
         "app: !!python/name:os.system x",
         ["releve.yaml:1:6: cannot use the tag '!!python/name:os.system': tags have no meaning here"],
     ),
     "a merge key": ("x: &x {a: b}\n<<: *x", ["releve.yaml:2:1: cannot merge with <<: write the keys out"]),
     "a list as key": ("? [a, b]\n: c", ["releve.yaml:1:3: cannot use a list or block as a key"]),
-    "an alias of itself": ("app: a:b\nenv: &e {A: *e}", ["releve.yaml:2:10: cannot use an alias inside of what it stands for"]),
+    "an alias of itself": (
+        "app: a:b\nenv: &e {A: *e}",
+        ["releve.yaml:2:10: cannot use an alias inside of what it stands for"],
+    ),
     "an unknown alias": (
         "app: *x",
         ["releve.yaml:1:6: cannot read it as YAML: found undefined alias 'x' (a word that begins with * needs quotes)"],
@@ -323,7 +387,9 @@ BAD_FILES: dict[str, tuple[str | bytes, list[str]]] = {
 
 def test_settings_must_fit_into_one_message_of_the_link(tmp_path: Path) -> None:
     (problem,) = refused(tmp_path, f"app: a:b\nenv: {{X: {'x' * 70_000}, Y: {'y' * 70_000}}}")
-    assert re.fullmatch(r"releve.yaml: cannot use 14\d{4} bytes of settings: at most 131072; long variables can move .*", problem)
+    assert re.fullmatch(
+        r"releve.yaml: cannot use 14\d{4} bytes of settings: at most 131072; long variables can move .*", problem
+    )
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
@@ -339,21 +405,33 @@ BAD_LINES = [
     ("preload-modules: []", "1: cannot use 'preload-modules': unknown key; did you mean 'preload_modules'?"),
     ("keepalive: 3s", "1: cannot use 'keepalive': unknown key here; did you mean timeouts.keepalive?"),
     ("body: 3s", "1: cannot use 'body': unknown key here; did you mean limits.body or timeouts.body?"),
-    ("limits: {threads: 3}", "10: cannot use 'threads' in limits: unknown key here; did you mean threads, at the top level?"),
+    (
+        "limits: {threads: 3}",
+        "10: cannot use 'threads' in limits: unknown key here; did you mean threads, at the top level?",
+    ),
     ("bind: ':80'", "1: cannot use 'bind': unknown key; did you mean 'listen'?"),
     ("graceful_timeout: 30", "1: cannot use 'graceful_timeout': unknown key; did you mean 'timeouts.drain'?"),
     ("zzz: 3", "1: cannot use 'zzz': unknown key"),
-    ("log: {zzz: 3}", "7: cannot use 'zzz' in log: unknown key; known are access, access_format, file, format, level, output"),
+    (
+        "log: {zzz: 3}",
+        "7: cannot use 'zzz' in log: unknown key; known are access, access_format, file, format, level, output",
+    ),
     ("upgrade: {check: {pth: /}}", "19: cannot use 'pth' in upgrade.check: unknown key; did you mean 'path'?"),
     # Keys that exist only once they work.
     ("forwarded_allow_ips: '*'", "1: cannot use 'forwarded_allow_ips': unknown key; did you mean 'proxy.trusted'?"),
     ("proxy: {trusted: ['*']}", "19: cannot use '*' in proxy.trusted: write 0.0.0.0/0 and ::/0 to trust everybody"),
-    ("proxy: {trusted: 10.0.0.1/8}", "18: cannot use '10.0.0.1/8' as proxy.trusted: that is an address in a network; write 10.0.0.0/8"),
+    (
+        "proxy: {trusted: 10.0.0.1/8}",
+        "18: cannot use '10.0.0.1/8' as proxy.trusted: that is an address in a network; write 10.0.0.0/8",
+    ),
     (
         "proxy: {trusted: [nginx]}",
         "19: cannot use 'nginx' in proxy.trusted: expected an IP address, a network such as 10.0.0.0/8, or unix:",
     ),
-    ("upgrade: {trial: 5s}", "11: cannot use 'trial' in upgrade: unknown key; known are canary, check, mode, probation, retire, standby"),
+    (
+        "upgrade: {trial: 5s}",
+        "11: cannot use 'trial' in upgrade: unknown key; known are canary, check, mode, probation, retire, standby",
+    ),
     ("upgrade: {probation: 0}", "22: cannot use '0' as upgrade.probation: 0 does not mean off; write off"),
     ("upgrade: {canary: 10}", "19: cannot use '10' as upgrade.canary: a share is written in percent; write 10%"),
     ("upgrade: {canary: 0.1}", "19: cannot use '0.1' as upgrade.canary: a share is written in percent; write 10%"),
@@ -363,8 +441,14 @@ BAD_LINES = [
     ("upgrade: {canary: {share: 0.5%}}", "27: cannot use '0.5%' as upgrade.canary.share: at least 1%"),
     ("upgrade: {canary: {share: 0%}}", "27: cannot use '0%' as upgrade.canary.share: it cannot be 0"),
     ("upgrade: {canary: {share: off}}", "27: cannot use 'off' as upgrade.canary.share: it cannot be switched off"),
-    ("upgrade: {canary: {share: 33.333%}}", "27: cannot use '33.333%' as upgrade.canary.share: at most two digits after the point"),
-    ("upgrade: {canary: {share: a tenth}}", "27: cannot use 'a tenth' as upgrade.canary.share: expected a share such as 10%"),
+    (
+        "upgrade: {canary: {share: 33.333%}}",
+        "27: cannot use '33.333%' as upgrade.canary.share: at most two digits after the point",
+    ),
+    (
+        "upgrade: {canary: {share: a tenth}}",
+        "27: cannot use 'a tenth' as upgrade.canary.share: expected a share such as 10%",
+    ),
     ("upgrade: {canary: {for_: 3s}}", "20: cannot use 'for_' in upgrade.canary: unknown key; did you mean 'for'?"),
     ("upgrade: {canary: {for: 30}}", "25: cannot use '30' as upgrade.canary.for: a duration needs a unit; write 30s"),
     ("upgrade: {mode: roling}", "17: cannot use 'roling' as upgrade.mode: did you mean 'rolling'?"),
@@ -386,10 +470,22 @@ BAD_LINES = [
     ("timeouts: {boot: -30}", "18: cannot use '-30' as timeouts.boot: a duration needs a unit; write 30s"),
     ("timeouts: {boot: 0}", "18: cannot use '0' as timeouts.boot: it cannot be 0"),
     ("timeouts: {boot: 0s}", "18: cannot use '0s' as timeouts.boot: it cannot be 0"),
-    ("timeouts: {boot: 30 s}", "18: cannot use '30 s' as timeouts.boot: expected a duration such as 30s, 5m, 1h30m or 250ms"),
-    ("timeouts: {boot: 5min}", "18: cannot use '5min' as timeouts.boot: expected a duration such as 30s, 5m, 1h30m or 250ms"),
-    ("timeouts: {boot: 1:30}", "18: cannot use '1:30' as timeouts.boot: expected a duration such as 30s, 5m, 1h30m or 250ms"),
-    ("timeouts: {boot: 5s1m}", "18: cannot use '5s1m' as timeouts.boot: expected a duration such as 30s, 5m, 1h30m or 250ms"),
+    (
+        "timeouts: {boot: 30 s}",
+        "18: cannot use '30 s' as timeouts.boot: expected a duration such as 30s, 5m, 1h30m or 250ms",
+    ),
+    (
+        "timeouts: {boot: 5min}",
+        "18: cannot use '5min' as timeouts.boot: expected a duration such as 30s, 5m, 1h30m or 250ms",
+    ),
+    (
+        "timeouts: {boot: 1:30}",
+        "18: cannot use '1:30' as timeouts.boot: expected a duration such as 30s, 5m, 1h30m or 250ms",
+    ),
+    (
+        "timeouts: {boot: 5s1m}",
+        "18: cannot use '5s1m' as timeouts.boot: expected a duration such as 30s, 5m, 1h30m or 250ms",
+    ),
     ("timeouts: {boot: ''}", "18: cannot use '' as timeouts.boot: expected a duration such as 30s, 5m, 1h30m or 250ms"),
     ("timeouts: {boot: 8d}", "18: cannot use '8d' as timeouts.boot: at most 7d"),
     ("timeouts: {boot: 0.1ms}", "18: cannot use '0.1ms' as timeouts.boot: at least 1ms"),
@@ -404,7 +500,10 @@ BAD_LINES = [
     ("limits: {body: 10XB}", "16: cannot use '10XB' as limits.body: expected a size such as 8190, 64KiB or 1MiB"),
     ("limits: {body: -1}", "16: cannot use '-1' as limits.body: expected a size such as 8190, 64KiB or 1MiB"),
     ("limits: {body: 0.3KiB}", "16: cannot use '0.3KiB' as limits.body: not a whole number of bytes"),
-    (f"limits: {{body: {'9' * 400}}}", f"16: cannot use '{'9' * 77}...' as limits.body: expected a size such as 8190, 64KiB or 1MiB"),
+    (
+        f"limits: {{body: {'9' * 400}}}",
+        f"16: cannot use '{'9' * 77}...' as limits.body: expected a size such as 8190, 64KiB or 1MiB",
+    ),
     ("limits: {head: 1GiB}", "16: cannot use '1GiB' as limits.head: at most 16MiB"),
     ("limits: {head: 100}", "16: cannot use '100' as limits.head: at least 256"),
     ("limits: {head: unlimited}", "16: cannot use 'unlimited' as limits.head: it cannot be switched off"),
@@ -423,30 +522,54 @@ BAD_LINES = [
     ("watch: no", "8: cannot use 'no' as watch: write off"),
     ("log: {level: 3}", "14: cannot use '3' as log.level: expected debug, info, warning or error"),
     ("user: a b", "7: cannot use 'a b' as user: expected a name or a number"),
-    ("preload_modules: [a-b]", "19: cannot use 'a-b' in preload_modules: expected the dotted name of a module, such as mysite.urls"),
+    (
+        "preload_modules: [a-b]",
+        "19: cannot use 'a-b' in preload_modules: expected the dotted name of a module, such as mysite.urls",
+    ),
     ("preload_modules: [[a]]", "19: cannot use a list in preload_modules: expected one value"),
     # Paths
     ("directory: ''", "12: cannot use '' as directory: it is empty"),
     (
         "directory: ~nobody-of-this-name/x",
-        "12: cannot use '~nobody-of-this-name/x' as directory: ~nobody-of-this-name has no home folder here; write the path in full",
+        (
+            "12: cannot use '~nobody-of-this-name/x' as directory: ~nobody-of-this-name has no home folder "
+            "here; write the path in full"
+        ),
     ),
-    ("python: python3.12", "9: cannot use 'python3.12' as python: expected a path such as .venv/bin/python or /usr/bin/python3"),
+    (
+        "python: python3.12",
+        "9: cannot use 'python3.12' as python: expected a path such as .venv/bin/python or /usr/bin/python3",
+    ),
     ('env_file: "a\\tb"', "11: cannot use 'a\\tb' as env_file: control characters cannot be used here"),
     # The check
     ("upgrade: {check: healthz}", "18: cannot use 'healthz' as upgrade.check: expected a path; write /healthz"),
     ("upgrade: {check: 'http://x/'}", "18: cannot use 'http://x/' as upgrade.check: expected a path such as /healthz"),
     (
         "upgrade: {check: '/a b'}",
-        "18: cannot use '/a b' as upgrade.check: a path has no spaces, '#' or characters beyond ASCII; write them as %20 and so on",
+        (
+            "18: cannot use '/a b' as upgrade.check: a path has no spaces, '#' or characters beyond ASCII; "
+            "write them as %20 and so on"
+        ),
     ),
     ("upgrade: {check: true}", "18: cannot use 'true' as upgrade.check: expected a path; write /true"),
     ("upgrade: {check: [/]}", "18: cannot use a list as upgrade.check: expected one value"),
-    ("upgrade: {check: {expect: 2xx}}", "27: cannot use '2xx' as upgrade.check.expect: expected statuses such as 200 or 200-299,404"),
-    ("upgrade: {check: {expect: 299-200}}", "27: cannot use '299-200' as upgrade.check.expect: the range 299-200 is empty; write 200-299"),
-    ("upgrade: {check: {host: 'a b'}}", "25: cannot use 'a b' as upgrade.check.host: expected a host name such as www.example.org"),
+    (
+        "upgrade: {check: {expect: 2xx}}",
+        "27: cannot use '2xx' as upgrade.check.expect: expected statuses such as 200 or 200-299,404",
+    ),
+    (
+        "upgrade: {check: {expect: 299-200}}",
+        "27: cannot use '299-200' as upgrade.check.expect: the range 299-200 is empty; write 200-299",
+    ),
+    (
+        "upgrade: {check: {host: 'a b'}}",
+        "25: cannot use 'a b' as upgrade.check.host: expected a host name such as www.example.org",
+    ),
     ("upgrade: {check: {https: 3}}", "26: cannot use '3' as upgrade.check.https: expected true or false"),
-    ("upgrade: {check: {headers: {A B: c}}}", "34: cannot use 'c' as upgrade.check.headers.A B: expected the name of a header field"),
+    (
+        "upgrade: {check: {headers: {A B: c}}}",
+        "34: cannot use 'c' as upgrade.check.headers.A B: expected the name of a header field",
+    ),
     ("upgrade: {check: {headers: {Host: c}}}", "35: cannot use 'c' as upgrade.check.headers.Host: use host for it"),
     (
         'upgrade: {check: {headers: {A: "b\\r\\nC: d"}}}',
@@ -455,13 +578,19 @@ BAD_LINES = [
     # Addresses
     ("listen: []", "9: cannot use a list as listen: nothing would listen"),
     ("listen: [':80', '0.0.0.0:80']", "17: cannot use '0.0.0.0:80' in listen: it is there twice"),
-    ("listen: {unx: /a}", "9: cannot use a block of keys as listen: expected HOST:PORT, unix:PATH, fd:NAME or a block with the key unix"),
+    (
+        "listen: {unx: /a}",
+        "9: cannot use a block of keys as listen: expected HOST:PORT, unix:PATH, fd:NAME or a block with the key unix",
+    ),
     ("listen: {unix: /a, md: 3}", "20: cannot use 'md' in listen: unknown key; did you mean 'mode'?"),
     ("listen: {unix: /a, mode: 8}", "26: cannot use '8' as mode in listen: expected an octal mode such as 0660"),
     ("listen: {unix: , mode: 0600}", "15: cannot use an empty value as unix in listen: it is required"),
     (
         "listen: 8000",
-        "9: cannot use '8000' as listen: the host is missing; write 127.0.0.1:8000 (this machine only) or :8000 (every IPv4 address)",
+        (
+            "9: cannot use '8000' as listen: the host is missing; write 127.0.0.1:8000 (this machine only) "
+            "or :8000 (every IPv4 address)"
+        ),
     ),
 ]
 
@@ -501,6 +630,11 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_settings_are_frozen_and_groups_have_their_types(tmp_path: Path) -> None:
     settings = loaded(tmp_path, "app: a:b")
-    assert [type(settings.limits), type(settings.timeouts), type(settings.upgrade), type(settings.log)] == [Limits, Timeouts, Upgrade, Log]
+    assert [type(settings.limits), type(settings.timeouts), type(settings.upgrade), type(settings.log)] == [
+        Limits,
+        Timeouts,
+        Upgrade,
+        Log,
+    ]
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.workers = 3  # type: ignore[misc]

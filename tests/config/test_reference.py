@@ -39,7 +39,9 @@ def test_every_key_is_on_the_page_with_its_default() -> None:
 def test_the_page_says_when_a_change_takes_effect() -> None:
     rows = [line.split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     when = {row[0].strip("| `"): row[-1].removesuffix(" |") for row in rows}
-    assert when["timeouts.boot"] == "reload" and when["hooks.before"] == "upgrade" and when["state_directory"] == "restart"
+    assert (
+        when["timeouts.boot"] == "reload" and when["hooks.before"] == "upgrade" and when["state_directory"] == "restart"
+    )
     assert when["timeouts.bind"] == "start", "no upgrade and no reload waits for an address"
     assert when["run"] == "upgrade", "a command changes when its hook does"
 
@@ -66,7 +68,9 @@ def test_a_page_without_a_place_for_the_settings(page: str, words: str) -> None:
         renewed(page, reference.TABLES)
 
 
-def test_the_commands_write_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_write_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     page, file = tmp_path / "page.md", tmp_path / "schema.json"
     page.write_text("before\n<!-- table settings -->old<!-- end -->\nafter\n")
     monkeypatch.setattr("sys.argv", ["reference", str(page)])
@@ -83,9 +87,24 @@ def test_the_commands_write_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 GOOD: list[dict[str, Any]] = [
     {"app": "a:b"},
-    {"app": "a.b:c()", "workers": "auto", "listen": [":80", {"unix": "/x", "mode": 0o660, "owner": 3}, "fd:http"], "user": None},
-    {"app": "a:b", "limits": {"body": "unlimited", "head": "64KiB", "header": 100}, "preload": False, "env": {"A": 1, "B": True, "C": "x"}},
-    {"app": "a:b", "upgrade": {"check": {"path": "/x", "expect": 200}, "standby": "off"}, "watch": "code", "preload_modules": "a.b"},
+    {
+        "app": "a.b:c()",
+        "workers": "auto",
+        "listen": [":80", {"unix": "/x", "mode": 0o660, "owner": 3}, "fd:http"],
+        "user": None,
+    },
+    {
+        "app": "a:b",
+        "limits": {"body": "unlimited", "head": "64KiB", "header": 100},
+        "preload": False,
+        "env": {"A": 1, "B": True, "C": "x"},
+    },
+    {
+        "app": "a:b",
+        "upgrade": {"check": {"path": "/x", "expect": 200}, "standby": "off"},
+        "watch": "code",
+        "preload_modules": "a.b",
+    },
     {"app": "a:b", "upgrade": {"canary": {"share": "2.5%", "for": "30s"}}},
     {"app": "a:b", "upgrade": {"canary": "10 %"}},
 ]

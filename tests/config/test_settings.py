@@ -69,5 +69,7 @@ sys.path.pop(0)
 from releve.config import settings
 print(len(settings.key_names()))
 """
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, timeout=30, check=True
+    )
     assert int(done.stdout) == len(key_names())

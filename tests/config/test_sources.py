@@ -51,7 +51,9 @@ def test_relative_paths_of_flags_start_in_the_current_folder(tmp_path: Path) -> 
 
 
 def test_variables_reach_into_blocks(tmp_path: Path) -> None:
-    settings = read(tmp_path, {"RELEVE_TIMEOUTS_BOOT": "5m", "RELEVE_UPGRADE_CHECK": "/up", "RELEVE_LIMITS_BODY": "1MiB"}).settings
+    settings = read(
+        tmp_path, {"RELEVE_TIMEOUTS_BOOT": "5m", "RELEVE_UPGRADE_CHECK": "/up", "RELEVE_LIMITS_BODY": "1MiB"}
+    ).settings
     assert (settings.timeouts.boot, settings.limits.body) == (300.0, 1 << 20)
     assert settings.upgrade.check is not None and settings.upgrade.check.path == "/up"
 
@@ -67,12 +69,19 @@ def test_every_key_but_the_blocks_of_names_has_a_variable_of_its_own() -> None:
         ({"RELEVE_WORKERS": "x"}, {}, "RELEVE_WORKERS: cannot use 'x' as workers: expected a whole number or auto"),
         ({"WEB_CONCURRENCY": "0"}, {}, "WEB_CONCURRENCY: cannot use '0' as workers: at least 1"),
         ({"PORT": "http"}, {}, "PORT: cannot use 'http' as listen: 'http' is not a port"),
-        ({"RELEVE_TIMEOUTS_BOOT": "30"}, {}, "RELEVE_TIMEOUTS_BOOT: cannot use '30' as timeouts.boot: a duration needs a unit; write 30s"),
+        (
+            {"RELEVE_TIMEOUTS_BOOT": "30"},
+            {},
+            "RELEVE_TIMEOUTS_BOOT: cannot use '30' as timeouts.boot: a duration needs a unit; write 30s",
+        ),
         ({}, {"workers": -1}, "--workers: cannot use '-1' as workers: at least 1"),
         (
             {},
             {"listen": ["1"]},
-            "--bind: cannot use '1' as listen: the host is missing; write 127.0.0.1:1 (this machine only) or :1 (every IPv4 address)",
+            (
+                "--bind: cannot use '1' as listen: the host is missing; write 127.0.0.1:1 (this machine "
+                "only) or :1 (every IPv4 address)"
+            ),
         ),
         ({}, {"app": "a"}, "APP: cannot use 'a' as app: the object is missing; write a:application"),
         (
@@ -83,7 +92,9 @@ def test_every_key_but_the_blocks_of_names_has_a_variable_of_its_own() -> None:
         ({}, {"nonsense": "x"}, "--nonsense: cannot use 'nonsense': unknown setting"),
     ],
 )
-def test_a_problem_names_the_flag_or_variable(tmp_path: Path, environ: dict[str, str], options: Mapping[str, Option], problem: str) -> None:
+def test_a_problem_names_the_flag_or_variable(
+    tmp_path: Path, environ: dict[str, str], options: Mapping[str, Option], problem: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, environ, options)
     assert str(caught.value) == problem
@@ -99,7 +110,9 @@ def test_problems_of_the_file_and_of_variables_come_together(tmp_path: Path) -> 
 
 def test_a_misspelt_variable_is_noted_and_a_stranger_is_not(tmp_path: Path) -> None:
     loaded = read(tmp_path, {"RELEVE_WORKER": "3", "RELEVE_SOCKET": "/x", "RELEVE_COLOUR": "red", "HOME": "/"})
-    assert loaded.notes == ("RELEVE_WORKER in the environment is not a setting and is ignored; did you mean RELEVE_WORKERS?",)
+    assert loaded.notes == (
+        "RELEVE_WORKER in the environment is not a setting and is ignored; did you mean RELEVE_WORKERS?",
+    )
     assert loaded.settings.workers == 5
 
 
@@ -117,7 +130,10 @@ def test_without_a_file_the_directory_is_the_folder(tmp_path: Path) -> None:
 def test_without_a_file_and_an_application() -> None:
     with pytest.raises(ConfigError) as caught:
         from_command_line(None, {}, Path("/"), {})
-    assert str(caught.value) == "command line: cannot do without app, the application to serve: write app: mysite.wsgi:application"
+    assert (
+        str(caught.value)
+        == "command line: cannot do without app, the application to serve: write app: mysite.wsgi:application"
+    )
 
 
 def test_overrides_take_this_environment_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

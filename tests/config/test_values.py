@@ -25,7 +25,16 @@ from releve.pages.configuration import KINDS as REFERENCE_KINDS
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("30s", 30), ("5m", 300), ("1h30m", 5400), ("250ms", 0.25), ("1.5s", 1.5), ("1d2h3m4s5ms", 93784.005), ("5M", 300), ("1m1ms", 60.001)],
+    [
+        ("30s", 30),
+        ("5m", 300),
+        ("1h30m", 5400),
+        ("250ms", 0.25),
+        ("1.5s", 1.5),
+        ("1d2h3m4s5ms", 93784.005),
+        ("5M", 300),
+        ("1m1ms", 60.001),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text, {}) == pytest.approx(seconds)
@@ -77,7 +86,16 @@ def test_no_text_raises_anything_but_valueerror(kind: str, text: str, more: dict
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(10.0, "10s"), (60.0, "60s"), (75.0, "75s"), (300.0, "5m"), (3600.0, "1h"), (86400.0, "1d"), (0.25, "250ms"), (5400.0, "90m")],
+    [
+        (10.0, "10s"),
+        (60.0, "60s"),
+        (75.0, "75s"),
+        (300.0, "5m"),
+        (3600.0, "1h"),
+        (86400.0, "1d"),
+        (0.25, "250ms"),
+        (5400.0, "90m"),
+    ],
 )
 def test_a_duration_is_written_in_one_unit(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text

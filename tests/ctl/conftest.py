@@ -24,7 +24,9 @@ class Fake:
 
     def __init__(self, path: Path, steps: list[dict[str, Any]]) -> None:
         self.path = path
-        self.process = subprocess.Popen([sys.executable, "-P", str(SCRIPT), str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", str(SCRIPT), str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         self.go(json.dumps(steps))
         assert self.said() == "listening"
 
@@ -72,7 +74,16 @@ def fake(tmp_path: Path) -> Iterator[Callable[..., Fake]]:
 def environ(tmp_path: Path) -> dict[str, str]:
     """An environment in which nothing of this machine's own services is found by name."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RELEVE_", "XDG_"))}
-    for name in ("RUNTIME_DIRECTORY", "STATE_DIRECTORY", "PORT", "WEB_CONCURRENCY", "PWD", "TERM", "COLUMNS", "NO_COLOR"):
+    for name in (
+        "RUNTIME_DIRECTORY",
+        "STATE_DIRECTORY",
+        "PORT",
+        "WEB_CONCURRENCY",
+        "PWD",
+        "TERM",
+        "COLUMNS",
+        "NO_COLOR",
+    ):
         kept.pop(name, None)
     return kept
 
@@ -81,7 +92,9 @@ def environ(tmp_path: Path) -> dict[str, str]:
 def ctl(tmp_path: Path, environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``ctl`` to its end: ``ctl("status", env={…}, cwd=…)``."""
 
-    def run(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return forked.run("ctl", arguments, cwd or tmp_path, {**environ, **(env or {})}, WAIT_S)
 
     return run

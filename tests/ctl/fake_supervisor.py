@@ -1,9 +1,9 @@
 """A scripted supervisor, a process of its own: answers each conversation with the same steps.
 
-Run by path: ``fake_supervisor.py SOCKET``; the first line of standard input has the steps (JSON). A step is
-``{"send": event}``, ``{"raw": text}``, ``{"hang": true}`` (until the client goes), ``{"await": name}`` (a line ``name`` on
-standard input) or ``{"exit": true}``. Standard output has one JSON value a line: ``"listening"``, each request, ``"gone"``
-when a client went while it hung.
+Run by path: ``fake_supervisor.py SOCKET``; the first line of standard input has the steps (JSON). A step is ``{"send":
+event}``, ``{"raw": text}``, ``{"hang": true}`` (until the client goes), ``{"await": name}`` (a line ``name`` on
+standard input) or ``{"exit": true}``. Standard output has one JSON value a line: ``"listening"``, each request,
+``"gone"`` when a client went while it hung.
 """
 
 from __future__ import annotations

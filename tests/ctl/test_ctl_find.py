@@ -21,7 +21,9 @@ Live = Callable[..., Card]
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """A short one: a socket's path has 107 bytes at most, of which pytest's own takes many where the user's name is long."""
+    """A short one: a socket's path has 107 bytes at most, of which pytest's own takes many where the user's name is
+    long.
+    """
     with tempfile.TemporaryDirectory(prefix="r-") as made:
         yield Path(made)
 
@@ -38,7 +40,9 @@ def instance(places: Places) -> Iterator[Live]:
     """Put up a card and, unless it shall be dead, a socket that accepts."""
     sockets: list[socket.socket] = []
 
-    def start(name: str, folder: Path, config: Path | None = None, alive: bool = True, directory: Path | None = None) -> Card:
+    def start(
+        name: str, folder: Path, config: Path | None = None, alive: bool = True, directory: Path | None = None
+    ) -> Card:
         directory = directory or places.run / "releve" / name
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / "ctl.sock"
@@ -47,7 +51,9 @@ def instance(places: Places) -> Iterator[Live]:
         if alive:
             listener.listen()
         sockets.append(listener)
-        card = Card(pid=os.getpid(), folder=str(folder), config=None if config is None else str(config), socket=str(path))
+        card = Card(
+            pid=os.getpid(), folder=str(folder), config=None if config is None else str(config), socket=str(path)
+        )
         write_card(directory, card)
         return card
 
@@ -93,7 +99,9 @@ def test_the_one_whose_configuration_lies_here(look: Callable[..., Found], insta
     assert look(tmp_path / "shop").path == mine.socket
 
 
-def test_a_folder_behind_a_link_is_known_by_both_names(look: Callable[..., Found], instance: Live, tmp_path: Path) -> None:
+def test_a_folder_behind_a_link_is_known_by_both_names(
+    look: Callable[..., Found], instance: Live, tmp_path: Path
+) -> None:
     (tmp_path / "releases" / "41").mkdir(parents=True)
     current = tmp_path / "current"
     current.symlink_to("releases/41")
@@ -130,12 +138,16 @@ def test_no_other_one_where_one_was_started_and_has_ended(
     assert error.status is Status.NOT_RUNNING and "none runs" in str(error)
 
 
-def test_several_are_listed_with_the_option_that_names_each(look: Callable[..., Found], instance: Live, tmp_path: Path) -> None:
+def test_several_are_listed_with_the_option_that_names_each(
+    look: Callable[..., Found], instance: Live, tmp_path: Path
+) -> None:
     instance("one", tmp_path / "shop")
     instance("two", Path("/"), tmp_path / "etc" / "blog.yaml")
     error = refused(look, tmp_path / "elsewhere")
     assert error.status is Status.USAGE
-    assert f"\n  ctl --socket {tmp_path}/run/releve/one/ctl.sock" in str(error) and f"\n  ctl -c {tmp_path}/etc/blog.yaml" in str(error)
+    assert f"\n  ctl --socket {tmp_path}/run/releve/one/ctl.sock" in str(
+        error
+    ) and f"\n  ctl -c {tmp_path}/etc/blog.yaml" in str(error)
 
 
 def test_several_of_this_folder_are_listed(look: Callable[..., Found], instance: Live, tmp_path: Path) -> None:
@@ -143,10 +155,17 @@ def test_several_of_this_folder_are_listed(look: Callable[..., Found], instance:
     instance("two", tmp_path / "shop", tmp_path / "shop" / "b.yaml")
     instance("three", tmp_path / "blog")
     error = refused(look, tmp_path / "shop")
-    assert error.status is Status.USAGE and "two/ctl.sock" not in str(error) and "three" not in str(error) and "b.yaml" in str(error)
+    assert (
+        error.status is Status.USAGE
+        and "two/ctl.sock" not in str(error)
+        and "three" not in str(error)
+        and "b.yaml" in str(error)
+    )
 
 
-def test_a_folder_with_a_configuration_means_that_service_and_no_other(look: Callable[..., Found], instance: Live, tmp_path: Path) -> None:
+def test_a_folder_with_a_configuration_means_that_service_and_no_other(
+    look: Callable[..., Found], instance: Live, tmp_path: Path
+) -> None:
     """`ctl stop` beside a releve.yaml must not stop the only other service there is."""
     instance("other", tmp_path / "blog")
     (tmp_path / "shop").mkdir()
@@ -207,10 +226,14 @@ def test_by_configuration_with_a_folder_of_its_own(look: Callable[..., Found], i
     assert look(tmp_path, config="shop/releve.yaml").path == card.socket
     assert look(config.parent).path == card.socket
     config.write_text("app: shop:app\nruntime_directory: run\nworkers: [broken\n")
-    assert look(tmp_path, config="shop/releve.yaml").path == card.socket, "a file that has become invalid must not hide the service"
+    assert look(tmp_path, config="shop/releve.yaml").path == card.socket, (
+        "a file that has become invalid must not hide the service"
+    )
 
 
-def test_by_configuration_without_a_card(look: Callable[..., Found], instance: Live, places: Places, tmp_path: Path) -> None:
+def test_by_configuration_without_a_card(
+    look: Callable[..., Found], instance: Live, places: Places, tmp_path: Path
+) -> None:
     config = tmp_path / "shop.yaml"
     config.write_text("app: shop:app\n")
     directory = runtime_directory(None, instance_name(tmp_path, config), {}, UID, places)
@@ -227,17 +250,33 @@ def test_by_a_configuration_that_is_broken_and_runs_nowhere(look: Callable[..., 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "null", "[]", '"x"', "{", '{"version": 1}', '{"version": 1, "pid": "1", "folder": "/", "config": null, "socket": "/x/ctl.sock"}'],
+    [
+        "",
+        "null",
+        "[]",
+        '"x"',
+        "{",
+        '{"version": 1}',
+        '{"version": 1, "pid": "1", "folder": "/", "config": null, "socket": "/x/ctl.sock"}',
+    ],
 )
-def test_a_card_that_cannot_be_read_is_no_card(look: Callable[..., Found], places: Places, tmp_path: Path, text: str) -> None:
+def test_a_card_that_cannot_be_read_is_no_card(
+    look: Callable[..., Found], places: Places, tmp_path: Path, text: str
+) -> None:
     (places.run / "releve" / "bad").mkdir()
     (places.run / "releve" / "bad" / "instance.json").write_text(text)
     assert refused(look, tmp_path).status is Status.NOT_RUNNING
 
 
-def test_a_supervisor_that_takes_no_connection(look: Callable[..., Found], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supervisor_that_takes_no_connection(
+    look: Callable[..., Found], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("releve.ctl.find.CONNECT_TIMEOUT_S", 0.2)
-    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+    with (
+        socket.socket(socket.AF_UNIX) as listener,
+        socket.socket(socket.AF_UNIX) as first,
+        socket.socket(socket.AF_UNIX) as second,
+    ):
         listener.bind(str(tmp_path / "ctl.sock"))
         listener.listen(0)
         for one in (first, second):
@@ -248,7 +287,9 @@ def test_a_supervisor_that_takes_no_connection(look: Callable[..., Found], tmp_p
 
 
 @pytest.mark.parametrize("name", ["shop", "releve@shop", "another"])
-def test_a_service_in_a_folder_that_one_may_not_enter(name: str, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_in_a_folder_that_one_may_not_enter(
+    name: str, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its control group's alone: whether it is this configuration's cannot be told, unless nobody listens in there."""
     shut = places.run / "releve" / name
     shut.mkdir(parents=True)
@@ -269,14 +310,19 @@ def test_a_service_in_a_folder_that_one_may_not_enter(name: str, places: Places,
         error = refusal()
         assert (error.status, f"cannot look into {shut}: permission denied;" in str(error)) == (Status.UNEXPECTED, True)
         monkeypatch.setattr("releve.ctl.find._belongs", lambda config, uid: True)
-        assert refusal().status is (Status.NOT_RUNNING if name == "another" else Status.UNEXPECTED)  # one's own is no stranger's
+        # one's own is no stranger's
+        assert refusal().status is (Status.NOT_RUNNING if name == "another" else Status.UNEXPECTED)
     if name != "another":  # it is shut, and stopped
-        assert f"cannot look into {shut}: permission denied, so it cannot be told whether the service runs;" in str(refusal())
+        assert f"cannot look into {shut}: permission denied, so it cannot be told whether the service runs;" in str(
+            refusal()
+        )
         monkeypatch.setattr(os, "access", lambda path, how: Path(path) not in (shut, file))  # the file has secrets
         assert refusal().status is Status.UNEXPECTED
 
 
-def test_a_configuration_that_one_may_not_look_at(look: Callable[..., Found], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configuration_that_one_may_not_look_at(
+    look: Callable[..., Found], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "shop.yaml"
     real = os.stat
 

@@ -23,6 +23,11 @@ import releve.ctl.main, releve.ctl.progress
 os.setgid(65534); os.setuid(65534); os.chdir("/")
 sys.exit(releve.ctl.main.run(["--socket", {str(server.path)!r}, "upgrade"]))
 """
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, env=environ, cwd="/", check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, env=environ, cwd="/", check=False
+    )
     assert ended.returncode == 1
-    assert ended.stderr.endswith("permission denied; use the user that runs the service, or root\n") and "Traceback" not in ended.stderr
+    assert (
+        ended.stderr.endswith("permission denied; use the user that runs the service, or root\n")
+        and "Traceback" not in ended.stderr
+    )

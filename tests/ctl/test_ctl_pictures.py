@@ -45,7 +45,12 @@ DOCTOR: dict[str, Any] = {
     "status": 8,
     "message": "1 problem, 0 warnings, in 2 checks",
     "findings": [
-        {"check": "proxy", "severity": "problem", "text": "proxy.trusted has 0.0.0.0/0", "advice": "name the proxies alone"},
+        {
+            "check": "proxy",
+            "severity": "problem",
+            "text": "proxy.trusted has 0.0.0.0/0",
+            "advice": "name the proxies alone",
+        },
         {"check": "clock", "severity": "ok", "text": "the clock is synchronised", "advice": ""},
     ],
 }
@@ -95,7 +100,9 @@ def test_the_doctors_findings_each_with_its_advice() -> None:
 
 
 @pytest.mark.parametrize(("module", "result"), [(workers, WORKERS), (dump, DUMP), (doctor, DOCTOR)])
-def test_the_rich_picture_says_the_same(module: ModuleType, result: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rich_picture_says_the_same(
+    module: ModuleType, result: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     stream = io.StringIO()
     module.show_rich(result, stream)
@@ -103,7 +110,9 @@ def test_the_rich_picture_says_the_same(module: ModuleType, result: dict[str, An
     assert [word for word in plain(module, result).split() if word not in said] == []
 
 
-def test_workers_on_a_narrow_terminal_leave_out_what_status_has_and_cut_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_on_a_narrow_terminal_leave_out_what_status_has_and_cut_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     stream = io.StringIO()
     workers.show_rich(WORKERS, stream)

@@ -23,7 +23,9 @@ from releve.ctl.main import run
 run(["--socket", {str(server.path)!r}, "status"])
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, env=environ, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, env=environ, check=True
+    )
     assert ended.stdout.splitlines()[-1] == "[]"
 
 
@@ -31,7 +33,8 @@ print([name for name in {HEAVY!r} if name in sys.modules])
 def test_it_starts_in_under_150_ms(fake: Callable[..., Any], environ: dict[str, str], arguments: list[str]) -> None:
     """Of processor time, which is what other processes on this machine take least of; the best of several.
 
-    A machine on which an empty program takes more than a fifth of that is too busy for it: there it is five empty programs.
+    A machine on which an empty program takes more than a fifth of that is too busy for it: there it is five empty
+    programs.
     """
     server = fake({"send": {"event": "result", "status": 0, "message": "fine", "service": {}, "generations": []}})
     taken, empty = [], []
@@ -40,7 +43,9 @@ def test_it_starts_in_under_150_ms(fake: Callable[..., Any], environ: dict[str, 
         if taken[-1] < START_S:
             return
         empty.append(cpu_s(["-c", "pass"], environ))
-    assert min(taken) < EMPTY_STARTS * min(empty), f"the quickest of {len(taken)} starts took {min(taken) * 1000:.0f} ms"
+    assert min(taken) < EMPTY_STARTS * min(empty), (
+        f"the quickest of {len(taken)} starts took {min(taken) * 1000:.0f} ms"
+    )
 
 
 def cpu_s(arguments: list[str], environ: dict[str, str]) -> float:

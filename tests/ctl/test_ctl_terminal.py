@@ -119,12 +119,16 @@ def test_ctrl_c_detaches_and_says_so(fake: Callable[..., Any], on_terminal: Call
 
 
 @pytest.mark.parametrize(
-    ("verb", "words"), [("stop", "the stop goes on"), ("rollback", "the rollback goes on"), ("reload", "the reload goes on")]
+    ("verb", "words"),
+    [("stop", "the stop goes on"), ("rollback", "the rollback goes on"), ("reload", "the reload goes on")],
 )
 def test_an_interrupt_names_the_verb(fake: Callable[..., Any], environ: dict[str, str], verb: str, words: str) -> None:
     server = fake({"hang": True})
     process = subprocess.Popen(
-        [sys.executable, "-m", "releve.ctl.main", "--socket", str(server.path), verb], stderr=subprocess.PIPE, text=True, env=environ
+        [sys.executable, "-m", "releve.ctl.main", "--socket", str(server.path), verb],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
     )
     try:
         assert server.said()["verb"] == verb
@@ -144,16 +148,31 @@ def test_a_dumb_terminal_gets_plain_lines(fake: Callable[..., Any], on_terminal:
 
 
 def test_status_is_a_tree(fake: Callable[..., Any], on_terminal: Callable[..., Terminal], tmp_path: Path) -> None:
-    worker = {"pid": 821, "state": "serving", "age_s": 192.4, "requests": 1204, "connections": 3, "busy": 1, "pss_bytes": 43 << 20}
+    worker = {
+        "pid": 821,
+        "state": "serving",
+        "age_s": 192.4,
+        "requests": 1204,
+        "connections": 3,
+        "busy": 1,
+        "pss_bytes": 43 << 20,
+    }
     server = fake(
         {
             "send": {
                 "event": "result",
                 "status": 0,
                 "message": "serving",
-                "service": {"name": "shop-1a9af1ca", "app": "shop:app [bold]", "pid": 812, "uptime_s": 11520, "state": "serving"},
+                "service": {
+                    "name": "shop-1a9af1ca",
+                    "app": "shop:app [bold]",
+                    "pid": 812,
+                    "uptime_s": 11520,
+                    "state": "serving",
+                },
                 "generations": [
-                    {"generation": n, "state": state, "workers": [{"worker": 1, **worker}]} for n, state in ((7, "standby"), (8, "serving"))
+                    {"generation": n, "state": state, "workers": [{"worker": 1, **worker}]}
+                    for n, state in ((7, "standby"), (8, "serving"))
                 ],
             }
         }
@@ -161,7 +180,9 @@ def test_status_is_a_tree(fake: Callable[..., Any], on_terminal: Callable[..., T
     terminal = on_terminal("--socket", str(server.path), "status")
     shown = terminal.read_until(None)
     assert terminal.process.wait(WAIT_S) == 0
-    assert shown.startswith("shop-1a9af1ca shop:app [bold] (pid 812, up 3h12m)  serving\n"), "no markup is read in names"
+    assert shown.startswith("shop-1a9af1ca shop:app [bold] (pid 812, up 3h12m)  serving\n"), (
+        "no markup is read in names"
+    )
     assert "├── generation 7" in shown and "└── generation 8" in shown
     assert re.search(r"8\.1 +821 +serving +3m12s +1,204 +3 +1 +43 MiB", shown)
     assert max(map(len, shown.splitlines())) <= 80, "it fits a terminal of 80 columns"

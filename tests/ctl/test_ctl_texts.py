@@ -86,7 +86,10 @@ FULL: dict[str, Any] = {
             "preloaded": False,
             "orphaned": True,
             "mixed": ["shop.py", "views.py"],
-            "workers": [WORKER, {**WORKER, "worker": 2, "pid": 90822, "state": "booting", "pss_bytes": None, "revision": 2}],
+            "workers": [
+                WORKER,
+                {**WORKER, "worker": 2, "pid": 90822, "state": "booting", "pss_bytes": None, "revision": 2},
+            ],
         },
         {"generation": 7, "state": "retiring", "workers": []},
     ],
@@ -145,7 +148,11 @@ def test_the_tree_says_what_the_plain_text_says(monkeypatch: pytest.MonkeyPatch)
     status.show_plain(FULL, plain)
     status.show_rich(FULL, rich)
     shown = rich.getvalue().split()
-    assert [word for word in plain.getvalue().replace(":", " ").split() if word not in " ".join(shown).replace(":", " ").split()] == []
+    assert [
+        word
+        for word in plain.getvalue().replace(":", " ").split()
+        if word not in " ".join(shown).replace(":", " ").split()
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -161,7 +168,9 @@ def test_whatever_another_release_answers_is_shown_as_far_as_it_goes(result: dic
         show({"status": 0, **result}, io.StringIO())
 
 
-@pytest.mark.parametrize("entries", [None, 3, [], [None], [{}], [{"id": 1, "began": "not a time", "from": 3, "to": [], "seconds": "x"}]])
+@pytest.mark.parametrize(
+    "entries", [None, 3, [], [None], [{}], [{"id": 1, "began": "not a time", "from": 3, "to": [], "seconds": "x"}]]
+)
 def test_whatever_history_there_is_is_shown(entries: Any) -> None:
     for show in (history.show_plain, history.show_rich):
         show({"status": 0, "entries": entries}, io.StringIO())
@@ -173,7 +182,9 @@ def test_a_result_without_words() -> None:
 
 def test_several_problems_are_all_shown() -> None:
     problems = "releve.yaml:1:1: cannot a\nreleve.yaml:2:1: cannot b"
-    lines = outcome.lines({"event": "result", "status": 2, "message": problems, "reason": problems, "step": "configuration"})
+    lines = outcome.lines(
+        {"event": "result", "status": 2, "message": problems, "reason": problems, "step": "configuration"}
+    )
     assert lines == [problems, "  step  configuration", "  serving  as before; nothing was touched"]
 
 
@@ -203,7 +214,9 @@ def test_what_failed_in_a_release_that_was_refused_is_shown() -> None:
 
 
 def test_what_failed_is_in_the_history_in_a_few_words_and_of_the_last_attempt_in_all() -> None:
-    attempts = [{"id": number, "verb": "upgrade", "reason": "bad", "evidence": REFUSED["evidence"]} for number in (1, 2)]
+    attempts = [
+        {"id": number, "verb": "upgrade", "reason": "bad", "evidence": REFUSED["evidence"]} for number in (1, 2)
+    ]
     for show in (history.show_plain, history.show_rich):
         stream = io.StringIO()
         show({"entries": attempts}, stream)
@@ -219,7 +232,15 @@ def test_the_history_on_a_narrow_terminal_has_the_reason_below_each_row(monkeypa
     common = {"began": began, "by": "root (pid 32399)", "from": {"generation": 1}}
     attempts = [
         {"id": 9, "verb": "upgrade", "to": {"generation": 2}, "outcome": "done", "seconds": 5.5, **common},
-        {"id": 10, "verb": "rollback", "outcome": "rolled back", "seconds": 3, "step": "probation", "reason": reason, **common},
+        {
+            "id": 10,
+            "verb": "rollback",
+            "outcome": "rolled back",
+            "seconds": 3,
+            "step": "probation",
+            "reason": reason,
+            **common,
+        },
     ]
     stream = io.StringIO()
     history.show_rich({"entries": attempts}, stream)

@@ -84,7 +84,9 @@ def test_the_exit_status_is_the_outcome(ctl: Ctl, fake: Start, status: Status) -
     server = fake(result(status, "so it ended"))
     ended = ctl("--socket", str(server.path), "upgrade")
     assert ended.returncode == status
-    good, bad = (ended.stdout, ended.stderr) if status in (Status.DONE, Status.DEGRADED) else (ended.stderr, ended.stdout)
+    good, bad = (
+        (ended.stdout, ended.stderr) if status in (Status.DONE, Status.DEGRADED) else (ended.stderr, ended.stdout)
+    )
     assert good.startswith("so it ended\n") and bad == ""
     as_json = ctl("--socket", str(server.path), "upgrade", "--json")
     assert as_json.returncode == status and as_json.stderr == ""
@@ -103,7 +105,11 @@ def test_a_failure_says_step_reason_traceback_what_serves_and_what_next(ctl: Ctl
             step="import",
             reason="cannot import shop: ModuleNotFoundError: No module named 'x'",
             traceback="\n".join(
-                ["Traceback (most recent call last):", *(f"  line {n}" for n in range(40)), "ModuleNotFoundError: No module named 'x'"]
+                [
+                    "Traceback (most recent call last):",
+                    *(f"  line {n}" for n in range(40)),
+                    "ModuleNotFoundError: No module named 'x'",
+                ]
             ),
             serving="generation 7 is serving /srv/41 with 2 workers",
             next="mend it and upgrade again",
@@ -118,8 +124,15 @@ def test_a_failure_says_step_reason_traceback_what_serves_and_what_next(ctl: Ctl
         "cannot import shop: ModuleNotFoundError: No module named 'x'",
         "  step  import",
     ]
-    assert "    ModuleNotFoundError: No module named 'x'" in lines and "      line 39" in lines and "      line 3" not in lines
-    assert lines[-2:] == ["  serving  generation 7 is serving /srv/41 with 2 workers", "  next     mend it and upgrade again"]
+    assert (
+        "    ModuleNotFoundError: No module named 'x'" in lines
+        and "      line 39" in lines
+        and "      line 3" not in lines
+    )
+    assert lines[-2:] == [
+        "  serving  generation 7 is serving /srv/41 with 2 workers",
+        "  next     mend it and upgrade again",
+    ]
 
 
 def test_progress_is_one_line_a_phase_with_its_last_words(ctl: Ctl, fake: Start) -> None:
@@ -144,7 +157,11 @@ def test_progress_is_one_line_a_phase_with_its_last_words(ctl: Ctl, fake: Start)
 
 def test_busy_names_the_operation_under_way(ctl: Ctl, fake: Start) -> None:
     server = fake(
-        result(7, "cannot upgrade: upgrade 17 by root is under way (boot, 3.0s)", next="wait for it (ctl status), or end it (ctl abort)")
+        result(
+            7,
+            "cannot upgrade: upgrade 17 by root is under way (boot, 3.0s)",
+            next="wait for it (ctl status), or end it (ctl abort)",
+        )
     )
     ended = ctl("--socket", str(server.path), "upgrade")
     assert ended.returncode == Status.BUSY
@@ -225,7 +242,9 @@ def test_stop_returns_when_the_process_has_ended(fake: Start, environ: dict[str,
 
 
 def test_control_characters_do_not_reach_the_terminal(ctl: Ctl, fake: Start) -> None:
-    server = fake(phase("bo\x1b[2Jot", "done", text="\x9b31m"), result(4, "evil \x1b]0;title\x07", traceback="\x1b[31mred"))
+    server = fake(
+        phase("bo\x1b[2Jot", "done", text="\x9b31m"), result(4, "evil \x1b]0;title\x07", traceback="\x1b[31mred")
+    )
     ended = ctl("--socket", str(server.path), "upgrade")
     assert "\x1b" not in ended.stderr and "\x9b" not in ended.stderr and "evil \\x1b]0;title\\x07" in ended.stderr
 
@@ -278,7 +297,14 @@ def test_history_is_a_list_as_json_and_a_table_else(ctl: Ctl, fake: Start) -> No
         "outcome": "done",
         "seconds": 0.8,
     }
-    bad = {"id": 2, "verb": "upgrade", "by": "root", "began": "2026-11-23T21:40:00+00:00", "outcome": "failed", "seconds": 65.2}
+    bad = {
+        "id": 2,
+        "verb": "upgrade",
+        "by": "root",
+        "began": "2026-11-23T21:40:00+00:00",
+        "outcome": "failed",
+        "seconds": 65.2,
+    }
     entries = [
         {**start, "from": None, "to": {"generation": 1}},
         {**bad, "from": {"generation": 1}, "step": "import", "reason": "no module 'x'"},
@@ -310,7 +336,9 @@ def test_a_full_disk_behind_standard_output(fake: Start, environ: dict[str, str]
 def test_a_reader_of_the_progress_who_leaves_does_not_end_the_waiting(fake: Start, environ: dict[str, str]) -> None:
     server = fake(phase("boot", "done"), {"await": "go"}, phase("switch", "done"), result(4, "so it ended"))
     with subprocess.Popen(
-        [sys.executable, "-m", "releve.ctl.main", "--socket", str(server.path), "upgrade"], stderr=subprocess.PIPE, env=environ
+        [sys.executable, "-m", "releve.ctl.main", "--socket", str(server.path), "upgrade"],
+        stderr=subprocess.PIPE,
+        env=environ,
     ) as process:
         assert process.stderr is not None and process.stderr.readline() == b"boot done\n"
         process.stderr.close()
@@ -331,9 +359,12 @@ if sys.argv[2] == "in order":
 
 
 @pytest.mark.parametrize(
-    ("how", "status", "words"), [("in order", 0, "stopped; it was being stopped already"), ("killed", 1, "cannot tell how")]
+    ("how", "status", "words"),
+    [("in order", 0, "stopped; it was being stopped already"), ("killed", 1, "cannot tell how")],
 )
-def test_a_stop_that_comes_when_it_has_all_but_ended(ctl: Ctl, tmp_path: Path, how: str, status: int, words: str) -> None:
+def test_a_stop_that_comes_when_it_has_all_but_ended(
+    ctl: Ctl, tmp_path: Path, how: str, status: int, words: str
+) -> None:
     """Its connection is in the queue, and nobody takes it any more."""
     path = tmp_path / "s"
     with subprocess.Popen([sys.executable, "-c", ENDS, str(path), how], stdout=subprocess.PIPE) as ending:

@@ -28,7 +28,8 @@ MODES = list(Mode)
 QUICK = (Mode.KILL, Mode.EXCEPTION, Mode.EXIT)
 SHOWN = {(number, QUICK[number // 2 % len(QUICK)]) for number in range(0, len(POINTS), 2)}
 
-# In `make test` every second point fails in one way, and each way is met at some point of each process; all of them in `make soak`.
+# In `make test` every second point fails in one way, and each way is met at some point of each process; all of them in
+# `make soak`.
 CASES = [
     pytest.param(point, mode, id=f"{point}-{mode.value}", marks=() if (number, mode) in SHOWN else [pytest.mark.soak])
     for number, point in enumerate(POINTS)
@@ -48,7 +49,9 @@ def test_every_point_has_one_call_and_every_call_its_point() -> None:
     assert sorted(calls) == sorted(POINTS)
 
 
-@pytest.mark.parametrize(("text", "words"), [("after_spwan:kill", "after_spawn"), ("after_spawn:kil", "kill"), ("x", "is not known")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("after_spwan:kill", "after_spawn"), ("after_spawn:kil", "kill"), ("x", "is not known")]
+)
 def test_what_is_not_known_is_refused(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         read(text)
@@ -115,7 +118,12 @@ def test_an_operation_that_fails_there(tmp_path: Path, point: str, mode: Mode) -
             report = load.report()
             assert "refused" not in report["kinds"], report["failures"]
             lost = report["failed"]
-            assert lost <= (CLIENTS if process is Process.WORKER else 0), (report["kinds"], report["failures"], out, err)
+            assert lost <= (CLIENTS if process is Process.WORKER else 0), (
+                report["kinds"],
+                report["failures"],
+                out,
+                err,
+            )
         finally:
             load.kill()
         last = [entry for entry in service.ask("history")["entries"] if entry["verb"] == verb][-1]

@@ -1,8 +1,8 @@
 """The grammar of HTTP/1.1 requests, read byte by byte: what the server has to accept and refuse. Slow and obvious.
 
 It shares no line with the server and uses no pattern, so that the two are wrong together only where both misread the
-RFC. Each rule stands under its name in RFC 9110, RFC 9112, RFC 3986. Where the server is stricter than a rule, which it may
-be, or takes raw bytes in a target, the function says so.
+RFC. Each rule stands under its name in RFC 9110, RFC 9112, RFC 3986. Where the server is stricter than a rule, which it
+may be, or takes raw bytes in a target, the function says so.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def need(condition: object) -> None:
 
 @dataclass(frozen=True)
 class Message:
-    """A request head: ``fields`` without the white space around their values, ``end`` the index behind the empty line."""
+    """A request head: ``fields`` without the white space around their values, ``end`` the index behind the
+    empty line.
+    """
 
     end: int
     method: bytes
@@ -79,7 +81,9 @@ def request(data: bytes, limits: Limits) -> Message | None:
     check_host(fields, version)
     length, chunked = message_body_length(fields, version)
     need(length is None or limits.body is None or length <= limits.body)
-    return Message(end, method, target, version, fields, length, chunked, keep_alive(fields, version), expectation(fields, version))
+    return Message(
+        end, method, target, version, fields, length, chunked, keep_alive(fields, version), expectation(fields, version)
+    )
 
 
 def request_line(line: bytes) -> tuple[bytes, bytes, tuple[int, int]]:
@@ -124,7 +128,10 @@ def check_host(fields: list[tuple[bytes, bytes]], version: tuple[int, int]) -> N
 
 
 def message_body_length(fields: list[tuple[bytes, bytes]], version: tuple[int, int]) -> tuple[int | None, bool]:
-    """RFC 9112, 6.3. Nothing is repaired: one Content-Length of digits, or one Transfer-Encoding that is ``chunked``, never both."""
+    """RFC 9112, 6.3.
+
+    Nothing is repaired: one Content-Length of digits, or one Transfer-Encoding that is ``chunked``, never both.
+    """
     lengths, codings = values(fields, b"content-length"), values(fields, b"transfer-encoding")
     need(len(lengths) + len(codings) <= 1)
     if codings:
@@ -177,7 +184,10 @@ def is_token(value: bytes) -> bool:
 
 
 def is_host(value: bytes) -> bool:
-    """RFC 3986, 3.2.2 and 3.2.3. Stricter: not empty, no sub-delims, no IPvFuture, a port of at most five digits that is one."""
+    """RFC 3986, 3.2.2 and 3.2.3.
+
+    Stricter: not empty, no sub-delims, no IPvFuture, a port of at most five digits that is one.
+    """
     if value.startswith(b"["):
         name, bracket, port = value[1:].partition(b"]")
         if not bracket or not is_ipv6(name):
@@ -190,7 +200,9 @@ def is_host(value: bytes) -> bool:
     if not port:
         return True
     digits = port[1:]
-    return port[:1] == b":" and len(digits) <= 5 and all(byte in DIGIT for byte in digits) and int(digits or b"0") <= 65535
+    return (
+        port[:1] == b":" and len(digits) <= 5 and all(byte in DIGIT for byte in digits) and int(digits or b"0") <= 65535
+    )
 
 
 def is_reg_name(name: bytes) -> bool:
@@ -248,7 +260,9 @@ def is_dec_octet(number: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Body:
-    """What a chunked body comes to: ``content`` as far as it is there, and, once it is ``finished``, the ``rest`` behind it."""
+    """What a chunked body comes to: ``content`` as far as it is there, and, once it is ``finished``, the ``rest``
+    behind it.
+    """
 
     content: bytes
     finished: bool = False
@@ -304,7 +318,10 @@ def line_of(data: bytes) -> bytes | None:
 
 
 def chunk_size(line: bytes) -> tuple[int, int]:
-    """RFC 9112, 7.1 and 7.1.1: chunk-size [ chunk-ext ], and how long the extensions are. Stricter: at most fifteen digits."""
+    """RFC 9112, 7.1 and 7.1.1: chunk-size [ chunk-ext ], and how long the extensions are.
+
+    Stricter: at most fifteen digits.
+    """
     digits = 0
     while digits < len(line) and line[digits] in HEXDIG:
         digits += 1

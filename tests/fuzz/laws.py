@@ -76,7 +76,10 @@ def judge(data: bytes, limits: Limits) -> grammar.Message | grammar.Refused | No
 
 
 def feed_head(pieces: list[bytes], limits: Limits) -> tuple[Head, int] | HTTPError | None:
-    """What a connection makes of ``pieces``: the head and where it ends, the refusal, or nothing yet. Lets no other exception pass."""
+    """What a connection makes of ``pieces``: the head and where it ends, the refusal, or nothing yet.
+
+    Lets no other exception pass.
+    """
     buffer = bytearray()
     searched, partial = 0, Partial()
     try:
@@ -118,8 +121,8 @@ def check_prefix(data: bytes) -> None:
 
 
 def check_fast(data: bytes, limits: Limits) -> dict[str, Any] | None:
-    """The cache of known lines says nothing that the strict parser would not: cold, knowing all that it has kept of this head, and
-    knowing all that it keeps of these lines in other heads. Returns its answer.
+    """The cache of known lines says nothing that the strict parser would not: cold, knowing all that it has kept of
+    this head, and knowing all that it keeps of these lines in other heads. Returns its answer.
     """
     end = head_end(data, 0)
     if end < 0:
@@ -139,12 +142,19 @@ def check_fast(data: bytes, limits: Limits) -> dict[str, Any] | None:
     head = assert_strict(data[:end], cold, limits)
     assert not head.chunked and not head.expect_continue and head.version == (1, 1)
     short = usual(cold)
-    assert short is None or (short.method, short.target, short.keep_alive) == (head.method, head.target, head.keep_alive)
+    assert short is None or (short.method, short.target, short.keep_alive) == (
+        head.method,
+        head.target,
+        head.keep_alive,
+    )
     return cold
 
 
 def assert_strict(data: bytes, environ: dict[str, Any], limits: Limits) -> Head:
-    """The strict parser says the same as ``environ``, but for ``wsgi.input``. ``limits.body`` is not looked at: callers do that."""
+    """The strict parser says the same as ``environ``, but for ``wsgi.input``.
+
+    ``limits.body`` is not looked at: callers do that.
+    """
     unlimited = Limits(request_line=limits.request_line, headers=limits.headers, header=limits.header, head=limits.head)
     assert head_end(data, 0) == len(data), "the end of the head"
     try:
@@ -156,8 +166,8 @@ def assert_strict(data: bytes, environ: dict[str, Any], limits: Limits) -> Head:
 
 
 def check_shape(data: bytes, limits: Limits) -> int:
-    """A shape learned from the head at the beginning of ``data``, and one from it and its like, read what is behind it, all of it, and
-    all that chance makes of it as the strict parser does, or not at all. Returns how many were read.
+    """A shape learned from the head at the beginning of ``data``, and one from it and its like, read what is behind it,
+    all of it, and all that chance makes of it as the strict parser does, or not at all. Returns how many were read.
     """
     end = head_end(data, 0)
     fasthead.forget()
@@ -189,8 +199,11 @@ def check_shape(data: bytes, limits: Limits) -> int:
                 found += 1
                 head = assert_strict(other, environ, limits)
                 assert head.keep_alive and not head.has_body and not head.expect_continue and head.version == (1, 1)
-        trailing = any(line.endswith((b" ", b"\t")) for line in first.split(b"\r\n"))  # of a value that differs: it is in no shape
-        assert number or trailing or known.read(text(first)) is not None, "it does not know the head that it was learned from"
+        # of a value that differs: it is in no shape
+        trailing = any(line.endswith((b" ", b"\t")) for line in first.split(b"\r\n"))
+        assert number or trailing or known.read(text(first)) is not None, (
+            "it does not know the head that it was learned from"
+        )
     return found
 
 
@@ -234,12 +247,18 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
 
 
 def check_preface(data: bytes) -> None:
-    """A preface is the same however much follows it; nothing is said too early, and what is refused is refused for good."""
+    """A preface is the same however much follows it; nothing is said too early, and what is refused is refused for
+    good.
+    """
     said = preface_of(data)
     assert said == prefaces.preface(data)
     whole = isinstance(said, Preface)
     assert preface_of(bytearray(data)) == said
-    lengths = range(len(data)) if len(data) <= EACH_BYTE else sorted({*range(40), *chance_of(data).sample(range(len(data)), 20)})
+    lengths = (
+        range(len(data))
+        if len(data) <= EACH_BYTE
+        else sorted({*range(40), *chance_of(data).sample(range(len(data)), 20)})
+    )
     refused = False
     for length in lengths:
         early = preface_of(data[:length])
@@ -309,7 +328,9 @@ def check_decoder(pieces: list[bytes], body: grammar.Body) -> None:
 
 
 class Pieces:
-    """A ``Channel`` that has ``pieces`` and then ends; it notes how much was taken, and ``wanted`` is the most that may be."""
+    """A ``Channel`` that has ``pieces`` and then ends; it notes how much was taken, and ``wanted`` is the most that may
+    be.
+    """
 
     def __init__(self, pieces: list[bytes], most: int | None = None) -> None:
         self.pieces = [piece for piece in pieces if piece]

@@ -1,4 +1,5 @@
-"""The PROXY protocol, as HAProxy's doc/proxy-protocol.txt has it: what ``server/http/proxy_protocol.py`` has to take and refuse.
+"""The PROXY protocol, as HAProxy's doc/proxy-protocol.txt has it: what ``server/http/proxy_protocol.py`` has to take
+and refuse.
 
 Slow and obvious.
 """
@@ -65,7 +66,9 @@ def preface_2(data: bytes) -> Preface | None:
         extensions = extensions[size:]
     host_bytes = (0, 4, 16, 0)[family]
     port = 16 + 2 * host_bytes
-    return Preface(length, source_text(data[16 : 16 + host_bytes], data[port] * 256 + data[port + 1]) if host_bytes else "")
+    return Preface(
+        length, source_text(data[16 : 16 + host_bytes], data[port] * 256 + data[port + 1]) if host_bytes else ""
+    )
 
 
 def source_text(host: bytes, port: int) -> str:
@@ -79,7 +82,12 @@ def source_text(host: bytes, port: int) -> str:
 def shortest_ipv6(host: bytes) -> str:
     """RFC 5952, 4: the first of the longest runs of two zero groups or more is "::"."""
     groups = [host[index] * 256 + host[index + 1] for index in range(0, 16, 2)]
-    runs = [(length, -start) for length in range(2, 9) for start in range(9 - length) if not any(groups[start : start + length])]
+    runs = [
+        (length, -start)
+        for length in range(2, 9)
+        for start in range(9 - length)
+        if not any(groups[start : start + length])
+    ]
     if not runs:
         return ":".join(f"{group:x}" for group in groups)
     length, start = max(runs)

@@ -58,7 +58,9 @@ def ask(
     keep: bool = True,
     prepare: Prepare | None = None,
 ) -> Answer:
-    """Send ``data``, which has arrived when the call begins, and ``sent`` behind it; ``prepare`` may spoil the connection."""
+    """Send ``data``, which has arrived when the call begins, and ``sent`` behind it; ``prepare`` may spoil the
+    connection.
+    """
     data = data or request()
     end = head_end(data, 0)
     limits = Limits(body=BODY_LIMIT_BYTES)

@@ -25,7 +25,9 @@ class Box:
 
     def run(self, *command: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command inside."""
-        return subprocess.run([BOX, "exec", *command], env=self.environ, capture_output=True, text=True, timeout=timeout_s, check=False)
+        return subprocess.run(
+            [BOX, "exec", *command], env=self.environ, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
 
     def must(self, *command: str) -> str:
         """Run a command inside that has to succeed; its output."""
@@ -35,7 +37,9 @@ class Box:
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a command inside."""
-        return subprocess.Popen([BOX, "exec", *command], env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            [BOX, "exec", *command], env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     def cursor(self) -> str:
         """The present end of the journal, as ``journal`` takes it."""

@@ -1,4 +1,6 @@
-"""A real browser, headless, for tests: Chromium, told over a pair of pipes what to do (its DevTools protocol), as its own driver does."""
+"""A real browser, headless, for tests: Chromium, told over a pair of pipes what to do (its DevTools protocol), as its
+own driver does.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,15 @@ class Browser:
         self._heard, news = os.pipe()
         read_end, write_end = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (orders, news))  # neither 3 nor 4
         sandbox = ["--no-sandbox"] * (os.geteuid() == 0)
-        command = [CHROMIUM, "--headless", *QUIET, *sandbox, f"--user-data-dir={folder}/profile", "--remote-debugging-pipe", "about:blank"]
+        command = [
+            CHROMIUM,
+            "--headless",
+            *QUIET,
+            *sandbox,
+            f"--user-data-dir={folder}/profile",
+            "--remote-debugging-pipe",
+            "about:blank",
+        ]
         # it reads orders from 3 and writes to 4; a shell moves our ends there
         script = f'exec "$@" 3<&{read_end} 4>&{write_end} {read_end}<&- {write_end}>&-'
         with (folder / "browser.log").open("wb") as log:
@@ -83,7 +93,9 @@ class Browser:
     def tell(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One order; its result."""
         self._number += 1
-        order = {"id": self._number, "method": method, "params": parameters} | ({"sessionId": self._session} if self._session else {})
+        order = {"id": self._number, "method": method, "params": parameters} | (
+            {"sessionId": self._session} if self._session else {}
+        )
         os.write(self._said, json.dumps(order).encode() + b"\0")
         deadline = time.monotonic() + PATIENCE_S
         while (message := self._next(deadline)).get("id") != self._number:

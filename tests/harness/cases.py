@@ -33,7 +33,9 @@ from harness.workers import PATIENCE_S, Generation, listening
 REQUEST_LINE, HEADERS, HEADER, HEAD, BODY = 300, 20, 300, 2000, 1000  # small, so that cases at the limits are short
 LIMITS = {"request_line": REQUEST_LINE, "headers": HEADERS, "header": HEADER, "head": HEAD, "body": BODY}
 
-_date = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT").fullmatch
+_date = re.compile(
+    r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
+).fullmatch
 _numbers = itertools.count(1)
 
 
@@ -46,7 +48,9 @@ class Mode(Enum):
 
 @dataclass(frozen=True)
 class Case:
-    """``seen`` are entries of the environ, None where there must be none; ``body`` is the request's. Unless ``keep``, the server closes.
+    """``seen`` are entries of the environ, None where there must be none; ``body`` is the request's.
+
+    Unless ``keep``, the server closes.
 
     ``why`` is a part of the reason that a refusal gives, where a status may have several.
     """
@@ -136,7 +140,9 @@ class Wire:
                 self._await_read()
 
     def _await_read(self) -> None:
-        """Until the server has read all that was sent, or has something to say, which ends its interest in single bytes."""
+        """Until the server has read all that was sent, or has something to say, which ends its interest in single
+        bytes.
+        """
         assert self.socket.family == socket.AF_UNIX, "TCP does not tell"
         deadline = time.monotonic() + PATIENCE_S
         while struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)))[0]:

@@ -155,7 +155,9 @@ class Run:
         if episode.release in ("errors", "crashes"):
             kinds = frozenset({"status"}) if episode.release == "errors" else LOST
             most = 10**9 if episode.release == "errors" else 3 * CLIENTS
-            self.allowed.append(Allowance(began, time.monotonic() + AFTERMATH_S, kinds, most, f"the release {episode.release}"))
+            self.allowed.append(
+                Allowance(began, time.monotonic() + AFTERMATH_S, kinds, most, f"the release {episode.release}")
+            )
         self.see_clients()
         self.see_history()
         self.see_truth(told, supervisor_killed="supervisor" in episode.kills)
@@ -172,7 +174,9 @@ class Run:
             pid = who[min(len(who) - 1, int(step.choice * len(who)))]
             now = time.monotonic()
             if "worker" in step.what[0]:
-                self.allowed.append(Allowance(now - 0.5, now + AFTERMATH_S, LOST, CLIENTS, f"{step.what[0]}, pid {pid}"))
+                self.allowed.append(
+                    Allowance(now - 0.5, now + AFTERMATH_S, LOST, CLIENTS, f"{step.what[0]}, pid {pid}")
+                )
             os.kill(pid, signal.SIGKILL)
             self.done[step.what[0]] += 1
             self.service.killed = self.service.killed or step.what[0] == "supervisor"
@@ -213,7 +217,9 @@ class Run:
         failures = self.load.report()["failures"]
         for failure in failures[self.judged :]:
             what = f"client {failure['client']}: {failure['kind']}: {failure['detail']}"
-            causes = [one for one in self.allowed if failure["kind"] in one.kinds and one.since <= failure["at"] <= one.until]
+            causes = [
+                one for one in self.allowed if failure["kind"] in one.kinds and one.since <= failure["at"] <= one.until
+            ]
             cause = next((one for one in causes if one.most > 0), None)
             if cause is None:
                 raise Broken(f"{what}, at {failure['at']:.3f}; what may cost something: {self.allowed[-4:]}")
@@ -231,7 +237,8 @@ class Run:
         if last["to"]["generation"] != self.service.serving():
             raise Broken(f"generation {self.service.serving()} serves, and the last done attempt is {last}")
         serves = Path(last["to"]["directory"]).name
-        if serves not in GOOD or self.service.who()["release"] != "one":  # every release is the first one, in a folder of its own
+        # every release is the first one, in a folder of its own
+        if serves not in GOOD or self.service.who()["release"] != "one":
             raise Broken(f"the release {serves} is committed")
 
     def see_truth(self, told: list[Told], *, supervisor_killed: bool) -> None:
@@ -297,7 +304,10 @@ def at_rest(status: dict[str, Any], killed: list[int]) -> bool:
 
 
 def deploy(service: Service) -> None:
-    """Every release of the plan. Each is the first one's application, in a folder of its own, and bad as its name says."""
+    """Every release of the plan.
+
+    Each is the first one's application, in a folder of its own, and bad as its name says.
+    """
     source = (service.releases / "one" / "app.py").read_text()
     for name, text in {**dict.fromkeys(GOOD, HEALTHY), **SICK}.items():
         folder = service.release(name, before=source, release="RELEASE = 'one'\n", app=text)
@@ -316,11 +326,17 @@ class Census:
     @classmethod
     def take(cls, service: Service) -> Census:
         """Bring the service to where it can be compared: one good generation, as configured, alone."""
-        service.configure(listen=[f"127.0.0.1:{service.port}", f"unix:{service.unix}"], upgrade={**UPGRADE, "mode": "switch"})
+        service.configure(
+            listen=[f"127.0.0.1:{service.port}", f"unix:{service.unix}"], upgrade={**UPGRADE, "mode": "switch"}
+        )
         service.flip("one")
         service.do("upgrade")
         service.must("scale", "--reset")
-        eventually(lambda: at_rest(service.status(), []) and len(service.status()["generations"]) == 1, "one generation, alone", QUIET_S)
+        eventually(
+            lambda: at_rest(service.status(), []) and len(service.status()["generations"]) == 1,
+            "one generation, alone",
+            QUIET_S,
+        )
         eventually(lambda: len(service.processes()) == 2 + WORKERS, "no process too many", QUIET_S)
         pid = service.supervisor()
         return cls(
@@ -339,6 +355,9 @@ class Census:
                 break
         else:
             more, less = Counter(now.descriptors), Counter(self.descriptors)
-            raise Broken(f"descriptors more {more - less}, less {less - more}; {now.processes} processes; files {now.files ^ self.files}")
+            raise Broken(
+                f"descriptors more {more - less}, less {less - more}; {now.processes} processes; files "
+                f"{now.files ^ self.files}"
+            )
         if now.rss_bytes - self.rss_bytes > RSS_GROWTH_MAX_BYTES:
             raise Broken(f"the supervisor has {now.rss_bytes} bytes, {self.rss_bytes} before")

@@ -89,5 +89,7 @@ def episodes(seed: int) -> Iterator[Episode]:
             verbs.append(("upgrade",))
         kills = chance.choices(list(KILLS), list(KILLS.values()))[0]
         steps = [Step(round(chance.uniform(0, VERB_SPREAD_S), 2), "ctl", verb) for verb in verbs]
-        steps += [Step(round(chance.uniform(0, KILL_SPREAD_S), 2), "kill", (who,), round(chance.random(), 3)) for who in kills]
+        steps += [
+            Step(round(chance.uniform(0, KILL_SPREAD_S), 2), "kill", (who,), round(chance.random(), 3)) for who in kills
+        ]
         yield Episode(number, release, rolling, extra, tuple(sorted(steps)))

@@ -1,4 +1,6 @@
-"""A container without an engine: what a Containerfile says, run as PID 1 of namespaces of its own, on this machine's own root."""
+"""A container without an engine: what a Containerfile says, run as PID 1 of namespaces of its own, on this machine's
+own root.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ from pathlib import Path
 from harness.service import MARK, PATIENCE_S, eventually, free_port
 from harness.site import SYSTEM_PYTHON, lent
 
-COMMANDS = {"releve": "from releve.supervisor.cli import main; main()", "ctl": "from releve.ctl.main import main; main()"}
+COMMANDS = {
+    "releve": "from releve.supervisor.cli import main; main()",
+    "ctl": "from releve.ctl.main import main; main()",
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ def recipe(file: Path) -> Recipe:
     entry = json.loads(said["ENTRYPOINT"][-1]) if "ENTRYPOINT" in said else []
     return Recipe(
         workdir=said["WORKDIR"][-1],
-        copied=tuple(name for rest in said["COPY"] for name in rest.split()[:-1] if not name.endswith(".whl")),  # ours is lent
+        # ours is lent
+        copied=tuple(name for rest in said["COPY"] for name in rest.split()[:-1] if not name.endswith(".whl")),
         env=dict(word.split("=", 1) for rest in said.get("ENV", []) for word in shlex.split(rest)),
         uid=int(uid),
         gid=int(gid),
@@ -60,7 +66,9 @@ def unavailable() -> str | None:
     missing = [command for command in ("unshare", "nsenter", "setpriv", "mount") if shutil.which(command) is None]
     if missing:
         return f"needs {', '.join(missing)}, of util-linux and mount"
-    tried = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "true"], capture_output=True, text=True, check=False)
+    tried = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", "true"], capture_output=True, text=True, check=False
+    )
     return f"unshare: {tried.stderr.strip()}" if tried.returncode else None
 
 
@@ -83,7 +91,9 @@ class Container:
         commands = self.image / "bin"
         commands.mkdir()
         for name, code in COMMANDS.items():
-            (commands / name).write_text(f'#!/bin/sh\nexec {SYSTEM_PYTHON} -P -c "import sys; sys.argv[0] = \'{name}\'; {code}" "$@"\n')
+            (commands / name).write_text(
+                f'#!/bin/sh\nexec {SYSTEM_PYTHON} -P -c "import sys; sys.argv[0] = \'{name}\'; {code}" "$@"\n'
+            )
             (commands / name).chmod(0o755)
         self.environ = {
             "PATH": f"{mounted}/bin:/usr/local/bin:/usr/bin:/bin",
@@ -103,7 +113,17 @@ class Container:
         ]
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.process = subprocess.Popen(
-                ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "/bin/sh", "-ec", "\n".join(steps)],
+                [
+                    "unshare",
+                    "--pid",
+                    "--fork",
+                    "--kill-child",
+                    "--mount-proc",
+                    "--",
+                    "/bin/sh",
+                    "-ec",
+                    "\n".join(steps),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -111,7 +131,13 @@ class Container:
 
     def as_user(self, command: list[str]) -> list[str]:
         """A command line for the image's user, who has no capability and gets none."""
-        who = [f"--reuid={self.recipe.uid}", f"--regid={self.recipe.gid}", "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
+        who = [
+            f"--reuid={self.recipe.uid}",
+            f"--regid={self.recipe.gid}",
+            "--clear-groups",
+            "--no-new-privs",
+            "--bounding-set=-all",
+        ]
         return ["setpriv", *who, "env", "-i", *(f"{name}={value}" for name, value in self.environ.items()), *command]
 
     @property

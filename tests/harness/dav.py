@@ -1,4 +1,6 @@
-"""WsgiDAV, serving the folder ``$DAV``; its locks and properties are in files, so that they are those of any generation."""
+"""WsgiDAV, serving the folder ``$DAV``; its locks and properties are in files, so that they are those of any
+generation.
+"""
 
 from __future__ import annotations
 

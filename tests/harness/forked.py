@@ -1,7 +1,9 @@
-"""``ctl`` and ``releve`` in a fork of the process of the tests, which imports them once: starting interpreters took a tenth of the time.
+"""``ctl`` and ``releve`` in a fork of the process of the tests, which imports them once: starting interpreters took a
+tenth of the time.
 
-Everything else is as it is for a user: a process of its own, with its arguments, folder, environment and streams. What is about a
-command's start, its terminal or its signals starts the command itself; so does all that goes on: a service is started as users do.
+Everything else is as it is for a user: a process of its own, with its arguments, folder, environment and streams. What
+is about a command's start, its terminal or its signals starts the command itself; so does all that goes on: a service
+is started as users do.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ MODULES = {"ctl": "releve.ctl.main", "releve": "releve.supervisor.cli"}
 def run(
     name: str, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout_s: float
 ) -> subprocess.CompletedProcess[str]:
-    """As ``subprocess.run`` for that command with these arguments, its output captured as text. Raises subprocess.TimeoutExpired."""
+    """As ``subprocess.run`` for that command with these arguments, its output captured as text.
+
+    Raises subprocess.TimeoutExpired.
+    """
     _import_all(MODULES[name].rpartition(".")[0])
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         pid = os.fork()
@@ -56,7 +61,9 @@ def _import_all(package: str) -> None:
     importlib.import_module("releve.config.load")
 
 
-def _become(name: str, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], output: int, errors: int) -> None:
+def _become(
+    name: str, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], output: int, errors: int
+) -> None:
     """In the child: be that command, and end. Never returns."""
     status = 1
     try:
@@ -68,7 +75,10 @@ def _become(name: str, arguments: Sequence[str], cwd: Path, environment: Mapping
         os.dup2(output, 1)
         os.dup2(errors, 2)
         os.closerange(3, 1024)
-        sys.stdin, sys.stdout, sys.stderr = (open(fd, mode, encoding="utf-8", closefd=False) for fd, mode in enumerate("rww"))  # noqa: SIM115
+        sys.stdin, sys.stdout, sys.stderr = (
+            open(fd, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            for fd, mode in enumerate("rww")
+        )
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(cwd)

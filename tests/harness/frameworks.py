@@ -198,7 +198,9 @@ def bottle_site() -> Any:
 
     @site.route("/form", method=["GET", "POST"])  # type: ignore[untyped-decorator]
     def form() -> str:
-        return of_files(bottle.request.forms.items(), [(name, sent.file.read()) for name, sent in bottle.request.files.items()])
+        return of_files(
+            bottle.request.forms.items(), [(name, sent.file.read()) for name, sent in bottle.request.files.items()]
+        )
 
     @site.post("/body")  # type: ignore[untyped-decorator]
     def body() -> str:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 LIKELY = ["serving", "order", 2**31, 2**63, -1]
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(LIKELY)
-VALUES = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3))
+VALUES = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+)
 
 
 def make_descriptor(kind: str) -> int:

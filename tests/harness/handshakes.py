@@ -1,4 +1,6 @@
-"""The application of the tests with WebSocket clients: does with the environ what the libraries do, each under a path of its own."""
+"""The application of the tests with WebSocket clients: does with the environ what the libraries do, each under a path
+of its own.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Beside the tests' application, in its release: a worker that takes its master's end of the link, and what it does with it.
+"""Beside the tests' application, in its release: a worker that takes its master's end of the link, and what it does
+with it.
 
-``attack`` answers ``/link?do=NAME`` with the name, once it is done. By pidfd_getfd(2), which a process of the same user may use.
+``attack`` answers ``/link?do=NAME`` with the name, once it is done. By pidfd_getfd(2), which a process of the same user
+may use.
 """
 
 import array

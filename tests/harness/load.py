@@ -18,7 +18,9 @@ LIMIT_S = 120.0  # for any one acknowledgement
 class Load:
     """A running strict client. Use it by ``strictly`` below."""
 
-    def __init__(self, *addresses: str, serving: int | None = None, templates: list[dict[str, Any]] | None = None, **options: Any) -> None:
+    def __init__(
+        self, *addresses: str, serving: int | None = None, templates: list[dict[str, Any]] | None = None, **options: Any
+    ) -> None:
         command = [sys.executable, "-I", str(STRICT)]
         for address in addresses:
             command += ["--to", address]
@@ -86,7 +88,9 @@ class Load:
 
 @contextmanager
 def strictly(*addresses: str, serving: int | None = None, least: int = 20, **options: Any) -> Iterator[Load]:
-    """Load from the strict client around a block, which starts after ``least`` answers and in the end must have cost no failure."""
+    """Load from the strict client around a block, which starts after ``least`` answers and in the end must have cost no
+    failure.
+    """
     load = Load(*addresses, serving=serving, **options)
     try:
         if not options.get("rounds"):

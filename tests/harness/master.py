@@ -51,7 +51,13 @@ class Master:
     """Starts a master in ``directory``; a context manager that ends it and everything it forked."""
 
     def __init__(
-        self, directory: Path, *, python: str = sys.executable, lend: bool = False, flags: tuple[str, ...] = ("-P",), **environ: str
+        self,
+        directory: Path,
+        *,
+        python: str = sys.executable,
+        lend: bool = False,
+        flags: tuple[str, ...] = ("-P",),
+        **environ: str,
     ) -> None:
         self.directory = directory
         self.messages: list[Message] = []
@@ -60,8 +66,13 @@ class Master:
         self._ids = iter(range(1, 1000))
         self.link, theirs = pair()
         command = [python, *flags]
-        server, config = Path(releve.server.__file__ or "").resolve().parent, Path(releve.config.__file__ or "").resolve().parent
-        command += [str(server / "lend.py"), "--config", str(config), "--version", "9.9"] if lend else ["-m", "releve.server"]
+        server, config = (
+            Path(releve.server.__file__ or "").resolve().parent,
+            Path(releve.config.__file__ or "").resolve().parent,
+        )
+        command += (
+            [str(server / "lend.py"), "--config", str(config), "--version", "9.9"] if lend else ["-m", "releve.server"]
+        )
         self.stderr = directory / "stderr.log"
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
@@ -89,7 +100,9 @@ class Master:
     def __enter__(self) -> Master:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is not None:
             print("messages:", *self.messages, sep="\n  ")
             print(self.log)
@@ -110,7 +123,9 @@ class Master:
     def send(self, kind: str, fds: list[int] | None = None, **keys: Any) -> None:
         self.link.send({"type": kind, **keys}, fds or [])
 
-    def boot(self, app: str = "app:application", preload: bool | None = None, wire: Message | None = None, **settings: Any) -> None:
+    def boot(
+        self, app: str = "app:application", preload: bool | None = None, wire: Message | None = None, **settings: Any
+    ) -> None:
         """Send ``boot``, with these settings and, in ``wire``, what shall differ of the message itself."""
         self.expect("hello")
         fds = [self.listener.fileno(), *(end.fileno() for end in self.exchange), self.board, self.crash]
@@ -136,7 +151,13 @@ class Master:
     def reload(self, revision: int = 2, listener: socket.socket | None = None, **settings: Any) -> int:
         """Send ``reload``, with the same listener or another; returns its id."""
         wire = to_wire(replace(SETTINGS, **settings))
-        return self.order("reload", [(listener or self.listener).fileno()], revision=revision, settings=wire, listeners=["127.0.0.1:80"])
+        return self.order(
+            "reload",
+            [(listener or self.listener).fileno()],
+            revision=revision,
+            settings=wire,
+            listeners=["127.0.0.1:80"],
+        )
 
     def order(self, kind: str, fds: list[int] | None = None, **keys: Any) -> int:
         """Send an order; returns its id."""

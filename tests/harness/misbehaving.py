@@ -1,4 +1,6 @@
-"""Applications that test the letter of PEP 3333, and what they saw of it: ``/events`` has that, as JSON, and forgets it."""
+"""Applications that test the letter of PEP 3333, and what they saw of it: ``/events`` has that, as JSON, and forgets
+it.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,9 @@ class RealFile:
         events.append("close")
 
 
-def plain(environ: Environ, start: Start, number: str = "", length: str = "", status: str = "200 OK") -> Iterable[bytes]:
+def plain(
+    environ: Environ, start: Start, number: str = "", length: str = "", status: str = "200 OK"
+) -> Iterable[bytes]:
     """A list of one piece: what the short way is made for."""
     start(status, [*TEXT, *([("Content-Length", length)] if length else [])])
     return [b"ok"]
@@ -117,7 +121,12 @@ def closing_fails(environ: Environ, start: Start) -> Iterable[bytes]:
 
 
 def raising(environ: Environ, start: Start, what: str = "RuntimeError", when: str = "call") -> Iterable[bytes]:
-    error = {"RuntimeError": RuntimeError, "SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt, "GeneratorExit": GeneratorExit}
+    error = {
+        "RuntimeError": RuntimeError,
+        "SystemExit": SystemExit,
+        "KeyboardInterrupt": KeyboardInterrupt,
+        "GeneratorExit": GeneratorExit,
+    }
     raised = error[what]("as asked")
     if when == "call":
         raise raised
@@ -253,7 +262,9 @@ def wrapped(environ: Environ, start: Start, kind: str = "real", offset: str = "0
     return environ["wsgi.file_wrapper"](file, 5000)  # type: ignore[no-any-return]
 
 
-def kernel_file(environ: Environ, start: Start, offset: str = "0", length: str = "", status: str = "200 OK") -> Iterable[bytes]:
+def kernel_file(
+    environ: Environ, start: Start, offset: str = "0", length: str = "", status: str = "200 OK"
+) -> Iterable[bytes]:
     """A file as ``open`` gives it, which the kernel can send."""
     start(status, [*TEXT, *([("Content-Length", length)] if length else [])])
     file = open(FILE.name, "rb")  # noqa: SIM115
@@ -296,7 +307,9 @@ def generates(environ: Environ, start: Start) -> Iterator[bytes]:
         events.append("finally")
 
 
-def writes(environ: Environ, start: Start, pieces: str = "a,b", length: str = "", returned: str = "") -> Iterable[bytes]:
+def writes(
+    environ: Environ, start: Start, pieces: str = "a,b", length: str = "", returned: str = ""
+) -> Iterable[bytes]:
     write = start("200 OK", [*TEXT, *([("Content-Length", length)] if length else [])])
     for piece in pieces.split(","):
         write(piece.encode())
@@ -380,7 +393,11 @@ def uses_kept_start(environ: Environ, start: Start) -> Iterable[bytes]:
     """From a request that is over, nothing can be sent any more."""
     found = []
     error = KeyError("x")
-    for what, arguments in ((kept[0], ("200 OK", TEXT)), (kept[0], ("200 OK", TEXT, (KeyError, error, None))), (kept[1], (b"stray",))):
+    for what, arguments in (
+        (kept[0], ("200 OK", TEXT)),
+        (kept[0], ("200 OK", TEXT, (KeyError, error, None))),
+        (kept[1], (b"stray",)),
+    ):
         try:
             what(*arguments)
             found.append("done")
@@ -480,7 +497,9 @@ def shows_events(environ: Environ, start: Start) -> Iterable[bytes]:
 
 
 ROUTES: dict[str, Callable[..., Iterable[Any]]] = {
-    f"/{name}": value for name, value in list(globals().items()) if callable(value) and getattr(value, "__module__", "") == __name__
+    f"/{name}": value
+    for name, value in list(globals().items())
+    if callable(value) and getattr(value, "__module__", "") == __name__
 } | {"/go_on": goes_on, "/events": shows_events}
 
 

@@ -1,4 +1,7 @@
-"""One upgrade after another, under the strict client: nothing is lost, and nothing is left behind. With the figures of it."""
+"""One upgrade after another, under the strict client: nothing is lost, and nothing is left behind.
+
+With the figures of it.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,20 @@ LOADED: dict[str, Any] = {"warm": 10_000, "ordinary": 800, "clients": 64, "think
 
 
 def requests(ordinary: int) -> list[dict[str, Any]]:
-    """Templates of the strict client: bodies with a length and in chunks; a stream, and one that lasts longer than an upgrade."""
+    """Templates of the strict client: bodies with a length and in chunks; a stream, and one that lasts longer than an
+    upgrade.
+    """
     return [
         {"weight": ordinary, "pad": 4000},
         {"weight": 2, "pad": 200_000},
         {"weight": 2, "pad": 60_000, "chunked": True},
-        {"method": "GET", "target": "/release?{nonce}", "weight": max(2, ordinary // 8), "body": None, "echo": "header"},
+        {
+            "method": "GET",
+            "target": "/release?{nonce}",
+            "weight": max(2, ordinary // 8),
+            "body": None,
+            "echo": "header",
+        },
         {"method": "GET", "target": "/stream?n=20&s=0.05", "weight": 1, "body": None, "echo": "header"},
         {"method": "GET", "target": "/slow?s=2", "weight": 1, "body": None, "echo": "header"},
     ]
@@ -49,7 +60,8 @@ class Figures:
             return "   ".join(f"{key} {value * 1000:.1f} ms" for key, value in figures.items())
 
         return (
-            f"{self.upgrades} upgrades, one after another: {self.requests} requests on {self.connects} connections, {self.lost} lost\n"
+            f"{self.upgrades} upgrades, one after another: {self.requests} requests on {self.connects} "
+            f"connections, {self.lost} lost\n"
             f"  upgrade   mean {self.seconds / self.upgrades * 1000:.0f} ms   worst {self.slowest_s * 1000:.0f} ms\n"
             f"  answers before:    {ms(self.before)}\n"
             f"  answers meanwhile: {ms(self.meanwhile)}\n"
@@ -57,7 +69,9 @@ class Figures:
         )
 
 
-def upgrade_often(service: Service, upgrades: int, least: int = 0, *, warm: int = 0, ordinary: int = 12, **options: Any) -> Figures:
+def upgrade_often(
+    service: Service, upgrades: int, least: int = 0, *, warm: int = 0, ordinary: int = 12, **options: Any
+) -> Figures:
     """At least so many upgrades, until at least so many requests are answered; ``warm``: answers before the first one.
 
     Raises AssertionError when anything is lost, or the supervisor keeps something of an upgrade.

@@ -1,4 +1,6 @@
-"""A connection in one thread: what a client has sent is there to be read, and what the server wrote is there to be looked at."""
+"""A connection in one thread: what a client has sent is there to be read, and what the server wrote is there to be
+looked at.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,10 @@ from releve.server.http.body import ClientGone, ClientTooSlow
 
 
 class PairChannel:
-    """A ``Channel`` over a socketpair. ``client`` is the other end; ``writes`` counts the system calls of the server."""
+    """A ``Channel`` over a socketpair.
+
+    ``client`` is the other end; ``writes`` counts the system calls of the server.
+    """
 
     def __init__(self, *sent: bytes, close: bool = False) -> None:
         self.server, self.client = socket.socketpair()

@@ -1,4 +1,6 @@
-"""Relève of other ages (``tests/peers``), unpacked for PYTHONPATH: what releases bring, and what supervisors were started from."""
+"""Relève of other ages (``tests/peers``), unpacked for PYTHONPATH: what releases bring, and what supervisors were
+started from.
+"""
 
 from __future__ import annotations
 

@@ -12,14 +12,18 @@ from pathlib import Path
 
 @functools.cache
 def find_python(version: str) -> str | None:
-    """An interpreter of that version ("3.12"): named by RELEVE_PYTHON_3_12, on PATH, or of pyenv; None if none starts."""
+    """An interpreter of that version ("3.12"): named by RELEVE_PYTHON_3_12, on PATH, or of pyenv; None if none
+    starts.
+    """
     candidates = [os.environ.get(f"RELEVE_PYTHON_{version.replace('.', '_')}"), shutil.which(f"python{version}")]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     if os.access(pyenv, os.R_OK | os.X_OK):  # it may be another user's
         candidates += [str(path) for path in sorted(pyenv.glob(f"versions/{version}.*/bin/python"))]
     for candidate in candidates:
         if candidate:
-            tried = subprocess.run([candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True)
+            tried = subprocess.run(
+                [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True
+            )
             if tried.stdout.strip() == version:
                 return candidate
     return None

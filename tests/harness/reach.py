@@ -1,4 +1,6 @@
-"""A Relève that every user may read: below /root the one under test is root's alone, and it is lent to masters of other users."""
+"""A Relève that every user may read: below /root the one under test is root's alone, and it is lent to masters of other
+users.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def readable(path: Path) -> bool:
 
 @functools.cache
 def packages() -> Path | None:
-    """A folder for PYTHONPATH, with a copy of the Relève under test, until these tests end; None where every user may read that itself."""
+    """A folder for PYTHONPATH, with a copy of the Relève under test, until these tests end; None where every user may
+    read that itself.
+    """
     server = Path(str(importlib.import_module("releve.server").__file__)).resolve()
     if readable(server):
         return None
@@ -45,6 +49,8 @@ def lay_out(folder: Path) -> None:
 
 
 def open_to_all(environment: dict[str, str]) -> None:
-    """Have a service with this environment run a Relève that its user may read: before its start, if ``user`` comes later only."""
+    """Have a service with this environment run a Relève that its user may read: before its start, if ``user`` comes
+    later only.
+    """
     if found := packages():
         environment.setdefault("PYTHONPATH", str(found))

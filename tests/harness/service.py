@@ -59,7 +59,10 @@ def read_until(sock: socket.socket, end: bytes) -> bytes:
 
 
 def eventually(holds: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
-    """Wait until ``holds`` returns something true, and return that. Asked ever less often: a status takes a supervisor 5 ms."""
+    """Wait until ``holds`` returns something true, and return that.
+
+    Asked ever less often: a status takes a supervisor 5 ms.
+    """
     begun = time.monotonic()
     while True:
         found = holds()
@@ -130,7 +133,12 @@ class Service:
         return self.tcp, f"unix:{self.unix}"
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, port: int | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        port: int | None = None,
     ) -> tuple[int, bytes]:
         """One request on a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=PATIENCE_S)
@@ -229,20 +237,25 @@ class Service:
     def begin_ctl(self, *arguments: str) -> subprocess.Popen[str]:
         """Start ``ctl`` and do not wait."""
         command = [PYTHON, "-m", "releve.ctl.main", "-c", str(self.file), *arguments]
-        return subprocess.Popen(command, cwd=self.root, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command, cwd=self.root, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
     @property
     def control_socket(self) -> Path:
         return Path(self.settings["runtime_directory"]) / "ctl.sock"
 
     def talk(self, data: bytes) -> list[dict[str, Any]]:
-        """Send bytes to the control socket; every event, until the supervisor has closed the conversation: it holds nothing of it."""
+        """Send bytes to the control socket; every event, until the supervisor has closed the conversation: it holds
+        nothing of it.
+        """
         events = []
         with socket.socket(socket.AF_UNIX) as conversation:
             conversation.settimeout(PATIENCE_S)
             conversation.connect(str(self.control_socket))
             conversation.sendall(data)
-            with conversation.makefile("rb") as lines, contextlib.suppress(ConnectionResetError):  # it has not read all that we sent
+            # it has not read all that we sent
+            with conversation.makefile("rb") as lines, contextlib.suppress(ConnectionResetError):
                 for line in lines:
                     events.append(json.loads(line))
         return events
@@ -255,7 +268,9 @@ class Service:
         return events[-1]
 
     def do(self, verb: str, **arguments: Any) -> None:
-        """A verb that has to succeed, straight over the control socket: where ``ctl`` itself is not the point, it would cost 0.15 s."""
+        """A verb that has to succeed, straight over the control socket: where ``ctl`` itself is not the point, it would
+        cost 0.15 s.
+        """
         result = self.ask(verb, **arguments)
         assert result["status"] == 0, f"{verb}: {result}"
 
@@ -296,7 +311,10 @@ class Service:
 
     def settled(self) -> None:
         """Until no generation is left but the one in service (and the one standing by)."""
-        eventually(lambda: {g["state"] for g in self.status()["generations"]} <= {"serving", "standby"}, "retired generations have left")
+        eventually(
+            lambda: {g["state"] for g in self.status()["generations"]} <= {"serving", "standby"},
+            "retired generations have left",
+        )
 
     # the census
 
@@ -316,7 +334,9 @@ class Service:
         return {process.pid for process in self.processes()}
 
     def descriptors(self, pid: int | None = None) -> list[str]:
-        """What the open descriptors of a process (default: the supervisor) are, without their changing numbers; sorted."""
+        """What the open descriptors of a process (default: the supervisor) are, without their changing numbers;
+        sorted.
+        """
         folder = Path(f"/proc/{pid or self.pid}/fd")
         found = []
         for name in os.listdir(folder):
@@ -382,7 +402,9 @@ class Service:
             assert probe.connect_ex(("127.0.0.1", self.port)) != 0, "the port still accepts"
 
     def kill(self) -> None:
-        """End whatever is left, without a word; again, while a master that was still there has started another supervisor."""
+        """End whatever is left, without a word; again, while a master that was still there has started another
+        supervisor.
+        """
         until = time.monotonic() + PATIENCE_S
         while (left := self.processes()) and time.monotonic() < until:
             for process in left:
@@ -415,7 +437,9 @@ def serving(root: Path, *, start: bool = True, release: str = "one", **settings:
 
 
 def customize(service: Service, supervisor: str = "pass", others: str = "pass") -> None:
-    """Have a service that is not started yet run these lines first: in its supervisor; in its masters, and its sentry."""
+    """Have a service that is not started yet run these lines first: in its supervisor; in its masters, and its
+    sentry.
+    """
     folder = service.root / "customized"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(CUSTOM.format(supervisor=supervisor, others=others))

@@ -1,4 +1,5 @@
-"""A Django site with a database whose open connections can be counted: each is a file in the folder that RELEVE_TEST_OPEN names.
+"""A Django site with a database whose open connections can be counted: each is a file in the folder that
+RELEVE_TEST_OPEN names.
 
 Also functions for ``hooks``, each of which appends a line to the file that RELEVE_TEST_TOLD names.
 """

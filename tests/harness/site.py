@@ -1,4 +1,6 @@
-"""A service in a box: its unit, its release on disk, its socket; clients that keep asking; Relève for the system's Python."""
+"""A service in a box: its unit, its release on disk, its socket; clients that keep asking; Relève for the system's
+Python.
+"""
 
 from __future__ import annotations
 
@@ -162,16 +164,25 @@ PARTS = ("config", "ctl", "importer", "instance", "pages", "server", "supervisor
 
 
 def lend_packages(folder: Path) -> None:
-    """Relève and what it needs, in a folder that the system's Python may be pointed to. Skips the test if that is of another version."""
+    """Relève and what it needs, in a folder that the system's Python may be pointed to.
+
+    Skips the test if that is of another version.
+    """
     asked = [SYSTEM_PYTHON, "-c", "import sys; print(sys.version_info[:2])"]
-    version = subprocess.run(asked, capture_output=True, text=True, check=False) if os.path.exists(SYSTEM_PYTHON) else None
+    version = (
+        subprocess.run(asked, capture_output=True, text=True, check=False) if os.path.exists(SYSTEM_PYTHON) else None
+    )
     if version is None or version.stdout.strip() != str(sys.version_info[:2]):
-        pytest.skip(f"needs a system Python of the version of this one, to lend it psutil: it is {version and version.stdout.strip()}")
+        pytest.skip(
+            "needs a system Python of the version of this one, to lend it psutil: it is "
+            f"{version and version.stdout.strip()}"
+        )
     for name in (*PACKAGES, *(f"releve.{part}" for part in PARTS)):  # of an editable install, the parts are elsewhere
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.submodule_search_locations:
             for found in spec.submodule_search_locations:
-                # with their bytecode: made anew at each start, where a unit may write nothing, it is most of what a start costs
+                # with their bytecode: made anew at each start, where a unit may write nothing, it is most of what a
+                # start costs
                 shutil.copytree(Path(found).resolve(), folder / name.replace(".", "/"), dirs_exist_ok=True)
 
 
@@ -191,5 +202,9 @@ def lend_system_python(box: Box) -> Path:
     lend_packages(root / "opt/made/lib")
     for name, module in {"releve": "releve.supervisor.cli", "ctl": "releve.ctl.main"}.items():
         code = f"import sys; sys.argv[0] = '/opt/made/bin/{name}'; from {module} import main; main()"
-        box.write(f"/opt/made/bin/{name}", f'#!/bin/sh\nPYTHONPATH=/opt/made/lib exec {SYSTEM_PYTHON} -P -c "{code}" "$@"\n', 0o755)
+        box.write(
+            f"/opt/made/bin/{name}",
+            f'#!/bin/sh\nPYTHONPATH=/opt/made/lib exec {SYSTEM_PYTHON} -P -c "{code}" "$@"\n',
+            0o755,
+        )
     return root

@@ -76,7 +76,11 @@ class Template:
     statuses: tuple[int, ...] = (200,)
 
 
-DEFAULT_TEMPLATES = (Template(weight=8), Template(weight=1, chunked=True), Template("GET", "/release?{nonce}", 1, body=None, echo="header"))
+DEFAULT_TEMPLATES = (
+    Template(weight=8),
+    Template(weight=1, chunked=True),
+    Template("GET", "/release?{nonce}", 1, body=None, echo="header"),
+)
 
 
 def parse(data: bytes, ended: bool, method: str) -> tuple[Answer, int] | None:
@@ -93,7 +97,12 @@ def parse(data: bytes, ended: bool, method: str) -> tuple[Answer, int] | None:
     for line in lines[1:]:
         name, colon, value = line.partition(":")
         key = name.lower()
-        if not colon or not name or name != name.strip() or (key in headers and key in ("content-length", "transfer-encoding")):
+        if (
+            not colon
+            or not name
+            or name != name.strip()
+            or (key in headers and key in ("content-length", "transfer-encoding"))
+        ):
             raise Broken("malformed", f"header line {line!r}")
         headers[key] = value.strip()
     start, status = end + 4, int(code)
@@ -164,7 +173,9 @@ class Judge:
         self.floor = len(self.turns) - 1
 
     def place(self, generation: int | None, floor: int, position: int) -> int:
-        """The turn that gave this answer: not before ``floor`` (when it was sent), nor ``position`` (of its connection). Raises Broken."""
+        """The turn that gave this answer: not before ``floor`` (when it was sent), nor ``position`` (of its
+        connection). Raises Broken.
+        """
         if not self.turns:
             return 0
         if generation is None:
@@ -295,10 +306,15 @@ class Herd:
         lines += [f"{name}: {value.replace('{nonce}', nonce)}" for name, value in template.headers.items()]
         plain = b""
         if template.body is not None:
-            plain = body = template.body.replace("{nonce}", nonce).encode() + b"." * self.random.randrange(template.pad + 1)
+            plain = body = template.body.replace("{nonce}", nonce).encode() + b"." * self.random.randrange(
+                template.pad + 1
+            )
             if template.chunked:
                 cut = self.random.randrange(len(body) + 1)
-                body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:cut], body[cut:]) if part) + b"0\r\n\r\n"
+                body = (
+                    b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:cut], body[cut:]) if part)
+                    + b"0\r\n\r\n"
+                )
                 lines.append("Transfer-Encoding: chunked")
             else:
                 lines.append(f"Content-Length: {len(body)}")
@@ -327,7 +343,8 @@ class Herd:
                 break
             if wire.ended:
                 raise Broken(
-                    "truncated" if wire.data else "lost", f"{wire.ended} under a request, after {len(wire.data)} bytes of the answer"
+                    "truncated" if wire.data else "lost",
+                    f"{wire.ended} under a request, after {len(wire.data)} bytes of the answer",
                 )
             left = began + self.options.patience - time.monotonic()
             if left <= 0:
@@ -351,7 +368,9 @@ class Herd:
         if answer.status not in template.statuses:
             raise Broken("status", f"{template.method} {template.target}: {answer.status}, {answer.body[:200]!r}")
         if template.echo == "body" and answer.body != wanted:
-            raise Broken("echo", f"{len(wanted or b'')} bytes sent, {len(answer.body)} others came back: {answer.body[:60]!r}")
+            raise Broken(
+                "echo", f"{len(wanted or b'')} bytes sent, {len(answer.body)} others came back: {answer.body[:60]!r}"
+            )
         if template.echo == "contains" and wanted is not None and wanted not in answer.body:
             raise Broken("echo", f"{wanted!r} is not in the answer of {len(answer.body)} bytes")
         if template.echo == "header" and wanted is not None and answer.headers.get("x-nonce") != wanted.decode():
@@ -516,7 +535,9 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=40)
     parser.add_argument("--think", type=float, default=10.0, help="longest pause between two requests, seconds")
     parser.add_argument("--think-mean", type=float, default=0.2, help="their mean")
-    parser.add_argument("--keepalive", type=float, default=75.0, help="the server may close a connection idle for so long")
+    parser.add_argument(
+        "--keepalive", type=float, default=75.0, help="the server may close a connection idle for so long"
+    )
     parser.add_argument("--patience", type=float, default=30.0, help="longest wait for an answer")
     parser.add_argument("--split", type=float, default=0.05, help="share of requests sent in two parts")
     parser.add_argument("--rounds", action="store_true", help="all clients keep, and send when told")
@@ -529,7 +550,9 @@ def main() -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     templates = (
-        [Template(**{**t, "statuses": tuple(t.get("statuses", (200,)))}) for t in json.loads(options.requests)] if options.requests else []
+        [Template(**{**t, "statuses": tuple(t.get("statuses", (200,)))}) for t in json.loads(options.requests)]
+        if options.requests
+        else []
     )
     return asyncio.run(Herd(options, templates or list(DEFAULT_TEMPLATES)).run())
 

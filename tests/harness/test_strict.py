@@ -28,7 +28,9 @@ class Asked:
     generation: int = 1
 
 
-def good(asked: Asked, *, generation: int | None = None, more: bytes = b"", body: bytes | None = None, close: bool = False) -> bytes:
+def good(
+    asked: Asked, *, generation: int | None = None, more: bytes = b"", body: bytes | None = None, close: bool = False
+) -> bytes:
     body = asked.body if body is None else body
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-Nonce: %s\r\nX-Generation: %d\r\n" % (
         len(body),
@@ -39,7 +41,9 @@ def good(asked: Asked, *, generation: int | None = None, more: bytes = b"", body
 
 
 class Server:
-    """A thread for each connection, one behaviour for each request: bytes to send, None to close, or an exception to reset."""
+    """A thread for each connection, one behaviour for each request: bytes to send, None to close, or an exception to
+    reset.
+    """
 
     def __init__(self, behave: Callable[[Asked], bytes | None], idle_close_s: float | None = None) -> None:
         self.behave, self.idle_close_s = behave, idle_close_s
@@ -95,7 +99,11 @@ TEMPLATES = [{"method": "POST", "target": "/", "body": "{nonce}", "pad": 100, "e
 
 @contextlib.contextmanager
 def attacked(
-    behave: Callable[[Asked], bytes | None], *, serving: int | None = 1, idle_close_s: float | None = None, **options: Any
+    behave: Callable[[Asked], bytes | None],
+    *,
+    serving: int | None = 1,
+    idle_close_s: float | None = None,
+    **options: Any,
 ) -> Iterator[tuple[Server, Load]]:
     server = Server(behave, idle_close_s)
     settings = {"clients": 8, "think": 0.02, "think_mean": 0.005, "patience": 1.0, **options}

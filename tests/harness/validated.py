@@ -1,4 +1,6 @@
-"""Thirty-odd small applications, each inside ``wsgiref.validate.validator``, which objects to whatever PEP 3333 does not allow."""
+"""Thirty-odd small applications, each inside ``wsgiref.validate.validator``, which objects to whatever PEP 3333 does
+not allow.
+"""
 
 from __future__ import annotations
 
@@ -277,7 +279,9 @@ CASES = {
     "read a big body": Case(reads_digest, hashlib.sha256(BIG).hexdigest().encode(), method="POST", body=BIG, more=BODY),
     "readline": Case(reads_lines, b"first\n|second\r\n|\n|last", method="POST", body=LINES, more=BODY),
     "readline of chunks": Case(reads_lines, b"first\n|second\r\n|\n|last", method="POST", body=PIECES, more=CHUNKED),
-    "readline with a size": Case(reads_some_of_lines, b"firs|t\n|seco|nd\r\n|\n|last", method="POST", body=LINES, more=BODY),
+    "readline with a size": Case(
+        reads_some_of_lines, b"firs|t\n|seco|nd\r\n|\n|last", method="POST", body=LINES, more=BODY
+    ),
     "readlines": Case(reads_a_list_of_lines, b"first\n|second\r\n|\n|last", method="POST", body=LINES, more=BODY),
     "iteration": Case(iterates, b"first\n|second\r\n|\n|last", method="POST", body=LINES, more=BODY),
     "partial read": Case(reads_a_little, LINES[:2], method="POST", body=LINES, more=BODY),

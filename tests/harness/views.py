@@ -1,4 +1,7 @@
-"""The application that bare workers serve in the tests: each path shows one behaviour. ``NAME`` of the process is its generation."""
+"""The application that bare workers serve in the tests: each path shows one behaviour.
+
+``NAME`` of the process is its generation.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Workers without a master: each a fresh process with a ``WorkerSetup``, commanded by the test over its control pair."""
+"""Workers without a master: each a fresh process with a ``WorkerSetup``, commanded by the test over its control
+pair.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ run_worker(WorkerSetup(
 class Worker:
     """One worker process and the master's end of its control pair."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: Link, board: scoreboard.Scoreboard, slot: int) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], control: Link, board: scoreboard.Scoreboard, slot: int
+    ) -> None:
         self.process = process
         self.pid = process.pid
         self.control = control
@@ -136,15 +140,28 @@ class Generation:
         return os.pread(self._stderr, 1 << 20, 0).decode()
 
     def start(
-        self, app: str = "views", *, limit_descriptors: int | None = None, limit_file_bytes: int | None = None, **settings: Any
+        self,
+        app: str = "views",
+        *,
+        limit_descriptors: int | None = None,
+        limit_file_bytes: int | None = None,
+        **settings: Any,
     ) -> Worker:
-        """A worker that is ready. ``settings`` are those of the wire form, groups as mappings; ``constants`` are set in its modules."""
+        """A worker that is ready.
+
+        ``settings`` are those of the wire form, groups as mappings; ``constants`` are set in its modules.
+        """
         worker = self.launch(app, limit_descriptors=limit_descriptors, limit_file_bytes=limit_file_bytes, **settings)
         worker.await_state("ready")
         return worker
 
     def launch(
-        self, app: str = "views", *, limit_descriptors: int | None = None, limit_file_bytes: int | None = None, **settings: Any
+        self,
+        app: str = "views",
+        *,
+        limit_descriptors: int | None = None,
+        limit_file_bytes: int | None = None,
+        **settings: Any,
     ) -> Worker:
         """A worker that may not be ready yet."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -161,7 +178,13 @@ class Generation:
             "board": self._board,
             "control": theirs.fileno(),
         }
-        fds = [self._receive.fileno(), self._send.fileno(), self._board, theirs.fileno(), *(s.fileno() for _, s in self.listeners)]
+        fds = [
+            self._receive.fileno(),
+            self._send.fileno(),
+            self._board,
+            theirs.fileno(),
+            *(s.fileno() for _, s in self.listeners),
+        ]
         command = [sys.executable, "-c", RUNNER, json.dumps(given), str(Path(__file__).parent)]
         if limit_descriptors is not None:
             command = ["prlimit", f"--nofile={limit_descriptors}:{limit_descriptors}", *command]

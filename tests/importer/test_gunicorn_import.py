@@ -124,15 +124,21 @@ def in_gunicorns_terms(settings: Settings, printed: dict[str, Any], site: gunico
         "reload": settings.watch == "code",
         "loglevel": same(printed["loglevel"], settings.log.level, {"WARNING": "warning"}),
         "accesslog": same(
-            printed["accesslog"], settings.log.access, {name: f"{directory}/{name}" for name in ("a.log", "logs/access.log")}
+            printed["accesslog"],
+            settings.log.access,
+            {name: f"{directory}/{name}" for name in ("a.log", "logs/access.log")},
         ),
         "proxy_protocol": "auto" if settings.proxy.protocol else "off",
         "user": os.geteuid() if settings.user is None else int(settings.user),
         "group": os.getegid() if settings.group is None else int(settings.group),
         "raw_env": [f"{name}={value}" for name, value in settings.env.items() if name != "PYTHONPATH"],
-        "pythonpath": same(printed["pythonpath"], settings.env.get("PYTHONPATH"), {"lib, more": f"{directory}/ more:{directory}/lib"}),
+        "pythonpath": same(
+            printed["pythonpath"], settings.env.get("PYTHONPATH"), {"lib, more": f"{directory}/ more:{directory}/lib"}
+        ),
         "bind": addresses(settings, printed["bind"]),
-        "access_log_format": settings.log.access_format if settings.log.access_format != "combined" else printed["access_log_format"],
+        "access_log_format": settings.log.access_format
+        if settings.log.access_format != "combined"
+        else printed["access_log_format"],
     }
     trusted = ["*" if item == "0.0.0.0/0" else item for item in settings.proxy.trusted if item not in ("unix:", "::/0")]
     found["proxy_allow_ips" if settings.proxy.protocol else "forwarded_allow_ips"] = trusted
@@ -159,7 +165,11 @@ def addresses(settings: Settings, theirs: list[str]) -> list[str]:
     ours = []
     for address, told in zip(settings.listen, theirs, strict=True):
         text = str(address)
-        if address.kind == "unix" and told.startswith("unix:") and address.path == os.path.join(settings.directory, told[5:]):
+        if (
+            address.kind == "unix"
+            and told.startswith("unix:")
+            and address.path == os.path.join(settings.directory, told[5:])
+        ):
             ours.append(told)
         else:
             ours.append(told if told.startswith(":") and text == f"0.0.0.0{told}" else text)
@@ -167,7 +177,9 @@ def addresses(settings: Settings, theirs: list[str]) -> list[str]:
 
 
 def test_the_mode_and_the_owner_of_a_socket(tmp_path: Path) -> None:
-    site = gunicorn.read(["-u", "33", "-g", "www-data", "-m", "027", "-b", "unix:///run/x.sock", "app:app"], {}, str(tmp_path))
+    site = gunicorn.read(
+        ["-u", "33", "-g", "www-data", "-m", "027", "-b", "unix:///run/x.sock", "app:app"], {}, str(tmp_path)
+    )
     text, draft = convert(site, {})
     (address,) = build(parse(text, "releve.yaml", str(tmp_path)), {}).listen
     assert (address.path, address.mode, address.owner, address.group) == ("/run/x.sock", 0o640, "33", "www-data")

@@ -52,14 +52,21 @@ def test_the_file_that_is_written_passes_the_check(importing: Import, tmp_path: 
     )
     status, out, err = importing("gunicorn.conf.py", "mysite.wsgi", "-o", "releve.yaml")
     assert (status, out) == (0, "")
-    assert "certfile = '/etc/x.pem' (gunicorn.conf.py): TLS is the work of a proxy" in err and "written to releve.yaml" in err
+    assert (
+        "certfile = '/etc/x.pem' (gunicorn.conf.py): TLS is the work of a proxy" in err
+        and "written to releve.yaml" in err
+    )
     command = [sys.executable, "-m", "releve", "check", "-c", "releve.yaml"]
     checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert checked.stdout.startswith(f"{tmp_path}/releve.yaml: valid; mysite.wsgi:application on 0.0.0.0:8000, unix:/run/x.sock"), checked
+    assert checked.stdout.startswith(
+        f"{tmp_path}/releve.yaml: valid; mysite.wsgi:application on 0.0.0.0:8000, unix:/run/x.sock"
+    ), checked
     text = (tmp_path / "releve.yaml").read_text()
     assert build(parse(text, "x", "/"), {}).env == {"A": "it's: #1", "B": "", "C": "off", "É": "ü\nx"}
     assert "# certfile = " in text and "# workers, gunicorn.conf.py" in text
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["gunicorn.conf.py", "releve.yaml"], "no bytecode, nothing half-written"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gunicorn.conf.py", "releve.yaml"], (
+        "no bytecode, nothing half-written"
+    )
 
 
 def test_a_file_that_is_there_is_not_overwritten(importing: Import, tmp_path: Path) -> None:
@@ -71,7 +78,9 @@ def test_a_file_that_is_there_is_not_overwritten(importing: Import, tmp_path: Pa
     assert "app: a:b" in (tmp_path / "releve.yaml").read_text()
 
 
-@pytest.mark.parametrize("words", ["-- gunicorn -w 3 a:b", "-- -w 3 a:b", "gunicorn -w 3 a:b", "-- python3 -m gunicorn -w 3 a:b"])
+@pytest.mark.parametrize(
+    "words", ["-- gunicorn -w 3 a:b", "-- -w 3 a:b", "gunicorn -w 3 a:b", "-- python3 -m gunicorn -w 3 a:b"]
+)
 def test_a_command_line_with_and_without_the_command(importing: Import, words: str) -> None:
     status, out, _ = importing(*words.split())
     assert status == 0 and "workers: 3 " in out and "app: a:b" in out
@@ -79,7 +88,11 @@ def test_a_command_line_with_and_without_the_command(importing: Import, words: s
 
 def test_the_environment_counts(importing: Import) -> None:
     _, out, err = importing("--", "a:b", GUNICORN_CMD_ARGS="--threads 3", PORT="5001", WEB_CONCURRENCY="2")
-    assert "threads: 3 " in out and "listen: 0.0.0.0:5001 " in out and "# workers, WEB_CONCURRENCY in the environment" in out
+    assert (
+        "threads: 3 " in out
+        and "listen: 0.0.0.0:5001 " in out
+        and "# workers, WEB_CONCURRENCY in the environment" in out
+    )
     assert "0 remarks" in err
     assert "PORT is set in the environment: here it comes before listen" in importing("--", "-b", ":1", "a:b")[2]
 
@@ -90,21 +103,29 @@ def test_the_environment_counts(importing: Import) -> None:
         ("gunicorn.conf.py", "workers = 1\n", "neither the file (wsgi_app) nor a command line names an application"),
         ("gone.py", "", "cannot read gone.py: there is no such file"),
         ("gunicorn.conf.py a:b -- -c b.py", "", "cannot read two files, gunicorn.conf.py and b.py: name one"),
-        ("gunicorn.conf.py a:b", "workers = 'many'\n", "cannot use 'many' as workers (gunicorn.conf.py): expected a whole number"),
+        ("gunicorn.conf.py a:b", "workers = 'many'\n", ("cannot use 'many' as workers (gunicorn.conf.py): expected a "
+"whole "
+"number")),
         ("gunicorn.conf.py a:b", "bind = '*:80'\n", "cannot use '*:80' of bind (gunicorn.conf.py) as an address"),
         ("gunicorn.conf.py a:b", "raw_env = ['A']\n", "cannot use 'A' as raw_env: expected NAME=VALUE"),
         ("gunicorn.conf.py a:b", "import gunicorm\n",
          "cannot read gunicorn.conf.py: ModuleNotFoundError: No module named 'gunicorm'; it was run with"),
         ("gunicorn.conf.py a:b", "import sys\nsys.exit(3)\n", "cannot read gunicorn.conf.py: SystemExit: 3"),
-        ("gunicorn.conf.py a:b", "import os\nos._exit(3)\n", "cannot read gunicorn.conf.py: Python ended with status 3"),
+        ("gunicorn.conf.py a:b", "import os\nos._exit(3)\n", ("cannot read gunicorn.conf.py: Python ended with status "
+"3")),
         ("gunicorn.conf.py a/b.py", "", "a module, not a file, is imported"),
-        ("gunicorn.conf.py a:b", "raw_env = ['A=\\udcff']\n", "cannot write it as YAML: it has bytes that are not UTF-8"),
+        ("gunicorn.conf.py a:b", "raw_env = ['A=\\udcff']\n", ("cannot write it as YAML: it has bytes that are not "
+"UTF-8")),
         ("--python gone gunicorn.conf.py a:b", "",
          "cannot run gunicorn.conf.py with gone: no such file or directory; choose another by --python"),
-        ("-- gunicorn --wrokers 3 a:b", "", "cannot read the command line of gunicorn: unrecognized arguments: --wrokers"),
+        ("-- gunicorn --wrokers 3 a:b", "", ("cannot read the command line of gunicorn: unrecognized arguments: "
+"--wrokers")),
         ("gunicorn.conf.py a:b", "worker_class = 'aiohttp.GunicornWebWorker'\n",
-         "cannot carry over worker_class = 'aiohttp.GunicornWebWorker' (gunicorn.conf.py): its applications are not WSGI"),
-        ("-- gunicorn -k uvicorn.workers.UvicornWorker a:b", "", "ASGI applications (FastAPI, Starlette) stay with an ASGI server"),
+         ("cannot carry over worker_class = 'aiohttp.GunicornWebWorker' (gunicorn.conf.py): its "
+"applications are not WSGI")),
+        ("-- gunicorn -k uvicorn.workers.UvicornWorker a:b", "", ("ASGI applications (FastAPI, Starlette) stay with an "
+"ASGI "
+"server")),
         ("-- gunicorn -c", "", "cannot read the command line of gunicorn: argument -c/--config: expected one argument"),
     ],
 )  # fmt: skip
@@ -119,7 +140,9 @@ def test_what_cannot_be_imported(importing: Import, tmp_path: Path, words: str, 
     [
         ("worker_class = 'gevent'\n", "worker_class = 'gevent' (gunicorn.conf.py): Greenlets"),
         ("worker_class = 'eventlet'\n", "WebSockets are not served: Socket.IO can do with long polling"),
-        ("raw_env = ['A=1']\n", "raw_env = ['A=1'] (gunicorn.conf.py): The same, one key each; a changed one comes with `ctl upgrade`"),
+        ("raw_env = ['A=1']\n", ("raw_env = ['A=1'] (gunicorn.conf.py): The same, one key each; a changed one comes with "
+"`ctl "
+"upgrade`")),
         ("graceful_timeout = 9\n", "(`atexit`, threads) has `timeouts.exit`, 5 s, then"),
         ("preload_app = True\n", "The same if it is on, but for random generators, which each worker seeds anew"),
         ("def worker_exit(server, worker):\n    pass\n", "name it in `hooks.on_exit`; `atexit` works too"),
@@ -128,11 +151,14 @@ def test_what_cannot_be_imported(importing: Import, tmp_path: Path, words: str, 
         ("worker = 3\n", "worker = 3 (gunicorn.conf.py): no setting of gunicorn, which ignores it; was workers meant?"),
         ("bind = 'fd://3'\n", "write FileDescriptorName=http in the socket unit"),
         ("keepalive = 0\nthreads = 2\n", "connections are always kept for a while"),
-        ("access_log_format = '%(h)s %({cookie}i)s'\naccesslog = '-'\n", "cookie holds credentials, which are never logged; left out"),
+        (("access_log_format = '%(h)s %({cookie}i)s'\naccesslog = "
+"'-'\n"), "cookie holds credentials, which are never logged; left out"),
         ("loglevel = 'critical'\n", "`critical` is `error`"),
         ("import os\ndel os.environ['HOME']\n", "gunicorn.conf.py removes HOME from the environment"),
         ("user = 'www'\n", "group: not set; here it is the user's own"),
-        ("proxy_protocol = True\nforwarded_allow_ips = '*'\n", "with the PROXY protocol the trusted peers are those of proxy_allow_ips"),
+        ("proxy_protocol = True\nforwarded_allow_ips = '*'\n", ("with the PROXY protocol the trusted peers are those "
+"of "
+"proxy_allow_ips")),
         ("timeout = 90\nthreads = 3\n", "a heartbeat for this kind of worker"),
         ("workers = 0\n", "at least one worker serves"),
     ],
@@ -151,7 +177,9 @@ def test_a_command_line_replaces_a_worker_class_that_cannot_be_carried_over(impo
 
 
 def test_what_the_file_does_to_the_environment_is_kept(importing: Import, tmp_path: Path) -> None:
-    (tmp_path / "gunicorn.conf.py").write_text("import os\nprint('reading')\nos.environ['A'] = '1'\nraw_env = ['B=2']\n")
+    (tmp_path / "gunicorn.conf.py").write_text(
+        "import os\nprint('reading')\nos.environ['A'] = '1'\nraw_env = ['B=2']\n"
+    )
     _, out, err = importing("gunicorn.conf.py", "a:b")
     assert build(parse(out, "x", "/"), {}).env == {"A": "1", "B": "2"}, "what the file prints is not in between"
     assert "reading" in err and "A" not in os.environ
@@ -168,7 +196,10 @@ def test_the_interpreter_beside_gunicorn_runs_the_file_and_the_site(importing: I
 
 def test_a_pastedeploy_file(importing: Import) -> None:
     _, out, _ = importing("--", "gunicorn", "--paste", "production.ini#shop", "--paste-global", "color=red")
-    assert build(parse(out, "x", "/"), {}).app == "releve.server.paste:load('production.ini', app='shop', variables={'color': 'red'})"
+    assert (
+        build(parse(out, "x", "/"), {}).app
+        == "releve.server.paste:load('production.ini', app='shop', variables={'color': 'red'})"
+    )
 
 
 def test_help(importing: Import) -> None:

@@ -1,4 +1,6 @@
-"""The file of the access log: opened by the supervisor, held by every worker; one that cannot be opened costs nothing."""
+"""The file of the access log: opened by the supervisor, held by every worker; one that cannot be opened costs
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from harness.service import Service, serving
 
 def held(service: Service) -> list[set[str]]:
     """The logs that each worker has open."""
-    return [{Path(name).name for name in service.descriptors(pid) if name.endswith(".access")} for pid in service.workers()]
+    return [
+        {Path(name).name for name in service.descriptors(pid) if name.endswith(".access")} for pid in service.workers()
+    ]
 
 
 def test_a_reload_and_an_upgrade_bring_the_file_to_all_workers(tmp_path: Path) -> None:
@@ -40,7 +44,10 @@ def test_a_file_that_cannot_be_opened_fails_the_change_and_nothing_else(tmp_path
         for verb in ("reload", "upgrade"):
             done = service.ctl(verb)
             assert done.returncode == 4, done
-            assert f"cannot open the access log {tmp_path}/missing/two.access: No such file or directory" in done.stdout + done.stderr
+            assert (
+                f"cannot open the access log {tmp_path}/missing/two.access: No such file or directory"
+                in done.stdout + done.stderr
+            )
             assert service.workers() == before
         service.configure(log={"access": "two.access"})
         service.do("reload")

@@ -9,7 +9,10 @@ from harness.service import Service, eventually, free_port, serving
 
 
 def answers(address: str) -> bool:
-    """Whether somebody serves HTTP there; False if the connection is refused. Whoever accepts and says nothing fails the test."""
+    """Whether somebody serves HTTP there; False if the connection is refused.
+
+    Whoever accepts and says nothing fails the test.
+    """
     kind, _, where = address.partition(":")
     family = socket.AF_UNIX if kind == "unix" else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as client:

@@ -67,15 +67,23 @@ def follower(service: Service) -> subprocess.Popen[bytes]:
     service.environment["REVIVED_BY_RELEVE"] = json.dumps(lived)
     with service.log_file.open("ab") as log:
         return subprocess.Popen(
-            [PYTHON, "-m", "releve", "-c", str(service.file)], cwd=service.root, env=service.environment, stdout=log, stderr=log
+            [PYTHON, "-m", "releve", "-c", str(service.file)],
+            cwd=service.root,
+            env=service.environment,
+            stdout=log,
+            stderr=log,
         )
 
 
 def test_one_too_many_leaves_again(tmp_path: Path) -> None:
-    """Two guards may each have started one, and the later one come to its turn when the service was stopped: it is not started anew."""
+    """Two guards may each have started one, and the later one come to its turn when the service was stopped: it is not
+    started anew.
+    """
     with serving(tmp_path) as service:
         one = follower(service)
-        assert one.wait(20) == 0 and f"not needed: the supervisor with pid {service.pid} has taken over" in service.log()
+        assert (
+            one.wait(20) == 0 and f"not needed: the supervisor with pid {service.pid} has taken over" in service.log()
+        )
         service.stop()
         one = follower(service)
         assert one.wait(20) == 0 and "not needed: the service was stopped meanwhile" in service.log()
@@ -85,7 +93,8 @@ def test_one_too_many_leaves_again(tmp_path: Path) -> None:
 def test_with_everybody_killed_the_follower_starts_anew(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         everybody = service.processes()
-        for number in (signal.SIGSTOP, signal.SIGKILL):  # at once: a master that still runs would start a supervisor when its own has gone
+        # at once: a master that still runs would start a supervisor when its own has gone
+        for number in (signal.SIGSTOP, signal.SIGKILL):
             for process in everybody:
                 process.send_signal(number)
         assert service.process is not None

@@ -68,7 +68,10 @@ def test_a_generation_that_ends_while_the_old_one_pauses(tmp_path: Path) -> None
         os.kill(stuck, signal.SIGSTOP)
         eventually(lambda: service.phase() == "switch", "it is switched to")
         eventually(
-            lambda: any(one["generation"] == 2 and one["state"] == "serving" for one in service.status()["generations"]), "it serves"
+            lambda: any(
+                one["generation"] == 2 and one["state"] == "serving" for one in service.status()["generations"]
+            ),
+            "it serves",
         )
         end(service, 2)
         os.kill(stuck, signal.SIGCONT)
@@ -84,7 +87,9 @@ def test_a_stop_in_a_hook_of_the_first_start_answers_what_was_sent(tmp_path: Pat
         eventually((tmp_path / "begun").exists, "the hook runs, and the generation serves")
         with socket.create_connection(("127.0.0.1", service.port), timeout=30) as client:
             client.sendall(b"GET /slow?s=2 HTTP/1.1\r\nHost: x\r\n\r\n")
-            eventually(lambda: sum(one["busy"] for one in service.ask("workers")["workers"]) == 1, "the application has it")
+            eventually(
+                lambda: sum(one["busy"] for one in service.ask("workers")["workers"]) == 1, "the application has it"
+            )
             os.kill(service.pid, signal.SIGTERM)
             assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
         assert service.process is not None and service.process.wait(30) == 0
@@ -119,7 +124,9 @@ async def ends(operation: Operation) -> dict[str, Any]:
     async def work(operation: Operation) -> str:
         raise AssertionError("it was interrupted before it began")
 
-    nothing: Any = SimpleNamespace(active=None, describe=lambda generation: None, serving_words=lambda: "nothing is serving")
+    nothing: Any = SimpleNamespace(
+        active=None, describe=lambda generation: None, serving_words=lambda: "nothing is serving"
+    )
     task = asyncio.get_running_loop().create_task(perform(nothing, operation, work))
     operation.task = task  # type: ignore[assignment]
     assert operation.interrupt("at once")

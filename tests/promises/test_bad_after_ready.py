@@ -72,7 +72,9 @@ def application(environ, start_response):
 def deploy(service: Service, text: str) -> None:
     """A release that is the first one, but for what ``text`` makes of it."""
     source = (service.releases / "one" / "app.py").read_text()
-    service.release("bad", before=source, app=re.sub("sys.path.insert.*\nimport app as before", "import before", HEAD) + text)
+    service.release(
+        "bad", before=source, app=re.sub("sys.path.insert.*\nimport app as before", "import before", HEAD) + text
+    )
     service.flip("bad")
 
 
@@ -95,7 +97,8 @@ LOST = {"lost", "truncated", "idle"}
 
 
 @pytest.mark.parametrize(
-    ("text", "rule", "kinds"), [(FIFTY, "errors", {"status"}), (CRASH, "exit", LOST), (WEDGE, "heartbeat", LOST), (DEADLOCK, "check", LOST)]
+    ("text", "rule", "kinds"),
+    [(FIFTY, "errors", {"status"}), (CRASH, "exit", LOST), (WEDGE, "heartbeat", LOST), (DEADLOCK, "check", LOST)],
 )
 def test_back_on_the_old_workers(tmp_path: Path, text: str, rule: str, kinds: set[str]) -> None:
     """By itself, soon after the first bad sign; lost is only what the bad release answered wrongly or held."""
@@ -146,7 +149,9 @@ def application(environ, start_response):
 
 @pytest.mark.parametrize("polled", POLLED)
 def test_the_polls_of_a_balancer_do_not_hide_that_every_client_gets_an_error(tmp_path: Path, polled: str) -> None:
-    """Answered by us, or by the application at the path that is for balancers; at least twelve for each request of a client."""
+    """Answered by us, or by the application at the path that is for balancers; at least twelve for each request of a
+    client.
+    """
     upgrade = {"probation": "20s", "check": {"path": "/healthz"}}
     readiness: dict[str, Any] = {"readiness": polled} if polled == "/ready" else {}
     with serving(tmp_path, upgrade=upgrade, workers=2, **readiness) as service:
@@ -212,7 +217,9 @@ def application(environ, start_response):
         service.start()
         service.flip("two")
         upgrade = service.begin_ctl("upgrade", "--json")
-        eventually(lambda: (service.status()["service"]["operation"] or {}).get("phase") == "probation", "the probation begins")
+        eventually(
+            lambda: (service.status()["service"]["operation"] or {}).get("phase") == "probation", "the probation begins"
+        )
         down.touch()
         out, _ = upgrade.communicate(timeout=30)
         outcome = json.loads(out)
@@ -222,13 +229,18 @@ def application(environ, start_response):
 
 
 def test_a_rollback_ends_the_probation(tmp_path: Path) -> None:
-    with serving(tmp_path, upgrade={"probation": "60s"}) as service, strictly(*service.addresses, serving=1, clients=12) as load:
+    with (
+        serving(tmp_path, upgrade={"probation": "60s"}) as service,
+        strictly(*service.addresses, serving=1, clients=12) as load,
+    ):
         before = service.workers()
         service.release("two")
         service.flip("two")
         load.begin(2)
         upgrade = service.begin_ctl("upgrade")
-        eventually(lambda: (service.status()["service"]["operation"] or {}).get("phase") == "probation", "the probation begins")
+        eventually(
+            lambda: (service.status()["service"]["operation"] or {}).get("phase") == "probation", "the probation begins"
+        )
         assert service.serving() == 2
         busy = service.ctl("upgrade")
         assert busy.returncode == 7, busy.stderr

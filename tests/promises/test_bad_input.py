@@ -42,7 +42,9 @@ def left_alone(service: Service) -> Iterator[None]:
     service.settings = good
     service.configure()
     service.flip("one")
-    eventually(lambda: (service.serving(), service.workers(), service.pids()) == before, "the same processes as before", 10.0)
+    eventually(
+        lambda: (service.serving(), service.workers(), service.pids()) == before, "the same processes as before", 10.0
+    )
     assert service.who()["release"] == "one"
 
 
@@ -59,7 +61,10 @@ def one_error(text: str, pattern: str) -> None:
 BAD_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": ({"wrokers": 3}, r"releve\.yaml:\d+:\d+: cannot .*wrokers.*did you mean 'workers'"),
     "key of a later version": ({"probation": "5s"}, r"releve\.yaml:\d+:\d+: cannot .*probation"),
-    "unknown key in a group": ({"timeouts": {"boot_time": "5s"}}, r"releve\.yaml:\d+:\d+: cannot .*boot_time.*did you mean 'boot'"),
+    "unknown key in a group": (
+        {"timeouts": {"boot_time": "5s"}},
+        r"releve\.yaml:\d+:\d+: cannot .*boot_time.*did you mean 'boot'",
+    ),
     "wrong type": ({"workers": "many"}, r"releve\.yaml:\d+:\d+: cannot .*workers"),
     "a list for a value": ({"app": ["a", "b"]}, r"releve\.yaml:\d+:\d+: cannot .*app"),
     "bad duration": ({"timeouts": {"boot": "soon"}}, r"releve\.yaml:\d+:\d+: cannot .*soon"),
@@ -185,7 +190,16 @@ def test_a_conversation_cut_short(service: Service) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("explode",), ("upgrade", "--no-such-flag"), ("scale",), ("scale", "many"), ("scale", "0"), ("status", "extra"), ("--socket",), ()],
+    [
+        ("explode",),
+        ("upgrade", "--no-such-flag"),
+        ("scale",),
+        ("scale", "many"),
+        ("scale", "0"),
+        ("status", "extra"),
+        ("--socket",),
+        (),
+    ],
 )
 def test_bad_usage_of_ctl(service: Service, arguments: tuple[str, ...]) -> None:
     done = service.ctl(*arguments)
@@ -233,7 +247,10 @@ def test_a_dead_control_socket(service: Service, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     done = subprocess.run(
-        [PYTHON, "-m", "releve.ctl.main", "--socket", str(path), "status"], env=service.environment, capture_output=True, text=True
+        [PYTHON, "-m", "releve.ctl.main", "--socket", str(path), "status"],
+        env=service.environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 3, done.stderr
     one_error(done.stderr, "(?i)not running")
@@ -343,7 +360,10 @@ def test_a_stop_during_an_upgrade(tmp_path: Path, service: Service) -> None:
         assert other.process is not None
         assert other.process.wait(10) == 0
         other.gone()
-        entries = [json.loads(line) for line in next((tmp_path / "stopped" / "state").rglob("history.jsonl")).read_text().splitlines()]
+        entries = [
+            json.loads(line)
+            for line in next((tmp_path / "stopped" / "state").rglob("history.jsonl")).read_text().splitlines()
+        ]
         ends = {e["id"] for e in entries if e["event"] == "end"}
         assert ends == {e["id"] for e in entries if e["event"] == "begin"}, "an attempt without an outcome"
 

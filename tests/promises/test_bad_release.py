@@ -144,7 +144,8 @@ def mend_state(service: Service) -> None:
 
 KEPT: list[socket.socket] = []
 AFTER_FORK = (
-    "import os, threading, time\n{how}\ndef application(environ, start_response):\n    start_response('200 OK', []); return [b'']\n"
+    "import os, threading, time\n{how}\ndef application(environ, start_response):\n    start_response('200 "
+    "OK', []); return [b'']\n"
 )
 
 
@@ -167,7 +168,9 @@ CASES = {
     "virtual environment broken": Case(broken_venv, "interpreter", (r"\.venv/bin/python", "/nonexistent/python3.11")),
     "no interpreter at all": Case(no_python, "interpreter", ("no working Python", "no python here")),
     "an incompatible interpreter": Case(old_python, "interpreter", (r"it is Python [23]\.\d+", r"3\.11 or later")),
-    "an incompatible releve": Case(foreign_server, "boot", ("releve 9.0 speaks link version 99", "this supervisor speaks 1")),
+    "an incompatible releve": Case(
+        foreign_server, "boot", ("releve 9.0 speaks link version 99", "this supervisor speaks 1")
+    ),
     "syntax error": Case(bad_app("def application(:\n"), "import", ("SyntaxError", r"app\.py", r"def application\(:")),
     "ImportError": Case(
         bad_app("def load():\n    import no_such_module_at_all\n\nload()\n"),
@@ -184,10 +187,17 @@ CASES = {
     ),
     "import calls sys.exit": Case(bad_app("import sys\nsys.exit(3)\n"), "import", (r"sys\.exit\(3\)|SystemExit",)),
     "import calls os._exit": Case(bad_app("import os\nos._exit(5)\n"), "boot|import", ("status 5",)),
-    "import killed by a signal": Case(bad_app("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"), "boot|import", ("SIGKILL",)),
-    "import crashes": Case(bad_app("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"), "boot|import", ("SIGSEGV", r"app\.py")),
+    "import killed by a signal": Case(
+        bad_app("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"), "boot|import", ("SIGKILL",)
+    ),
+    "import crashes": Case(
+        bad_app("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"), "boot|import", ("SIGSEGV", r"app\.py")
+    ),
     "import fails in the workers": Case(
-        bad_app("raise LookupError('only when imported')\n"), "import", ("LookupError: only when imported",), settings={"preload": False}
+        bad_app("raise LookupError('only when imported')\n"),
+        "import",
+        ("LookupError: only when imported",),
+        settings={"preload": False},
     ),
     "import hangs in the workers": Case(
         bad_app("import time\ntime.sleep(600)\n"),
@@ -203,18 +213,29 @@ CASES = {
         settings={"upgrade": {"check": "/healthz"}},
     ),
     "worker dies right after ready": Case(
-        bad_app(AFTER_FORK.format(how="os.register_at_fork(after_in_child=lambda: threading.Timer(0.1, os._exit, (9,)).start())")),
+        bad_app(
+            AFTER_FORK.format(
+                how="os.register_at_fork(after_in_child=lambda: threading.Timer(0.1, os._exit, (9,)).start())"
+            )
+        ),
         "check|switch|boot|workers",  # the last two if the time runs out before it has said that it is ready
         ("status 9",),
     ),
-    "address in use": Case(taken_address, "listen", ("cannot listen on 127.0.0.1", "in use"), mend=lambda service: KEPT.pop().close()),
+    "address in use": Case(
+        taken_address, "listen", ("cannot listen on 127.0.0.1", "in use"), mend=lambda service: KEPT.pop().close()
+    ),
     "Unix socket in use": Case(taken_socket, "listen", ("taken.sock",), mend=lambda service: KEPT.pop().close()),
     "broken YAML": Case(broken_yaml, "configuration", (r"releve\.yaml:\d+:\d+: cannot",), status=2, found_by="socket"),
     "unknown key": Case(
-        lambda service: service.configure(wrokers=3), "configuration", (r"releve\.yaml:\d+:\d+: cannot", "workers"), status=2
+        lambda service: service.configure(wrokers=3),
+        "configuration",
+        (r"releve\.yaml:\d+:\d+: cannot", "workers"),
+        status=2,
     ),
     "disk full": Case(full_disk, "history|record|preflight", ("cannot record", "(?i)no space left"), mend=mend_disk),
-    "state directory not writable": Case(unwritable_state, "history|record|preflight", ("cannot record",), mend=mend_state),
+    "state directory not writable": Case(
+        unwritable_state, "history|record|preflight", ("cannot record",), mend=mend_state
+    ),
 }
 
 

@@ -122,7 +122,10 @@ def test_the_share_that_was_asked_for(tmp_path: Path, share: str, connections: i
 
 def test_connections_and_requests_are_counted_apart(tmp_path: Path) -> None:
     """Behind kept connections a share of the connections is none of the requests: both are told."""
-    with serving(tmp_path, upgrade={"canary": LONG}) as service, strictly(service.tcp, serving=1, clients=6, think=0) as load:
+    with (
+        serving(tmp_path, upgrade={"canary": LONG}) as service,
+        strictly(service.tcp, serving=1, clients=6, think=0) as load,
+    ):
         load.begin(2)
         with canary(service) as upgrade:
             load.wait(300)
@@ -185,7 +188,9 @@ def test_a_canary_that_answers_500_goes_back(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def under_load(root: Path) -> Iterator[tuple[Service, Load, subprocess.Popen[str]]]:
-    """A canary, and clients that came while it was there: nearly a third of those that keep their connections are with it."""
+    """A canary, and clients that came while it was there: nearly a third of those that keep their connections are with
+    it.
+    """
     with (
         serving(root, upgrade={"canary": LONG}) as service,
         canary(service) as upgrade,
@@ -227,7 +232,9 @@ def test_stopped_meanwhile(tmp_path: Path) -> None:
 
 
 def test_the_supervisor_is_killed(tmp_path: Path) -> None:
-    """Before the switch: back to the old generation, which stops to divert; the new one hands back what it has, and leaves."""
+    """Before the switch: back to the old generation, which stops to divert; the new one hands back what it has, and
+    leaves.
+    """
     with under_load(tmp_path) as (service, load, upgrade):
         before = service.workers()
         service.kill_supervisor()
@@ -260,7 +267,9 @@ def test_all_of_the_new_generation_is_killed(tmp_path: Path) -> None:
         clients = [connect(("127.0.0.1", service.port)) for _ in range(20)]
         for client in clients:
             client.sendall(REQUEST)
-        eventually(lambda: sum(w["diverted"] for w in service.generation()["workers"]) >= 5, "some wait in its exchange")
+        eventually(
+            lambda: sum(w["diverted"] for w in service.generation()["workers"]) >= 5, "some wait in its exchange"
+        )
         for pid in everybody:
             os.kill(pid, signal.SIGKILL)
         assert Counter(map(generation, clients)) == {"1": 20}

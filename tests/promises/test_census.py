@@ -20,7 +20,10 @@ def upgrade(service: Service) -> None:
 
 @pytest.mark.parametrize(
     ("upgrades", "growth_bytes"),
-    [pytest.param(10, 2 << 20, id="10"), pytest.param(200, 4 << 20, id="200", marks=[pytest.mark.soak, pytest.mark.timeout(900)])],
+    [
+        pytest.param(10, 2 << 20, id="10"),
+        pytest.param(200, 4 << 20, id="200", marks=[pytest.mark.soak, pytest.mark.timeout(900)]),
+    ],
 )
 def test_upgrades_leave_nothing_behind(tmp_path: Path, upgrades: int, growth_bytes: int) -> None:
     with serving(tmp_path, workers=1) as service:
@@ -56,9 +59,14 @@ def test_reloads_and_scales_leave_nothing_behind(tmp_path: Path) -> None:
                 assert result["status"] == 0, (verb, result)
 
         round_trip()
-        eventually(lambda: len(service.workers()) == 1 and len(service.processes()) == 3, "the workers that were replaced have left")
+        eventually(
+            lambda: len(service.workers()) == 1 and len(service.processes()) == 3,
+            "the workers that were replaced have left",
+        )
         before, master = Census.of(service), service.descriptors(service.generation()["pid"])
         for _ in range(5):
             round_trip()
         same(service, before)
-        eventually(lambda: service.descriptors(service.generation()["pid"]) == master, "the master holds what it held", 10.0)
+        eventually(
+            lambda: service.descriptors(service.generation()["pid"]) == master, "the master holds what it held", 10.0
+        )

@@ -1,4 +1,6 @@
-"""Promise: a generation is one release; an upgrade changes code, virtual environment and interpreter, and nothing else does."""
+"""Promise: a generation is one release; an upgrade changes code, virtual environment and interpreter, and nothing else
+does.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,13 @@ def kill_a_worker(service: Service, state: str) -> None:
 
     def replaced() -> bool:
         now = service.generation(state)["workers"]
-        wanted = {"serving": {"serving"}, "standby": {"paused", "ready"}}[state]  # ready: told to wait before it ever served
-        return len(now) == len(workers) and victim not in {w["pid"] for w in now} and all(w["state"] in wanted for w in now)
+        # ready: told to wait before it ever served
+        wanted = {"serving": {"serving"}, "standby": {"paused", "ready"}}[state]
+        return (
+            len(now) == len(workers)
+            and victim not in {w["pid"] for w in now}
+            and all(w["state"] in wanted for w in now)
+        )
 
     eventually(replaced, f"the killed worker of the generation in {state} is replaced")
 
@@ -133,7 +140,10 @@ def test_a_different_python_and_back(tmp_path: Path, version: str) -> None:
     python = find_python(version)
     if python is None:
         pytest.skip(f"no Python {version} here")
-    with serving(tmp_path, workers=2) as service, strictly(*service.addresses, serving=1, clients=24, think=2.0) as load:
+    with (
+        serving(tmp_path, workers=2) as service,
+        strictly(*service.addresses, serving=1, clients=24, think=2.0) as load,
+    ):
         own = service.who()["python"]
         folder = service.release("two")
         make_venv(python, folder / ".venv")

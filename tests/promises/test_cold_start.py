@@ -1,4 +1,6 @@
-"""Promise: after a power cut the service comes up with a release that is known to be good, and the history has every attempt's outcome."""
+"""Promise: after a power cut the service comes up with a release that is known to be good, and the history has every
+attempt's outcome.
+"""
 
 from __future__ import annotations
 
@@ -66,18 +68,25 @@ def test_a_power_cut_before_the_switch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fails", ["hook", "check", "boot"])
 def test_a_failed_repetition_says_nothing_against_what_serves(tmp_path: Path, fails: str) -> None:
-    """A release that was committed is deployed once more, which fails before the switch: after a stop, it is the one that starts."""
+    """A release that was committed is deployed once more, which fails before the switch: after a stop, it is the one
+    that starts.
+    """
     trouble = tmp_path / "trouble"
     unwell = f"os.path.exists({str(trouble)!r})"
     sick = {
         "hook": "",
         "boot": f"assert not {unwell}",
-        "check": f"application = lambda environ, *rest: inner({{**environ, 'PATH_INFO': '/nowhere'}} if {unwell} else environ, *rest)",
+        "check": (
+            f"application = lambda environ, *rest: inner({{**environ, 'PATH_INFO': '/nowhere'}} if "
+            f"{unwell} else environ, *rest)"
+        ),
     }
     hooks = {"before": f"test ! -e {trouble}"} if fails == "hook" else {}
     with serving(tmp_path, hooks=hooks, upgrade={"check": "/healthz"}) as service:
         source = (service.releases / "one" / "app.py").read_text()
-        service.release("two", before=source, app=f"import os\nfrom before import application\ninner = application\n{sick[fails]}\n")
+        service.release(
+            "two", before=source, app=f"import os\nfrom before import application\ninner = application\n{sick[fails]}\n"
+        )
         service.flip("two")
         service.do("upgrade")
         trouble.touch()

@@ -1,4 +1,6 @@
-"""The example's image, as its Containerfile says: Relève as PID 1, a user without a name or a home, a root that cannot be written."""
+"""The example's image, as its Containerfile says: Relève as PID 1, a user without a name or a home, a root that cannot
+be written.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,9 @@ def test_from_the_first_request_to_the_last(folder: Path) -> None:
         assert get(container)[0] == b"ok"
         # A stranger whose parent has gone becomes ours, and is reaped.
         assert container.exec("sh", "-c", "sleep 600 >/dev/null 2>&1 & exit 0").returncode == 0
-        stranger = eventually(lambda: [p for p in init.children() if p.name() == "sleep"], "a stranger has come to PID 1")[0]
+        stranger = eventually(
+            lambda: [p for p in init.children() if p.name() == "sleep"], "a stranger has come to PID 1"
+        )[0]
         stranger.kill()
         eventually(lambda: not stranger.is_running(), "it is reaped, no zombie of it is left")
         # ctl, as anybody with a shell in there would use it
@@ -108,7 +112,8 @@ def test_kill_9_of_pid_1_ends_everything_and_a_kill_of_anything_else_does_not(fo
         master.kill()
         eventually(lambda: not master.is_running(), "it is reaped")
         assert get(container)[0] == b"ok"
-        assert container.exec("kill", "-9", "1").returncode == 0  # which the kernel does not deliver: from inside, PID 1 cannot be killed
+        # which the kernel does not deliver: from inside, PID 1 cannot be killed
+        assert container.exec("kill", "-9", "1").returncode == 0
         assert get(container)[0] == b"ok"
         os.kill(init, signal.SIGKILL)  # what an engine does after its patience
         container.process.wait(PATIENCE_S)
@@ -121,7 +126,10 @@ def test_without_any_folder_to_write_in_it_says_what_to_do(folder: Path) -> None
     with running(folder, serving=False, bare=True) as container:
         assert container.process.wait(PATIENCE_S) == 2
         said = container.err.read_text()
-        assert "read-only file system; choose another with runtime_directory or state_directory in the configuration" in said
+        assert (
+            "read-only file system; choose another with runtime_directory or state_directory in the configuration"
+            in said
+        )
 
 
 def test_the_containerfile_is_as_its_page_says() -> None:

@@ -1,4 +1,6 @@
-"""A crash in C: the stack of the thread that crashed is in log, history and status, whoever asked faulthandler for what."""
+"""A crash in C: the stack of the thread that crashed is in log, history and status, whoever asked faulthandler for
+what.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,10 @@ def test_the_stack_of_the_thread_that_crashed_is_everywhere(tmp_path: Path, thre
         first = crashed(service)[0]
         assert "was killed by SIGSEGV while serving GET /crash" in first["what"]
         assert first["stack"].startswith("Fatal Python error: Segmentation fault")
-        assert first["stack"].splitlines()[-2].endswith("in parse_image") and "in string_at" in first["stack"].splitlines()[-1]
+        assert (
+            first["stack"].splitlines()[-2].endswith("in parse_image")
+            and "in string_at" in first["stack"].splitlines()[-1]
+        )
         assert "threading.py" not in first["stack"] and "/server/" not in first["stack"]
         crash(service)
         assert all("in parse_image" in one["stack"] for one in crashed(service, 2))
@@ -77,7 +82,10 @@ def test_what_the_applications_own_faulthandler_writes_is_kept(tmp_path: Path, w
     with serving(tmp_path, start=False, app="crashes:application", threads=4) as service:
         if way == "environment":
             service.environment["PYTHONFAULTHANDLER"] = "1"
-        service.release("one", crashes=CRASHES.format(before="import faulthandler; faulthandler.enable()" if way == "application" else ""))
+        service.release(
+            "one",
+            crashes=CRASHES.format(before="import faulthandler; faulthandler.enable()" if way == "application" else ""),
+        )
         service.start()
         crash(service)
         assert "in parse_image" in crashed(service)[0]["stack"]
@@ -89,10 +97,15 @@ def test_a_file_of_its_own_gets_what_faulthandler_writes(tmp_path: Path) -> None
     """In a worker too, where it is imported; the status says where the stack is."""
     own = tmp_path / "own"
     with serving(tmp_path, start=False, app="crashes:application", preload=False) as service:
-        service.release("one", crashes=CRASHES.format(before=f"import faulthandler; faulthandler.enable(open({str(own)!r}, 'a'))"))
+        service.release(
+            "one", crashes=CRASHES.format(before=f"import faulthandler; faulthandler.enable(open({str(own)!r}, 'a'))")
+        )
         service.start()
         crash(service)
-        assert crashed(service)[0]["stack"] == "(the application has its own faulthandler write the stack, to a file of its own)"
+        assert (
+            crashed(service)[0]["stack"]
+            == "(the application has its own faulthandler write the stack, to a file of its own)"
+        )
         assert "in parse_image" in own.read_text()
 
 
@@ -102,7 +115,9 @@ def test_the_evidence_of_a_probation_is_the_thread_that_crashed(tmp_path: Path) 
         service.flip("two")
         service.configure(app="crashes:application", upgrade={"probation": "60s"})
         service.do("upgrade", wait=False)
-        eventually(lambda: (service.status()["service"]["operation"] or {}).get("phase") == "probation", "it is on trial")
+        eventually(
+            lambda: (service.status()["service"]["operation"] or {}).get("phase") == "probation", "it is on trial"
+        )
         crash(service)
         eventually(lambda: service.status()["service"]["operation"] is None, "it is judged")
         last = service.ask("history")["entries"][-1]

@@ -65,7 +65,9 @@ def systemd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Sys
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, systemd: tuple[str, Systemd]) -> Iterator[Service]:
     """Of four workers, each with an import of its own."""
-    with serving(tmp_path_factory.mktemp("crashes"), start=False, app="fatal:application", workers=4, preload=False) as service:
+    with serving(
+        tmp_path_factory.mktemp("crashes"), start=False, app="fatal:application", workers=4, preload=False
+    ) as service:
         service.environment["NOTIFY_SOCKET"] = systemd[0]
         for name in ("one", "two"):
             service.release(name, fatal=FATAL)
@@ -88,7 +90,9 @@ def test_a_request_that_kills_its_worker_costs_nobody_else_anything(service: Ser
 
 
 @pytest.mark.parametrize(("verb", "mode"), [("upgrade", None), ("upgrade", "rolling"), ("reload", None)])
-def test_a_change_beside_such_requests_is_not_held_against_the_new_workers(service: Service, verb: str, mode: str | None) -> None:
+def test_a_change_beside_such_requests_is_not_held_against_the_new_workers(
+    service: Service, verb: str, mode: str | None
+) -> None:
     """Whichever release the tests before this one, in this process, have left in service."""
     before = service.who()
     release = before["release"] if verb == "reload" else {"one": "two", "two": "one"}[before["release"]]
@@ -115,7 +119,9 @@ def test_a_change_beside_such_requests_is_not_held_against_the_new_workers(servi
     assert (after["generation"] == before["generation"]) == (verb == "reload")
 
 
-def test_missing_workers_are_said_everywhere_for_as_long_as_they_are_missing(service: Service, systemd: tuple[str, Systemd]) -> None:
+def test_missing_workers_are_said_everywhere_for_as_long_as_they_are_missing(
+    service: Service, systemd: tuple[str, Systemd]
+) -> None:
     broken = service.root / "broken"
     eventually(lambda: len(service.workers()) == 4, "all serve")
     broken.touch()
@@ -124,10 +130,16 @@ def test_missing_workers_are_said_everywhere_for_as_long_as_they_are_missing(ser
     for _ in range(3):
         fatal(service)
     expected = re.compile(r"1 of 4 workers, \d+ crash(es)? and \d+ failed boots in 30 s")
-    eventually(lambda: any(map(expected.fullmatch, service.status()["service"]["degraded"])), "three of four are missing")
+    eventually(
+        lambda: any(map(expected.fullmatch, service.status()["service"]["degraded"])), "three of four are missing"
+    )
     shown = service.ctl("status")
-    assert shown.returncode == 8 and re.search(r": degraded\n(.*\n)* +degraded +1 of 4 workers, ", shown.stdout), shown.stdout
-    assert re.match(r"degraded: 1 of 4 workers, .*; generation \d+ is serving .* with 1 workers", service.status()["message"])
+    assert shown.returncode == 8 and re.search(r": degraded\n(.*\n)* +degraded +1 of 4 workers, ", shown.stdout), (
+        shown.stdout
+    )
+    assert re.match(
+        r"degraded: 1 of 4 workers, .*; generation \d+ is serving .* with 1 workers", service.status()["message"]
+    )
     assert service.get("/release")
     assert any(re.match(r"Degraded: 1 of 4 workers, .*; generation \d+ is serving", line) for line in systemd[1].lines)
     broken.unlink()
@@ -135,7 +147,9 @@ def test_missing_workers_are_said_everywhere_for_as_long_as_they_are_missing(ser
     status = service.status()
     assert status["status"] == 0 and status["service"]["degraded"] == []
     assert len(re.findall(r" WARNING \S+ degraded: ", service.log())) in (begun, begun + 1)  # not for each crash
-    eventually(lambda: systemd[1].lines[-1].startswith("4 of 4 workers, "), "the last line, until it has been calm for a while")
+    eventually(
+        lambda: systemd[1].lines[-1].startswith("4 of 4 workers, "), "the last line, until it has been calm for a while"
+    )
 
 
 def test_a_stop_in_a_back_off_is_a_stop(service: Service) -> None:

@@ -83,9 +83,13 @@ def doomed(root: Path, death: str, *, workers: int = 2, **upgrade: Any) -> Itera
     """A service whose releases strike as told by the file ``plan``."""
     (root / "pids").mkdir()
     (root / "strike.sh").write_text(STRIKE.format(root=root, pids=DEATHS[death]))
-    hooks = {name: f"/bin/sh {root}/strike.sh {name}" for name in ("before", "after_ready", "after_switch", "after_commit")}
+    hooks = {
+        name: f"/bin/sh {root}/strike.sh {name}" for name in ("before", "after_ready", "after_switch", "after_commit")
+    }
     how = {"check": "/healthz", "probation": "300ms", "standby": "2s", "retire": "3s", **upgrade}
-    with serving(root, start=False, hooks=hooks, upgrade=how, workers=workers, timeouts={"boot": "10s"}, log={"access": "off"}) as service:
+    with serving(
+        root, start=False, hooks=hooks, upgrade=how, workers=workers, timeouts={"boot": "10s"}, log={"access": "off"}
+    ) as service:
         source = (service.releases / "one" / "app.py").read_text()
         for name in ("one", "two"):
             service.release(name, before=source, app=APP.format(root=str(root)))
@@ -95,7 +99,9 @@ def doomed(root: Path, death: str, *, workers: int = 2, **upgrade: Any) -> Itera
 
 
 def in_service(service: Service) -> bool:
-    """One generation, which serves with both its workers, has a master, and is the only one that serves; nothing is under way."""
+    """One generation, which serves with both its workers, has a master, and is the only one that serves; nothing is
+    under way.
+    """
     with contextlib.suppress(OSError):
         status = service.status()
         states = [g["state"] for g in status["generations"]]
@@ -135,13 +141,17 @@ def test_a_death_in_an_upgrade(tmp_path: Path, moment: str, death: str) -> None:
     dies(tmp_path, moment, death)
 
 
-@pytest.mark.parametrize("death", [death if death == "old-whole" else pytest.param(death, marks=pytest.mark.soak) for death in DEATHS])
+@pytest.mark.parametrize(
+    "death", [death if death == "old-whole" else pytest.param(death, marks=pytest.mark.soak) for death in DEATHS]
+)
 def test_a_death_beside_a_canary(tmp_path: Path, death: str) -> None:
     """When the first request has come to the new generation."""
     dies(tmp_path, "request", death, canary={"share": "50%", "for": "1s"})
 
 
-@pytest.mark.parametrize("death", [death if death == "old-master" else pytest.param(death, marks=pytest.mark.soak) for death in DEATHS])
+@pytest.mark.parametrize(
+    "death", [death if death == "old-master" else pytest.param(death, marks=pytest.mark.soak) for death in DEATHS]
+)
 def test_a_death_in_a_rolling_switch(tmp_path: Path, death: str) -> None:
     """When one old worker has left, and the second new one comes."""
     dies(tmp_path, "second", death, mode="rolling")
@@ -186,7 +196,8 @@ def test_the_old_generation_dies_in_its_pause(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGSTOP)
         ctl = service.begin_ctl("upgrade", "--json")
         eventually(
-            lambda: any(g["generation"] == 2 and g["state"] == "serving" for g in service.status()["generations"]), "the new one serves"
+            lambda: any(g["generation"] == 2 and g["state"] == "serving" for g in service.status()["generations"]),
+            "the new one serves",
         )
         assert service.phase() == "switch"
         for pid in (old["pid"], *(worker["pid"] for worker in old["workers"])):
@@ -202,7 +213,9 @@ def test_a_new_generation_with_nothing_to_go_back_to_stays(tmp_path: Path) -> No
     with doomed(tmp_path, "old-whole", probation="60s") as service:
         (tmp_path / "plan").write_text("after_switch")
         ctl = service.begin_ctl("upgrade", "--json")
-        eventually(lambda: [g["generation"] for g in service.status()["generations"]] == [2], "only the new one is left")
+        eventually(
+            lambda: [g["generation"] for g in service.status()["generations"]] == [2], "only the new one is left"
+        )
         aborted = service.ask("abort")
         assert aborted["status"] == 8 and "there was no way back" in aborted["message"], aborted
         out, err = ctl.communicate(timeout=60)
@@ -214,7 +227,9 @@ def test_a_new_generation_with_nothing_to_go_back_to_stays(tmp_path: Path) -> No
 
 
 def at_resume(root: Path, *commands: str) -> dict[str, str]:
-    """Hooks by which the workers of generation 1 run a command once, in the middle of a rollback, and wait for its end."""
+    """Hooks by which the workers of generation 1 run a command once, in the middle of a rollback, and wait for
+    its end.
+    """
     text = f"""
 import os, subprocess
 def resume():
@@ -227,7 +242,9 @@ def resume():
 
 @contextlib.contextmanager
 def going_back(root: Path, *commands: str, **upgrade: Any) -> Iterator[Service]:
-    """A service with a generation 2 in service, and a generation 1 that stands by and does something when it resumes."""
+    """A service with a generation 2 in service, and a generation 1 that stands by and does something when it
+    resumes.
+    """
     hooks = at_resume(root, *commands)
     with serving(root, start=False, hooks=hooks, upgrade=upgrade, log={"access": "off"}) as service:
         for name in ("one", "two"):
@@ -252,7 +269,9 @@ def test_the_master_of_what_stands_by_dies_in_a_rollback(tmp_path: Path) -> None
 def test_all_of_what_stands_by_dies_in_a_rollback(tmp_path: Path) -> None:
     with going_back(tmp_path, f"kill -9 $(cat {tmp_path}/all)") as service:
         standby = service.generation("standby")
-        (tmp_path / "all").write_text(" ".join(str(pid) for pid in (standby["pid"], *(one["pid"] for one in standby["workers"]))))
+        (tmp_path / "all").write_text(
+            " ".join(str(pid) for pid in (standby["pid"], *(one["pid"] for one in standby["workers"])))
+        )
         result = service.ask("rollback")
         assert result["status"] == 4, result
         assert service.who()["release"] == "two" and service.serving() == 2
@@ -273,7 +292,9 @@ def test_the_time_of_what_stands_by_ends_in_a_rollback(tmp_path: Path) -> None:
 
 
 def test_what_stands_by_stays_beside_a_recovery(tmp_path: Path) -> None:
-    """It is of another release, to which one may want to go back, and meanwhile its master can start another supervisor."""
+    """It is of another release, to which one may want to go back, and meanwhile its master can start another
+    supervisor.
+    """
     with serving(tmp_path, log={"access": "off"}) as service:
         service.release("two")
         service.flip("two")
@@ -290,7 +311,9 @@ def test_a_dry_run_does_not_interrupt_a_recovery(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     with serving(tmp_path, log={"access": "off"}) as service:
         source = (service.releases / "one" / "app.py").read_text()
-        waits = f"import os, time\nwhile os.path.exists({str(gate)!r}): time.sleep(0.02)\nfrom before import application\n"
+        waits = (
+            f"import os, time\nwhile os.path.exists({str(gate)!r}): time.sleep(0.02)\nfrom before import application\n"
+        )
         for name in ("one", "two"):
             service.release(name, before=source, app=waits)
         service.flip("two")
@@ -311,7 +334,9 @@ def test_a_dry_run_does_not_interrupt_a_recovery(tmp_path: Path) -> None:
 
 
 def test_what_stood_by_is_the_second_guard(tmp_path: Path) -> None:
-    """The master in service and the supervisor are killed at once: the master that stands by starts another, and it is said what serves."""
+    """The master in service and the supervisor are killed at once: the master that stands by starts another, and it is
+    said what serves.
+    """
     with serving(tmp_path, log={"access": "off"}) as service:
         service.release("two")
         service.flip("two")
@@ -335,7 +360,9 @@ def test_an_upgrade_waits_for_a_recovery(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     with serving(tmp_path, log={"access": "off"}) as service:
         source = (service.releases / "one" / "app.py").read_text()
-        waits = f"import os, time\nwhile os.path.exists({str(gate)!r}): time.sleep(0.02)\nfrom before import application\n"
+        waits = (
+            f"import os, time\nwhile os.path.exists({str(gate)!r}): time.sleep(0.02)\nfrom before import application\n"
+        )
         service.release("one", before=source, app=waits)
         service.release("two")
         service.flip("two")

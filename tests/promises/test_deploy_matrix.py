@@ -103,7 +103,9 @@ def test_row_4_onto_a_release_that_is_slow_to_import(tmp_path: Path, number: sig
 
 
 def test_row_5_usr2_onto_a_broken_release_then_term_to_the_old_master(tmp_path: Path) -> None:
-    """The failed upgrade leaves one master, and a TERM to that one (the second half of a blind script) is not the end of the service."""
+    """The failed upgrade leaves one master, and a TERM to that one (the second half of a blind script) is not the end
+    of the service.
+    """
     with deployed(tmp_path) as service, strictly(*service.addresses, clients=12) as load:
         service.release("two", app=BROKEN)
         service.flip("two")
@@ -113,7 +115,10 @@ def test_row_5_usr2_onto_a_broken_release_then_term_to_the_old_master(tmp_path: 
         os.kill(master, signal.SIGTERM)
         load.wait(200)
         assert load.report()["seconds"]["max"] < 3.0, "requests waited for another master"
-        eventually(lambda: service.is_serving() and service.who()["release"] == "one", "the release that served goes on serving")
+        eventually(
+            lambda: service.is_serving() and service.who()["release"] == "one",
+            "the release that served goes on serving",
+        )
         service.settled()
 
 
@@ -124,7 +129,10 @@ def test_row_6_usr2_when_the_release_or_its_interpreter_is_gone(tmp_path: Path, 
         make_venv(PYTHON, service.releases / "one" / ".venv")
         service.start()
         assert service.who()["prefix"] == str(service.releases / "one" / ".venv")
-        with strictly(*service.addresses, serving=1, clients=12) as load, socket.create_connection(("127.0.0.1", service.port)) as inflight:
+        with (
+            strictly(*service.addresses, serving=1, clients=12) as load,
+            socket.create_connection(("127.0.0.1", service.port)) as inflight,
+        ):
             inflight.sendall(b"GET /slow?s=1.5 HTTP/1.1\r\nHost: x\r\n\r\n")
             shutil.rmtree(service.releases / "one" / ("" if gone == "release directory" else ".venv"))
             assert send(service, signal.SIGUSR2)["outcome"] == "failed"
@@ -194,7 +202,10 @@ def test_row_9_clients_that_send_a_byte_at_a_time(tmp_path: Path) -> None:
 
 
 def test_row_10_systemd_hears_ready_when_a_generation_serves(tmp_path: Path) -> None:
-    with serving(tmp_path, start=False, workers=2) as service, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+    with (
+        serving(tmp_path, start=False, workers=2) as service,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+    ):
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(20)
         service.environment["NOTIFY_SOCKET"] = str(tmp_path / "notify")

@@ -1,7 +1,7 @@
 """The script of docs/deploying.md: a deploy, a refused one that leaves everything as it was, and the next.
 
-It runs as it stands but for its two paths. ``python3`` is a stand-in on the PATH: it makes a virtual environment whose Python is this one
-and whose pip does nothing, since nothing is to be installed.
+It runs as it stands but for its two paths. ``python3`` is a stand-in on the PATH: it makes a virtual environment whose
+Python is this one and whose pip does nothing, since nothing is to be installed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ class Checkout:
         found = re.search(r"<!-- script deploy -->\n```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
         assert found
         text = found[1]
-        for ours, theirs in (("site=/srv/mysite", f"site={service.root}"), ("config=/etc/releve/mysite.yaml", f"config={service.file}")):
+        for ours, theirs in (
+            ("site=/srv/mysite", f"site={service.root}"),
+            ("config=/etc/releve/mysite.yaml", f"config={service.file}"),
+        ):
             assert text.count(ours) == 1
             text = text.replace(ours, theirs)
         self.script.write_text(text)
@@ -65,7 +68,13 @@ class Checkout:
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", name)
         return subprocess.run(
-            [self.script, name], cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=120, check=False
+            [self.script, name],
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
 
 

@@ -80,14 +80,19 @@ def test_a_signal_that_the_application_takes_stays_its_own(tmp_path: Path, prelo
             client.sendall(f"GET /holds_the_lock?{mark} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             eventually(mark.exists, "the application holds the lock")
             (one,) = dumped(service, process="1")
-            assert one["note"].endswith("its stacks were taken by signal") and any("app.py" in line for line in one["threads"][0]["stack"])
+            assert one["note"].endswith("its stacks were taken by signal") and any(
+                "app.py" in line for line in one["threads"][0]["stack"]
+            )
             service.must("stop", "--now")
 
 
 def test_masters_answer_while_they_import_and_to_the_next_supervisor(tmp_path: Path) -> None:
     with serving(tmp_path, workers=1, timeouts={"boot": "60s"}) as service:
         gate, began = tmp_path / "gate", tmp_path / "began"
-        hangs = f"import os, time\nopen({str(began)!r}, 'w').close()\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
+        hangs = (
+            f"import os, time\nopen({str(began)!r}, 'w').close()\nwhile not os.path.exists({str(gate)!r}): "
+            "time.sleep(0.01)\n"
+        )
         service.release("two", app=hangs)
         service.flip("two")
         upgrade = service.begin_ctl("upgrade")

@@ -18,7 +18,9 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 def migrate(service: Service, folder: Path) -> None:
     pytest.importorskip("django")
-    subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=folder, env=service.environment, check=True)
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=folder, env=service.environment, check=True
+    )
 
 
 def flask(service: Service, folder: Path) -> None:
@@ -83,10 +85,16 @@ def test_a_folder_with_a_test_py(tmp_path: Path) -> None:
     """``releve -w 3 test:app``, and a ``ctl`` typed in the same folder finds it."""
     folder = tmp_path / "site"
     folder.mkdir()
-    (folder / "test.py").write_text("def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'hello']\n")
+    (folder / "test.py").write_text(
+        "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'hello']\n"
+    )
     service = Service(tmp_path / "service")
     service.root = folder
-    service.environment |= {"XDG_RUNTIME_DIR": str(tmp_path / "run"), "XDG_STATE_HOME": str(tmp_path / "state"), "PORT": str(service.port)}
+    service.environment |= {
+        "XDG_RUNTIME_DIR": str(tmp_path / "run"),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "PORT": str(service.port),
+    }
     (tmp_path / "run").mkdir(mode=0o700)
 
     def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -129,5 +137,7 @@ def test_examples_are_valid_configuration(tmp_path: Path) -> None:
     for example in PAGES:
         file = EXAMPLES / example / "releve.yaml"
         assert yaml.safe_load(file.read_text())["app"]
-        done = subprocess.run([PYTHON, "-m", "releve", "check", "-c", str(file)], capture_output=True, text=True, cwd=tmp_path)
+        done = subprocess.run(
+            [PYTHON, "-m", "releve", "check", "-c", str(file)], capture_output=True, text=True, cwd=tmp_path
+        )
         assert done.returncode == 0, done.stderr

@@ -1,4 +1,6 @@
-"""Hooks that are commands: which runs when, what each is told, and what becomes of an upgrade when one fails, hangs or is interrupted."""
+"""Hooks that are commands: which runs when, what each is told, and what becomes of an upgrade when one fails, hangs or
+is interrupted.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ def application(environ, start_response):
 
 def notes(root: Path) -> dict[str, str]:
     """A hook for each turn that writes down what it is told."""
-    return {name: f"env -0 > {shlex.quote(str(root))}/$RELEVE_HOOK.tmp; echo {name} >> {root}/turns; pwd > {root}/{name}" for name in TURNS}
+    return {
+        name: f"env -0 > {shlex.quote(str(root))}/$RELEVE_HOOK.tmp; echo {name} >> {root}/turns; pwd > {root}/{name}"
+        for name in TURNS
+    }
 
 
 def turns(root: Path) -> list[str]:
@@ -79,11 +84,17 @@ def test_each_turn_has_its_hook_and_each_hook_knows_where_it_is(tmp_path: Path) 
         assert steps.index("check") < steps.index("after_ready") < steps.index("switch")
         for name in ("before", "after_ready", "after_switch", "after_commit"):
             environment = told(tmp_path, name)
-            assert (tmp_path / name).read_text().strip() == environment["PWD"] == environment["RELEVE_NEW_DIRECTORY"] == str(two)
+            assert (
+                (tmp_path / name).read_text().strip()
+                == environment["PWD"]
+                == environment["RELEVE_NEW_DIRECTORY"]
+                == str(two)
+            )
             assert set(VARIABLES) <= set(environment), "every variable is there, if only empty"
             assert environment["PATH"].split(":")[0] == os.path.dirname(environment["RELEVE_PYTHON"])
             assert (environment["RELEVE_OLD_RELEASE"], environment["RELEVE_NEW_RELEASE"]) == ("one", "two")
-            assert environment["RELEVE_GENERATION"] == ("" if name == "before" else "3")  # the second was the rehearsal's
+            # the second was the rehearsal's
+            assert environment["RELEVE_GENERATION"] == ("" if name == "before" else "3")
             assert environment["RELEVE_HOOK"] == name
 
         assert service.ask("rollback")["status"] == 0
@@ -107,7 +118,12 @@ def test_a_hook_that_fails_before_the_switch_ends_the_upgrade(tmp_path: Path) ->
         service.release("two")
         service.flip("two")
         before = service.pids()
-        service.configure(hooks={"before": "echo looking; echo 'no such table: shop' >&2; exit 3", "on_failure": "echo x > failed; exit 9"})
+        service.configure(
+            hooks={
+                "before": "echo looking; echo 'no such table: shop' >&2; exit 3",
+                "on_failure": "echo x > failed; exit 9",
+            }
+        )
         done = service.ctl("upgrade")
         said = done.stdout + done.stderr
         assert done.returncode == 4, said
@@ -140,7 +156,9 @@ def test_a_hook_that_fails_before_the_switch_ends_the_upgrade(tmp_path: Path) ->
 
 
 def test_a_hook_that_hangs_is_ended_with_all_it_has_started(tmp_path: Path) -> None:
-    hangs = f"trap '' TERM; sleep 600 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/shell; while :; do sleep 600; done"
+    hangs = (
+        f"trap '' TERM; sleep 600 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/shell; while :; do sleep 600; done"
+    )
     with serving(tmp_path, hooks={"after_commit": f"sleep 600 & echo $! > {tmp_path}/left"}) as service:
         assert not alive(started(tmp_path / "left")), "what a hook leaves ends with it"
         service.configure(hooks={"before": {"run": hangs, "timeout": "2s"}})
@@ -216,7 +234,10 @@ def test_what_a_hook_writes_is_bounded(tmp_path: Path) -> None:
     noisy = [
         sys.executable,
         "-c",
-        "import sys; sys.stdout.write(('x' * 100 + '\\n') * 20_000 + '\\033[31mred\\033[0m\\a' + 'y' * 300_000); sys.exit(1)",
+        (
+            "import sys; sys.stdout.write(('x' * 100 + '\\n') * 20_000 + '\\033[31mred\\033[0m\\a' + 'y' * "
+            "300_000); sys.exit(1)"
+        ),
     ]
     with serving(tmp_path) as service:
         service.configure(hooks={"before": noisy})
@@ -253,7 +274,9 @@ def test_a_hook_runs_as_the_user_of_the_release(open_folder: Path) -> None:
     out.mkdir()
     out.chmod(0o777)
     hook = f"id -u > {out}/user; umask > {out}/mask"
-    with serving(open_folder, start=False, python="/usr/bin/python3", user="nobody", umask="0027", hooks={"before": hook}) as service:
+    with serving(
+        open_folder, start=False, python="/usr/bin/python3", user="nobody", umask="0027", hooks={"before": hook}
+    ) as service:
         service.start()
         assert (out / "user").read_text().strip() == "65534"
         assert (out / "mask").read_text().strip() == "0027"
@@ -265,7 +288,9 @@ SHOP = (Path(__file__).parents[1] / "harness" / "shop.py").read_text()
 def test_a_generation_that_stands_by_holds_no_database_connection(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     functions = {"after_fork": "shop:forked", "on_pause": "shop:paused", "on_resume": "shop:resumed"}
-    with serving(tmp_path, start=False, app="shop:application", hooks=functions, upgrade={"check": "/query", "probation": "1s"}) as service:
+    with serving(
+        tmp_path, start=False, app="shop:application", hooks=functions, upgrade={"check": "/query", "probation": "1s"}
+    ) as service:
         service.environment |= {"RELEVE_TEST_OPEN": str(tmp_path / "open"), "RELEVE_TEST_TOLD": str(tmp_path / "told")}
         service.release("one", shop=SHOP)
         service.start()

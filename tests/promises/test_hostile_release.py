@@ -1,4 +1,5 @@
-"""Promise: a master or worker that speaks nonsense hurts its own generation and nothing else; the service comes back to health.
+"""Promise: a master or worker that speaks nonsense hurts its own generation and nothing else; the service comes back to
+health.
 
 The application has the user of its master and may take the link from it (pidfd_getfd(2), where nothing forbids it).
 """
@@ -47,7 +48,8 @@ for slot in range(300):
 from before import application
 """
 
-# In the import, as the master itself: says that a process is its worker, and fails, so that the supervisor ends its workers.
+# In the import, as the master itself: says that a process is its worker, and fails, so that the supervisor ends its
+# workers.
 CLAIM = """
 import array, json, os, socket
 with open("/proc/self/cmdline") as file:
@@ -79,10 +81,13 @@ def test_a_link_that_is_spoilt_is_mended(tmp_path: Path, does: str) -> None:
             descriptors = len(service.descriptors())
             hold.touch()
             assert service.get(f"/link?do={does}") == does.encode()
-            # Junk is passed over. A link that has ended, or brings nothing else, is given up with its master: another one follows.
+            # Junk is passed over. A link that has ended, or brings nothing else, is given up with its master: another
+            # one follows.
             if does != "junk":
                 lost = f"generation {before['generation']} has lost its master; its workers serve on"
-                eventually(lambda: service.status()["service"]["degraded"] == [lost], "it is said while the master is replaced")
+                eventually(
+                    lambda: service.status()["service"]["degraded"] == [lost], "it is said while the master is replaced"
+                )
                 shown = service.ctl("status")
                 assert shown.returncode == Status.DEGRADED and "): degraded\n" in shown.stdout and lost in shown.stdout
             hold.unlink()
@@ -109,7 +114,11 @@ def victim() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.parametrize(
     ("said", "fd"),
-    [("victim", "os.pidfd_open(victim)"), ("os.getpid()", "os.pidfd_open(victim)"), ("victim", "os.pidfd_open(os.getpid())")],
+    [
+        ("victim", "os.pidfd_open(victim)"),
+        ("os.getpid()", "os.pidfd_open(victim)"),
+        ("victim", "os.pidfd_open(os.getpid())"),
+    ],
     ids=["another", "another-by-its-pidfd", "another-by-its-number"],
 )
 def test_no_process_is_ended_because_a_master_calls_it_its_worker(

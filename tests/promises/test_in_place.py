@@ -1,6 +1,8 @@
-"""Promise: what a running supervisor was started from may be replaced under it (``pip install`` over it), also by files in other folders.
+"""Promise: what a running supervisor was started from may be replaced under it (``pip install`` over it), also by files
+in other folders.
 
-The old one is the tree before its files moved (``tests/peers/flat.whl``). It goes on in memory, with the modules that it has.
+The old one is the tree before its files moved (``tests/peers/flat.whl``). It goes on in memory, with the modules that
+it has.
 """
 
 from __future__ import annotations
@@ -76,14 +78,19 @@ def test_one_that_is_killed_is_followed_by_the_new_one(tmp_path: Path) -> None:
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of another user")
-@pytest.mark.skipif(not Path(SYSTEM_PYTHON).exists(), reason=f"there is no {SYSTEM_PYTHON} here, which every user may run")
+@pytest.mark.skipif(
+    not Path(SYSTEM_PYTHON).exists(), reason=f"there is no {SYSTEM_PYTHON} here, which every user may run"
+)
 def test_the_sentry_of_the_old_one_starts_the_new_one() -> None:
     with tempfile.TemporaryDirectory(prefix="releve-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         with serving(folder, start=False, python=SYSTEM_PYTHON, user="www-data") as service, replaced(folder, service):
             workers = service.workers()
-            eventually(lambda: any("releve.supervisor.sentry" in one.cmdline() for one in service.processes()), "there is a sentry")
+            eventually(
+                lambda: any("releve.supervisor.sentry" in one.cmdline() for one in service.processes()),
+                "there is a sentry",
+            )
             service.kill_supervisor()
             assert service.workers() == workers
             for verb in ("reload", "upgrade", "rollback"):

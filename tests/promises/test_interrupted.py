@@ -57,7 +57,11 @@ def test_killed_before_the_record(tmp_path: Path, command: str) -> None:
             token.touch()
             service.killed = True
             done = service.ctl(*command.split())
-            assert done.returncode == 0 and "it was done all the same" in done.stdout, (done.returncode, done.stdout, done.stderr)
+            assert done.returncode == 0 and "it was done all the same" in done.stdout, (
+                done.returncode,
+                done.stdout,
+                done.stderr,
+            )
             assert not token.exists()
             assert service.serving() == (2 if command == "upgrade" else 1)
             eventually(lambda: len(service.workers()) == (3 if command == "scale 3" else 2), "all workers serve")
@@ -82,7 +86,11 @@ def test_a_reload_that_was_switched_and_not_noted(tmp_path: Path, kind: str) -> 
             token.touch()
             service.killed = True
             done = service.ctl("reload")
-            assert done.returncode == 0 and "it was done all the same" in done.stdout, (done.returncode, done.stdout, done.stderr)
+            assert done.returncode == 0 and "it was done all the same" in done.stdout, (
+                done.returncode,
+                done.stdout,
+                done.stderr,
+            )
             assert service.status()["service"]["listeners"] == [*base, extra[1]]
             assert len(service.workers()) == service.status()["service"]["workers_wanted"] == 3
             if kind == "tcp":

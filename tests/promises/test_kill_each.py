@@ -1,4 +1,7 @@
-"""Promise: kill anything. Each process there is, idle and under load: nobody loses anything but what a killed worker held."""
+"""Promise: kill anything.
+
+Each process there is, idle and under load: nobody loses anything but what a killed worker held.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -65,7 +69,11 @@ def kill(service: Service, which: str) -> int:
             status = service.status()
             generations = status["generations"]
             workers = [worker for one in generations for worker in one["workers"]]
-            pids = {status["service"]["pid"], *(one["pid"] for one in generations), *(worker["pid"] for worker in workers)}
+            pids = {
+                status["service"]["pid"],
+                *(one["pid"] for one in generations),
+                *(worker["pid"] for worker in workers),
+            }
             return (
                 status["status"] == 0
                 and status["service"]["operation"] is None
@@ -95,7 +103,10 @@ def test_idle(tmp_path: Path, which: str) -> None:
 
 @pytest.mark.parametrize("which", ["worker", "standby worker"])  # the others: test_adoption.py, test_recovery.py
 def test_under_load(tmp_path: Path, which: str) -> None:
-    with two_generations(tmp_path) as service, contextlib.closing(Load(*service.addresses, clients=CLIENTS, think=1.0)) as load:
+    with (
+        two_generations(tmp_path) as service,
+        contextlib.closing(Load(*service.addresses, clients=CLIENTS, think=1.0)) as load,
+    ):
         load.wait(50)
         kill(service, which)
         load.wait(100)
@@ -117,13 +128,18 @@ class Idle(Load):
 
 
 def test_a_worker_that_has_forked(tmp_path: Path) -> None:
-    """The children of its application hold nothing of ours: clients see its death at once, and a stop leaves nothing."""
+    """The children of its application hold nothing of ours: clients see its death at once, and a stop leaves
+    nothing.
+    """
     with serving(tmp_path, workers=1) as service:
         source = (service.releases / "one" / "app.py").read_text()
         service.release("two", before=source, app=FORKS)
         service.flip("two")
         service.do("upgrade")
-        with socket.create_connection(("127.0.0.1", service.port), timeout=30) as idle, socket.socket(socket.AF_UNIX) as busy:
+        with (
+            socket.create_connection(("127.0.0.1", service.port), timeout=30) as idle,
+            socket.socket(socket.AF_UNIX) as busy,
+        ):
             idle.sendall(b"GET /fork HTTP/1.1\r\nHost: x\r\n\r\n")
             worker, child = map(int, idle.recv(65536).rpartition(b"\r\n\r\n")[2].split())
             busy.settimeout(30)
@@ -132,7 +148,7 @@ def test_a_worker_that_has_forked(tmp_path: Path) -> None:
             eventually(lambda: service.generation()["workers"][0]["busy"], "a request is in flight")
             second = service.get("/fork").split()[1]  # forked while connections are open and a request is in flight
             for pid in (child, int(second)):
-                eventually(lambda pid=pid: holds_nothing(service, pid), f"{service.descriptors(pid)} has nothing of ours")  # type: ignore[misc]
+                eventually(partial(holds_nothing, service, pid), f"{service.descriptors(pid)} has nothing of ours")
                 assert alive(pid)
             began = time.monotonic()
             os.kill(worker, signal.SIGKILL)

@@ -47,14 +47,35 @@ def test_it_waits_no_longer_than_it_is_told(bind: str, tried: int, tmp_path: Pat
 
 
 @pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0 or bool(MISSING), reason=f"needs root for a network of its own, and ip, unshare, nsenter {MISSING}")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or bool(MISSING),
+    reason=f"needs root for a network of its own, and ip, unshare, nsenter {MISSING}",
+)
 def test_the_first_start_waits_for_an_address_that_this_host_does_not_have_yet(tmp_path: Path) -> None:
     with serving(tmp_path, start=False) as service:
         service.configure(listen=[f"unix:{service.unix}", f"10.77.0.1:{service.port}"], timeouts={"bind": "60s"})
-        command = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", PYTHON, "-m", "releve", "-c", str(service.file)]
+        command = [
+            "unshare",
+            "--net",
+            "sh",
+            "-c",
+            'ip link set lo up && exec "$@"',
+            "sh",
+            PYTHON,
+            "-m",
+            "releve",
+            "-c",
+            str(service.file),
+        ]
         with service.log_file.open("ab") as log:
             service.process = subprocess.Popen(
-                command, cwd=tmp_path, env=service.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=tmp_path,
+                env=service.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         waits(service)
         inside = ["nsenter", "-t", str(service.pid), "-n"]

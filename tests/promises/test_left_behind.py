@@ -1,4 +1,6 @@
-"""Promise: what serves no more is not listed, and what nobody answers is not accepted, whatever processes have become of it."""
+"""Promise: what serves no more is not listed, and what nobody answers is not accepted, whatever processes have become
+of it.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def test_a_worker_that_has_become_another_program_is_ended(tmp_path: Path, orpha
         with suppress(OSError, Exception):  # nobody answers
             service.get("/becomes_another")
         eventually(lambda: not alive(pid), "what it has become is ended")
-        assert f"worker 1 (pid {pid}) closed its control pair or became another program; terminating it" in service.log()
+        assert (
+            f"worker 1 (pid {pid}) closed its control pair or became another program; terminating it" in service.log()
+        )
         if orphaned:
             service.release("one", app=APP.format(at_import=""), release_app=APPLICATION)
         eventually(lambda: _serve(service) - {pid}, "another one serves")
@@ -121,7 +125,10 @@ def test_a_child_that_keeps_a_listener_ends_with_its_generation(tmp_path: Path, 
                 os.kill(service.generation("standby")["pid"], signal.SIGKILL)  # it retires
                 eventually(lambda: not alive(child), "the child is ended")
                 assert service.get("/echo") == b""  # the other generation, which has the same listener, serves on
-            assert f"generation 1 left behind pid {child} (sleep), which still holds 127.0.0.1:{service.port}" in service.log()
+            assert (
+                f"generation 1 left behind pid {child} (sleep), which still holds 127.0.0.1:{service.port}"
+                in service.log()
+            )
             assert alive(free)
         finally:
             os.kill(free, signal.SIGKILL)

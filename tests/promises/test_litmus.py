@@ -30,8 +30,11 @@ def test_wsgidav_passes_litmus_through_upgrades(tmp_path: Path) -> None:
         service.start()
         changes = itertools.cycle(("upgrade", "rollback", "upgrade", "reload"))
         for _ in range(6):
-            command = [litmus, f"http://127.0.0.1:{service.port}/"]  # its programs, one after the other, for a second or two
-            with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as client:
+            # its programs, one after the other, for a second or two
+            command = [litmus, f"http://127.0.0.1:{service.port}/"]
+            with subprocess.Popen(
+                command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            ) as client:
                 while client.poll() is None:
                     service.must(next(changes))
                 output, _ = client.communicate(timeout=60)

@@ -29,7 +29,12 @@ def lines_lost(service: Service, places: str = FULL) -> int:
 def small_disk(folder: Path) -> Iterator[Path]:
     """A file system of 64 KiB."""
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=777", "tmpfs", folder], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k,mode=777", "tmpfs", folder],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         pytest.skip(f"nothing may be mounted here: {done.stderr.strip()}")
     try:
@@ -62,7 +67,9 @@ def test_workers_that_have_ended_prove_nothing_about_the_disk(tmp_path: Path) ->
     """Those that come after them have not tried yet: it is not said that the log is written again."""
     with serving(tmp_path, start=False) as service:
         places = f"{tmp_path / 'lines'}, {FULL}"
-        service.configure(log={"file": str(tmp_path / "lines"), "access": FULL}, upgrade={"standby": "off", "probation": "off"})
+        service.configure(
+            log={"file": str(tmp_path / "lines"), "access": FULL}, upgrade={"standby": "off", "probation": "off"}
+        )
         service.start()
         for _ in range(5):
             service.who()

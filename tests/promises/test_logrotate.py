@@ -90,7 +90,10 @@ def snippet(service: Service, logs: Path) -> str:
     """The configuration on the page, with our folder and our command."""
     text = PAGE.read_text().partition("<!-- logrotate -->\n```\n")[2].partition("```")[0]
     command = f"{sys.executable} -m releve.ctl.main -c {service.file}"
-    for documented, ours in (("/var/log/mysite", str(logs)), ("/opt/releve/bin/ctl -c /etc/releve/mysite.yaml", command)):
+    for documented, ours in (
+        ("/var/log/mysite", str(logs)),
+        ("/opt/releve/bin/ctl -c /etc/releve/mysite.yaml", command),
+    ):
         assert documented in text
         text = text.replace(documented, ours)
     return text
@@ -145,13 +148,16 @@ def test_the_documented_way(tmp_path: Path) -> None:
         with Load(service) as load:
             for round_ in range(ROUNDS):
                 load.more(60)
-                rotate(tmp_path, snippet(service, logs))  # it compresses the old ones at once: nobody may write to them any more
+                # it compresses the old ones at once: nobody may write to them any more
+                rotate(tmp_path, snippet(service, logs))
                 if round_ == 1:
                     service.do("upgrade")
             load.more(60)
         service.must("stop")
         names = {path.name for path in logs.iterdir()}
-        assert {f"{name}.{number}.gz" for name in ("access.log", "mysite.log") for number in range(1, ROUNDS + 1)} <= names
+        assert {
+            f"{name}.{number}.gz" for name in ("access.log", "mysite.log") for number in range(1, ROUNDS + 1)
+        } <= names
         must_have_all(logs, load)
 
 
@@ -162,8 +168,12 @@ def test_other_ways(tmp_path: Path, after: str) -> None:
         with Load(service) as load:
             for _ in range(2):
                 load.more(60)
-                rotate(tmp_path, f"{logs}/*.log {{\nrotate 9\ncreate\nsharedscripts\n{after.format(pid=service.pid)}\n}}\n")
-                eventually(lambda: all(path.stat().st_size for path in logs.glob("*.log")), "the new files are written to")
+                rotate(
+                    tmp_path, f"{logs}/*.log {{\nrotate 9\ncreate\nsharedscripts\n{after.format(pid=service.pid)}\n}}\n"
+                )
+                eventually(
+                    lambda: all(path.stat().st_size for path in logs.glob("*.log")), "the new files are written to"
+                )
                 inodes |= {path.stat().st_ino for path in logs.glob("*.log")}
             load.more(60)
         service.must("stop")

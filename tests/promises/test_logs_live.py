@@ -1,4 +1,6 @@
-"""Logs of a running service: files that every process goes over to at a reopen, and what the application writes, whoever writes it."""
+"""Logs of a running service: files that every process goes over to at a reopen, and what the application writes,
+whoever writes it.
+"""
 
 from __future__ import annotations
 
@@ -93,12 +95,19 @@ def test_everything_that_the_application_writes_is_kept_and_tagged(tmp_path: Pat
             said = said if ":" in said else f"imported: {said}"
             assert re.search(rf"^\S+ \S+ {stream} gen=1 pid={master} {said}$", text, re.MULTILINE), (said, text)
         for stream, said in (("STDOUT", "print"), ("STDERR", "to stderr"), ("STDERR", "unended")):
-            assert re.search(rf"^\S+ \S+ {stream} gen=1 worker=1 pid={worker} hello {said}$", text, re.MULTILINE), (said, text)
+            assert re.search(rf"^\S+ \S+ {stream} gen=1 worker=1 pid={worker} hello {said}$", text, re.MULTILINE), (
+                said,
+                text,
+            )
         assert {"imported: os.write", "hello os.write", "hello child", "  ValueError: boom"} <= set(text.splitlines())
         assert f"ERROR gen=1 worker=1 pid={worker} GET /boom: the application failed" in text
-        assert " INFO pid=" in text and service.log() == ""  # the supervisor's lines are there too, and nothing is elsewhere
+        # the supervisor's lines are there too, and nothing is elsewhere
+        assert " INFO pid=" in text and service.log() == ""
         access = tmp_path / "our.access"
-        eventually(lambda: [line.split()[6] for line in access.read_text().splitlines()] == ["/hello", "/boom"], "both lines are written")
+        eventually(
+            lambda: [line.split()[6] for line in access.read_text().splitlines()] == ["/hello", "/boom"],
+            "both lines are written",
+        )
 
 
 def test_a_reopen_reaches_every_process_of_every_generation(tmp_path: Path) -> None:
@@ -164,7 +173,10 @@ def open_folder() -> Iterator[Path]:
 
 
 def usable(python: str) -> bool:
-    return Path(python).exists() and not subprocess.run([python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]).returncode
+    return (
+        Path(python).exists()
+        and not subprocess.run([python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]).returncode
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run workers as somebody else")
@@ -249,12 +261,19 @@ def test_the_log_moves_with_a_reload_and_back(tmp_path: Path) -> None:
         service.get("/fourth")
         service.must("stop")
         said = [json.loads(line) for line in (tmp_path / "two.log").read_text().splitlines() if line.startswith("{")]
-        printed = {(one["generation"], one["worker"], one["message"]) for one in said if one.get("stream") == "stdout" and "worker" in one}
+        printed = {
+            (one["generation"], one["worker"], one["message"])
+            for one in said
+            if one.get("stream") == "stdout" and "worker" in one
+        }
         assert printed == {(1, 2, "second print"), (2, 1, "third print")}
         assert {one["process"] for one in said} == {"supervisor", "master", "worker"}
-        assert {one.get("release") for one in said if one["process"] == "worker"} == {str(tmp_path / "releases" / "one")}
+        assert {one.get("release") for one in said if one["process"] == "worker"} == {
+            str(tmp_path / "releases" / "one")
+        }
         log = service.log()
-        assert "STDOUT gen=1 worker=1" in log and '"GET /second HTTP/1.1"' in log  # the access log stays on standard output
+        # the access log stays on standard output
+        assert "STDOUT gen=1 worker=1" in log and '"GET /second HTTP/1.1"' in log
         assert "second print" not in log and "\nfourth print\n" in log
 
 
@@ -276,12 +295,17 @@ def test_a_boot_that_fails_tells_ctl_and_the_log(tmp_path: Path) -> None:
     with serving(tmp_path, start=False, workers=1, log=FILES) as service:
         service.release("one")
         service.start()
-        service.release("two", app="import sys\nprint('about to fail')\nsys.stderr.write('last words')\nraise RuntimeError('at import')\n")
+        service.release(
+            "two",
+            app="import sys\nprint('about to fail')\nsys.stderr.write('last words')\nraise RuntimeError('at import')\n",
+        )
         service.flip("two")
         done = service.ctl("upgrade")
         assert done.returncode == 4 and "RuntimeError: at import" in done.stdout + done.stderr
         text = (tmp_path / "our.log").read_text()
-        assert re.search(r"STDOUT gen=2 pid=\d+ about to fail\n", text) and re.search(r"STDERR gen=2 pid=\d+ last words\n", text)
+        assert re.search(r"STDOUT gen=2 pid=\d+ about to fail\n", text) and re.search(
+            r"STDERR gen=2 pid=\d+ last words\n", text
+        )
 
 
 def _umask() -> int:

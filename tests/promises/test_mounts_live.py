@@ -1,4 +1,6 @@
-"""Several applications in one generation, for real: who answers, and what becomes of a release in which one of them is broken."""
+"""Several applications in one generation, for real: who answers, and what becomes of a release in which one of them is
+broken.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def mounted(service: Service, name: str, **files: str) -> None:
 
 
 @pytest.mark.parametrize("preload", ["auto", False])
-def test_each_prefix_reaches_its_application_and_a_broken_one_refuses_the_release(tmp_path: Path, preload: object) -> None:
+def test_each_prefix_reaches_its_application_and_a_broken_one_refuses_the_release(
+    tmp_path: Path, preload: object
+) -> None:
     with serving(tmp_path, start=False, mounts=MOUNTS, preload=preload) as service:
         del service.settings["app"]
         mounted(service, "one", api=API)
@@ -54,7 +58,9 @@ def test_each_prefix_reaches_its_application_and_a_broken_one_refuses_the_releas
         failed = service.ctl("upgrade")
         assert failed.returncode == 4
         assert "releve.yaml:" in failed.stdout + failed.stderr
-        assert "cannot mount api:app at /api: cannot import api: ValueError: no database" in failed.stdout + failed.stderr
+        assert (
+            "cannot mount api:app at /api: cannot import api: ValueError: no database" in failed.stdout + failed.stderr
+        )
         assert service.get("/api/x") == b"/api /x"
 
 
@@ -64,7 +70,9 @@ def test_conflicts_are_found_by_check(tmp_path: Path) -> None:
         service.configure()
         (tmp_path / "conf.d").mkdir()
         (tmp_path / "conf.d" / "more.yaml").write_text("mounts:\n  /api: other:app\n")
-        done = subprocess.run([PYTHON, "-m", "releve", "check", "-c", str(service.file)], capture_output=True, text=True, cwd=tmp_path)
+        done = subprocess.run(
+            [PYTHON, "-m", "releve", "check", "-c", str(service.file)], capture_output=True, text=True, cwd=tmp_path
+        )
         assert done.returncode == 2
         assert "conf.d/more.yaml:2:3: cannot use '/api' in mounts twice: it is at" in done.stdout + done.stderr
 

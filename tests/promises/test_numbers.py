@@ -18,7 +18,9 @@ from app import application
 
 
 def test_an_attempt_has_one_number_in_log_history_and_status(tmp_path: Path) -> None:
-    """Also after a supervisor that replaced itself; while the application is imported, status does not say what nobody knows yet."""
+    """Also after a supervisor that replaced itself; while the application is imported, status does not say what nobody
+    knows yet.
+    """
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     with serving(tmp_path, readiness="/ready") as service:
@@ -31,7 +33,11 @@ def test_an_attempt_has_one_number_in_log_history_and_status(tmp_path: Path) -> 
         with gate.open("wb") as file:  # opened once the import reads
             status, last = service.status(), service.ask("history")["entries"][-1]
             operation = status["service"]["operation"]
-            assert (operation["verb"], operation["number"]) == (last["verb"], last["id"]) == ("upgrade", status["last"]["id"])
+            assert (
+                (operation["verb"], operation["number"])
+                == (last["verb"], last["id"])
+                == ("upgrade", status["last"]["id"])
+            )
             assert service.generation("booting")["preloaded"] is None
             assert "not preloaded" not in service.must("status")
             file.write(b"x")
@@ -45,11 +51,19 @@ def test_an_attempt_has_one_number_in_log_history_and_status(tmp_path: Path) -> 
 
 
 def test_numbers_go_on_across_failures_and_supervisors(tmp_path: Path) -> None:
-    """None is given out twice, whatever becomes of an attempt; also after what another version has left, and something has spoilt."""
+    """None is given out twice, whatever becomes of an attempt; also after what another version has left, and something
+    has spoilt.
+    """
     kept = tmp_path / "state" / "history.jsonl"
     kept.parent.mkdir(mode=0o700)
-    older = [{"event": "begin", "id": 41, "verb": "start"}, {"event": "end", "id": 41, "outcome": "done", "to": {"generation": 1}}]
-    kept.write_text("".join(json.dumps(line) + "\n" for line in older) + '{"event":"begin","id":"90"}\n\0\0\0{"event":"begin","id":9')
+    older = [
+        {"event": "begin", "id": 41, "verb": "start"},
+        {"event": "end", "id": 41, "outcome": "done", "to": {"generation": 1}},
+    ]
+    kept.write_text(
+        "".join(json.dumps(line) + "\n" for line in older)
+        + '{"event":"begin","id":"90"}\n\0\0\0{"event":"begin","id":9'
+    )
     with serving(tmp_path, readiness="/ready") as service:
         service.release("broken", app="raise RuntimeError")
         service.flip("broken")

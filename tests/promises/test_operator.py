@@ -103,7 +103,9 @@ def test_a_worker_says_where_its_threads_are_whatever_they_do(tmp_path: Path, wa
             assert len(one["threads"]) == (2 if threads == 1 else threads + 2)
             assert all(thread["stack"] for thread in one["threads"])
             # Its own word, but where nobody can get at the lock.
-            assert one["note"] == ("it did not answer for 2s: its stacks were taken by signal" if way == "/holds_the_lock" else "")
+            assert one["note"] == (
+                "it did not answer for 2s: its stacks were taken by signal" if way == "/holds_the_lock" else ""
+            )
         plain = service.ctl("dump", "1").stdout
         assert re.search(rf"thread \d: [\d.]+s  GET {re.escape(target)}  127\.0\.0\.1:\d+\n", plain), plain
         assert "frames of Relève" in plain
@@ -163,23 +165,32 @@ def test_workers_shows_what_each_serves(tmp_path: Path) -> None:
         for _ in range(4):
             service.get("/echo")
         found = json.loads(service.must("workers", "--json"))["workers"]
-        assert [(one["generation"], one["worker"], one["state"]) for one in found] == [(1, 1, "serving"), (1, 2, "serving")]
+        assert [(one["generation"], one["worker"], one["state"]) for one in found] == [
+            (1, 1, "serving"),
+            (1, 2, "serving"),
+        ]
         served = [request for one in found for request in one["requests_now"]]
         assert {request["target"] for request in served} == targets
         assert all(request["method"] == "GET" and request["peer"].startswith("127.0.0.1:") for request in served)
         assert all(0 < request["age_s"] < 30 for request in served)
         assert sum(one["busy"] for one in found) == 3
         eventually(
-            lambda: sum(one["statuses"]["2xx"] for one in json.loads(service.must("workers", "--json"))["workers"]) == 4, "all are counted"
+            lambda: (
+                sum(one["statuses"]["2xx"] for one in json.loads(service.must("workers", "--json"))["workers"]) == 4
+            ),
+            "all are counted",
         )
-        assert all(one["heartbeat_age_s"] is not None and (one["pss_bytes"] or one["rss_bytes"]) > 1_000_000 for one in found)
+        assert all(
+            one["heartbeat_age_s"] is not None and (one["pss_bytes"] or one["rss_bytes"]) > 1_000_000 for one in found
+        )
         plain = service.must("workers")
         assert sum(f"GET {target}  127.0.0.1:" in plain for target in targets) == 3
         service.must("stop", "--now")
 
 
 @pytest.mark.parametrize(
-    ("way", "how"), [("/dies", r"was killed by SIGKILL \(.*(OOM killer|kernel).*\)"), ("/aborts", "was killed by SIGABRT")]
+    ("way", "how"),
+    [("/dies", r"was killed by SIGKILL \(.*(OOM killer|kernel).*\)"), ("/aborts", "was killed by SIGABRT")],
 )
 def test_a_worker_that_was_killed_leaves_what_it_did(tmp_path: Path, way: str, how: str) -> None:
     with starts(tmp_path, workers=1) as service:
@@ -196,7 +207,9 @@ def test_the_last_requests_are_evidence_in_the_history(tmp_path: Path) -> None:
         release(service, "two")
         service.flip("two")
         upgrade = service.begin_ctl("upgrade")
-        eventually(lambda: (service.status()["service"]["operation"] or {}).get("phase") == "probation", "it is on trial")
+        eventually(
+            lambda: (service.status()["service"]["operation"] or {}).get("phase") == "probation", "it is on trial"
+        )
         target = asks(service, "/dies", tmp_path)
         assert upgrade.wait(30) == 5
         entry = json.loads(service.must("history", "--json"))[-1]
@@ -280,7 +293,8 @@ def test_a_release_that_knows_nothing_of_it(tmp_path: Path) -> None:
         assert service.status()["service"]["draining"]["unheard"] == [1]
         os.kill(next(iter(service.workers())), signal.SIGKILL)
         eventually(
-            lambda: re.search(r"worker 1 \(pid \d+\) was killed by SIGKILL \([^)]*\)\n", service.log()), "all that is known is logged"
+            lambda: re.search(r"worker 1 \(pid \d+\) was killed by SIGKILL \([^)]*\)\n", service.log()),
+            "all that is known is logged",
         )
         eventually(service.workers, "another worker serves")
 
@@ -313,11 +327,19 @@ def test_the_doctor_examines_what_runs_and_what_does_not(tmp_path: Path) -> None
     with starts(tmp_path, workers=1, limits={"backlog": 65535}, proxy={"trusted": ["0.0.0.0/0"]}) as service:
         done = service.ctl("doctor", "--json")
         found = {one["check"]: one["severity"] for one in json.loads(done.stdout)["findings"]}
-        assert done.returncode == 8 and found["proxy"] == "problem" and found["health"] == "ok" and found["symlink"] == "ok"
+        assert (
+            done.returncode == 8
+            and found["proxy"] == "problem"
+            and found["health"] == "ok"
+            and found["symlink"] == "ok"
+        )
         (service.root / "current").chmod(0o777)
         (service.releases / "one").chmod(0o777)
         plain = service.ctl("doctor").stdout
-        assert re.search(r"^problem +writable +everybody may write to .*releases/one", plain, re.MULTILINE) and "do: chmod o-w" in plain
+        assert (
+            re.search(r"^problem +writable +everybody may write to .*releases/one", plain, re.MULTILINE)
+            and "do: chmod o-w" in plain
+        )
         (service.releases / "one").chmod(0o755)
         service.configure(proxy=None, limits=None)
         service.do("upgrade")

@@ -1,4 +1,6 @@
-"""Promise: a generation is one release: also what it imports late, and what it starts by name, after the link was moved."""
+"""Promise: a generation is one release: also what it imports late, and what it starts by name, after the link was
+moved.
+"""
 
 from __future__ import annotations
 
@@ -86,8 +88,12 @@ def release(service: Service, name: str) -> Path:
     (folder / "by_insert" / "package" / "late.py").write_text(f"NAME = {name!r}\n")
     python = make_venv(PYTHON, folder / ".venv", site_packages())
     site = next((folder / ".venv").glob("lib/python3.*/site-packages"))
-    (site / "by.pth").write_text(f"{service.current}/by_pth\nimport __editable___late_finder; __editable___late_finder.install()\n")
-    (site / "__editable___late_finder.py").write_text(EDITABLE.format(file=f"{service.current}/by_editable/late_by_editable.py"))
+    (site / "by.pth").write_text(
+        f"{service.current}/by_pth\nimport __editable___late_finder; __editable___late_finder.install()\n"
+    )
+    (site / "__editable___late_finder.py").write_text(
+        EDITABLE.format(file=f"{service.current}/by_editable/late_by_editable.py")
+    )
     (python.parent / "tool").write_text(f"#!/bin/sh\necho {name}\n")
     (python.parent / "tool").chmod(0o755)
     return folder
@@ -110,7 +116,9 @@ def test_what_a_generation_imports_late_and_starts_by_name_is_of_its_release(tmp
         for number, (name, other) in enumerate((("one", "two"), ("two", "one")), 1):
             home = f"{service.releases}/{name}/.venv"
             # By a path of its own the application would load from the link again: that cannot be helped, and is said.
-            assert eventually(lambda: service.generation()["mixed"], "it is noticed") == [f"{service.current}/plugin.py"]
+            assert eventually(lambda: service.generation()["mixed"], "it is noticed") == [
+                f"{service.current}/plugin.py"
+            ]
             assert "mixed code" in service.ctl("status").stdout
             assert not service.status()["service"]["degraded"]  # the link leads here yet
             service.flip(other)

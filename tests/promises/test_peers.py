@@ -1,4 +1,5 @@
-"""Promise: a generation is one release, with the Relève that it brings: the frozen server of the first version beside today's.
+"""Promise: a generation is one release, with the Relève that it brings: the frozen server of the first version beside
+today's.
 
 Upgrades and rollbacks between the two, connections that change hands both ways, orders, adoption and
 re-exec, all under load. What the old one does not know is left out and said.

@@ -1,4 +1,6 @@
-"""A stop that serves on for a while first (``timeouts.pre_stop``): what takes addresses out of balancers is not faster than SIGTERM."""
+"""A stop that serves on for a while first (``timeouts.pre_stop``): what takes addresses out of balancers is not faster
+than SIGTERM.
+"""
 
 from __future__ import annotations
 
@@ -83,9 +85,15 @@ def test_a_request_that_is_in_flight_at_the_end_of_it_is_answered(tmp_path: Path
 
 
 def test_a_stop_that_serves_on_goes_on_though_the_master_dies(tmp_path: Path) -> None:
-    """systemd keeps the queue: who connects would wait in it. The supervisor takes the master's part, and ends when nothing is left."""
+    """systemd keeps the queue: who connects would wait in it.
+
+    The supervisor takes the master's part, and ends when nothing is left.
+    """
     times = {"drain": LONG, "linger": LONG}
-    with serving(tmp_path, start=False, workers=2, timeouts=times) as service, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+    with (
+        serving(tmp_path, start=False, workers=2, timeouts=times) as service,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+    ):
         systemd.bind(str(tmp_path / "notify"))
         systemd.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         service.environment["NOTIFY_SOCKET"] = str(tmp_path / "notify")
@@ -95,7 +103,10 @@ def test_a_stop_that_serves_on_goes_on_though_the_master_dies(tmp_path: Path) ->
         kept.getresponse().read()
         master = service.status()["generations"][0]["pid"]
         os.kill(service.pid, signal.SIGTERM)
-        eventually(lambda: all(worker["state"] == "leaving" for worker in service.status()["generations"][0]["workers"]), "they leave")
+        eventually(
+            lambda: all(worker["state"] == "leaving" for worker in service.status()["generations"][0]["workers"]),
+            "they leave",
+        )
         os.kill(master, signal.SIGKILL)
         eventually(lambda: "the master is gone" in service.log(), "its workers are commanded from here")
         for _ in range(5):

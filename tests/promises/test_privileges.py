@@ -1,4 +1,6 @@
-"""Started as root, it binds port 80; what serves may then do nothing that its user may not, and a ``kill -9`` still costs nothing."""
+"""Started as root, it binds port 80; what serves may then do nothing that its user may not, and a ``kill -9`` still
+costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ from harness.site import SYSTEM_PYTHON, lent
 NAME = "www-data"
 NOTHING = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapAmb": 0}
 BIND = 1 << 10  # CAP_NET_BIND_SERVICE
-NOTED = "with open({notes!r}, 'a') as _notes:\n    _notes.write(open('/proc/self/status').read().partition('Uid:')[2].split()[1] + '\\n')\n"
+NOTED = (
+    "with open({notes!r}, 'a') as _notes:\n    "
+    "_notes.write(open('/proc/self/status').read().partition('Uid:')[2].split()[1] + '\\n')\n"
+)
 
 
 USER_ID, GROUP_ID = next(((one.pw_uid, one.pw_gid) for one in pwd.getpwall() if one.pw_name == NAME), (-1, -1))
@@ -123,12 +128,16 @@ print("nothing")
 
 
 def test_no_process_of_the_same_user_looks_into_a_master_or_a_worker(folder: Path) -> None:
-    """Their descriptors are links, listeners and memory files, which a process of the same user could take and rewrite."""
+    """Their descriptors are links, listeners and memory files, which a process of the same user could take and
+    rewrite.
+    """
     with serving(folder, python=SYSTEM_PYTHON, user=NAME, preload=True) as service:
         service.must("upgrade")
         told = [str(pid) for pid in serves(service)]
         look = [SYSTEM_PYTHON, "-c", PEEP, *told]
-        done = subprocess.run(look, user=USER_ID, group=GROUP_ID, extra_groups=[], capture_output=True, text=True, timeout=30)
+        done = subprocess.run(
+            look, user=USER_ID, group=GROUP_ID, extra_groups=[], capture_output=True, text=True, timeout=30
+        )
         assert done.stdout == "nothing\n", done.stderr
         dump = service.ask("dump", all=True)
         assert len(dump["processes"]) == 6 and not any(one["trouble"] for one in dump["processes"]), dump
@@ -136,7 +145,9 @@ def test_no_process_of_the_same_user_looks_into_a_master_or_a_worker(folder: Pat
 
 
 def test_no_interpreter_of_a_release_ever_runs_as_root(folder: Path) -> None:
-    """Not for the question what it is, nor for a hook: its start-up files are the release's, and run before anything of ours."""
+    """Not for the question what it is, nor for a hook: its start-up files are the release's, and run before anything of
+    ours.
+    """
     notes = folder / "notes"
     notes.touch()
     notes.chmod(0o666)
@@ -144,7 +155,9 @@ def test_no_interpreter_of_a_release_ever_runs_as_root(folder: Path) -> None:
     packages.mkdir()
     (packages / "sitecustomize.py").write_text(NOTED.format(notes=str(notes)))
     hooks = {"before": f"{SYSTEM_PYTHON} -c pass", "after_commit": f"{SYSTEM_PYTHON} -c pass"}
-    with serving(folder, start=False, python=SYSTEM_PYTHON, user=NAME, env={"PYTHONPATH": str(packages)}, hooks=hooks) as service:
+    with serving(
+        folder, start=False, python=SYSTEM_PYTHON, user=NAME, env={"PYTHONPATH": str(packages)}, hooks=hooks
+    ) as service:
         service.release("one", app=NOTED.format(notes=str(notes)) + (service.releases / "one" / "app.py").read_text())
         service.start()
         service.must("upgrade", "--dry-run")
@@ -158,7 +171,9 @@ def test_no_interpreter_of_a_release_ever_runs_as_root(folder: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv, of util-linux")
 def test_a_capability_of_the_supervisor_is_not_inherited(folder: Path) -> None:
-    """As under the unit that is made for port 80: the supervisor has one, masters and workers have none, and the next one has it again."""
+    """As under the unit that is made for port 80: the supervisor has one, masters and workers have none, and the next
+    one has it again.
+    """
     os.chown(folder, USER_ID, GROUP_ID)
     with serving(folder, start=False, python=SYSTEM_PYTHON) as service:
         service.environment |= {"PYTHONPATH": str(lent()), "HOME": str(folder)}
@@ -190,7 +205,10 @@ def test_a_capability_of_the_supervisor_is_not_inherited(folder: Path) -> None:
 
 
 def test_a_supervisor_of_root_is_followed_by_one_of_root(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service, strictly(*service.addresses, serving=1, clients=12) as load:
+    with (
+        serving(folder, python=SYSTEM_PYTHON, user=NAME) as service,
+        strictly(*service.addresses, serving=1, clients=12) as load,
+    ):
         workers, master, descriptors = service.workers(), service.generation()["pid"], 0
         for number in range(3):
             pid = service.kill_supervisor()
@@ -214,7 +232,8 @@ def test_a_sentry_that_is_killed_is_followed_by_another_one(folder: Path) -> Non
         first = eventually(lambda: sentry(service), "there is a sentry")
         first.send_signal(signal.SIGTERM)  # which is not for it to obey
         first.send_signal(signal.SIGKILL)
-        eventually(lambda: not {first, None} & {sentry(service)}, "another one")  # the first may be seen for a moment yet
+        # the first may be seen for a moment yet
+        eventually(lambda: not {first, None} & {sentry(service)}, "another one")
         before = service.workers()
         service.kill_supervisor()
         assert service.workers() == before
@@ -222,11 +241,16 @@ def test_a_sentry_that_is_killed_is_followed_by_another_one(folder: Path) -> Non
 
 
 def test_one_that_replaces_itself_keeps_a_sentry_and_one_that_hangs_is_ended_by_it(folder: Path) -> None:
-    with impatiently(folder, python=SYSTEM_PYTHON, user=NAME) as service, strictly(*service.addresses, serving=1, clients=10) as load:
+    with (
+        impatiently(folder, python=SYSTEM_PYTHON, user=NAME) as service,
+        strictly(*service.addresses, serving=1, clients=10) as load,
+    ):
         before, first, workers = service.supervisor(), sentry(service), service.workers()
         service.must("reexec")
         assert service.supervisor() == before
-        second = eventually(lambda: next((p for p in sentries(service) if p != first), None), "the program that follows has its own")
+        second = eventually(
+            lambda: next((p for p in sentries(service) if p != first), None), "the program that follows has its own"
+        )
         eventually(lambda: sentries(service) == [second], "the one that was given up leaves", 60)
         os.kill(before, signal.SIGSTOP)
         service.killed = True
@@ -293,8 +317,12 @@ def test_a_folder_that_the_user_may_not_read_is_refused_and_one_of_the_user_harm
 # ---- who may use the control socket
 
 
-def ctl(service: Service, user: str, *arguments: str, groups: list[int] | None = None) -> subprocess.CompletedProcess[str]:
-    """``ctl`` as somebody else, in processes that may import Relève: from a client that speaks the protocol by itself."""
+def ctl(
+    service: Service, user: str, *arguments: str, groups: list[int] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """``ctl`` as somebody else, in processes that may import Relève: from a client that speaks the protocol by
+    itself.
+    """
     client = """
 import json, socket, sys
 sock = socket.socket(socket.AF_UNIX)
@@ -338,7 +366,10 @@ def test_a_third_user_may_not_connect(folder: Path) -> None:
         service.control_socket.chmod(0o666)  # should that have happened: the kernel says who it is
         for verb in ("status", "stop", "upgrade"):
             answer = json.loads(ctl(service, "nobody", verb).stdout)
-            assert (answer["status"], answer["message"]) == (1, "permission denied: nobody may not control this service; use root")
+            assert (answer["status"], answer["message"]) == (
+                1,
+                "permission denied: nobody may not control this service; use root",
+            )
         assert service.who()["release"] == "one"
 
 
@@ -356,7 +387,9 @@ def test_members_of_the_control_group_may(folder: Path) -> None:
 
 
 def test_a_deploy_user_is_kept_to_verbs_and_folders(folder: Path) -> None:
-    """Who is a member of the control group, and neither root nor the supervisor's user; also after a kill, and another supervisor."""
+    """Who is a member of the control group, and neither root nor the supervisor's user; also after a kill, and another
+    supervisor.
+    """
     control = {"may": ["status", "upgrade"], "directories": str(folder / "releases")}
     with serving(folder, python=SYSTEM_PYTHON, user=NAME, control_group="games", control=control) as service:
         service.release("two")
@@ -366,7 +399,10 @@ def test_a_deploy_user_is_kept_to_verbs_and_folders(folder: Path) -> None:
             return answer["status"], answer["message"], answer
 
         status, _, shown = ask("status")
-        assert (status, shown["may"]) == (0, {"verbs": ["status", "upgrade"], "directories": [str(folder / "releases")]})
+        assert (status, shown["may"]) == (
+            0,
+            {"verbs": ["status", "upgrade"], "directories": [str(folder / "releases")]},
+        )
         assert "you may" not in service.must("status")  # who is root may everything
         for verb in ("stop", "rollback"):
             assert ask(verb)[:2] == (1, f"permission denied: games may not use ctl {verb}; allowed: status, upgrade")
@@ -422,10 +458,15 @@ def test_a_log_folder_that_the_user_exchanges_for_a_link_leads_nowhere(folder: P
     os.chown(site, USER_ID, GROUP_ID)
     with serving(folder, python=SYSTEM_PYTHON, user=NAME, log={"access": str(site / "logs" / "access.log")}) as service:
         assert service.who()["release"] == "one"
-        subprocess.run(["sh", "-c", f"mv logs old && ln -s {precious} logs"], cwd=site, user=NAME, group=GROUP_ID, check=True)
+        subprocess.run(
+            ["sh", "-c", f"mv logs old && ln -s {precious} logs"], cwd=site, user=NAME, group=GROUP_ID, check=True
+        )
         reopened = service.ctl("reopen")
         assert reopened.returncode == 4
-        assert f"cannot open the access log {site}/logs/access.log: a symbolic link, in a folder that somebody else may" in reopened.stderr
+        assert (
+            f"cannot open the access log {site}/logs/access.log: a symbolic link, in a folder that somebody else may"
+            in reopened.stderr
+        )
         assert service.who()["release"] == "one"
         eventually((site / "old" / "access.log").read_text, "until then the old file is written to")
     assert list(precious.iterdir()) == []

@@ -90,7 +90,9 @@ def test_nginx(tmp_path: Path) -> None:
     with service_of(tmp_path / "service") as service:
         changes = {"unix:/run/site/http.sock": f"unix:{service.unix}", "8080": f"127.0.0.1:{port}"}
         user = "user root;" if Path("/proc/self").stat().st_uid == 0 else ""
-        temporary = "".join(f"{name}_temp_path {tmp_path}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        temporary = "".join(
+            f"{name}_temp_path {tmp_path}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
         (tmp_path / "nginx.conf").write_text(
             f"{user} daemon off; worker_processes 1; pid {tmp_path}/pid; error_log {tmp_path}/errors; events {{}}\n"
             f"http {{ access_log off; {temporary}\n{snippet('nginx', **changes)}}}\n"
@@ -98,40 +100,65 @@ def test_nginx(tmp_path: Path) -> None:
         with running([nginx, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")], port):
             for _ in range(2):
                 environ = told(port, headers=FORGED)
-                assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["SCRIPT_NAME"]) == (CLIENT, "http", "")
+                assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["SCRIPT_NAME"]) == (
+                    CLIENT,
+                    "http",
+                    "",
+                )
                 assert environ["HTTP_X_FORWARDED_FOR"] == f"198.51.100.7, {CLIENT}"
                 service.do("upgrade")
 
 
 def haproxy_config(folder: Path, part: str) -> Path:
     path = folder / "haproxy.cfg"
-    path.write_text(f"global\n    maxconn 100\ndefaults\n    timeout connect 5s\n    timeout client 30s\n    timeout server 30s\n{part}\n")
+    path.write_text(
+        "global\n    maxconn 100\ndefaults\n    timeout connect 5s\n    timeout client 30s\n    "
+        f"timeout server 30s\n{part}\n"
+    )
     return path
 
 
 def test_haproxy_with_headers(tmp_path: Path) -> None:
     haproxy, port = program("haproxy"), free_port()
     with service_of(tmp_path / "service", proxy={"trusted": ["127.0.0.1"]}) as service:
-        part = snippet("haproxy-headers", **{":8080": f"127.0.0.1:{port}", "127.0.0.1:8000": f"127.0.0.1:{service.port}"})
+        part = snippet(
+            "haproxy-headers", **{":8080": f"127.0.0.1:{port}", "127.0.0.1:8000": f"127.0.0.1:{service.port}"}
+        )
         with running([haproxy, "-db", "-f", str(haproxy_config(tmp_path, part))], port):
             for _ in range(2):
                 environ = told(port, headers=FORGED)
-                assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["SCRIPT_NAME"]) == (CLIENT, "http", "")
+                assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["SCRIPT_NAME"]) == (
+                    CLIENT,
+                    "http",
+                    "",
+                )
                 service.do("upgrade")
 
 
 @pytest.mark.parametrize("version", ["send-proxy-v2", "send-proxy"])
 def test_haproxy_with_the_proxy_protocol(tmp_path: Path, version: str) -> None:
     haproxy, port = program("haproxy"), free_port()
-    with service_of(tmp_path / "service", proxy={"trusted": ["127.0.0.1"], "protocol": "on"}, upgrade={"check": "/"}) as service:
-        changes = {":8080": f"127.0.0.1:{port}", "127.0.0.1:8000": f"127.0.0.1:{service.port}", "send-proxy-v2": version}
+    with service_of(
+        tmp_path / "service", proxy={"trusted": ["127.0.0.1"], "protocol": "on"}, upgrade={"check": "/"}
+    ) as service:
+        changes = {
+            ":8080": f"127.0.0.1:{port}",
+            "127.0.0.1:8000": f"127.0.0.1:{service.port}",
+            "send-proxy-v2": version,
+        }
         config = haproxy_config(tmp_path, snippet("haproxy-protocol", **changes))
         kept = http.client.HTTPConnection("127.0.0.1", port, timeout=20, source_address=(CLIENT, 0))
         with running([haproxy, "-db", "-f", str(config)], port), closing(kept):
             for _ in range(3):
                 environ = told(port, headers=FORGED)
-                assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["SCRIPT_NAME"]) == (CLIENT, "http", "")
+                assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["SCRIPT_NAME"]) == (
+                    CLIENT,
+                    "http",
+                    "",
+                )
                 kept.request("GET", "/")
-                assert json.loads(kept.getresponse().read())["REMOTE_ADDR"] == CLIENT, "also the one that has changed hands"
+                assert json.loads(kept.getresponse().read())["REMOTE_ADDR"] == CLIENT, (
+                    "also the one that has changed hands"
+                )
                 service.do("upgrade")
     assert service.log().count("refused a connection") == 0, "the check of an upgrade needs no header"

@@ -1,4 +1,6 @@
-"""Pyramid's ``pserve production.ini`` runs Relève: the same process, upgrades that reread the file, and an end with nothing left."""
+"""Pyramid's ``pserve production.ini`` runs Relève: the same process, upgrades that reread the file, and an end with
+nothing left.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +107,9 @@ class Pserve(Service):
     def code(self, text: str) -> None:
         (self.place / "shop.py").write_text(f"TEXT = {text!r}\n{SITE}")
 
-    def start(self, *arguments: str, wait: bool = True, command: tuple[str, ...] = ("-m", "pyramid.scripts.pserve")) -> None:
+    def start(
+        self, *arguments: str, wait: bool = True, command: tuple[str, ...] = ("-m", "pyramid.scripts.pserve")
+    ) -> None:
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [PYTHON, *command, *arguments],
@@ -149,7 +153,10 @@ def test_an_upgrade_rereads_the_file_and_the_code_and_a_signal_leaves_nothing(tm
         service.edit("workers = 2\nthreads = 2", "worksers = 2\nthreads = 2")
         refused = service.ctl("upgrade")
         assert refused.returncode == 2
-        assert f"{service.file}:15:1: cannot use 'worksers': unknown key; did you mean 'workers'?" in refused.stderr + refused.stdout
+        assert (
+            f"{service.file}:15:1: cannot use 'worksers': unknown key; did you mean 'workers'?"
+            in refused.stderr + refused.stdout
+        )
         assert service.get("/") == b"number two good day"
         os.kill(service.pid, signal.SIGTERM)
         assert ended(service) == 0
@@ -187,7 +194,8 @@ def test_each_generation_reads_the_file_of_its_own_release(tmp_path: Path) -> No
         beside.symlink_to(new)
         beside.replace(service.place)
         (worker,) = service.workers()
-        os.kill(worker, signal.SIGKILL)  # the one that follows it loads the application for itself, from the release that it belongs to
+        # the one that follows it loads the application for itself, from the release that it belongs to
+        os.kill(worker, signal.SIGKILL)
         eventually(lambda: service.workers() - {worker}, "another worker serves")
         assert service.get("/") == b"one hello"
         service.do("upgrade")
@@ -201,7 +209,9 @@ def test_each_generation_reads_the_file_of_its_own_release(tmp_path: Path) -> No
 
 
 def test_without_pserve(tmp_path: Path) -> None:
-    with pserve(tmp_path, "-c", "production.ini", "--app-name", "second", "--define", "color=blue", command=("-m", "releve")) as service:
+    with pserve(
+        tmp_path, "-c", "production.ini", "--app-name", "second", "--define", "color=blue", command=("-m", "releve")
+    ) as service:
         assert service.get("/") == b"one second blue"
         service.must("stop")
         assert ended(service) == 0
@@ -234,7 +244,9 @@ def test_a_section_that_is_another_one_than_pserve_has_read_is_refused(tmp_path:
     from releve.supervisor import paste
 
     (tmp_path / "a.ini").write_text("[server:main]\nport = 1\n")
-    with pytest.raises(paste.Refused, match="says otherwise than what was given for port, workers; name it: --server-name NAME"):
+    with pytest.raises(
+        paste.Refused, match="says otherwise than what was given for port, workers; name it: --server-name NAME"
+    ):
         paste._command({"__file__": str(tmp_path / "a.ini")}, {"port": "2", "workers": "3"}, ())
 
 

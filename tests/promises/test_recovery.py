@@ -1,4 +1,6 @@
-"""Promise: a master that dies costs nothing, a worker what it held; the service comes back to one generation by itself."""
+"""Promise: a master that dies costs nothing, a worker what it held; the service comes back to one generation by
+itself.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ def successor(service: Service, lost: int) -> None:
     def settled() -> bool:
         status = service.status()
         states = [(g["state"], g["generation"] > lost) for g in status["generations"]]
-        return states == [("serving", True)] and not status["service"]["degraded"] and not status["service"]["operation"]
+        return (
+            states == [("serving", True)] and not status["service"]["degraded"] and not status["service"]["operation"]
+        )
 
     eventually(settled, "one successor is in service, alone")
 
@@ -34,7 +38,9 @@ def test_the_workers_of_a_lost_master_serve_on_when_their_release_no_longer_boot
         before = service.workers()
         service.release("one", app="raise RuntimeError('no longer')")
         os.kill(service.generation()["pid"], signal.SIGKILL)
-        eventually(lambda: (service.status()["last"] or {}).get("outcome") == "failed", "the successor has failed to boot")
+        eventually(
+            lambda: (service.status()["last"] or {}).get("outcome") == "failed", "the successor has failed to boot"
+        )
         status = service.status()
         assert service.workers() == before
         assert status["status"] == 8 and "master" in status["service"]["degraded"][0]
@@ -75,7 +81,10 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         before = service.workers()
         os.kill(min(before), signal.SIGKILL)
-        eventually(lambda: len(service.workers()) == len(before) and min(before) not in service.workers(), "the worker is replaced")
+        eventually(
+            lambda: len(service.workers()) == len(before) and min(before) not in service.workers(),
+            "the worker is replaced",
+        )
         assert service.serving() == 1
 
 
@@ -83,6 +92,8 @@ def test_a_standby_that_loses_its_master_retires_and_a_rollback_says_so(tmp_path
     with serving(tmp_path) as service, strictly(*service.addresses, clients=12, think=1.0, think_mean=0.05):
         service.do("upgrade")
         os.kill(service.generation("standby")["pid"], signal.SIGKILL)
-        eventually(lambda: [g["state"] for g in service.status()["generations"]] == ["serving"], "the standby has retired")
+        eventually(
+            lambda: [g["state"] for g in service.status()["generations"]] == ["serving"], "the standby has retired"
+        )
         refused = service.ctl("rollback")
         assert refused.returncode == 4 and "no generation stands by" in refused.stderr

@@ -34,7 +34,8 @@ def test_between_upgrades_under_load(tmp_path: Path) -> None:
         assert set(said["phases"]) == {"prove", "takeover"}
         load.wait(30)
         assert service.supervisor() == supervisor and service.workers() == workers
-        eventually(lambda: service.descriptors(supervisor) == descriptors, "no descriptor more is open")  # ctl's goes a little later
+        # ctl's goes a little later
+        eventually(lambda: service.descriptors(supervisor) == descriptors, "no descriptor more is open")
         assert service.files() == files
         service.release("two")
         service.flip("two")
@@ -58,16 +59,27 @@ def test_between_upgrades_under_load(tmp_path: Path) -> None:
 
 def test_what_stood_by_and_what_was_leaving(tmp_path: Path) -> None:
     """A generation with a long request in flight goes on leaving, another one goes on standing by, for the rest of its time."""
-    with serving(tmp_path, upgrade={"standby": "8s"}) as service, socket.create_connection(("127.0.0.1", service.port)) as client:
+    with (
+        serving(tmp_path, upgrade={"standby": "8s"}) as service,
+        socket.create_connection(("127.0.0.1", service.port)) as client,
+    ):
         client.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nhe")
         eventually(lambda: any(w["busy"] for w in service.generation()["workers"]), "the request is in flight")
         for name in ("two", "three"):
             service.release(name)
             service.flip(name)
             service.do("upgrade")
-        assert {g["generation"]: g["state"] for g in service.status()["generations"]} == {1: "retiring", 2: "standby", 3: "serving"}
+        assert {g["generation"]: g["state"] for g in service.status()["generations"]} == {
+            1: "retiring",
+            2: "standby",
+            3: "serving",
+        }
         service.must("reexec")
-        assert {g["generation"]: g["state"] for g in service.status()["generations"]} == {1: "retiring", 2: "standby", 3: "serving"}
+        assert {g["generation"]: g["state"] for g in service.status()["generations"]} == {
+            1: "retiring",
+            2: "standby",
+            3: "serving",
+        }
         eventually(lambda: 2 not in {g["generation"] for g in service.status()["generations"]}, "its time is over")
         client.sendall(b"ld")
         assert read_until(client, b"held").startswith(b"HTTP/1.1 200 OK")
@@ -81,13 +93,18 @@ def test_a_program_that_does_not_start_is_refused(tmp_path: Path) -> None:
         with strictly(*service.addresses, serving=1, clients=20) as load:
             for text, words in (
                 ("raise SystemExit('no such library')", "exited with status 1"),
-                (f"import os, json\nif json.loads(os.environ.get({REEXECUTED!r}, '{{}}')): os._exit(0)", "exited with status 0"),
+                (
+                    f"import os, json\nif json.loads(os.environ.get({REEXECUTED!r}, '{{}}')): os._exit(0)",
+                    "exited with status 0",
+                ),
             ):
                 site(service, text)
                 before, service.environment = service.environment, {**service.environment, "PYTHONPATH": ""}
                 done = service.ctl("reexec")
                 service.environment = before
-                assert done.returncode == 4 and words in done.stderr and "this supervisor goes on" in done.stderr, done.stderr
+                assert done.returncode == 4 and words in done.stderr and "this supervisor goes on" in done.stderr, (
+                    done.stderr
+                )
             site(service)
             load.wait(30)
             service.must("reexec")
@@ -168,7 +185,11 @@ def test_a_master_that_dies_while_the_new_program_is_proved(tmp_path: Path) -> N
         with strictly(*service.addresses, clients=10):
             site(service, ON_THE_WAY.format(master=service.generation()["pid"], prove=True, adopted=False))
             said = service.ask("reexec")
-            assert said["status"] == 4 and "has lost its master" in said["reason"] or "was killed by SIGKILL" in said["reason"], said
+            assert (
+                said["status"] == 4
+                and "has lost its master" in said["reason"]
+                or "was killed by SIGKILL" in said["reason"]
+            ), said
             service.wait_for(2)
         assert {one["verb"]: one["outcome"] for one in service.ask("history")["entries"]}["recover"] == "done"
 

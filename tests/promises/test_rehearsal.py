@@ -12,7 +12,10 @@ from harness.service import Service, eventually, free_port, serving
 
 def picture(service: Service) -> tuple[object, ...]:
     """What must be the same after a dry run."""
-    generations = [(g["generation"], g["state"], g["pid"], [w["pid"] for w in g["workers"]]) for g in service.status()["generations"]]
+    generations = [
+        (g["generation"], g["state"], g["pid"], [w["pid"] for w in g["workers"]])
+        for g in service.status()["generations"]
+    ]
     return generations, service.pids(), service.files() - {"log"}, service.descriptors()
 
 
@@ -38,7 +41,9 @@ def test_a_release_that_would_serve(tmp_path: Path) -> None:
         assert service.who()["release"] == "one"
 
 
-@pytest.mark.parametrize(("text", "step"), [("raise ImportError('no such thing')\n", "import"), ("import os\nos._exit(3)\n", "boot")])
+@pytest.mark.parametrize(
+    ("text", "step"), [("raise ImportError('no such thing')\n", "import"), ("import os\nos._exit(3)\n", "boot")]
+)
 def test_a_release_that_would_not(tmp_path: Path, text: str, step: str) -> None:
     with serving(tmp_path) as service:
         service.release("bad", app=text)
@@ -70,4 +75,6 @@ def test_a_dry_run_can_be_aborted(tmp_path: Path) -> None:
         assert result["status"] == 0
         assert service.ask("abort")["status"] == 0
         eventually(lambda: picture(service) == before, "everything is as it was")
-        eventually(lambda: f" ERROR pid={service.pid} upgrade 2 was ended: aborted by " in service.log(), "it is said once")
+        eventually(
+            lambda: f" ERROR pid={service.pid} upgrade 2 was ended: aborted by " in service.log(), "it is said once"
+        )

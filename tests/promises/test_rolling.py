@@ -16,7 +16,9 @@ WORKERS = 3
 
 @contextmanager
 def counting(service: Service) -> Iterator[list[int]]:
-    """How many workers there are, all generations together, as often as can be asked; those that are leaving left out."""
+    """How many workers there are, all generations together, as often as can be asked; those that are leaving
+    left out.
+    """
     over, found = threading.Event(), []
 
     def count() -> None:
@@ -33,7 +35,10 @@ def counting(service: Service) -> Iterator[list[int]]:
 
 
 def test_worker_by_worker(tmp_path: Path) -> None:
-    with serving(tmp_path, workers=WORKERS, upgrade=ROLLING) as service, strictly(*service.addresses, serving=1, clients=40) as load:
+    with (
+        serving(tmp_path, workers=WORKERS, upgrade=ROLLING) as service,
+        strictly(*service.addresses, serving=1, clients=40) as load,
+    ):
         for generation in (2, 3):
             load.begin(generation)
             with counting(service) as found:
@@ -53,7 +58,10 @@ def test_a_worker_that_fails_half_way(tmp_path: Path) -> None:
     """The second worker of the new release does not come up: the old release has all its workers again."""
     with serving(tmp_path, workers=WORKERS, preload=False, upgrade=ROLLING) as service:
         marker = tmp_path / "first"
-        late = f"import os\ntry:\n    os.close(os.open({str(marker)!r}, os.O_CREAT | os.O_EXCL))\nexcept OSError:\n    os._exit(9)\n"
+        late = (
+            f"import os\ntry:\n    os.close(os.open({str(marker)!r}, os.O_CREAT | os.O_EXCL))\nexcept "
+            "OSError:\n    os._exit(9)\n"
+        )
         app = service.release("two", late=late) / "app.py"
         app.write_text(app.read_text() + "\nimport late\n")
         service.flip("two")

@@ -1,4 +1,7 @@
-"""Promise: kill anything. What somebody removes from the runtime directory (a clean-up, the last logout) is made again."""
+"""Promise: kill anything.
+
+What somebody removes from the runtime directory (a clean-up, the last logout) is made again.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,11 @@ def look(service: Service) -> None:
 def test_a_second_start_ends_nobody_whatever_was_removed(tmp_path: Path) -> None:
     with serving(tmp_path, workers=1) as service:
         runtime = service.control_socket.parent
-        for removed in (["lock", "instance.json"], ["lock", "ctl.sock"], ["gen-1.sock", "lock", "ctl.sock", "instance.json"]):
+        for removed in (
+            ["lock", "instance.json"],
+            ["lock", "ctl.sock"],
+            ["gen-1.sock", "lock", "ctl.sock", "instance.json"],
+        ):
             for name in removed:
                 (runtime / name).unlink()
             second_start(service)

@@ -1,4 +1,6 @@
-"""Promise: new connections go to workers that are free, to all of them, and never wait for one that is gone or stuck."""
+"""Promise: new connections go to workers that are free, to all of them, and never wait for one that is gone or
+stuck.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,10 @@ ROUNDS = 10
 
 @pytest.mark.parametrize("together", [1, 8])
 def test_no_idle_worker_gets_more_than_half(tmp_path: Path, together: int) -> None:
-    """Unless it alone has a processor: who is kept from running by other programs is not idle. So one round of several counts."""
+    """Unless it alone has a processor: who is kept from running by other programs is not idle.
+
+    So one round of several counts.
+    """
     with service_of(tmp_path, workers=WORKERS, threads=2) as service:
         rounds: list[Counter[int]] = []
         while not rounds or max(rounds[-1].values()) > CONNECTIONS // 2:
@@ -83,7 +88,10 @@ def test_a_worker_that_is_busy_takes_none(tmp_path: Path) -> None:
     threads = 2
     with service_of(tmp_path, workers=2, threads=threads) as service:
         waiting = [begin(service, f"/wait?{tmp_path}/go", CLOSE) for _ in range(threads + 1)]
-        eventually(lambda: sum(worker["busy"] for worker in service.generation()["workers"]) == threads + 1, "all of them are in a call")
+        eventually(
+            lambda: sum(worker["busy"] for worker in service.generation()["workers"]) == threads + 1,
+            "all of them are in a call",
+        )
         busy = {worker["pid"] for worker in service.generation()["workers"] if worker["busy"] == threads}
         counts = Counter(pid_of(begin(service, more=CLOSE)) for _ in range(50))
         assert not busy & set(counts), (busy, counts)
@@ -94,7 +102,9 @@ def test_a_worker_that_is_busy_takes_none(tmp_path: Path) -> None:
 def answer(sock: socket.socket) -> int:
     """Who answered on a connection that is kept."""
     data = b""
-    while b"\r\n\r\n" not in data or len(data.partition(b"\r\n\r\n")[2]) < int(data.lower().split(b"content-length: ")[1].split(b"\r")[0]):
+    while b"\r\n\r\n" not in data or len(data.partition(b"\r\n\r\n")[2]) < int(
+        data.lower().split(b"content-length: ")[1].split(b"\r")[0]
+    ):
         piece = sock.recv(4096)
         assert piece, data
         data += piece
@@ -102,7 +112,9 @@ def answer(sock: socket.socket) -> int:
 
 
 def test_the_clients_of_a_worker_that_is_stuck_are_served_by_its_sibling(tmp_path: Path) -> None:
-    """Kept-alive connections of a worker whose threads are all out: each moves once, with its request, and stays there."""
+    """Kept-alive connections of a worker whose threads are all out: each moves once, with its request, and
+    stays there.
+    """
     threads = 2
     with service_of(tmp_path, workers=2, threads=threads) as service:
         kept: dict[int, list[socket.socket]] = {}
@@ -136,7 +148,9 @@ def busy(service: Service, pid: int) -> int:
 
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_worker_that_stops_before_it_accepts_delays_nobody(tmp_path: Path, how: signal.Signals) -> None:
-    """Every worker in turn, with no other traffic: if the kernel's wake-up goes to it, a sibling has to have one as well."""
+    """Every worker in turn, with no other traffic: if the kernel's wake-up goes to it, a sibling has to have one as
+    well.
+    """
     with service_of(tmp_path, workers=WORKERS, threads=2) as service:
         for pid in sorted(service.workers()):
             os.kill(pid, how)

@@ -1,4 +1,6 @@
-"""Promise: a master that is stopped, or hangs, when the supervisor is killed: the next supervisor comes to one generation all the same."""
+"""Promise: a master that is stopped, or hangs, when the supervisor is killed: the next supervisor comes to one
+generation all the same.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def one_generation(service: Service, workers: int = 2) -> bool:
 
 @contextlib.contextmanager
 def started(root: Path, **settings: Any) -> Iterator[Service]:
-    """A service that is less patient than usual with a master that does not answer, or that could start a supervisor."""
+    """A service that is less patient than usual with a master that does not answer, or that could start a
+    supervisor.
+    """
     with serving(root, start=False, **settings) as service:
         customize(service, IMPATIENT, GUARD)
         service.start()
@@ -68,7 +72,9 @@ def test_the_only_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("which", ["standby", "serving"])
 def test_one_of_two(tmp_path: Path, which: str) -> None:
-    """The master of the generation that stands by, or of the one in service: the other one starts a supervisor, which wakes it."""
+    """The master of the generation that stands by, or of the one in service: the other one starts a supervisor, which
+    wakes it.
+    """
     with started(tmp_path) as service, strictly(*service.addresses, serving=1, clients=12) as load:
         load.begin(2)
         service.do("upgrade")
@@ -85,7 +91,10 @@ def test_one_of_two(tmp_path: Path, which: str) -> None:
 
 
 def test_the_one_on_trial(tmp_path: Path) -> None:
-    with started(tmp_path, upgrade={"probation": "2s"}) as service, strictly(*service.addresses, serving=1, clients=12) as load:
+    with (
+        started(tmp_path, upgrade={"probation": "2s"}) as service,
+        strictly(*service.addresses, serving=1, clients=12) as load,
+    ):
         load.begin(2)
         upgrade = service.begin_ctl("upgrade")
         eventually(lambda: service.status()["service"]["state"] == "on trial", "the probation begins")
@@ -99,7 +108,9 @@ def test_the_one_on_trial(tmp_path: Path) -> None:
 
 
 def test_one_that_hangs_for_good_is_ended(tmp_path: Path) -> None:
-    """It cannot be woken: the generation that answers serves, and the workers of the other one finish what they have."""
+    """It cannot be woken: the generation that answers serves, and the workers of the other one finish what they
+    have.
+    """
     token = tmp_path / "token"
     with serving(tmp_path, start=False) as service:
         customize(service, IMPATIENT, GUARD)
@@ -113,14 +124,23 @@ def test_one_that_hangs_for_good_is_ended(tmp_path: Path) -> None:
             upgrade = service.begin_ctl("upgrade")
             eventually(lambda: not token.exists(), "the old master hangs when it is to pause")
             kill_supervisor(service)
-            eventually(lambda: one_generation(service) and service.serving() == 2, "the new generation is in service", 60)
+            eventually(
+                lambda: one_generation(service) and service.serving() == 2, "the new generation is in service", 60
+            )
             out, err = upgrade.communicate(timeout=60)
             assert upgrade.returncode in (0, 1, 8), out + err
-            eventually(lambda: not service.pids() & {hung["pid"], *(w["pid"] for w in hung["workers"])}, "the old one has left", 60)
+            eventually(
+                lambda: not service.pids() & {hung["pid"], *(w["pid"] for w in hung["workers"])},
+                "the old one has left",
+                60,
+            )
             load.wait(40)
-            assert set(load.report()["kinds"]) <= {"idle"}, load.report()["failures"]  # closed as at a stop; no request is lost
+            # closed as at a stop; no request is lost
+            assert set(load.report()["kinds"]) <= {"idle"}, load.report()["failures"]
             done = [entry for entry in service.ask("history")["entries"] if entry["verb"] == "adopt"][-1]
-            assert done["to"]["generation"] == 2 and any("did not answer and was ended" in note for note in done["notes"])
+            assert done["to"]["generation"] == 2 and any(
+                "did not answer and was ended" in note for note in done["notes"]
+            )
             assert service.status()["status"] == 8
         service.do("upgrade")
         assert service.status()["status"] == 0

@@ -108,7 +108,9 @@ def connect(service: Service, receive_bytes: int = 0) -> socket.socket:
 
 
 def ask(sock: socket.socket, target: str, more: str = "") -> None:
-    sock.sendall(f"{'POST' if more else 'GET'} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{more}\r\n".encode())
+    sock.sendall(
+        f"{'POST' if more else 'GET'} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{more}\r\n".encode()
+    )
 
 
 class Chunks:
@@ -150,7 +152,10 @@ class Memory:
 
 def warm(service: Service) -> None:
     """What a first request of a kind loads is not what a large one needs."""
-    for target, more, body in (("/download?bytes=262144", "", b""), ("/upload", "Content-Length: 262144\r\n", bytes(262144))):
+    for target, more, body in (
+        ("/download?bytes=262144", "", b""),
+        ("/upload", "Content-Length: 262144\r\n", bytes(262144)),
+    ):
         with connect(service) as sock:
             ask(sock, target, more)
             sock.sendall(body)

@@ -69,7 +69,11 @@ def test_why_a_release_was_refused_is_in_the_answer_the_history_the_status_and_t
         said = json.loads(done.stdout)
         assert (done.returncode, said["step"]) == (4, "check")
         asked = said["evidence"]["failures"][0]
-        assert (asked["status"], asked["request"], asked["how"]) == (500, "GET /healthz HTTP/1.1", "asked by the supervisor")
+        assert (asked["status"], asked["request"], asked["how"]) == (
+            500,
+            "GET /healthz HTTP/1.1",
+            "asked by the supervisor",
+        )
         assert asked["trace"].endswith("ConnectionError: database 'shop' is not there")
         assert said["evidence"]["output"][0]["lines"] == ["cannot reach the database"]
         assert service.serving() == 1

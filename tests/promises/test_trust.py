@@ -1,4 +1,6 @@
-"""An application that was broken into, as its own user, against a supervisor of root: it hurts its own generation and nothing else."""
+"""An application that was broken into, as its own user, against a supervisor of root: it hurts its own generation and
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,8 @@ pytestmark = [
     pytest.mark.skipif(not usable(), reason=f"{PYTHON} is not Python 3.11 or later"),
 ]
 
-# The release of an attacker who has the master, too: at its import it rewrites what it can, and from then on it lies at the door as
-# the file `how` says, and obeys nobody. Its workers do what they are asked for.
+# The release of an attacker who has the master, too: at its import it rewrites what it can, and from then on it lies at
+# the door as the file `how` says, and obeys nobody. Its workers do what they are asked for.
 ATTACK = """
 import json, os, select, signal, socket, struct, threading
 from releve.server.master import controller
@@ -177,8 +179,8 @@ OWN = {"log", "run", "run/lock", "state", "state/history.jsonl"}  # what a servi
 
 PROOF = "#!/bin/sh\nid -u >> {loot}/proof\nexec sleep 1\n"
 
-# In the import of a release, on its master's link: a process of root's is its worker, each time told in another way, and its
-# master; and the boot fails, so that what it has is ended.
+# In the import of a release, on its master's link: a process of root's is its worker, each time told in another way,
+# and its master; and the boot fails, so that what it has is ended.
 CLAIM = """
 import array, json, os, socket
 
@@ -195,7 +197,10 @@ raise SystemExit("and the boot fails")
 """
 
 # A process that takes no signal, so that each one that it is sent stays to be seen.
-STRANGER = "import signal, time\nsignal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\nprint(flush=True)\ntime.sleep(300)"
+STRANGER = (
+    "import signal, time\nsignal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
+    "print(flush=True)\ntime.sleep(300)"
+)
 
 
 @pytest.fixture
@@ -214,11 +219,17 @@ def stranger() -> Iterator[int]:
     try:
         assert process.stdout is not None and process.stdout.readline()
         yield process.pid
-        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if ":\t" in line)
+        status = dict(
+            line.split(":\t", 1)
+            for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            if ":\t" in line
+        )
         assert process.poll() is None and status["State"].startswith("S"), (
             f"a process that a release has named was signalled: {status['State']}"
         )
-        assert not int(status["ShdPnd"], 16) | int(status["SigPnd"], 16), "a process that a release has named was signalled"
+        assert not int(status["ShdPnd"], 16) | int(status["SigPnd"], 16), (
+            "a process that a release has named was signalled"
+        )
     finally:
         process.kill()
         process.communicate()
@@ -228,7 +239,9 @@ def about(folder: Path) -> Iterator[psutil.Process]:
     """The processes that run in a folder, or were started with its name."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.status() != psutil.STATUS_ZOMBIE and str(folder) in " ".join((process.cwd(), process.exe(), *process.cmdline())):
+            if process.status() != psutil.STATUS_ZOMBIE and str(folder) in " ".join(
+                (process.cwd(), process.exe(), *process.cmdline())
+            ):
                 yield process
 
 
@@ -338,7 +351,9 @@ LIES = {
 
 @pytest.mark.parametrize("lies", [("scoreboard", "nonsense"), ("crash file", "exchange", "listener")])
 def test_lies_at_the_door(folder: Path, lies: tuple[str, ...]) -> None:
-    """Each time the supervisor is killed: what is not what it was given is not taken, and clients are served all along."""
+    """Each time the supervisor is killed: what is not what it was given is not taken, and clients are served
+    all along.
+    """
     with attacked(folder) as (service, loot), clients(service):
         for lie in lies:
             before, master = service.serving(), service.generation()["pid"]
@@ -351,7 +366,9 @@ def test_lies_at_the_door(folder: Path, lies: tuple[str, ...]) -> None:
 
 
 def test_what_it_says_of_itself_is_not_heard(folder: Path) -> None:
-    """A keepsake that would have the supervisor run what an attacker has written, as root, and workers that are none."""
+    """A keepsake that would have the supervisor run what an attacker has written, as root, and workers that are
+    none.
+    """
     with attacked(folder) as (service, loot), clients(service):
         before = service.workers()
         (loot / "how").write_text("keepsake")
@@ -389,9 +406,14 @@ def test_a_process_of_roots_that_a_release_calls_its_worker_is_not_ended(folder:
 
 
 def test_workers_of_a_master_that_dies_while_it_leaves_finish_what_they_have_begun(folder: Path) -> None:
-    with attacked(folder, timeouts={"drain": "60s"}) as (service, _), socket.create_connection(("127.0.0.1", service.port)) as client:
+    with (
+        attacked(folder, timeouts={"drain": "60s"}) as (service, _),
+        socket.create_connection(("127.0.0.1", service.port)) as client,
+    ):
         client.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nhe")
-        eventually(lambda: any(worker["busy"] for worker in service.generation()["workers"]), "the request is in flight")
+        eventually(
+            lambda: any(worker["busy"] for worker in service.generation()["workers"]), "the request is in flight"
+        )
         before = service.generation()
         service.configure(user=OTHER)  # so that it is not taken over
         service.kill_supervisor()

@@ -28,7 +28,10 @@ def test_five_upgrades_at_once(tmp_path: Path) -> None:
     gate.touch()
     with serving(tmp_path) as service:
         source = (service.releases / "one" / "app.py").read_text()
-        wait = f"import os, time\nwhile os.path.exists({str(gate)!r}):\n    time.sleep(0.02)\nfrom before import application\n"
+        wait = (
+            f"import os, time\nwhile os.path.exists({str(gate)!r}):\n    time.sleep(0.02)\nfrom before "
+            "import application\n"
+        )
         service.release("two", before=source, app=wait)
         service.flip("two")
         ctls = [service.begin_ctl("upgrade") for _ in range(5)]
@@ -51,7 +54,10 @@ def test_a_stop_goes_before_everything(tmp_path: Path) -> None:
     gate.touch()
     with serving(tmp_path) as service:
         source = (service.releases / "one" / "app.py").read_text()
-        wait = f"import os, time\nwhile os.path.exists({str(gate)!r}):\n    time.sleep(0.02)\nfrom before import application\n"
+        wait = (
+            f"import os, time\nwhile os.path.exists({str(gate)!r}):\n    time.sleep(0.02)\nfrom before "
+            "import application\n"
+        )
         service.release("two", before=source, app=wait)
         service.flip("two")
         upgrade = service.begin_ctl("upgrade")
@@ -70,7 +76,9 @@ STATES = [ServiceState.OPERATING, ServiceState.TRIAL, ServiceState.RECOVERING, S
 
 def hold(service: Service, release: str, gate: Path) -> None:
     """A release whose import waits while there is a gate."""
-    wait = f"import os, time\nwhile os.path.exists({str(gate)!r}):\n    time.sleep(0.02)\nfrom before import application\n"
+    wait = (
+        f"import os, time\nwhile os.path.exists({str(gate)!r}):\n    time.sleep(0.02)\nfrom before import application\n"
+    )
     service.release(release, before=APPLICATION.read_text(), app=wait)
     service.flip(release)
 
@@ -94,7 +102,10 @@ def bring_to(service: Service, state: ServiceState, gate: Path) -> re.Pattern[st
         gate.touch()
     hold(service, "two", gate)
     upgrade = service.begin_ctl("upgrade")
-    eventually(lambda: service.phase() == ("boot" if state is ServiceState.OPERATING else "probation"), "the upgrade has come there")
+    eventually(
+        lambda: service.phase() == ("boot" if state is ServiceState.OPERATING else "probation"),
+        "the upgrade has come there",
+    )
     return re.compile(rf"upgrade \d+ by \S+ \(pid {upgrade.pid}\) is under way")
 
 
@@ -131,7 +142,9 @@ def test_two_who_end_the_same_operation(tmp_path: Path) -> None:
         for abort in aborts:
             status, said = outcome(abort)
             # Who comes when it is over has nothing to end.
-            assert status == 0 or (status == 2 and "no operation is under way" in said and abort.pid != int(found[1])), said
+            assert status == 0 or (
+                status == 2 and "no operation is under way" in said and abort.pid != int(found[1])
+            ), said
         assert service.who()["release"] == "one"
 
 
@@ -139,7 +152,8 @@ def test_two_who_go_before_a_recovery(tmp_path: Path) -> None:
     """A successor that does not boot is given up for either; the first one upgrades, and the other one is told so."""
     gate = tmp_path / "gate"
     with serving(tmp_path, start=False) as service:
-        customize(service, "from releve.supervisor.verbs import verbs; verbs.FOLLOW_S = 3.0")  # how long either waits for it
+        # how long either waits for it
+        customize(service, "from releve.supervisor.verbs import verbs; verbs.FOLLOW_S = 3.0")
         service.start()
         bring_to(service, ServiceState.RECOVERING, gate)
         second = tmp_path / "second"

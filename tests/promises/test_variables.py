@@ -1,4 +1,6 @@
-"""Variables of a service: what the kernel does not take is named before anything is started, and what a reload cannot change is said."""
+"""Variables of a service: what the kernel does not take is named before anything is started, and what a reload cannot
+change is said.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,11 @@ def variables(service: Service) -> Iterator[Path]:
 def checks(service: Service) -> subprocess.CompletedProcess[str]:
     """``releve check``."""
     return subprocess.run(
-        [PYTHON, "-m", "releve", "check", "-c", str(service.file)], env=service.environment, capture_output=True, text=True, timeout=60
+        [PYTHON, "-m", "releve", "check", "-c", str(service.file)],
+        env=service.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
@@ -42,7 +48,10 @@ def test_a_changed_env_file_needs_an_upgrade(service: Service, variables: Path) 
     assert not service.ask("reload")["notes"]
     variables.write_text("SECRET=new\nADDED=1\n")
     told = service.ctl("reload")
-    assert f"{variables} (env_file) has changed (ADDED, SECRET): it needs an upgrade (ctl upgrade)" in told.stdout + told.stderr
+    assert (
+        f"{variables} (env_file) has changed (ADDED, SECRET): it needs an upgrade (ctl upgrade)"
+        in told.stdout + told.stderr
+    )
     service.do("upgrade")
     assert not service.ask("reload")["notes"]
     variables.unlink()
@@ -60,14 +69,21 @@ def test_a_variable_that_is_too_long_is_named(service: Service, variables: Path)
     result, checked = service.ask("upgrade"), checks(service)
     assert (result["status"], result["step"]) == (4, "environment")
     for said in (result["reason"], service.ctl("check").stdout + service.ctl("check").stderr, checked.stderr):
-        assert f"{variables}:2: cannot use this line: BIG has 140,004 bytes with its name, and the kernel takes 131,071" in said
+        assert (
+            f"{variables}:2: cannot use this line: BIG has 140,004 bytes with its name, and the kernel takes 131,071"
+            in said
+        )
     assert checked.returncode == 2
 
 
 def test_more_addresses_than_the_kernel_passes_on_are_refused(service: Service, tmp_path: Path) -> None:
     file = tmp_path / "many.yaml"
-    file.write_text(f"app: app:application\nlisten: [{', '.join(f'127.0.0.1:{port}' for port in range(20_000, 20_300))}]\n")
-    done = subprocess.run([PYTHON, "-m", "releve", "check", "-c", str(file)], capture_output=True, text=True, timeout=60)
+    file.write_text(
+        f"app: app:application\nlisten: [{', '.join(f'127.0.0.1:{port}' for port in range(20_000, 20_300))}]\n"
+    )
+    done = subprocess.run(
+        [PYTHON, "-m", "releve", "check", "-c", str(file)], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 2 and "300 addresses are more than 240" in done.stderr
 
 
@@ -75,4 +91,8 @@ def test_variables_that_are_too_long_together_are_named(service: Service, variab
     variables.write_text("".join(f"{name}={'x' * 110_000}\n" for name in ("ONE", "TWO", "THREE")))
     command = ["prlimit", f"--stack={1 << 20}:", PYTHON, "-m", "releve", "check", "-c", str(service.file)]
     checked = subprocess.run(command, env=service.environment, capture_output=True, text=True, timeout=60)
-    assert checked.returncode == 2 and "the largest are THREE, " in checked.stderr and "cannot start a program" in checked.stderr
+    assert (
+        checked.returncode == 2
+        and "the largest are THREE, " in checked.stderr
+        and "cannot start a program" in checked.stderr
+    )

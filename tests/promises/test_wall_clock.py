@@ -1,4 +1,7 @@
-"""Promise: deadlines are monotonic. A wall clock that jumps by an hour, either way, in the middle of anything, changes nothing."""
+"""Promise: deadlines are monotonic.
+
+A wall clock that jumps by an hour, either way, in the middle of anything, changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ import pytest
 from harness.load import strictly
 from harness.service import Service, eventually, serving
 
-LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")) or sorted(Path("/usr/lib").glob("faketime/libfaketimeMT.so.1"))
+LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")) or sorted(
+    Path("/usr/lib").glob("faketime/libfaketimeMT.so.1")
+)
 HOUR_S = 3600
 NEAR_S = 60.0  # far from an hour, and far from what this test takes
 NOW = """
@@ -36,8 +41,9 @@ def application(environ, start_response):
 pytestmark = pytest.mark.skipif(not LIBRARIES, reason="libfaketime is not installed")
 
 
-# libfaketime (0.9.10) reckons the absolute time of clock_nanosleep(2) by the wall clock even where that sleeps by the monotonic
-# one, as Python's does: after a jump it fails with EINVAL. That is the library's, so here sleep is another call.
+# libfaketime (0.9.10) reckons the absolute time of clock_nanosleep(2) by the wall clock even where that sleeps by the
+# monotonic one, as Python's does: after a jump it fails with EINVAL. That is the library's, so here sleep is another
+# call.
 SLEEP = "import select, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds)[0].clear()\n"
 
 
@@ -83,11 +89,15 @@ def asking(service: Service, path: str) -> Iterator[list[bytes]]:
     thread.join(60)
 
 
-@pytest.mark.parametrize("jump_s", [pytest.param(HOUR_S, id="forward", marks=pytest.mark.soak), pytest.param(-HOUR_S, id="back")])
+@pytest.mark.parametrize(
+    "jump_s", [pytest.param(HOUR_S, id="forward", marks=pytest.mark.soak), pytest.param(-HOUR_S, id="back")]
+)
 def test_a_jump_of_an_hour(tmp_path: Path, jump_s: int) -> None:
     clock, gate, access = Clock(tmp_path), tmp_path / "gate", tmp_path / "access.log"
     upgrade = {"probation": "1s", "standby": "4s", "check": "/healthz"}
-    with serving(tmp_path, start=False, upgrade=upgrade, timeouts={"drain": "20s"}, log={"access": str(access)}) as service:
+    with serving(
+        tmp_path, start=False, upgrade=upgrade, timeouts={"drain": "20s"}, log={"access": str(access)}
+    ) as service:
         source = (service.releases / "one" / "app.py").read_text()
         service.release("one", before=source, app=NOW.format(gate=str(gate)))
         service.environment.update(clock.environment)

@@ -26,7 +26,10 @@ def test_code_upgrades_on_a_saved_file(tmp_path: Path) -> None:
 
 
 def test_code_with_a_syntax_error_keeps_what_runs(tmp_path: Path) -> None:
-    with serving(tmp_path, workers=1, watch="code") as service, strictly(*service.addresses, serving=1, clients=6) as load:
+    with (
+        serving(tmp_path, workers=1, watch="code") as service,
+        strictly(*service.addresses, serving=1, clients=6) as load,
+    ):
         workers = service.workers()
         file = service.releases / "one" / "release.py"
         file.write_text("RELEASE = 'unfinished\n")
@@ -69,7 +72,11 @@ def test_release_upgrades_when_the_link_is_flipped(tmp_path: Path) -> None:
         service.wait_for(2)
         service.release("bad", app="import no_such_module_at_all\n")
         service.flip("bad")
-        eventually(lambda: service.status()["last"]["outcome"] == "failed", "the upgrade onto the broken release has failed", 10.0)
+        eventually(
+            lambda: service.status()["last"]["outcome"] == "failed",
+            "the upgrade onto the broken release has failed",
+            10.0,
+        )
         assert service.who()["release"] == "two"
         service.release("three")
         service.flip("three")

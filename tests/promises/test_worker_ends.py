@@ -151,9 +151,13 @@ def beaten(service: Service, pid: int) -> float:
     return asked - float(age_s)
 
 
-@pytest.mark.parametrize(("threads", "preload"), [(1, False), (4, True)], ids=["one thread, each for itself", "more threads, preloaded"])
+@pytest.mark.parametrize(
+    ("threads", "preload"), [(1, False), (4, True)], ids=["one thread, each for itself", "more threads, preloaded"]
+)
 def test_a_worker_ends_as_a_process_ends(tmp_path: Path, threads: int, preload: bool) -> None:
-    with starts(tmp_path, hooks={"on_exit": "app:left"}, timeouts={"exit": "30s"}, threads=threads, preload=preload) as service:
+    with starts(
+        tmp_path, hooks={"on_exit": "app:left"}, timeouts={"exit": "30s"}, threads=threads, preload=preload
+    ) as service:
         (pid,) = service.workers()
         children = [int(found) for way in ("processes", "daemon") for found in service.get(f"/{way}").split()]
         folder = Path(service.get("/folder").decode())
@@ -246,7 +250,9 @@ WAYS["/metrics"] = metrics
 
 
 def test_a_worker_that_has_not_booted_ends_as_any_other(tmp_path: Path) -> None:
-    fails = "shop = program()\nopen({0!r} + '/shared', 'w').write(str(shop))\ndef forked():\n    raise OSError('no shop')"
+    fails = (
+        "shop = program()\nopen({0!r} + '/shared', 'w').write(str(shop))\ndef forked():\n    raise OSError('no shop')"
+    )
     with starts(tmp_path, hooks={"after_fork": "app:forked"}, preload=False) as service:
         (pid,) = service.workers()
         service.release("two", app=APP.replace("# more", fails.format(str(tmp_path))), release_app=APPLICATION)
@@ -290,7 +296,10 @@ def test_a_worker_that_is_killed_at_its_deadline_takes_its_children_along(tmp_pa
             with unanswered(service, "/stuck"):
                 service.ask("reload")
                 eventually(lambda: not alive(pid) and not alive(child), "both have ended")
-            assert f"ending 1 process that the application has started in worker 1 (pid {pid}): pid {child} (sleep)" in service.log()
+            assert (
+                f"ending 1 process that the application has started in worker 1 (pid {pid}): pid {child} (sleep)"
+                in service.log()
+            )
             assert alive(free)
         finally:
             os.kill(free, signal.SIGKILL)
@@ -311,7 +320,10 @@ def test_a_program_that_ends_with_its_generation_is_named(tmp_path: Path) -> Non
         try:
             service.do("upgrade")
             eventually(lambda: not alive(orphan), "it has ended")
-            said = f"ending 1 process that the application of generation 1 has started: pid {orphan} (sleep); start_new_session=True"
+            said = (
+                f"ending 1 process that the application of generation 1 has started: pid {orphan} (sleep); "
+                "start_new_session=True"
+            )
             eventually(lambda: said in service.log(), "it is named")
             assert alive(free)
         finally:

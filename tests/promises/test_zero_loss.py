@@ -67,7 +67,9 @@ class Site:
     def release(self, name: str) -> None:
         """Deploy the example under that name."""
         folder = self.service.releases / name
-        shutil.copytree(EXAMPLES / "django_site", folder, ignore=shutil.ignore_patterns("*.sqlite3*", "__pycache__", "releve.yaml"))
+        shutil.copytree(
+            EXAMPLES / "django_site", folder, ignore=shutil.ignore_patterns("*.sqlite3*", "__pycache__", "releve.yaml")
+        )
         settings = folder / "mysite" / "settings.py"
         settings.write_text(settings.read_text().replace('RELEASE = "one"', f'RELEASE = "{name}"'))
         self.service.flip(name)
@@ -96,12 +98,17 @@ def django(root: Path) -> Iterator[Site]:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("upgrades", "rollbacks", "requests", "clients"),
-    [pytest.param(2, 1, 400, 16, id="2"), pytest.param(20, 5, 20_000, 60, id="20", marks=[pytest.mark.soak, pytest.mark.timeout(1200)])],
+    [
+        pytest.param(2, 1, 400, 16, id="2"),
+        pytest.param(20, 5, 20_000, 60, id="20", marks=[pytest.mark.soak, pytest.mark.timeout(1200)]),
+    ],
 )
 def test_upgrades_reloads_and_rollbacks_of_the_django_example(
     tmp_path: Path, upgrades: int, rollbacks: int, requests: int, clients: int
 ) -> None:
-    """With the default settings, over TCP and a Unix socket: nothing fails, and every form that was sent is stored once."""
+    """With the default settings, over TCP and a Unix socket: nothing fails, and every form that was sent is stored
+    once.
+    """
     done = {"upgrade": 0, "reload": 0, "rollback": 0}
     with django(tmp_path) as site:
         service = site.service
@@ -116,7 +123,9 @@ def test_upgrades_reloads_and_rollbacks_of_the_django_example(
             done[verb] += 1
 
         serves = newest = 1
-        with strictly(*service.addresses, serving=1, clients=clients, think=10.0, think_mean=0.13, templates=SITE) as load:
+        with strictly(
+            *service.addresses, serving=1, clients=clients, think=10.0, think_mean=0.13, templates=SITE
+        ) as load:
             while done["upgrade"] < upgrades or load.report()["answered"] < requests:
                 site.release(f"release-{newest + 1}")
                 newest += 1
@@ -243,7 +252,9 @@ def program(name: str) -> str:
 
 
 # One of them keeps connections and the other one does not; `make soak` has both do both.
-@pytest.mark.parametrize("keep", [pytest.param(True, id="keep-alive", marks=pytest.mark.soak), pytest.param(False, id="connect anew")])
+@pytest.mark.parametrize(
+    "keep", [pytest.param(True, id="keep-alive", marks=pytest.mark.soak), pytest.param(False, id="connect anew")]
+)
 def test_ab(tmp_path: Path, keep: bool) -> None:
     ab = program("ab")
     with serving(tmp_path, release="r99") as service:
@@ -256,11 +267,24 @@ def test_ab(tmp_path: Path, keep: bool) -> None:
         assert "apr_" not in said, said
 
 
-@pytest.mark.parametrize("keep", [pytest.param(True, id="keep-alive"), pytest.param(False, id="connect anew", marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "keep", [pytest.param(True, id="keep-alive"), pytest.param(False, id="connect anew", marks=pytest.mark.soak)]
+)
 def test_wrk(tmp_path: Path, keep: bool) -> None:
     wrk = program("wrk")
     with serving(tmp_path, release="r99") as service:
-        command = [wrk, "-t", "1", "-c", "8", "-d", f"{LONGEST_S}s", "--timeout", "20s", *([] if keep else ["-H", "Connection: close"])]
+        command = [
+            wrk,
+            "-t",
+            "1",
+            "-c",
+            "8",
+            "-d",
+            f"{LONGEST_S}s",
+            "--timeout",
+            "20s",
+            *([] if keep else ["-H", "Connection: close"]),
+        ]
         said = while_deploying(service, [*command, f"http://127.0.0.1:{service.port}/late"])
         assert int(re.findall(r"(\d+) requests in", said)[0]) > 100, said
         assert "Socket errors" not in said, said
@@ -268,8 +292,13 @@ def test_wrk(tmp_path: Path, keep: bool) -> None:
 
 
 def while_deploying(service: Service, command: list[str]) -> str:
-    """Run a load generator until the deploys are done; its report. It is nicer than they are, and leaves them some processor."""
-    process = subprocess.Popen(["nice", "-n", "10", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    """Run a load generator until the deploys are done; its report.
+
+    It is nicer than they are, and leaves them some processor.
+    """
+    process = subprocess.Popen(
+        ["nice", "-n", "10", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     try:
         eventually(lambda: sum(w["requests"] for w in service.generation()["workers"]) > 100, "the load has begun")
         deploy(service)
@@ -317,11 +346,17 @@ def test_nginx_in_front(tmp_path: Path) -> None:
         folder = tmp_path / "nginx"
         folder.mkdir()
         user = "user root;" if Path("/proc/self").stat().st_uid == 0 else ""
-        (folder / "nginx.conf").write_text(NGINX.format(root=folder, upstream=service.port, unix=service.unix, one=one, two=two, user=user))
-        process = subprocess.Popen([nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL)
+        (folder / "nginx.conf").write_text(
+            NGINX.format(root=folder, upstream=service.port, unix=service.unix, one=one, two=two, user=user)
+        )
+        process = subprocess.Popen(
+            [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL
+        )
         try:
             eventually(lambda: accepts(service, one) and accepts(service, two), "nginx accepts")
-            with strictly(f"tcp:127.0.0.1:{one}", f"tcp:127.0.0.1:{two}", serving=1, unordered=True, clients=24, think=2.0) as load:
+            with strictly(
+                f"tcp:127.0.0.1:{one}", f"tcp:127.0.0.1:{two}", serving=1, unordered=True, clients=24, think=2.0
+            ) as load:
                 for number in range(2, 2 + CYCLES):
                     load.begin(number)
                     service.do("upgrade")

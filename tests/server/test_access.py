@@ -55,7 +55,14 @@ class Sink(AccessLog):
         os.lseek(self.fd, 0, os.SEEK_SET)
         return text
 
-    def line(self, environ: dict[str, Any], status: int = 200, sent: int = 12, duration_s: float = 1.234567, headers: Any = ()) -> str:
+    def line(
+        self,
+        environ: dict[str, Any],
+        status: int = 200,
+        sent: int = 12,
+        duration_s: float = 1.234567,
+        headers: Any = (),
+    ) -> str:
         self.add(environ, status, sent, duration_s, headers)
         text = self.text()
         assert text.endswith("\n") and text.count("\n") == 1
@@ -72,7 +79,9 @@ def basic(user: bytes) -> str:
 def test_the_presets() -> None:
     assert re.fullmatch(rf'192\.0\.2\.7 - - {TIME} "GET /a%20b\?x=1 HTTP/1\.1" 200 12', Sink("common").line(ENVIRON))
     combined = Sink("combined").line(ENVIRON, 304, 0)
-    assert re.fullmatch(rf'192\.0\.2\.7 - - {TIME} "GET .* HTTP/1\.1" 304 - "https://www.example.org/" "curl/8\.0 \(x86_64\)"', combined)
+    assert re.fullmatch(
+        rf'192\.0\.2\.7 - - {TIME} "GET .* HTTP/1\.1" 304 - "https://www.example.org/" "curl/8\.0 \(x86_64\)"', combined
+    )
     record = json.loads(Sink("json").line(ENVIRON))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", record.pop("time"))
     assert record == {
@@ -91,7 +100,9 @@ def test_the_presets() -> None:
     }
 
 
-VALUES = st.text(st.characters(max_codepoint=0xFF, exclude_categories=["Cc", "Zs", "Cf"]) | st.sampled_from(' "\\'), max_size=8)
+VALUES = st.text(
+    st.characters(max_codepoint=0xFF, exclude_categories=["Cc", "Zs", "Cf"]) | st.sampled_from(' "\\'), max_size=8
+)
 
 
 @pytest.mark.parametrize("preset", ["common", "combined"])
@@ -149,7 +160,9 @@ def test_the_path_is_the_one_that_was_asked_for_also_of_a_mounted_application() 
     ],
 )
 def test_the_atoms(atom: str, shows: str) -> None:
-    assert Sink(atom).line(ENVIRON, sent=0, headers=[("vary", "a"), ("VARY", "b"), ("x", "c")]) == shows.replace("PID", str(os.getpid()))
+    assert Sink(atom).line(ENVIRON, sent=0, headers=[("vary", "a"), ("VARY", "b"), ("x", "c")]) == shows.replace(
+        "PID", str(os.getpid())
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,7 +188,11 @@ def test_the_user_but_never_the_password(authorization: Any, user: str | None) -
 
 def test_the_time_whatever_the_locale(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
-        for zone, text, iso in (("UTC", "+0000", "+00:00"), ("XXX+3:30", "-0330", "-03:30"), ("XXX-5:45", "+0545", "+05:45")):
+        for zone, text, iso in (
+            ("UTC", "+0000", "+00:00"),
+            ("XXX+3:30", "-0330", "-03:30"),
+            ("XXX-5:45", "+0545", "+05:45"),
+        ):
             monkeypatch.setenv("TZ", zone)
             time.tzset()
             moment = time.localtime(1_800_000_000)
@@ -199,10 +216,24 @@ def test_a_request_that_never_got_an_environ() -> None:
 
 # What it cannot be made to say
 
-TEXTS = st.text(st.one_of(st.characters(), st.sampled_from('\r\n\t"\\ \x00\x1b\x7f\x85\xff\u2028\ud800'))) | st.text('ab/"\\ ', max_size=8)
-GIVEN = ["REMOTE_ADDR", "REQUEST_METHOD", "RAW_URI", "SERVER_PROTOCOL", "HTTP_REFERER", "HTTP_USER_AGENT", "HTTP_X_REQUEST_ID", "PATH_INFO"]
+TEXTS = st.text(st.one_of(st.characters(), st.sampled_from('\r\n\t"\\ \x00\x1b\x7f\x85\xff\u2028\ud800'))) | st.text(
+    'ab/"\\ ', max_size=8
+)
+GIVEN = [
+    "REMOTE_ADDR",
+    "REQUEST_METHOD",
+    "RAW_URI",
+    "SERVER_PROTOCOL",
+    "HTTP_REFERER",
+    "HTTP_USER_AGENT",
+    "HTTP_X_REQUEST_ID",
+    "PATH_INFO",
+]
 COMBINED_LINE = re.compile(rf'[!#-~]+ - [!#-~]+ {TIME} "[^"]*" 200 12 "[^"]*" "[^"]*"')
-SINKS = {name: Sink(name) for name in ("common", "combined", "json", '%(h)s %(id)s %(U)s "%(r)s" %({x}o)s %({HTTP_REFERER}e)s')}
+SINKS = {
+    name: Sink(name)
+    for name in ("common", "combined", "json", '%(h)s %(id)s %(U)s "%(r)s" %({x}o)s %({HTTP_REFERER}e)s')
+}
 
 
 class Rude:
@@ -243,7 +274,8 @@ def test_one_odd_character_in_one_field(character: str) -> None:
 def test_the_short_way_writes_what_the_long_way_writes(given_: dict[str, Any], format_: str) -> None:
     environ = {**ENVIRON, **given_}
     short, long = Sink(format_), Sink(format_ + "%(s)s")
-    with mock.patch("releve.server.wsgi.access.time.time", return_value=1_700_000_000.0):  # else a second may end between the two
+    # else a second may end between the two
+    with mock.patch("releve.server.wsgi.access.time.time", return_value=1_700_000_000.0):
         assert short.line(environ) + "200" == long.line(environ)
 
 
@@ -292,7 +324,9 @@ def test_threads_add_while_one_flushes() -> None:
         lines = file.read().splitlines()
     assert len(lines) == 4 * each
     for name in "abcd":
-        assert [line.split("/")[4].split(" ")[0] for line in lines if f" /{name}/" in line] == [str(number) for number in range(each)]
+        assert [line.split("/")[4].split(" ")[0] for line in lines if f" /{name}/" in line] == [
+            str(number) for number in range(each)
+        ]
 
 
 def wide(log: AccessLog, lines: int, first: int = 0) -> None:

@@ -116,7 +116,9 @@ def test_what_entered_by_a_link_is_found_where_it_led(site: Path) -> None:
     assert sys.path[0] == f"{site}/releases/one/lib"
     assert importlib.import_module("late").NAME == "one"
     assert package.__path__ == [f"{site}/releases/one/package"]
-    assert vars(finder)["MAPPING"] == {"x": f"{site}/releases/one/x"} and vars(finder)["NAMESPACES"] == {"n": [f"{site}/releases/one/n"]}
+    assert vars(finder)["MAPPING"] == {"x": f"{site}/releases/one/x"} and vars(finder)["NAMESPACES"] == {
+        "n": [f"{site}/releases/one/n"]
+    }
 
 
 @pytest.mark.usefixtures("imports")

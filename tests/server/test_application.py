@@ -100,7 +100,10 @@ def test_found(folder: Path, name: str) -> None:
         ("nothing()", "cannot use what nothing() of MODULE returned: not callable (it is a NoneType)"),
         ("broken()", "cannot call broken() of MODULE: ValueError: no database"),
         ("leaving()", "cannot call leaving() of MODULE: it called sys.exit(4)"),
-        ("nothing(1)", "cannot call nothing() of MODULE: TypeError: nothing() takes 0 positional arguments but 1 was given"),
+        (
+            "nothing(1)",
+            "cannot call nothing() of MODULE: TypeError: nothing() takes 0 positional arguments but 1 was given",
+        ),
     ],
 )
 def test_object_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str) -> None:
@@ -113,7 +116,9 @@ def test_object_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 
 
 def test_a_module_of_that_name_which_is_not_the_releases() -> None:
-    with pytest.raises(BootError, match=r"cannot find 'app' in json \(/.*/json/__init__.py, which is not of this release\)"):
+    with pytest.raises(
+        BootError, match=r"cannot find 'app' in json \(/.*/json/__init__.py, which is not of this release\)"
+    ):
         load("json:app", "/")
 
 
@@ -200,8 +205,12 @@ NOT_FOUND = "ModuleNotFoundError: No module named 'lost'"
 def test_django_urls_are_imported(folder: Path, views: str, reason: str) -> None:
     pytest.importorskip("django", reason="needs Django")
     (folder / "wsgi.py").write_text(DJANGO)
-    (folder / "urls.py").write_text("from django.urls import include, path\nurlpatterns = [path('in/', include('inner'))]\n")
-    (folder / "inner.py").write_text("from django.urls import path\nimport views\nurlpatterns = [path('', views.view)]\n")
+    (folder / "urls.py").write_text(
+        "from django.urls import include, path\nurlpatterns = [path('in/', include('inner'))]\n"
+    )
+    (folder / "inner.py").write_text(
+        "from django.urls import path\nimport views\nurlpatterns = [path('', views.view)]\n"
+    )
     (folder / "views.py").write_text(views)
     done = subprocess.run([sys.executable, "-c", LOAD, str(folder)], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == (f"cannot import the URL configuration: {reason}" if reason else "True"), done.stderr
@@ -222,7 +231,10 @@ def test_hazards_are_described(tmp_path: Path) -> None:
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait, name="poller")
     thread.start()
-    opened: list[Any] = [socket.create_server(("127.0.0.1", 0)), socket.create_server(("::1", 0), family=socket.AF_INET6)]
+    opened: list[Any] = [
+        socket.create_server(("127.0.0.1", 0)),
+        socket.create_server(("::1", 0), family=socket.AF_INET6),
+    ]
     address = opened[0].getsockname()
     opened.append(socket.create_connection(address))
     unix = socket.socket(socket.AF_UNIX)

@@ -155,7 +155,14 @@ def channels() -> Iterator[list[PairChannel]]:
 
 @pytest.fixture
 def make_input(channels: list[PairChannel]) -> MakeInput:
-    def make(head: Head, *sent: bytes, buffered: bytes = b"", close: bool = False, limits: Limits | None = None, **more: float) -> Input:
+    def make(
+        head: Head,
+        *sent: bytes,
+        buffered: bytes = b"",
+        close: bool = False,
+        limits: Limits | None = None,
+        **more: float,
+    ) -> Input:
         channels.append(PairChannel(*sent, close=close))
         return Input(channels[-1], head, buffered, limits or Limits(), timeout_s=more.get("timeout_s", 5))
 
@@ -172,7 +179,10 @@ USES: dict[str, tuple[Callable[[Input], object], object]] = {
     "read 0": (lambda body: (body.read(0), body.read()), (b"", TEXT)),
     "read 5": (lambda body: [body.read(5) for _ in range(6)], [TEXT[i : i + 5] for i in range(0, 30, 5)]),
     "read more": (lambda body: (body.read(10_000), body.read(10_000), body.read()), (TEXT, b"", b"")),
-    "readline": (lambda body: [body.readline() for _ in range(6)], [b"one\n", b"two\n", b"\n", b"four, and no end", b"", b""]),
+    "readline": (
+        lambda body: [body.readline() for _ in range(6)],
+        [b"one\n", b"two\n", b"\n", b"four, and no end", b"", b""],
+    ),
     "readline 2": (lambda body: [body.readline(2) for _ in range(4)], [b"on", b"e\n", b"tw", b"o\n"]),
     "readline 0": (lambda body: (body.readline(0), body.readline(100)), (b"", b"one\n")),
     "readline 4": (lambda body: (body.readline(4), body.readline(None)), (b"one\n", b"two\n")),
@@ -180,7 +190,10 @@ USES: dict[str, tuple[Callable[[Input], object], object]] = {
     "readlines 5": (lambda body: body.readlines(5), [b"one\n", b"two\n"]),
     "readlines 0": (lambda body: body.readlines(0), TEXT.splitlines(keepends=True)),
     "iter": (lambda body: list(body), TEXT.splitlines(keepends=True)),
-    "mixed": (lambda body: (body.read(2), body.readline(), next(iter(body)), body.read()), (b"on", b"e\n", b"two\n", TEXT[8:])),
+    "mixed": (
+        lambda body: (body.read(2), body.readline(), next(iter(body)), body.read()),
+        (b"on", b"e\n", b"two\n", TEXT[8:]),
+    ),
 }
 
 
@@ -219,7 +232,9 @@ class OneByOne:
         return bytes(itertools.islice(self.data, 1))
 
 
-@pytest.mark.parametrize("lines", [[], [b"Content-Length: 0"], [b"Expect: 100-continue"], [b"Content-Length: 0", b"Expect: 100-continue"]])
+@pytest.mark.parametrize(
+    "lines", [[], [b"Content-Length: 0"], [b"Expect: 100-continue"], [b"Content-Length: 0", b"Expect: 100-continue"]]
+)
 def test_no_body_reads_nothing(make_input: MakeInput, channels: list[PairChannel], lines: list[bytes]) -> None:
     body = make_input(make_head(*lines), FOLLOWER, buffered=FOLLOWER)
     assert body.read() == b"" == body.readline() and list(body) == []
@@ -239,7 +254,9 @@ READS: dict[str, Callable[[Input], object]] = {
 @pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_a_client_that_leaves_is_no_end_of_the_body(make_input: MakeInput, chunked: bool, read: str) -> None:
-    body = make_input(CHUNKED if chunked else length(100), b"99\r\nincomplete" if chunked else b"incomplete", close=True)
+    body = make_input(
+        CHUNKED if chunked else length(100), b"99\r\nincomplete" if chunked else b"incomplete", close=True
+    )
     for _ in range(2):
         with pytest.raises(ClientGone):
             READS[read](body)
@@ -290,7 +307,9 @@ def test_continue_is_sent_once_and_at_the_first_read(make_input: MakeInput, chan
     assert channels[0].writes == [CONTINUE] and channels[0].reads == 2
 
 
-def test_no_continue_when_the_body_is_on_its_way_or_the_response_has_begun(make_input: MakeInput, channels: list[PairChannel]) -> None:
+def test_no_continue_when_the_body_is_on_its_way_or_the_response_has_begun(
+    make_input: MakeInput, channels: list[PairChannel]
+) -> None:
     assert make_input(EXPECT, b"llo", buffered=b"he").read() == b"hello"
     late = make_input(EXPECT, b"hello")
     late.forget_continue()
@@ -298,7 +317,9 @@ def test_no_continue_when_the_body_is_on_its_way_or_the_response_has_begun(make_
     assert [channel.writes for channel in channels] == [[], []]
 
 
-def test_an_expectation_that_was_not_met_ends_the_connection(make_input: MakeInput, channels: list[PairChannel]) -> None:
+def test_an_expectation_that_was_not_met_ends_the_connection(
+    make_input: MakeInput, channels: list[PairChannel]
+) -> None:
     body = make_input(EXPECT, b"hello")
     assert not body.droppable()
     body.forget_continue()

@@ -1,4 +1,5 @@
-"""Laws of request bodies, for bodies made by chance: the grammar of ``tests/fuzz`` agrees with their readers, however they are cut.
+"""Laws of request bodies, for bodies made by chance: the grammar of ``tests/fuzz`` agrees with their readers, however
+they are cut.
 
 The same bodies each time; ``make fuzz`` looks for others.
 """
@@ -19,11 +20,15 @@ from releve.server.http.body import EXTENSIONS_MAX_BYTES, LINE_MAX_BYTES, TRAILE
 from releve.server.http.head import Head, HTTPError
 
 CORPUS = Path(laws.__file__).parent / "corpus" / "chunks"
-bounded = settings(max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+bounded = settings(
+    max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
 
 TOKEN = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 tokens = st.text(TOKEN, min_size=1, max_size=6).map(str.encode)
-texts = st.text([chr(byte) for byte in range(256) if byte in grammar.FIELD_TEXT], max_size=8).map(lambda text: text.encode("latin-1"))
+texts = st.text([chr(byte) for byte in range(256) if byte in grammar.FIELD_TEXT], max_size=8).map(
+    lambda text: text.encode("latin-1")
+)
 quoted = texts.map(lambda text: b'"' + text.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"')
 space = st.sampled_from([b"", b"", b" ", b"\t", b" \t "])
 extensions = st.builds(
@@ -35,7 +40,9 @@ extensions = st.builds(
 lists = st.lists(extensions, max_size=3).map(b"".join)
 lines = st.lists(st.sampled_from([b"\n", b"a\n", b"\r\n", b"0\r\n\r\n"]), min_size=1, max_size=6).map(b"".join)
 pieces = st.binary(min_size=1, max_size=40) | lines
-trailers = st.lists(st.builds(lambda name, value: name + b": " + value + b"\r\n", tokens, texts), max_size=3).map(b"".join)
+trailers = st.lists(st.builds(lambda name, value: name + b": " + value + b"\r\n", tokens, texts), max_size=3).map(
+    b"".join
+)
 rests = st.sampled_from([b"", b"", b"GET / HTTP/1.1\r\n", b"\r\n", b"\0"])
 
 
@@ -106,8 +113,17 @@ def test_every_byte_at_every_place() -> None:
         lambda over: b"1;" + b"a" * (LINE_MAX_BYTES - 2 + over) + b"\r\nb\r\n0\r\n\r\n",
         lambda over: b"1;" + b"a" * (LINE_MAX_BYTES - 1 + over),  # the last may be a CR
         lambda over: b"0\r\nA:" + b"a" * (LINE_MAX_BYTES - 2 + over) + b"\r\n\r\n",
-        lambda over: (b"1;" + b"a" * 1023 + b"\r\nb\r\n") * (EXTENSIONS_MAX_BYTES // 1024) + (b"0" + b";a" * max(0, over)) + b"\r\n\r\n",
-        lambda over: b"0\r\n" + (b"A:" + b"a" * 1022 + b"\r\n") * (TRAILERS_MAX_BYTES // 1024) + b"A:\r\n" * max(0, over) + b"\r\n",
+        lambda over: (
+            (b"1;" + b"a" * 1023 + b"\r\nb\r\n") * (EXTENSIONS_MAX_BYTES // 1024)
+            + (b"0" + b";a" * max(0, over))
+            + b"\r\n\r\n"
+        ),
+        lambda over: (
+            b"0\r\n"
+            + (b"A:" + b"a" * 1022 + b"\r\n") * (TRAILERS_MAX_BYTES // 1024)
+            + b"A:\r\n" * max(0, over)
+            + b"\r\n"
+        ),
     ],
 )
 def test_the_limits_are_where_they_are_said_to_be(make: Callable[[int], bytes], over: int) -> None:

@@ -199,7 +199,9 @@ def returning(iterable: Any, status: str = "200 OK", headers: list[tuple[str, st
     return application
 
 
-@pytest.mark.parametrize("pieces", [(), (b"a",), (b"a", b""), (ValueError(),), (b"a", SystemExit()), ("text",), (b"a", 7)], ids=repr)
+@pytest.mark.parametrize(
+    "pieces", [(), (b"a",), (b"a", b""), (ValueError(),), (b"a", SystemExit()), ("text",), (b"a", 7)], ids=repr
+)
 @pytest.mark.parametrize("status", ["200 OK", "204 No Content", ""])
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 def test_close_is_called_once(pieces: tuple[Any, ...], status: str, method: bytes) -> None:
@@ -214,7 +216,9 @@ def test_close_is_called_when_the_client_has_gone(caplog: pytest.LogCaptureFixtu
     answer = ask(returning(body), prepare=lambda channel: channel.client.close())
     assert body.closed == 1 and not answer.outcome.keep and answer.outcome.error == "it has gone"
     assert next(body) == b"x" * 1000, "and what is left is not computed"
-    assert not [record for record in caplog.records if record.levelno >= logging.ERROR], "this is no error of the application"
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR], (
+        "this is no error of the application"
+    )
 
 
 def test_a_client_that_takes_nothing() -> None:
@@ -293,5 +297,8 @@ def test_the_validator_finds_nothing(name: str, method: bytes) -> None:
     else:
         application = VALID[name]
     body = b"one\ntwo\n" if method == b"POST" else b""
-    answer = ask(validator(application), request(method, b"Content-Length: %d" % len(body), b"Content-Type: text/plain", body=body))
+    answer = ask(
+        validator(application),
+        request(method, b"Content-Length: %d" % len(body), b"Content-Type: text/plain", body=body),
+    )
     assert answer.outcome.error is None and answer.outcome.status in (200, 204) and answer.outcome.keep

@@ -31,7 +31,11 @@ def test_echo() -> None:
 def test_expect_continue() -> None:
     data = request(b"POST", b"Content-Length: 5", b"Expect: 100-continue")
     answer = ask(echo, data, sent=b"hello")
-    assert answer.data.startswith(CONTINUE + b"HTTP/1.1 200 OK\r\n") and answer.data.endswith(b"hello") and answer.outcome.keep
+    assert (
+        answer.data.startswith(CONTINUE + b"HTTP/1.1 200 OK\r\n")
+        and answer.data.endswith(b"hello")
+        and answer.outcome.keep
+    )
     answer = ask(simple(b"no"), data, sent=b"hello")
     assert answer.first == "HTTP/1.1 200 OK" and answer.headers["Connection"] == "close" and not answer.outcome.keep
 
@@ -80,7 +84,11 @@ def test_a_body_that_was_not_read_closes_if_large() -> None:
 
 
 def test_what_does_not_follow_the_head_in_time_closes() -> None:
-    answer = ask(simple(b"x"), request(b"POST", b"Content-Length: 5", body=b"he"), prepare=lambda channel: channel.client.shutdown(1))
+    answer = ask(
+        simple(b"x"),
+        request(b"POST", b"Content-Length: 5", body=b"he"),
+        prepare=lambda channel: channel.client.shutdown(1),
+    )
     assert answer.outcome.status == 200 and not answer.outcome.keep
 
 
@@ -118,7 +126,9 @@ def test_an_application_may_answer_a_bad_body_itself() -> None:
 
 
 def test_a_client_gone_in_mid_body_gets_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    answer = ask(echo, request(b"POST", b"Content-Length: 5", body=b"he"), prepare=lambda channel: channel.client.shutdown(1))
+    answer = ask(
+        echo, request(b"POST", b"Content-Length: 5", body=b"he"), prepare=lambda channel: channel.client.shutdown(1)
+    )
     assert answer.data == b"" and answer.outcome.status == 499 and not answer.outcome.keep and not caplog.records
     assert "the client closed" in str(answer.outcome.error)
 
@@ -161,7 +171,8 @@ def test_a_file_goes_from_its_position_on(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "raw", "keep"), [("4", b"2345", True), ("8", b"23456789", True), ("12", b"23456789", False), ("0", b"", True)]
+    ("length", "raw", "keep"),
+    [("4", b"2345", True), ("8", b"23456789", True), ("12", b"23456789", False), ("0", b"", True)],
 )
 def test_a_file_respects_content_length(path: Path, length: str, raw: bytes, keep: bool) -> None:
     answer = ask(sends(at(path.open("rb"), 2), [("Content-Length", length)]))

@@ -22,7 +22,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_small_response_is_one_write() -> None:
-    for application in (simple(b"hello"), simple(b"he", b"", b"llo"), streamed(b"hello", headers=[*OK, ("Content-Length", "5")])):
+    for application in (
+        simple(b"hello"),
+        simple(b"he", b"", b"llo"),
+        streamed(b"hello", headers=[*OK, ("Content-Length", "5")]),
+    ):
         answer = ask(application)
         assert answer.first == "HTTP/1.1 200 OK" and answer.raw == b"hello" and answer.headers["Content-Length"] == "5"
         assert "Connection" not in answer.headers

@@ -28,7 +28,9 @@ SOON_S = 2.5
 
 
 def trap() -> int:
-    """A socket in whose queue there is a connection whose close waits for a peer that reads nothing: no option shows that."""
+    """A socket in whose queue there is a connection whose close waits for a peer that reads nothing: no option shows
+    that.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listening:
         client = socket.create_connection(listening.getsockname())
         peer, _ = listening.accept()
@@ -109,7 +111,9 @@ def test_a_close_that_waits_holds_nobody_up(way: str) -> None:
 
 
 def test_what_another_generation_gives_to_an_exchange_holds_no_worker_up() -> None:
-    """What is refused is closed elsewhere; a connection that is served is, too, when it ends (``Connection.received``)."""
+    """What is refused is closed elsewhere; a connection that is served is, too, when it ends
+    (``Connection.received``).
+    """
     give, take = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     take.setblocking(False)
     send(give, b"no parcel")
@@ -143,7 +147,9 @@ def test_one_thread_closes_what_comes_in_turn(closer: closing._Closer) -> None:
     assert closer._threads == 1
 
 
-def test_what_no_thread_could_be_started_for_waits_for_the_next(closer: closing._Closer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_no_thread_could_be_started_for_waits_for_the_next(
+    closer: closing._Closer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none(*arguments: object) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -183,7 +189,9 @@ def test_what_comes_when_a_thread_is_about_to_end_is_closed_by_it(closer: closin
 
 
 def test_a_thread_that_is_called_late_rests_no_longer_than_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine a thread comes to its turn when its time is over: it ends (a wait of less than no time is for ever)."""
+    """On a busy machine a thread comes to its turn when its time is over: it ends (a wait of less than no time is for
+    ever).
+    """
     monkeypatch.setattr(closing, "REST_S", 0.008)
     closer, busy = closing._Closer(), True
 

@@ -149,7 +149,9 @@ def test_with_streams_the_application_reads_from_the_first_byte_on(generation: G
     assert slow.answer().body == digest(LARGE)
 
 
-def test_bodies_for_which_there_is_no_room_wait_for_a_thread_and_not_for_ever(generation: Generation, tmp_path: Path) -> None:
+def test_bodies_for_which_there_is_no_room_wait_for_a_thread_and_not_for_ever(
+    generation: Generation, tmp_path: Path
+) -> None:
     worker = start(generation, tmp_path, threads=2, limits={"spool": 200_000}, timeouts={"body": 2.0, "min_rate": None})
     kept = post(generation, len(LARGE), LARGE[:150_000])
     eventually(lambda: spooled(worker, tmp_path) == 1, "there is room for one")
@@ -214,15 +216,20 @@ def test_a_body_that_waits_for_room_has_its_time_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "advice"), [(errno.EMFILE, "LimitNOFILE"), (errno.ENOSPC, "free some space"), (errno.EACCES, "user write there")]
+    ("number", "advice"),
+    [(errno.EMFILE, "LimitNOFILE"), (errno.ENOSPC, "free some space"), (errno.EACCES, "user write there")],
 )
-def test_what_keeps_a_file_from_being_written_is_said(number: int, advice: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_keeps_a_file_from_being_written_is_said(
+    number: int, advice: str, caplog: pytest.LogCaptureFixture
+) -> None:
     Spools("/there", 1).complain(OSError(number, os.strerror(number)))
     assert advice in caplog.text
 
 
 @pytest.mark.parametrize("how", ["missing", "full"])
-def test_a_folder_that_takes_nothing_costs_the_large_bodies_only(generation: Generation, tmp_path: Path, how: str) -> None:
+def test_a_folder_that_takes_nothing_costs_the_large_bodies_only(
+    generation: Generation, tmp_path: Path, how: str
+) -> None:
     folder = tmp_path / "missing" if how == "missing" else tmp_path
     worker = start(generation, folder, limit_file_bytes=100_000 if how == "full" else None)
     for _ in range(3):
@@ -246,7 +253,9 @@ def test_a_body_that_is_too_long_is_refused_before_it_is_kept(generation: Genera
 
 
 def chunked(data: bytes, size: int = 40_000) -> bytes:
-    return b"".join(b"%x\r\n%s\r\n" % (len(data[at : at + size]), data[at : at + size]) for at in range(0, len(data), size))
+    return b"".join(
+        b"%x\r\n%s\r\n" % (len(data[at : at + size]), data[at : at + size]) for at in range(0, len(data), size)
+    )
 
 
 BUFFERED: dict[str, Any] = {"request": {"buffer_chunked": 2 << 20}}
@@ -254,7 +263,9 @@ BUFFERED: dict[str, Any] = {"request": {"buffer_chunked": 2 << 20}}
 
 @pytest.mark.parametrize("limits", [{}, {"streams": 8}])
 @pytest.mark.parametrize("body", [b"", b"hello", LARGE], ids=["empty", "small", "large"])
-def test_a_chunked_body_has_its_length(generation: Generation, tmp_path: Path, body: bytes, limits: dict[str, int]) -> None:
+def test_a_chunked_body_has_its_length(
+    generation: Generation, tmp_path: Path, body: bytes, limits: dict[str, int]
+) -> None:
     worker = start(generation, tmp_path, limits=limits, **BUFFERED)
     expected = f"{len(body)} no {hashlib.sha256(body).hexdigest()}".encode()
     data = chunked(body) + b"0\r\n\r\n"
@@ -289,7 +300,9 @@ def test_two_chunked_bodies_that_wait_for_one_another_do_not(generation: Generat
     for client in clients:
         client.send(data[560_000:])
     answers = {answer.status: answer.body for answer in (client.answer() for client in clients)}
-    assert set(answers) == {200, 503} and answers[200] == f"{len(LARGE)} no {hashlib.sha256(LARGE).hexdigest()}".encode()
+    assert (
+        set(answers) == {200, 503} and answers[200] == f"{len(LARGE)} no {hashlib.sha256(LARGE).hexdigest()}".encode()
+    )
     assert "limits.spool is used up by bodies that wait for one another" in generation.log
     eventually(lambda: spooled(worker, tmp_path) == 0, "nothing is left")
     again = post(generation, None, data, "/framing")
@@ -307,18 +320,31 @@ def test_a_chunked_body_waits_for_the_room_of_one_that_goes_on(generation: Gener
 
 
 @pytest.mark.parametrize("rest", [b"", b"\r\n0\r\n\r\n"])
-def test_a_chunked_body_that_is_longer_is_refused_before_the_application(generation: Generation, tmp_path: Path, rest: bytes) -> None:
+def test_a_chunked_body_that_is_longer_is_refused_before_the_application(
+    generation: Generation, tmp_path: Path, rest: bytes
+) -> None:
     worker = start(generation, tmp_path, request={"buffer_chunked": 1000})
     assert post(generation, None, chunked(bytes(1000)) + b"0\r\n\r\n", "/framing").answer().body.startswith(b"1000 no ")
     assert post(generation, None, b"3e9\r\n" + bytes(1001) + rest, "/framing").answer().status == 413
     assert post(generation, None, b"5\r\nhello, 0\r\n\r\n", "/framing").answer().status == 400
-    assert post(generation, 1001, bytes(1001), "/framing").answer().body.startswith(b"1001 no "), "with a length, it is none of these"
+    assert post(generation, 1001, bytes(1001), "/framing").answer().body.startswith(b"1001 no "), (
+        "with a length, it is none of these"
+    )
     eventually(lambda: worker.numbers.requests == 2, "the others were no requests")
 
 
 def test_without_room_a_chunked_body_is_refused_in_its_time(generation: Generation, tmp_path: Path) -> None:
-    """The room is a request's that runs, and may be free at any moment: it waits for that, as long as a client may be silent."""
-    worker = start(generation, tmp_path, threads=2, limits={"spool": 100_000}, timeouts={"body": 1.0}, request={"buffer_chunked": 100_000})
+    """The room is a request's that runs, and may be free at any moment: it waits for that, as long as a client may be
+    silent.
+    """
+    worker = start(
+        generation,
+        tmp_path,
+        threads=2,
+        limits={"spool": 100_000},
+        timeouts={"body": 1.0},
+        request={"buffer_chunked": 100_000},
+    )
     os.mkfifo(fifo := tmp_path / "fifo")
     running = post(generation, 150_000, LARGE[:150_000], f"/bytes?{fifo}")
     eventually(lambda: worker.numbers.busy == 1, "it runs")
@@ -355,7 +381,9 @@ def test_how_many_threads_may_wait_for_clients(threads: int, limits: dict[str, i
 
 @pytest.mark.parametrize("how", ["read", "pieces", "lines"])
 @pytest.mark.parametrize(("spilled", "tail"), [(70_000, 0), (70_000, 10), (1, 3000), (200_000, 99_999)])
-def test_a_body_is_read_from_file_memory_and_client_in_its_order(how: str, spilled: int, tail: int, tmp_path: Path) -> None:
+def test_a_body_is_read_from_file_memory_and_client_in_its_order(
+    how: str, spilled: int, tail: int, tmp_path: Path
+) -> None:
     lines = b"".join(b"%d\n" % number for number in range(60_000))
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -381,7 +409,13 @@ def test_a_body_is_read_from_file_memory_and_client_in_its_order(how: str, spill
 
 def _read(body: Input, how: str, count: int) -> Iterator[bytes]:
     while count:
-        data = body.read(count) if how == "read" else body.read(min(count, 1000)) if how == "pieces" else body.readline(count)
+        data = (
+            body.read(count)
+            if how == "read"
+            else body.read(min(count, 1000))
+            if how == "pieces"
+            else body.readline(count)
+        )
         count -= len(data)
         yield data
 

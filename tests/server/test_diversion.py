@@ -20,7 +20,9 @@ SHARES = st.integers(PARTS // 100, PARTS * 99 // 100).map(lambda parts: parts / 
 
 
 @given(SHARES, st.integers(1, 10_000), st.integers(1, 2000))
-def test_at_any_moment_the_share_is_off_by_less_than_one_connection(share: float, worker: int, connections: int) -> None:
+def test_at_any_moment_the_share_is_off_by_less_than_one_connection(
+    share: float, worker: int, connections: int
+) -> None:
     portion = Portion(share, worker)
     passed = 0
     for number in range(1, connections + 1):
@@ -59,7 +61,9 @@ def attend(worker: Worker) -> None:
 
 
 @pytest.mark.parametrize(("share", "threads"), [(0.1, 4), (0.3, 1), (0.85, 4)])
-def test_the_share_of_new_connections_is_passed_on_and_stays_there(old: Generation, new: Generation, share: float, threads: int) -> None:
+def test_the_share_of_new_connections_is_passed_on_and_stays_there(
+    old: Generation, new: Generation, share: float, threads: int
+) -> None:
     one, other = old.start(threads=threads), new.start(threads=threads)
     one.resume()
     attend(other)
@@ -86,7 +90,9 @@ def test_who_attends_accepts_nothing(old: Generation, new: Generation) -> None:
     assert client.answer().pid == other.pid
 
 
-def test_who_attends_hands_back_what_it_has_and_takes_nothing_from_the_listeners(old: Generation, new: Generation) -> None:
+def test_who_attends_hands_back_what_it_has_and_takes_nothing_from_the_listeners(
+    old: Generation, new: Generation
+) -> None:
     one, other = old.start(), new.start()
     one.resume()
     attend(other)

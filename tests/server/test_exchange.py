@@ -199,7 +199,8 @@ def test_what_is_no_connection_is_closed_and_the_exchange_goes_on(kind: str) -> 
             one.close()
 
 
-@pytest.mark.parametrize("option", [socket.SO_PASSCRED, 76], ids=["credentials", "a-pidfd"])  # SO_PASSPIDFD of asm-generic/socket.h
+# SO_PASSPIDFD of asm-generic/socket.h
+@pytest.mark.parametrize("option", [socket.SO_PASSCRED, 76], ids=["credentials", "a-pidfd"])
 def test_what_others_have_the_kernel_add_is_no_descriptor_of_a_connection(option: int) -> None:
     receive_end, send_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     receive_end.setblocking(False)

@@ -44,7 +44,11 @@ def agrees(data: bytes, limits: Limits = LIMITS) -> bool:
     assert environ == expected
     assert not strict.chunked and not strict.expect_continue and strict.version == (1, 1)
     short = usual(environ)
-    assert short is None or (short.method, short.target, short.keep_alive) == (strict.method, strict.target, strict.keep_alive)
+    assert short is None or (short.method, short.target, short.keep_alive) == (
+        strict.method,
+        strict.target,
+        strict.keep_alive,
+    )
     return True
 
 
@@ -109,7 +113,9 @@ def test_whatever_is_not_plain_is_left_to_the_strict_parser(data: bytes) -> None
     assert fast(data) is None, "nothing of it was kept that changes the answer"
 
 
-@pytest.mark.parametrize("limits", [Limits(header=64), Limits(request_line=64), Limits(head=256, header=300), Limits(headers=2)])
+@pytest.mark.parametrize(
+    "limits", [Limits(header=64), Limits(request_line=64), Limits(head=256, header=300), Limits(headers=2)]
+)
 def test_no_limit_is_passed_over(limits: Limits) -> None:
     data = head(b"X-Long: " + b"x" * 240, b"X-Other: 1")
     assert fast(data) is not None, "and the lines are known"
@@ -122,7 +128,13 @@ def test_the_cache_is_bounded_and_keeps_no_secret() -> None:
     assert len(fasthead._lines) <= LINES_MAX
     fasthead.forget()
     assert agrees(
-        head(b"Cookie: secret", b"Authorization: secret", b"Proxy-Authorization: secret", b"Content-Length: 5", b"X-Long: " + b"y" * 500)
+        head(
+            b"Cookie: secret",
+            b"Authorization: secret",
+            b"Proxy-Authorization: secret",
+            b"Content-Length: 5",
+            b"X-Long: " + b"y" * 500,
+        )
     )
     assert not fasthead._lines, "neither secrets, nor framing, nor long lines"
 
@@ -142,16 +154,23 @@ _names = st.sampled_from(
         b"Proxy",
     ]
 )
-_values = st.one_of(st.sampled_from([b"a", b"1", b"close", b"keep-alive", b"chunked", b"example.org:80", b""]), st.binary(max_size=6))
+_values = st.one_of(
+    st.sampled_from([b"a", b"1", b"close", b"keep-alive", b"chunked", b"example.org:80", b""]), st.binary(max_size=6)
+)
 _lines = st.one_of(
-    st.builds(lambda name, gap, value: name + b":" + gap + value, _names, st.sampled_from([b"", b" ", b"\t", b"  "]), _values),
+    st.builds(
+        lambda name, gap, value: name + b":" + gap + value, _names, st.sampled_from([b"", b" ", b"\t", b"  "]), _values
+    ),
     st.binary(max_size=12),
 )
 _firsts = st.one_of(
     st.builds(
         lambda method, target, version: b" ".join((method, target, version)),
         st.sampled_from([b"GET", b"POST", b"HEAD", b"get", b"CONNECT"]),
-        st.one_of(st.sampled_from([b"/", b"/a%41?b", b"*", b"http://a/b"]), st.binary(max_size=8).map(lambda tail: b"/" + tail)),
+        st.one_of(
+            st.sampled_from([b"/", b"/a%41?b", b"*", b"http://a/b"]),
+            st.binary(max_size=8).map(lambda tail: b"/" + tail),
+        ),
         st.sampled_from([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/1.2"]),
     ),
     st.binary(max_size=20),

@@ -29,7 +29,21 @@ def seen(response: Response) -> tuple[int, dict[str, str], bytes]:
     return response.status, {name: value for name, value in response.headers.items() if name != "date"}, response.body
 
 
-SAME = ["/", "/way?%C3%A4", "/pieces", "/generator", "/write", "/empty", "/nothing", "/204", "/304", "/205", "/short", "/long", "/dated"]
+SAME = [
+    "/",
+    "/way?%C3%A4",
+    "/pieces",
+    "/generator",
+    "/write",
+    "/empty",
+    "/nothing",
+    "/204",
+    "/304",
+    "/205",
+    "/short",
+    "/long",
+    "/dated",
+]
 ENDS = ["/raise", "/exit", "/newline", "/text", "/twice", "/never", "/late", "/hop"]
 
 

@@ -51,7 +51,9 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
 """
 
 
-def test_no_supervisor_is_started_while_the_one_that_hung_up_lives(tmp_path: Path, keepsake: int, started: list[object]) -> None:
+def test_no_supervisor_is_started_while_the_one_that_hung_up_lives(
+    tmp_path: Path, keepsake: int, started: list[object]
+) -> None:
     one = Guard(keepsake)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(tmp_path / "sock"))
@@ -69,7 +71,9 @@ def test_no_supervisor_is_started_while_the_one_that_hung_up_lives(tmp_path: Pat
     assert len(started) >= 1  # it has ended now
 
 
-def test_no_supervisor_is_started_while_one_holds_the_lock(tmp_path: Path, keepsake: int, started: list[object]) -> None:
+def test_no_supervisor_is_started_while_one_holds_the_lock(
+    tmp_path: Path, keepsake: int, started: list[object]
+) -> None:
     one = Guard(keepsake)
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -92,7 +96,10 @@ def test_without_one_it_is_started_at_once(keepsake: int, started: list[object])
 def test_a_door_whose_file_has_gone_is_hung_again(tmp_path: Path) -> None:
     path = tmp_path / "run" / "gen-7.sock"
     path.parent.mkdir()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as hung, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as hung,
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client,
+    ):
         hung.bind(str(path))
         hung.listen()
         before = path.lstat()

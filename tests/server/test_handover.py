@@ -20,8 +20,12 @@ NAME = "127.0.0.1:8000"
 
 
 def settled(generation: Generation, answered: int) -> None:
-    """Wait until the threads have given back the connections of so many answers: a client reads its response a moment earlier."""
-    eventually(lambda: sum(worker.numbers.requests for worker in generation.workers) == answered, f"{answered} answers counted")
+    """Wait until the threads have given back the connections of so many answers: a client reads its response a moment
+    earlier.
+    """
+    eventually(
+        lambda: sum(worker.numbers.requests for worker in generation.workers) == answered, f"{answered} answers counted"
+    )
 
 
 def test_an_idle_connection_survives_its_worker(old: Generation, new: Generation) -> None:
@@ -65,7 +69,9 @@ def test_the_beginning_of_a_request_travels_along(old: Generation, new: Generati
 
 
 def test_a_generation_outlives_what_another_one_puts_into_its_exchange(old: Generation, new: Generation) -> None:
-    """A deadline of five hundred years would be more than epoll takes for a timeout; an empty message is not the end."""
+    """A deadline of five hundred years would be more than epoll takes for a timeout; an empty message is not
+    the end.
+    """
     other = new.start(timeouts={"keepalive": 0.5})
     client, server = socket.socketpair()
     sender = socket.socket(fileno=os.dup(new.send))
@@ -124,7 +130,9 @@ def test_too_long_a_beginning_is_served_where_it_is_and_follows_then(old: Genera
 
 
 @pytest.mark.parametrize("quits", [False, True])
-def test_pipelined_requests_that_do_not_fit_a_message_are_served_until_the_rest_does(old: Generation, new: Generation, quits: bool) -> None:
+def test_pipelined_requests_that_do_not_fit_a_message_are_served_until_the_rest_does(
+    old: Generation, new: Generation, quits: bool
+) -> None:
     """More than a message carries is read already: none of it is lost, and nobody is told to close."""
     one, other = old.start(), new.start()
     one.resume()
@@ -197,7 +205,9 @@ def test_a_busy_connection_follows_after_its_response(old: Generation, new: Gene
     assert one.ended() == 0
 
 
-def test_what_a_leaving_worker_gives_has_its_whole_keepalive_time(old: Generation, new: Generation, tmp_path: Path) -> None:
+def test_what_a_leaving_worker_gives_has_its_whole_keepalive_time(
+    old: Generation, new: Generation, tmp_path: Path
+) -> None:
     one = old.start()
     one.resume()
     client = connect(old)
@@ -302,7 +312,9 @@ def test_a_connection_that_was_handed_over_too_often_stays(old: Generation, new:
 
 
 def test_bytes_and_deadline_of_a_parcel_count_at_once(old: Generation) -> None:
-    """A complete request in the parcel is answered though not a byte follows; a partial one has what is left of its time."""
+    """A complete request in the parcel is answered though not a byte follows; a partial one has what is left of its
+    time.
+    """
     one = old.start()
     one.resume()
     ends = [socket.socketpair() for _ in range(2)]

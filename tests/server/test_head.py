@@ -220,7 +220,17 @@ REFUSED: list[tuple[int, bytes]] = [
 ]
 
 ACCEPTED: list[tuple[bytes, dict[str, Any]]] = [
-    (get(), {"method": "GET", "target": "/", "version": (1, 1), "headers": [("Host", "a")], "keep_alive": True, "content_length": None}),
+    (
+        get(),
+        {
+            "method": "GET",
+            "target": "/",
+            "version": (1, 1),
+            "headers": [("Host", "a")],
+            "keep_alive": True,
+            "content_length": None,
+        },
+    ),
     (get(), {"chunked": False, "expect_continue": False}),
     (b"\r\n" + get(), {"method": "GET"}),
     (first(b"get / HTTP/1.1"), {"method": "get"}),
@@ -317,7 +327,12 @@ def test_refused(status: int, data: bytes) -> None:
 
 @pytest.mark.parametrize(("data", "expected"), ACCEPTED, ids=lambda value: repr(value)[:60])
 def test_accepted(data: bytes, expected: dict[str, Any]) -> None:
-    heads = [receive([data]), receive(in_bytes(data)), receive([data + FOLLOWER]), receive([data[:-1], data[-1:] + FOLLOWER])]
+    heads = [
+        receive([data]),
+        receive(in_bytes(data)),
+        receive([data + FOLLOWER]),
+        receive([data[:-1], data[-1:] + FOLLOWER]),
+    ]
     for head in heads:
         assert isinstance(head, Head)
         assert head == heads[0]

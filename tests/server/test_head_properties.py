@@ -1,4 +1,5 @@
-"""Laws of request heads, for heads made by chance: the grammar of ``tests/fuzz`` agrees with every parser of them, however they are cut.
+"""Laws of request heads, for heads made by chance: the grammar of ``tests/fuzz`` agrees with every parser of them,
+however they are cut.
 
 The same heads each time; ``make fuzz`` looks for others.
 """
@@ -20,18 +21,27 @@ from releve.server.http.fasthead import LINES_MAX, NAMES_MAX, fast_environ
 from releve.server.http.head import HTTPError, Partial, head_end, parse_head
 
 CORPUS = Path(laws.__file__).parent / "corpus" / "head"
-bounded = settings(max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+bounded = settings(
+    max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
 
 TOKEN = "!#$%&'*+-.^`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 tokens = st.text(TOKEN, min_size=1, max_size=8).map(str.encode)
 space = st.sampled_from([b"", b"", b" ", b"\t", b" \t "])
 methods = st.sampled_from([b"GET", b"GET", b"POST", b"HEAD", b"OPTIONS", b"CONNECT", b"get"]) | tokens
-hosts = st.sampled_from([b"a", b"a.b:80", b"[::1]", b"[1:2:3:4:5:6:7::]:65535", b"%41", b"a:", b"a:65536", b"a,b", b"[::1", b""])
-paths = st.binary(max_size=12).map(lambda raw: b"/" + b"".join(b"%c" % byte for byte in raw if byte > 0x20 and byte not in b"#\x7f"))
+hosts = st.sampled_from(
+    [b"a", b"a.b:80", b"[::1]", b"[1:2:3:4:5:6:7::]:65535", b"%41", b"a:", b"a:65536", b"a,b", b"[::1", b""]
+)
+paths = st.binary(max_size=12).map(
+    lambda raw: b"/" + b"".join(b"%c" % byte for byte in raw if byte > 0x20 and byte not in b"#\x7f")
+)
 odd_targets = hosts.map(b"http://%b/a".__mod__) | st.sampled_from([b"*", b"/%41%zz", b"a"])
 targets = paths | st.builds(b"%b?%b".__mod__, st.tuples(paths, tokens)) | odd_targets
 versions = st.sampled_from([b"HTTP/1.1"] * 6 + [b"HTTP/1.0", b"HTTP/2.0", b"http/1.1"])
-values = st.text(st.characters(min_codepoint=9, max_codepoint=255), max_size=12).map(lambda text: text.encode("latin-1")) | tokens
+values = (
+    st.text(st.characters(min_codepoint=9, max_codepoint=255), max_size=12).map(lambda text: text.encode("latin-1"))
+    | tokens
+)
 SPECIAL = {
     b"Content-Length": (b"0", b"12", b"007", b"+1", b"1,1", b"9" * 18, b"9" * 19, b""),
     b"transfer-encoding": (b"chunked", b"Chunked", b"gzip, chunked", b"chunked,", b"chunked, chunked", b""),
@@ -133,7 +143,10 @@ SMALL = laws.LIMITS[1]
         lambda over: b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"a" * (SMALL.header - 3 + over) + b"\r\n\r\n",
         lambda over: b"GET / HTTP/1.1\r\nHost: a\r\nA:" + b" " * (SMALL.header - 2 + over) + b"\r\n\r\n",
         lambda over: b"GET / HTTP/1.1\r\nHost: a\r\n" + b"A: a\r\n" * (SMALL.headers - 1 + over) + b"\r\n",
-        lambda over: b"GET /%b HTTP/1.1\r\nHost: %b\r\nA: %b\r\nB:%b\r\n\r\n" % (b"a" * 50, b"a" * 56, b"a" * 59, b"b" * (56 + over)),
+        lambda over: (
+            b"GET /%b HTTP/1.1\r\nHost: %b\r\nA: %b\r\nB:%b\r\n\r\n"
+            % (b"a" * 50, b"a" * 56, b"a" * 59, b"b" * (56 + over))
+        ),
         lambda over: b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % ((SMALL.body or 0) + over),
     ],
 )
@@ -148,7 +161,10 @@ def test_the_limits_are_where_they_are_said_to_be(make: Callable[[int], bytes], 
 
 
 @bounded
-@given(st.binary(max_size=60) | st.lists(st.sampled_from((*laws.HOSTILE, b"GET /", b" HTTP/1.1", b"Host: a")), max_size=12).map(b"".join))
+@given(
+    st.binary(max_size=60)
+    | st.lists(st.sampled_from((*laws.HOSTILE, b"GET /", b" HTTP/1.1", b"Host: a")), max_size=12).map(b"".join)
+)
 def test_any_bytes_are_a_head_or_refused_or_not_all_there(data: bytes) -> None:
     laws.check_head(data)
     laws.check_preface(data)
@@ -206,7 +222,9 @@ def test_every_byte_at_every_place_of_a_shape() -> None:
 def test_shapes_are_put_to_the_test_at_all() -> None:
     """The laws above hold for a parser that never answers, too: this one does."""
     lines = b"Host: a\r\nAccept: */*\r\nCookie: a=%d\r\nX-Id: %d\r\n\r\n"
-    found = [laws.check_shape(b"GET /%d HTTP/1.1\r\n" % number + lines % (number, number), Limits()) for number in range(50)]
+    found = [
+        laws.check_shape(b"GET /%d HTTP/1.1\r\n" % number + lines % (number, number), Limits()) for number in range(50)
+    ]
     assert sum(found) > 100
 
 
@@ -223,7 +241,9 @@ LONG: dict[str, Callable[[int], bytes]] = {
     "white space": lambda size: b"GET / HTTP/1.1\r\nHost: a\r\nA:" + b" \t" * (size // 2) + b"\x01\r\n\r\n",
     "name": lambda size: b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a" * size + b" : b\r\n\r\n",
     "connection": lambda size: b"GET / HTTP/1.1\r\nHost: a\r\nConnection: " + b"a, " * (size // 3) + b'"\r\n\r\n',
-    "codings": lambda size: b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: " + b"a , " * (size // 4) + b"chunked\r\n\r\n",
+    "codings": lambda size: (
+        b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: " + b"a , " * (size // 4) + b"chunked\r\n\r\n"
+    ),
     "lines": lambda size: b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * (size // 6) + b"\r\n",
     "repeated": lambda size: b"GET / HTTP/1.1\r\n" + b"Host: a\r\n" * (size // 9) + b"\r\n",
 }

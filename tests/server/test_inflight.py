@@ -1,4 +1,6 @@
-"""Requests in flight: what each thread serves, as whoever reads the scoreboard sees it; and scoreboards of other releases."""
+"""Requests in flight: what each thread serves, as whoever reads the scoreboard sees it; and scoreboards of other
+releases.
+"""
 
 from __future__ import annotations
 
@@ -156,7 +158,9 @@ def test_each_thread_has_its_request_until_it_is_answered(generation: Generation
     clients = [Client(generation.listeners[0][1].getsockname()) for _ in targets]
     for client, target in zip(clients, targets, strict=True):
         client.send(request(target, more="X-Forwarded-For: 10.0.0.9\r\n"))
-    eventually(lambda: len([request for request in serving(worker.calls) if request.number != LEADER]) == 3, "all three last")
+    eventually(
+        lambda: len([request for request in serving(worker.calls) if request.number != LEADER]) == 3, "all three last"
+    )
     requests = serving(worker.calls)
     assert {request.target for request in requests} == set(targets)
     assert {request.peer for request in requests} == {"10.0.0.9"}  # as the trusted proxy says

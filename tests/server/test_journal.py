@@ -120,7 +120,11 @@ def test_where_a_descriptor_leads() -> None:
         os.dup2(null, other)
         os.close(null)
         assert not leads_there(other, environ)  # redirected since
-        assert not leads_there(other, {}) and not leads_there(other, {"JOURNAL_STREAM": "nonsense"}) and not leads_there(-1, environ)
+        assert (
+            not leads_there(other, {})
+            and not leads_there(other, {"JOURNAL_STREAM": "nonsense"})
+            and not leads_there(-1, environ)
+        )
     finally:
         os.close(one)
         os.close(other)

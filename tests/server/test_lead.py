@@ -46,7 +46,9 @@ def test_one_thread_more_than_the_application_has(generation: Generation, thread
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
-def test_no_more_than_threads_requests_are_in_the_application(generation: Generation, threads: int, tmp_path: Path) -> None:
+def test_no_more_than_threads_requests_are_in_the_application(
+    generation: Generation, threads: int, tmp_path: Path
+) -> None:
     """People size database pools by ``threads``."""
     worker = start(generation, threads=threads)
     clients = [connect(generation) for _ in range(threads + 3)]
@@ -55,7 +57,9 @@ def test_no_more_than_threads_requests_are_in_the_application(generation: Genera
         assert client.ask().status == 200, "it is the worker's"
     for number, client in enumerate(clients, 1):
         client.send(request(f"/wait?at={tmp_path}/at{number}&until={tmp_path}/until"))
-        eventually(lambda number=number: len(list(tmp_path.glob("at*"))) == min(number, threads), "it is in the application")
+        eventually(
+            lambda number=number: len(list(tmp_path.glob("at*"))) == min(number, threads), "it is in the application"
+        )
     other.send(b"NONSENSE\r\n\r\n")  # when that is answered, the loop has seen what came before
     assert other.answer().status == 400
     assert (len(list(tmp_path.glob("at*"))), worker.numbers.busy) == (threads, threads)
@@ -143,7 +147,9 @@ def test_a_slow_reader_holds_no_thread(generation: Generation) -> None:
 
 
 def test_who_pipelines_has_one_turn_among_others() -> None:
-    """A request that takes longer than a slice, three hundred times on each of two connections, and once on a third: turn by turn."""
+    """A request that takes longer than a slice, three hundred times on each of two connections, and once on a third:
+    turn by turn.
+    """
     served: list[str] = []
 
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -153,7 +159,9 @@ def test_who_pipelines_has_one_turn_among_others() -> None:
         return [b""]
 
     settings = Settings(app="x:y", threads=2)
-    loop = Loop(settings, Handler(application, settings, lambda connection: True), Scoreboard(scoreboard.make()).tally(0))
+    loop = Loop(
+        settings, Handler(application, settings, lambda connection: True), Scoreboard(scoreboard.make()).tally(0)
+    )
     clients = []
     for target, count in (("/first", 300), ("/second", 300), ("/once", 1)):
         client, server = socket.socketpair()

@@ -38,7 +38,9 @@ def test_serves_under(version: str, preload: bool | None, tmp_path: Path) -> Non
 
 
 def test_every_module_of_the_server_is_standard_library_only() -> None:
-    paths = [path.relative_to(SERVER).with_suffix("") for path in SERVER.rglob("*.py") if not path.stem.startswith("__")]
+    paths = [
+        path.relative_to(SERVER).with_suffix("") for path in SERVER.rglob("*.py") if not path.stem.startswith("__")
+    ]
     names = [".".join(path.parts) for path in paths if path.name != "lend"]
     assert len(names) > 50
     script = f"""
@@ -76,6 +78,8 @@ def test_nothing_of_the_supervisors_environment_is_importable(tmp_path: Path) ->
 
 @pytest.mark.parametrize("arguments", [[], ["--link", "3"], ["--config", "x", "--link", "3"]])
 def test_usage(arguments: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-P", str(SERVER / "lend.py"), *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-P", str(SERVER / "lend.py"), *arguments], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("usage: lend.py --config FOLDER")

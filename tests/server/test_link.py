@@ -17,7 +17,9 @@ def test_a_peer_that_left_is_the_end() -> None:
 
 
 def test_last_words_are_heard_though_ours_were_not() -> None:
-    """The kernel says ECONNRESET first, where the peer has closed with something unread: once a master's traceback was lost so."""
+    """The kernel says ECONNRESET first, where the peer has closed with something unread: once a master's traceback was
+    lost so.
+    """
     ours, theirs = pair()
     ours.send({"type": "alive"})
     theirs.send({"type": "phase"})

@@ -50,7 +50,9 @@ HOSTILE = f"no\n{FORGED}\r{FORGED}\x1b[2J\x1b]0;title\x07\x9b2J\x85{FORGED}\u202
 
 @pytest.mark.parametrize("form", [logs.text, logs.prioritized, logs.as_json], ids=["text", "prioritized", "json"])
 def test_no_text_of_an_exception_does_more_than_show_itself(form: Callable[[Entry], bytes]) -> None:
-    entry = Entry("error", "gen=8 pid=811", HOSTILE, trace=f"Traceback (most recent call last):\n  File x\nValueError: {HOSTILE}")
+    entry = Entry(
+        "error", "gen=8 pid=811", HOSTILE, trace=f"Traceback (most recent call last):\n  File x\nValueError: {HOSTILE}"
+    )
     written = form(entry).decode()
     assert not [mark for mark in "\r\x1b\x07\x9b\x85\u2028\u202e\x00" if mark in written]
     lines = written.removesuffix("\n").split("\n")
@@ -159,7 +161,9 @@ def test_a_reader_that_does_not_read_costs_lines_and_a_second_and_is_told_how_ma
     assert all(len(line) == 7 for line in lines[:-2])
 
 
-def test_what_was_lost_is_told_once_it_can_be_though_nothing_is_to_be_said(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_lost_is_told_once_it_can_be_though_nothing_is_to_be_said(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(logs, "SLOW_S", 0.05)
     reader, writer = pipe
     sink, told = Sink(writer, "text", {}), Lost()
@@ -236,7 +240,9 @@ def test_processes_and_threads_do_not_tear_the_lines_of_a_file(tmp_path: Path) -
         assert rest == "x" * (int(number) * 60)
 
 
-def test_a_record_with_a_traceback_a_stack_or_wrong_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_record_with_a_traceback_a_stack_or_wrong_arguments(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "log"
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     logger = logging.Logger("releve.worker")
@@ -249,7 +255,9 @@ def test_a_record_with_a_traceback_a_stack_or_wrong_arguments(tmp_path: Path, ca
     logger.error("%d", "no number")
     os.close(fd)
     first, second = map(json.loads, path.read_text().splitlines())
-    assert first["exception"].endswith("ValueError: boom") and first["pid"] == os.getpid() and first["process"] == "worker"
+    assert (
+        first["exception"].endswith("ValueError: boom") and first["pid"] == os.getpid() and first["process"] == "worker"
+    )
     assert second["exception"].startswith("Stack (most recent call last)")
     assert "Logging error" in capsys.readouterr().err
 

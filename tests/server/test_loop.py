@@ -260,7 +260,9 @@ def test_a_worker_without_a_free_thread_leaves_the_accept_queue_alone(generation
 
 
 def test_newcomers_come_in_beside_a_crowd_of_kept_connections(generation: Generation) -> None:
-    """Each answer is followed by more requests of the crowd, so no thread is ever free; the newcomer must not wait for the end of it."""
+    """Each answer is followed by more requests of the crowd, so no thread is ever free; the newcomer must not wait for
+    the end of it.
+    """
     crowd = [serve(generation, threads=1), *(connect(generation) for _ in range(3))]
     newcomer = connect(generation)
     for client in crowd:
@@ -354,7 +356,9 @@ def test_a_child_of_the_application_holds_nothing_of_ours(generation: Generation
 
 
 def _sockets(pid: int) -> list[str]:
-    return [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if int(fd) > 2 and _ours(pid, fd)]
+    return [
+        os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if int(fd) > 2 and _ours(pid, fd)
+    ]
 
 
 def _ours(pid: int, fd: str) -> bool:

@@ -75,12 +75,22 @@ ASGI = "Relève serves WSGI: wrap it (as a2wsgi.ASGIMiddleware does), or keep it
 @pytest.mark.parametrize(
     ("source", "app", "reason", "last_line"),
     [
-        ("def f(:\n", "app", "cannot import app: SyntaxError: invalid syntax (app.py, line 1)", "SyntaxError: invalid syntax"),
+        (
+            "def f(:\n",
+            "app",
+            "cannot import app: SyntaxError: invalid syntax (app.py, line 1)",
+            "SyntaxError: invalid syntax",
+        ),
         ("import lost_thing\n", "app", "cannot import app: ModuleNotFoundError: No module named 'lost_thing'", None),
         ("", "app", "cannot find 'application' in app", ""),
         ("", "gone.wsgi:x", "cannot import gone.wsgi: ModuleNotFoundError: No module named 'gone'", None),
         ("application = 3", "app", "cannot use 'application' of app: not callable (it is a int)", ""),
-        ("async def application(scope, receive, send): ...", "app", f"cannot serve app: it is an ASGI application; {ASGI}", ""),
+        (
+            "async def application(scope, receive, send): ...",
+            "app",
+            f"cannot serve app: it is an ASGI application; {ASGI}",
+            "",
+        ),
         (
             "class A:\n    async def __call__(self, scope, receive, send): ...\na = A()",
             "app:a",
@@ -97,7 +107,9 @@ ASGI = "Relève serves WSGI: wrap it (as a2wsgi.ASGIMiddleware does), or keep it
         ("", "a b", "cannot import 'a b': not of the form module:object (as in mysite.wsgi:application)", ""),
     ],
 )
-def test_imports_that_fail(tmp_path: Path, preload: bool | None, source: str, app: str, reason: str, last_line: str | None) -> None:
+def test_imports_that_fail(
+    tmp_path: Path, preload: bool | None, source: str, app: str, reason: str, last_line: str | None
+) -> None:
     with Master(write(tmp_path, source)) as master:
         master.boot(app, preload)
         failed = master.expect("failed")
@@ -133,7 +145,10 @@ def test_imports_that_end_a_worker(tmp_path: Path, source: str, words: str) -> N
 
 @pytest.mark.parametrize("preload", [None, False])
 def test_an_import_that_hangs_leaves_its_stack_at_sigabrt(tmp_path: Path, preload: bool | None) -> None:
-    source = "import os, time\ndef wait_for_the_database(): open('hung', 'w').close(); time.sleep(600)\nwait_for_the_database()\n"
+    source = (
+        "import os, time\ndef wait_for_the_database(): open('hung', 'w').close(); time.sleep(600)\n"
+        "wait_for_the_database()\n"
+    )
     with Master(write(tmp_path, source)) as master:
         master.boot(preload=preload, workers=1)
         deadline = time.monotonic() + 20
@@ -182,7 +197,10 @@ def test_unsafe_import_goes_on_as_told(tmp_path: Path, preload: bool) -> None:
 
 
 def test_preloaded_once_or_imported_by_each(tmp_path: Path) -> None:
-    source = "import os\nos.write(os.open('imports', os.O_CREAT | os.O_APPEND | os.O_WRONLY), b'%d\\n' % os.getpid())\n" + APP
+    source = (
+        "import os\nos.write(os.open('imports', os.O_CREAT | os.O_APPEND | os.O_WRONLY), b'%d\\n' % os.getpid())\n"
+        + APP
+    )
     for preload, imports in ((None, 1), (False, 2)):
         with Master(write(tmp_path, source)) as master:
             master.boot(preload=preload)
@@ -327,7 +345,10 @@ threading.Thread.start = start
         master.boot(threads=threads)
         failed = master.expect("failed")
         assert failed["step"] == "workers"
-        assert failed["reason"].startswith(f"cannot start the {threads + 1} threads of a worker: can't start new thread; raise ulimit -u")
+        assert failed["reason"].startswith(
+            f"cannot start the {threads + 1} threads of a worker: can't start new thread; raise ulimit -u"
+        )
         assert all(limit in failed["reason"] for limit in ("TasksMax=", "--pids-limit"))
-        assert not [message for message in master.messages if message["type"] == "state"]  # nobody has said that it is ready
+        # nobody has said that it is ready
+        assert not [message for message in master.messages if message["type"] == "state"]
         assert master.exit_status() == 1

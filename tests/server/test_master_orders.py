@@ -140,7 +140,11 @@ def test_a_resume_supersedes_a_pause_and_the_last_order_counts(master: Master) -
         ("scale", {"workers": 0}, "cannot scale: 0 workers"),
         ("scale", {"workers": "many"}, "cannot scale: the order is malformed (ValueError"),
         ("pause", {"to": 8}, "cannot pause: the exchange of the generation to give to is missing"),
-        ("reload", {"revision": 2, "listeners": ["a", "b"], "settings": {}}, "cannot reload: 0 descriptors for 2 listeners"),
+        (
+            "reload",
+            {"revision": 2, "listeners": ["a", "b"], "settings": {}},
+            "cannot reload: 0 descriptors for 2 listeners",
+        ),
         ("scale", {"workers": float("inf")}, "cannot scale: the order is malformed (OverflowError"),
         ("quit", {"linger_s": None}, "cannot quit: the order is malformed (KeyError"),
         ("quit", {"deadline_s": 10**400}, "cannot quit: the order is malformed (Unfit"),
@@ -313,7 +317,9 @@ def test_a_worker_that_dies_while_it_should_pause_counts_as_paused(master: Maste
 
 def replacements(master: Master) -> list[str]:
     """When others were to take the place of dead workers."""
-    return [line.rpartition("another is started ")[2] for line in master.log.splitlines() if "another is started" in line]
+    return [
+        line.rpartition("another is started ")[2] for line in master.log.splitlines() if "another is started" in line
+    ]
 
 
 def test_a_worker_that_had_booted_is_replaced_at_once_however_often_it_dies(master: Master) -> None:
@@ -323,7 +329,9 @@ def test_a_worker_that_had_booted_is_replaced_at_once_however_often_it_dies(mast
         master.kill(master.serving(2)[0])
     master.serving(2)
     assert len(replacements(master)) == 8
-    assert all(said == "at once" or float(said.removeprefix("in ").removesuffix("s")) <= 0.1 for said in replacements(master))
+    assert all(
+        said == "at once" or float(said.removeprefix("in ").removesuffix("s")) <= 0.1 for said in replacements(master)
+    )
 
 
 FAILS_THREE_TIMES = """
@@ -362,7 +370,8 @@ def test_a_fork_that_the_system_refuses_is_said_and_tried_again(master: Master) 
     pids = master.up(workers=2)
     files = resource.prlimit(master.process.pid, resource.RLIMIT_NOFILE)
     held = {int(name) for name in os.listdir(f"/proc/{master.process.pid}/fd")}
-    resource.prlimit(master.process.pid, resource.RLIMIT_NOFILE, (min(set(range(1000)) - held), files[1]))  # none is free
+    # none is free
+    resource.prlimit(master.process.pid, resource.RLIMIT_NOFILE, (min(set(range(1000)) - held), files[1]))
     master.kill(pids[0])
     for _ in range(2):
         unfilled = master.expect("unfilled")

@@ -39,7 +39,9 @@ def ask(application: Any, path: str, script: str = "") -> tuple[str, str]:
     return said[0][:3], body.decode("latin-1")
 
 
-ALL = mounted({prefix: validator(named(prefix or "site")) for prefix in ("", "/api", "/api/v2", "/a/b/c", "/caf\u00e9")})
+ALL = mounted(
+    {prefix: validator(named(prefix or "site")) for prefix in ("", "/api", "/api/v2", "/a/b/c", "/caf\u00e9")}
+)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,9 @@ MOUNTS = [Mount("", "mounted_good:app", "site.yaml:2:5"), Mount("/bad", "mounted
 def test_a_broken_mount_refuses_the_release_and_says_where_it_is_written(folder: str) -> None:
     with pytest.raises(BootError) as caught:
         load("", folder, mounts=MOUNTS)
-    assert caught.value.reason.startswith("site.yaml:3:9: cannot mount mounted_bad:app at /bad: cannot import mounted_bad: ValueError")
+    assert caught.value.reason.startswith(
+        "site.yaml:3:9: cannot mount mounted_bad:app at /bad: cannot import mounted_bad: ValueError"
+    )
     assert "no database" in caught.value.traceback
 
 

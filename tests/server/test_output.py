@@ -218,7 +218,11 @@ def test_standard_output_and_error_lead_to_a_file_and_back(tmp_path: Path) -> No
         print("back", file=sys.stderr)
         """,
     )
-    assert out.splitlines()[0] == "to where it led" and untagged(out.splitlines()[1]) == ["back"] and untagged(err) == ["back"]
+    assert (
+        out.splitlines()[0] == "to where it led"
+        and untagged(out.splitlines()[1]) == ["back"]
+        and untagged(err) == ["back"]
+    )
     first, *others = (tmp_path / "log").read_text().splitlines()
     assert untagged(first) == ["to the file"] and others == ["as a child too", "and its errors"]
 

@@ -58,7 +58,9 @@ def patch_all():
 
 @pytest.mark.parametrize("preload", [None, False])
 @pytest.mark.parametrize("threads", [1, 4])
-def test_a_patched_standard_library_is_the_applications_alone(tmp_path: Path, preload: bool | None, threads: int) -> None:
+def test_a_patched_standard_library_is_the_applications_alone(
+    tmp_path: Path, preload: bool | None, threads: int
+) -> None:
     (tmp_path / "gevent").mkdir()
     (tmp_path / "gevent" / "__init__.py").touch()
     (tmp_path / "gevent" / "monkey.py").write_text(LIBRARY)
@@ -91,4 +93,6 @@ def test_who_has_asked_for_patches_is_told_of_eventlet_too(monkeypatch: pytest.M
         monkeypatch.setitem(sys.modules, one.__name__, one)
     (said,) = hazards.patches(threads=4)
     assert said.startswith("eventlet has patched os, socket (asked by shop): ")
-    assert said.endswith("take eventlet.monkey_patch() out, or set threads: 1, since its locks are not made for threads")
+    assert said.endswith(
+        "take eventlet.monkey_patch() out, or set threads: 1, since its locks are not made for threads"
+    )

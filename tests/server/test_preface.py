@@ -13,13 +13,21 @@ from releve.server.http.proxy_protocol import V1_MAX_BYTES, V2_MAX_BYTES, Prefac
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 V4 = socket.inet_aton("203.0.113.9") + socket.inet_aton("10.0.0.1") + struct.pack("!HH", 4711, 80)
-V6 = socket.inet_pton(socket.AF_INET6, "2001:db8::1") + socket.inet_pton(socket.AF_INET6, "::1") + struct.pack("!HH", 4711, 80)
+V6 = (
+    socket.inet_pton(socket.AF_INET6, "2001:db8::1")
+    + socket.inet_pton(socket.AF_INET6, "::1")
+    + struct.pack("!HH", 4711, 80)
+)
 MAPPED = socket.inet_pton(socket.AF_INET6, "::ffff:203.0.113.9") + bytes(16) + struct.pack("!HH", 4711, 80)
 UNIX = b"/tmp/a".ljust(108, b"\0") + b"/tmp/b".ljust(108, b"\0")
 
 
 def v2(version_command: int = 0x21, family_transport: int = 0x11, body: bytes = V4, length: int | None = None) -> bytes:
-    return SIGNATURE + struct.pack("!BBH", version_command, family_transport, len(body) if length is None else length) + body
+    return (
+        SIGNATURE
+        + struct.pack("!BBH", version_command, family_transport, len(body) if length is None else length)
+        + body
+    )
 
 
 def tlv(kind: int, value: bytes) -> bytes:
@@ -33,7 +41,10 @@ GOOD = [
     (b"PROXY TCP6 2001:db8::1 ::1 4711 80\r\n", "[2001:db8::1]:4711"),
     (b"PROXY TCP6 2001:DB8:0:0:0:0:0:1 ::1 4711 80\r\n", "[2001:db8::1]:4711"),
     (b"PROXY TCP6 ::ffff:203.0.113.9 ::1 4711 80\r\n", "203.0.113.9:4711"),
-    (b"PROXY TCP6 " + b"ffff:" * 7 + b"ffff " + b"ffff:" * 7 + b"ffff 65535 65535\r\n", "[" + "ffff:" * 7 + "ffff]:65535"),
+    (
+        b"PROXY TCP6 " + b"ffff:" * 7 + b"ffff " + b"ffff:" * 7 + b"ffff 65535 65535\r\n",
+        "[" + "ffff:" * 7 + "ffff]:65535",
+    ),
     (b"PROXY UNKNOWN\r\n", ""),
     (b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", ""),
     (b"PROXY UNKNOWN what ever it says\r\n", ""),
@@ -158,7 +169,13 @@ def test_nothing_yet_is_nothing_yet() -> None:
     st.one_of(
         st.binary(max_size=300),
         st.builds(lambda tail: b"PROXY " + tail, st.binary(max_size=120)),
-        st.builds(v2, st.sampled_from([0x20, 0x21]), st.integers(0, 255), st.binary(max_size=250), st.none() | st.integers(0, 300)),
+        st.builds(
+            v2,
+            st.sampled_from([0x20, 0x21]),
+            st.integers(0, 255),
+            st.binary(max_size=250),
+            st.none() | st.integers(0, 300),
+        ),
     )
 )
 def test_any_bytes_give_the_same_at_once_or_in_pieces(data: bytes) -> None:

@@ -1,4 +1,6 @@
-"""Laws of PROXY protocol headers, for headers made by chance: what ``tests/fuzz`` says of them, and nothing too early or too late."""
+"""Laws of PROXY protocol headers, for headers made by chance: what ``tests/fuzz`` says of them, and nothing too early
+or too late.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,14 @@ from hypothesis import strategies as st
 from fuzz import laws, prefaces
 from releve.server.http.proxy_protocol import V1_MAX_BYTES, V2_MAX_BYTES
 
-bounded = settings(max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+bounded = settings(
+    max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
 
 ipv4 = st.ip_addresses(v=4).map(str)
-ipv6 = st.ip_addresses(v=6).flatmap(lambda address: st.sampled_from([str(address), address.exploded, f"::ffff:{address.packed[0]}.2.3.4"]))
+ipv6 = st.ip_addresses(v=6).flatmap(
+    lambda address: st.sampled_from([str(address), address.exploded, f"::ffff:{address.packed[0]}.2.3.4"])
+)
 hosts = ipv4 | ipv6 | st.sampled_from(["01.2.3.4", "1.2.3", "::1%a", "::", "1::2::3", ""])
 ports = st.integers(0, 65535).map(str) | st.sampled_from(["65536", "01", "+1", "", "1 "])
 families = st.sampled_from(["TCP4", "TCP6", "UNKNOWN", "tcp4", ""])
@@ -52,7 +58,10 @@ def test_a_spoiled_preface_is_what_the_specification_says(data: bytes, chance: r
 
 def test_every_byte_at_every_place() -> None:
     address = bytes(range(12))
-    for good in (b"PROXY TCP4 1.2.3.4 5.6.7.80 9 10\r\n", prefaces.V2_SIGNATURE + b"\x21\x11\0\x10" + address + b"\x04\0\x01a"):
+    for good in (
+        b"PROXY TCP4 1.2.3.4 5.6.7.80 9 10\r\n",
+        prefaces.V2_SIGNATURE + b"\x21\x11\0\x10" + address + b"\x04\0\x01a",
+    ):
         for at in range(len(good)):
             for byte in range(256):
                 data = good[:at] + b"%c" % byte + good[at + 1 :]

@@ -13,7 +13,12 @@ from harness.workers import Client, Generation, Worker, connect, eventually, req
 
 FORWARDED = "X-Forwarded-For: 1.1.1.1, 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Prefix: /mounted\r\n"
 V1 = b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 80\r\n"
-V2 = b"\r\n\r\n\0\r\nQUIT\n" + struct.pack("!BBH", 0x21, 0x11, 12) + bytes((203, 0, 113, 9, 10, 0, 0, 1)) + struct.pack("!HH", 4711, 80)
+V2 = (
+    b"\r\n\r\n\0\r\nQUIT\n"
+    + struct.pack("!BBH", 0x21, 0x11, 12)
+    + bytes((203, 0, 113, 9, 10, 0, 0, 1))
+    + struct.pack("!HH", 4711, 80)
+)
 LOCAL = b"\r\n\r\n\0\r\nQUIT\n" + struct.pack("!BBH", 0x20, 0, 0)
 UNKNOWN = b"PROXY UNKNOWN\r\n"
 
@@ -48,7 +53,9 @@ def test_of_another_peer_nothing_is_believed_or_passed_on(generation: Generation
     start(generation, "10.0.0.0/8", "unix:")
     client = connect(generation)
     for number in range(20):
-        environ = told(client, FORWARDED + f"{odd}X-Number: {number}\r\nX-Real-IP: 1.1.1.1\r\nForwarded: for=1.1.1.1\r\n")
+        environ = told(
+            client, FORWARDED + f"{odd}X-Number: {number}\r\nX-Real-IP: 1.1.1.1\r\nForwarded: for=1.1.1.1\r\n"
+        )
         assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["SCRIPT_NAME"]) == ("127.0.0.1", "http", "")
         assert not [key for key in environ if "FORWARDED" in key or "REAL_IP" in key]
         assert environ["HTTP_X_NUMBER"] == str(number)
@@ -105,7 +112,9 @@ def test_a_preface_without_a_client_keeps_the_peer(generation: Generation, prefa
     assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]) == ("127.0.0.1", scheme)
 
 
-@pytest.mark.parametrize("data", [request(), b"PROXY TCP4 x\r\n", V1[:-2] + b"\n" + request() * 10, b"\r\n" + V1, b"\x16\x03\x01\x02\x00"])
+@pytest.mark.parametrize(
+    "data", [request(), b"PROXY TCP4 x\r\n", V1[:-2] + b"\n" + request() * 10, b"\r\n" + V1, b"\x16\x03\x01\x02\x00"]
+)
 def test_without_a_preface_there_is_no_answer(generation: Generation, data: bytes) -> None:
     start(generation, "127.0.0.1", protocol=True)
     client = connect(generation)

@@ -14,7 +14,14 @@ PEER = "127.0.0.1"
 
 
 def environ(**headers: str) -> dict[str, Any]:
-    made = {"REMOTE_ADDR": PEER, "REMOTE_PORT": "4711", "SCRIPT_NAME": "", "PATH_INFO": "/a/b", "wsgi.url_scheme": "http", "HTTP_HOST": "a"}
+    made = {
+        "REMOTE_ADDR": PEER,
+        "REMOTE_PORT": "4711",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/a/b",
+        "wsgi.url_scheme": "http",
+        "HTTP_HOST": "a",
+    }
     return made | {f"HTTP_{name}": value for name, value in headers.items()}
 
 
@@ -143,7 +150,9 @@ def test_a_prefix_is_where_the_application_is_mounted(prefix: str, path: str, sc
 
 
 def test_host_port_and_the_standard_field_are_left_to_the_application() -> None:
-    made = environ(X_FORWARDED_HOST="evil.example", X_FORWARDED_PORT="1", FORWARDED="for=1.1.1.1;proto=https;host=evil.example")
+    made = environ(
+        X_FORWARDED_HOST="evil.example", X_FORWARDED_PORT="1", FORWARDED="for=1.1.1.1;proto=https;host=evil.example"
+    )
     before = dict(made)
     forward(made, TRUST)
     assert made == before

@@ -94,8 +94,12 @@ def test_what_we_answer_ourselves_does_not_count_against_the_application(generat
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_only_what_clients_ask_the_application_is_counted_as_their_requests(generation: Generation, threads: int) -> None:
-    """Beside it: our answers, the supervisor's checks, what is no request; and apart, what the application tells balancers (row g)."""
+def test_only_what_clients_ask_the_application_is_counted_as_their_requests(
+    generation: Generation, threads: int
+) -> None:
+    """Beside it: our answers, the supervisor's checks, what is no request; and apart, what the application tells
+    balancers (row g).
+    """
     worker, client = start(generation, threads=threads, readiness="/ready", upgrade={"check": {"path": "/pid"}})
     asked = 0
     for _ in range(3):
@@ -113,7 +117,12 @@ def test_only_what_clients_ask_the_application_is_counted_as_their_requests(gene
         assert ours.recv(65536).startswith(b"HTTP/1.1 200 ")
     eventually(lambda: worker.numbers.own == 5, "three polls, one that was refused, one check")
     numbers = worker.numbers
-    assert (numbers.requests, numbers.status_2xx, numbers.status_4xx, sum(numbers.durations)) == (asked, asked, 0, asked)
+    assert (numbers.requests, numbers.status_2xx, numbers.status_4xx, sum(numbers.durations)) == (
+        asked,
+        asked,
+        0,
+        asked,
+    )
     assert (numbers.polled, numbers.level) == (0, LEVEL)
     client.close()
 
@@ -123,12 +132,19 @@ def test_what_the_application_tells_balancers_is_counted_apart(generation: Gener
     for _ in range(3):
         assert (client.ask("/nothing").status, client.ask("/thread").status) == (404, 200)
     eventually(lambda: worker.numbers.requests == 6, "all are counted")
-    assert (worker.numbers.status_4xx, worker.numbers.polled, worker.numbers.polled_5xx, worker.numbers.own) == (3, 3, 0, 0)
+    assert (worker.numbers.status_4xx, worker.numbers.polled, worker.numbers.polled_5xx, worker.numbers.own) == (
+        3,
+        3,
+        0,
+        0,
+    )
     client.close()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_readiness_is_answered_while_every_thread_is_in_a_call(generation: Generation, threads: int, tmp_path: Path) -> None:
+def test_readiness_is_answered_while_every_thread_is_in_a_call(
+    generation: Generation, threads: int, tmp_path: Path
+) -> None:
     """On a connection that is kept, and on a new one, as balancers make; what the application is to answer waits."""
     worker, kept = start(generation, threads=threads, readiness="/ready", workers=1)
     assert kept.ask("/ready").status == 200
@@ -180,7 +196,9 @@ def test_readiness_waits_for_no_client(board: Scoreboard) -> None:
 @pytest.mark.parametrize("threads_out", [0, 2])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("keeps", [True, False])
-def test_what_a_client_does_not_take_of_readiness_is_sent_later(board: Scoreboard, threads_out: int, method: str, keeps: bool) -> None:
+def test_what_a_client_does_not_take_of_readiness_is_sent_later(
+    board: Scoreboard, threads_out: int, method: str, keeps: bool
+) -> None:
     """With a thread for it, and in the leader, which waits for nobody; from the first byte on."""
     settings = Settings(app="x:y", threads=2, readiness="/ready")
     answer = Handler(lambda environ, start: [], settings, lambda connection: keeps, None, Readiness(settings, board))

@@ -41,7 +41,9 @@ def test_the_last_lines_are_kept_in_their_order_and_clipped() -> None:
     assert long.text.startswith("éé") and long.text.endswith("…") and len(long.text) < LAYOUT.line_bytes
     assert (last.text, last.worker) == ("last without an end", 7)
     ours.write(b"".join(b"many %d\n" % number for number in range(100_000)))
-    assert [line.text for line in told(view)[1]] == [f"many {number}" for number in range(100_000 - LAYOUT.lines, 100_000)]
+    assert [line.text for line in told(view)[1]] == [
+        f"many {number}" for number in range(100_000 - LAYOUT.lines, 100_000)
+    ]
 
 
 def test_the_first_samples_of_each_kind_are_kept() -> None:
@@ -66,7 +68,8 @@ def deep(calls: int, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("calls", "message"), [(0, "short"), (50, "short"), (50, "long " * 100_000), (3, "ü\udc80" * 1000), (3, "a\nb\n" * 1000)]
+    ("calls", "message"),
+    [(0, "short"), (50, "short"), (50, "long " * 100_000), (3, "ü\udc80" * 1000), (3, "a\nb\n" * 1000)],
 )
 def test_the_end_of_a_traceback_has_the_exception_and_the_last_calls(calls: int, message: str) -> None:
     view, ours = blank()
@@ -129,10 +132,17 @@ def worker(generation: Generation) -> Worker:
         ("tells", 500, "LookupError: no such table"),
     ],
 )
-def test_a_request_that_was_answered_with_5xx_leaves_a_sample(worker: Worker, client: Client, way: str, status: int, last: str) -> None:
+def test_a_request_that_was_answered_with_5xx_leaves_a_sample(
+    worker: Worker, client: Client, way: str, status: int, last: str
+) -> None:
     assert client.ask(f"/{way}?token=1").status == status
     (sample,), lines = worker.told
-    assert (sample.kind, sample.status, sample.request, sample.worker) == (Kind.ANSWERED, status, f"GET /{way}?token=1 HTTP/1.1", 1)
+    assert (sample.kind, sample.status, sample.request, sample.worker) == (
+        Kind.ANSWERED,
+        status,
+        f"GET /{way}?token=1 HTTP/1.1",
+        1,
+    )
     assert sample.trace.split("\n")[-1].startswith(last) and bool(sample.trace) == bool(last) and lines == []
     assert ("in " + way in sample.trace) == bool(last)
 
@@ -143,7 +153,11 @@ def test_a_response_that_breaks_off_leaves_a_sample(worker: Worker, client: Clie
         client.answer()
     eventually(lambda: worker.told[0], "the sample")
     (sample,) = worker.told[0]
-    assert (sample.kind, sample.status, sample.trace.split("\n")[-1]) == (Kind.BROKEN, 200, "LookupError: no such event")
+    assert (sample.kind, sample.status, sample.trace.split("\n")[-1]) == (
+        Kind.BROKEN,
+        200,
+        "LookupError: no such event",
+    )
 
 
 def test_what_the_application_writes_is_kept_also_of_a_worker_that_was_killed(worker: Worker, client: Client) -> None:

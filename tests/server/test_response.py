@@ -14,7 +14,15 @@ import pytest
 from releve.config.settings import Limits
 from releve.server.http import response
 from releve.server.http.head import Head, parse_head
-from releve.server.http.response import HOP_BY_HOP, check_start, date_line, frame, http_date, response_head, simple_response
+from releve.server.http.response import (
+    HOP_BY_HOP,
+    check_start,
+    date_line,
+    frame,
+    http_date,
+    response_head,
+    simple_response,
+)
 from releve.server.shared import native
 
 
@@ -23,7 +31,12 @@ def request(method: bytes = b"GET", version: bytes = b"1.1") -> Head:
 
 
 def sent(
-    status: str = "200 OK", headers: Any = (), method: bytes = b"GET", version: bytes = b"1.1", known: int | None = None, keep: bool = True
+    status: str = "200 OK",
+    headers: Any = (),
+    method: bytes = b"GET",
+    version: bytes = b"1.1",
+    known: int | None = None,
+    keep: bool = True,
 ) -> tuple[str, dict[str, str]]:
     head = request(method, version)
     start = check_start(status, list(headers))
@@ -124,7 +137,9 @@ def unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(HOP_BY_HOP))
-def test_a_hop_by_hop_header_is_dropped_with_one_warning(name: str, unsaid: None, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hop_by_hop_header_is_dropped_with_one_warning(
+    name: str, unsaid: None, caplog: pytest.LogCaptureFixture
+) -> None:
     for given in (name.title(), name, name.title()):
         for value in ("keep-alive", "x" * 300):
             assert sent(headers=[("A", "b"), (given, value)], known=5)[1] == {"A": "b", "Content-Length": "5"}
@@ -230,7 +245,9 @@ class Received:
         return BytesIO(self.data)
 
 
-@pytest.mark.parametrize(("status", "phrase"), [(400, "Bad Request"), (408, "Request Timeout"), (431, None), (500, None), (599, "Error")])
+@pytest.mark.parametrize(
+    ("status", "phrase"), [(400, "Bad Request"), (408, "Request Timeout"), (431, None), (500, None), (599, "Error")]
+)
 def test_simple_response(status: int, phrase: str | None) -> None:
     data = simple_response(status, "the reason\u20ac")
     response = HTTPResponse(Received(data))  # type: ignore[arg-type]

@@ -29,12 +29,16 @@ def test_at_its_limit_a_worker_closes_the_longest_idle_connection_for_a_new_one(
     another.close()
     newcomer.close()
     over = re.compile(r"limits\.connections \(3\) is no longer reached; idle connections closed meanwhile: ([0-9]+)")
-    eventually(lambda: sum(map(int, over.findall(generation.log))) == 2, "it says so")  # twice perhaps, if this was slow
+    # twice perhaps, if this was slow
+    eventually(lambda: sum(map(int, over.findall(generation.log))) == 2, "it says so")
     assert generation.log.count("limits.connections (3) is reached") == len(over.findall(generation.log))
 
 
 def test_at_its_limit_a_worker_spares_who_has_only_just_come(generation: Generation) -> None:
-    kept = [serve(generation, limits={"connections": 3}, constants={"handover.room.YOUNG_S": 60.0}), connect(generation)]
+    kept = [
+        serve(generation, limits={"connections": 3}, constants={"handover.room.YOUNG_S": 60.0}),
+        connect(generation),
+    ]
     assert [client.ask().status for client in kept] == [200] * 2
     newcomer = connect(generation)
     eventually(lambda: generation.workers[0].numbers.connections == 3, "all are there")
@@ -45,7 +49,9 @@ def test_at_its_limit_a_worker_spares_who_has_only_just_come(generation: Generat
     assert kept[1].ask().status == 200
 
 
-def test_at_its_limit_a_worker_takes_nothing_from_who_has_begun_a_request(generation: Generation, tmp_path: Path) -> None:
+def test_at_its_limit_a_worker_takes_nothing_from_who_has_begun_a_request(
+    generation: Generation, tmp_path: Path
+) -> None:
     clients = [serve(generation, limits={"connections": 2}), connect(generation)]
     clients[0].send(request(f"/wait?at={tmp_path}/at&until={tmp_path}/until"))
     clients[1].send(request()[:-2])
@@ -71,7 +77,10 @@ def test_a_flood_of_silent_connections_holds_up_nobody(generation: Generation) -
 
 
 def test_at_its_limit_a_worker_leaves_newcomers_to_siblings_that_have_room(generation: Generation) -> None:
-    kept = [serve(generation, limits={"connections": 2}, constants={"handover.acceptor.PRESS_S": 30.0}), connect(generation)]
+    kept = [
+        serve(generation, limits={"connections": 2}, constants={"handover.acceptor.PRESS_S": 30.0}),
+        connect(generation),
+    ]
     assert [client.ask().pid for client in kept] == [generation.workers[0].pid] * 2
     sibling = generation.start(limits={"connections": 2})
     sibling.resume()

@@ -1,4 +1,6 @@
-"""A worker that has no descriptor left, whose exchange is full for long, or whose application meddles with what all share."""
+"""A worker that has no descriptor left, whose exchange is full for long, or whose application meddles with what all
+share.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def fill(send_end: socket.socket) -> int:
     return given
 
 
-def test_the_exchange_waits_for_nothing_whatever_the_applications_default_timeout_is(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_the_exchange_waits_for_nothing_whatever_the_applications_default_timeout_is(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
     receive_end, send_end = ends
     socket.setdefaulttimeout(30)
     try:
@@ -52,7 +56,9 @@ def test_the_exchange_waits_for_nothing_whatever_the_applications_default_timeou
         socket.setdefaulttimeout(None)
 
 
-def test_who_waits_for_a_full_exchange_is_served_however_often_it_was_tried(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_who_waits_for_a_full_exchange_is_served_however_often_it_was_tried(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
     receive_end, send_end = ends
     settings = Settings(app="x:y")
     answer = Handler(lambda environ, start: [], settings, lambda connection: True)

@@ -1,4 +1,6 @@
-"""The scoreboard is memory that an application which was broken into can write: whoever reads it survives what it finds there."""
+"""The scoreboard is memory that an application which was broken into can write: whoever reads it survives what it finds
+there.
+"""
 
 from __future__ import annotations
 
@@ -124,9 +126,16 @@ def numbers() -> st.SearchStrategy[bytes]:
     return st.one_of(ints.map(lambda one: struct.pack("=Q", one)), floats.map(lambda one: struct.pack("=d", one)))
 
 
-@given(seed=st.integers(), record=st.lists(numbers(), max_size=42), calls=st.lists(numbers(), max_size=32), honest=st.booleans())
+@given(
+    seed=st.integers(),
+    record=st.lists(numbers(), max_size=42),
+    calls=st.lists(numbers(), max_size=32),
+    honest=st.booleans(),
+)
 def test_every_reader_survives_anything(seed: int, record: list[bytes], calls: list[bytes], honest: bool) -> None:
-    """Status, workers, traffic and what is judged by it, words for the log: they end, and what they say can be sent and shown."""
+    """Status, workers, traffic and what is judged by it, words for the log: they end, and what they say can be sent and
+    shown.
+    """
     chance = random.Random(seed)
     fd = scoreboard.make()
     board = Scoreboard(fd, careful=True)
@@ -139,7 +148,11 @@ def test_every_reader_survives_anything(seed: int, record: list[bytes], calls: l
         os.pwrite(fd, struct.pack("=Q", os.getpid()), 512 * (SLOT + 1))
     for number in range(4):
         line = b"".join(calls[number * 8 : number * 8 + 8]) or chance.randbytes(inflight.RECORD_BYTES)
-        os.pwrite(fd, line[: inflight.RECORD_BYTES], -(-512 * 513 // 4096) * 4096 + SLOT * inflight.BYTES + number * inflight.RECORD_BYTES)
+        os.pwrite(
+            fd,
+            line[: inflight.RECORD_BYTES],
+            -(-512 * 513 // 4096) * 4096 + SLOT * inflight.BYTES + number * inflight.RECORD_BYTES,
+        )
     for one in (board, Scoreboard(fd, careful=True)):
         read_all(one, fd, chance)
         one.close()
@@ -148,12 +161,17 @@ def test_every_reader_survives_anything(seed: int, record: list[bytes], calls: l
 
 def read_all(board: Scoreboard, fd: int, chance: random.Random) -> None:
     worker = cast(
-        Worker, SimpleNamespace(number=1, pid=os.getpid(), slot=SLOT, revision=1, state="serving", started=time.monotonic(), tell=tell)
+        Worker,
+        SimpleNamespace(
+            number=1, pid=os.getpid(), slot=SLOT, revision=1, state="serving", started=time.monotonic(), tell=tell
+        ),
     )
     traffic = Traffic(lambda: [(SLOT, board.read(SLOT))])
     generation = cast(
         Generation,
-        SimpleNamespace(board=board, state=GenerationState.SERVING, workers={1: worker}, number=1, traffic=traffic, hello={}),
+        SimpleNamespace(
+            board=board, state=GenerationState.SERVING, workers={1: worker}, number=1, traffic=traffic, hello={}
+        ),
     )
     before = traffic.sample()
     os.pwrite(fd, chance.randbytes(504), 512 * (SLOT + 1) + 8)  # its counters run backwards, too

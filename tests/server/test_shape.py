@@ -145,7 +145,9 @@ def test_what_may_have_a_body_or_end_the_connection_has_no_shape(line: bytes) ->
 
 
 def test_a_client_that_never_repeats_itself_has_no_shape() -> None:
-    requests = [head(b"Host: a", *(b"X-%d: %d" % (name, number) for name in range(VALUES_MAX + 1))) for number in range(2)]
+    requests = [
+        head(b"Host: a", *(b"X-%d: %d" % (name, number) for name in range(VALUES_MAX + 1))) for number in range(2)
+    ]
     assert taught(*requests) is None
 
 
@@ -163,10 +165,22 @@ _lines = st.lists(
         st.builds(
             lambda name, gap, value: name + b":" + gap + value,
             st.sampled_from(
-                [b"Cookie", b"Content-Length", b"Connection", b"Transfer-Encoding", b"X-A", b"x-a", b"X_A", b"Host", b"Expect"]
+                [
+                    b"Cookie",
+                    b"Content-Length",
+                    b"Connection",
+                    b"Transfer-Encoding",
+                    b"X-A",
+                    b"x-a",
+                    b"X_A",
+                    b"Host",
+                    b"Expect",
+                ]
             ),
             st.sampled_from([b"", b" ", b"  ", b"\t"]),
-            st.one_of(st.sampled_from([b"a", b"1", b"close", b"keep-alive", b"a\r\nX-A: b", b"\r\n"]), st.binary(max_size=5)),
+            st.one_of(
+                st.sampled_from([b"a", b"1", b"close", b"keep-alive", b"a\r\nX-A: b", b"\r\n"]), st.binary(max_size=5)
+            ),
         ),
     ),
     max_size=5,

@@ -131,7 +131,9 @@ def test_a_body_that_comes_too_slowly_is_given_up(generation: Generation, thread
 
 @pytest.mark.parametrize("target", ["/file", "/bytes"])
 def test_slow_readers_hold_no_thread(generation: Generation, target: str, tmp_path: Path) -> None:
-    """The end of a response whose length is known is sent by the loop, from memory or from a file that is closed by then."""
+    """The end of a response whose length is known is sent by the loop, from memory or from a file that is closed by
+    then.
+    """
     worker = start(generation, threads=2)
     content = bytes(range(256)) * 40_000
     path = tmp_path / "file"

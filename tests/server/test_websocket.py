@@ -1,4 +1,6 @@
-"""WebSocket clients: refused with one line of the log, whatever the library does, and not counted; but nothing else is left out."""
+"""WebSocket clients: refused with one line of the log, whatever the library does, and not counted; but nothing else is
+left out.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,10 @@ from harness.noted import rest
 from harness.workers import Generation, Response, Worker, connect, eventually, listening, request
 from releve.server.scoreboard.recorder import Sample
 
-HANDSHAKE = "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n"
+HANDSHAKE = (
+    "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n"
+)
 NAMES = b"werkzeug.socket,gunicorn.socket,eventlet.input"
 
 
@@ -24,7 +29,10 @@ def generation() -> Iterator[Generation]:
 
 
 class Tally:
-    """What has been counted and written since the test began. Each test waits for its own to be counted: they share a worker."""
+    """What has been counted and written since the test began.
+
+    Each test waits for its own to be counted: they share a worker.
+    """
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
@@ -74,7 +82,9 @@ def test_who_tries_to_accept_gets_501_and_the_log_one_line(generation: Generatio
 
 
 @pytest.mark.parametrize(("path", "status"), [("/wrapped", 500), ("/answered", 503)])
-def test_a_failure_that_is_made_of_it_is_not_counted(generation: Generation, tally: Tally, path: str, status: int) -> None:
+def test_a_failure_that_is_made_of_it_is_not_counted(
+    generation: Generation, tally: Tally, path: str, status: int
+) -> None:
     """What the framework says of it stays; which page has the remedy is said beside that."""
     assert shake(generation, path).status == status
     tally.becomes(own=1)
@@ -87,7 +97,9 @@ def test_no_client_hides_a_failure(generation: Generation, tally: Tally) -> None
     assert shake(generation, "/broken").status == 500
     tally.becomes(requests=1, failures=1)
     assert "RuntimeError: broken view" in tally.log
-    assert tally.log.count("docs/troubleshooting.md") == 1, "its client is told of all the same: it may be a library's own words"
+    assert tally.log.count("docs/troubleshooting.md") == 1, (
+        "its client is told of all the same: it may be a library's own words"
+    )
 
 
 def test_an_attempt_behind_the_head_of_a_response_is_a_failure(generation: Generation, tally: Tally) -> None:

@@ -1,4 +1,6 @@
-"""What workers may say to their master: a worker that says anything else is passed over, and costs the master nothing."""
+"""What workers may say to their master: a worker that says anything else is passed over, and costs the master
+nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Orders: resume, pause, quit, serve; and the ways to leave. Connections that change hands are in ``test_handover.py``."""
+"""Orders: resume, pause, quit, serve; and the ways to leave.
+
+Connections that change hands are in ``test_handover.py``.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,9 @@ def test_every_posture_and_order_is_decided() -> None:
     for posture in Posture:
         legal = {verb for verb in ("attend", "divert", "resume", "pause", "quit") if (posture, verb) in POSTURES}
         more = {Posture.READY: {"attend", "divert"}, Posture.ATTENDING: {"attend"}, Posture.SERVING: {"divert"}}
-        assert legal == ({"quit"} if posture is Posture.LEAVING else {"resume", "pause", "quit"} | more.get(posture, set()))
+        assert legal == (
+            {"quit"} if posture is Posture.LEAVING else {"resume", "pause", "quit"} | more.get(posture, set())
+        )
 
 
 def test_illegal_and_unknown_orders_change_nothing(old: Generation, new: Generation, tmp_path: Path) -> None:
@@ -214,7 +219,9 @@ def test_signals_of_the_supervisor_do_nothing(old: Generation, number: signal.Si
     assert connect(old).ask().pid == one.pid
 
 
-def test_a_worker_that_nobody_commands_serves_on_for_a_while_and_leaves_gracefully(old: Generation, tmp_path: Path) -> None:
+def test_a_worker_that_nobody_commands_serves_on_for_a_while_and_leaves_gracefully(
+    old: Generation, tmp_path: Path
+) -> None:
     one = old.start(timeouts={"linger": 0.5})  # and a while of one second
     one.resume()
     client, silent = connect(old), connect(old)
@@ -249,7 +256,8 @@ def test_an_order_that_cannot_be_changes_nothing(old: Generation, kind: str, key
 
 
 def test_nothing_is_left_open_by_pauses(old: Generation, new: Generation) -> None:
-    brief = {"shared.closing.REST_S": 0.05}  # how long the thread that closes what was given waits for more, before it ends
+    # how long the thread that closes what was given waits for more, before it ends
+    brief = {"shared.closing.REST_S": 0.05}
     one, other = old.start(threads=8, constants=brief), new.start(threads=8, constants=brief)
     one.resume()
     client = connect(old)

@@ -98,7 +98,12 @@ def test_exits_in_words(status: int, text: str) -> None:
         ("resume", Posture.BOOTING, Change.NONE, "cannot resume: the generation is booting"),
         ("resume", Posture.LEAVING, Change.NONE, "cannot resume: the generation is leaving"),
         ("pause", Posture.PAUSING, Change.NONE, "cannot pause: the generation is pausing"),
-        ("scale", Posture.RESUMED, Change.PREPARED, "cannot scale: the generation is in the middle of holding a prepared reload"),
+        (
+            "scale",
+            Posture.RESUMED,
+            Change.PREPARED,
+            "cannot scale: the generation is in the middle of holding a prepared reload",
+        ),
         ("reload", Posture.RESUMED, Change.SCALING, "cannot reload: the generation is in the middle of scaling"),
         ("switch", Posture.PAUSED, Change.PREPARED, "cannot switch: the generation is paused"),
         ("switch", Posture.RESUMED, Change.NONE, "cannot switch: no reload is prepared"),

@@ -63,7 +63,9 @@ def test_no_canary_where_a_release_does_not_know_it(lacking: int, which: str) ->
         return operation
 
     operation = asyncio.run(main())
-    assert operation.notes == [f"no canary: the releve 0.0.9 of the release {which} does not know it; it is switched at once"]
+    assert operation.notes == [
+        f"no canary: the releve 0.0.9 of the release {which} does not know it; it is switched at once"
+    ]
     assert not new.attended and not operation.switched and not operation.figures
 
 
@@ -71,17 +73,24 @@ def test_both_shares_are_told() -> None:
     figures = count(Totals(9000, accepted=200, diverted=20), Totals(1000)).figures()
     assert figures["connections"] == {"accepted": 200, "diverted": 20, "undiverted": 0, "share": 0.1}
     assert figures["requests"] == {"answered": 10_000, "diverted": 1000, "share": 0.1}
-    assert canary.words({"canary": figures}) == "asked 10%, served 10.0% of 200 new connections and 10.0% of 10000 requests"
+    assert (
+        canary.words({"canary": figures})
+        == "asked 10%, served 10.0% of 200 new connections and 10.0% of 10000 requests"
+    )
 
 
 def test_what_could_not_be_passed_on_is_told() -> None:
     figures = count(Totals(10, accepted=40, diverted=1, undiverted=3), Totals(0)).figures()
-    assert canary.words({"canary": figures}).endswith("served 2.5% of 40 new connections and 0.0% of 10 requests; 3 could not be passed on")
+    assert canary.words({"canary": figures}).endswith(
+        "served 2.5% of 40 new connections and 0.0% of 10 requests; 3 could not be passed on"
+    )
 
 
 def test_nobody_came() -> None:
     figures = count(Totals(), Totals()).figures()
-    assert canary.words({"canary": figures}) == "asked 10%, served nothing of 0 new connections and nothing of 0 requests"
+    assert (
+        canary.words({"canary": figures}) == "asked 10%, served nothing of 0 new connections and nothing of 0 requests"
+    )
     assert canary.words({}) == ""
 
 

@@ -81,7 +81,9 @@ def test_every_way_to_end_a_body_passes_whole_or_byte_by_byte(answer: bytes) -> 
         assert isinstance(_ask(Check(), [bytes([byte]) for byte in answer])[0], CheckResult)
 
 
-@pytest.mark.parametrize("answer", [_response("200 OK", b"x"), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "answer", [_response("200 OK", b"x"), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"]
+)
 def test_a_whole_answer_passes_though_the_connection_stays(answer: bytes) -> None:
     assert isinstance(_ask(Check(), answer, close=False)[0], CheckResult)
 
@@ -104,7 +106,10 @@ def test_a_whole_answer_passes_though_the_connection_stays(answer: bytes) -> Non
         (
             Check(expect="200"),
             _response("301 Moved Permanently", b"", "Location: https://localhost/"),
-            "cannot pass the check: GET / answered 301 (expected 200); it insists on https: set upgrade.check.https to true",
+            (
+                "cannot pass the check: GET / answered 301 (expected 200); it insists on https: set "
+                "upgrade.check.https to true"
+            ),
         ),
         (
             Check(expect="200"),
@@ -112,7 +117,11 @@ def test_a_whole_answer_passes_though_the_connection_stays(answer: bytes) -> Non
             "cannot pass the check: GET / answered 302 (expected 200); it points to /login: "
             "set upgrade.check.path to a page that answers by itself",
         ),
-        (Check(), b"", "cannot pass the check: GET /: the connection ended without an answer; the worker may have crashed"),
+        (
+            Check(),
+            b"",
+            "cannot pass the check: GET /: the connection ended without an answer; the worker may have crashed",
+        ),
         (
             Check(),
             b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
@@ -145,7 +154,10 @@ def test_a_long_error_page_is_clipped() -> None:
 
 def test_an_endless_answer_is_given_up() -> None:
     reason = _ask(Check(timeout=10), [b"HTTP/1.1 200 OK\r\n\r\n", *[b"x" * 65536] * 32])[0]
-    assert reason == "cannot pass the check: GET /: the answer has more than 1048576 bytes; choose a smaller page for upgrade.check.path"
+    assert reason == (
+        "cannot pass the check: GET /: the answer has more than 1048576 bytes; choose a smaller page "
+        "for upgrade.check.path"
+    )
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\n", _response("200 OK", b"half")[:-1]])

@@ -37,7 +37,8 @@ START = committed(A, verb="start")
         ([START, attempt("upgrade", "rolled back", target=B, to=A)], A, "was rolled back"),
         ([START, attempt("upgrade", "aborted", target=B, to=A)], None, ""),
         ([START, attempt("upgrade", "dry run", target=B, to=A)], None, ""),
-        ([START, attempt("upgrade", "interrupted", target=B)], None, ""),  # before the switch: nothing is known against it
+        # before the switch: nothing is known against it
+        ([START, attempt("upgrade", "interrupted", target=B)], None, ""),
         ([START, attempt("upgrade", "interrupted", target=B, switched=True)], A, "never committed"),
         ([START, attempt("upgrade", "failed", target=B, to=A), committed(B, A)], None, ""),  # mended since
         ([START, committed(B, A), attempt("rollback", "done", to=A, **{"from": B})], A, "was rolled back"),
@@ -48,15 +49,37 @@ START = committed(A, verb="start")
         ([START, committed(B, A), attempt("start", "failed", target=B)], None, ""),
         ([START, committed(B, A), attempt("recover", "failed", target=B, to=B)], None, ""),
         ([START, committed(B, A), committed(A, B), attempt("upgrade", "failed", target=B, to=A)], None, ""),
-        ([START, committed(B, A), committed(A, B), attempt("upgrade", "rolled back", target=B, to=A)], A, "was rolled back"),
         (
-            [START, committed(B, A), attempt("rollback", "done", to=A, **{"from": B}), attempt("upgrade", "failed", target=B, to=A)],
+            [START, committed(B, A), committed(A, B), attempt("upgrade", "rolled back", target=B, to=A)],
             A,
             "was rolled back",
         ),
-        ([START, attempt("upgrade", "interrupted", target=B, switched=True), attempt("adopt", "rolled back", target=B, to=A)], A, "rolled"),
         (
-            [START, committed(B, A), attempt("upgrade", "failed", target=B, to=B), attempt("rollback", "done", to=A, **{"from": B})],
+            [
+                START,
+                committed(B, A),
+                attempt("rollback", "done", to=A, **{"from": B}),
+                attempt("upgrade", "failed", target=B, to=A),
+            ],
+            A,
+            "was rolled back",
+        ),
+        (
+            [
+                START,
+                attempt("upgrade", "interrupted", target=B, switched=True),
+                attempt("adopt", "rolled back", target=B, to=A),
+            ],
+            A,
+            "rolled",
+        ),
+        (
+            [
+                START,
+                committed(B, A),
+                attempt("upgrade", "failed", target=B, to=B),
+                attempt("rollback", "done", to=A, **{"from": B}),
+            ],
             A,
             "was",
         ),

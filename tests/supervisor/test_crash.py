@@ -1,4 +1,6 @@
-"""The crash file: crash by crash, of each the thread that crashed, and the application's frames only, as a traceback reads."""
+"""The crash file: crash by crash, of each the thread that crashed, and the application's frames only, as a traceback
+reads.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,10 @@ def test_nothing_crashed(fd: int) -> None:
 
 def test_a_crash_names_the_application(tmp_path: Path, fd: int) -> None:
     (tmp_path / "app.py").write_text("import os\n\ndef deepest():\n    os.abort()\n\ndeepest()\n")
-    code = f"import faulthandler; faulthandler.enable(open({fd}, 'wb', closefd=False)); import importlib; importlib.import_module('app')"
+    code = (
+        f"import faulthandler; faulthandler.enable(open({fd}, 'wb', closefd=False)); import importlib; "
+        "importlib.import_module('app')"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, pass_fds=[fd], capture_output=True)
     assert done.returncode != 0
     lines = stack(CrashFile(fd).next()).splitlines()
@@ -78,8 +83,10 @@ def test_what_only_watches_or_waits_is_not_in_the_application(fd: int) -> None:
     """Whatever file of the server it is in; an application's own folder `server` is not ours."""
     ours = os.path.dirname(releve.server.__file__)
     hung = (
-        f'Fatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n  File "{ours}/stacks.py", line 162 in _await\n\n'
-        f'Thread 0x2 (most recent call first):\n  File "/srv/server/worker.py", line 7 in waits\n  File "{ours}/call.py", line 9 in run\n\n'
+        "Fatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n  File "
+        f'"{ours}/stacks.py", line 162 in _await\n\n'
+        'Thread 0x2 (most recent call first):\n  File "/srv/server/worker.py", line 7 in waits\n  '
+        f'File "{ours}/call.py", line 9 in run\n\n'
         f'Current thread 0x3 (most recent call first):\n  File "{ours}/lead.py", line 1 in wait\n'
     )
     assert stack(hung).splitlines()[1:] == ['  File "/srv/server/worker.py", line 7 in waits']
@@ -107,7 +114,10 @@ def test_each_crash_is_told_once_and_of_those_before_us_none(fd: int) -> None:
     file = CrashFile(fd)
     for why in ("Segmentation fault", "Bus error"):
         os.write(fd, TWO_THREADS.format(why=why, crashed="Current thread").encode())
-    assert [file.next().splitlines()[0] for _ in range(2)] == ["Fatal Python error: Segmentation fault", "Fatal Python error: Bus error"]
+    assert [file.next().splitlines()[0] for _ in range(2)] == [
+        "Fatal Python error: Segmentation fault",
+        "Fatal Python error: Bus error",
+    ]
     assert file.next() == "" and "Bus error" in file.last
     adopted = CrashFile(fd, adopted=True)
     assert adopted.next() == "" and "Bus error" in adopted.last
@@ -122,7 +132,9 @@ def test_what_was_asked_for_is_no_crash_and_may_be_cut_off_again(fd: int) -> Non
     assert "Bus error" in file.next()
 
 
-def test_the_file_stays_small_and_keeps_what_the_application_asked_for(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_stays_small_and_keeps_what_the_application_asked_for(
+    fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(crash, "_KEPT_BYTES", 1000)
     file = CrashFile(fd)
     os.write(fd, WANTS_ALL)

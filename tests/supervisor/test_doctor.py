@@ -80,7 +80,15 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("tasks", {"tasks_left": (1000, "ulimit -u (LimitNPROC= of the unit)")}, [OK]),
     ("tasks", {"tasks_left": (20, "TasksMax= of the unit"), "workers": 2, "settings": settings(threads=8)}, [PROBLEM]),
     ("tasks", {"tasks_left": (21, "TasksMax= of the unit"), "workers": 2, "settings": settings(threads=8)}, [OK]),
-    ("tasks", {"tasks_left": (11, "TasksMax="), "workers": 2, "settings": settings(threads=8, upgrade=Upgrade(mode="rolling"))}, [OK]),
+    (
+        "tasks",
+        {
+            "tasks_left": (11, "TasksMax="),
+            "workers": 2,
+            "settings": settings(threads=8, upgrade=Upgrade(mode="rolling")),
+        },
+        [OK],
+    ),
     ("backlog", {"somaxconn": 2047}, [WARNING]),
     ("backlog", {"somaxconn": 128, "settings": settings(limits=Limits(backlog=128))}, [OK]),
     ("ports", {"port_range": (8000, 60999)}, [WARNING]),
@@ -109,8 +117,16 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", RuntimeDirectoryMode="0711")}, [OK]),
     ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", RuntimeDirectoryMode="0710")}, [PROBLEM]),
     ("unit", {"settings": GROUPED, "unit": unit_with(User="", SystemCallFilter="accept")}, [OK]),
-    ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SupplementaryGroups="a ops"), "strange_groups": ("ops",)}, [OK]),
-    ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SupplementaryGroups=""), "strange_groups": ("ops",)}, [PROBLEM]),
+    (
+        "unit",
+        {"settings": GROUPED, "unit": unit_with(User="shop", SupplementaryGroups="a ops"), "strange_groups": ("ops",)},
+        [OK],
+    ),
+    (
+        "unit",
+        {"settings": GROUPED, "unit": unit_with(User="shop", SupplementaryGroups=""), "strange_groups": ("ops",)},
+        [PROBLEM],
+    ),
     ("unit", {"settings": GROUPED, "unit": unit_with(User="shop", SupplementaryGroups="")}, [OK]),
     ("unit", {"settings": LOW, "unit": unit_with(User="shop", AmbientCapabilities="cap_net_bind_service")}, [OK]),
     ("unit", {"settings": LOW, "unit": unit_with(User="shop", AmbientCapabilities="")}, [PROBLEM]),
@@ -120,10 +136,30 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("unit", {"settings": settings(), "unit": unit_with(NoNewPrivileges="yes")}, [OK]),
     ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="strict", ReadWritePaths="/a -/var/log/shop")}, [OK]),
     ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="strict", LogsDirectory="shop")}, [OK]),
-    ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="strict", LogsDirectory="shop"), "absent": ("/var/log/shop",)}, [OK]),
-    ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="full", ReadWritePaths="/var"), "absent": ("/var/log/shop",)}, [OK]),
+    (
+        "unit",
+        {
+            "settings": LOGGED,
+            "unit": unit_with(ProtectSystem="strict", LogsDirectory="shop"),
+            "absent": ("/var/log/shop",),
+        },
+        [OK],
+    ),
+    (
+        "unit",
+        {
+            "settings": LOGGED,
+            "unit": unit_with(ProtectSystem="full", ReadWritePaths="/var"),
+            "absent": ("/var/log/shop",),
+        },
+        [OK],
+    ),
     ("unit", {"settings": LOGGED, "unit": STRICT, "absent": ("/var/log/shop",)}, [PROBLEM]),
-    ("unit", {"settings": settings(), "unit": unit_with(ProtectHome="yes"), "real": ("/home/me/.pyenv/python",)}, [PROBLEM]),
+    (
+        "unit",
+        {"settings": settings(), "unit": unit_with(ProtectHome="yes"), "real": ("/home/me/.pyenv/python",)},
+        [PROBLEM],
+    ),
     ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="full")}, [OK]),
     ("unit", {"settings": LOGGED, "unit": unit_with(ProtectSystem="strict", ReadWritePaths="/var/log/sho")}, [PROBLEM]),
     ("unit", {"settings": settings(directory="/home/x"), "unit": unit_with(ProtectHome="read-only")}, [OK]),
@@ -149,12 +185,18 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("root", {"settings": settings(user=None)}, [WARNING]),
     ("root", {"settings": settings(user=None), "uid": 1000}, [OK]),
     ("writable", {"writable": ("/srv/shop",)}, [PROBLEM]),
-    ("control", {"control": ("control.directories: /srv is ignored: everybody may write in /", "the file")}, [PROBLEM, PROBLEM]),
+    (
+        "control",
+        {"control": ("control.directories: /srv is ignored: everybody may write in /", "the file")},
+        [PROBLEM, PROBLEM],
+    ),
     ("stale", {"stale": ("/run/releve/shop/gen-3.sock",)}, [WARNING]),
 ]
 
 
-@pytest.mark.parametrize(("check", "changes", "severities"), CASES, ids=[f"{case[0]}-{number}" for number, case in enumerate(CASES)])
+@pytest.mark.parametrize(
+    ("check", "changes", "severities"), CASES, ids=[f"{case[0]}-{number}" for number, case in enumerate(CASES)]
+)
 def test_a_check_on_both_sides_of_its_bound(check: str, changes: dict[str, Any], severities: list[str]) -> None:
     assert found(check, **changes) == severities
 
@@ -171,7 +213,9 @@ def test_what_is_not_known_is_not_judged() -> None:
     assert unknown == {check.name for check in doctor.CHECKS if check.needs}
     assert {one.severity for one in doctor.examine(Facts(settings=GOOD.settings))} == {UNKNOWN, OK}
     for one in doctor.examine(Facts(settings=GOOD.settings)):
-        assert one.text.startswith("cannot tell whether ") is (one.severity == UNKNOWN), "it is not said that all is well"
+        assert one.text.startswith("cannot tell whether ") is (one.severity == UNKNOWN), (
+            "it is not said that all is well"
+        )
 
 
 def test_the_worst_comes_first_and_decides_the_status() -> None:
@@ -189,7 +233,9 @@ def test_the_worst_comes_first_and_decides_the_status() -> None:
 def test_the_unit_that_we_make_passes() -> None:
     """The one that `releve systemd-unit` prints, as `systemctl show` has it."""
     made = dict(
-        line.split("=", 1) for line in unit.unit(GOOD.settings, unit.Place("/etc/x.yaml", "/usr/bin", "x")).splitlines() if "=" in line
+        line.split("=", 1)
+        for line in unit.unit(GOOD.settings, unit.Place("/etc/x.yaml", "/usr/bin", "x")).splitlines()
+        if "=" in line
     )
     told = {"TimeoutStartUSec": f"{made['TimeoutStartSec']}s", "TimeoutStopUSec": f"{made['TimeoutStopSec']}s"}
     told |= {"WatchdogUSec": f"{made['WatchdogSec']}s"}

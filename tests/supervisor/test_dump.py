@@ -34,7 +34,12 @@ Current thread 0x0000000000000001 (most recent call first):
 
 
 def test_each_thread_has_its_request_and_a_stack_that_reads_as_a_traceback() -> None:
-    seats = [InflightCall(LEADER, 5), InflightCall(1, 4, 90.0, "GET", "/slow", "p:1"), InflightCall(2, 5), InflightCall(3, 6)]
+    seats = [
+        InflightCall(LEADER, 5),
+        InflightCall(1, 4, 90.0, "GET", "/slow", "p:1"),
+        InflightCall(2, 5),
+        InflightCall(3, 6),
+    ]
     serving, leading, other = dump._threads(TEXT, seats, 100.0)
     assert (serving["role"], serving["number"], serving["thread"]) == ("serving", 1, "0x4")
     assert serving["request"] == {"method": "GET", "target": "/slow", "peer": "p:1", "age_s": 10.0}
@@ -52,12 +57,30 @@ def process(generation: int, worker: int | None, pid: int) -> Any:
     return Process(holder, None if worker is None else SimpleNamespace(number=worker, pid=pid))  # type: ignore[arg-type]
 
 
-KNOWN = [process(7, None, 30), process(7, 1, 31), process(7, 2, 32), process(8, None, 40), process(8, 1, 41), process(8, 31, 42)]
+KNOWN = [
+    process(7, None, 30),
+    process(7, 1, 31),
+    process(7, 2, 32),
+    process(8, None, 40),
+    process(8, 1, 41),
+    process(8, 31, 42),
+]
 
 
 @pytest.mark.parametrize(
     ("name", "pid"),
-    [("8.1", 41), ("7.2", 32), ("1", 41), ("2", None), ("master", 40), ("7.master", 30), ("32", 32), ("31", 42), ("9", None), ("", None)],
+    [
+        ("8.1", 41),
+        ("7.2", 32),
+        ("1", 41),
+        ("2", None),
+        ("master", 40),
+        ("7.master", 30),
+        ("32", 32),
+        ("31", 42),
+        ("9", None),
+        ("", None),
+    ],
 )
 def test_the_process_that_is_meant(name: str, pid: int | None) -> None:
     one = choose(name, KNOWN, 8)
@@ -67,7 +90,11 @@ def test_the_process_that_is_meant(name: str, pid: int | None) -> None:
 def test_an_answer_is_cut_where_it_would_not_fit() -> None:
     answers = [{"threads": [{"stack": ["x" * 500_000]}]}, {"threads": [{"stack": ["y" * 500_000]}, {"stack": ["z"]}]}]
     dump.fit(answers)
-    assert [len(thread["stack"][0]) > 100_000 for answer in answers for thread in answer["threads"]] == [True, False, False]
+    assert [len(thread["stack"][0]) > 100_000 for answer in answers for thread in answer["threads"]] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_stacks_are_no_crash_and_are_cut_off_again() -> None:
@@ -76,7 +103,9 @@ def test_stacks_are_no_crash_and_are_cut_off_again() -> None:
     os.write(fd, TEXT.encode())
     assert crash.CrashFile(fd).next() == ""
     assert crash.take(fd, 0) == TEXT
-    os.write(fd, b'Fatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n  File "/srv/app.py", line 1 in x\n')
+    os.write(
+        fd, b'Fatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n  File "/srv/app.py", line 1 in x\n'
+    )
     assert "Aborted" in crash.take(fd, 0)  # which stays
     assert crash.CrashFile(fd).next().startswith("Fatal Python error: Aborted")
     os.close(fd)
@@ -101,7 +130,8 @@ def test_an_answer_has_ended_when_no_thread_is_in_the_handler() -> None:
         os.waitpid(child, 0)
         os.close(ready)
         os.close(told)
-    by_the_clock = [dump._finished(child, STACKS_SIGNAL, set(), grown) for grown in (0.0, time.monotonic() + 60)]  # nobody can tell
+    # nobody can tell
+    by_the_clock = [dump._finished(child, STACKS_SIGNAL, set(), grown) for grown in (0.0, time.monotonic() + 60)]
     assert by_the_clock == [True, False]
 
 
@@ -139,5 +169,7 @@ def test_a_process_of_an_earlier_release_is_asked_by_its_signal() -> None:
                 os.close(one)
 
     told = asyncio.run(story())
-    assert told["note"] == "its release answers in no other way: its stacks were taken by signal" and not told["trouble"]
+    assert (
+        told["note"] == "its release answers in no other way: its stacks were taken by signal" and not told["trouble"]
+    )
     assert [line.partition(",")[0] for line in told["threads"][0]["stack"]] == ['File "<string>"']

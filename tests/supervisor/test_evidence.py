@@ -61,7 +61,9 @@ def test_a_zombie_can_be_looked_at_until_somebody_has_waited_for_it(sleeper: sub
 @pytest.mark.parametrize("kind", ["file", "pipe", "socket", "memory", "closed"])
 def test_what_is_no_pidfd_is_no_process(kind: str) -> None:
     read_end, write_end = os.pipe()
-    fd = {"file": lambda: os.open("/dev/null", os.O_RDONLY), "memory": lambda: os.memfd_create("x")}.get(kind, lambda: os.dup(read_end))()
+    fd = {"file": lambda: os.open("/dev/null", os.O_RDONLY), "memory": lambda: os.memfd_create("x")}.get(
+        kind, lambda: os.dup(read_end)
+    )()
     if kind == "closed":
         os.close(fd)
     assert evidence.process(fd) is None and evidence.pid_of(fd) is None
@@ -101,7 +103,9 @@ def test_the_group_of_a_master_that_has_died_is_ended(waited: bool) -> None:
     child = subprocess.Popen([sys.executable, "-S", "-c", LEADER], stdout=subprocess.PIPE, start_new_session=True)
     assert child.stdout is not None and child.stdout.readline()
     leader = os.pidfd_open(child.pid)
-    followers = [pidfd for pidfd in evidence.members(child.pid, child.pid, os.geteuid()) if evidence.pid_of(pidfd) != child.pid]
+    followers = [
+        pidfd for pidfd in evidence.members(child.pid, child.pid, os.geteuid()) if evidence.pid_of(pidfd) != child.pid
+    ]
     assert len(followers) == 2
     os.kill(child.pid, signal.SIGKILL)
     assert ended(leader)

@@ -1,4 +1,6 @@
-"""A generation may end, or be dismissed, in any state and in the middle of any order: that is no illegal event, and it stays what it is."""
+"""A generation may end, or be dismissed, in any state and in the middle of any order: that is no illegal event, and it
+stays what it is.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ ORDERS: dict[GenerationEvent, Act] = {
     GenerationEvent.RESUMED: lambda one, other: one.resume(),
     GenerationEvent.PAUSED: lambda one, other: one.pause(other),
 }
-STRIKES: dict[str, Callable[[Generation], None]] = {"ends": Generation.kill, "is dismissed": lambda one: one.dismiss(5.0)}
+STRIKES: dict[str, Callable[[Generation], None]] = {
+    "ends": Generation.kill,
+    "is dismissed": lambda one: one.dismiss(5.0),
+}
 
 
 def end(*generations: Generation) -> None:
@@ -68,7 +73,9 @@ def test_what_has_ended_fails_its_orders_and_stays_gone(state: GenerationState) 
 
 @pytest.mark.parametrize("strike", STRIKES)
 @pytest.mark.parametrize(("state", "event"), [pair for pair in GENERATION if pair[1] in ORDERS], ids=str)
-def test_what_is_struck_in_an_order_stays_what_it_is(state: GenerationState, event: GenerationEvent, strike: str) -> None:
+def test_what_is_struck_in_an_order_stays_what_it_is(
+    state: GenerationState, event: GenerationEvent, strike: str
+) -> None:
     async def run() -> None:
         one, other = generation(1, state), generation(2, GenerationState.SERVING)
 
@@ -153,7 +160,13 @@ def test_one_that_was_dismissed_before_a_reexec_keeps_its_time_where_its_master_
 
 
 @pytest.mark.parametrize(
-    ("state", "lost"), [(GenerationState.SERVING, True), (GenerationState.STANDBY, True), (GenerationState.READY, False), (RETIRING, False)]
+    ("state", "lost"),
+    [
+        (GenerationState.SERVING, True),
+        (GenerationState.STANDBY, True),
+        (GenerationState.READY, False),
+        (RETIRING, False),
+    ],
 )
 def test_the_end_of_all_of_it_is_told_where_it_was_relied_on(state: GenerationState, lost: bool) -> None:
     """Also of what stands by: a rollback would go to nobody."""

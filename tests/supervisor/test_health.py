@@ -52,7 +52,12 @@ def case(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> C
         (11, 0, "", "11 crashes in 30 s"),
         (0, 1, "", "1 failed boot in 30 s"),
         (2, 3, "", "2 crashes and 3 failed boots in 30 s"),
-        (1, 0, "cannot fork a worker: Cannot allocate memory", "1 crash in 30 s, cannot fork a worker: Cannot allocate memory"),
+        (
+            1,
+            0,
+            "cannot fork a worker: Cannot allocate memory",
+            "1 crash in 30 s, cannot fork a worker: Cannot allocate memory",
+        ),
     ],
 )
 def test_words(case: Case, crashes: int, boots: int, trouble: str, words: str) -> None:
@@ -97,7 +102,9 @@ def test_fewer_workers_in_an_operation_are_not_news(case: Case, planned: bool) -
     assert bool(case.look(3, planned=planned)) is not planned
 
 
-def test_the_log_says_once_that_it_begins_and_once_that_it_is_over(case: Case, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_once_that_it_begins_and_once_that_it_is_over(
+    case: Case, caplog: pytest.LogCaptureFixture
+) -> None:
     for _ in range(10):
         case.crash()
         case.look(3)
@@ -110,7 +117,9 @@ def test_the_log_says_once_that_it_begins_and_once_that_it_is_over(case: Case, c
     assert case.look(4) == "" == case.health.summary
     case.clock.now += 60
     case.look(4)
-    assert [record.getMessage() for record in caplog.records][1:] == ["no longer degraded: 4 of 4 workers, 10 crashes in 30 s"]
+    assert [record.getMessage() for record in caplog.records][1:] == [
+        "no longer degraded: 4 of 4 workers, 10 crashes in 30 s"
+    ]
 
 
 def test_another_generation_begins_anew(case: Case, caplog: pytest.LogCaptureFixture) -> None:

@@ -30,7 +30,12 @@ def test_an_attempt_is_on_disk_when_it_begins_and_merged_when_it_has_ended(tmp_p
     history.finish(number, "committed", generation=8)
     (attempt,) = History(tmp_path).entries()
     assert attempt["id"] == number == 1
-    assert (attempt["verb"], attempt["by"], attempt["outcome"], attempt["generation"]) == ("upgrade", "root", "committed", 8)
+    assert (attempt["verb"], attempt["by"], attempt["outcome"], attempt["generation"]) == (
+        "upgrade",
+        "root",
+        "committed",
+        8,
+    )
     assert attempt["seconds"] >= 0
     assert attempt["began"] <= attempt["ended"]
 
@@ -39,7 +44,11 @@ def test_numbers_go_on_after_a_restart_and_entries_are_newest_last(tmp_path: Pat
     for outcome in ("failed", "committed", "rolled back"):
         history = History(tmp_path)
         history.finish(history.begin({"verb": "upgrade"}), outcome)
-    assert [(attempt["id"], attempt["outcome"]) for attempt in history.entries()] == [(1, "failed"), (2, "committed"), (3, "rolled back")]
+    assert [(attempt["id"], attempt["outcome"]) for attempt in history.entries()] == [
+        (1, "failed"),
+        (2, "committed"),
+        (3, "rolled back"),
+    ]
     assert [attempt["id"] for attempt in history.entries(2)] == [2, 3]
     assert history.entries(0) == []
 
@@ -119,7 +128,10 @@ def test_a_rescue_goes_on_without_the_disk_and_is_written_later(tmp_path: Path) 
     assert [attempt["outcome"] for attempt in history.entries()] == ["failed", "rolled back"]
     assert history.flush()
     assert (history.pending, history.trouble) == (0, None)
-    assert [(a["verb"], a["outcome"]) for a in History(tmp_path).entries()] == [("upgrade", "failed"), ("rollback", "rolled back")]
+    assert [(a["verb"], a["outcome"]) for a in History(tmp_path).entries()] == [
+        ("upgrade", "failed"),
+        ("rollback", "rolled back"),
+    ]
 
 
 def test_a_state_directory_that_cannot_be_made_is_told_when_it_matters(tmp_path: Path) -> None:
@@ -142,13 +154,21 @@ def test_crashes_are_kept_with_the_attempt_that_brought_their_generation(tmp_pat
     history.crashed(7, {"what": "nobody's"})
     for one in (history, History(tmp_path)):
         first, second = one.entries()
-        assert first["crashed"] == 512 and [crash["what"] for crash in first["crashes"]] == ["31", "63", "127", "255", "511"]
+        assert first["crashed"] == 512 and [crash["what"] for crash in first["crashes"]] == [
+            "31",
+            "63",
+            "127",
+            "255",
+            "511",
+        ]
         assert "crashed" not in second
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) < 25
 
 
 def test_generations_of_an_earlier_life_had_the_same_numbers(tmp_path: Path) -> None:
-    """A crash is of the attempt that brings its generation now, whatever has brought one of that number before the last stop."""
+    """A crash is of the attempt that brings its generation now, whatever has brought one of that number before the last
+    stop.
+    """
     history = History(tmp_path)
     for outcome in ("done", None):
         number = history.begin({"verb": "start", "from": None})
@@ -174,7 +194,11 @@ def test_who_only_adopts_a_generation_has_not_brought_it(tmp_path: Path) -> None
 
 def test_crashes_that_cannot_be_understood_are_passed_over(tmp_path: Path) -> None:
     begun = {"event": "begin", "id": 1, "verb": "start", "from": None, "crashes": 5, "crashed": "many"}
-    lines = (begun, {"event": "end", "id": 1, "outcome": "done", "to": {"generation": 1}}, {"event": "crash", "id": 1, "crashed": -4})
+    lines = (
+        begun,
+        {"event": "end", "id": 1, "outcome": "done", "to": {"generation": 1}},
+        {"event": "crash", "id": 1, "crashed": -4},
+    )
     (tmp_path / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     history = History(tmp_path)
     history.crashed(1, {"what": "a crash"})
@@ -203,7 +227,8 @@ def test_a_sync_that_fails_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(HistoryError, match="input/output error"):
         history.begin({"verb": "upgrade"})
     assert (tmp_path / "history.jsonl").read_bytes() == b""
-    assert history.begin({"verb": "rollback"}, rescue=True) == 2  # waits for no disk; the number of what was refused is in the log
+    # waits for no disk; the number of what was refused is in the log
+    assert history.begin({"verb": "rollback"}, rescue=True) == 2
 
 
 def test_the_file_stays_bounded_and_keeps_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

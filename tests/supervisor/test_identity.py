@@ -36,7 +36,12 @@ def test_naming_oneself_needs_no_root() -> None:
     [
         ("no-such", None, True, "cannot run as no-such: there is no such user; create it, or change user"),
         ("nobody", "no-such", True, "cannot run as group no-such: there is no such group; create it, or change group"),
-        ("nobody", None, False, "cannot run as nobody: the supervisor was not started as root; start it as root, or drop user and group"),
+        (
+            "nobody",
+            None,
+            False,
+            "cannot run as nobody: the supervisor was not started as root; start it as root, or drop user and group",
+        ),
     ],
 )
 def test_refusals(user: str, group: str | None, root: bool, message: str) -> None:

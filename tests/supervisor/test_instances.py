@@ -18,7 +18,9 @@ UID = os.geteuid()
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """A short one: a socket's path has 107 bytes at most, of which pytest's own takes many where the user's name is long."""
+    """A short one: a socket's path has 107 bytes at most, of which pytest's own takes many where the user's name is
+    long.
+    """
     with tempfile.TemporaryDirectory(prefix="r-") as made:
         yield Path(made)
 
@@ -52,7 +54,9 @@ def test_the_runtime_directory(places: Places, tmp_path: Path) -> None:
     assert where(RUNTIME_DIRECTORY="/run/app:/run/releve/app:/run/x") == "/run/releve/app"  # systemd sorts them
     assert where(RUNTIME_DIRECTORY="/run/app:/run/more") == "/run/app"
     assert where(uid=424242) == f"{places.temporary}/releve-424242/shop-12345678"
-    assert where(uid=424242, XDG_RUNTIME_DIR=str(tmp_path)) == f"{places.temporary}/releve-424242/shop-12345678", "not that user's folder"
+    assert where(uid=424242, XDG_RUNTIME_DIR=str(tmp_path)) == f"{places.temporary}/releve-424242/shop-12345678", (
+        "not that user's folder"
+    )
     if UID == 0:
         assert where(XDG_RUNTIME_DIR=str(tmp_path)) == f"{places.run}/releve/shop-12345678"
     else:
@@ -63,15 +67,24 @@ def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
     """At 107 bytes it fits; above, the name becomes shorter, then another folder is used, then there is an error."""
     short = Path("/tmp")
     room = 107 - len("/releve/ctl.sock") - 1
-    for length, expected in ((room - 13, "shop-12345678"), (room - 12, "12345678"), (room - 8, "12345678"), (room - 7, None)):
+    for length, expected in (
+        (room - 13, "shop-12345678"),
+        (room - 12, "12345678"),
+        (room - 8, "12345678"),
+        (room - 7, None),
+    ):
         run = tmp_path / ("r" * (length - len(str(tmp_path)) - 1))
         run.mkdir()
-        found = instances.runtime_directory(None, "shop-12345678", {"XDG_RUNTIME_DIR": str(run)}, UID, Places(run=run, temporary=short))
+        found = instances.runtime_directory(
+            None, "shop-12345678", {"XDG_RUNTIME_DIR": str(run)}, UID, Places(run=run, temporary=short)
+        )
         base = run / "releve" if expected else Path(f"/tmp/releve-{UID}")
         assert found == base / (expected or "shop-12345678")
         assert len(str(found / "ctl.sock")) <= 107
     for value, environ in (("/" + "x" * 120, {}), (None, {"RUNTIME_DIRECTORY": "/" + "x" * 120})):
-        with pytest.raises(InstanceError, match="would have 130 bytes, the system allows 107; set runtime_directory to a shorter path"):
+        with pytest.raises(
+            InstanceError, match="would have 130 bytes, the system allows 107; set runtime_directory to a shorter path"
+        ):
             instances.runtime_directory(value, "shop-12345678", environ, UID)
 
 
@@ -135,7 +148,9 @@ def test_a_runtime_directory_of_a_control_group(tmp_path: Path) -> None:
     assert (seen.st_mode & 0o777, seen.st_gid) == (0o711, group)  # as systemd wants it
     (directory / "theirs").touch()
     directory.chmod(0o700)
-    with pytest.raises(InstanceError, match=f"members of control_group may not enter it, .*chgrp {group} and chmod g\\+x it"):
+    with pytest.raises(
+        InstanceError, match=f"members of control_group may not enter it, .*chgrp {group} and chmod g\\+x it"
+    ):
         instances.prepare(directory, UID, instances.Access(0o711, group))
     tmp_path.chmod(0o700)
     assert instances.blocked(directory, 4242) is not None
@@ -160,7 +175,9 @@ def test_prepare_refuses_what_others_can_write(tmp_path: Path) -> None:
     open_to_all = tmp_path / "open"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
-    with pytest.raises(InstanceError, match=rf"cannot use {open_to_all}: everybody may write in {open_to_all}; choose another"):
+    with pytest.raises(
+        InstanceError, match=rf"cannot use {open_to_all}: everybody may write in {open_to_all}; choose another"
+    ):
         instances.prepare(open_to_all, UID)
     with pytest.raises(InstanceError, match=f"everybody may write in {open_to_all}"):
         instances.prepare(open_to_all / "shop", UID)
@@ -188,7 +205,9 @@ def test_prepare_refuses_a_folder_of_somebody_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["plain", "plain/below", "plain/below/it"])
 def test_prepare_says_why_it_cannot(tmp_path: Path, name: str) -> None:
     (tmp_path / "plain").write_text("")
-    with pytest.raises(InstanceError, match=r"^cannot (make|use) .*; choose another with runtime_directory or state_directory"):
+    with pytest.raises(
+        InstanceError, match=r"^cannot (make|use) .*; choose another with runtime_directory or state_directory"
+    ):
         instances.prepare(tmp_path / name, UID)
 
 

@@ -40,7 +40,15 @@ from releve.supervisor.takeover import inventory
 from releve.supervisor.takeover.inventory import AdoptionError
 
 PIN = Pin(
-    *("/srv/shop", "/srv/shop", sys.executable, sys.executable, "shop:app", Settings(app="shop:app", directory="/srv/shop"), {}),
+    *(
+        "/srv/shop",
+        "/srv/shop",
+        sys.executable,
+        sys.executable,
+        "shop:app",
+        Settings(app="shop:app", directory="/srv/shop"),
+        {},
+    ),
     *(AS_WE_ARE, False, "3.11", "/usr", None, None, None),
 )
 LINGER_S = 100
@@ -104,7 +112,9 @@ class Drawn:
 def master(
     folder: Path, lie: str = "", drawn: Drawn | None = None, **said: Any
 ) -> Iterator[tuple[Path, Link, tuple[int, ...], subprocess.Popen[bytes]]]:
-    """One that has said everything: the path of its door, our end of its link, the mark of its listener, and its process."""
+    """One that has said everything: the path of its door, our end of its link, the mark of its listener, and its
+    process.
+    """
     drawn = drawn or Drawn()
     server = socket.create_server(("127.0.0.1", 0))
     address = Address("tcp", host="127.0.0.1", port=server.getsockname()[1])
@@ -146,7 +156,10 @@ def master(
     del marks["keepsake"]
     held = Held(child.pid, process.started, **marks, sockets=sockets)
     door = folder / "gen-3.sock"
-    record.write(record.beside(door), keepsake.record(Keepsake(Role.ACTIVE, 1, PIN, (listener,), None, None, 3, {}, 1.5, None, held)))
+    record.write(
+        record.beside(door),
+        keepsake.record(Keepsake(Role.ACTIVE, 1, PIN, (listener,), None, None, 3, {}, 1.5, None, held)),
+    )
     try:
         yield door, ours, sockets[0], child
     finally:
@@ -183,7 +196,12 @@ def test_what_is_recorded_is_taken(tmp_path: Path, lie: str) -> None:
 
 @pytest.mark.parametrize(
     ("lie", "said"),
-    [*((lie, {}) for lie in LIES if lie != "keepsake"), ("", {"generation": 4}), ("", {"listeners": []}), ("", {"listeners": ["x"]})],
+    [
+        *((lie, {}) for lie in LIES if lie != "keepsake"),
+        ("", {"generation": 4}),
+        ("", {"listeners": []}),
+        ("", {"listeners": ["x"]}),
+    ],
 )
 def test_what_is_not_taken_is_closed(tmp_path: Path, lie: str, said: dict[str, Any]) -> None:
     async def story() -> None:
@@ -210,7 +228,11 @@ def encoded(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-NOISE = st.binary(max_size=64) | VALUES.map(encoded) | said("inventory").map(lambda rest: encoded({**rest, "type": "state"}))
+NOISE = (
+    st.binary(max_size=64)
+    | VALUES.map(encoded)
+    | said("inventory").map(lambda rest: encoded({**rest, "type": "state"}))
+)
 HELLO = said("hello").map(lambda rest: encoded({**rest, "type": "hello"}))
 KINDS_BEYOND = st.lists(st.sampled_from(KINDS), min_size=1, max_size=2)
 INSTEAD = st.dictionaries(st.sampled_from(list(LIES)), st.sampled_from(KINDS), min_size=1, max_size=2)

@@ -58,20 +58,29 @@ def _answers(where: str | tuple[str, int]) -> bool:
 
 
 def _open_fds() -> set[str]:
-    return {f"{fd}:{os.readlink(f'/proc/self/fd/{fd}')}" for fd in descriptors() if os.path.exists(f"/proc/self/fd/{fd}")}
+    return {
+        f"{fd}:{os.readlink(f'/proc/self/fd/{fd}')}" for fd in descriptors() if os.path.exists(f"/proc/self/fd/{fd}")
+    }
 
 
 # ---- TCP
 
 
-@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("localhost", socket.AF_INET), ("::1", socket.AF_INET6)])
+@pytest.mark.parametrize(
+    ("host", "family"), [("127.0.0.1", socket.AF_INET), ("localhost", socket.AF_INET), ("::1", socket.AF_INET6)]
+)
 def test_a_tcp_listener_is_non_blocking_private_to_us_and_reachable(
     opened: list[Listener], host: str, family: socket.AddressFamily
 ) -> None:
     listener = open_listener(_tcp(host=host), 7, {})
     opened.append(listener)
     sock = listener.socket
-    assert (listener.name, sock.family, sock.getblocking(), sock.get_inheritable()) == (str(_tcp(host=host)), family, False, False)
+    assert (listener.name, sock.family, sock.getblocking(), sock.get_inheritable()) == (
+        str(_tcp(host=host)),
+        family,
+        False,
+        False,
+    )
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
     assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
     if family == socket.AF_INET6:
@@ -90,7 +99,9 @@ def test_v4_and_v6_share_a_port(opened: list[Listener]) -> None:
 def test_an_address_in_use_says_so_and_what_to_do(opened: list[Listener]) -> None:
     opened.append(open_listener(_tcp(), 5, {}))
     port = opened[0].socket.getsockname()[1]
-    with pytest.raises(ListenError, match=rf"^cannot listen on 127\.0\.0\.1:{port}: address already in use; .*ss -ltnp"):
+    with pytest.raises(
+        ListenError, match=rf"^cannot listen on 127\.0\.0\.1:{port}: address already in use; .*ss -ltnp"
+    ):
         open_listener(_tcp(port), 5, {})
 
 
@@ -106,7 +117,9 @@ def test_a_port_below_1024_without_the_right_says_what_gives_it(monkeypatch: pyt
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(socket.socket, "bind", refuse)
-    with pytest.raises(ListenError, match=r"cannot listen on 127\.0\.0\.1:80: permission denied; .*CAP_NET_BIND_SERVICE"):
+    with pytest.raises(
+        ListenError, match=r"cannot listen on 127\.0\.0\.1:80: permission denied; .*CAP_NET_BIND_SERVICE"
+    ):
         open_listener(_tcp(80), 5, {})
 
 
@@ -140,7 +153,10 @@ def test_an_unknown_owner_is_refused_and_nothing_is_left(tmp_path: Path) -> None
 
 def _dead_server(path: Path) -> None:
     """A socket file whose server was killed."""
-    script = "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); os.kill(os.getpid(), 9)"
+    script = (
+        "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); "
+        "os.kill(os.getpid(), 9)"
+    )
     assert subprocess.run([sys.executable, "-c", script, str(path)], timeout=20).returncode == -9
 
 
@@ -182,8 +198,12 @@ def test_a_missing_folder_says_so(tmp_path: Path) -> None:
         open_listener(_unix(tmp_path / "none" / "s"), 5, {})
 
 
-@pytest.mark.parametrize(("length", "name"), [(107, "s"), (107, "http.sock"), (107, "a-very-long-name-of-a-socket.sock")])
-def test_a_path_of_the_greatest_length_works_whatever_its_last_name(length: int, name: str, opened: list[Listener]) -> None:
+@pytest.mark.parametrize(
+    ("length", "name"), [(107, "s"), (107, "http.sock"), (107, "a-very-long-name-of-a-socket.sock")]
+)
+def test_a_path_of_the_greatest_length_works_whatever_its_last_name(
+    length: int, name: str, opened: list[Listener]
+) -> None:
     base = f"/tmp/releve-test-{os.getpid()}-"  # tmp_path is too long
     folder = base + "x" * (length - len(base) - len(name) - 1)
     os.mkdir(folder)
@@ -209,13 +229,17 @@ def test_the_file_of_a_successor_is_not_removed(tmp_path: Path, opened: list[Lis
 
 
 def _pass_on(environment: dict[str, str], *sockets: socket.socket) -> dict[str, socket.socket]:
-    """Call ``inherited_sockets`` as a process does that systemd gave these sockets to: they are its descriptors from 3 on."""
+    """Call ``inherited_sockets`` as a process does that systemd gave these sockets to: they are its descriptors from 3
+    on.
+    """
     first = max(sock.fileno() for sock in sockets) + 50
     for offset, sock in enumerate(sockets):
         os.dup2(sock.fileno(), first + offset, inheritable=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(listeners, "FIRST_INHERITED_FD", first)
-        return listeners.inherited_sockets({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(sockets)), **environment}, os.getpid())
+        return listeners.inherited_sockets(
+            {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(sockets)), **environment}, os.getpid()
+        )
 
 
 @pytest.fixture
@@ -254,7 +278,9 @@ def test_sockets_of_another_process_or_nonsense(server: socket.socket) -> None:
 def test_a_name_that_was_not_passed_on_and_one_that_nobody_wants(server: socket.socket) -> None:
     inherited = _pass_on({}, server)
     assert list(inherited) == ["unknown"]
-    with pytest.raises(ListenError, match=r"cannot listen on fd:web: no such socket was passed on \(passed on: unknown\)"):
+    with pytest.raises(
+        ListenError, match=r"cannot listen on fd:web: no such socket was passed on \(passed on: unknown\)"
+    ):
         open_listener(Address("fd", name="web"), 5, inherited)
     assert listeners.unclaimed([_tcp()], inherited) == ["unknown"]
     assert listeners.unclaimed([Address("fd", name="unknown")], inherited) == []
@@ -288,7 +314,9 @@ def test_a_plan_keeps_what_is_held_and_lists_what_is_dropped(tmp_path: Path, ope
     assert _answers(("127.0.0.1", port))
 
 
-def test_a_plan_that_fails_closes_what_it_opened_and_nothing_else(tmp_path: Path, opened: list[Listener], server: socket.socket) -> None:
+def test_a_plan_that_fails_closes_what_it_opened_and_nothing_else(
+    tmp_path: Path, opened: list[Listener], server: socket.socket
+) -> None:
     held = plan([], [_unix(tmp_path / "a")], 5, {}).all
     opened += held
     before = _open_fds()
@@ -316,7 +344,9 @@ def test_nobody_sends_descriptors_to_a_unix_listener(tmp_path: Path, opened: lis
             socket.send_fds(client, [b"GET"], [0])
 
 
-def test_a_held_listener_that_somebody_has_shut_down_serves_after_the_next_plan(tmp_path: Path, opened: list[Listener]) -> None:
+def test_a_held_listener_that_somebody_has_shut_down_serves_after_the_next_plan(
+    tmp_path: Path, opened: list[Listener]
+) -> None:
     """As a generation can, which shares the socket; a new one is to have clients all the same."""
     wanted = [_unix(tmp_path / "a"), _tcp(_free_port())]
     held = plan([], wanted, 5, {}).all
@@ -372,7 +402,9 @@ def test_a_commit_that_cannot_give_a_socket_away_says_so_and_goes_on(tmp_path: P
 # ---- set aside and brought back
 
 
-def test_a_listener_set_aside_refuses_although_another_process_holds_it_and_comes_back(tmp_path: Path, opened: list[Listener]) -> None:
+def test_a_listener_set_aside_refuses_although_another_process_holds_it_and_comes_back(
+    tmp_path: Path, opened: list[Listener]
+) -> None:
     held = plan([], [_tcp(_free_port()), _unix(tmp_path / "http.sock")], 5, {}).all
     opened += held
     places: list[str | tuple[str, int]] = [held[0].socket.getsockname(), str(tmp_path / "http.sock")]

@@ -34,7 +34,9 @@ def test_a_second_one_is_told_who_holds_it_and_a_kill_frees_it(tmp_path: Path) -
         assert one.stdout is not None
         child = int(one.stdout.readline())
         try:
-            with pytest.raises(LockHeld, match=f"the supervisor with pid {one.pid} already runs this service.*ctl upgrade") as caught:
+            with pytest.raises(
+                LockHeld, match=f"the supervisor with pid {one.pid} already runs this service.*ctl upgrade"
+            ) as caught:
                 RuntimeLock.acquire(tmp_path / "run")
             assert caught.value.pid == one.pid
             one.send_signal(signal.SIGKILL)
@@ -92,7 +94,10 @@ def test_a_lock_file_that_was_removed_does_not_count(tmp_path: Path) -> None:
 
 
 def test_one_who_cleans_up_is_waited_for(tmp_path: Path) -> None:
-    code = "import fcntl, os, sys, time; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX); print(flush=True); time.sleep(0.3)"
+    code = (
+        "import fcntl, os, sys, time; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX); "
+        "print(flush=True); time.sleep(0.3)"
+    )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as cleaner:
         assert cleaner.stdout is not None
         cleaner.stdout.readline()
@@ -115,20 +120,29 @@ def test_a_directory_that_was_made_anew_is_locked_anew_unless_another_one_has_it
 
 
 def test_who_listens_on_the_control_socket_owns_the_service_whatever_was_removed(tmp_path: Path) -> None:
-    code = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(flush=True); input()"
+    code = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); "
+        "print(flush=True); input()"
+    )
     run = tmp_path / "run"
     run.mkdir()
-    with subprocess.Popen([sys.executable, "-c", code, str(run / "ctl.sock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(run / "ctl.sock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as one:
         assert one.stdout is not None
         one.stdout.readline()
         shutil.rmtree(run)
-        with pytest.raises(LockHeld, match=f"the supervisor with pid {one.pid} already runs this service .it listens on {run}/ctl.sock"):
+        with pytest.raises(
+            LockHeld, match=f"the supervisor with pid {one.pid} already runs this service .it listens on {run}/ctl.sock"
+        ):
             RuntimeLock.acquire(run)
         one.communicate(b"\n")
     RuntimeLock.acquire(run).release()
 
 
-def test_a_file_removed_between_its_opening_and_its_locking_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_removed_between_its_opening_and_its_locking_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     really = fcntl.flock
     removed = False
 
@@ -218,7 +232,9 @@ def test_no_master_is_ended_while_its_supervisor_lives(tmp_path: Path, monkeypat
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of another user")
 def test_a_process_of_another_user_is_no_supervisor_of_ours(tmp_path: Path) -> None:
-    """It could bind that path in a namespace of its own; also not one that is not dumpable, of which /proc shows much as root's."""
+    """It could bind that path in a namespace of its own; also not one that is not dumpable, of which /proc shows much
+    as root's.
+    """
     code = """
 import ctypes, os, socket, sys
 sock = socket.socket(socket.AF_UNIX); sock.bind(sys.argv[1]); sock.listen()

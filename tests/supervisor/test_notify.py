@@ -54,7 +54,17 @@ def test_a_manager_that_does_not_read_costs_nothing(tmp_path: Path) -> None:
 
 def test_what_names_the_supervisor_is_stripped_and_what_names_the_unit_stays() -> None:
     ours = dict.fromkeys(
-        ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID", "WATCHDOG_PID", "WATCHDOG_USEC", "FDSTORE"), "1"
+        (
+            "NOTIFY_SOCKET",
+            "LISTEN_PID",
+            "LISTEN_FDS",
+            "LISTEN_FDNAMES",
+            "LISTEN_PIDFDID",
+            "WATCHDOG_PID",
+            "WATCHDOG_USEC",
+            "FDSTORE",
+        ),
+        "1",
     )
     stays = {"INVOCATION_ID": "ab", "STATE_DIRECTORY": "/var/lib/x", "PATH": "/bin"}
     assert strip(ours | stays) == stays

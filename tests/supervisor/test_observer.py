@@ -1,4 +1,6 @@
-"""The observer of a worker: its answers are those of its own questions, and nothing that a worker says harms who asks."""
+"""The observer of a worker: its answers are those of its own questions, and nothing that a worker says harms
+who asks.
+"""
 
 from __future__ import annotations
 

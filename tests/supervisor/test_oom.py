@@ -12,7 +12,11 @@ from releve.supervisor.generation.inflight import ending, words
 from releve.supervisor.host.oom import KILLED, NOT, PERHAPS, UNKNOWN, Oom
 
 V2 = ("0::/service\n", "sys/fs/cgroup/service/memory.events", "low 0\noom 1\noom_kill {}\n")
-V1 = ("5:cpu:/x\n4:rdma,memory:/service\n", "sys/fs/cgroup/memory/service/memory.oom_control", "oom_kill_disable 0\noom_kill {}\n")
+V1 = (
+    "5:cpu:/x\n4:rdma,memory:/service\n",
+    "sys/fs/cgroup/memory/service/memory.oom_control",
+    "oom_kill_disable 0\noom_kill {}\n",
+)
 
 
 def write(root: Path, group: tuple[str, str, str] | None, kills: int, host: int | None) -> None:
@@ -30,7 +34,9 @@ def write(root: Path, group: tuple[str, str, str] | None, kills: int, host: int 
     ("killed", "host", "verdict"),
     [(1, 1, KILLED), (1, None, KILLED), (0, 0, NOT), (0, 1, NOT), (0, None, NOT)],
 )
-def test_the_groups_counter_decides(tmp_path: Path, group: tuple[str, str, str], killed: int, host: int | None, verdict: str) -> None:
+def test_the_groups_counter_decides(
+    tmp_path: Path, group: tuple[str, str, str], killed: int, host: int | None, verdict: str
+) -> None:
     write(tmp_path, group, 3, None if host is None else 10)
     oom = Oom(tmp_path)
     write(tmp_path, group, 3 + killed, None if host is None else 10 + host)
@@ -52,9 +58,15 @@ def test_nothing_can_be_read(tmp_path: Path) -> None:
 
 def test_the_end_of_a_worker_in_words(tmp_path: Path) -> None:
     oom = Oom(tmp_path)
-    seats = [InflightCall(0, 1), InflightCall(2, 5, 100.0, "GET", "/b", ""), InflightCall(1, 4, 90.0, "POST", "/a", "10.0.0.7:1")]
+    seats = [
+        InflightCall(0, 1),
+        InflightCall(2, 5, 100.0, "GET", "/b", ""),
+        InflightCall(1, 4, 90.0, "POST", "/a", "10.0.0.7:1"),
+    ]
     assert words(seats, 102.25) == "while serving POST /a for 12.2s for 10.0.0.7:1, GET /b for 2.2s"
-    assert words([InflightCall(number, number, 100.0 - number, "GET", "/") for number in range(7)], 100.0).endswith(", and 2 more")
+    assert words([InflightCall(number, number, 100.0 - number, "GET", "/") for number in range(7)], 100.0).endswith(
+        ", and 2 more"
+    )
     assert ending(9, [], oom) == "exited with status 9 while idle"
     assert ending(-signal.SIGKILL, None, oom) == f"was killed by SIGKILL ({UNKNOWN})"
     assert ending(-signal.SIGSEGV, [], oom) == "was killed by SIGSEGV while idle"

@@ -1,4 +1,6 @@
-"""What a supervisor of root opens, makes, renames and removes where others may write: in the folder that was meant, or not at all."""
+"""What a supervisor of root opens, makes, renames and removes where others may write: in the folder that was meant, or
+not at all.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,20 @@ RACES = 150
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has anything to lose to another user")
 
 # calls that change what lies at a path -> the modules that may make them beside paths.py, and why
-CHANGES = {"chmod", "chown", "lchown", "link", "makedirs", "mkdir", "mkfifo", "mknod", "remove", "removedirs", "rename", "renames"}
+CHANGES = {
+    "chmod",
+    "chown",
+    "lchown",
+    "link",
+    "makedirs",
+    "mkdir",
+    "mkfifo",
+    "mknod",
+    "remove",
+    "removedirs",
+    "rename",
+    "renames",
+}
 WRITES = ("O_CREAT", "O_WRONLY", "O_RDWR", "'w", "'a", "'x", "r+", "rb+")
 CHANGES |= {"replace", "rmdir", "symlink", "symlink_to", "hardlink_to", "touch", "truncate", "unlink", "utime"}
 CHANGES |= {"rmtree", "write_bytes", "write_text"}
@@ -55,9 +70,13 @@ def changes(source: str) -> set[str]:
         called = node.func
         name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
         of = called.value.id if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) else ""
-        if of in ("paths", "trusted", "folder", "dataclasses", "system") or (name == "replace" and of != "os" and len(node.args) == 2):
+        if of in ("paths", "trusted", "folder", "dataclasses", "system") or (
+            name == "replace" and of != "os" and len(node.args) == 2
+        ):
             continue  # ours; or of texts
-        if name == "bind" or (name in CHANGES and not (name == "remove" and of != "os") and not (name == "replace" and of == "")):
+        if name == "bind" or (
+            name in CHANGES and not (name == "remove" and of != "os") and not (name == "replace" and of == "")
+        ):
             found.add(name)
         if name == "open" and of in ("os", ""):
             keywords = {keyword.arg: keyword.value for keyword in node.keywords}
@@ -85,7 +104,12 @@ def test_the_rule_finds_what_it_should(source: str, found: set[str]) -> None:
 
 
 def test_no_module_of_the_supervisor_changes_a_file_but_through_here() -> None:
-    paths = [path for folder in ("instance", "supervisor") for path in (ROOT / folder).rglob("*.py") if path.name != "paths.py"]
+    paths = [
+        path
+        for folder in ("instance", "supervisor")
+        for path in (ROOT / folder).rglob("*.py")
+        if path.name != "paths.py"
+    ]
     sources = {str(path.relative_to(ROOT)): path.read_text() for path in paths}
     assert len(sources) > 50
     assert {(name, call) for name, source in sources.items() for call in changes(source)} == ELSEWHERE
@@ -164,7 +188,8 @@ def test_everybody_and_a_group_are_somebody_else(place: Path, mode: int, gid: in
     sticky = bool(mode & stat.S_ISVTX)
     (shared / "ours").mkdir()
     (shared / "ours" / "link").symlink_to(place / "precious")
-    with contextlib.nullcontext() if sticky else pytest.raises(OSError, match="symbolic link"):  # nobody can exchange ours there
+    # nobody can exchange ours there
+    with contextlib.nullcontext() if sticky else pytest.raises(OSError, match="symbolic link"):
         os.close(paths.open_file(shared / "ours" / "link" / "a.log", os.O_WRONLY | os.O_CREAT))
 
 
@@ -267,7 +292,9 @@ def test_variables_are_not_read_through_a_link_of_the_user(place: Path) -> None:
     link = place / "site" / "env"
     link.symlink_to(secret)
     nobody = pwd.getpwnam("nobody")
-    with pytest.raises(release.ReleaseError, match="cannot read env_file: a symbolic link, in a folder that somebody else may write in"):
+    with pytest.raises(
+        release.ReleaseError, match="cannot read env_file: a symbolic link, in a folder that somebody else may write in"
+    ):
         release.read_variables(str(link), nobody.pw_uid)
     os.chown(secret, NOBODY, -1)  # what is the user's own is no secret to it
     assert release.read_variables(str(link), nobody.pw_uid) == {"PASSWORD": "root"}

@@ -48,7 +48,10 @@ def test_only_the_verbs_that_are_named() -> None:
     known = policy(None, "status", "upgrade")
     assert known.refusal("ann", "upgrade", {"directory": "/anywhere", "python": "/bin/sh"}) is None
     assert known.refusal("ann", "stop", {}) == "permission denied: ann may not use ctl stop; allowed: status, upgrade"
-    assert Policy(Control(()), GROUP, APP).refusal("ann", "status", {}) == "permission denied: ann may not use ctl status; allowed: nothing"
+    assert (
+        Policy(Control(()), GROUP, APP).refusal("ann", "status", {})
+        == "permission denied: ann may not use ctl status; allowed: nothing"
+    )
     assert known.picture() == {"verbs": ["status", "upgrade"], "directories": None}
     everything = policy(None)
     assert all(everything.refusal("ann", verb, {}) is None for verb in CONTROL_VERBS)
@@ -62,7 +65,9 @@ def test_only_the_folders_that_are_named(shop: Path) -> None:
 
     def refused(**arguments: Any) -> bool:
         reason = known.refusal("ann", "upgrade", arguments)
-        assert reason is None or (reason.startswith("permission denied: ann may not use ctl upgrade: ") and reason.endswith(denied))
+        assert reason is None or (
+            reason.startswith("permission denied: ann may not use ctl upgrade: ") and reason.endswith(denied)
+        )
         return reason is not None
 
     one = shop / "releases" / "1"
@@ -92,7 +97,8 @@ def test_what_is_resolved_at_last_counts(shop: Path) -> None:
     assert bounds.refusal(one, f"{one}/bin/python") is None
     assert bounds.refusal(f"{shop}/elsewhere", f"{one}/bin/python") is not None
     assert bounds.refusal(one, "/usr/bin/python3") is not None
-    assert Bounds((str(shop / "releases"),), False).refusal(one, "/usr/bin/python3") is None  # it is the configuration's
+    # it is the configuration's
+    assert Bounds((str(shop / "releases"),), False).refusal(one, "/usr/bin/python3") is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
@@ -109,7 +115,9 @@ def test_what_is_resolved_at_last_counts(shop: Path) -> None:
         (0, 0, 0o777, "everybody may write in"),
     ],
 )
-def test_a_folder_that_a_member_can_exchange_admits_nothing(shop: Path, owner: int, group: int, mode: int, trouble: str | None) -> None:
+def test_a_folder_that_a_member_can_exchange_admits_nothing(
+    shop: Path, owner: int, group: int, mode: int, trouble: str | None
+) -> None:
     os.chown(shop, owner, group)
     shop.chmod(mode)
     os.chown(shop / "releases", DEPLOY, GROUP)  # where a member deploys
@@ -151,7 +159,9 @@ def test_what_is_written(tmp_path: Path) -> None:
     )
     assert read(f"{group}control: {{may: all, directories: anywhere}}") == Control()
     assert read(f"{group}control: {{may: []}}") == Control(())
-    assert "'upgrad' in control.may: no such verb; did you mean 'upgrade'?" in problem(f"{group}control: {{may: [status, upgrad]}}")
+    assert "'upgrad' in control.may: no such verb; did you mean 'upgrade'?" in problem(
+        f"{group}control: {{may: [status, upgrad]}}"
+    )
     assert "cannot use control without control_group" in problem("control: {may: [status]}")
     assert "write all, or a list; an empty one is written []" in problem(f"{group}control: {{may: }}")
 
@@ -164,4 +174,6 @@ def test_a_configuration_that_members_may_write_is_a_finding(shop: Path) -> None
     assert facts.members(settings, file, 0) == ()
     os.chown(file, 0, GROUP)
     file.chmod(0o664)
-    assert facts.members(settings, file, 0) == (f"members of control_group may write to {file}, and so change what they may do",)
+    assert facts.members(settings, file, 0) == (
+        f"members of control_group may write to {file}, and so change what they may do",
+    )

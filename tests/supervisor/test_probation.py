@@ -98,7 +98,11 @@ def pair() -> tuple[Generation, Generation]:
 
 
 def judge(
-    new: Generation, old: Generation | None, seconds: float = 0.25, check: Check | None = None, before: Totals | None = None
+    new: Generation,
+    old: Generation | None,
+    seconds: float = 0.25,
+    check: Check | None = None,
+    before: Totals | None = None,
 ) -> Verdict:
     return asyncio.run(asyncio.wait_for(watch(new, old, seconds, check, last_minute(before or Totals())), 20))  # type: ignore[arg-type]
 
@@ -166,7 +170,9 @@ def test_little_traffic_beside_polls() -> None:
         asyncio.get_running_loop().call_later(0.02, lambda: setattr(new.traffic, "total", Totals(103, 0, polled=100)))
         return await watch(new, old, 0.25, None, last_minute(Totals()))  # type: ignore[arg-type]
 
-    assert asyncio.run(main()).notes == ["little traffic to judge by: 3 requests in 0.25s, beside 100 for the path of upgrade.check"]
+    assert asyncio.run(main()).notes == [
+        "little traffic to judge by: 3 requests in 0.25s, beside 100 for the path of upgrade.check"
+    ]
 
 
 def test_a_worker_that_ends() -> None:

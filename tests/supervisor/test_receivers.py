@@ -1,4 +1,6 @@
-"""Whatever comes to a receiver, with descriptors of whatever kind: it is read or passed over, and no descriptor is left open."""
+"""Whatever comes to a receiver, with descriptors of whatever kind: it is read or passed over, and no descriptor is left
+open.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +114,12 @@ def test_a_relay_passes_on_connections_and_nothing_else(said: list[tuple[bytes, 
 
 OBSERVED = st.fixed_dictionaries(
     {"type": st.sampled_from(["observed", "stacks"])},
-    optional={"id": VALUES | st.just(1), "text": VALUES, "more": VALUES | st.just(True), "signal": VALUES | st.integers(-1, 70)},
+    optional={
+        "id": VALUES | st.just(1),
+        "text": VALUES,
+        "more": VALUES | st.just(True),
+        "signal": VALUES | st.integers(-1, 70),
+    },
 )
 
 
@@ -136,7 +143,8 @@ def test_an_observed_worker_may_say_anything(said: list[tuple[Any, list[str]]]) 
 
 
 WATCHED = st.fixed_dictionaries(
-    {"type": st.sampled_from(["watch", "alive"])}, optional={"within_s": VALUES | st.just(10**400) | st.just(float("inf"))}
+    {"type": st.sampled_from(["watch", "alive"])},
+    optional={"within_s": VALUES | st.just(10**400) | st.just(float("inf"))},
 )
 
 
@@ -184,4 +192,6 @@ def test_what_ctl_asks_is_fit_for_those_who_do_it(asked: tuple[str, str], value:
         service = cast(Any, SimpleNamespace(wanted_workers=2))
         with suppress(StepFailed):
             assert 1 <= scale.wanted(service, said["workers"], False) <= WORKERS_MAX
-    assert said.get("limit", 0) >= 0 and all(type(said.get(name, False)) is bool for name in ("wait", "now", "reset", "dry_run", "all"))
+    assert said.get("limit", 0) >= 0 and all(
+        type(said.get(name, False)) is bool for name in ("wait", "now", "reset", "dry_run", "all")
+    )

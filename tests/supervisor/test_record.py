@@ -1,4 +1,6 @@
-"""What the next supervisor goes by: a record that only its own user can have written, and marks of what a generation was given."""
+"""What the next supervisor goes by: a record that only its own user can have written, and marks of what a generation
+was given.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,12 @@ def test_records_of_nobody_are_swept_away(tmp_path: Path) -> None:
     assert {one.name for one in tmp_path.iterdir()} == {"gen-2.json", "gen-3.sock", "instance.json"}
 
 
-@given(st.one_of(st.binary(max_size=200), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps).map(str.encode)))
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps).map(str.encode),
+    )
+)
 def test_a_keepsake_that_is_none_is_an_error_of_its_own(data: bytes) -> None:
     with pytest.raises(KeepsakeError):
         keepsake.understand(data)
@@ -164,6 +171,7 @@ def test_a_listener_is_found_in_a_process_that_has_it() -> None:
         (found,) = rescue.listeners(kept(listeners=(listener,), held=held), [mine])
         assert found.socket.fileno() != ours.fileno() and mark(found.socket.fileno()) == mark(ours.fileno())
         found.socket.close()
-        held = dataclasses.replace(HELD, sockets=((*mark(theirs.fileno())[:2], 1 << 60),))  # another socket, whatever its number
+        # another socket, whatever its number
+        held = dataclasses.replace(HELD, sockets=((*mark(theirs.fileno())[:2], 1 << 60),))
         assert rescue.listeners(kept(listeners=(listener,), held=held), [mine]) == ()
         os.close(mine)

@@ -92,7 +92,9 @@ def test_it_outlives_the_generation_and_ends_with_the_last_sender() -> None:
 
 
 def test_what_is_no_connection_ends_neither_the_relay_nor_anything_else() -> None:
-    """The socket is shared with every worker: they may have the kernel add credentials, say nothing, or bring what they like."""
+    """The socket is shared with every worker: they may have the kernel add credentials, say nothing, or bring what they
+    like.
+    """
 
     async def story() -> None:
         (old_receive, old_send), (new_receive, new_send) = exchange(), exchange()
@@ -102,7 +104,13 @@ def test_what_is_no_connection_ends_neither_the_relay_nor_anything_else() -> Non
         client, server = socket.socketpair()
         before = descriptors()
         with open(os.devnull) as file:
-            for data, fds in ((b"", []), (b"x", []), (b"x", [file.fileno()]), (b"x", [server.fileno()] * 5), (b"", [server.fileno()])):
+            for data, fds in (
+                (b"", []),
+                (b"x", []),
+                (b"x", [file.fileno()]),
+                (b"x", [server.fileno()] * 5),
+                (b"", [server.fileno()]),
+            ):
                 socket.send_fds(old_send, [data], fds)
         old_send.send(b"y" * 70_000)
         late = give(old_send, b"late")

@@ -54,7 +54,9 @@ def nothing_left() -> object:
 # ---- directory
 
 
-def test_the_directory_stays_literal_and_is_resolved_afresh_whatever_pwd_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_directory_stays_literal_and_is_resolved_afresh_whatever_pwd_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in "12":
         (tmp_path / number).mkdir()
     (tmp_path / "current").symlink_to("1")
@@ -64,8 +66,16 @@ def test_the_directory_stays_literal_and_is_resolved_afresh_whatever_pwd_says(tm
     os.unlink(tmp_path / "current")
     (tmp_path / "current").symlink_to("2")
     two = _pin(tmp_path / "current")
-    assert (one.directory, one.resolved, one.environment["PWD"]) == (f"{tmp_path}/current", f"{tmp_path}/1", f"{tmp_path}/1")
-    assert (two.directory, two.resolved, two.environment["PWD"]) == (f"{tmp_path}/current", f"{tmp_path}/2", f"{tmp_path}/2")
+    assert (one.directory, one.resolved, one.environment["PWD"]) == (
+        f"{tmp_path}/current",
+        f"{tmp_path}/1",
+        f"{tmp_path}/1",
+    )
+    assert (two.directory, two.resolved, two.environment["PWD"]) == (
+        f"{tmp_path}/current",
+        f"{tmp_path}/2",
+        f"{tmp_path}/2",
+    )
 
 
 def test_a_directory_that_cannot_be_used_says_why(tmp_path: Path) -> None:
@@ -96,7 +106,9 @@ def test_the_supervisors_own_interpreter_is_the_last_choice(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("folder", [".venv", "venv"])
-def test_a_virtual_environment_of_the_directory_keeps_its_prefix(tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_virtual_environment_of_the_directory_keeps_its_prefix(
+    tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("PYTHONPATH", raising=False)
     target = tmp_path / "releases" / "1"
     target.mkdir(parents=True)
@@ -132,7 +144,9 @@ def test_a_broken_virtual_environment_is_never_passed_over(tmp_path: Path) -> No
 
 def test_an_interpreter_that_is_gone_or_no_program(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert _refused(tmp_path, python=f"{tmp_path}/gone")[1].startswith(f"cannot use {tmp_path}/gone: it does not exist; ")
+    assert _refused(tmp_path, python=f"{tmp_path}/gone")[1].startswith(
+        f"cannot use {tmp_path}/gone: it does not exist; "
+    )
     assert "not a program" in _refused(tmp_path, python=f"{tmp_path}/file")[1]
     assert "not a program" in _refused(tmp_path, python=str(tmp_path))[1]
     (tmp_path / "file").chmod(0o755)
@@ -146,7 +160,10 @@ def test_a_program_that_is_no_python_shows_its_last_words(tmp_path: Path) -> Non
     broken = _program(tmp_path / "python", "echo first >&2; echo 'lost my library' >&2; exit 7")
     assert _refused(tmp_path, python=str(broken)) == (
         "interpreter",
-        f"cannot use {broken}: it is no working Python, it exited with status 7; its last words: first | lost my library",
+        (
+            f"cannot use {broken}: it is no working Python, it exited with status 7; its last words: first "
+            "| lost my library"
+        ),
     )
     killed = _program(tmp_path / "python", "kill -KILL $$")
     assert "it was killed by SIGKILL" in _refused(tmp_path, python=str(killed))[1]
@@ -155,7 +172,10 @@ def test_a_program_that_is_no_python_shows_its_last_words(tmp_path: Path) -> Non
 def test_an_old_python_is_named(tmp_path: Path) -> None:
     answer = '{"version": [3, 8, 10], "prefix": "/", "executable": "/p", "releve": null, "server": false}'
     old = _program(tmp_path / "python", f"echo 'releve-probe {answer}'")
-    assert _refused(tmp_path, python=str(old))[1] == f"cannot use {old}: it is Python 3.8, Relève needs 3.11 or later; change python"
+    assert (
+        _refused(tmp_path, python=str(old))[1]
+        == f"cannot use {old}: it is Python 3.8, Relève needs 3.11 or later; change python"
+    )
 
 
 def test_an_interpreter_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
@@ -214,14 +234,22 @@ def test_the_interpreter_is_never_run_as_root_for_a_user(tmp_path: Path) -> None
 
 def test_an_unknown_user_is_a_step_of_its_own(tmp_path: Path) -> None:
     step, reason = _refused(tmp_path, user="no-such-user")
-    assert (step, reason) == ("environment", "cannot run as no-such-user: there is no such user; create it, or change user")
+    assert (step, reason) == (
+        "environment",
+        "cannot run as no-such-user: there is no such user; create it, or change user",
+    )
 
 
 def test_the_environment_is_base_then_file_then_env(tmp_path: Path) -> None:
     (tmp_path / "env").write_text("B=file\nC=file\n")
     settings = Settings(directory=str(tmp_path), env_file=f"{tmp_path}/env", env={"C": "env"})
     base = {"A": "base", "B": "base", "PWD": "/elsewhere", "OLDPWD": "/older", "NOTIFY_SOCKET": "/n", "LISTEN_FDS": "1"}
-    assert make_environment(settings, base, "/srv/1", "/usr/bin/python3") == {"A": "base", "B": "file", "C": "env", "PWD": "/srv/1"}
+    assert make_environment(settings, base, "/srv/1", "/usr/bin/python3") == {
+        "A": "base",
+        "B": "file",
+        "C": "env",
+        "PWD": "/srv/1",
+    }
     assert base["PWD"] == "/elsewhere"
 
 
@@ -246,8 +274,19 @@ def test_an_environment_file_that_cannot_be_read_is_refused(tmp_path: Path) -> N
 @pytest.fixture
 def git(tmp_path: Path) -> Callable[..., str]:
     def run(*arguments: str, cwd: Path = tmp_path) -> str:
-        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false"]
-        done = subprocess.run(["git", *identity, *arguments], cwd=cwd, capture_output=True, text=True, check=True, timeout=30)
+        identity = [
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.org",
+            "-c",
+            "init.defaultBranch=main",
+            "-c",
+            "commit.gpgsign=false",
+        ]
+        done = subprocess.run(
+            ["git", *identity, *arguments], cwd=cwd, capture_output=True, text=True, check=True, timeout=30
+        )
         return done.stdout.strip()
 
     try:
@@ -286,7 +325,12 @@ def test_a_revision_is_looked_up_nowhere_else(tmp_path: Path, ref: str) -> None:
     git = tmp_path / ".git"
     (git / "refs" / "heads").mkdir(parents=True)
     (git / "heads").mkdir()
-    for file in (outside := tmp_path / "outside", git / "outside", git / "refs" / "heads" / ".hidden", git / "heads" / "main"):
+    for file in (
+        outside := tmp_path / "outside",
+        git / "outside",
+        git / "refs" / "heads" / ".hidden",
+        git / "heads" / "main",
+    ):
         file.write_text("a" * 40)
     (git / "HEAD").write_text(f"ref: {ref.format(outside=outside)}\n")
     assert git_revision(str(tmp_path)) is None
@@ -335,11 +379,15 @@ def test_the_starters_virtual_environment_stays_behind_and_the_releases_comes_fi
     home = f"{shop}/{way}/.venv"  # as `activate` has it
     for name in ("one", "two", "one"):
         own = f"{shop}/releases/{name}/.venv"
-        told = _environment(shop, name, VIRTUAL_ENV=home, VIRTUAL_ENV_PROMPT="(one)", PATH=f"{home}/bin:/usr/bin:{home}/bin/")
+        told = _environment(
+            shop, name, VIRTUAL_ENV=home, VIRTUAL_ENV_PROMPT="(one)", PATH=f"{home}/bin:/usr/bin:{home}/bin/"
+        )
         assert told == {"VIRTUAL_ENV": own, "PATH": f"{own}/bin:/usr/bin", "PWD": f"{shop}/releases/{name}"}
 
 
-def test_a_supervisor_that_runs_from_a_release_leaves_nothing_of_it_to_the_next(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supervisor_that_runs_from_a_release_leaves_nothing_of_it_to_the_next(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, two = f"{shop}/releases/one", f"{shop}/releases/two"
     monkeypatch.setattr(sys, "prefix", f"{one}/.venv")  # its folder is in PATH, but nobody has activated anything
     base = {"PATH": f"{one}/.venv/bin:{one}/tools:/usr/bin", "PYTHONPATH": f"{one}/lib:/srv/lib"}
@@ -355,8 +403,12 @@ def test_a_supervisor_that_runs_from_a_release_leaves_nothing_of_it_to_the_next(
 
 def test_search_paths_lead_where_the_link_led(shop: Path) -> None:
     (shop / "current" / "lib").mkdir()
-    settings = Settings(directory=f"{shop}/current", env={"PYTHONPATH": f"{shop}/current/lib", "OTHER": f"{shop}/current"})
-    told = make_environment(settings, {"PATH": f"/usr/bin:{shop}/current/bin"}, f"{shop}/releases/one", "/usr/bin/python3")
+    settings = Settings(
+        directory=f"{shop}/current", env={"PYTHONPATH": f"{shop}/current/lib", "OTHER": f"{shop}/current"}
+    )
+    told = make_environment(
+        settings, {"PATH": f"/usr/bin:{shop}/current/bin"}, f"{shop}/releases/one", "/usr/bin/python3"
+    )
     one = f"{shop}/releases/one"
     assert told == {"PATH": f"/usr/bin:{one}/bin", "PYTHONPATH": f"{one}/lib", "OTHER": f"{shop}/current", "PWD": one}
 
@@ -371,6 +423,8 @@ def test_env_has_the_last_word_on_the_search_path(shop: Path) -> None:
 def test_an_environment_that_is_too_large_as_a_whole_names_its_largest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (1 << 20, -1))  # of which a quarter is for variables
     base = {name: "x" * size for name, size in (("A", 60_000), ("B", 90_000), ("C", 80_000), ("D", 70_000))}
-    with pytest.raises(ReleaseError, match="all variables have 300,0.. bytes together, .* the largest are B, C, D") as caught:
+    with pytest.raises(
+        ReleaseError, match="all variables have 300,0.. bytes together, .* the largest are B, C, D"
+    ) as caught:
         make_environment(Settings(directory="/srv"), base, "/srv/1", "/usr/bin/python3")
     assert caught.value.step == "environment"

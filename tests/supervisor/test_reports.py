@@ -1,4 +1,6 @@
-"""Whatever a master or a worker says: nothing escapes from those who read it, nothing is signalled, no descriptor is left open."""
+"""Whatever a master or a worker says: nothing escapes from those who read it, nothing is signalled, no descriptor is
+left open.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,15 @@ from releve.supervisor.reporting.failure import StepFailed
 SLEEPS = "import time; time.sleep(300)"
 FORKS = "import os, time\nfor _ in range(2):\n    if not os.fork(): break\ntime.sleep(300)"
 PIN = Pin(
-    *("/srv/shop", "/srv/shop", sys.executable, sys.executable, "shop:app", Settings(app="shop:app", directory="/srv/shop"), {}),
+    *(
+        "/srv/shop",
+        "/srv/shop",
+        sys.executable,
+        sys.executable,
+        "shop:app",
+        Settings(app="shop:app", directory="/srv/shop"),
+        {},
+    ),
     *(AS_WE_ARE, False, "3.11", "/usr", None, None, None),
 )
 
@@ -97,7 +107,11 @@ def test_half_a_character_does_not_make_a_text_unfit() -> None:
 def test_unknown_types_and_keys_are_nobodys_business() -> None:
     assert form.read(reports.LINK, {"type": "novelty"}, ()) is None
     assert form.read(reports.LINK, {"type": ["done"]}, ()) is None
-    assert form.read(reports.LINK, {"type": "done", "id": 3, "novelty": {}}, ()) == {"type": "done", "id": 3, "novelty": {}}
+    assert form.read(reports.LINK, {"type": "done", "id": 3, "novelty": {}}, ()) == {
+        "type": "done",
+        "id": 3,
+        "novelty": {},
+    }
     assert form.read(reports.LINK, {"type": "failed", "traceback": None}, ()) == {"type": "failed"}
 
 
@@ -292,7 +306,9 @@ def test_an_answer_that_cannot_be_understood_is_an_answer() -> None:
             received = link.receive()
             assert received is not None
             say(link, {"type": "done", "id": received[0]["id"], "late": "all"})
-            with pytest.raises(StepFailed, match="cannot understand the master of generation 1: done whose late is no list"):
+            with pytest.raises(
+                StepFailed, match="cannot understand the master of generation 1: done whose late is no list"
+            ):
                 await order
 
     asyncio.run(story())

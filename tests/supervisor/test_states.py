@@ -7,12 +7,21 @@ import pytest
 from releve.instance import protocol
 from releve.supervisor.channels import reports
 from releve.supervisor.generation import states
-from releve.supervisor.generation.states import GENERATION, Admission, GenerationEvent, GenerationState, IllegalEvent, ServiceState
+from releve.supervisor.generation.states import (
+    GENERATION,
+    Admission,
+    GenerationEvent,
+    GenerationState,
+    IllegalEvent,
+    ServiceState,
+)
 
 
 def test_every_verb_of_the_protocol_has_an_answer_in_every_state() -> None:
     assert set(protocol.VERBS) == set(states.VERBS)
-    assert {verb: set(names) for verb, names in protocol.VERBS.items()} == {verb: set(form.may) for verb, form in reports.REQUESTS.items()}
+    assert {verb: set(names) for verb, names in protocol.VERBS.items()} == {
+        verb: set(form.may) for verb, form in reports.REQUESTS.items()
+    }
     for verb, state in itertools.product(protocol.VERBS, ServiceState):
         assert isinstance(states.admit(verb, state), Admission)
 

@@ -43,7 +43,9 @@ class Service:
         self.store = SimpleNamespace(keeps_any=keeps, drop=self._drop)
         self.drain = SimpleNamespace(stop=lambda: None)
         self.history = SimpleNamespace(reserve=lambda: 1, begin=lambda *told, **how: 1, finish=lambda *told: None)
-        self.notifier = SimpleNamespace(active=True, main_pid=lambda pid: None, stopping=lambda: None, barrier=self._barrier)
+        self.notifier = SimpleNamespace(
+            active=True, main_pid=lambda pid: None, stopping=lambda: None, barrier=self._barrier
+        )
         timeouts = SimpleNamespace(pre_stop=pre_stop_s, drain=DRAIN_S, linger=LINGER_S)
         self.loaded = SimpleNamespace(settings=SimpleNamespace(timeouts=timeouts))
 
@@ -73,7 +75,10 @@ def run(
     meanwhile: tuple[Request, bool] | None = None,
     pre_stop_s: float | None = None,
 ) -> Service:
-    """A stop to its end; ``drained`` among the requests: from there on they come in its drain. ``meanwhile``: while systemd is asked."""
+    """A stop to its end; ``drained`` among the requests: from there on they come in its drain.
+
+    ``meanwhile``: while systemd is asked.
+    """
 
     async def go() -> Service:
         service = Service(keeps=keeps, pre_stop_s=pre_stop_s)
@@ -119,7 +124,9 @@ CTL, TERM, NOW, INT = (Request.PLAIN, True), (Request.HURRY, False), (Request.NO
         pytest.param([NOW, "drained", CTL], ["at once"], 1, id="what is at once stays so"),
     ],
 )
-def test_how_the_generations_leave(monkeypatch: pytest.MonkeyPatch, requests: list[Any], how: list[str], dropped: int) -> None:
+def test_how_the_generations_leave(
+    monkeypatch: pytest.MonkeyPatch, requests: list[Any], how: list[str], dropped: int
+) -> None:
     service = run(monkeypatch, *requests)
     assert service.dismissed == [HOW[one] for one in how]
     assert service.dropped == dropped
@@ -130,7 +137,9 @@ def test_systemd_says_that_nothing_follows(monkeypatch: pytest.MonkeyPatch) -> N
     assert (service.dismissed, service.dropped) == ([HOW["drains"]], 1)
 
 
-@pytest.mark.parametrize(("meanwhile", "how"), [(CTL, ["drains"]), (NOW, ["at once", "at once"]), (TERM, ["serves on"])], ids=str)
+@pytest.mark.parametrize(
+    ("meanwhile", "how"), [(CTL, ["drains"]), (NOW, ["at once", "at once"]), (TERM, ["serves on"])], ids=str
+)
 def test_a_request_that_comes_while_systemd_is_asked_counts(
     monkeypatch: pytest.MonkeyPatch, meanwhile: tuple[Request, bool], how: list[str]
 ) -> None:
@@ -140,6 +149,8 @@ def test_a_request_that_comes_while_systemd_is_asked_counts(
 
 
 @pytest.mark.parametrize("second", [TERM, NOW], ids=str)
-def test_a_second_request_ends_the_wait_before_the_drain(monkeypatch: pytest.MonkeyPatch, second: tuple[Request, bool]) -> None:
+def test_a_second_request_ends_the_wait_before_the_drain(
+    monkeypatch: pytest.MonkeyPatch, second: tuple[Request, bool]
+) -> None:
     service = run(monkeypatch, TERM, second, pre_stop_s=600.0)
     assert service.dismissed[-1] == HOW["at once" if second is NOW else "serves on"]

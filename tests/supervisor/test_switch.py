@@ -40,7 +40,9 @@ def end(one: Generation) -> None:
 
 
 def replace(one: Generation) -> None:
-    """It ends, and what is started in its place is ready in its turn: somebody always is, beside requests that kill workers."""
+    """It ends, and what is started in its place is ready in its turn: somebody always is, beside requests that kill
+    workers.
+    """
     end(one)
     one.roster.note_state({"worker": 1, "state": "ready"}, [])
 

@@ -11,7 +11,12 @@ from releve.server.scoreboard.recorder import Kind, Line, Sample
 
 
 def sample(
-    worker: int = 1, when: float = 1.0, kind: Kind = Kind.ANSWERED, request: str = "GET / HTTP/1.1", trace: str = "", status: int = 500
+    worker: int = 1,
+    when: float = 1.0,
+    kind: Kind = Kind.ANSWERED,
+    request: str = "GET / HTTP/1.1",
+    trace: str = "",
+    status: int = 500,
 ) -> Sample:
     return Sample(worker, when, kind, status, request, trace)
 
@@ -56,17 +61,26 @@ def test_the_last_lines_of_those_that_wrote_last_are_shown() -> None:
 
 def test_nothing_that_an_application_writes_moves_a_cursor_or_passes_for_another_line() -> None:
     bad = "\x1b[2J\u202e\r\x85"
-    evidence = symptoms.select([sample(request=f"GET /{bad}\n HTTP/1.1", trace=f"a\r\n{bad}\nb")], lines(1, f"{bad}\nforged"))
+    evidence = symptoms.select(
+        [sample(request=f"GET /{bad}\n HTTP/1.1", trace=f"a\r\n{bad}\nb")], lines(1, f"{bad}\nforged")
+    )
     shown = symptoms.words(evidence)
     assert all(line.isprintable() for line in shown), shown
-    assert shown[1:4] == ["  a", "  \\x1b[2J\\u202e\\x0d\\x85", "  b"] and shown[-1] == "  \\x1b[2J\\u202e\\x0d\\x85\\x0aforged".replace(
-        "\\x0a", "\\n"
-    ).replace("\\x0d", "\\r")
+    assert shown[1:4] == ["  a", "  \\x1b[2J\\u202e\\x0d\\x85", "  b"] and shown[
+        -1
+    ] == "  \\x1b[2J\\u202e\\x0d\\x85\\x0aforged".replace("\\x0a", "\\n").replace("\\x0d", "\\r")
 
 
 @pytest.mark.parametrize(
     "evidence",
-    [None, "text", {}, {"failures": 3, "output": {}}, {"failures": [1, None], "output": [[]]}, {"output": [{"worker": 1, "lines": 7}]}],
+    [
+        None,
+        "text",
+        {},
+        {"failures": 3, "output": {}},
+        {"failures": [1, None], "output": [[]]},
+        {"output": [{"worker": 1, "lines": 7}]},
+    ],
 )
 def test_what_another_release_has_written_is_shown_as_far_as_it_goes(evidence: Any) -> None:
     assert symptoms.brief(evidence) == "" and len(symptoms.words(evidence)) <= 1
@@ -93,4 +107,8 @@ def test_an_answer_has_room_for_the_crashes_of_the_last_attempts() -> None:
     attempts: list[dict[str, Any]] = [{"id": number, "crashed": 9, "crashes": crashes} for number in range(1000)]
     kept = symptoms.thinned(attempts)
     assert len(protocol.encode(protocol.result(protocol.Status.DONE, "", entries=kept))) < protocol.LINE_MAX_BYTES
-    assert kept[0]["crashed"] == 9 and kept[0]["crashes"] == [{**crashes[-1], "stack": ""}] and kept[-1]["crashes"] == crashes
+    assert (
+        kept[0]["crashed"] == 9
+        and kept[0]["crashes"] == [{**crashes[-1], "stack": ""}]
+        and kept[-1]["crashes"] == crashes
+    )

@@ -44,11 +44,15 @@ def systemd(folder: Path, text: str) -> dict[str, str]:
         ("", "", False),
     ],
 )
-def test_whether_a_stop_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: str, kept: str, final: bool) -> None:
+def test_whether_a_stop_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: str, kept: str, final: bool
+) -> None:
     monkeypatch.setattr(systemctl, "_group", lambda: "0::/system.slice/releve.service\n")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     jobs = f"echo 42 releve.service {job} running" if job else ":"
-    environ = systemd(tmp_path, f'case "$*" in list-jobs*) {jobs};; show*releve.service) echo "{kept}";; *) exit 1;; esac')
+    environ = systemd(
+        tmp_path, f'case "$*" in list-jobs*) {jobs};; show*releve.service) echo "{kept}";; *) exit 1;; esac'
+    )
     assert asyncio.run(systemctl.stops_for_good(environ)) is final
 
 

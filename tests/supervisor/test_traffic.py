@@ -13,12 +13,15 @@ from releve.server.scoreboard.scoreboard import BUCKETS, LEVEL, Record, Scoreboa
 from releve.supervisor.generation.traffic import Totals, Traffic
 
 NOTHING: dict[str, Any] = dict.fromkeys(
-    ("heartbeat_ns", "connections", "busy", "status_2xx", "status_3xx", "status_4xx", "received", "given", "accepted"), 0
+    ("heartbeat_ns", "connections", "busy", "status_2xx", "status_3xx", "status_4xx", "received", "given", "accepted"),
+    0,
 )
 
 
 def record(pid: int, requests: int, errors: int = 0) -> Record:
-    return Record(pid=pid, requests=requests, status_5xx=errors, durations=(requests,) + (0,) * (BUCKETS - 1), **NOTHING)
+    return Record(
+        pid=pid, requests=requests, status_5xx=errors, durations=(requests,) + (0,) * (BUCKETS - 1), **NOTHING
+    )
 
 
 class Board:
@@ -87,7 +90,10 @@ def test_the_connections_of_a_canary_are_counted_behind_what_older_releases_know
 
 
 def test_an_older_worker_counted_its_own_answers_too() -> None:
-    """Its supervisor is new: what is in no class of statuses were answers to balancers. The other way round nothing changes places."""
+    """Its supervisor is new: what is in no class of statuses were answers to balancers.
+
+    The other way round nothing changes places.
+    """
     fd = make()
     tally = Scoreboard(fd).tally(0)
     for kind, number in ((0, 500), (2, 30), (5, 20), (10 + 5, 4), (10 + 2, 6)):

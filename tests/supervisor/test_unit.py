@@ -1,4 +1,6 @@
-"""The unit that is made for a configuration: what it says follows from the settings, and systemd finds nothing wrong with it."""
+"""The unit that is made for a configuration: what it says follows from the settings, and systemd finds nothing wrong
+with it.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +30,23 @@ def said(settings: Settings, name: str) -> list[str]:
 
 def test_timeouts_follow_from_the_settings() -> None:
     settings = Settings(
-        app="a:b", directory="/srv", workers=3, timeouts=Timeouts(boot=100, drain=60, linger=2.5), upgrade=Upgrade(check=Check(timeout=4))
+        app="a:b",
+        directory="/srv",
+        workers=3,
+        timeouts=Timeouts(boot=100, drain=60, linger=2.5),
+        upgrade=Upgrade(check=Check(timeout=4)),
     )
     assert said(settings, "TimeoutStartSec") == [str(5 + 200 + 12 + MARGIN_S)]  # timeouts.bind is 5 s
-    assert "# timeouts.bind, two boots (timeouts.boot), the hooks and the checks; " in unit(settings, PLACE), "no probation is in it"
+    assert "# timeouts.bind, two boots (timeouts.boot), the hooks and the checks; " in unit(settings, PLACE), (
+        "no probation is in it"
+    )
     assert said(settings, "TimeoutStopSec") == [str(63 + MARGIN_S)]
 
 
 def test_the_time_of_hooks_is_part_of_a_start() -> None:
-    hooks = Hooks(before=Command("migrate", 600.0), after_commit=Command("announce"), on_rollback=Command("announce", 5.0))
+    hooks = Hooks(
+        before=Command("migrate", 600.0), after_commit=Command("announce"), on_rollback=Command("announce", 5.0)
+    )
     settings = Settings(app="a:b", directory="/srv", timeouts=Timeouts(boot=100), hooks=hooks)
     assert said(settings, "TimeoutStartSec") == [str(5 + 200 + 665 + MARGIN_S)]
     assert said(settings, "TimeoutStopSec") == said(Settings(app="a:b", directory="/srv"), "TimeoutStopSec")
@@ -54,7 +64,9 @@ def test_what_the_supervisor_needs_to_keep_its_capability_to_itself() -> None:
 
 
 def test_limits_follow_from_the_settings() -> None:
-    settings = Settings(app="a:b", directory="/srv", limits=Limits(connections=50_000), listen=(Address("tcp", "::", 80),) * 3)
+    settings = Settings(
+        app="a:b", directory="/srv", limits=Limits(connections=50_000), listen=(Address("tcp", "::", 80),) * 3
+    )
     assert int(said(settings, "LimitNOFILE")[0]) > 50_000
     assert int(said(settings, "FileDescriptorStoreMax")[0]) >= 6
 
@@ -72,30 +84,70 @@ def test_limits_follow_from_the_settings() -> None:
         (Settings(app="a:b", directory="/home/me/site", user="x"), "ProtectHome", ["read-only"]),
         (USUAL, "ProtectHome", ["yes"]),
         (USUAL, "PrivateTmp", ["yes"]),
-        (Settings(app="a:b", directory="/srv", user="x", listen=(Address("unix", path="/tmp/s"),)), "PrivateTmp", ["no"]),
-        (Settings(app="a:b", directory="/srv", user="x", log=Log(access="/var/log/shop/access")), "ReadWritePaths", ["-/var/log/shop"]),
+        (
+            Settings(app="a:b", directory="/srv", user="x", listen=(Address("unix", path="/tmp/s"),)),
+            "PrivateTmp",
+            ["no"],
+        ),
+        (
+            Settings(app="a:b", directory="/srv", user="x", log=Log(access="/var/log/shop/access")),
+            "ReadWritePaths",
+            ["-/var/log/shop"],
+        ),
         (Settings(app="a:b", directory="/srv", listen=(Address("fd", name="http"),)), "Requires", ["shop.socket"]),
         (Settings(app="a:b", directory="/srv", runtime_directory="/run/x"), "RuntimeDirectory", ["x"]),
         (dataclasses.replace(USUAL, runtime_directory="/srv/run"), "RuntimeDirectory", []),
-        (dataclasses.replace(USUAL, runtime_directory="/srv/run", state_directory="/etc/x"), "ReadWritePaths", ["-/etc/x -/srv/run"]),
+        (
+            dataclasses.replace(USUAL, runtime_directory="/srv/run", state_directory="/etc/x"),
+            "ReadWritePaths",
+            ["-/etc/x -/srv/run"],
+        ),
         (Settings(app="a:b", directory="/srv", state_directory="/etc/x"), "ReadWritePaths", ["-/etc/x"]),
         (Settings(app="a:b", directory="/srv", state_directory="/var/lib/x"), "StateDirectory", ["x"]),
         (dataclasses.replace(USUAL, log=Log(file="/home/me/log")), "ProtectHome", ["read-only"]),
         (dataclasses.replace(USUAL, log=Log(file="/dev/null")), "ReadWritePaths", []),
-        (dataclasses.replace(USUAL, control_group="ops"), "SystemCallFilter", ["@system-service", "~@privileged", "@chown"]),
-        (dataclasses.replace(USUAL, listen=(Address("unix", path="/run/s", group="ops"),)), "SupplementaryGroups", ["ops"]),
+        (
+            dataclasses.replace(USUAL, control_group="ops"),
+            "SystemCallFilter",
+            ["@system-service", "~@privileged", "@chown"],
+        ),
+        (
+            dataclasses.replace(USUAL, listen=(Address("unix", path="/run/s", group="ops"),)),
+            "SupplementaryGroups",
+            ["ops"],
+        ),
         (dataclasses.replace(USUAL, listen=(Address("unix", path="/run/s", owner="ann"),)), "User", []),
         (dataclasses.replace(USUAL, no_new_privileges=False), "User", []),
         (dataclasses.replace(USUAL, no_new_privileges=False), "NoNewPrivileges", []),
         (dataclasses.replace(USUAL, runtime_directory="/var/run/x"), "RuntimeDirectory", ["x"]),
         (dataclasses.replace(USUAL, runtime_directory="/var/run/x"), "PIDFile", ["/run/x/guard.pid"]),
-        (dataclasses.replace(USUAL, listen=(Address("unix", path="/run/shop/s"),)), "RuntimeDirectory", ["releve/shop shop"]),
-        (dataclasses.replace(USUAL, listen=(Address("unix", path="/run/nginx/s"),)), "RuntimeDirectory", ["releve/shop"]),
-        (dataclasses.replace(USUAL, listen=(Address("unix", path="/run/releve/shop/s"),)), "RuntimeDirectory", ["releve/shop"]),
+        (
+            dataclasses.replace(USUAL, listen=(Address("unix", path="/run/shop/s"),)),
+            "RuntimeDirectory",
+            ["releve/shop shop"],
+        ),
+        (
+            dataclasses.replace(USUAL, listen=(Address("unix", path="/run/nginx/s"),)),
+            "RuntimeDirectory",
+            ["releve/shop"],
+        ),
+        (
+            dataclasses.replace(USUAL, listen=(Address("unix", path="/run/releve/shop/s"),)),
+            "RuntimeDirectory",
+            ["releve/shop"],
+        ),
         (dataclasses.replace(USUAL, listen=(Address("unix", path="/run/s"),)), "RuntimeDirectory", ["releve/shop"]),
         (dataclasses.replace(USUAL, include=("/home/me/conf.d/*.yaml",)), "ProtectHome", ["read-only"]),
-        (dataclasses.replace(USUAL, hooks=Hooks(before=Command(("sh", "/home/me/migrate")))), "ProtectHome", ["read-only"]),
-        (dataclasses.replace(USUAL, hooks=Hooks(before=Command("cd / && /home/me/migrate"))), "ProtectHome", ["read-only"]),
+        (
+            dataclasses.replace(USUAL, hooks=Hooks(before=Command(("sh", "/home/me/migrate")))),
+            "ProtectHome",
+            ["read-only"],
+        ),
+        (
+            dataclasses.replace(USUAL, hooks=Hooks(before=Command("cd / && /home/me/migrate"))),
+            "ProtectHome",
+            ["read-only"],
+        ),
         (dataclasses.replace(USUAL, hooks=Hooks(before=Command("/srv/migrate /srv"))), "ProtectHome", ["yes"]),
         (USUAL, "RuntimeDirectory", ["releve/shop"]),
         (USUAL, "RuntimeDirectoryMode", ["0711"]),
@@ -117,7 +169,9 @@ def test_what_links_lead_to_is_seen(tmp_path: Path) -> None:
     settings = Settings(app="a:b", directory=str(tmp_path))
     places = real_places(settings, str(tmp_path / "shop.yaml"))
     there = f"{tmp_path}/there"
-    assert {f"{there}/bin/python3.11", f"{there}/shop.yaml", str(tmp_path), os.path.realpath(sys.executable)} == set(places)
+    assert {f"{there}/bin/python3.11", f"{there}/shop.yaml", str(tmp_path), os.path.realpath(sys.executable)} == set(
+        places
+    )
     text = unit(USUAL, dataclasses.replace(PLACE, real=("/home/me/.pyenv/bin/python3.11",)))
     assert "ProtectHome=read-only\n" in text
 
@@ -127,7 +181,11 @@ ODD = Place(config="/etc/re%leve $x.yaml", commands="/opt/my 5% $app/bin", name=
 
 def test_odd_paths_are_escaped_where_systemd_reads_them() -> None:
     settings = dataclasses.replace(
-        USUAL, runtime_directory="/srv/r%n d", state_directory="/srv/a'b", spool_directory='/srv/a"b\\c', log=Log(access="/srv/x;y/$l")
+        USUAL,
+        runtime_directory="/srv/r%n d",
+        state_directory="/srv/a'b",
+        spool_directory='/srv/a"b\\c',
+        log=Log(access="/srv/x;y/$l"),
     )
     text = unit(settings, ODD)
     assert 'ExecStart="/opt/my 5%% $app/bin/releve" -c "/etc/re%%leve $$x.yaml"\n' in text
@@ -168,7 +226,9 @@ def test_what_systemd_cannot_have_is_refused(place: Place) -> None:
         ("", "", '""', ""),
     ],
 )
-def test_each_kind_of_directive_has_quotes_of_its_own(text: str, in_list: str, in_command: str, as_program: str | None) -> None:
+def test_each_kind_of_directive_has_quotes_of_its_own(
+    text: str, in_list: str, in_command: str, as_program: str | None
+) -> None:
     assert (listed(text), word(text)) == (in_list, in_command)
     if as_program is not None:
         assert program(text) == as_program
@@ -177,7 +237,9 @@ def test_each_kind_of_directive_has_quotes_of_its_own(text: str, in_list: str, i
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
 @pytest.mark.parametrize("port", [80, 8000])
 def test_systemd_rates_it_as_hardened(tmp_path: Path, port: int) -> None:
-    settings = Settings(app="shop:app", directory="/srv/shop", user="www-data", listen=(Address("tcp", "127.0.0.1", port),))
+    settings = Settings(
+        app="shop:app", directory="/srv/shop", user="www-data", listen=(Address("tcp", "127.0.0.1", port),)
+    )
     file = tmp_path / "shop.service"
     file.write_text(unit(settings, PLACE))
     command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=20", str(file)]

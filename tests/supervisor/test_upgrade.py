@@ -21,7 +21,9 @@ def test_a_rehearsal_that_is_aborted_on_its_way_back_closes_what_it_opened(monke
         new: Any = SimpleNamespace(revision=1, state=None, kill=lambda: None, ended=ended)
         new.settings = SimpleNamespace(upgrade=SimpleNamespace(check=None))
         service: Any = SimpleNamespace(active=None, candidate=new, workers_for=lambda settings: 1)
-        target: Any = SimpleNamespace(pin=None, loaded=SimpleNamespace(settings=None), listeners=SimpleNamespace(abandon=abandoned.set))
+        target: Any = SimpleNamespace(
+            pin=None, loaded=SimpleNamespace(settings=None), listeners=SimpleNamespace(abandon=abandoned.set)
+        )
 
         async def gives(*arguments: Any, **keys: Any) -> Any:
             return new

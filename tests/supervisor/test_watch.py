@@ -16,7 +16,9 @@ from releve.supervisor.verbs.file_watcher import Watcher, WatchError, is_code, l
 Next = Callable[[], Awaitable[list[str]]]
 
 
-def _watching(mode: str, directory: Path, body: Callable[[Next], Awaitable[None]], files: list[str] | None = None) -> None:
+def _watching(
+    mode: str, directory: Path, body: Callable[[Next], Awaitable[None]], files: list[str] | None = None
+) -> None:
     """Run ``body`` beside a watcher; it gets the next change from what it is given."""
 
     async def run() -> None:
@@ -98,7 +100,15 @@ def test_reading_and_files_of_no_interest_are_no_change(releases: Path) -> None:
 
     async def body(following: Next) -> None:
         (root / "app.py").read_text()
-        for name in ("__pycache__/a.py", ".git/a.py", "node_modules/a.py", "env/a.py", "a.txt", ".#app.py", "pkg/data.sqlite3"):
+        for name in (
+            "__pycache__/a.py",
+            ".git/a.py",
+            "node_modules/a.py",
+            "env/a.py",
+            "a.txt",
+            ".#app.py",
+            "pkg/data.sqlite3",
+        ):
             (root / name).write_text("")
         (root / "last.py").write_text("")
         assert await following() == [f"{root}/last.py"]
@@ -203,7 +213,9 @@ def test_after_a_stop_nothing_comes(releases: Path) -> None:
 def test_a_folder_that_is_not_there_is_refused_and_leaves_no_thread(tmp_path: Path) -> None:
     async def run() -> None:
         watcher = Watcher("code", str(tmp_path / "none" / "x"), asyncio.get_running_loop(), lambda changed: None)
-        with pytest.raises(WatchError, match="cannot watch .*none/x: no such file or directory; the service runs on without"):
+        with pytest.raises(
+            WatchError, match="cannot watch .*none/x: no such file or directory; the service runs on without"
+        ):
             watcher.start()
 
     before = set(threading.enumerate())  # of other tests, which may end meanwhile

@@ -1,9 +1,9 @@
 """docs/getting-started.md, done: every command of the page, on a real systemd with a real nginx and a real Django.
 
-Each block ``sh`` runs as it stands, beside a copy of this checkout, and a block ``text`` after it says what is to be seen. Two things
-differ from a host of one's own: pip is told (/etc/pip.conf) to take packages from a folder instead of an index, and to compile nothing,
-also where a virtual environment gets its pip, which takes half as long then; and ``apt-get`` does nothing, since the box is as this
-machine, where the packages are installed.
+Each block ``sh`` runs as it stands, beside a copy of this checkout, and a block ``text`` after it says what is to be
+seen. Two things differ from a host of one's own: pip is told (/etc/pip.conf) to take packages from a folder instead of
+an index, and to compile nothing, also where a virtual environment gets its pip, which takes half as long then; and
+``apt-get`` does nothing, since the box is as this machine, where the packages are installed.
 """
 
 from __future__ import annotations
@@ -57,9 +57,14 @@ def host(tmp_path: Path) -> Iterator[Box]:
     if missing:
         pytest.skip(missing)
     asked = [*ENVIRON, "python3", "-c", "import ensurepip, sys; print(ensurepip.__file__, sys.version_info[:2])"]
-    ensurepip, _, version = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip().partition(" ")
+    ensurepip, _, version = (
+        subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip().partition(" ")
+    )
     if version != str(sys.version_info[:2]):
-        pytest.skip(f"needs a system Python with venv, of the version of this one, to lend it packages: it is {version or 'none'}")
+        pytest.skip(
+            "needs a system Python with venv, of the version of this one, to lend it packages: it is "
+            f"{version or 'none'}"
+        )
     for name in wheels.needed(["releve", "django", "setuptools"]) - {wheels.OURS}:
         wheels.repack(name, tmp_path)
     left = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "tests", "benchmarks")
@@ -70,7 +75,10 @@ def host(tmp_path: Path) -> Iterator[Box]:
     try:
         box.write(
             PIP,
-            f"[global]\nno-index = true\nfind-links = {tmp_path}\ndisable-pip-version-check = true\n[install]\ncompile = false\n",
+            (
+                f"[global]\nno-index = true\nfind-links = {tmp_path}\ndisable-pip-version-check = true\n"
+                "[install]\ncompile = false\n"
+            ),
         )
         box.write(ensurepip, Path(ensurepip).read_text().replace('"install", ', '"install", "--no-compile", '))
         box.write("/usr/local/sbin/apt-get", "#!/bin/sh\n", 0o755)
@@ -81,7 +89,9 @@ def host(tmp_path: Path) -> Iterator[Box]:
 
 def test_the_page_works_from_its_first_command_to_its_last(host: Box) -> None:
     for block in blocks():
-        done = host.run(*ENVIRON, "bash", "-euo", "pipefail", "-c", f"exec 2>&1\ncd {host.shared}\n{block.commands}", timeout_s=600)
+        done = host.run(
+            *ENVIRON, "bash", "-euo", "pipefail", "-c", f"exec 2>&1\ncd {host.shared}\n{block.commands}", timeout_s=600
+        )
         assert done.returncode == block.status, f"{block.commands}\n{done.stdout}\n{host.journal('mysite')}"
         rest = done.stdout
         for line in block.shows:

@@ -19,7 +19,10 @@ from harness.site import APP, Client, Load, Site, lend_system_python
 pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.timeout(180)]
 
 CONFIGURATION = "/etc/releve/releve.yaml"
-GATED = "import os\nos.read(os.open({gate!r}, os.O_RDONLY), 1)  # blocks until somebody has opened it to write, and closed it\n" + APP
+GATED = (
+    "import os\nos.read(os.open({gate!r}, os.O_RDONLY), 1)  # blocks until somebody has opened it to "
+    "write, and closed it\n"
+) + APP
 BROKEN = "import a_module_that_nobody_has\n" + APP
 
 
@@ -148,7 +151,8 @@ def test_reload_onto_a_broken_release_fails_and_the_service_stays(site: Site) ->
     [
         ("start", 3, 5.0),
         ("reload", 3, 5.0),
-        pytest.param("reload", 90, 100.0, marks=[pytest.mark.soak, pytest.mark.timeout(900)]),  # 90 s: systemd's own default
+        # 90 s: systemd's own default
+        pytest.param("reload", 90, 100.0, marks=[pytest.mark.soak, pytest.mark.timeout(900)]),
     ],
 )
 def test_a_boot_that_takes_longer_than_systemd_waits(site: Site, verb: str, limit_s: int, boot_s: float) -> None:
@@ -177,15 +181,23 @@ def test_a_boot_that_takes_longer_than_systemd_waits(site: Site, verb: str, limi
 
 @pytest.fixture
 def made(box: Box) -> Iterator[Site]:
-    """A service by the unit that ``releve systemd-unit`` makes for it: a user of its own, the system's Python, no home folder, no /tmp."""
+    """A service by the unit that ``releve systemd-unit`` makes for it: a user of its own, the system's Python, no home
+    folder, no /tmp.
+    """
     root = lend_system_python(box)
     site = Site(box, "made.service", root / "srv/made")
     site.folder.mkdir(exist_ok=True)
     site.socket = root / "run/releve/made/http.sock"
-    told = "app: app:app\ndirectory: /srv/made\nuser: www-data\nlisten: unix:/run/releve/made/http.sock\nupgrade: {probation: 500ms}\n"
+    told = (
+        "app: app:app\ndirectory: /srv/made\nuser: www-data\nlisten: unix:/run/releve/made/http.sock\n"
+        "upgrade: {probation: 500ms}\n"
+    )
     box.write("/etc/releve/made.yaml", told)
     site.release(APP.format(release="one"))
-    box.write("/etc/systemd/system/made.service", box.must("/opt/made/bin/releve", "systemd-unit", "-c", "/etc/releve/made.yaml"))
+    box.write(
+        "/etc/systemd/system/made.service",
+        box.must("/opt/made/bin/releve", "systemd-unit", "-c", "/etc/releve/made.yaml"),
+    )
     box.must("systemctl", "daemon-reload")
     yield site
     box.run("systemctl", "stop", "made.service")
@@ -294,7 +306,8 @@ def test_stop_answers_what_is_in_flight_and_leaves_no_process(site: Site) -> Non
 
 
 def answered_or_refused(site: Site, idle: Client) -> tuple[list[str], bool]:
-    """Who answered the connections that were made while the unit was deactivating, and whether there was one that was refused.
+    """Who answered the connections that were made while the unit was deactivating, and whether there was one that was
+    refused.
 
     The idle client, for whom the stop waits, goes when three were answered.
     """
@@ -325,7 +338,11 @@ def idle_client(site: Site) -> Iterator[Client]:
 def test_in_a_stop_who_connects_is_refused_at_once(site: Site, asked: str) -> None:
     """systemd keeps the listening socket for a restart; here it is told not to (row i)."""
     with idle_client(site) as client:
-        command = ("systemctl", "stop", site.unit) if asked == "systemctl stop" else ("/opt/releve/bin/ctl", "-c", CONFIGURATION, "stop")
+        command = (
+            ("systemctl", "stop", site.unit)
+            if asked == "systemctl stop"
+            else ("/opt/releve/bin/ctl", "-c", CONFIGURATION, "stop")
+        )
         stop = site.box.start(*command)
         site.wait_for("ActiveState", "deactivating")
         while not answered_or_refused(site, Client(site.socket))[1]:  # until systemd was asked, clients are served
@@ -340,7 +357,9 @@ def test_in_a_stop_who_connects_is_refused_at_once(site: Site, asked: str) -> No
 
 @pytest.mark.parametrize("asked", ["restart", "stop, and systemd does not say so"])
 def test_in_a_restart_who_connects_meanwhile_is_served_until_it_is_over(site: Site, asked: str) -> None:
-    """Else the client would wait in the queue, for as long as an idle client of somebody else's keeps its connection."""
+    """Else the client would wait in the queue, for as long as an idle client of somebody else's keeps its
+    connection.
+    """
     dumb = "[Service]\nInaccessiblePaths=/usr/bin/systemctl\n"
     with drop_in(site, dumb) if asked != "restart" else contextlib.nullcontext(), idle_client(site) as client:
         workers = site.workers()
@@ -446,14 +465,16 @@ def test_a_stop_ends_what_hangs_at_its_time_limit(site: Site, who: str) -> None:
 def test_a_stop_at_any_moment_of_an_upgrade_leaves_no_process(site: Site, moments: int) -> None:
     site.configure("releve", "upgrade: {probation: 200ms}\n")
     for number in range(moments):
-        site.box.run("systemctl", "reset-failed", site.unit)  # so many starts in so short a time are too many for systemd
+        # so many starts in so short a time are too many for systemd
+        site.box.run("systemctl", "reset-failed", site.unit)
         site.must("start")
         reload = site.box.start("systemctl", "reload", site.unit)
         site.wait_for("ActiveState", "reloading")  # else systemd may have it end the stop
         time.sleep(number * 1.2 / moments)  # from before its first step until it is over
         site.must("stop")
         reload.communicate(timeout=60)
-        assert site.show("ActiveState") in ("inactive", "failed")  # the latter where systemd ended its own ctl by a signal
+        # the latter where systemd ended its own ctl by a signal
+        assert site.show("ActiveState") in ("inactive", "failed")
         assert site.box.processes() == []
 
 
@@ -489,7 +510,14 @@ def entries(site: Site, **wanted: str) -> list[dict[str, str]]:
     journalctl's own matches miss the first one after a cursor.
     """
     site.box.run("journalctl", "--sync")
-    command = ("journalctl", "--no-pager", "--output=json", "--all", f"--unit={site.unit}", f"--after-cursor={site.cursor}")
+    command = (
+        "journalctl",
+        "--no-pager",
+        "--output=json",
+        "--all",
+        f"--unit={site.unit}",
+        f"--after-cursor={site.cursor}",
+    )
     found = [json.loads(line) for line in site.box.must(*command).splitlines()]
     return [one for one in found if all(one.get(name) == value for name, value in wanted.items())]
 
@@ -507,7 +535,8 @@ def test_the_journal_gets_fields(site: Site) -> None:
     assert {one["RELEASE"] for one in found} == {str(site.folder)}
     (said,) = (one for one in found if one["MESSAGE"] == "answered /hello")
     assert (said["STREAM"], said["PRIORITY"], said["PROCESS"]) == ("stdout", "6", "worker")
-    assert [len(one["MESSAGE"]) for one in found if one.get("STREAM") == "stderr"] == [300_000] * 2  # longer than a datagram
+    # longer than a datagram
+    assert [len(one["MESSAGE"]) for one in found if one.get("STREAM") == "stderr"] == [300_000] * 2
     (failed,) = (one for one in found if one["PRIORITY"] == "3")
     assert failed["MESSAGE"].startswith("gen=1 worker=1 GET /boom: ") and failed["MESSAGE"].endswith("ValueError: boom")
     assert failed["CODE_FILE"].endswith("call.py")
@@ -522,7 +551,10 @@ def test_where_the_socket_of_the_journal_is_hidden_lines_have_priorities(site: S
     with drop_in(site, "[Service]\nInaccessiblePaths=/run/systemd/journal/socket\n"):
         site.must("start")
         found = entries(site)
-        assert any(one["MESSAGE"].startswith("gen=1 pid=") and one["PRIORITY"] == "6" and "imported" in one["MESSAGE"] for one in found)
+        assert any(
+            one["MESSAGE"].startswith("gen=1 pid=") and one["PRIORITY"] == "6" and "imported" in one["MESSAGE"]
+            for one in found
+        )
         with contextlib.suppress(AssertionError):
             site.box.must("systemctl", "kill", "--kill-whom=main", "--signal=USR1", site.unit)
         site.must_have_said("there is no log file to reopen, asked by SIGUSR1")

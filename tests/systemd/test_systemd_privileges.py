@@ -1,4 +1,6 @@
-"""Privileges under a real systemd: a supervisor of root with workers of another user, and one with a capability, killed under load."""
+"""Privileges under a real systemd: a supervisor of root with workers of another user, and one with a capability, killed
+under load.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ from harness.site import APP, Load, Site, lend_system_python
 pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.timeout(180)]
 
 UNIT = Path(__file__).parent.parent.parent / "systemd" / "releve.service"
-YAML = "app: app:app\ndirectory: /srv/{name}\nuser: www-data\nlisten:\n- unix:/run/releve/{name}/http.sock\n- 127.0.0.1:80\n"
+YAML = (
+    "app: app:app\ndirectory: /srv/{name}\nuser: www-data\nlisten:\n- unix:/run/releve/{name}/http.sock\n- "
+    "127.0.0.1:80\n"
+)
 BIND = "0000000000000400"  # CAP_NET_BIND_SERVICE
 NONE = "0" * 16
 
@@ -34,7 +39,11 @@ def site(box: Box, name: str) -> Site:
 def rooted(box: Box) -> Iterator[Site]:
     """The unit as we ship it, without ``User=``: the supervisor stays root, ``user:`` is for masters and workers."""
     made = site(box, "rooted")
-    text = UNIT.read_text().replace("/opt/releve/", "/opt/made/").replace("/etc/releve/releve.yaml", "/etc/releve/rooted.yaml")
+    text = (
+        UNIT.read_text()
+        .replace("/opt/releve/", "/opt/made/")
+        .replace("/etc/releve/releve.yaml", "/etc/releve/rooted.yaml")
+    )
     assert "User=" not in text.replace("set User=", "")
     box.write("/etc/systemd/system/rooted.service", text)
     box.must("systemctl", "daemon-reload")
@@ -47,7 +56,10 @@ def rooted(box: Box) -> Iterator[Site]:
 def bound(box: Box) -> Iterator[Site]:
     """The unit that is made for the same configuration: ``User=`` from the start, and the capability for port 80."""
     made = site(box, "bound")
-    box.write("/etc/systemd/system/bound.service", box.must("/opt/made/bin/releve", "systemd-unit", "-c", "/etc/releve/bound.yaml"))
+    box.write(
+        "/etc/systemd/system/bound.service",
+        box.must("/opt/made/bin/releve", "systemd-unit", "-c", "/etc/releve/bound.yaml"),
+    )
     box.must("systemctl", "daemon-reload")
     yield made
     box.run("systemctl", "stop", made.unit)
@@ -80,7 +92,9 @@ def kill_the_supervisor(site: Site, times: int) -> None:
 
 
 @pytest.mark.parametrize("fixture", ["rooted", "bound"])
-def test_a_supervisor_with_more_rights_is_killed_and_nobody_notices(fixture: str, request: pytest.FixtureRequest) -> None:
+def test_a_supervisor_with_more_rights_is_killed_and_nobody_notices(
+    fixture: str, request: pytest.FixtureRequest
+) -> None:
     service: Site = request.getfixturevalue(fixture)
     service.must("start")
     held = capabilities(service, service.show("MainPID"))
@@ -91,7 +105,11 @@ def test_a_supervisor_with_more_rights_is_killed_and_nobody_notices(fixture: str
         kill_the_supervisor(service, 4 if fixture == "rooted" else 2)
     assert (load.lost, load.answered > 20) == ([], True)
     assert service.workers() == workers
-    assert (service.show("NRestarts"), service.show("ActiveState"), service.show("InvocationID")) == ("0", "active", invocation)
+    assert (service.show("NRestarts"), service.show("ActiveState"), service.show("InvocationID")) == (
+        "0",
+        "active",
+        invocation,
+    )
     main = service.show("MainPID")
     assert (user(service, main), capabilities(service, main)) == ("root" if fixture == "rooted" else "www-data", held)
     service.release(APP.format(release="two"))

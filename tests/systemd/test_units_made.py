@@ -1,4 +1,6 @@
-"""Units that ``releve systemd-unit`` makes: each setting that changes one is tried under a real systemd, and so are odd paths."""
+"""Units that ``releve systemd-unit`` makes: each setting that changes one is tried under a real systemd, and so are odd
+paths.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ RAISED = (
     + "\nRELEASE = subprocess.run(['/srv/needy/id', '-u'], capture_output=True, text=True).stdout\n"
 )
 
-# name -> more of the configuration, the folders of www-data that there have to be, and a command that shows that it is so
+# name -> more of the configuration, the folders of www-data that there have to be, and a command that shows that it is
+# so
 SETTINGS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "user": ("", (), "test $(stat -c %U /run/releve/needy/ctl.sock) = www-data"),
     "group": ("group: games\n", (), "test $(stat -c %G /run/releve/needy/ctl.sock) = games"),
@@ -61,8 +64,12 @@ def needy(box: Box) -> Iterator[Site]:
     yield made
     box.run("systemctl", "stop", made.unit)
     box.run("systemctl", "reset-failed", made.unit)
-    box.run("rm", "-rf", "/run/elsewhere", "/srv/elsewhere", "/srv/state", "/srv/spool", "/home/needy", "/var/lib/elsewhere")
-    box.run("rm", "-rf", "/var/log/needy", "/run/needy", "/tmp/needy.sock", "/var/lib/releve/needy", "/run/releve/needy")
+    box.run(
+        "rm", "-rf", "/run/elsewhere", "/srv/elsewhere", "/srv/state", "/srv/spool", "/home/needy", "/var/lib/elsewhere"
+    )
+    box.run(
+        "rm", "-rf", "/var/log/needy", "/run/needy", "/tmp/needy.sock", "/var/lib/releve/needy", "/run/releve/needy"
+    )
     assert box.processes() == []
 
 
@@ -104,8 +111,17 @@ def test_a_unit_allows_what_several_settings_need(needy: Site) -> None:
     """The most telling ones at once; by themselves, and all others: ``make soak``."""
     box = needy.box
     listen = f"listen: [{{unix: {PATH}, group: tty}}, '127.0.0.1:81', 'unix:/tmp/needy.sock']\n"
-    folders = "state_directory: /srv/state\nspool_directory: /srv/spool\nlog: {file: /home/needy/log, access: /var/log/needy/access}\n"
-    box.write(CONFIG, f"app: app:app\ndirectory: /home/needy\nuser: www-data\nworkers: 1\ncontrol_group: games\n{listen}{folders}{QUICK}")
+    folders = (
+        "state_directory: /srv/state\nspool_directory: /srv/spool\nlog: {file: /home/needy/log, access: "
+        "/var/log/needy/access}\n"
+    )
+    box.write(
+        CONFIG,
+        (
+            "app: app:app\ndirectory: /home/needy\nuser: www-data\nworkers: 1\ncontrol_group: games\n"
+            f"{listen}{folders}{QUICK}"
+        ),
+    )
     for folder in ("/srv/state", "/srv/spool", "/home/needy", "/var/log/needy"):
         box.must("install", "-d", "-o", "www-data", folder)
     box.write("/home/needy/app.py", APP.format(release="one"))
@@ -113,7 +129,9 @@ def test_a_unit_allows_what_several_settings_need(needy: Site) -> None:
 
 
 def install_and_use(site: Site, body: str, shown: str) -> None:
-    """Make the unit, which systemd and the doctor find right; start it, reload it, and have a command that shows what is so."""
+    """Make the unit, which systemd and the doctor find right; start it, reload it, and have a command that shows what
+    is so.
+    """
     box = site.box
     install(site, CONFIG)
     checked = box.run("systemd-analyze", "verify", "--man=no", site.unit)
@@ -160,8 +178,15 @@ def odd_site(box: Box) -> Iterator[tuple[Site, str, str]]:
         text = f'#!/bin/sh\nARGV0="$0" PYTHONPATH=/opt/made/lib exec {SYSTEM_PYTHON} -P -c "{code}" "$@"\n'
         box.write(f"{commands}/{name}", text, 0o755)
     box.must("install", "-d", "-o", "www-data", f"/srv/{ODD}/log")
-    values = {"directory": f"/srv/{ODD}", "log": {"file": f"/srv/{ODD}/log/lines"}, "listen": "unix:/run/releve/re-leve-x-y/http.sock"}
-    box.write(config, json.dumps({"app": "app:app", "user": "www-data", "workers": 1, "upgrade": {"probation": "off"}, **values}))
+    values = {
+        "directory": f"/srv/{ODD}",
+        "log": {"file": f"/srv/{ODD}/log/lines"},
+        "listen": "unix:/run/releve/re-leve-x-y/http.sock",
+    }
+    box.write(
+        config,
+        json.dumps({"app": "app:app", "user": "www-data", "workers": 1, "upgrade": {"probation": "off"}, **values}),
+    )
     try:
         yield site, config, commands
     finally:
@@ -199,7 +224,8 @@ def test_a_reload_leaves_nothing_in_the_journal_about_the_pid_file(needy: Site) 
         assert needy.ask()[0] == release
         assert needy.show("MainPID") == main  # nobody else was taken for it meanwhile
     assert "PID file" not in needy.journal()
-    needy.box.must("kill", "-9", main)  # while the file names the supervisor itself: systemd is not to believe that it lives
+    # while the file names the supervisor itself: systemd is not to believe that it lives
+    needy.box.must("kill", "-9", main)
     deadline = time.monotonic() + 60
     while needy.show("MainPID") in (main, "0") or needy.show("ActiveState") != "active":
         assert time.monotonic() < deadline, needy.journal()

@@ -86,7 +86,11 @@ CASES = [
     bad("end without its CRLF", trailed(b"GET / HTTP/1.1\r\nHost: smuggled\r\n\r\n")),
     good("data of line ends", chunked(b"4\r\n\r\n\r\n\r\n" + LAST), body="\r\n\r\n"),
     good("data that looks like the end", chunked(b"5\r\n0\r\n\r\n\r\n" + LAST), body="0\r\n\r\n"),
-    good("data of every byte", chunked(b"100\r\n" + bytes(range(256)) + b"\r\n" + LAST), body=bytes(range(256)).decode("latin-1")),
+    good(
+        "data of every byte",
+        chunked(b"100\r\n" + bytes(range(256)) + b"\r\n" + LAST),
+        body=bytes(range(256)).decode("latin-1"),
+    ),
     # extensions
     good("extension", extended(b";a"), body="hello"),
     good("extension with a value", extended(b";a=b"), body="hello"),

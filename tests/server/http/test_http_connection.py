@@ -1,4 +1,7 @@
-"""Connection is a list of tokens; who keeps the connection open (RFC 9110, 7.6.1; RFC 9112, 9.3). Upgrade is ignored."""
+"""Connection is a list of tokens; who keeps the connection open (RFC 9110, 7.6.1; RFC 9112, 9.3).
+
+Upgrade is ignored.
+"""
 
 from __future__ import annotations
 
@@ -69,17 +72,36 @@ CASES = [
     good("1.0 with keep-alive in a list", old(CONNECTION + b"foo, keep-alive")),
     good("1.0 with keep-alive in a second field", old(CONNECTION + b"foo", CONNECTION + b"keep-alive")),
     good("1.0 with keep-alive, HEAD", old(CONNECTION + b"keep-alive", method=b"HEAD")),
-    good("1.0 with keep-alive, POST", old(CONNECTION + b"keep-alive", b"Content-Length: 5", method=b"POST", body=b"hello"), body="hello"),
+    good(
+        "1.0 with keep-alive, POST",
+        old(CONNECTION + b"keep-alive", b"Content-Length: 5", method=b"POST", body=b"hello"),
+        body="hello",
+    ),
     # fields that are named do not disappear: we are no proxy
     good("a token that names a field", get(CONNECTION + b"A", b"A: b"), HTTP_A="b"),
     good("a token that names Host", get(CONNECTION + b"Host"), HTTP_HOST="a"),
-    good("a token that names the length", post(CONNECTION + b"Content-Length", b"Content-Length: 5", body=b"hello"), body="hello"),
-    good("a token that names the coding", chunked(b"5\r\nhello\r\n0\r\n\r\n", CONNECTION + b"Transfer-Encoding"), body="hello"),
+    good(
+        "a token that names the length",
+        post(CONNECTION + b"Content-Length", b"Content-Length: 5", body=b"hello"),
+        body="hello",
+    ),
+    good(
+        "a token that names the coding",
+        chunked(b"5\r\nhello\r\n0\r\n\r\n", CONNECTION + b"Transfer-Encoding"),
+        body="hello",
+    ),
     # Upgrade
     good("upgrade to WebSocket", get(CONNECTION + b"Upgrade", b"Upgrade: websocket"), HTTP_UPGRADE="websocket"),
-    good("upgrade to h2c", get(CONNECTION + b"Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__")),
+    good(
+        "upgrade to h2c",
+        get(CONNECTION + b"Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__"),
+    ),
     good("upgrade to TLS", get(CONNECTION + b"Upgrade", b"Upgrade: TLS/1.0, HTTP/1.1", first=b"OPTIONS * HTTP/1.1")),
-    good("upgrade with a body", post(CONNECTION + b"Upgrade", b"Upgrade: x", b"Content-Length: 5", body=b"hello"), body="hello"),
+    good(
+        "upgrade with a body",
+        post(CONNECTION + b"Upgrade", b"Upgrade: x", b"Content-Length: 5", body=b"hello"),
+        body="hello",
+    ),
     good("upgrade that Connection does not name", get(b"Upgrade: websocket")),
     closing("upgrade and close", get(CONNECTION + b"Upgrade, close", b"Upgrade: websocket")),
 ]

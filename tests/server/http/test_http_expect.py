@@ -14,7 +14,12 @@ CASES = [
     good("chunked", chunked(b"5\r\nhello\r\n0\r\n\r\n", EXPECT), interim=True, body="hello"),
     good("in capitals", post(b"EXPECT: 100-CONTINUE", CL, body=b"hello"), interim=True, body="hello"),
     good("repeated", post(EXPECT, EXPECT, CL, body=b"hello"), interim=True, body="hello"),
-    good("as a list of equals", post(b"Expect: 100-continue, 100-continue", CL, body=b"hello"), interim=True, body="hello"),
+    good(
+        "as a list of equals",
+        post(b"Expect: 100-continue, 100-continue", CL, body=b"hello"),
+        interim=True,
+        body="hello",
+    ),
     good("in a list with gaps", post(b"Expect: ,100-continue, ,", CL, body=b"hello"), interim=True, body="hello"),
     good("nothing", post(b"Expect:", CL, body=b"hello"), body="hello"),
     good("a list of nothing", post(b"Expect: ,", CL, body=b"hello"), body="hello"),
@@ -46,7 +51,9 @@ def test_expect(server: Server, case: Case, mode: Mode) -> None:
 
 @pytest.mark.parametrize("mode", (Mode.WHOLE, Mode.BYTES, Mode.PIECES), ids=lambda mode: mode.value)
 @pytest.mark.parametrize(
-    ("field", "body"), [(CL, b"hello"), (b"Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n")], ids=["length", "chunked"]
+    ("field", "body"),
+    [(CL, b"hello"), (b"Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n")],
+    ids=["length", "chunked"],
 )
 def test_a_client_that_waits_is_told_to_go_on(server: Server, field: bytes, body: bytes, mode: Mode) -> None:
     with server.wire(mode) as wire:
@@ -69,7 +76,8 @@ def test_a_client_that_waits_for_nothing_is_answered_and_left(server: Server) ->
 
 
 @pytest.mark.parametrize(
-    ("field", "status"), [(b"Content-Length: 1001", 413), (b"Content-Length: x", 400), (b"Transfer-Encoding: gzip, chunked", 501)]
+    ("field", "status"),
+    [(b"Content-Length: 1001", 413), (b"Content-Length: x", 400), (b"Transfer-Encoding: gzip, chunked", 501)],
 )
 def test_a_client_that_waits_in_vain_is_told_at_once(server: Server, field: bytes, status: int) -> None:
     with server.wire() as wire:

@@ -19,7 +19,9 @@ CASES = [
     good("quotes", get(b'A: "b\\"c"'), HTTP_A='"b\\"c"'),
     good("every visible character", get(b"A: " + bytes(range(0x21, 0x7F))), HTTP_A=bytes(range(0x21, 0x7F)).decode()),
     good(
-        "every byte above", get(b"A: x" + bytes(range(0x80, 0x100)) + b"x"), HTTP_A="x" + bytes(range(0x80, 0x100)).decode("latin-1") + "x"
+        "every byte above",
+        get(b"A: x" + bytes(range(0x80, 0x100)) + b"x"),
+        HTTP_A="x" + bytes(range(0x80, 0x100)).decode("latin-1") + "x",
     ),
     good("NEL and no-break space at the ends stay", get(b"A: \x85b\xa0"), HTTP_A="\x85b\xa0"),
     good("raw UTF-8", get("A: ä".encode()), HTTP_A="\xc3\xa4"),

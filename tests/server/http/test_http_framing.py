@@ -33,11 +33,20 @@ CASES = [
     good("length of an OPTIONS", get(CL + b"2", first=b"OPTIONS * HTTP/1.1") + b"ab", body="ab"),
     good("body of line ends", length(b" 4", b"\r\n\r\n"), body="\r\n\r\n"),
     good("body of every byte", length(b" 256", bytes(range(256))), body=bytes(range(256)).decode("latin-1")),
-    good("body that is a request", length(b" 27", b"GET / HTTP/1.1\r\nHost: b\r\n\r\n"), body="GET / HTTP/1.1\r\nHost: b\r\n\r\n"),
+    good(
+        "body that is a request",
+        length(b" 27", b"GET / HTTP/1.1\r\nHost: b\r\n\r\n"),
+        body="GET / HTTP/1.1\r\nHost: b\r\n\r\n",
+    ),
     good("body that is chunked but does not say so", length(b" 5", b"0\r\n\r\n"), body="0\r\n\r\n"),
     good("body left unread", post(CL + b"5", body=b"hello", target=b"/unread"), body=None),
     good("underscore length", post(b"Content_Length: 5"), body="", CONTENT_LENGTH=None, HTTP_CONTENT_LENGTH=None),
-    good("underscore length beside a length", post(b"Content_Length: 9", CL + b"5", body=b"hello"), body="hello", CONTENT_LENGTH="5"),
+    good(
+        "underscore length beside a length",
+        post(b"Content_Length: 9", CL + b"5", body=b"hello"),
+        body="hello",
+        CONTENT_LENGTH="5",
+    ),
     good("underscore coding", post(b"Transfer_Encoding: chunked"), body="", HTTP_TRANSFER_ENCODING=None),
     good("length with a prefix to its name", post(b"X-Content-Length: 5"), body="", CONTENT_LENGTH=None),
     good("length at the limit", length(b" %d" % BODY, b"x" * BODY), body="x" * BODY),
@@ -83,7 +92,8 @@ CASES = [
     bad("length in a name with a tab", post(b"Content-Length\t: 5", body=b"hello")),
     bad("length over the limit", length(b" %d" % (BODY + 1), b""), 413),
     bad("length far over the limit", length(b" 999999999999999999", b"x" * 3000), 413),
-    bad("length over the limit, and all of it", length(b" 32768", b"x" * 32768), 413),  # several reads: closed at once, a reset
+    # several reads: closed at once, a reset
+    bad("length over the limit, and all of it", length(b" 32768", b"x" * 32768), 413),
     # length and coding
     bad("coding and length", post(TE + b"chunked", CL + b"5", body=b"0\r\n\r\n")),
     bad("length and coding", post(CL + b"5", TE + b"chunked", body=b"0\r\n\r\n")),
@@ -93,7 +103,10 @@ CASES = [
     bad("empty coding and length", post(b"Transfer-Encoding:", CL + b"5", body=b"hello")),
     bad("identity and length", post(TE + b"identity", CL + b"5", body=b"hello")),
     bad("unknown coding and length", post(TE + b"xchunked", CL + b"5", body=b"hello")),
-    bad("length in capitals and coding in capitals", post(b"CONTENT-LENGTH: 5", b"TRANSFER-ENCODING: CHUNKED", body=b"0\r\n\r\n")),
+    bad(
+        "length in capitals and coding in capitals",
+        post(b"CONTENT-LENGTH: 5", b"TRANSFER-ENCODING: CHUNKED", body=b"0\r\n\r\n"),
+    ),
     bad("coding and length on a GET", get(TE + b"chunked", CL + b"5") + b"0\r\n\r\n"),
     # codings
     good("chunked", coding(b" chunked", b"5\r\nhello\r\n0\r\n\r\n"), body="hello", CONTENT_LENGTH=None),
@@ -140,7 +153,9 @@ CASES = [
     bad("repeated coding, the first empty", post(b"Transfer-Encoding:", TE + b"chunked", body=b"0\r\n\r\n")),
     # HTTP/1.0
     bad("chunked in 1.0", old(TE + b"chunked", method=b"POST", body=b"0\r\n\r\n")),
-    bad("chunked in 1.0, kept alive", old(TE + b"chunked", b"Connection: keep-alive", method=b"POST", body=b"0\r\n\r\n")),
+    bad(
+        "chunked in 1.0, kept alive", old(TE + b"chunked", b"Connection: keep-alive", method=b"POST", body=b"0\r\n\r\n")
+    ),
     bad("identity in 1.0", old(TE + b"identity", method=b"POST")),
     bad("chunked and length in 1.0", old(TE + b"chunked", CL + b"5", method=b"POST", body=b"0\r\n\r\n")),
     good("length in 1.0", old(CL + b"5", method=b"POST", body=b"hello"), keep=False, body="hello"),

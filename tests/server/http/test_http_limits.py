@@ -1,4 +1,6 @@
-"""Limits: what is at them is served, what is over them is refused before its end arrives; what does not come in time is 408."""
+"""Limits: what is at them is served, what is over them is refused before its end arrives; what does not come in time is
+408.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,23 @@ import contextlib
 
 import pytest
 
-from harness.cases import HEAD, HEADER, HEADERS, REQUEST_LINE, Case, Mode, Server, Wire, bad, chunked, first, get, good, post, serving
+from harness.cases import (
+    HEAD,
+    HEADER,
+    HEADERS,
+    REQUEST_LINE,
+    Case,
+    Mode,
+    Server,
+    Wire,
+    bad,
+    chunked,
+    first,
+    get,
+    good,
+    post,
+    serving,
+)
 
 
 def line(length: int) -> bytes:
@@ -58,7 +76,9 @@ CASES = [
     bad("name without end", get()[:-2] + b"x" * (HEADER * 3), 431, FIELD),
     # the number of fields
     good("as many fields as allowed", get(*[b"A: b"] * (HEADERS - 1)), HTTP_A=",".join("b" * (HEADERS - 1))),
-    good("as many different fields as allowed", get(*[b"A%d: b" % number for number in range(HEADERS - 1)]), HTTP_A18="b"),
+    good(
+        "as many different fields as allowed", get(*[b"A%d: b" % number for number in range(HEADERS - 1)]), HTTP_A18="b"
+    ),
     bad("one field too many", get(*[b"A: b"] * HEADERS), 431, MANY),
     bad("one different field too many", get(*[b"A%d: b" % number for number in range(HEADERS)]), 431, MANY),
     bad("underscore fields too many", get(*[b"X_A: b"] * HEADERS), 431, MANY),
@@ -103,7 +123,10 @@ LATE = {
 
 def test_what_does_not_come_in_time_is_408() -> None:
     """All at once, since each takes its time."""
-    with serving(threads=len(LATE), timeouts={"header": 0.4, "body": 0.4}) as server, contextlib.ExitStack() as open_wires:
+    with (
+        serving(threads=len(LATE), timeouts={"header": 0.4, "body": 0.4}) as server,
+        contextlib.ExitStack() as open_wires,
+    ):
         wires: dict[str, Wire] = {name: open_wires.enter_context(server.wire()) for name in LATE}
         for name, data in LATE.items():
             wires[name].send(data)
@@ -114,5 +137,10 @@ def test_what_does_not_come_in_time_is_408() -> None:
 
 
 def test_heads_are_as_long_as_they_say() -> None:
-    assert [len(head(length)) for length in (HEAD - 1, HEAD, HEAD + 1, HEAD + 1000)] == [HEAD - 1, HEAD, HEAD + 1, HEAD + 1000]
+    assert [len(head(length)) for length in (HEAD - 1, HEAD, HEAD + 1, HEAD + 1000)] == [
+        HEAD - 1,
+        HEAD,
+        HEAD + 1,
+        HEAD + 1000,
+    ]
     assert len(line(REQUEST_LINE)) == REQUEST_LINE and len(field(HEADER)) == HEADER

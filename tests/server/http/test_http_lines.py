@@ -12,12 +12,28 @@ CASES = [
     # methods
     *(
         good(f"method {name}", first(name.encode() + b" /x HTTP/1.1"), REQUEST_METHOD=name, PATH_INFO="/x")
-        for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "M-SEARCH", "QUERY")
+        for name in (
+            "GET",
+            "HEAD",
+            "POST",
+            "PUT",
+            "DELETE",
+            "PATCH",
+            "OPTIONS",
+            "TRACE",
+            "PROPFIND",
+            "M-SEARCH",
+            "QUERY",
+        )
     ),
     good("method in lower case is another one", first(b"get / HTTP/1.1"), REQUEST_METHOD="get"),
     good("method that nobody knows", first(b"BREW / HTTP/1.1"), REQUEST_METHOD="BREW"),
     good("method of one letter", first(b"X / HTTP/1.1"), REQUEST_METHOD="X"),
-    good("method of every token character", first(b"!#$%&'*+-.^_`|~09Az / HTTP/1.1"), REQUEST_METHOD="!#$%&'*+-.^_`|~09Az"),
+    good(
+        "method of every token character",
+        first(b"!#$%&'*+-.^_`|~09Az / HTTP/1.1"),
+        REQUEST_METHOD="!#$%&'*+-.^_`|~09Az",
+    ),
     good("method that is long", first(b"M" * 200 + b" / HTTP/1.1"), REQUEST_METHOD="M" * 200),
     bad("method that is empty", first(b" / HTTP/1.1")),
     bad("method after a space", first(b" GET / HTTP/1.1")),

@@ -1,4 +1,6 @@
-"""Request targets: origin, absolute, asterisk and authority form (RFC 9112, 3.2), and what the application sees of them."""
+"""Request targets: origin, absolute, asterisk and authority form (RFC 9112, 3.2), and what the application sees of
+them.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ CASES = [
     good("path with parameters", target(b"/a;b=c"), PATH_INFO="/a;b=c"),
     good("path with sub-delimiters", target(b"/!$&'()*+,;="), PATH_INFO="/!$&'()*+,;="),
     good("path with quotes and braces", target(b'/"{a}|\\^`<b>'), PATH_INFO='/"{a}|\\^`<b>'),
-    good("path with escapes", target(b"/a%20b%2Fc"), PATH_INFO="/a b/c", REQUEST_URI="/a%20b%2Fc", RAW_URI="/a%20b%2Fc"),
+    good(
+        "path with escapes", target(b"/a%20b%2Fc"), PATH_INFO="/a b/c", REQUEST_URI="/a%20b%2Fc", RAW_URI="/a%20b%2Fc"
+    ),
     good("path with escapes in lower case", target(b"/%c3%a4"), PATH_INFO="/\xc3\xa4"),
     good("path with escapes of line ends", target(b"/a%0d%0ab"), PATH_INFO="/a\r\nb"),
     good("path with an escaped NUL", target(b"/a%00b"), PATH_INFO="/a\x00b"),
@@ -58,7 +62,9 @@ CASES = [
     bad("path that begins with a backslash", target(b"\\a")),
     bad("query alone", target(b"?a")),
     # absolute form
-    good("absolute", target(b"http://b/c?d"), PATH_INFO="/c", QUERY_STRING="d", HTTP_HOST="b", REQUEST_URI="http://b/c?d"),
+    good(
+        "absolute", target(b"http://b/c?d"), PATH_INFO="/c", QUERY_STRING="d", HTTP_HOST="b", REQUEST_URI="http://b/c?d"
+    ),
     good("absolute without a path", target(b"http://b"), PATH_INFO="/", HTTP_HOST="b"),
     good("absolute with a query and no path", target(b"http://b?c"), PATH_INFO="/", QUERY_STRING="c", HTTP_HOST="b"),
     good("absolute with a port", target(b"http://b:8000/"), HTTP_HOST="b:8000"),
@@ -93,7 +99,14 @@ CASES = [
     bad("absolute by javascript", target(b"javascript:x")),
     bad("absolute with an empty scheme", target(b"://b/")),
     # asterisk form
-    good("OPTIONS of the server", target(b"*", b"OPTIONS"), REQUEST_METHOD="OPTIONS", PATH_INFO="/", REQUEST_URI="*", QUERY_STRING=""),
+    good(
+        "OPTIONS of the server",
+        target(b"*", b"OPTIONS"),
+        REQUEST_METHOD="OPTIONS",
+        PATH_INFO="/",
+        REQUEST_URI="*",
+        QUERY_STRING="",
+    ),
     good("OPTIONS of a path", target(b"/a", b"OPTIONS"), PATH_INFO="/a"),
     good("OPTIONS of a path that is a star", target(b"/*", b"OPTIONS"), PATH_INFO="/*"),
     bad("GET of the server", target(b"*")),

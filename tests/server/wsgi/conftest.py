@@ -21,7 +21,9 @@ def generation() -> Iterator[Generation]:
 
 @pytest.fixture(params=["new", "used"])
 def client(request: pytest.FixtureRequest, generation: Generation) -> Iterator[Client]:
-    """On a new connection the first request goes the long way; on a used one it goes the short way, if it is a usual one."""
+    """On a new connection the first request goes the long way; on a used one it goes the short way, if it is a usual
+    one.
+    """
     made = connect(generation)
     if request.param == "used":
         for number in range(3):

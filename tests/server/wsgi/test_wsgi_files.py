@@ -45,7 +45,9 @@ def test_its_bytes_from_its_position_to_its_length(
 
 
 @pytest.mark.parametrize(("offset", "length"), [(99_990, 100), (0, SIZE + 1), (SIZE, 1)])
-def test_a_file_that_is_too_short_ends_the_connection(generation: Generation, client: Client, offset: int, length: int) -> None:
+def test_a_file_that_is_too_short_ends_the_connection(
+    generation: Generation, client: Client, offset: int, length: int
+) -> None:
     client.send(request(f"/kernel_file?offset={offset}&length={length}") + request("/closing"))
     head, _, body = rest(client).partition(b"\r\n\r\n")
     assert f"content-length: {length}".encode() in head.lower()
@@ -53,7 +55,9 @@ def test_a_file_that_is_too_short_ends_the_connection(generation: Generation, cl
     assert await_events(generation) == ["close"]
 
 
-@pytest.mark.parametrize(("method", "status"), [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")])
+@pytest.mark.parametrize(
+    ("method", "status"), [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")]
+)
 def test_a_response_without_a_body_has_none(generation: Generation, client: Client, method: str, status: str) -> None:
     for _ in range(3):
         client.send(request(f"/kernel_file?status={quote(status)}", method=method) + request("/closing"))

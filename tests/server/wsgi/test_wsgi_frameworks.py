@@ -56,7 +56,9 @@ def ask(client: Client, path: str, method: str = "GET", body: bytes = b"", more:
 
 
 def in_chunks(client: Client, path: str, kind: str, sent: bytes) -> Response:
-    client.send(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+    client.send(
+        f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    )
     for at in range(0, len(sent), 100_000):
         piece = sent[at : at + 100_000]
         client.send(b"%x\r\n%s\r\n" % (len(piece), piece))
@@ -66,9 +68,16 @@ def in_chunks(client: Client, path: str, kind: str, sent: bytes) -> Response:
 
 def form(**fields: bytes) -> bytes:
     """A form with a file and the fields (multipart/form-data, RFC 7578)."""
-    parts = [b'Content-Disposition: form-data; name="%s"\r\n\r\n%s' % (name.encode(), value) for name, value in fields.items()]
+    parts = [
+        b'Content-Disposition: form-data; name="%s"\r\n\r\n%s' % (name.encode(), value)
+        for name, value in fields.items()
+    ]
     parts.append(
-        b'Content-Disposition: form-data; name="file"; filename="x.bin"\r\nContent-Type: application/octet-stream\r\n\r\n' + UPLOAD
+        (
+            b'Content-Disposition: form-data; name="file"; filename="x.bin"\r\nContent-Type: '
+            b"application/octet-stream\r\n\r\n"
+        )
+        + UPLOAD
     )
     return b"".join(b"--edge\r\n%s\r\n" % part for part in parts) + b"--edge--\r\n"
 
@@ -97,7 +106,11 @@ def test_a_part_of_a_file(client: Client, framework: str) -> None:
         if framework == "django":  # its FileResponse knows no ranges
             assert (answer.status, answer.body) == (200, BINARY)
         else:
-            assert (answer.status, answer.body, answer.headers["content-range"]) == (206, BINARY[10:20], f"bytes 10-19/{len(BINARY)}")
+            assert (answer.status, answer.body, answer.headers["content-range"]) == (
+                206,
+                BINARY[10:20],
+                f"bytes 10-19/{len(BINARY)}",
+            )
 
 
 def test_an_upload(client: Client) -> None:

@@ -72,19 +72,27 @@ def test_a_body_may_be_read_in_the_middle_of_the_response(client: Client, size: 
     ],
 )
 @pytest.mark.parametrize("target", [b"upload_breaks_off", b"upload_is_refused"])
-def test_a_body_that_breaks_off_is_never_taken_for_a_whole_one(generation: Generation, client: Client, target: bytes, data: bytes) -> None:
+def test_a_body_that_breaks_off_is_never_taken_for_a_whole_one(
+    generation: Generation, client: Client, target: bytes, data: bytes
+) -> None:
     client.send(data.replace(b"TARGET", target))
     client.socket.shutdown(socket.SHUT_WR)
     received = rest(client)
     assert received.count(b"HTTP/1.1 ") <= 1
     # A request that never came to its end need not be shown to the application at all.
-    assert events(generation) in (([], ["OSError"] * 4, ["OSError"] * 4 + ["close"]) if target == b"upload_breaks_off" else ([],))
+    assert events(generation) in (
+        ([], ["OSError"] * 4, ["OSError"] * 4 + ["close"]) if target == b"upload_breaks_off" else ([],)
+    )
     serves(generation)
 
 
-@pytest.mark.parametrize("bad", [b"x\r\nhello\r\n0\r\n\r\n", b"5\r\nhelloo\r\n0\r\n\r\n", b"5\nhello\n0\n\n", b"-5\r\nhello\r\n0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "bad", [b"x\r\nhello\r\n0\r\n\r\n", b"5\r\nhelloo\r\n0\r\n\r\n", b"5\nhello\n0\n\n", b"-5\r\nhello\r\n0\r\n\r\n"]
+)
 def test_a_chunk_that_is_none_is_a_400(generation: Generation, client: Client, bad: bytes) -> None:
-    client.send(request("/upload_is_refused", method="POST", more="Transfer-Encoding: chunked\r\n") + bad + request("/closing"))
+    client.send(
+        request("/upload_is_refused", method="POST", more="Transfer-Encoding: chunked\r\n") + bad + request("/closing")
+    )
     answer = client.answer()
     assert (answer.status, answer.kept) == (400, False)
     assert client.ended()

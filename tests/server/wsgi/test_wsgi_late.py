@@ -1,4 +1,6 @@
-"""``write``, ``start_response`` and ``close`` at odd times: what is refused changes nothing that was or will be sent."""
+"""``write``, ``start_response`` and ``close`` at odd times: what is refused changes nothing that was or will be
+sent.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""An application that comes from gunicorn, on both: what it says of the connection changes nothing that its clients see."""
+"""An application that comes from gunicorn, on both: what it says of the connection changes nothing that its clients
+see.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,19 @@ def generation() -> Iterator[Generation]:
 @pytest.fixture(scope="module")
 def gunicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[socket.socket]:
     settings = tmp_path_factory.mktemp("gunicorn") / "settings.py"
-    settings.write_text("worker_class = 'gthread'\ncontrol_socket_disable = True\n")  # the latter is new in 25; others ignore it
+    # the latter is new in 25; others ignore it
+    settings.write_text("worker_class = 'gthread'\ncontrol_socket_disable = True\n")
     with listening() as sock:
-        command = [sys.executable, "-m", "gunicorn", "--config", str(settings), "--bind", f"fd://{sock.fileno()}", "harness.moved"]
+        command = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--config",
+            str(settings),
+            "--bind",
+            f"fd://{sock.fileno()}",
+            "harness.moved",
+        ]
         process = subprocess.Popen(command, pass_fds=[sock.fileno()], cwd=TESTS, stderr=subprocess.DEVNULL)
         yield sock
         process.terminate()
@@ -48,7 +60,9 @@ def test_it_answers_as_on_gunicorn(generation: Generation, gunicorn: socket.sock
     for _ in range(1 if path == "/close" else 3):
         expected, answer = theirs.ask(path), ours.ask(path)
         assert (answer.status, answer.body) == (expected.status, expected.body)
-        found, due = ({key: one.headers[key] for key in one.headers.keys() - OF_THE_SERVER} for one in (answer, expected))
+        found, due = (
+            {key: one.headers[key] for key in one.headers.keys() - OF_THE_SERVER} for one in (answer, expected)
+        )
         if path == "/407":  # which gunicorn drops; its client would not know how to go on (docs/from-gunicorn.md)
             due[name.lower()] = value
         assert found == due

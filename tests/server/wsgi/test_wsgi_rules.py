@@ -285,7 +285,9 @@ def test_the_connection_is_kept_as_announced(client: Client, version: str, line:
 
 
 def test_a_client_that_reads_late_gets_all(generation: Generation, client: Client) -> None:
-    """At some response the kernel takes no more, but for a part: the client gets the rest of that, and all that follow."""
+    """At some response the kernel takes no more, but for a part: the client gets the rest of that, and all that
+    follow.
+    """
     size, count = 65_000, 200  # altogether more than the buffers of both ends
     client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     letters = [string.ascii_letters[number % 52] for number in range(count)]
@@ -317,7 +319,14 @@ def test_a_body_where_none_may_be_is_not_sent(generation: Generation, client: Cl
 @pytest.mark.parametrize("kind", ["real", "other"])
 @pytest.mark.parametrize(
     ("offset", "length", "expected"),
-    [("0", "", 100_000), ("99990", "", 10), ("0", "10", 10), ("50000", "50000", 50_000), ("99990", "100", 10), ("100000", "", 0)],
+    [
+        ("0", "", 100_000),
+        ("99990", "", 10),
+        ("0", "10", 10),
+        ("50000", "50000", 50_000),
+        ("99990", "100", 10),
+        ("100000", "", 0),
+    ],
 )
 def test_a_file_is_sent_from_where_it_stands(
     generation: Generation, client: Client, kind: str, offset: str, length: str, expected: int
@@ -343,7 +352,9 @@ def test_a_file_for_head_is_closed_too(generation: Generation, client: Client) -
 
 def test_the_environ_is_a_dict_of_exact_types(client: Client) -> None:
     for body in (b"", b"", b"x"):
-        found = json.loads(client.ask("/environ_types", method="POST" if body else "GET", body=body, more="X-Y: 1\r\n").body)
+        found = json.loads(
+            client.ask("/environ_types", method="POST" if body else "GET", body=body, more="X-Y: 1\r\n").body
+        )
         assert found["type"] == "dict"
         assert set(found["own"].values()) == {"str"}
         required = {

@@ -26,13 +26,18 @@ def client(generation: Generation) -> Client:
 
 def send(client: Client, name: str, case: Case, version: str = "1.1", more: str = "") -> None:
     framing = "" if "chunked" in case.more or not case.body else f"Content-Length: {len(case.body)}\r\n"
-    head = f"{case.method} /{name.replace(' ', '-')}{case.query} HTTP/{version}\r\nHost: a\r\n{case.more}{framing}{more}\r\n"
+    head = (
+        f"{case.method} /{name.replace(' ', '-')}{case.query} HTTP/{version}\r\nHost: a\r\n"
+        f"{case.more}{framing}{more}\r\n"
+    )
     client.send(head.encode() + case.body)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_validator_finds_nothing(generation: Generation, client: Client, name: str) -> None:
-    """Again and again on one connection, since a later request may take another way than the first; then the next one is found."""
+    """Again and again on one connection, since a later request may take another way than the first; then the next one
+    is found.
+    """
     case = CASES[name]
     for _ in range(3):
         send(client, name, case)
