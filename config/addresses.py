@@ -7,10 +7,10 @@ import os
 import re
 import stat
 
+from releve.config.kernel import UNIX_PATH_MAX_BYTES
 from releve.config.settings import Address
 from releve.config.values import join, parse_path
 
-UNIX_PATH_MAX_BYTES = 107  # unix(7): sun_path has 108 bytes, and the last is a NUL
 EVERY_V4 = "0.0.0.0"
 
 _HOST_NAME = re.compile(

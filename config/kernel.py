@@ -5,18 +5,18 @@ Pure, but for a look at our own limits.
 
 from __future__ import annotations
 
-import mmap
 import os
 import resource
 from collections.abc import Mapping
 
-VARIABLE_MAX_BYTES = 32 * mmap.PAGESIZE - 1  # MAX_ARG_STRLEN of execve(2), without the NUL at the end
+VARIABLE_MAX_BYTES = 32 * os.sysconf("SC_PAGE_SIZE") - 1  # MAX_ARG_STRLEN of execve(2), without the NUL at the end
 _STRINGS_LEAST_BYTES, _STRINGS_MOST_BYTES = 128 * 1024, 6 * 1024 * 1024  # ARG_MAX; 3/4 of _STK_LIM (fs/exec.c)
 _POINTER_BYTES = 8
 _ARGUMENTS_BYTES = 16 * 1024  # kept free for the arguments of what is started, and for what we add
 # The sockets of all listeners go to a master in one message, which may hold 253 (SCM_MAX_FD of unix(7)), beside what
 # else it is given.
 LISTENERS_MAX = 240
+UNIX_PATH_MAX_BYTES = 107  # of a socket: sun_path of unix(7) has 108, and the last is a NUL
 
 
 def variable_objection(name: str, value: str) -> str | None:

@@ -22,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from releve.config.frozen import dataclass
+from releve.config.kernel import UNIX_PATH_MAX_BYTES
 from releve.instance import paths
 from releve.instance.protocol import SOCKET_NAME
 
@@ -29,7 +30,6 @@ CARD_NAME = "instance.json"
 LOCK_NAME = "lock"
 CARD_VERSION = 1
 CARD_MAX_BYTES = 64 * 1024
-SOCKET_PATH_MAX_BYTES = 107  # sun_path holds 108 with the closing zero: unix(7)
 USUAL_FILE = "releve.yaml"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.@-]+")  # in the name of a unit
@@ -369,7 +369,7 @@ def _first(paths: str | None) -> str | None:
 
 
 def _fits(directory: Path) -> bool:
-    return len(os.fsencode(directory / SOCKET_NAME)) <= SOCKET_PATH_MAX_BYTES
+    return len(os.fsencode(directory / SOCKET_NAME)) <= UNIX_PATH_MAX_BYTES
 
 
 def _check_length(directory: Path, source: str) -> None:
@@ -378,7 +378,7 @@ def _check_length(directory: Path, source: str) -> None:
         raise InstanceError(
             f"cannot use {directory} ({source}): the path of the control socket would have {length} "
             "bytes, the system allows "
-            f"{SOCKET_PATH_MAX_BYTES}; set runtime_directory to a shorter path"
+            f"{UNIX_PATH_MAX_BYTES}; set runtime_directory to a shorter path"
         )
 
 

@@ -21,7 +21,6 @@ from types import FrameType
 from releve.server.shared.link import ANCILLARY_BYTES, rights
 from releve.server.shared.native import os, select, signal, socket
 
-RIGHTS_MAX = 253  # SCM_MAX_FD of the kernel
 _INT = struct.Struct("=i")
 # As plain numbers: to combine members of an enum takes longer than some system calls.
 _SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
