@@ -24,7 +24,7 @@ from releve.supervisor.generation.states import Admission, admit
 from releve.supervisor.generation.traffic import EVERY_S as SAMPLE_S
 from releve.supervisor.host import system
 from releve.supervisor.host.identity import Identity, IdentityError, identify
-from releve.supervisor.listeners import listener as listening
+from releve.supervisor.listeners.inherited import unclaimed
 from releve.supervisor.operations.hooks import end_left_over
 from releve.supervisor.operations.reopen import Rotations
 from releve.supervisor.reporting.log import log, own
@@ -126,7 +126,7 @@ class Supervisor:
         self._assure()
         if self.service.history.trouble:
             log.warning("the history is in trouble, upgrades will be refused: %s", self.service.history.trouble)
-        for name in listening.unclaimed(self.service.loaded.settings.listen, self.service.inherited):
+        for name in unclaimed(self.service.loaded.settings.listen, self.service.inherited):
             log.warning(
                 (
                     "nothing listens on the inherited socket %s: its clients wait for ever; add fd:%s to "

@@ -16,8 +16,8 @@ from releve.config.settings import Settings, to_wire
 from releve.supervisor.channels.master import ORDER_S
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.keepsake.keepsake import Role
-from releve.supervisor.listeners import listener as listening
-from releve.supervisor.listeners.listener import ListenError, Plan
+from releve.supervisor.listeners.listener import ListenError
+from releve.supervisor.listeners.plan import Plan, plan_listeners
 from releve.supervisor.operations.upgrade import prove
 from releve.supervisor.release import release
 from releve.supervisor.release.release import ReleaseError
@@ -112,7 +112,7 @@ def _read(service: Service, generation: Generation, configuration: Configuration
     changed = diff.changed(generation.settings, loaded.settings)
     settings = diff.apply_reload(generation.settings, loaded.settings)
     try:
-        plan = listening.plan(service.listeners, settings.listen, settings.limits.backlog, service.inherited)
+        plan = plan_listeners(service.listeners, settings.listen, settings.limits.backlog, service.inherited)
     except ListenError as error:
         raise StepFailed("listen", str(error)) from error
     return _Target(loaded, settings, plan, changed)

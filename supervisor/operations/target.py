@@ -15,8 +15,8 @@ from releve.config.frozen import dataclass
 from releve.config.load import Loaded
 from releve.config.settings import Settings
 from releve.supervisor.generation.generation import Generation
-from releve.supervisor.listeners import listener as listening
-from releve.supervisor.listeners.listener import ListenError, Plan
+from releve.supervisor.listeners.listener import ListenError
+from releve.supervisor.listeners.plan import Plan, plan_listeners
 from releve.supervisor.operations import coldstart
 from releve.supervisor.release import release
 from releve.supervisor.release.release import Pin, ReleaseError, release_of
@@ -79,7 +79,7 @@ async def _plan(service: Service, settings: Settings) -> Plan:
     told = ""
     while True:
         try:
-            return listening.plan(service.listeners, settings.listen, settings.limits.backlog, service.inherited)
+            return plan_listeners(service.listeners, settings.listen, settings.limits.backlog, service.inherited)
         except ListenError as error:
             cause = error.__cause__
             number = (cause.errno if isinstance(cause, OSError) else None) or 0
@@ -101,7 +101,7 @@ def from_generation(service: Service, generation: Generation) -> Choose:
 
     async def choose() -> Target:
         addresses = [one.address for one in service.listeners]
-        plan = listening.plan(service.listeners, addresses, generation.settings.limits.backlog, service.inherited)
+        plan = plan_listeners(service.listeners, addresses, generation.settings.limits.backlog, service.inherited)
         return Target(service.loaded, replace(generation.pin, settings=generation.settings), plan)
 
     return choose

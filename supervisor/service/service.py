@@ -25,8 +25,9 @@ from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import capabilities, environment, system
 from releve.supervisor.keepsake.keepsake import Role
-from releve.supervisor.listeners import listener as listening
-from releve.supervisor.listeners.listener import Listener
+from releve.supervisor.listeners.aside import bring_back, put_aside
+from releve.supervisor.listeners.inherited import inherited_sockets
+from releve.supervisor.listeners.listener import Listener, close_listener, remove_file
 from releve.supervisor.release.release import Pin, release_of
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.history import History
@@ -72,7 +73,7 @@ class Service:
         self.on_trial = False  # the candidate has been switched to, and is not committed yet
         self.retiring: list[Generation] = []
         self.listeners: list[Listener] = []
-        self.inherited = listening.inherited_sockets(os.environ, os.getpid()) if inherited is None else inherited
+        self.inherited = inherited_sockets(os.environ, os.getpid()) if inherited is None else inherited
         self.store = Store(notifier, self.inherited)
         self.guard_file = GuardFile(runtime, notifier.active)
         self.scaled: int | None = None  # workers, as told by `ctl scale`
@@ -312,7 +313,7 @@ class Service:
             self._put_aside(self.standby, wanted)
         for listener in dropped:
             if listener not in wanted:  # no rollback goes back to it
-                listening.close_listener(listener)
+                close_listener(listener)
         self.follow_log()
         self.tell_roles()
         self.store.keep(self.listeners)
@@ -349,7 +350,7 @@ class Service:
             self.retire_standby()
             return
         for listener in self._aside.get(self.standby, ()):
-            listening.set_aside(listener)
+            put_aside(listener)
         self._standby.send_back()
 
     def retire_standby(self) -> None:
@@ -365,7 +366,7 @@ class Service:
             self._standby.end()
         for listener in self._aside.get(generation, ()):
             # at once: whoever follows a supervisor that is killed now does not know of it
-            listening.remove_file(listener)
+            remove_file(listener)
         if generation.state is GenerationState.GONE:
             self._forget(generation)
             return
@@ -382,7 +383,7 @@ class Service:
         with suppress(ValueError):
             self.retiring.remove(generation)
         for listener in self._aside.pop(generation, []):
-            listening.close_listener(listener)
+            close_listener(listener)
 
     # ---------------------------------------------------------------- listeners
 
@@ -390,18 +391,18 @@ class Service:
         """Refuse clients on listeners that the new settings dropped, but keep them while a rollback may want them."""
         for listener in dropped:
             log.info("closed %s", listener.name)
-            listening.set_aside(listener)
+            put_aside(listener)
         self._aside.setdefault(owner, []).extend(dropped)
 
     def bring_back(self, generation: Generation) -> None:
         """Open again what was put aside for a generation that is to serve again. Raises ListenError."""
         for listener in self._aside.get(generation, []):
-            listening.bring_back(listener, self.loaded.settings.limits.backlog)
+            bring_back(listener, self.loaded.settings.limits.backlog)
 
     def close_listeners(self) -> None:
         """At the end: nothing of ours stays bound. What systemd keeps for a restart keeps its file too."""
         for listener in [*self.listeners, *(one for some in self._aside.values() for one in some)]:
-            listening.close_listener(listener, unlink=not self.store.keeps(listener))
+            close_listener(listener, unlink=not self.store.keeps(listener))
         self.listeners = []
         self._aside.clear()
 

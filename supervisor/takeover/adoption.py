@@ -29,8 +29,8 @@ from releve.supervisor.host import system
 from releve.supervisor.host.identity import Identity
 from releve.supervisor.keepsake import record
 from releve.supervisor.keepsake.keepsake import Keepsake, KeepsakeError, Role
-from releve.supervisor.listeners import listener as listening
-from releve.supervisor.listeners.listener import Listener, Plan
+from releve.supervisor.listeners.listener import Listener, remove_file
+from releve.supervisor.listeners.plan import Plan
 from releve.supervisor.operations import scale
 from releve.supervisor.operations.target import Target
 from releve.supervisor.operations.upgrade import judge_on
@@ -233,7 +233,7 @@ def _remove_files(adopted: list[Adopted]) -> None:
     for one in adopted:
         for listener in one.kept.listeners:
             if listener.inode is not None and listener.inode not in held:
-                listening.remove_file(listener)
+                remove_file(listener)
 
 
 def _tell_of_the_ended(service: Service, operation: Operation, adopted: list[Adopted]) -> None:

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from releve.config.settings import Address
-from releve.supervisor.listeners import listener as listening
 from releve.supervisor.listeners import stored
+from releve.supervisor.listeners.inherited import unclaimed
+from releve.supervisor.listeners.listener import Listener, close_listener
+from releve.supervisor.listeners.opening import open_listener
 from releve.supervisor.systemd.notify import Notifier
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=60)
@@ -57,7 +59,7 @@ def test_a_descriptor_goes_to_systemd_and_can_be_taken_back(tmp_path: Path, mana
         assert manager.recv(1000) == b"FDSTOREREMOVE=1\nFDNAME=releve.x"
 
 
-def inherited(listener: listening.Listener) -> dict[str, socket.socket]:
+def inherited(listener: Listener) -> dict[str, socket.socket]:
     """What the next supervisor inherits of a listener."""
     name = stored.name_of(listener.name, listener.inode)
     assert name is not None
@@ -67,32 +69,32 @@ def inherited(listener: listening.Listener) -> dict[str, socket.socket]:
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_what_was_kept_is_the_listener_again_with_its_queue(tmp_path: Path, kind: str) -> None:
     address = Address("tcp", host="127.0.0.1", port=0) if kind == "tcp" else Address("unix", path=str(tmp_path / "s"))
-    before = listening.open_listener(address, 16, {})
+    before = open_listener(address, 16, {})
     where = before.socket.getsockname() if kind == "tcp" else address.path
     kept = inherited(before)
-    listening.close_listener(before, unlink=False)
+    close_listener(before, unlink=False)
     with socket.socket(socket.AF_INET if kind == "tcp" else socket.AF_UNIX) as client:
         client.connect(where)  # while nobody serves
-        after = listening.open_listener(address, 16, kept)
+        after = open_listener(address, 16, kept)
         assert after.inode == before.inode
         connection, _ = after.socket.accept()
         connection.close()
-    assert listening.unclaimed([address], kept) == []
-    listening.close_listener(after)
+    assert unclaimed([address], kept) == []
+    close_listener(after)
     for sock in kept.values():
         sock.close()
 
 
 def test_a_path_that_somebody_else_has_bound_since_is_not_ours(tmp_path: Path) -> None:
     address = Address("unix", path=str(tmp_path / "s"))
-    before = listening.open_listener(address, 16, {})
+    before = open_listener(address, 16, {})
     kept = inherited(before)
-    listening.close_listener(before)
-    after = listening.open_listener(address, 16, kept)
+    close_listener(before)
+    after = open_listener(address, 16, kept)
     assert after.inode != before.inode or after.socket.getsockname() != before.name
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(address.path)
         after.socket.accept()[0].close()
-    listening.close_listener(after)
+    close_listener(after)
     for sock in kept.values():
         sock.close()

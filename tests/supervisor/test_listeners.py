@@ -20,8 +20,12 @@ from harness.descriptors import descriptors
 from releve.config import kernel
 from releve.config.settings import Address
 from releve.supervisor.host import system
-from releve.supervisor.listeners import listener as listeners
-from releve.supervisor.listeners.listener import Listener, ListenError, close_listener, open_listener, plan
+from releve.supervisor.listeners import inherited as passed_on
+from releve.supervisor.listeners.aside import bring_back, put_aside
+from releve.supervisor.listeners.inherited import inherited_sockets, unclaimed
+from releve.supervisor.listeners.listener import Listener, ListenError, close_listener
+from releve.supervisor.listeners.opening import open_listener
+from releve.supervisor.listeners.plan import plan_listeners
 
 
 @pytest.fixture
@@ -87,12 +91,11 @@ def test_a_tcp_listener_is_non_blocking_private_to_us_and_reachable(
         assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
     with socket.create_connection(sock.getsockname()[:2], timeout=2):
         pass
-    assert listener.bound().endswith(f":{sock.getsockname()[1]}")
 
 
 def test_v4_and_v6_share_a_port(opened: list[Listener]) -> None:
     port = _free_port()
-    opened += plan([], [_tcp(port, "0.0.0.0"), _tcp(port, "::")], 5, {}).all
+    opened += plan_listeners([], [_tcp(port, "0.0.0.0"), _tcp(port, "::")], 5, {}).all
     assert [one.name for one in opened] == [f"0.0.0.0:{port}", f"[::]:{port}"]
 
 
@@ -236,8 +239,8 @@ def _pass_on(environment: dict[str, str], *sockets: socket.socket) -> dict[str, 
     for offset, sock in enumerate(sockets):
         os.dup2(sock.fileno(), first + offset, inheritable=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(listeners, "FIRST_INHERITED_FD", first)
-        return listeners.inherited_sockets(
+        patch.setattr(passed_on, "FIRST_INHERITED_FD", first)
+        return inherited_sockets(
             {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(sockets)), **environment}, os.getpid()
         )
 
@@ -253,13 +256,12 @@ def test_inherited_sockets_go_by_name_and_are_duplicated(server: socket.socket) 
         inherited = _pass_on({"LISTEN_FDNAMES": "web:web"}, server, other)
         assert list(inherited) == ["web", "web:2"]
         assert not any(sock.get_inheritable() for sock in inherited.values())
-        made = plan([], [Address("fd", name="web")], 5, inherited)
+        made = plan_listeners([], [Address("fd", name="web")], 5, inherited)
         assert [one.name for one in made.all] == ["fd:web", "fd:web:2"]
         assert [one.socket.getsockname() for one in made.all] == [server.getsockname(), other.getsockname()]
         assert all(one.inherited and not one.socket.getblocking() for one in made.all)
-        assert made.all[0].bound() == f"127.0.0.1:{server.getsockname()[1]}"
         made.abandon()
-        again = plan([], [Address("fd", name="web")], 5, inherited)  # dropped and wanted again
+        again = plan_listeners([], [Address("fd", name="web")], 5, inherited)  # dropped and wanted again
         assert len(again.all) == 2
         again.abandon()
         for sock in inherited.values():
@@ -267,10 +269,10 @@ def test_inherited_sockets_go_by_name_and_are_duplicated(server: socket.socket) 
 
 
 def test_sockets_of_another_process_or_nonsense(server: socket.socket) -> None:
-    assert listeners.inherited_sockets({}, 1) == {}
-    assert listeners.inherited_sockets({"LISTEN_PID": "1", "LISTEN_FDS": "1"}, 2) == {}
+    assert inherited_sockets({}, 1) == {}
+    assert inherited_sockets({"LISTEN_PID": "1", "LISTEN_FDS": "1"}, 2) == {}
     with pytest.raises(ListenError, match="LISTEN_FDS is 'x'"):
-        listeners.inherited_sockets({"LISTEN_PID": "2", "LISTEN_FDS": "x"}, 2)
+        inherited_sockets({"LISTEN_PID": "2", "LISTEN_FDS": "x"}, 2)
     with pytest.raises(ListenError, match="is not open"):
         _pass_on({"LISTEN_FDS": "2"}, server)
 
@@ -282,8 +284,8 @@ def test_a_name_that_was_not_passed_on_and_one_that_nobody_wants(server: socket.
         ListenError, match=r"cannot listen on fd:web: no such socket was passed on \(passed on: unknown\)"
     ):
         open_listener(Address("fd", name="web"), 5, inherited)
-    assert listeners.unclaimed([_tcp()], inherited) == ["unknown"]
-    assert listeners.unclaimed([Address("fd", name="unknown")], inherited) == []
+    assert unclaimed([_tcp()], inherited) == ["unknown"]
+    assert unclaimed([Address("fd", name="unknown")], inherited) == []
     inherited["unknown"].close()
 
 
@@ -301,9 +303,9 @@ def test_an_inherited_socket_must_listen_and_be_a_stream() -> None:
 
 def test_a_plan_keeps_what_is_held_and_lists_what_is_dropped(tmp_path: Path, opened: list[Listener]) -> None:
     port = _free_port()
-    first = plan([], [_tcp(port), _unix(tmp_path / "a")], 5, {})
+    first = plan_listeners([], [_tcp(port), _unix(tmp_path / "a")], 5, {})
     opened += first.all
-    second = plan(first.all, [_unix(tmp_path / "b"), _tcp(port)], 5, {})
+    second = plan_listeners(first.all, [_unix(tmp_path / "b"), _tcp(port)], 5, {})
     assert second.keep == [first.all[0]]
     assert second.dropped == [first.all[1]]
     assert [one.name for one in second.added] == [f"unix:{tmp_path}/b"]
@@ -317,11 +319,11 @@ def test_a_plan_keeps_what_is_held_and_lists_what_is_dropped(tmp_path: Path, ope
 def test_a_plan_that_fails_closes_what_it_opened_and_nothing_else(
     tmp_path: Path, opened: list[Listener], server: socket.socket
 ) -> None:
-    held = plan([], [_unix(tmp_path / "a")], 5, {}).all
+    held = plan_listeners([], [_unix(tmp_path / "a")], 5, {}).all
     opened += held
     before = _open_fds()
     with pytest.raises(ListenError, match="address already in use"):
-        plan(held, [_unix(tmp_path / "a"), _unix(tmp_path / "b"), _tcp(server.getsockname()[1])], 5, {})
+        plan_listeners(held, [_unix(tmp_path / "a"), _unix(tmp_path / "b"), _tcp(server.getsockname()[1])], 5, {})
     assert _open_fds() == before
     assert os.listdir(tmp_path) == ["a"]
     assert _answers(str(tmp_path / "a"))
@@ -329,7 +331,7 @@ def test_a_plan_that_fails_closes_what_it_opened_and_nothing_else(
 
 def test_nobody_sends_descriptors_to_a_unix_listener(tmp_path: Path, opened: list[Listener]) -> None:
     """A worker that reads what came with one would drop it, and wait as long as that takes."""
-    opened += plan([], [_unix(tmp_path / "a")], 5, {}).all
+    opened += plan_listeners([], [_unix(tmp_path / "a")], 5, {}).all
     try:
         opened[0].socket.getsockopt(socket.SOL_SOCKET, system._SO_PASSRIGHTS)
     except OSError:
@@ -349,12 +351,12 @@ def test_a_held_listener_that_somebody_has_shut_down_serves_after_the_next_plan(
 ) -> None:
     """As a generation can, which shares the socket; a new one is to have clients all the same."""
     wanted = [_unix(tmp_path / "a"), _tcp(_free_port())]
-    held = plan([], wanted, 5, {}).all
+    held = plan_listeners([], wanted, 5, {}).all
     opened += held
     for listener in held:
         with socket.socket(fileno=os.dup(listener.socket.fileno())) as shared:
             shared.shutdown(socket.SHUT_RDWR)
-    healed = plan(held, wanted, 5, {})
+    healed = plan_listeners(held, wanted, 5, {})
     opened += healed.added
     assert healed.commit() == []
     for listener in healed.all:
@@ -364,10 +366,10 @@ def test_a_held_listener_that_somebody_has_shut_down_serves_after_the_next_plan(
 
 
 def test_a_held_unix_listener_whose_file_was_removed_is_bound_anew(tmp_path: Path, opened: list[Listener]) -> None:
-    held = plan([], [_unix(tmp_path / "a")], 5, {}).all
+    held = plan_listeners([], [_unix(tmp_path / "a")], 5, {}).all
     opened += held
     os.unlink(tmp_path / "a")
-    healed = plan(held, [_unix(tmp_path / "a")], 5, {})
+    healed = plan_listeners(held, [_unix(tmp_path / "a")], 5, {})
     opened += healed.all
     assert healed.dropped == held
     close_listener(held[0])
@@ -375,9 +377,9 @@ def test_a_held_unix_listener_whose_file_was_removed_is_bound_anew(tmp_path: Pat
 
 
 def test_a_commit_changes_mode_and_backlog_of_what_is_kept(tmp_path: Path, opened: list[Listener]) -> None:
-    held = plan([], [_unix(tmp_path / "a", mode=0o600), _tcp()], 5, {}).all
+    held = plan_listeners([], [_unix(tmp_path / "a", mode=0o600), _tcp()], 5, {}).all
     opened += held
-    changed = plan(held, [_unix(tmp_path / "a", mode=0o666), _tcp()], 1, {})
+    changed = plan_listeners(held, [_unix(tmp_path / "a", mode=0o666), _tcp()], 1, {})
     assert stat.S_IMODE(os.stat(tmp_path / "a").st_mode) == 0o600
     assert changed.commit() == []
     assert stat.S_IMODE(os.stat(tmp_path / "a").st_mode) == 0o666
@@ -391,9 +393,9 @@ def test_a_commit_changes_mode_and_backlog_of_what_is_kept(tmp_path: Path, opene
 
 
 def test_a_commit_that_cannot_give_a_socket_away_says_so_and_goes_on(tmp_path: Path, opened: list[Listener]) -> None:
-    held = plan([], [_unix(tmp_path / "a")], 5, {}).all
+    held = plan_listeners([], [_unix(tmp_path / "a")], 5, {}).all
     opened += held
-    problems = plan(held, [_unix(tmp_path / "a", owner="nobody-has-this-name")], 5, {}).commit()
+    problems = plan_listeners(held, [_unix(tmp_path / "a", owner="nobody-has-this-name")], 5, {}).commit()
     assert len(problems) == 1
     assert "there is no user nobody-has-this-name" in problems[0]
     assert _answers(str(tmp_path / "a"))
@@ -405,32 +407,32 @@ def test_a_commit_that_cannot_give_a_socket_away_says_so_and_goes_on(tmp_path: P
 def test_a_listener_set_aside_refuses_although_another_process_holds_it_and_comes_back(
     tmp_path: Path, opened: list[Listener]
 ) -> None:
-    held = plan([], [_tcp(_free_port()), _unix(tmp_path / "http.sock")], 5, {}).all
+    held = plan_listeners([], [_tcp(_free_port()), _unix(tmp_path / "http.sock")], 5, {}).all
     opened += held
     places: list[str | tuple[str, int]] = [held[0].socket.getsockname(), str(tmp_path / "http.sock")]
     with held[0].socket.dup(), held[1].socket.dup():  # as a generation that stands by holds them
         for listener, place in zip(held, places, strict=True):
             assert _answers(place)
-            listeners.set_aside(listener)
-            listeners.set_aside(listener)
+            put_aside(listener)
+            put_aside(listener)
             assert not _answers(place)
-            listeners.bring_back(listener, 5)
+            bring_back(listener, 5)
             assert _answers(place)
     assert os.listdir(tmp_path) == ["http.sock"]
 
 
 def test_a_place_that_was_taken_meanwhile_is_not_taken_back(tmp_path: Path, opened: list[Listener]) -> None:
     port = _free_port()
-    held = plan([], [_tcp(port), _unix(tmp_path / "http.sock")], 5, {}).all
+    held = plan_listeners([], [_tcp(port), _unix(tmp_path / "http.sock")], 5, {}).all
     opened += held
     for listener in held:
-        listeners.set_aside(listener)
-    successors = plan([], [_tcp(port), _unix(tmp_path / "http.sock")], 5, {}).all
+        put_aside(listener)
+    successors = plan_listeners([], [_tcp(port), _unix(tmp_path / "http.sock")], 5, {}).all
     opened += successors
     with pytest.raises(ListenError, match="address already in use"):
-        listeners.bring_back(held[0], 5)
+        bring_back(held[0], 5)
     with pytest.raises(ListenError, match="alive"):
-        listeners.bring_back(held[1], 5)
+        bring_back(held[1], 5)
     close_listener(held[1])
     assert os.listdir(tmp_path) == ["http.sock"]
     assert _answers(str(tmp_path / "http.sock"))
@@ -440,4 +442,4 @@ def test_more_sockets_than_the_kernel_passes_on_are_not_opened() -> None:
     """Also where a few names stand for many: a host has several addresses, and so has a name of inherited sockets."""
     wanted = [Address("tcp", "127.0.0.1", port) for port in range(20_000, 20_001 + kernel.LISTENERS_MAX)]
     with pytest.raises(ListenError, match="241 sockets, and the kernel passes on 240 at once"):
-        plan([], wanted, 64, {})
+        plan_listeners([], wanted, 64, {})

@@ -26,7 +26,9 @@ import pytest
 from releve.config.settings import Address
 from releve.instance import instances, paths
 from releve.supervisor.host import system
-from releve.supervisor.listeners import listener as listeners
+from releve.supervisor.listeners.aside import put_aside
+from releve.supervisor.listeners.listener import ListenError, close_listener
+from releve.supervisor.listeners.unix import apply_mode, open_unix
 from releve.supervisor.operations import hooks
 from releve.supervisor.release import release
 from releve.supervisor.reporting import logfiles
@@ -56,7 +58,7 @@ WRITES = ("O_CREAT", "O_WRONLY", "O_RDWR", "'w", "'a", "'x", "r+", "rb+")
 CHANGES |= {"replace", "rmdir", "symlink", "symlink_to", "hardlink_to", "touch", "truncate", "unlink", "utime"}
 CHANGES |= {"rmtree", "write_bytes", "write_text"}
 ELSEWHERE = {
-    ("supervisor/listeners/listener.py", "bind"),  # to a TCP port
+    ("supervisor/listeners/tcp.py", "bind"),
     ("supervisor/host/system.py", "open"),  # /dev/null
 }
 
@@ -240,11 +242,11 @@ def test_a_race_of_renames_never_leads_elsewhere(place: Path) -> None:
                 done += 1
             with contextlib.suppress(OSError):
                 paths.make_folder(site / "logs" / f"{number}.d", 0o755)
-            with contextlib.suppress(listeners.ListenError):
-                opened = listeners._open_unix(Address("unix", path=str(site / "logs" / "a.sock"), mode=0o666), 1)
-                listeners.apply_mode(opened, opened.address)
-                listeners.set_aside(opened)
-                listeners.close_listener(opened)
+            with contextlib.suppress(ListenError):
+                opened = open_unix(Address("unix", path=str(site / "logs" / "a.sock"), mode=0o666), 1)
+                apply_mode(opened, opened.address)
+                put_aside(opened)
+                close_listener(opened)
             with contextlib.suppress(OSError):
                 paths.remove(site / "logs" / "a.sock")
             if time.monotonic() > limit:
@@ -259,7 +261,7 @@ def test_a_race_of_renames_never_leads_elsewhere(place: Path) -> None:
 @as_root
 def test_a_socket_in_a_folder_of_somebody_else_has_its_owner_and_mode(place: Path) -> None:
     address = Address("unix", path=str(place / "site" / "a.sock"), mode=0o660, owner="nobody", group="nogroup")
-    opened = listeners._open_unix(address, 5)
+    opened = open_unix(address, 5)
     try:
         seen = os.lstat(address.path)
         assert (stat.S_IMODE(seen.st_mode), seen.st_uid) == (0o660, NOBODY)
@@ -271,10 +273,10 @@ def test_a_socket_in_a_folder_of_somebody_else_has_its_owner_and_mode(place: Pat
         (place / "precious" / "file").touch(mode=0o600)
         os.unlink(address.path)
         os.symlink(place / "precious" / "file", address.path)
-        listeners.apply_mode(opened, Address("unix", path=address.path, mode=0o666))
+        apply_mode(opened, Address("unix", path=address.path, mode=0o666))
         assert stat.S_IMODE(os.stat(place / "precious" / "file").st_mode) == 0o600
     finally:
-        listeners.close_listener(opened)
+        close_listener(opened)
     assert os.path.islink(address.path)  # which is not what was bound
 
 
