@@ -1,1 +1,1 @@
-"""Moving here: the configuration of another server, read and written anew as ours."""
+"""Moving here: a first configuration, from what a folder holds or from the configuration of another server."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from releve.config.load import parse
 from releve.config.sources import logical_folder
 from releve.importer import document, gunicorn
 from releve.importer.gunicorn import ImportFailure, Site
+from releve.importer.output import write
 from releve.importer.parser import parser
 from releve.importer.translate import Draft, translate
 
@@ -85,7 +85,7 @@ def _import(
         sys.stdout.write(text)
         sys.stdout.flush()
     else:
-        _write(Path(str(output)), text, force)
+        write(Path(str(output)), text, force)
     for remark in draft.remarks.values():
         print(remark, file=sys.stderr)
     where = "standard output" if output in (None, "-") else output
@@ -94,24 +94,6 @@ def _import(
         file=sys.stderr,
     )
     return DONE
-
-
-def _write(path: Path, text: str, force: bool) -> None:
-    """Write the file, whole or not at all; one that is there only with ``force``. Raises ImportFailure."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        if force:
-            beside.replace(path)
-        else:
-            os.link(beside, path)
-    except FileExistsError:
-        raise ImportFailure(f"cannot write {path}: it is there already; --force overwrites it") from None
-    except OSError as error:
-        raise ImportFailure(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
 
 
 def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:

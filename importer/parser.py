@@ -1,10 +1,14 @@
-"""The command line of ``releve import``, apart from what it does: a shell that completes it imports nothing else."""
+"""The command lines of ``releve import`` and ``releve init``, apart from what they do.
+
+A shell that completes them imports nothing else.
+"""
 
 from __future__ import annotations
 
 import click
 
 from releve.config.completion import by_metavar
+from releve.instance.instances import USUAL_FILE
 
 SUMMARY = """Write the configuration that does what a gunicorn does: to standard output, or to a file.
 
@@ -13,6 +17,11 @@ of gunicorn may follow after --: releve import -- gunicorn -w 3 -b :8000 mysite.
 variables of gunicorn count too.
 
 What has no equivalent is said on standard error, and as comments in what is written."""
+
+INIT_SUMMARY = f"""Write a first {USUAL_FILE} for the application in this folder.
+
+Looks for Django (manage.py), Flask, Bottle, Falcon, Pyramid, and for wsgi.py, app.py and the like. It reads Python
+files and runs none of them. APP (module:object) says which application to serve where there is none to be found."""
 
 
 def parser() -> click.Command:
@@ -38,5 +47,26 @@ def parser() -> click.Command:
         ],
         callback=lambda **told: told,
         help=SUMMARY,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def init_parser() -> click.Command:
+    """The command line of ``releve init``."""
+    return click.Command(
+        "releve init",
+        params=[
+            click.Argument(["app"], required=False, metavar="[APP]"),
+            click.Option(
+                ["-o", "--output"],
+                metavar="FILE",
+                default=USUAL_FILE,
+                help=f"Write to this file (default: {USUAL_FILE}); - for standard output.",
+                shell_complete=by_metavar,
+            ),
+            click.Option(["--force"], is_flag=True, help="Overwrite it."),
+        ],
+        callback=lambda **told: told,
+        help=INIT_SUMMARY,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

@@ -74,9 +74,9 @@ OF_PASTE: tuple[tuple[tuple[str, ...], str, str, str, bool], ...] = (
 )
 
 EPILOG = f"""Without -c and APP, ./{USUAL_FILE} is used if it is there. `releve check` validates the same command line
-and touches nothing, `releve systemd-unit -c FILE` prints a unit for systemd, `releve import` makes a configuration
-from gunicorn's, `releve schema` prints the JSON Schema of the file. While it runs: `ctl status`, `ctl upgrade`, `ctl
-stop` in the same folder."""
+and touches nothing, `releve systemd-unit -c FILE` prints a unit for systemd, `releve init` writes a first
+configuration, `releve import` makes one from gunicorn's, `releve schema` prints the JSON Schema of the file. While it
+runs: `ctl status`, `ctl upgrade`, `ctl stop` in the same folder."""
 
 
 def configuration(file: str | None, app: str | None, options: dict[str, Any]) -> Configuration:
@@ -99,7 +99,7 @@ def configuration(file: str | None, app: str | None, options: dict[str, Any]) ->
         if not (folder / USUAL_FILE).exists():
             raise click.UsageError(
                 "cannot start: nothing says what to run; give -c FILE or an application (`releve -w 3 "
-                f"test:app`), or write ./{USUAL_FILE}"
+                f"hello:app`), or have `releve init` write ./{USUAL_FILE}"
             )
         file = USUAL_FILE
     return Configuration(
@@ -189,10 +189,10 @@ def run(arguments: Sequence[str]) -> int:
 
 def commands() -> dict[str, click.Command]:
     """The parsers of the commands that come as a first word."""
-    from releve.importer.parser import parser
+    from releve.importer.parser import init_parser, parser
 
     configured = {name: command(f"releve {name}", summary) for name, (summary, _) in CONFIGURED.items()}
-    return {**configured, "import": parser(), "schema": _schema_parser()}
+    return {**configured, "import": parser(), "init": init_parser(), "schema": _schema_parser()}
 
 
 def _configured(name: str, summary: str, action: Callable[[Configuration], int], arguments: Sequence[str]) -> int:
@@ -327,6 +327,12 @@ def _import(arguments: Sequence[str]) -> int:
     return importer.run(arguments)
 
 
+def _init(arguments: Sequence[str]) -> int:
+    from releve.importer import init
+
+    return init.run(arguments)
+
+
 def _schema_parser() -> click.Command:
     help_flags = {"help_option_names": ["-h", "--help"]}
     return click.Command("releve schema", callback=_schema_text, help=SCHEMA_SUMMARY, context_settings=help_flags)
@@ -369,6 +375,7 @@ CONFIGURED: dict[str, tuple[str, Callable[[Configuration], int]]] = {
 SUBCOMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     **{name: partial(_configured, f"releve {name}", summary, action) for name, (summary, action) in CONFIGURED.items()},
     "import": _import,
+    "init": _init,
     "schema": _schema,
 }
 
