@@ -45,14 +45,19 @@ class Found:
 
 
 def find(folder: Path) -> list[Found]:
-    """The applications in this folder, the likeliest first; a file that cannot be read or parsed holds none."""
+    """The applications in this folder, the likeliest first; a file that cannot be read or parsed holds none.
+
+    Raises OSError where the folder cannot be listed.
+    """
     found = [one for path in _files(folder) for one in _in_file(path, folder)]
+    found = list({one.app: one for one in reversed(found)}.values())  # `app = Flask()`, and wrapped again: the first
     settings = _django_project(folder)
     project = f"{settings.partition('.')[0]}."
 
     def likelihood(one: Found) -> tuple[bool, bool, tuple[int, int, int], str]:
         """Django's own where there is a ``manage.py``; what we can serve; by the names of file and object."""
-        of_project = bool(settings) and one.framework == "Django" and one.app.startswith(project)
+        of_django = one.framework == "Django" and not one.speaks_asgi
+        of_project = bool(settings) and of_django and one.app.startswith(project)
         return not of_project, one.speaks_asgi, one.rank, one.app
 
     return sorted(found, key=likelihood)
@@ -74,7 +79,10 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _text(path: Path) -> str:
+    """What a file says; nothing if it is not there, cannot be read, or is no regular file, as a FIFO, which waits."""
     try:
+        if not path.is_file():
+            return ""
         with path.open("rb") as file:
             return file.read(_FILE_MAX_BYTES).decode("utf-8", "replace")
     except OSError:
@@ -95,7 +103,7 @@ def _in_file(path: Path, folder: Path) -> Iterator[Found]:
     modules = _imported_from(tree)
     stem = parts[-1]
     place = FILES.index(stem) if stem in FILES else len(FILES)
-    for name, framework, is_asgi, factory in _bound(tree, modules):
+    for name, framework, is_asgi, factory in _bound(tree, modules, of_wsgi=stem == "wsgi"):
         names = FACTORIES if factory else NAMES
         order = names.index(name) if name in names else len(names)
         rank = (int(factory), order if framework == "" else min(order, 1), place)
@@ -116,8 +124,12 @@ def _imported_from(tree: ast.Module) -> dict[str, str]:
     return found
 
 
-def _bound(tree: ast.Module, modules: dict[str, str]) -> Iterator[tuple[str, str, bool, bool]]:
-    """(name, framework, whether it speaks ASGI, whether it is a factory) of what may be an application."""
+def _bound(tree: ast.Module, modules: dict[str, str], *, of_wsgi: bool) -> Iterator[tuple[str, str, bool, bool]]:
+    """(name, framework, whether it speaks ASGI, whether it is a factory) of what may be an application.
+
+    An ``app`` that is imported, or made by something unknown, counts in a ``wsgi.py`` only: elsewhere it is as often
+    a Celery, or the application of another module.
+    """
     for node in tree.body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -127,9 +139,9 @@ def _bound(tree: ast.Module, modules: dict[str, str]) -> Iterator[tuple[str, str
                     continue
                 if known is not None:
                     yield target.id, *known, False
-                elif target.id in NAMES[:2]:  # made by something of the application's own
+                elif target.id in NAMES[:2] and (of_wsgi or _name(node.value) in FACTORIES):
                     yield target.id, "", False, False
-        elif isinstance(node, ast.ImportFrom):  # `from shop import app as application`, in a wsgi.py
+        elif isinstance(node, ast.ImportFrom) and of_wsgi:  # `from shop import app as application`
             for alias in node.names:
                 if (name := alias.asname or alias.name) in NAMES[:2]:
                     yield name, "", False, False
@@ -146,13 +158,18 @@ def _bound(tree: ast.Module, modules: dict[str, str]) -> Iterator[tuple[str, str
 
 def _made_by(call: ast.Call, modules: dict[str, str]) -> tuple[str, bool] | None:
     """The framework, and whether it is ASGI; None for a call of anything else."""
-    function = call.func
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    function, name = call.func, _name(call)
     owner = function.value.id if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) else name
     if framework := MAKERS_OF.get((modules.get(owner, ""), name)):
         return framework, False
     if name in ASGI and modules.get(owner, "") in {one.lower() for one in ASGI}:
         return ASGI[name], True
     if name in _ASGI_MAKERS:
-        return "Django (ASGI)", True
+        return "Django", True
     return (MAKERS[name], False) if name in MAKERS else None
+
+
+def _name(call: ast.Call) -> str:
+    """Of what is called, without what it is an attribute of; empty for anything but names."""
+    function = call.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")

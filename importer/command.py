@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-
-import click
 
 from releve.config.build import build
 from releve.config.errors import ConfigError
 from releve.config.load import parse
 from releve.config.sources import logical_folder
 from releve.importer import document, gunicorn
-from releve.importer.gunicorn import ImportFailure, Site
+from releve.importer.failure import ImportFailure
+from releve.importer.gunicorn import Site
 from releve.importer.output import write
-from releve.importer.parser import parser
+from releve.importer.parser import parser, run_parsed
 from releve.importer.translate import Draft, translate
-
-DONE, UNEXPECTED, USAGE = 0, 1, 2
+from releve.instance.protocol import Status
 
 PAGE = "docs/from-gunicorn.md"
 
@@ -27,18 +26,7 @@ PAGE = "docs/from-gunicorn.md"
 def run(arguments: Sequence[str]) -> int:
     """Do what the command line says, and return the exit status."""
     ours, theirs = _split(arguments)
-    try:
-        told = parser().main(list(ours), prog_name="releve import", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    if not isinstance(told, dict):
-        return int(told or DONE)
-    try:
-        return _import(theirs, os.environ, **told)
-    except ImportFailure as error:
-        print(error, file=sys.stderr)
-        return USAGE
+    return run_parsed(parser(), ours, partial(_import, theirs, os.environ))
 
 
 def convert(site: Site, environ: Mapping[str, str]) -> tuple[str, Draft]:
@@ -93,7 +81,7 @@ def _import(
         f"{len(draft.entries)} keys written to {where}, {len(draft.remarks)} remarks; `releve check -c FILE` reads it",
         file=sys.stderr,
     )
-    return DONE
+    return Status.DONE
 
 
 def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:

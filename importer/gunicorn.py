@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from releve.config.errors import nearest
 from releve.config.frozen import dataclass
 from releve.importer import words
+from releve.importer.failure import ImportFailure
 from releve.importer.table import SETTINGS, Setting
 
 USUAL_FILE = "gunicorn.conf.py"
@@ -34,10 +35,6 @@ _VARIABLES = {
     "WEB_CONCURRENCY": ("workers", "{}"),
     "FORWARDED_ALLOW_IPS": ("forwarded_allow_ips", "{}"),
 }
-
-
-class ImportFailure(Exception):
-    """The configuration cannot be read, or means nothing that could be served."""
 
 
 @dataclass(frozen=True, slots=True)

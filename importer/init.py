@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-
-import click
 
 from releve.config.build import build
 from releve.config.errors import ConfigError
@@ -16,40 +15,33 @@ from releve.config.sources import logical_folder
 from releve.importer import document
 from releve.importer.applications import Found, find
 from releve.importer.document import Entry
-from releve.importer.gunicorn import ImportFailure
+from releve.importer.failure import ImportFailure
 from releve.importer.output import write
-from releve.importer.parser import init_parser
+from releve.importer.parser import init_parser, run_parsed
 from releve.instance.instances import USUAL_FILE
+from releve.instance.protocol import Status
 
-DONE, USAGE = 0, 2
 SHOWN_MAX = 4  # other applications that the file mentions
 
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the command line says, and return the exit status."""
-    try:
-        told = init_parser().main(list(arguments), prog_name="releve init", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    if not isinstance(told, dict):
-        return int(told or DONE)
-    try:
-        return _init(Path(logical_folder(os.environ)), **told)
-    except ImportFailure as error:
-        print(error, file=sys.stderr)
-        return USAGE
+    return run_parsed(init_parser(), arguments, partial(_init, Path(logical_folder(os.environ))))
 
 
 def _init(folder: Path, app: str | None, output: str, force: bool) -> int:
-    found = find(folder)
-    chosen = Found(app, "", "the command line", (0, 0, 0)) if app else _choose(found, folder)
-    others = [one for one in found if one is not chosen and not one.speaks_asgi]
-    text = document_for(folder, chosen, [one.app for one in others[:SHOWN_MAX]])
+    try:
+        found = find(folder)
+    except OSError as error:
+        raise ImportFailure(f"cannot look into {folder}: {(error.strerror or str(error)).lower()}") from None
+    chosen = _choose(found, app, folder)
+    others = [one.app for one in found if one != chosen and not one.speaks_asgi]
+    elsewhere = output != "-" and Path(output).absolute().parent != folder
+    text = document_for(folder, chosen, others[:SHOWN_MAX], elsewhere=elsewhere)
     if output == "-":
         sys.stdout.write(text)
         sys.stdout.flush()
-        return DONE
+        return Status.DONE
     write(Path(output), text, force)
     kind = f" ({chosen.framework}, {chosen.file})" if chosen.framework else f" ({chosen.file})"
     print(f"wrote {output}: app {chosen.app}{kind}", file=sys.stderr)
@@ -57,11 +49,13 @@ def _init(folder: Path, app: str | None, output: str, force: bool) -> int:
         print("gunicorn.conf.py is not read here: `releve import` carries its settings over", file=sys.stderr)
     started = "releve" if output == USUAL_FILE else f"releve -c {output}"
     print(f"start it: {started}", file=sys.stderr)
-    return DONE
+    return Status.DONE
 
 
-def _choose(found: Sequence[Found], folder: Path) -> Found:
-    """The likeliest application. Raises ImportFailure."""
+def _choose(found: Sequence[Found], app: str | None, folder: Path) -> Found:
+    """The application that is named, or else the likeliest. Raises ImportFailure."""
+    if app is not None:
+        found = [one for one in found if one.app == app] or [Found(app, "", "the command line", (0, 0, 0))]
     if not found:
         raise ImportFailure(
             f"cannot find a WSGI application in {folder}: no Python file there has one at its top level; "
@@ -69,18 +63,20 @@ def _choose(found: Sequence[Found], folder: Path) -> Found:
         )
     if found[0].speaks_asgi:
         raise ImportFailure(
-            f"cannot serve {found[0].app}: {found[0].framework} speaks ASGI, and Relève serves WSGI applications"
+            f"cannot serve {found[0].app}: it is an ASGI application ({found[0].framework}), and Relève serves WSGI"
         )
     return found[0]
 
 
-def document_for(folder: Path, chosen: Found, others: Sequence[str]) -> str:
-    """The text of the file, which is valid. Raises ImportFailure."""
+def document_for(folder: Path, chosen: Found, others: Sequence[str], *, elsewhere: bool) -> str:
+    """The text of the file, which is valid; ``elsewhere``: it lies in another folder. Raises ImportFailure."""
     entries = {"app": Entry(chosen.app, f"{chosen.framework}, {chosen.file}" if chosen.framework else chosen.file)}
     entries["listen"] = Entry("127.0.0.1:8000", "or unix:/run/site.sock, behind nginx")
     entries["workers"] = Entry("auto", "one per CPU")
+    if elsewhere:
+        entries["directory"] = Entry(str(folder))
     if (folder / ".env").is_file():
-        entries["env_file"] = Entry(".env")
+        entries["env_file"] = Entry(str(folder / ".env") if elsewhere else ".env")
     tail = [f"Also found: {', '.join(others)}."] if others else []
     tail += _advice(chosen)
     head = ["Made by `releve init`. Every key has a default: docs/configuration.md. `releve check` reads it."]

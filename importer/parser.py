@@ -5,10 +5,15 @@ A shell that completes them imports nothing else.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
+
 import click
 
 from releve.config.completion import by_metavar
+from releve.importer.failure import ImportFailure
 from releve.instance.instances import USUAL_FILE
+from releve.instance.protocol import Status
 
 SUMMARY = """Write the configuration that does what a gunicorn does: to standard output, or to a file.
 
@@ -70,3 +75,16 @@ def init_parser() -> click.Command:
         help=INIT_SUMMARY,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+
+def run_parsed(command: click.Command, arguments: Sequence[str], action: Callable[..., int]) -> int:
+    """Parse a command line, do ``action`` with what it says, by keyword, and return the exit status."""
+    try:
+        told = command.main(list(arguments), prog_name=command.name, standalone_mode=False)
+        return action(**told) if isinstance(told, dict) else int(told or Status.DONE)  # --help has said everything
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ImportFailure as error:
+        print(error, file=sys.stderr)
+        return Status.USAGE

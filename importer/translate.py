@@ -22,7 +22,8 @@ from releve.config.settings import GROUPS, Settings, rules
 from releve.config.values import DURATION_MAX_S, duration_text
 from releve.importer import words
 from releve.importer.document import Entry
-from releve.importer.gunicorn import DEFAULT, ImportFailure, Site
+from releve.importer.failure import ImportFailure
+from releve.importer.gunicorn import DEFAULT, Site
 from releve.importer.table import ASGI, COMBINED, GREENLETS, SETTINGS
 
 THREADED = {"gthread", "gunicorn.workers.gthread.ThreadWorker"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -50,6 +51,12 @@ def write(folder: Path, files: dict[str, str]) -> None:
             "",
         ),
         ({"wsgi.py": "from shop import app as application\n", "shop.py": FACTORY}, "wsgi:application", ""),
+        (
+            {"a.py": "from shop import app\nimport celery\napp = celery.Celery()\n", "shop.py": FLASK},
+            "shop:app",
+            "Flask",
+        ),
+        ({"shop.py": f"{FLASK}app = WhiteNoise(app)\n"}, "shop:app", "Flask"),
         ({"x.py": "def hello(environ, start_response):\n    return []\n"}, "x:hello", ""),
         ({"api.py": "import falcon\napi = falcon.App()\n"}, "api:api", "Falcon"),
         ({"main.py": FASTAPI, "app.py": FLASK}, "app:app", "Flask"),
@@ -128,7 +135,10 @@ def test_standard_output_gets_the_file_alone(folder: Path, capsys: pytest.Captur
     ("files", "arguments", "said"),
     [
         ({}, [], "cannot find a WSGI application in"),
-        ({"main.py": FASTAPI}, [], "cannot serve main:app: FastAPI speaks ASGI"),
+        ({"main.py": FASTAPI}, [], "cannot serve main:app: it is an ASGI application (FastAPI)"),
+        ({"main.py": FASTAPI, "app.py": FLASK}, ["main:app"], "cannot serve main:app: it is an ASGI application"),
+        ({"shop/asgi.py": DJANGO["shop/asgi.py"]}, [], "cannot serve shop.asgi:application: it is an ASGI application"),
+        ({"app.py": FLASK}, ["-o", "no/such.yaml"], "cannot write no/such.yaml: no such file or directory"),
         ({"app.py": FLASK}, ["nonsense app"], "cannot serve nonsense app"),
         ({"app.py": FLASK}, ["--bogus"], "No such option"),
     ],
@@ -145,3 +155,35 @@ def test_what_cannot_be_done_is_said(
 def test_the_application_can_be_named(folder: Path) -> None:
     assert init.run(["shop.web:make()", "-o", "site.yaml"]) == 0
     assert load(folder / "site.yaml").settings.app == "shop.web:make()"
+
+
+def test_the_named_application_is_not_found_twice(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, {"app.py": FLASK})
+    assert init.run(["app:app", "-o", "-"]) == 0
+    out = capsys.readouterr().out
+    assert "app: app:app" in out and "# Flask, app.py" in out and "Also found" not in out
+
+
+def test_a_file_in_another_folder_names_this_one(folder: Path) -> None:
+    write(folder, {"app.py": FLASK, ".env": "A=b\n", "etc/keep": ""})
+    assert init.run(["-o", "etc/shop.yaml"]) == 0
+    settings = load(folder / "etc/shop.yaml").settings
+    assert (settings.directory, settings.env_file) == (str(folder), str(folder / ".env"))
+
+
+def test_a_pipe_and_a_link_to_nowhere_are_passed_over(folder: Path) -> None:
+    os.mkfifo(folder / "a.py")
+    os.symlink("nowhere", folder / "b.py")
+    write(folder, {"c.py": FLASK})
+    assert [one.app for one in find(folder)] == ["c:app"]
+
+
+def test_a_folder_that_cannot_be_listed_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def denied(_folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", denied)  # the tests may run as root, who lists every folder
+    assert init.run([]) == 2
+    assert f"cannot look into {folder}: permission denied" in capsys.readouterr().err
