@@ -1,1 +1,1 @@
-"""Configuration: YAML to frozen settings, errors with file, line and column."""
+"""Configuration: the table of settings, and what everybody may know of it."""

@@ -30,9 +30,9 @@ HEAD_MAX_BYTES = 1 << 24  # a head is held in memory, once for each connection
 def key(default: Any, kind: str, text: str, **more: Any) -> Any:
     """Describe one setting.
 
-    ``kind`` says how it is written: the parser of one word in ``values``
+    ``kind`` says how it is written: the parser of one word in ``kinds``
     (``duration``, ``size``, ``count``, ``path``, ``choice``, ...), or a reader of
-    a list or block in ``build`` (``listen``, ``check``, ``canary``, ``modules``,
+    a list or block in ``reading/build.py`` (``listen``, ``check``, ``canary``, ``modules``,
     ``networks``, ``variables``, ``headers``, ``mounts``, ``patterns``, ``command``,
     ``verbs``, ``folders``, ``group``). ``more`` may hold ``choices``, ``minimum``, ``maximum``, ``off`` (the
     word for ``None``), ``required``, ``upgrade`` (a reload cannot apply it, an upgrade

@@ -263,8 +263,8 @@ def _told(config: Path, environ: Mapping[str, str]) -> tuple[str | None, list[in
 
     A file that has become invalid must not hide the service that still runs: then the line itself is looked for.
     """
-    from releve.config import load, paste, sources
     from releve.config.errors import ConfigError
+    from releve.config.reading import load, paste, sources
 
     try:
         given = sources.overrides({}, environ)

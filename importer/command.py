@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from releve.config.build import build
 from releve.config.errors import ConfigError
-from releve.config.load import parse
-from releve.config.sources import logical_folder
+from releve.config.reading.build import build
+from releve.config.reading.load import parse
+from releve.config.reading.sources import logical_folder
 from releve.importer import document, gunicorn
 from releve.importer.failure import ImportFailure
 from releve.importer.gunicorn import Site

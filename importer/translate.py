@@ -13,13 +13,13 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from releve.config import paste
-from releve.config.access_format import check_format
-from releve.config.addresses import mode_text, parse_address
-from releve.config.defaults import default_text
 from releve.config.frozen import dataclass
+from releve.config.kinds.access_format import check_format
+from releve.config.kinds.addresses import mode_text, parse_address
+from releve.config.kinds.defaults import default_text
+from releve.config.kinds.kinds import DURATION_MAX_S, duration_text
+from releve.config.reading import paste
 from releve.config.settings import GROUPS, Settings, rules
-from releve.config.values import DURATION_MAX_S, duration_text
 from releve.importer import words
 from releve.importer.document import Entry
 from releve.importer.failure import ImportFailure

@@ -9,9 +9,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from releve.config.defaults import default_text
+from releve.config.kinds.defaults import default_text
+from releve.config.kinds.kinds import either, share_text, size_text
 from releve.config.settings import GROUPS, Canary, Check, Command, Settings, written
-from releve.config.values import either, share_text, size_text
 from releve.pages.marked import Tables, main
 
 KINDS = {

@@ -19,14 +19,14 @@ import click
 
 from releve import __version__
 from releve.config.completion import by_metavar
-from releve.config.paste import Names, is_paste
+from releve.config.reading.paste import Names, is_paste
 from releve.instance.instances import USUAL_FILE, InstanceError, absolute, working_folder
 from releve.instance.protocol import Status
 from releve.supervisor import completion
 from releve.supervisor.service.configuration import Configuration
 
 if TYPE_CHECKING:
-    from releve.config.load import Loaded
+    from releve.config.reading.load import Loaded
     from releve.config.settings import Settings
 
 EXIT_PIPE = 128 + signal.SIGPIPE  # as a shell tells of programs that SIGPIPE has ended
@@ -224,8 +224,8 @@ def check(told: Configuration) -> int:
 def _check_environment(settings: Settings) -> list[str]:
     """Refuse variables with which nothing can be started; notes on what this user cannot tell. Raises ConfigError."""
     from releve.config import kernel
-    from releve.config.env_file import read_env_file
     from releve.config.errors import ConfigError, Place, Problem
+    from releve.config.reading.env_file import read_env_file
 
     notes: list[str] = []
     variables: dict[str, str] = {}
@@ -339,7 +339,7 @@ def _schema_parser() -> click.Command:
 
 
 def _schema_text() -> str:
-    from releve.config.schema import schema_text
+    from releve.config.kinds.schema import schema_text
 
     return schema_text()
 

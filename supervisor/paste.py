@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from releve.config import paste
 from releve.config.errors import ConfigError
+from releve.config.reading import paste
 from releve.instance.instances import absolute, working_folder
 from releve.instance.protocol import Status
 

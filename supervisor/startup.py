@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from releve.config.errors import ConfigError, Place, Problem
-from releve.config.load import Loaded
+from releve.config.reading.load import Loaded
 from releve.config.settings import Log, Settings
 from releve.instance import instances
 from releve.instance.instances import InstanceError

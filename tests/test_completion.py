@@ -22,7 +22,7 @@ SCRIPTS = ROOT / "completion"
 MODULES = {"releve": "releve.supervisor.cli", "ctl": "releve.ctl.main"}
 WAIT_S = 60.0
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>()][B0]?|[\r\x07]")
-HEAVY = ("rich", "yaml", "asyncio", "psutil", "watchdog", "releve.config.load")
+HEAVY = ("rich", "yaml", "asyncio", "psutil", "watchdog", "releve.config.reading.load")
 
 # what is typed before the TAB key -> what the line is then
 TYPED = {

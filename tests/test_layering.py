@@ -17,6 +17,8 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = ("config", "ctl", "importer", "instance", "pages", "server", "supervisor")
 LEVELS = (
     ("config",),
+    ("config/kinds",),
+    ("config/reading",),
     ("server/shared",),
     ("server/scoreboard",),
     ("server/process", "server/http"),
@@ -97,7 +99,7 @@ def violations(folder: str, source: str) -> list[str]:
         allowed = other == folder or LEVEL[other] < LEVEL[folder]
         if other.partition("/")[0] == "server" and folder.partition("/")[0] != "server":
             allowed &= other in OF_THE_SERVER
-        if other == "config" and folder.partition("/")[0] == "server":
+        if other.partition("/")[0] == "config" and folder.partition("/")[0] == "server":
             allowed &= name in OF_CONFIG
         if not allowed:
             wrong.append(name)
@@ -124,13 +126,13 @@ def test_the_server_takes_from_native_what_an_application_may_patch(path: Path) 
     ("folder", "source", "found"),
     [
         ("config", "from releve.server.shared import link", ["server/shared/link"]),
-        ("server/http", "import releve.config.load", ["config/load"]),
+        ("server/http", "import releve.config.reading.load", ["config/reading/load"]),
         ("server/worker", "def f():\n    from releve.instance.protocol import Status", ["instance/protocol"]),
         ("ctl", "from releve.supervisor.supervisor import Supervisor", ["supervisor/supervisor"]),
         (
             "supervisor",
             (
-                "from releve.server.shared.link import Link\nfrom releve.config import load\nfrom releve "
+                "from releve.server.shared.link import Link\nfrom releve.config.reading import load\nfrom releve "
                 "import __version__"
             ),
             [],

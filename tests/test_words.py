@@ -23,7 +23,7 @@ def texts(source: str) -> Iterator[str]:
 
 
 def test_nobody_has_to_look_a_word_up() -> None:
-    modules = [path for folder in FOLDERS for path in (ROOT / folder).glob("*.py")]
+    modules = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     pages = [
         ROOT / "README.md",
         *(ROOT / "docs").glob("*.md"),

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from releve.config import diff
 from releve.config.frozen import dataclass
-from releve.config.load import Loaded
+from releve.config.reading.load import Loaded
 from releve.config.settings import Settings, to_wire
 from releve.supervisor.channels.master import ORDER_S
 from releve.supervisor.generation.generation import Generation

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from releve.config import diff
 from releve.config.frozen import dataclass
-from releve.config.load import Loaded
+from releve.config.reading.load import Loaded
 from releve.config.settings import Settings
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.listeners.listener import ListenError

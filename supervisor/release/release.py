@@ -21,9 +21,9 @@ from typing import IO, Any
 
 import releve.server
 from releve.config import kernel
-from releve.config.env_file import read_env_file
 from releve.config.errors import ConfigError
 from releve.config.frozen import dataclass
+from releve.config.reading.env_file import read_env_file
 from releve.config.settings import Settings
 from releve.instance import paths
 from releve.supervisor.host import program, system

@@ -18,8 +18,8 @@ from releve.instance.protocol import SOCKET_NAME
 from releve.supervisor.host.policy import Bounds
 
 if TYPE_CHECKING:
-    from releve.config.load import Loaded
-    from releve.config.paste import Names
+    from releve.config.reading.load import Loaded
+    from releve.config.reading.paste import Names
 
 Options = Mapping[str, str | list[str]]
 
@@ -48,7 +48,7 @@ class Configuration:
 
     def read(self) -> Loaded:
         """The settings as they are now. Raises ConfigError, with every problem found."""
-        from releve.config import load, paste, sources
+        from releve.config.reading import load, paste, sources
 
         if self.path is None:
             return sources.from_command_line(self.app, dict(self.options), self.folder)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from releve.config.frozen import dataclass
+from releve.config.kinds.kinds import parse_expect
 from releve.config.settings import Check
-from releve.config.values import parse_expect
 
 if TYPE_CHECKING:
     from releve.supervisor.channels.worker import Worker

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from releve.config.access_format import ATOMS, NAMED, PRESETS, check_format
 from releve.config.errors import ConfigError
-from releve.config.load import load
+from releve.config.kinds.access_format import ATOMS, NAMED, PRESETS, check_format
+from releve.config.reading.load import load
 from releve.config.settings import Log
 from releve.server.wsgi import access
 

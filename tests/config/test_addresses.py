@@ -2,7 +2,7 @@
 
 import pytest
 
-from releve.config.addresses import mode_text, parse_address
+from releve.config.kinds.addresses import mode_text, parse_address
 from releve.config.settings import Address
 
 

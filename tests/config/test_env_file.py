@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from releve.config import kernel
-from releve.config.env_file import read_env_file
 from releve.config.errors import ConfigError
+from releve.config.reading.env_file import read_env_file
 
 
 def test_everything_that_is_understood(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from releve.config.errors import ConfigError
-from releve.config.load import load
+from releve.config.reading.load import load
 from releve.config.settings import Settings, from_wire
 
 

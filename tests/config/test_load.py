@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from releve.config.errors import ConfigError
-from releve.config.load import load
+from releve.config.reading.load import load
 from releve.config.settings import Address, Canary, Check, Command, Limits, Log, Settings, Timeouts, Upgrade, rules
 
 DESIGN = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from releve.config.errors import ConfigError
-from releve.config.load import load
+from releve.config.reading.load import load
 from releve.config.settings import Mount, from_wire, to_wire
 
 

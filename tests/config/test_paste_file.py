@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from releve.config import paste
 from releve.config.errors import ConfigError
+from releve.config.kinds.kinds import parse_app
+from releve.config.reading import paste
+from releve.config.reading.sources import Overrides
 from releve.config.settings import Address
-from releve.config.sources import Overrides
-from releve.config.values import parse_app
 from releve.server.wsgi.application import parse_target
 
 APP = "[app:main]\nuse = egg:shop\n"

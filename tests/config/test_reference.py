@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from releve.config import schema
 from releve.config.errors import ConfigError
-from releve.config.load import load
+from releve.config.kinds import schema
+from releve.config.reading.load import load
 from releve.config.settings import rules
 from releve.pages import configuration as reference
 from releve.pages.marked import main, renewed

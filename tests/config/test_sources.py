@@ -5,11 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from releve.config.build import Loaded
 from releve.config.errors import ConfigError
-from releve.config.load import load
+from releve.config.reading.build import Loaded
+from releve.config.reading.load import load
+from releve.config.reading.sources import (
+    Option,
+    Overrides,
+    from_command_line,
+    logical_folder,
+    overrides,
+    variable_names,
+)
 from releve.config.settings import Address, rules
-from releve.config.sources import Option, Overrides, from_command_line, logical_folder, overrides, variable_names
 
 
 def read(folder: Path, environ: dict[str, str], options: Mapping[str, Option] | None = None) -> Loaded:

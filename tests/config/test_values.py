@@ -6,10 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releve.config.build import READERS
-from releve.config.schema import KINDS as SCHEMA_KINDS
-from releve.config.settings import Canary, Check, rules
-from releve.config.values import (
+from releve.config.kinds.kinds import (
     PARSERS,
     convert,
     duration_text,
@@ -20,6 +17,9 @@ from releve.config.values import (
     share_text,
     size_text,
 )
+from releve.config.kinds.schema import KINDS as SCHEMA_KINDS
+from releve.config.reading.build import READERS
+from releve.config.settings import Canary, Check, rules
 from releve.pages.configuration import KINDS as REFERENCE_KINDS
 
 

@@ -58,7 +58,7 @@ def _import_all(package: str) -> None:
     """What the command imports when it is needed."""
     for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
         importlib.import_module(module.name)
-    importlib.import_module("releve.config.load")
+    importlib.import_module("releve.config.reading.load")
 
 
 def _become(

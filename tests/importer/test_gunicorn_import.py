@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from releve.config.build import build
-from releve.config.load import parse
+from releve.config.reading.build import build
+from releve.config.reading.load import parse
 from releve.config.settings import Settings
 from releve.importer import gunicorn
 from releve.importer.command import convert

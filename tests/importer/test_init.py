@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from releve.config.load import load
+from releve.config.reading.load import load
 from releve.importer import init
 from releve.importer.applications import find
 

@@ -20,7 +20,7 @@ import yaml
 
 from harness.container import Container, recipe, unavailable
 from harness.service import MARK, PATIENCE_S, eventually
-from releve.config.load import load
+from releve.config.reading.load import load
 from releve.supervisor.systemd.unit import stop_s
 
 ROOT = Path(__file__).parent.parent.parent

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from releve.config.errors import ConfigError
-from releve.config.load import load
+from releve.config.reading.load import load
+from releve.config.reading.sources import overrides
 from releve.config.settings import CONTROL_VERBS, Control, from_wire, to_wire
-from releve.config.sources import overrides
 from releve.instance import protocol
 from releve.supervisor.host.policy import BOUNDS, Bounds, Policy
 from releve.supervisor.host.system import Peer

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from releve.config.paste import Names
+from releve.config.reading.paste import Names
 from releve.config.settings import Address, Check, Command, Hooks, Limits, Log, Settings, Timeouts, Upgrade
 from releve.supervisor.release.release import real_places
 from releve.supervisor.systemd.quoting import UnitError, listed, program, word

@@ -8,8 +8,8 @@ import re
 import stat
 
 from releve.config.kernel import UNIX_PATH_MAX_BYTES
+from releve.config.kinds.kinds import join, parse_path
 from releve.config.settings import Address
-from releve.config.values import join, parse_path
 
 EVERY_V4 = "0.0.0.0"
 

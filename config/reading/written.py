@@ -1,7 +1,7 @@
 """What somebody wrote, before it means anything: text, lists and blocks, each with its place.
 
 YAML, variables and flags all become this, so that one reader (``build``) and one
-set of rules (``values``) serve the three of them.
+set of rules (``kinds``) serve the three of them.
 """
 
 from __future__ import annotations

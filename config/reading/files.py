@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from releve.config.errors import ConfigError, Place, Problem
-from releve.config.sources import logical_folder
+from releve.config.reading.sources import logical_folder
 
 FILE_MAX_BYTES = 1 << 20
 

@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from releve.config import addresses, kernel, values
+from releve.config import kernel
 from releve.config.errors import ConfigError, Place, Problem, in_order, nearest
 from releve.config.frozen import dataclass
+from releve.config.kinds import addresses, kinds
+from releve.config.kinds.kinds import Rules
+from releve.config.reading.written import Written
 from releve.config.settings import (
     GROUPS,
     Address,
@@ -30,8 +33,6 @@ from releve.config.settings import (
     to_wire,
 )
 from releve.config.settings import written as written_key
-from releve.config.values import Rules
-from releve.config.written import Written
 
 WIRE_MAX_BYTES = 128 * 1024  # settings travel over the link in one message
 
@@ -113,7 +114,7 @@ def build(document: Written, overrides: Mapping[str, Written]) -> Settings:
         problems.append(Problem(document.place if block is None else block.named_at, text))
     directory = found.setdefault("directory", document.folder)
     if found.get("python"):
-        found["python"] = values.join(directory, found["python"])
+        found["python"] = kinds.join(directory, found["python"])
     settings = Settings(**found)
     size = len(json.dumps(to_wire(settings)))
     if size > WIRE_MAX_BYTES:
@@ -179,7 +180,7 @@ def _unknown(name: str, prefix: str, known: Iterable[str]) -> str:
     if elsewhere:
         return (
             "unknown key here; did you mean "
-            f"{values.either(elsewhere)}{'' if '.' in elsewhere[0] else ', at the top level'}?"
+            f"{kinds.either(elsewhere)}{'' if '.' in elsewhere[0] else ', at the top level'}?"
         )
     meant = nearest(name, known)
     if meant:
@@ -200,9 +201,9 @@ def _word(key: str, written: Written, rules: Rules, problems: Problems) -> Any:
         raise ValueError("it is required" if rules.get("required") else "leave the key out for its default")
     if not isinstance(text, str):
         raise ValueError("expected one value")
-    value = values.convert(rules["kind"], text, rules)
+    value = kinds.convert(rules["kind"], text, rules)
     is_path = rules["kind"] == "path" or (rules["kind"] == "log" and value != "-")
-    return values.join(written.folder, value) if is_path and value is not None else value
+    return kinds.join(written.folder, value) if is_path and value is not None else value
 
 
 def _listen(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[Address, ...]:
@@ -267,7 +268,7 @@ def _command(key: str, written: Written, rules: Rules, problems: Problems) -> Co
         found = _fields(Command, f"{key}.", written.content, {}, problems)
         return Command(**found) if "run" in found else None  # its problem is on the list
     text = written.content
-    if text is None or (isinstance(text, str) and text.lower() in values.DENIALS):
+    if text is None or (isinstance(text, str) and text.lower() in kinds.DENIALS):
         # None, or a problem
         return _word(key, written, {**rules, "kind": "argument"}, problems)  # type: ignore[no-any-return]
     return Command(run=_run(key, written, rules, problems))
@@ -280,7 +281,7 @@ def _run(key: str, written: Written, rules: Rules, problems: Problems) -> str | 
     for item in items:
         if not isinstance(item.content, str):
             raise ValueError("expected a text, or a list of texts (an empty one is written '')")
-        words.append(values.convert("argument", item.content, {}))
+        words.append(kinds.convert("argument", item.content, {}))
     if not words or not words[0].strip():
         raise ValueError("expected a command, such as python manage.py migrate")
     return tuple(words) if isinstance(written.content, list) else words[0]
@@ -304,7 +305,7 @@ def _mounts(key: str, written: Written, rules: Rules, problems: Problems) -> tup
     found = []
     for prefix, item in written.content.items():
         try:
-            values.parse_prefix(prefix)
+            kinds.parse_prefix(prefix)
         except ValueError as error:
             problems.append(Problem(item.named_at, f"cannot mount at {prefix!r}: {error}"))
         try:
@@ -384,6 +385,6 @@ READERS: dict[str, Reader] = {
     "networks": _words("network"),
     "verbs": _words_or_word("verb"),
     "folders": _words_or_word("path"),
-    "variables": _pairs(values.check_variable),
-    "headers": _pairs(values.check_header),
+    "variables": _pairs(kinds.check_variable),
+    "headers": _pairs(kinds.check_header),
 }

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 
-from releve.config.addresses import port_address
-from releve.config.build import Loaded, build
 from releve.config.errors import ConfigError, Place, Problem, nearest
 from releve.config.frozen import dataclass
+from releve.config.kinds.addresses import port_address
+from releve.config.reading.build import Loaded, build
+from releve.config.reading.written import Written
 from releve.config.settings import rules
-from releve.config.written import Written
 
 Option = str | int | Sequence[str]
 

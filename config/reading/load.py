@@ -1,7 +1,7 @@
 """The YAML file: its text with the place of every word, and from that the settings.
 
 The one module that imports yaml, and only its scanner, parser and composer: what
-a word means is decided by the setting that it is written for (``values``), so
+a word means is decided by the setting that it is written for (``kinds``), so
 ``off`` is the word off, and ``0660`` an octal mode or a text, as the key wants.
 """
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import yaml
 
-from releve.config import include
-from releve.config.build import Loaded, build
-from releve.config.env_file import read_env_file
 from releve.config.errors import ConfigError, Place, Problem, in_order
-from releve.config.files import absolute, read_text
-from releve.config.sources import Overrides, read_overrides
-from releve.config.written import Content, Written
+from releve.config.reading import include
+from releve.config.reading.build import Loaded, build
+from releve.config.reading.env_file import read_env_file
+from releve.config.reading.files import absolute, read_text
+from releve.config.reading.sources import Overrides, read_overrides
+from releve.config.reading.written import Content, Written
 
 __all__ = ["Loaded", "load", "parse", "read_env_file"]
 

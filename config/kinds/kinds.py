@@ -21,8 +21,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from releve.config import kernel
-from releve.config.access_format import PRESETS, check_format
 from releve.config.errors import nearest
+from releve.config.kinds.access_format import PRESETS, check_format
 from releve.config.settings import CONTROL_VERBS
 
 Rules = Mapping[str, Any]

@@ -13,14 +13,14 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from releve.config.addresses import unix_address
-from releve.config.build import Loaded, build
 from releve.config.errors import ConfigError, Place, Problem, nearest
-from releve.config.files import absolute, read_text
 from releve.config.frozen import dataclass
+from releve.config.kinds.addresses import unix_address
+from releve.config.reading.build import Loaded, build
+from releve.config.reading.files import absolute, read_text
+from releve.config.reading.sources import Overrides, read_overrides
+from releve.config.reading.written import Content, Written
 from releve.config.settings import key_names, rules
-from releve.config.sources import Overrides, read_overrides
-from releve.config.written import Content, Written
 
 SUFFIX = ".ini"
 LOADER = "releve.server.paste:load"  # what makes the application, in the release

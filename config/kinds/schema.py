@@ -1,4 +1,4 @@
-"""The JSON Schema of a configuration file, for editors: ``python -m releve.config.schema [FILE]``.
+"""The JSON Schema of a configuration file, for editors: ``python -m releve.config.kinds.schema [FILE]``.
 
 Rendered from the table. Editors read YAML 1.2, where ``2`` is a number and
 ``off`` a text, so each kind of word says which JSON values it may be. The schema
@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from releve.config.access_format import PRESETS
-from releve.config.defaults import default_text
+from releve.config.kinds.access_format import PRESETS
+from releve.config.kinds.defaults import default_text
+from releve.config.kinds.kinds import Rules
 from releve.config.settings import CONTROL_VERBS, GROUPS, Canary, Check, Command, Settings, written
-from releve.config.values import Rules
 
 Schema = dict[str, Any]
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from releve.config.errors import ConfigError, Problem
+from releve.config.reading.written import Written
 from releve.config.settings import GROUPS
-from releve.config.written import Written
 
 KEY = "include"
 MERGED = frozenset({*GROUPS, "mounts", "env"})  # blocks to which several files may add; all else stands in one
