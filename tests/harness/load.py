@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import select
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-STRICT = Path(__file__).with_name("strict.py")
+from harness import forked
+from harness.strict import strict
+from harness.strict.options import Options
+from harness.strict.request import DEFAULT_TEMPLATES, Template
+
 LIMIT_S = 120.0  # for any one acknowledgement
 
 
@@ -21,22 +22,15 @@ class Load:
     def __init__(
         self, *addresses: str, serving: int | None = None, templates: list[dict[str, Any]] | None = None, **options: Any
     ) -> None:
-        command = [sys.executable, "-I", str(STRICT)]
-        for address in addresses:
-            command += ["--to", address]
-        for name, value in options.items():
-            flag = f"--{name.replace('_', '-')}"
-            command += [flag] if value is True else [flag, str(value)]
-        if templates:
-            command += ["--requests", json.dumps(templates)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        how = Options(addresses, **options)
+        kinds = [Template(**one) for one in templates or ()] or DEFAULT_TEMPLATES
+        self.process = forked.Process(lambda: strict.main(how, kinds))
         self.final: dict[str, Any] | None = None
         if serving is not None:
             self.done(serving)
 
     def say(self, command: str) -> dict[str, Any]:
         """One command, its acknowledgement."""
-        assert self.process.stdin and self.process.stdout
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()
         assert select.select([self.process.stdout], [], [], LIMIT_S)[0], (
@@ -79,9 +73,8 @@ class Load:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(10)
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe:
-                pipe.close()
+        self.process.stdin.close()
+        self.process.stdout.close()
 
     close = kill  # for contextlib.closing
 
