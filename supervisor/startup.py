@@ -107,7 +107,7 @@ def run(configuration: Configuration) -> int:
         async def main() -> int:
             history = History(str(state), None if arrived is None else arrived.going_on)
             inherited = None if arrived is None else succession.inherited(arrived)
-            service = Service(configuration, loaded, history, Notifier(os.environ), runtime, inherited, sentry)
+            service = Service(configuration, loaded.settings, history, Notifier(os.environ), runtime, inherited, sentry)
             service.control_group = group
             status = await Supervisor(service, runtime, lock, allowed, broken, arrived).main()
             sentry.dismiss(ending=True)

@@ -126,7 +126,7 @@ class Supervisor:
         self._assure()
         if self.service.history.trouble:
             log.warning("the history is in trouble, upgrades will be refused: %s", self.service.history.trouble)
-        for name in unclaimed(self.service.loaded.settings.listen, self.service.inherited):
+        for name in unclaimed(self.service.settings.listen, self.service.inherited):
             log.warning(
                 (
                     "nothing listens on the inherited socket %s: its clients wait for ever; add fd:%s to "
@@ -168,7 +168,7 @@ class Supervisor:
         """What was handed over in this process; else whatever generations can be found. Raises SuccessionError."""
         if self._arrived is None:
             return await adoption.adopt(
-                self.service, None if self._broken is not None else _configured(self.service.loaded.settings)
+                self.service, None if self._broken is not None else _configured(self.service.settings)
             )
         succession.restore(self.service, self._arrived)
         system.let_signals_in()

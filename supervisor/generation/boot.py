@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from releve.config.settings import to_wire
+from releve.config.settings import Settings, to_wire
 from releve.server.shared.link import LINK_VERSION, Message
 from releve.supervisor.listeners.listener import Listener
 from releve.supervisor.release.release import Pin
@@ -15,17 +15,17 @@ from releve.supervisor.reporting.failure import StepFailed, UnsafePreload
 Phase = Callable[[str], None]
 
 
-def order(pin: Pin, number: int, revision: int, workers: int, listeners: list[Listener]) -> Message:
+def order(pin: Pin, settings: Settings, number: int, revision: int, workers: int, listeners: list[Listener]) -> Message:
     """The message that a master boots by; ``docs/protocol.md``."""
     return {
         "type": "boot",
         "link": LINK_VERSION,
         "generation": number,
         "revision": revision,
-        "app": pin.settings.app,
+        "app": settings.app,
         "directory": pin.resolved,
         "preload": pin.preload,
-        "settings": {**to_wire(pin.settings), "workers": workers},
+        "settings": {**to_wire(settings), "workers": workers},
         "listeners": [one.name for one in listeners],
     }
 

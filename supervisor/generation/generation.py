@@ -56,11 +56,18 @@ _STACK_S = 2.0  # how long a hung process may take to write its stack
 class Generation:
     """One generation, from its spawn to the end of its last process. Lives in the supervisor's loop."""
 
-    def __init__(self, number: int, pin: Pin, listeners: Sequence[Listener], found: HandedOver | None = None) -> None:
+    def __init__(
+        self,
+        number: int,
+        pin: Pin,
+        settings: Settings,
+        listeners: Sequence[Listener],
+        found: HandedOver | None = None,
+    ) -> None:
         """``found``: one that lives already, and was another supervisor's."""
         self.number = number
         self.pin = pin
-        self.settings: Settings = pin.settings
+        self.settings = settings  # of its revision: what it runs with, whatever is configured by now
         self.listeners = list(listeners)
         self.revision = 1
         self.state = GenerationState.BOOTING
@@ -85,7 +92,7 @@ class Generation:
         self._loop = asyncio.get_running_loop()
         self.master = Master(number, self._uid, self._on_message, self._notice, self._master_ended, self._master_spoilt)
         self.orders = Orders(self, self.master)
-        self.booting: Boot = Boot(pin.settings.app)
+        self.booting: Boot = Boot(settings.app)
         self.dismissal = Dismissal(self.kill)
         self._changed = asyncio.Event()
         self.crashes: deque[Crash] = deque(maxlen=CRASHES_KEPT)  # the last ones
@@ -185,7 +192,7 @@ class Generation:
         extras: dict[str, int] = {}
         if self.door is not None and self.door.socket is not None and keepsake >= 0 and self.can("door"):
             extras = {"door": self.door.socket.fileno(), "keepsake": keepsake}
-        message = boot.order(self.pin, self.number, self.revision, workers, self.listeners)
+        message = boot.order(self.pin, self.settings, self.number, self.revision, workers, self.listeners)
         with self.files.lent(self.revision, self.settings.log, self.hello.get("settings", [])) as files:
             extras |= files
             announced = [key for key in EXTRAS if key in extras]
@@ -415,6 +422,10 @@ class Generation:
             self._crash_file.forget()
         self._last_revision = max(self._last_revision, self.revision, *(of for of, _ in self.roster.lost)) + 1
         return self._last_revision
+
+    def reload(self, revision: int, settings: Settings, listeners: Sequence[Listener]) -> None:
+        """Its master has replaced all workers: this is what they run with."""
+        self.revision, self.settings, self.listeners = revision, settings, list(listeners)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a report makes the condition true."""

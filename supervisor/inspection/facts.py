@@ -128,7 +128,7 @@ async def of_service(service: Service) -> Facts:
         unsafe = opened(serving.pid)
     config = service.configuration.path
     return dataclasses.replace(
-        _host(service.loaded.settings, workers[0] if workers else None),
+        _host(service.settings, workers[0] if workers else None),
         uid=os.geteuid() if pin is None else pin.identity.uid,
         workers=len(workers),
         degraded=tuple(service.degraded.values()),
@@ -136,20 +136,20 @@ async def of_service(service: Service) -> Facts:
         history_trouble=service.history.trouble or "",
         pss_bytes=sum(pss) if workers and len(pss) == len(workers) else None,
         unit=await of_unit(),
-        strange_groups=strange(service.loaded.settings),
+        strange_groups=strange(service.settings),
         unsafe_import=unsafe,
         resolved=None if pin is None else pin.resolved,
         python=None if pin is None else pin.python,
         clock_jump_s=system.wall_offset() - service.wall_offset,
         writable=writable(
             _places(
-                service.loaded.settings,
+                service.settings,
                 config,
                 None if pin is None else pin.resolved,
                 None if pin is None else pin.python,
             )
         ),
-        control=members(service.loaded.settings, config, service.release_uid),
+        control=members(service.settings, config, service.release_uid),
         stale=() if service.runtime is None else stale(service.runtime, {one.number for one in service.generations()}),
     )
 

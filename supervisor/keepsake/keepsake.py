@@ -64,6 +64,7 @@ class Keepsake:
     role: Role
     revision: int
     pin: Pin
+    settings: Settings  # of that revision
     # without sockets: those come from the master; also those that are only just being opened
     listeners: tuple[Listener, ...]
     standby_until: float | None  # CLOCK_MONOTONIC, which all processes of a host share
@@ -111,7 +112,7 @@ def _pack(kept: Keepsake) -> dict[str, Any]:
         "version": VERSION,
         "role": kept.role.value,
         "revision": kept.revision,
-        "pin": pack_pin(kept.pin),
+        "pin": pack_pin(kept.pin, kept.settings),
         "listeners": [pack_listener(one) for one in kept.listeners],
         "standby_until": kept.standby_until,
         "scaled": kept.scaled,
@@ -136,10 +137,12 @@ def understand(written: bytes) -> Keepsake:
     """A keepsake again. Raises KeepsakeError."""
     try:
         data = json.loads(written)
+        pin, settings = unpack_pin(data["pin"])
         return Keepsake(
             role=Role(data["role"]),
             revision=int(data.get("revision", 1)),
-            pin=unpack_pin(data["pin"]),
+            pin=pin,
+            settings=settings,
             # the master has the sockets
             listeners=tuple(unpack_listener(one, None) for one in data.get("listeners", [])),
             standby_until=data.get("standby_until"),

@@ -10,7 +10,7 @@ import dataclasses
 import socket
 from typing import Any
 
-from releve.config.settings import Address, from_wire, to_wire
+from releve.config.settings import Address, Settings, from_wire, to_wire
 from releve.supervisor.host.identity import Identity
 from releve.supervisor.listeners.listener import Listener
 from releve.supervisor.release.release import Pin
@@ -20,24 +20,24 @@ Packed = dict[str, Any]
 _IDENTITY = ("user", "group", "groups", "umask")
 
 
-def pack_pin(pin: Pin) -> Packed:
-    """A pin, settings and all."""
+def pack_pin(pin: Pin, settings: Settings) -> Packed:
+    """A pin, and in it the settings that the generation runs with: that is where every version looks for them."""
     plain = {field.name: getattr(pin, field.name) for field in dataclasses.fields(Pin)}
     return {
         **plain,
-        "settings": to_wire(pin.settings),
+        "settings": to_wire(settings),
         "identity": {name: getattr(pin.identity, name) for name in _IDENTITY},
     }
 
 
-def unpack_pin(packed: Packed) -> Pin:
-    """The pin again."""
+def unpack_pin(packed: Packed) -> tuple[Pin, Settings]:
+    """The pin again, and the settings that came in it."""
     fields = {field.name for field in dataclasses.fields(Pin)}
     known = {name: value for name, value in packed.items() if name in fields}
     identity = {name: value for name, value in (packed.get("identity") or {}).items() if name in _IDENTITY}
     if identity.get("groups") is not None:
         identity["groups"] = tuple(identity["groups"])
-    return Pin(**{**known, "settings": from_wire(packed["settings"]), "identity": Identity(**identity)})
+    return Pin(**{**known, "identity": Identity(**identity)}), from_wire(packed["settings"])
 
 
 def pack_listener(listener: Listener) -> Packed:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from releve.config.frozen import dataclass
 from releve.config.settings import Command
+from releve.config.settings import Hooks as Commands
 from releve.instance import paths
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.host import program, system
@@ -89,11 +90,12 @@ class Hooks:
         self._runtime = runtime
         self._new = ""  # number of the new generation
         self._pin: Pin | None = None
+        self._commands: Commands | None = None  # as the settings have them
         self._beside: asyncio.Task[None] | None = None
 
-    async def before(self, pin: Pin) -> None:
-        """The release is chosen. Raises StepFailed."""
-        self._pin = pin
+    async def before(self, pin: Pin, commands: Commands) -> None:
+        """The release is chosen, and its settings. Raises StepFailed."""
+        self._pin, self._commands = pin, commands
         await self._must("before")
 
     async def after_ready(self, new: Generation) -> None:
@@ -133,22 +135,22 @@ class Hooks:
 
     async def rolled_back(self, rejected: Generation) -> None:
         """A rollback is done, from this generation to ``old``, whatever its way was."""
-        self._pin, self._new = rejected.pin, str(rejected.number)
-        if self._pin.settings.hooks.on_rollback is not None:
+        self._pin, self._commands, self._new = rejected.pin, rejected.settings.hooks, str(rejected.number)
+        if self._commands.on_rollback is not None:
             await self._aside("on_rollback", "rollback", f"rolled back by {self._operation.by}")
 
-    def left_out(self, pin: Pin) -> None:
+    def left_out(self, commands: Commands) -> None:
         """Say which hooks a dry run leaves out."""
-        names = [name for name in TURNS if getattr(pin.settings.hooks, name) is not None]
+        names = [name for name in TURNS if getattr(commands, name) is not None]
         if names:
             self._operation.note(f"a dry run runs no hooks: {', '.join(names)}")
 
     # ---------------------------------------------------------------- one hook
 
     def _command(self, name: str) -> Command | None:
-        if self._pin is None or not (self._operation.verb in VERBS or name == "on_rollback"):
+        if self._commands is None or not (self._operation.verb in VERBS or name == "on_rollback"):
             return None
-        found: Command | None = getattr(self._pin.settings.hooks, name)
+        found: Command | None = getattr(self._commands, name)
         return found
 
     async def _must(self, name: str) -> None:

@@ -7,11 +7,9 @@ needs an upgrade. Any failure ends the new workers; the old ones were never told
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 
 from releve.config import diff
 from releve.config.frozen import dataclass
-from releve.config.reading.load import Loaded
 from releve.config.settings import Settings, to_wire
 from releve.supervisor.channels.master import ORDER_S
 from releve.supervisor.generation.generation import Generation
@@ -31,7 +29,6 @@ NAMED_MAX = 5  # variables in one note
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    loaded: Loaded
     settings: Settings
     listeners: Plan
     changed: list[str]
@@ -83,10 +80,9 @@ async def reload(service: Service, operation: Operation, configuration: Configur
         service.opening = []
         service.tell_roles()
         raise
-    generation.revision, generation.settings = revision, target.settings
+    generation.reload(revision, target.settings, target.listeners.all)
     service.scaled = None
-    service.loaded = replace(target.loaded, settings=target.settings)
-    service.commit_reload(generation, target.listeners.all)
+    service.commit_reload(generation)
     for trouble in target.listeners.commit():
         operation.note(trouble)
     return generation
@@ -96,7 +92,7 @@ def _tell_of_variables(operation: Operation, generation: Generation) -> None:
     """Say what ``env_file`` says otherwise by now; processes that live keep what they were started with."""
     path = generation.settings.env_file
     try:
-        names = release.changed_variables(generation.pin)
+        names = release.changed_variables(generation.pin, generation.settings)
     except ReleaseError as error:
         operation.note(f"{error}; what runs goes on with what it was started with, but ctl upgrade would fail")
         return
@@ -108,11 +104,11 @@ def _tell_of_variables(operation: Operation, generation: Generation) -> None:
 
 
 def _read(service: Service, generation: Generation, configuration: Configuration) -> _Target:
-    loaded = configuration.read()
-    changed = diff.changed(generation.settings, loaded.settings)
-    settings = diff.apply_reload(generation.settings, loaded.settings)
+    configured = configuration.read().settings
+    changed = diff.changed(generation.settings, configured)
+    settings = diff.apply_reload(generation.settings, configured)
     try:
         plan = plan_listeners(service.listeners, settings.listen, settings.limits.backlog, service.inherited)
     except ListenError as error:
         raise StepFailed("listen", str(error)) from error
-    return _Target(loaded, settings, plan, changed)
+    return _Target(settings, plan, changed)

@@ -19,7 +19,7 @@ _AGAIN_S = 0.1
 def wanted(service: Service, workers: object, reset: bool) -> int:
     """The number asked for: a count, or a difference as in ``+1``. Raises StepFailed for what is neither."""
     if reset:
-        return service.loaded.settings.workers
+        return service.settings.workers
     text = str(workers)
     digits = text[1:] if text[:1] in "+-" else text
     if not (digits.isascii() and digits.isdigit()):

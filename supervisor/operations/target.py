@@ -8,11 +8,9 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from releve.config import diff
 from releve.config.frozen import dataclass
-from releve.config.reading.load import Loaded
 from releve.config.settings import Settings
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.listeners.listener import ListenError
@@ -31,8 +29,8 @@ from releve.supervisor.service.service import Service
 class Target:
     """What to upgrade to."""
 
-    loaded: Loaded
     pin: Pin
+    settings: Settings
     listeners: Plan
 
 
@@ -52,10 +50,9 @@ def from_configuration(service: Service, configuration: Configuration) -> Choose
     """Choose what the configuration says now."""
 
     async def choose() -> Target:
-        loaded = configuration.read()
-        settings = (
-            loaded.settings if service.active is None else diff.apply_upgrade(service.loaded.settings, loaded.settings)
-        )
+        settings = configuration.read().settings
+        if service.active is not None:
+            settings = diff.apply_upgrade(service.settings, settings)
         try:
             pin = await release.pin(settings, service.base_environment, configuration.bounds)
             plan = await _plan(service, settings)
@@ -63,7 +60,7 @@ def from_configuration(service: Service, configuration: Configuration) -> Choose
             raise StepFailed(error.step, str(error)) from error
         except ListenError as error:
             raise StepFailed("listen", str(error)) from error
-        return Target(replace(loaded, settings=settings), pin, plan)
+        return Target(pin, settings, plan)
 
     return choose
 
@@ -102,7 +99,7 @@ def from_generation(service: Service, generation: Generation) -> Choose:
     async def choose() -> Target:
         addresses = [one.address for one in service.listeners]
         plan = plan_listeners(service.listeners, addresses, generation.settings.limits.backlog, service.inherited)
-        return Target(service.loaded, replace(generation.pin, settings=generation.settings), plan)
+        return Target(generation.pin, generation.settings, plan)
 
     return choose
 

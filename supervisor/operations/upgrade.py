@@ -62,14 +62,14 @@ async def upgrade(
             operation.record(target=release_of(target.pin))
             service.tell_opening(target.listeners.added)
         fault("after_preflight")
-        await hooks.before(target.pin)
-        how = target.loaded.settings.upgrade
+        await hooks.before(target.pin, target.settings.hooks)
+        how = target.settings.upgrade
         rolls = how.mode == "rolling" and old is not None and old.state is GenerationState.SERVING and not old.orphaned
         if rolls and service.standby is not None:
             standing_by = service.standby  # there is room for one extra worker, and this is one
             service.retire_standby()
             await rolling.settled(standing_by, 0)
-        workers = service.workers_for(target.loaded.settings)
+        workers = service.workers_for(target.settings)
         new = await start(service, operation, target, 1 if rolls else workers)
         with operation.step("check"):
             await prove(operation, new, new.revision, new.settings.upgrade.check, settle=settle)
@@ -111,8 +111,8 @@ async def rehearse(service: Service, operation: Operation, choose: Choose) -> Ge
     try:
         with operation.step("preflight"):
             target = await choose()
-            Hooks(operation, None).left_out(target.pin)
-        new = await start(service, operation, target, service.workers_for(target.loaded.settings))
+            Hooks(operation, None).left_out(target.settings.hooks)
+        new = await start(service, operation, target, service.workers_for(target.settings))
         with operation.step("check"):
             await prove(operation, new, new.revision, new.settings.upgrade.check)
         return new
@@ -148,7 +148,7 @@ async def start(service: Service, operation: Operation, target: Target, workers:
     """
     pin = target.pin
     while True:
-        new = service.new_generation(pin, target.listeners.all)
+        new = service.new_generation(pin, target.settings, target.listeners.all)
         try:
             with operation.step("spawn"):
                 new.spawn()
@@ -174,7 +174,7 @@ async def start(service: Service, operation: Operation, target: Target, workers:
             operation.note(text, logged=True)  # by its master
         for reason in new.broken:
             operation.note(f"{reason}; it answers 503")
-        used = diff.changed(Settings(), target.loaded.settings)
+        used = diff.changed(Settings(), target.settings)
         known = {key for key, rule in rules().items() if rule.get("supervisor")} | set(new.hello.get("settings", []))
         unknown = sorted(set(used) - known)
         if unknown:
@@ -242,7 +242,6 @@ async def _conclude(
     with operation.step("commit"):
         operation.committed = True
         how = new.settings.upgrade
-        service.loaded = target.loaded
         service.commit(new, target.listeners.all, standby_s=how.standby if standby else None)
         for trouble in target.listeners.commit():
             operation.note(trouble)
@@ -316,7 +315,6 @@ async def _stay(service: Service, operation: Operation, new: Generation, target:
     """Commit a generation that has failed, since nobody else can serve."""
     operation.note(f"cannot go back: {reason}; generation {new.number} keeps serving")
     operation.committed = True
-    service.loaded = target.loaded
     service.commit(new, target.listeners.all, standby_s=None)
     for trouble in target.listeners.commit():
         operation.note(trouble)

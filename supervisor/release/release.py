@@ -90,7 +90,6 @@ class Pin:
     python: str  # its folder resolved, its last name kept: the real path would lose the virtual environment
     binary: str  # the real path, for people
     app: str
-    settings: Settings
     environment: dict[str, str]
     identity: Identity
     lend: bool  # the interpreter has no Relève: the supervisor lends its server
@@ -140,7 +139,6 @@ async def pin(settings: Settings, base_environ: Mapping[str, str], bounds: Bound
         python=python,
         binary=os.path.realpath(python),
         app=settings.served,
-        settings=settings,
         environment=environment,
         identity=identity,
         lend=not found.has_server,
@@ -153,7 +151,7 @@ async def pin(settings: Settings, base_environ: Mapping[str, str], bounds: Bound
     )
 
 
-def changed_variables(pin: Pin) -> list[str]:
+def changed_variables(pin: Pin, settings: Settings) -> list[str]:
     """Names of the variables that `env_file` says otherwise than at the start of the generation, sorted.
 
     Raises ReleaseError.
@@ -162,11 +160,9 @@ def changed_variables(pin: Pin) -> list[str]:
     """
     if pin.variables is None:  # by an older supervisor
         return []
-    before, now = pin.variables, read_variables(pin.settings.env_file, pin.identity.user)
+    before, now = pin.variables, read_variables(settings.env_file, pin.identity.user)
     return sorted(
-        name
-        for name in before.keys() | now.keys()
-        if before.get(name) != now.get(name) and name not in pin.settings.env
+        name for name in before.keys() | now.keys() if before.get(name) != now.get(name) and name not in settings.env
     )
 
 

@@ -45,7 +45,8 @@ class Archive:
         kept = Keepsake(
             role=role,
             revision=generation.revision,
-            pin=dataclasses.replace(generation.pin, settings=generation.settings),
+            pin=generation.pin,
+            settings=generation.settings,
             listeners=(*generation.listeners, *opening),
             standby_until=service.standby_until if role is Role.STANDBY else None,
             scaled=service.scaled,

@@ -58,7 +58,7 @@ class Condition:
         )
         turned, self._losing = bool(losing) is not bool(self._losing), losing
         lines = sum(losing.values()) + self._gone
-        settings = self._service.loaded.settings.log
+        settings = self._service.settings.log
         places = dict.fromkeys(path for path in (settings.file, settings.access) if path not in (None, "-"))
         where = ", ".join(map(str, places)) or "standard output or error"
         self.degraded.pop("log", None)

@@ -17,7 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from releve.config.reading.load import Loaded
 from releve.config.settings import Settings
 from releve.supervisor.channels.door import open_door
 from releve.supervisor.channels.exchange import Exchange
@@ -51,19 +50,21 @@ class Service:
     def __init__(
         self,
         configuration: Configuration,
-        loaded: Loaded,
+        configured: Settings,
         history: History,
         notifier: notify.Notifier,
         runtime: Path | None = None,
         inherited: dict[str, socket.socket] | None = None,
         sentry: SentryProcess | None = None,
     ) -> None:
-        """``runtime``: the runtime directory; without it no generation can be found again by another supervisor.
+        """``configured``: the settings that this program has read at its start.
+
+        ``runtime``: the runtime directory; without it no generation can be found again by another supervisor.
 
         ``inherited``: the sockets that systemd passed to the program before us; None: those that it passed to us.
         """
         self.configuration = configuration
-        self.loaded = loaded
+        self.configured = configured
         self.history = history
         self.notifier = notifier
         self.started = time.monotonic()
@@ -97,10 +98,10 @@ class Service:
 
     # ---------------------------------------------------------------- generations
 
-    def new_generation(self, pin: Pin, listeners: Iterable[Listener]) -> Generation:
+    def new_generation(self, pin: Pin, settings: Settings, listeners: Iterable[Listener]) -> Generation:
         """The next generation, not yet spawned."""
         self._last_number += 1
-        generation = Generation(self._last_number, pin, list(listeners))
+        generation = Generation(self._last_number, pin, settings, list(listeners))
         if self.runtime is not None:
             try:
                 generation.door = open_door(self.runtime, generation.number)
@@ -257,9 +258,16 @@ class Service:
         return self.serving.exchange if self.serving is not None else None
 
     @property
+    def settings(self) -> Settings:
+        """What the service goes by: the settings of the generation in service; before the first, what was configured
+        at the start.
+        """
+        return self.configured if self.active is None else self.active.settings
+
+    @property
     def wanted_workers(self) -> int:
         """How many workers the service shall have now."""
-        return self.workers_for(self.loaded.settings)
+        return self.workers_for(self.settings)
 
     def workers_for(self, settings: Settings) -> int:
         """How many workers a generation with these settings gets: what `ctl scale` said, else the settings."""
@@ -299,15 +307,15 @@ class Service:
     def follow_log(self) -> None:
         """Have the supervisor's own log go where the settings of the generation in service say."""
         try:
-            own.change(self.loaded.settings.log)
+            own.change(self.settings.log)
         except StepFailed as error:
             log.error("%s; the supervisor's log goes on where it went", error.reason)
 
-    def commit_reload(self, generation: Generation, listeners: list[Listener]) -> None:
+    def commit_reload(self, generation: Generation) -> None:
         """The generation in service has new settings, and perhaps other listeners."""
+        listeners = list(generation.listeners)
         dropped = [one for one in self.listeners if one not in listeners]
         self.listeners, self.opening = listeners, []
-        generation.listeners = list(listeners)
         wanted = [one for one in dropped if self.standby is not None and one in self.standby.listeners]
         if self.standby is not None and wanted:
             self._put_aside(self.standby, wanted)
@@ -331,6 +339,7 @@ class Service:
         if added:
             self._put_aside(rejected, added)
         self.condition.begin_anew()
+        self.follow_log()
         rejected.exchange.relay_to(self.serving_exchange)
         self.retire(rejected)
         self.tell_roles()
@@ -397,7 +406,7 @@ class Service:
     def bring_back(self, generation: Generation) -> None:
         """Open again what was put aside for a generation that is to serve again. Raises ListenError."""
         for listener in self._aside.get(generation, []):
-            bring_back(listener, self.loaded.settings.limits.backlog)
+            bring_back(listener, self.settings.limits.backlog)
 
     def close_listeners(self) -> None:
         """At the end: nothing of ours stays bound. What systemd keeps for a restart keeps its file too."""

@@ -86,7 +86,7 @@ async def adopt(service: Service, configured: Identity | None = None) -> list[Ad
             if kept.role is not Role.CANDIDATE:
                 refusal.bereave(service, path, kept)
         _unheard.dismiss()
-        service.patient_until = time.monotonic() + ORPHAN_S + service.loaded.settings.timeouts.drain
+        service.patient_until = time.monotonic() + ORPHAN_S + service.settings.timeouts.drain
     living = {one.generation.number for one in found} | {number for number, path in before if path in refusal.refused()}
     record.sweep(service.runtime, living)
     return found
@@ -217,7 +217,7 @@ async def settle(service: Service, operation: Operation, adopted: list[Adopted])
             wanted=[one.address for one in serving.listeners],
             backlog=serving.settings.limits.backlog,
         )
-        target = Target(dataclasses.replace(service.loaded, settings=serving.settings), serving.pin, plan)
+        target = Target(serving.pin, serving.settings, plan)
         await judge_on(service, operation, active, serving, target)
         return f"adopted; generation {serving.number} was on trial and is committed"
     workers = sum(len(one.generation.workers) for one in adopted)
@@ -299,14 +299,13 @@ def _place(service: Service, adopted: list[Adopted]) -> None:
     for listener in service.listeners:
         if listener.inherited:
             service.inherited.setdefault(listener.address.name, listener.socket.dup())
-    written, runs = service.loaded.settings, active.generation.settings  # those of a trial come with its commit
+    written, runs = service.configured, service.settings  # those of a trial come with its commit
     changed = diff.changed(runs, dataclasses.replace(written, workers=runs.workers))
     with suppress(ReleaseError):  # an upgrade says so
-        if "env_file" not in changed and release.changed_variables(active.generation.pin):
+        if "env_file" not in changed and release.changed_variables(active.generation.pin, runs):
             changed.append("the variables of env_file")
     if changed:
         log.warning("what is configured now differs from what runs (%s): ctl upgrade applies it", ", ".join(changed))
-    service.loaded = dataclasses.replace(service.loaded, settings=runs)
     service.follow_log()
     for one in adopted:
         for picture in service.history.crashes(one.generation.number):

@@ -154,8 +154,8 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
         door=Door(path, None),
     )
     if kept.coming is not None and found.revision > kept.revision:  # the reload was switched, and nobody has noted it
-        kept = dataclasses.replace(kept, scaled=None, pin=dataclasses.replace(kept.pin, settings=kept.coming))
-    generation = Generation(number, kept.pin, listeners, found)
+        kept = dataclasses.replace(kept, scaled=None, settings=kept.coming)
+    generation = Generation(number, kept.pin, kept.settings, listeners, found)
     generation.started = kept.started
     generation.roster.toll.take_over(*(_past(inventory.get(name, ())) for name in ("crashed", "unbooted")))
     try:

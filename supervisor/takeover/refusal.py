@@ -63,7 +63,7 @@ _refusals = Refusals()
 
 def send_away(service: Service, path: Path, link: Link, error: Refused) -> None:
     """Have the generation behind a door leave: at once, or when another one serves on its listeners (``dismiss``)."""
-    caller, timeouts = error.caller, service.loaded.settings.timeouts
+    caller, timeouts = error.caller, service.settings.timeouts
     recorded = _recorded(error.kept)
     one = _Leaving(
         Door(path, None), timeouts.drain, timeouts.linger, caller.uid, {caller.pid, *recorded}, link, _verified(caller)
@@ -80,7 +80,7 @@ def send_away(service: Service, path: Path, link: Link, error: Refused) -> None:
 
 def bereave(service: Service, path: Path, kept: Keepsake) -> None:
     """Its master has died with our predecessor: if workers of it live, another one takes its place, and they leave."""
-    timeouts, workers = service.loaded.settings.timeouts, rescue.processes(kept)
+    timeouts, workers = service.settings.timeouts, rescue.processes(kept)
     if workers and _take_listeners(service, kept, workers):
         log.error(
             (

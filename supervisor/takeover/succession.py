@@ -134,7 +134,7 @@ def _pack_generation(service: Service, generation: Generation, listeners: list[L
         else "retiring",
         "state": generation.state.value,
         "revision": generation.revision,
-        "pin": pack_pin(dataclasses.replace(generation.pin, settings=generation.settings)),
+        "pin": pack_pin(generation.pin, generation.settings),
         "listeners": [_index(listeners, one) for one in generation.listeners],
         "aside": [_index(listeners, one) for one in service.set_aside(generation)],
         "pid": generation.pid,
@@ -246,7 +246,6 @@ def _restore(service: Service, packed: Packed) -> None:
         told.get("last_number", 0),
         told.get("drained_ns"),
     )
-    service.loaded = dataclasses.replace(service.loaded, settings=active.settings)
     service.follow_log()
     if standby is not None:
         until = told.get("standby_until") or time.monotonic()
@@ -288,9 +287,8 @@ def _hold(one: Packed, listeners: list[Listener]) -> Generation:
         door=Door(Path(one["door"]), None) if one.get("door") else None,
         counted=True,
     )
-    generation = Generation(
-        int(one["number"]), unpack_pin(one["pin"]), [listeners[at] for at in one["listeners"]], found
-    )
+    pin, settings = unpack_pin(one["pin"])
+    generation = Generation(int(one["number"]), pin, settings, [listeners[at] for at in one["listeners"]], found)
     generation.started = one.get("started", generation.started)
     generation.broken, generation.mixed = list(one.get("broken", ())), list(one.get("mixed", ()))
     generation.astray = list(one.get("astray", ()))

@@ -178,7 +178,7 @@ class ControlServer:
             writer.write(encode(result(Status.USAGE, str(error))))
             return
         service = self._service
-        policy = self._permit.policy(peer, service.loaded.settings.control, service.release_uid)
+        policy = self._permit.policy(peer, service.settings.control, service.release_uid)
         if policy is not None:
             reason = policy.refusal(name, verb, arguments)
             if reason is not None:

@@ -102,7 +102,7 @@ class Stop:
         if current is not None:
             current.interrupt("the service is being stopped", final=True)
             await current.finished.wait()
-        pre_stop_s = service.loaded.settings.timeouts.pre_stop
+        pre_stop_s = service.settings.timeouts.pre_stop
         if self._pace is Pace.PRE_STOP and pre_stop_s is not None and service.active is not None:
             log.info(
                 "serving on for %gs (timeouts.pre_stop); another SIGTERM ends that, ctl stop --now ends everything",
@@ -141,7 +141,7 @@ class Stop:
     def _dismiss(self) -> list[Generation]:
         if self._pace is Pace.AT_ONCE:
             return dismiss_all(self._dispatcher.service)
-        timeouts = self._dispatcher.service.loaded.settings.timeouts
+        timeouts = self._dispatcher.service.settings.timeouts
         return dismiss_all(self._dispatcher.service, timeouts.drain, timeouts.linger, serve_on=self._serve_on)
 
 

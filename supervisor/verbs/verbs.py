@@ -239,7 +239,7 @@ async def dump(context: Context, arguments: Arguments, by: str) -> Event:
 async def drain(context: Context, arguments: Arguments, by: str) -> Event:
     """New clients shall go elsewhere."""
     service = context.service
-    path = draining.asked_path(service.loaded.settings, service.serving)
+    path = draining.asked_path(service.settings, service.serving)
     before = service.drain.seconds
     if before is not None:
         return result(Status.DONE, f"drained already, since {draining.clock(before)}; ctl undrain ends it")

@@ -277,6 +277,18 @@ def test_the_log_moves_with_a_reload_and_back(tmp_path: Path) -> None:
         assert "second print" not in log and "\nfourth print\n" in log
 
 
+def test_a_rollback_goes_back_to_the_settings_of_what_serves_again(tmp_path: Path) -> None:
+    with serving(tmp_path, workers=1) as service:
+        service.configure(workers=2, log={"file": "two.log"})
+        service.do("upgrade")
+        assert service.status()["service"]["workers_wanted"] == 2
+        service.do("rollback")
+        assert service.status()["service"]["workers_wanted"] == 1
+        service.must("stop")
+        moved = (tmp_path / "two.log").read_text()
+        assert "Stopped" not in moved and "Stopped" in service.log()
+
+
 def test_a_log_that_cannot_be_opened_refuses_the_start_and_a_change(tmp_path: Path) -> None:
     with serving(tmp_path, start=False, workers=1, log={"file": "missing/our.log"}) as service:
         service.release("one")

@@ -28,8 +28,8 @@ LIVING = [state for state in GenerationState if state is not GONE]
 
 def generation(number: int, state: GenerationState) -> Generation:
     """One without a process, in a state."""
-    pin = Pin("/", "/", "python", "python", "app:app", Settings(), {}, AS_WE_ARE, False, "3.11", "/", None, None, None)
-    made = Generation(number, pin, [])
+    pin = Pin("/", "/", "python", "python", "app:app", {}, AS_WE_ARE, False, "3.11", "/", None, None, None)
+    made = Generation(number, pin, Settings(), [])
     made.state = state
     return made
 

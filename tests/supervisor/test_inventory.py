@@ -40,17 +40,21 @@ from releve.supervisor.takeover import inventory
 from releve.supervisor.takeover.inventory import AdoptionError
 
 PIN = Pin(
-    *(
-        "/srv/shop",
-        "/srv/shop",
-        sys.executable,
-        sys.executable,
-        "shop:app",
-        Settings(app="shop:app", directory="/srv/shop"),
-        {},
-    ),
-    *(AS_WE_ARE, False, "3.11", "/usr", None, None, None),
+    directory="/srv/shop",
+    resolved="/srv/shop",
+    python=sys.executable,
+    binary=sys.executable,
+    app="shop:app",
+    environment={},
+    identity=AS_WE_ARE,
+    lend=False,
+    python_version="3.11",
+    prefix="/usr",
+    releve=None,
+    preload=None,
+    revision=None,
 )
+SETTINGS = Settings(app="shop:app", directory="/srv/shop")
 LINGER_S = 100
 
 # A master that says what it is told to, keeps nothing of it, and lives until it is ended.
@@ -158,7 +162,7 @@ def master(
     door = folder / "gen-3.sock"
     record.write(
         record.beside(door),
-        keepsake.record(Keepsake(Role.ACTIVE, 1, PIN, (listener,), None, None, 3, {}, 1.5, None, held)),
+        keepsake.record(Keepsake(Role.ACTIVE, 1, PIN, SETTINGS, (listener,), None, None, 3, {}, 1.5, None, held)),
     )
     try:
         yield door, ours, sockets[0], child

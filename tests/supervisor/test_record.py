@@ -32,7 +32,6 @@ PIN = Pin(
     python="/srv/shop/1/venv/bin/python",
     binary="/usr/bin/python3",
     app="shop:app",
-    settings=Settings(),
     environment={"SECRET": "x"},
     identity=Identity(65534, 65534, (65534,), 0o22),
     lend=False,
@@ -46,7 +45,7 @@ HELD = Held(pid=7, born=8, receive=(1, 2, 3), send=(1, 3, 4), board=(1, 5), cras
 
 
 def kept(**changes: object) -> Keepsake:
-    one = Keepsake(Role.ACTIVE, 3, PIN, (), None, None, 5, {"features": ["door"]}, 1.5, None, HELD, 12)
+    one = Keepsake(Role.ACTIVE, 3, PIN, Settings(), (), None, None, 5, {"features": ["door"]}, 1.5, None, HELD, 12)
     return dataclasses.replace(one, **changes)  # type: ignore[arg-type]
 
 

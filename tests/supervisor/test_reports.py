@@ -46,16 +46,19 @@ from releve.supervisor.reporting.failure import StepFailed
 SLEEPS = "import time; time.sleep(300)"
 FORKS = "import os, time\nfor _ in range(2):\n    if not os.fork(): break\ntime.sleep(300)"
 PIN = Pin(
-    *(
-        "/srv/shop",
-        "/srv/shop",
-        sys.executable,
-        sys.executable,
-        "shop:app",
-        Settings(app="shop:app", directory="/srv/shop"),
-        {},
-    ),
-    *(AS_WE_ARE, False, "3.11", "/usr", None, None, None),
+    directory="/srv/shop",
+    resolved="/srv/shop",
+    python=sys.executable,
+    binary=sys.executable,
+    app="shop:app",
+    environment={},
+    identity=AS_WE_ARE,
+    lend=False,
+    python_version="3.11",
+    prefix="/usr",
+    releve=None,
+    preload=None,
+    revision=None,
 )
 
 
@@ -140,7 +143,7 @@ def generation(code: str = SLEEPS) -> Iterator[tuple[Generation, Link, subproces
         crash=open_crash_file(),
         door=None,
     )
-    made = Generation(1, PIN, [], found)
+    made = Generation(1, PIN, Settings(app="shop:app", directory="/srv/shop"), [], found)
     try:
         yield made, theirs, master
     finally:

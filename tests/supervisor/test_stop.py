@@ -47,7 +47,7 @@ class Service:
             active=True, main_pid=lambda pid: None, stopping=lambda: None, barrier=self._barrier
         )
         timeouts = SimpleNamespace(pre_stop=pre_stop_s, drain=DRAIN_S, linger=LINGER_S)
-        self.loaded = SimpleNamespace(settings=SimpleNamespace(timeouts=timeouts))
+        self.settings = SimpleNamespace(timeouts=timeouts)
 
     def generations(self) -> list[Any]:
         return [self.generation]

@@ -21,8 +21,8 @@ from releve.supervisor.switch import switch
 
 def generation(*states: str) -> Generation:
     """One that serves, without a master; its workers, from number 1, are this process."""
-    pin = Pin("/", "/", "python", "python", "app:app", Settings(), {}, AS_WE_ARE, False, "3.11", "/", None, None, None)
-    made = Generation(2, pin, [])
+    pin = Pin("/", "/", "python", "python", "app:app", {}, AS_WE_ARE, False, "3.11", "/", None, None, None)
+    made = Generation(2, pin, Settings(), [])
     made.state = GenerationState.SERVING
     for number, state in enumerate(states, 1):
         ours, theirs = pair()

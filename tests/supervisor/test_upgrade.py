@@ -22,7 +22,7 @@ def test_a_rehearsal_that_is_aborted_on_its_way_back_closes_what_it_opened(monke
         new.settings = SimpleNamespace(upgrade=SimpleNamespace(check=None))
         service: Any = SimpleNamespace(active=None, candidate=new, workers_for=lambda settings: 1)
         target: Any = SimpleNamespace(
-            pin=None, loaded=SimpleNamespace(settings=None), listeners=SimpleNamespace(abandon=abandoned.set)
+            pin=None, settings=SimpleNamespace(hooks=None), listeners=SimpleNamespace(abandon=abandoned.set)
         )
 
         async def gives(*arguments: Any, **keys: Any) -> Any:
@@ -33,7 +33,7 @@ def test_a_rehearsal_that_is_aborted_on_its_way_back_closes_what_it_opened(monke
 
         monkeypatch.setattr(upgrade, "start", gives)
         monkeypatch.setattr(upgrade, "prove", gives)
-        monkeypatch.setattr(Hooks, "left_out", lambda hooks, pin: None)
+        monkeypatch.setattr(Hooks, "left_out", lambda hooks, commands: None)
         operation = Operation("upgrade", "a test", 1, dry=True)
         operation.begun = True
         operation.task = task = asyncio.create_task(upgrade.rehearse(service, operation, choose))  # type: ignore[assignment]
