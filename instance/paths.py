@@ -4,7 +4,7 @@ A supervisor of root opens, makes, renames and removes files where users with le
 application's, a socket in its run folder. Whoever may write in a folder on the way could put a symbolic link there, at
 any moment, and have root act somewhere else. So links are followed only in folders that nobody but root and we can
 write in; from the first one on that somebody else can, a link is refused (docs/adr/0033-safe-paths.md). Every module of
-the supervisor that changes a file does so through here (tests/supervisor/test_paths.py).
+the supervisor that changes a file does so through here (tests/instance/test_paths.py).
 
 Standard library only. Functions raise OSError; ELOOP is a link that is not followed.
 """

@@ -212,7 +212,7 @@ def test_an_application_in_a_module_called_check(releve: Releve) -> None:
 def test_the_schema_is_printed(releve: Releve) -> None:
     done = releve("schema")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == (Path(__file__).parents[1] / "docs" / "releve.schema.json").read_text("utf-8")
+    assert done.stdout == (Path(__file__).parents[2] / "docs" / "releve.schema.json").read_text("utf-8")
     assert "editors" in releve("schema", "--help").stdout
     assert releve("schema", "more").returncode == 2
 

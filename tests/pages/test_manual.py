@@ -18,7 +18,7 @@ from releve.pages import manual_yaml as of_the_file
 from releve.pages import roff
 from releve.supervisor import cli
 
-FOLDER = Path(__file__).parent.parent / "docs" / "man"
+FOLDER = Path(__file__).parent.parent.parent / "docs" / "man"
 PAGES = {"releve.1": of_releve.manual, "ctl.1": of_ctl.manual, "releve.yaml.5": of_the_file.manual}
 # a page that is rendered from the code has the code's version, and no date
 DATELESS = re.compile(r'WARNING: missing date, using ""')

@@ -21,6 +21,12 @@ from releve.server.wsgi.readiness import Readiness
 
 
 @pytest.fixture
+def generation(new: Generation) -> Generation:
+    """One for each test, and none that misbehaves."""
+    return new
+
+
+@pytest.fixture
 def board() -> Iterator[Scoreboard]:
     fd = scoreboard.make()
     yield Scoreboard(fd)

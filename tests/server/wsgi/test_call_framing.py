@@ -18,7 +18,7 @@ from releve.server.http.head import parse_head
 from releve.server.wsgi.call import Outcome, new_call
 from releve.server.wsgi.environ import base_environ, build_environ
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_small_response_is_one_write() -> None:

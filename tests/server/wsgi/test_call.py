@@ -18,7 +18,7 @@ from harness.pair import PairChannel
 from releve.server.http.body import ClientGone
 from releve.server.wsgi.call import Outcome
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 # start_response, write, exc_info

@@ -16,7 +16,7 @@ from harness.pair import PairChannel
 from releve.server.http.body import CONTINUE
 from releve.server.wsgi.call import FileWrapper, Outcome
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # the request body
 
