@@ -10,7 +10,7 @@ from releve.config.reading.load import load
 from releve.config.settings import Log
 from releve.server.wsgi import access
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "logs.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "logs.md"
 
 
 def log(folder: Path, text: str) -> Log:

@@ -155,7 +155,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_the_example_in_the_docs(tmp_path: Path) -> None:
-    page = (Path(__file__).parent.parent.parent / "docs" / "from-gunicorn.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parent.parent.parent.parent / "docs" / "from-gunicorn.md").read_text(encoding="utf-8")
     file = tmp_path / "production.ini"
     file.write_text(page.partition("<!-- snippet paste -->\n```ini\n")[2].partition("```")[0])
     found = paste.load(file, paste.Names()).settings
