@@ -12,7 +12,7 @@ from releve.ctl import render
 from releve.ctl.workers import sentence
 from releve.instance.protocol import Event
 
-ROLES = {"leading": "leads, and waits for clients", "other": "serves no request"}
+ROLES = {"leading": "event loop, idle", "other": "serves no request"}
 OURS = re.compile(r'File ".*/server/\w+\.py", line ')
 
 

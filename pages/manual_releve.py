@@ -68,7 +68,7 @@ def manual() -> str:
             ("EXIT STATUS", roff.terms((roff.bold(str(status)), roff.prose(text)) for status, text in STATUSES)),
             ("ENVIRONMENT", roff.terms((roff.bold(name), roff.prose(text)) for name, text in VARIABLES)),
             ("FILES", roff.terms((roff.italic(path), roff.prose(text)) for path, text in FILES)),
-            ("EXAMPLE", roff.example("releve -w 3 test:app\nreleve check -c releve.yaml\nreleve -c releve.yaml")[1:]),
+            ("EXAMPLE", roff.example("releve -w 3 hello:app\nreleve check -c releve.yaml\nreleve -c releve.yaml")[1:]),
             ("SEE ALSO", roff.see("ctl(1)", "releve.yaml(5)", "systemd.service(5)")),
         ],
     )

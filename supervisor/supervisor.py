@@ -202,7 +202,7 @@ class Supervisor:
         self._watchdog.extend()
         if self.service.active is not None:
             self.service.notifier.reloading(
-                f"{operation.verb} {operation.number} begins; {self.service.serving_words()}"
+                f"{operation.verb} {operation.number} started; {self.service.serving_words()}"
             )
 
     def _done(self, operation: Operation) -> None:

@@ -60,7 +60,7 @@ def overrides(
 def from_command_line(
     app: str | None, options: Mapping[str, Option], folder: Path, environ: Mapping[str, str] | None = None
 ) -> Loaded:
-    """The configuration without a file, ``releve -w 3 test:app``: the directory is ``folder``. Raises ConfigError."""
+    """The configuration without a file, ``releve -w 3 hello:app``: the directory is ``folder``. Raises ConfigError."""
     given = {**options, **({} if app is None else {"app": app})}
     written, sources, notes = read_overrides(overrides(given, environ, folder))
     place = Place("command line")

@@ -311,7 +311,7 @@ def _symlink(facts: Facts) -> Iterator[Finding]:
             WARNING,
             f"directory ({settings.directory}) is no symlink: a deploy overwrites the release that "
             "runs, and there is nothing to roll back "
-            "to once the old generation stands by no longer",
+            "to once the standby has ended",
             "a folder for each release, and directory: a symlink that the deploy flips",
         )
 

@@ -37,7 +37,7 @@ async def perform(service: Service, operation: Operation, work: Work) -> Event:
     before = service.describe(service.active)
     attempt = operation.number
     log.info(
-        "%s %d %s, asked by %s", operation.verb, attempt, "goes on" if operation.recorded else "begins", operation.by
+        "%s %d %s by %s", operation.verb, attempt, "resumed, started" if operation.recorded else "started", operation.by
     )
     operation.begun = True
     try:

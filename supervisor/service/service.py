@@ -366,7 +366,7 @@ class Service:
         """Send the generation that stands by away: after its time, or because a newer one needs the room."""
         old = self._standby.end()
         if old is not None:
-            log.info("generation %d stands by no longer", old.number)
+            log.info("standby of generation %d ended", old.number)
             self.retire(old)
 
     def retire(self, generation: Generation) -> None:
@@ -388,7 +388,7 @@ class Service:
         task.add_done_callback(lambda _: self._forget(generation))
 
     def _forget(self, generation: Generation) -> None:
-        log.info("generation %d has left", generation.number)
+        log.info("generation %d exited", generation.number)
         with suppress(ValueError):
             self.retiring.remove(generation)
         for listener in self._aside.pop(generation, []):

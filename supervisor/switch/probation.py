@@ -212,7 +212,8 @@ def _heartbeat(trial: Trial) -> Violation | None:
     if not wedged:
         return None
     who = f"worker {wedged[0]} (pid {trial.new.workers[wedged[0]].pid})"
-    return Violation("heartbeat", f"{who} has not turned its loop for {WEDGED_S:g}s", evidence={"workers": wedged})
+    reason = f"{who} has an event loop that is stuck for {WEDGED_S:g} s"
+    return Violation("heartbeat", reason, evidence={"workers": wedged})
 
 
 def _check(trial: Trial) -> Violation | None:
@@ -264,7 +265,7 @@ RULES = (
         "(beside a canary, or meanwhile)",
         _exit,
     ),
-    Rule("heartbeat", f"a worker's loop has not turned for {WEDGED_S:g} s", _heartbeat),
+    Rule("heartbeat", f"a worker's event loop is stuck for {WEDGED_S:g} s", _heartbeat),
     Rule(
         "check",
         "`upgrade.check` fails twice in a row, while the old generation's, asked on its own private socket, succeeds",
@@ -314,7 +315,7 @@ async def watch(
             asking.cancel()
     traffic = trial.traffic
     if traffic.requests < REQUESTS_LEAST:
-        trial.note(f"no traffic to judge by: {traffic.requests} requests in {seconds:g}s")
+        trial.note(f"too little traffic to judge: {traffic.requests} requests in {seconds:g} s")
     elif traffic.unpolled.requests < REQUESTS_LEAST:
         beside = f"{traffic.polled} for the path of upgrade.check"
         trial.note(f"little traffic to judge by: {traffic.unpolled.requests} requests in {seconds:g}s, beside {beside}")

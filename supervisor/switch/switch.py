@@ -119,6 +119,6 @@ def _end_wedged(generation: Generation, since_ns: int) -> None:
         record = generation.board.read(worker.slot)
         if worker.state != "paused" and record.pid == worker.pid and record.heartbeat_ns < since_ns:
             log.error(
-                "worker %d (pid %d) does not turn any more: ended", worker.number, worker.pid, extra=generation.tag
+                "worker %d (pid %d): event loop is stuck, killed", worker.number, worker.pid, extra=generation.tag
             )
             worker.kill(signal.SIGABRT)  # faulthandler writes where it hangs

@@ -116,7 +116,7 @@ async def _hear_out() -> None:
 def _exec(outgoing: Outgoing, operation: Operation) -> NoReturn:
     fd = _write(outgoing, operation)
     try:
-        log.info("Becoming %s", " ".join(_argv()))
+        log.info("replacing this program with %s", " ".join(_argv()))
         system.replace(_argv(), _environment(fd, prove=False), [fd, *succession.read(fd).descriptors])
     except OSError as error:
         raise StepFailed("exec", f"cannot start {sys.executable}: {error.strerror}; this supervisor goes on") from error

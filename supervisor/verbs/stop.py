@@ -76,7 +76,7 @@ class Stop:
         under_way = self._dispatcher.stopping
         if under_way is None:
             operation = Operation("stop", by, self._dispatcher.service.history.reserve())
-            log.info("Stopping (stop %d), asked by %s", operation.number, by)
+            log.info("stop %d started by %s", operation.number, by)
             self._dispatcher.stopping = operation
             operation.task = asyncio.get_running_loop().create_task(self._run(operation))
             return operation
@@ -115,7 +115,7 @@ class Stop:
         operation.phase, self._draining = "drain", True
         await end_all(service, self._dismiss())
         service.history.finish(operation.number, "done")
-        log.info("Stopped")
+        log.info("stopped")
         operation.finish(
             result(Status.DONE, "stopped", verb="stop", operation=operation.number, seconds=operation.seconds)
         )

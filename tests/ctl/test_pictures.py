@@ -78,7 +78,7 @@ def test_a_dump_folds_our_frames_and_counts_the_idle() -> None:
         "  thread 1: 12s  GET /report?\\x1b[2J  10.0.0.7:4711",
         "    … 2 frames of Relève",
         '    File "/srv/app.py", line 3 in c',
-        "  thread 2: leads, and waits for clients",
+        "  thread 2: event loop, idle",
         "    … 1 frame of Relève",
         '    File "/v/server/loop.py", line 2 in b',
         "  thread 0x6: serves no request",

@@ -44,7 +44,7 @@ def test_a_generation_that_ends_while_a_hook_runs_is_not_committed(tmp_path: Pat
         service.flip("two")
         ctl = service.begin_ctl("upgrade", "--json")
         eventually((tmp_path / "begun").exists, "the hook runs")
-        eventually(lambda: "no traffic to judge by" in service.log(), "the probation is over")
+        eventually(lambda: "too little traffic to judge" in service.log(), "the probation is over")
         end(service, 2)
         (tmp_path / "go").touch()
         out, err = ctl.communicate(timeout=60)
@@ -110,7 +110,7 @@ def test_a_stop_of_a_supervisor_that_adopts_is_a_stop(tmp_path: Path) -> None:
         os.kill(service.pid, signal.SIGTERM)
         assert service.process.wait(60) == 0
         service.gone()
-        assert "Stopped" in service.log()
+        assert " stopped\n" in service.log()
 
 
 def handles(pid: int, number: signal.Signals) -> bool:

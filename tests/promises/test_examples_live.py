@@ -81,11 +81,11 @@ def test_example(tmp_path: Path, example: str) -> None:
         service.kill()
 
 
-def test_a_folder_with_a_test_py(tmp_path: Path) -> None:
-    """``releve -w 3 test:app``, and a ``ctl`` typed in the same folder finds it."""
+def test_a_folder_with_a_hello_py(tmp_path: Path) -> None:
+    """``releve -w 3 hello:app``, and a ``ctl`` typed in the same folder finds it."""
     folder = tmp_path / "site"
     folder.mkdir()
-    (folder / "test.py").write_text(
+    (folder / "hello.py").write_text(
         "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'hello']\n"
     )
     service = Service(tmp_path / "service")
@@ -102,12 +102,12 @@ def test_a_folder_with_a_test_py(tmp_path: Path) -> None:
         return subprocess.run(command, cwd=folder, env=service.environment, capture_output=True, text=True, timeout=60)
 
     try:
-        service.start("-w", "3", "test:app", wait=False)
+        service.start("-w", "3", "hello:app", wait=False)
         eventually(lambda: '"state": "serving"' in ctl("status", "--json").stdout, "ctl finds it, and it serves")
         assert service.get("/") == b"hello"
         said = ctl("status").stdout
-        assert "test:app" in said or "test" in said
-        (folder / "test.py").write_text(
+        assert "hello:app" in said
+        (folder / "hello.py").write_text(
             "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'hello again']\n"
         )
         done = ctl("upgrade")

@@ -286,7 +286,7 @@ def test_a_rollback_goes_back_to_the_settings_of_what_serves_again(tmp_path: Pat
         assert service.status()["service"]["workers_wanted"] == 1
         service.must("stop")
         moved = (tmp_path / "two.log").read_text()
-        assert "Stopped" not in moved and "Stopped" in service.log()
+        assert "INFO pid" in moved and " stopped\n" not in moved and " stopped\n" in service.log()
 
 
 def test_a_log_that_cannot_be_opened_refuses_the_start_and_a_change(tmp_path: Path) -> None:

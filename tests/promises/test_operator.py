@@ -109,7 +109,7 @@ def test_a_worker_says_where_its_threads_are_whatever_they_do(tmp_path: Path, wa
         plain = service.ctl("dump", "1").stdout
         assert re.search(rf"thread \d: [\d.]+s  GET {re.escape(target)}  127\.0\.0\.1:\d+\n", plain), plain
         assert "frames of Relève" in plain
-        assert ("leads, and waits for clients" in plain) is (way != "/holds_the_lock")
+        assert ("event loop, idle" in plain) is (way != "/holds_the_lock")
         service.must("stop", "--now")
 
 

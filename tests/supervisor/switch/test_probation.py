@@ -114,7 +114,7 @@ def broken(verdict: Verdict) -> str | None:
 def test_nothing_wrong_and_nothing_to_judge_by() -> None:
     verdict = judge(*pair())
     assert verdict.violation is None
-    assert verdict.notes == ["no traffic to judge by: 0 requests in 0.25s"]
+    assert verdict.notes == ["too little traffic to judge: 0 requests in 0.25 s"]
 
 
 @pytest.mark.parametrize(
