@@ -14,6 +14,7 @@ import pwd
 import secrets
 import socket
 import stat
+from collections.abc import Callable
 
 from releve.config.kernel import UNIX_PATH_MAX_BYTES
 from releve.config.settings import Address
@@ -135,8 +136,8 @@ def _bind_beside(sock: socket.socket, folder: Folder, name: str, path: str) -> t
 def _give(folder: Folder, name: str, address: Address, inode: tuple[int, int] | None) -> None:
     """Set owner, group and mode of a socket file of ours. Raises ListenError."""
     try:
-        uid = -1 if address.owner is None else _user_id(address.owner)
-        gid = -1 if address.group is None else _group_id(address.group)
+        uid = -1 if address.owner is None else _id("user", address.owner, lambda name: pwd.getpwnam(name).pw_uid)
+        gid = -1 if address.group is None else _id("group", address.group, lambda name: grp.getgrnam(name).gr_gid)
         folder.change(name, address.mode, uid, gid, inode)
     except KeyError as error:
         raise ListenError(
@@ -154,19 +155,9 @@ def _give(folder: Folder, name: str, address: Address, inode: tuple[int, int] | 
         raise refusal(address, error, what) from error
 
 
-def _user_id(name: str) -> int:
-    if name.isdigit():
-        return int(name)
+def _id(kind: str, name: str, known: Callable[[str], int]) -> int:
+    """The number of a user or group, by its name or number. Raises KeyError."""
     try:
-        return pwd.getpwnam(name).pw_uid
+        return int(name) if name.isdigit() else known(name)
     except KeyError:
-        raise KeyError(f"there is no user {name}") from None
-
-
-def _group_id(name: str) -> int:
-    if name.isdigit():
-        return int(name)
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        raise KeyError(f"there is no group {name}") from None
+        raise KeyError(f"there is no {kind} {name}") from None

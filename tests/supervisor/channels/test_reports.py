@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from harness.descriptors import descriptors, only_open
 from harness.garbage import KINDS, VALUES, make_descriptor
+from harness.pins import PIN
 from releve.config.settings import Settings
 from releve.server.scoreboard import scoreboard
 from releve.server.shared import form
@@ -39,27 +40,10 @@ from releve.supervisor.generation.roster import Roster
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import evidence, system
 from releve.supervisor.host.evidence import Process
-from releve.supervisor.host.identity import AS_WE_ARE
-from releve.supervisor.release.release import Pin
 from releve.supervisor.reporting.failure import StepFailed
 
 SLEEPS = "import time; time.sleep(300)"
 FORKS = "import os, time\nfor _ in range(2):\n    if not os.fork(): break\ntime.sleep(300)"
-PIN = Pin(
-    directory="/srv/shop",
-    resolved="/srv/shop",
-    python=sys.executable,
-    binary=sys.executable,
-    app="shop:app",
-    environment={},
-    identity=AS_WE_ARE,
-    lend=False,
-    python_version="3.11",
-    prefix="/usr",
-    releve=None,
-    preload=None,
-    revision=None,
-)
 
 
 @pytest.mark.parametrize(

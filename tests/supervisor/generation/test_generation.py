@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 
+from harness.pins import PIN
 from releve.config.settings import Settings
 from releve.server.shared.link import pair
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.dismissal import KILL_MARGIN_S
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GENERATION, GenerationEvent, GenerationState, IllegalEvent
-from releve.supervisor.host.identity import AS_WE_ARE
-from releve.supervisor.release.release import Pin
 from releve.supervisor.reporting.failure import StepFailed
 
 GONE, RETIRING = GenerationState.GONE, GenerationState.RETIRING
@@ -28,8 +27,7 @@ LIVING = [state for state in GenerationState if state is not GONE]
 
 def generation(number: int, state: GenerationState) -> Generation:
     """One without a process, in a state."""
-    pin = Pin("/", "/", "python", "python", "app:app", {}, AS_WE_ARE, False, "3.11", "/", None, None, None)
-    made = Generation(number, pin, Settings(), [])
+    made = Generation(number, PIN, Settings(), [])
     made.state = state
     return made
 

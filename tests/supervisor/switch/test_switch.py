@@ -8,21 +8,19 @@ from collections.abc import Callable
 
 import pytest
 
+from harness.pins import PIN
 from releve.config.settings import Settings
 from releve.server.shared.link import pair
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.host.identity import AS_WE_ARE
-from releve.supervisor.release.release import Pin
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.switch import switch
 
 
 def generation(*states: str) -> Generation:
     """One that serves, without a master; its workers, from number 1, are this process."""
-    pin = Pin("/", "/", "python", "python", "app:app", {}, AS_WE_ARE, False, "3.11", "/", None, None, None)
-    made = Generation(2, pin, Settings(), [])
+    made = Generation(2, PIN, Settings(), [])
     made.state = GenerationState.SERVING
     for number, state in enumerate(states, 1):
         ours, theirs = pair()

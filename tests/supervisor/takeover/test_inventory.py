@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from harness.descriptors import descriptors, only_open
 from harness.garbage import KINDS, VALUES, make_descriptor
+from harness.pins import PIN
 from releve.config.settings import Address, Settings
 from releve.server.scoreboard import scoreboard
 from releve.server.shared.link import Link, LinkError, pair
@@ -30,30 +31,13 @@ from releve.supervisor.channels import reports
 from releve.supervisor.generation.crash import open_crash_file
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import evidence
-from releve.supervisor.host.identity import AS_WE_ARE
 from releve.supervisor.host.mark import mark
 from releve.supervisor.keepsake import keepsake, record
 from releve.supervisor.keepsake.keepsake import Held, Keepsake, Role
 from releve.supervisor.listeners.listener import Listener
-from releve.supervisor.release.release import Pin
 from releve.supervisor.takeover import inventory
 from releve.supervisor.takeover.inventory import AdoptionError
 
-PIN = Pin(
-    directory="/srv/shop",
-    resolved="/srv/shop",
-    python=sys.executable,
-    binary=sys.executable,
-    app="shop:app",
-    environment={},
-    identity=AS_WE_ARE,
-    lend=False,
-    python_version="3.11",
-    prefix="/usr",
-    releve=None,
-    preload=None,
-    revision=None,
-)
 SETTINGS = Settings(app="shop:app", directory="/srv/shop")
 LINGER_S = 100
 
