@@ -82,7 +82,7 @@ def test_numbers_go_on_across_failures_and_supervisors(tmp_path: Path) -> None:
         verbs = ("start", "start", "upgrade", "upgrade", "rollback", "reload", "reexec", "adopt", "reload", "drain")
         assert [(entry["id"], entry["verb"]) for entry in entries] == list(enumerate(verbs, 41))
         for entry in entries[1:-1]:
-            assert log.count(f"{entry['verb']} {entry['id']} begins") == 1, entry
+            assert log.count(f"{entry['verb']} {entry['id']} started by") == 1, entry
 
 
 def started_s(pid: int) -> float:
