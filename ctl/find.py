@@ -32,7 +32,8 @@ from releve.instance.instances import (
     unit_name,
     working_folder,
 )
-from releve.instance.protocol import DOOR_NAME, SOCKET_NAME, Status
+from releve.instance.protocol import Status
+from releve.server.shared.runtime import DOOR_NAME, SOCKET_NAME
 
 CONNECT_TIMEOUT_S = 5.0
 MADE_AGAIN_S = 10.0  # for a socket that was removed; its supervisor looks every 5 s

@@ -1,7 +1,7 @@
 """Where an instance lives: its name, its folders, and the card by which ``ctl`` finds it.
 
 One *instance* is one supervisor with its service. It is named after its configuration file or, without one, the folder
-it was started in. Its runtime directory holds the control socket and a card, ``instance.json``, that says who lives
+it was started in. Its runtime directory holds the control socket and a card that says who lives
 there; ``scan`` reads the cards of all the places where runtime directories are made. A card proves nothing: only a
 control socket that accepts means that the instance runs.
 
@@ -24,10 +24,8 @@ from pathlib import Path
 from releve.config.frozen import dataclass
 from releve.config.kernel import UNIX_PATH_MAX_BYTES
 from releve.instance import paths
-from releve.instance.protocol import SOCKET_NAME
+from releve.server.shared.runtime import CARD_NAME, LOCK_NAME, SOCKET_NAME
 
-CARD_NAME = "instance.json"
-LOCK_NAME = "lock"
 CARD_VERSION = 1
 CARD_MAX_BYTES = 64 * 1024
 USUAL_FILE = "releve.yaml"

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import enum
 import json
-import re
 from typing import Any
 
 VERSION = 1
 LINE_MAX_BYTES = 1024 * 1024
-SOCKET_NAME = "ctl.sock"
-DOOR_NAME = re.compile(r"gen-(\d+)\.sock")  # beside it, one of each generation
 
 Event = dict[str, Any]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from releve import __version__
 from releve.pages import operations as reference
 from releve.pages import roff
+from releve.server.shared.runtime import SOCKET_NAME
 from releve.supervisor import cli
 from releve.supervisor.supervisor import SIGNALS
 
@@ -33,7 +34,7 @@ VARIABLES = (
 FILES = (
     ("./releve.yaml", "The configuration, if neither -c nor APP says another."),
     (
-        "$RUNTIME_DIRECTORY/ctl.sock",
+        f"$RUNTIME_DIRECTORY/{SOCKET_NAME}",
         "The control socket, by which `ctl` finds the supervisor. For root, the supervisor's user and `control_group`.",
     ),
     ("$STATE_DIRECTORY", "The history of the attempts."),

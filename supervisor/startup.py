@@ -14,6 +14,7 @@ from releve.instance import instances
 from releve.instance.instances import InstanceError
 from releve.instance.protocol import Status
 from releve.server.shared import faults
+from releve.server.shared.runtime import CARD_NAME
 from releve.supervisor.channels.door import doors
 from releve.supervisor.host import system
 from releve.supervisor.keepsake import revival
@@ -82,12 +83,7 @@ def run(configuration: Configuration) -> int:
         # several guards may each have started one
         log.info("not needed: the supervisor with pid %s has taken over", error.pid)
         return Status.DONE
-    if (
-        lived is not None
-        and arrived is None
-        and not (runtime / instances.CARD_NAME).exists()
-        and not any(doors(runtime))
-    ):
+    if lived is not None and arrived is None and not (runtime / CARD_NAME).exists() and not any(doors(runtime)):
         log.info("not needed: the service was stopped meanwhile")  # in order: one that is killed leaves its card behind
         sentry.dismiss()
         lock.release()

@@ -18,8 +18,9 @@ from typing import Any
 from releve.config.errors import ConfigError
 from releve.config.settings import Settings
 from releve.instance import instances
-from releve.instance.protocol import SOCKET_NAME, Event, Status
+from releve.instance.protocol import Event, Status
 from releve.server.shared.revive import REVIVED
+from releve.server.shared.runtime import SOCKET_NAME
 from releve.supervisor.generation.states import Admission, admit
 from releve.supervisor.generation.traffic import EVERY_S as SAMPLE_S
 from releve.supervisor.host import system

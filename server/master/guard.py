@@ -21,12 +21,12 @@ from releve.server.process.output import standard
 from releve.server.shared import system
 from releve.server.shared.native import os, select, signal
 from releve.server.shared.revive import REVIVED, Silence, revive
+from releve.server.shared.runtime import LOCK_NAME
 
 IN_SERVICE = ("active", "trial")  # roles of the generation that clients are served by
 OTHERS_S = 5.0  # how long a master that is not in service waits for the one that is
 FIRST_S, LAST_S = 2.0, 30.0  # between two tries, doubled each time
 LOOK_S = 0.05  # until a supervisor that is about to end is looked at again, doubled each time
-LOCK_NAME = "lock"  # in its runtime directory
 
 log = logging.getLogger("releve.master")
 

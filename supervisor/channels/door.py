@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from releve.instance import paths
-from releve.instance.protocol import DOOR_NAME
+from releve.server.shared.runtime import DOOR_NAME, door_name
 from releve.supervisor.keepsake import record
 
 
@@ -62,7 +62,7 @@ class Door:
 
 def open_door(runtime: Path, number: int) -> Door:
     """Make the door of a generation. Raises OSError."""
-    path = runtime / f"gen-{number}.sock"
+    path = runtime / door_name(number)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         with paths.folder(runtime) as folder:

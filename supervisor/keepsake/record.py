@@ -8,16 +8,14 @@ It is there whole or not at all. Environments are in it: the folder had better b
 from __future__ import annotations
 
 import os
-import re
 import stat
 from contextlib import suppress
 from pathlib import Path
 
 from releve.instance import paths
+from releve.server.shared.runtime import RECORD_NAME, RECORD_SUFFIX
 
 MAX_BYTES = 16 * 1024 * 1024
-# the latter: of a supervisor that was killed while it wrote
-_NAME = re.compile(r"gen-(\d+)\.json|\.gen-\d+\.json\.\d+")
 
 
 class RecordError(Exception):
@@ -26,7 +24,7 @@ class RecordError(Exception):
 
 def beside(door: Path) -> Path:
     """Where the record of a generation is, by the path of its door."""
-    return door.with_suffix(".json")
+    return door.with_suffix(RECORD_SUFFIX)
 
 
 def write(path: Path, data: bytes) -> None:
@@ -68,6 +66,6 @@ def sweep(runtime: Path, living: set[int]) -> None:
     """Remove the records of all other generations. Never raises."""
     with suppress(OSError):
         for name in os.listdir(runtime):
-            found = _NAME.fullmatch(name)
+            found = RECORD_NAME.fullmatch(name)
             if found is not None and (found[1] is None or int(found[1]) not in living):
                 remove(runtime / name)

@@ -21,6 +21,7 @@ from releve.config.frozen import dataclass
 from releve.config.settings import Command
 from releve.config.settings import Hooks as Commands
 from releve.instance import paths
+from releve.server.shared.runtime import HOOK_NAME
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.host import program, system
 from releve.supervisor.release.environment import first
@@ -33,7 +34,6 @@ VERBS = ("start", "upgrade")  # whose turns have hooks; a rollback has only its 
 GRACE_S = 2.0  # between SIGTERM and SIGKILL
 TAIL_BYTES = 65536  # of what a hook writes, so much is kept
 TAIL_LINES = 20  # and of these, so many are shown
-PID_FILE = "hook.pid"  # in the runtime directory, for the supervisor that follows one that was killed
 _LINE_MAX_BYTES = 2000
 _SAY_EVERY_S = 1.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -233,12 +233,12 @@ class Hooks:
     def _write_pid(self, pid: int) -> None:
         if self._runtime is not None:
             with suppress(OSError), paths.folder(self._runtime) as folder:
-                folder.write(PID_FILE, f"{pid} {system.started_at(pid)}\n".encode(), 0o600)
+                folder.write(HOOK_NAME, f"{pid} {system.started_at(pid)}\n".encode(), 0o600)
 
     def _remove_pid(self) -> None:
         if self._runtime is not None:
             with suppress(OSError):
-                paths.remove(self._runtime / PID_FILE)
+                paths.remove(self._runtime / HOOK_NAME)
 
 
 def _release(side: str, pin: Pin | None) -> dict[str, str]:
@@ -253,8 +253,8 @@ def end_left_over(runtime: Path) -> None:
     interrupted.
     """
     with suppress(OSError, ValueError), paths.folder(runtime) as folder:
-        said = folder.read_ours(PID_FILE, _LINE_MAX_BYTES).decode("ascii")
-        folder.remove(PID_FILE)
+        said = folder.read_ours(HOOK_NAME, _LINE_MAX_BYTES).decode("ascii")
+        folder.remove(HOOK_NAME)
         pid, _, started = said.strip().partition(" ")
         group = int(pid)
         # A hook leads a session of its own; nothing else is ever ended by this file, whatever it says.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from releve.config.frozen import dataclass
 from releve.instance import instances
-from releve.instance.protocol import SOCKET_NAME
+from releve.server.shared.runtime import SOCKET_NAME
 from releve.supervisor.host.policy import Bounds
 
 if TYPE_CHECKING:

@@ -12,18 +12,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import time
 from pathlib import Path
 
 from releve.instance import holders, instances, paths
-from releve.instance.instances import LOCK_NAME
-from releve.instance.protocol import SOCKET_NAME
+from releve.server.shared.runtime import LOCK_NAME, OURS, SOCKET_NAME
 
-# What a supervisor puts into its runtime directory; listening sockets of the configuration may be there too, whoever
-# owns those.
-_WRITTEN = r"(?:instance\.json|guard\.pid|hook\.pid|gen-\d+\.json)"
-_OURS = re.compile(rf"lock|ctl\.sock|gen-\d+\.sock|{_WRITTEN}|\.{_WRITTEN}\.\d+")
 _CLEANER_S = 2.0  # how long a directory may be locked by one who cleans up
 _AGAIN_S = 0.05
 
@@ -191,7 +185,7 @@ def _open(path: str, flags: int) -> int:
 def _refuse_planted(directory: Path) -> None:
     """Raises LockError for a link, or a file of somebody else, in the place of one of ours."""
     try:
-        found = [os.path.join(directory, name) for name in os.listdir(directory) if _OURS.fullmatch(name)]
+        found = [os.path.join(directory, name) for name in os.listdir(directory) if OURS.fullmatch(name)]
         reason = next(filter(None, (instances.planted(path, os.geteuid()) for path in found)), None)
     except OSError as error:
         raise LockError(f"cannot look into {directory}: {(error.strerror or str(error)).lower()}") from error

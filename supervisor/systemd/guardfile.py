@@ -9,16 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from releve.instance import paths
+from releve.server.shared.runtime import GUARD_NAME
 from releve.supervisor.reporting.log import log
-
-NAME = "guard.pid"
 
 
 class GuardFile:
     """The file in the runtime directory, where systemd looks after us; else nothing is written."""
 
     def __init__(self, runtime: Path | None, active: bool) -> None:
-        self._path = runtime / NAME if runtime is not None and active else None
+        self._path = runtime / GUARD_NAME if runtime is not None and active else None
         self._named = 0  # 0: nobody
 
     def name(self, pid: int) -> None:

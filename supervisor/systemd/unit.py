@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from releve.config.frozen import dataclass
 from releve.config.settings import Settings
 from releve.instance.instances import unit_name
+from releve.server.shared.runtime import GUARD_NAME
 from releve.supervisor.systemd.needs import HOMES, SYSTEM, TEMPORARY, Needs, inside, needs
 from releve.supervisor.systemd.quoting import listed, program, whole, word
 
@@ -95,7 +96,7 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
         "that starts it."
     )
     yield "NotifyAccess=all"
-    yield f"PIDFile={whole(_today(settings.runtime_directory or f'/run/releve/{place.unit}'))}/guard.pid"
+    yield f"PIDFile={whole(_today(settings.runtime_directory or f'/run/releve/{place.unit}'))}/{GUARD_NAME}"
     yield f"ExecStart={program(f'{place.commands}/releve')} -c {' '.join(map(word, (place.config, *place.options)))}"
     yield f"ExecReload={program(f'{place.commands}/ctl')} -c {word(place.config)} upgrade"
     yield "# The supervisor drains the workers and leaves last; only what is then left is killed."

@@ -19,9 +19,9 @@ from pathlib import Path
 from releve.config import diff
 from releve.config.frozen import dataclass
 from releve.instance import holders, paths
-from releve.instance.protocol import SOCKET_NAME
 from releve.server.shared import closing
 from releve.server.shared.link import ORPHAN_S, LinkError
+from releve.server.shared.runtime import SOCKET_NAME
 from releve.supervisor.channels.door import doors
 from releve.supervisor.generation.crash import Crash
 from releve.supervisor.generation.states import GenerationState

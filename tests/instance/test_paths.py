@@ -25,6 +25,7 @@ import pytest
 
 from releve.config.settings import Address
 from releve.instance import instances, paths
+from releve.server.shared.runtime import HOOK_NAME
 from releve.supervisor.host import system
 from releve.supervisor.listeners.aside import put_aside
 from releve.supervisor.listeners.listener import ListenError, close_listener
@@ -325,10 +326,10 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_hook_that_was_left_over_is_ended(tmp_path: Path, bystander: subprocess.Popen[bytes]) -> None:
-    (tmp_path / hooks.PID_FILE).write_text(f"{bystander.pid} {system.started_at(bystander.pid)}\n")
+    (tmp_path / HOOK_NAME).write_text(f"{bystander.pid} {system.started_at(bystander.pid)}\n")
     hooks.end_left_over(tmp_path)
     assert bystander.wait(10) == -9
-    assert not (tmp_path / hooks.PID_FILE).exists()
+    assert not (tmp_path / HOOK_NAME).exists()
 
 
 @as_root
@@ -336,7 +337,7 @@ def test_a_hook_that_was_left_over_is_ended(tmp_path: Path, bystander: subproces
 def test_nobody_is_killed_by_a_file_that_a_hook_has_not_left(
     place: Path, tmp_path: Path, bystander: subprocess.Popen[bytes], how: str
 ) -> None:
-    file = tmp_path / hooks.PID_FILE
+    file = tmp_path / HOOK_NAME
     text = f"{bystander.pid} {system.started_at(bystander.pid)}\n"
     if how == "fifo":
         os.mkfifo(file)
