@@ -11,8 +11,7 @@ from typing import NoReturn
 from releve.server.master.master import run
 from releve.server.process import children, hazards
 from releve.server.process.output import drain
-from releve.server.shared.exits import EXIT_INTERNAL
-from releve.server.shared.link import Link
+from releve.server.shared.link import EXIT_INTERNAL, Link
 from releve.server.shared.native import os, socket
 from releve.server.worker.exit import remove_temporary
 

@@ -30,7 +30,7 @@ from releve.server.loop.threads import Threads
 from releve.server.loop.writer import Writer
 from releve.server.scoreboard.scoreboard import KINDS, Tally, bucket
 from releve.server.shared import closing
-from releve.server.shared.exits import EXIT_INTERNAL
+from releve.server.shared.link import EXIT_INTERNAL
 from releve.server.shared.native import RLock, os, select, time
 
 EVENTS_MAX = 128  # of one turn

@@ -32,7 +32,7 @@ from typing import NamedTuple, NoReturn
 from releve.server.loop.connection import Connection
 from releve.server.scoreboard.inflight import LEADER, Inflight
 from releve.server.shared import system
-from releve.server.shared.exits import EXIT_INTERNAL
+from releve.server.shared.link import EXIT_INTERNAL
 from releve.server.shared.native import OURS, Lock, get_ident, os, start_thread, time
 
 TICK_S = 0.005  # a call that is seen at two ticks in a row has overrun

@@ -11,8 +11,8 @@ from releve.server.master.pending import Pending, PendingOrders
 from releve.server.prefork.lifecycle import names
 from releve.server.prefork.spawner import Spawner
 from releve.server.prefork.workers import State, Worker, Workers
+from releve.server.process.messages import MalformedOrder
 from releve.server.shared.link import Message
-from releve.server.shared.messages import MalformedOrder
 from releve.server.shared.native import os
 
 

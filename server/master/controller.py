@@ -26,11 +26,11 @@ from releve.server.prefork.outbox import Outbox
 from releve.server.prefork.spawner import Spawner
 from releve.server.prefork.workers import UP, IllegalTransition, State, Worker, Workers, describe_exit
 from releve.server.process import stacks
+from releve.server.process.messages import MalformedOrder
 from releve.server.shared import system
 from releve.server.shared.faults import fault
 from releve.server.shared.form import Unfit, seconds
 from releve.server.shared.link import LOST_S, Message, clip
-from releve.server.shared.messages import MalformedOrder
 from releve.server.shared.native import os
 from releve.server.shared.revive import within
 

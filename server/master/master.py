@@ -22,6 +22,7 @@ from releve.server.prefork.spawner import IGNORED, Spawner
 from releve.server.prefork.words import WORDS
 from releve.server.prefork.workers import IllegalTransition, Worker, Workers
 from releve.server.process import buffered, hazards, output, reseed, stacks
+from releve.server.process.messages import MalformedOrder
 from releve.server.shared import form, system
 from releve.server.shared import log as logs
 from releve.server.shared.anchor import Anchor
@@ -30,7 +31,6 @@ from releve.server.shared.form import Unfit
 from releve.server.shared.link import Garbled, Link, LinkError, clip
 from releve.server.shared.log import Who
 from releve.server.shared.lost_lines import lost
-from releve.server.shared.messages import MalformedOrder
 from releve.server.shared.native import os, select, signal, socket, time
 from releve.server.wsgi import hooks
 from releve.server.wsgi.application import Application, BootError, load

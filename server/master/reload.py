@@ -17,9 +17,9 @@ from releve.server.prefork.lifecycle import Lifecycle
 from releve.server.prefork.spawner import Spawner
 from releve.server.prefork.workers import UP, State, Worker, Workers
 from releve.server.process import output
+from releve.server.process.messages import MalformedOrder
 from releve.server.shared.link import Message
 from releve.server.shared.log import Who
-from releve.server.shared.messages import MalformedOrder
 
 ACK_S = 6.0  # how long a worker may take to say that it serves, or has paused; a switch waits for both
 DROP_S = 5.0  # deadline of workers that were never resumed

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from releve.server.prefork.boot import Revision
 from releve.server.prefork.workers import State, Workers
+from releve.server.process.messages import FILES, read_files
 from releve.server.process.output import standard
 from releve.server.shared.link import Message
-from releve.server.shared.messages import FILES, read_files
 
 
 def rotate(

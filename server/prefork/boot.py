@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import releve
 from releve.config.frozen import dataclass
 from releve.config.settings import Settings, from_wire, key_names
+from releve.server.process.messages import FILES, MalformedOrder, files_of, names_of
 from releve.server.scoreboard import scoreboard
-from releve.server.shared.link import EXCHANGE_VERSION, LINK_VERSION, Link, Message
-from releve.server.shared.messages import EXTRAS, FILES, MalformedOrder, files_of, names_of
+from releve.server.shared.link import EXCHANGE_VERSION, EXTRAS, LINK_VERSION, Link, Message
 from releve.server.shared.native import os, select, socket
 
 # after the listeners: exchange receive end, exchange send end, scoreboard, crash file; then those of EXTRAS

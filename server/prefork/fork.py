@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from releve.server.shared.exits import EXIT_INTERNAL
+from releve.server.shared.link import EXIT_INTERNAL
 from releve.server.shared.native import os, signal
 
 

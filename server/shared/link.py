@@ -26,7 +26,11 @@ FDS_MAX = 253  # SCM_MAX_FD of the kernel
 # Room for the descriptors, and for what else the kernel puts there if somebody has asked for it: credentials and a
 # pidfd.
 ANCILLARY_BYTES = socket.CMSG_SPACE(4 * FDS_MAX) + socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4)
+EXTRAS = ("access", "door", "keepsake", "log")  # descriptors that a message announces by a key each, in this order
 TEXT_MAX = 16 * 1024
+# Exit statuses of masters and workers, which the supervisor reads too.
+EXIT_BOOT = 3  # after `failed` was sent
+EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h: an error of ours
 # how long a worker serves on when master and supervisor have gone: the service may be started again meanwhile
 ORPHAN_S = 30.0
 LOST_S = 1.0  # so soon after the end of its control pair a worker has ended, or it is ended

@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from releve.server.process import buffered, children, output
-from releve.server.shared.exits import EXIT_INTERNAL
+from releve.server.shared.link import EXIT_INTERNAL
 from releve.server.shared.native import OURS, Lock, os, signal, start_thread, time
 from releve.server.wsgi.hooks import Function
 

@@ -24,16 +24,15 @@ from releve.server.loop.connection import Connection, State, count_workers, peer
 from releve.server.loop.handler import Handler
 from releve.server.loop.loop import Loop
 from releve.server.process import hazards, output, reseed, stacks
+from releve.server.process.messages import MalformedOrder, read_files
 from releve.server.scoreboard.scoreboard import Scoreboard
 from releve.server.shared import log as logs
 from releve.server.shared import system
-from releve.server.shared.exits import EXIT_BOOT, EXIT_INTERNAL
 from releve.server.shared.faults import fault
 from releve.server.shared.form import Unfit, is_packets, seconds
-from releve.server.shared.link import ORPHAN_S, Link, LinkError, Message, clip
+from releve.server.shared.link import EXIT_BOOT, EXIT_INTERNAL, ORPHAN_S, Link, LinkError, Message, clip
 from releve.server.shared.log import Who
 from releve.server.shared.lost_lines import RETRY_S, lost
-from releve.server.shared.messages import MalformedOrder, read_files
 from releve.server.shared.native import os, signal, socket
 from releve.server.worker.exit import LEAST_S, Farewell, end_process, inherit, leave_unbooted, part
 from releve.server.worker.pausing import Pausing

@@ -21,8 +21,7 @@ from contextlib import contextmanager, suppress
 from releve.config.settings import Settings
 from releve.instance import symptoms
 from releve.server.scoreboard import scoreboard
-from releve.server.shared.link import STACKS_SIGNAL, Message
-from releve.server.shared.messages import EXTRAS
+from releve.server.shared.link import EXTRAS, STACKS_SIGNAL, Message
 from releve.supervisor.channels.door import Door
 from releve.supervisor.channels.exchange import Exchange
 from releve.supervisor.channels.master import ORDER_S, SILENT, Master

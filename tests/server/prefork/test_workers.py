@@ -13,8 +13,7 @@ from releve.server.prefork.fork import fork
 from releve.server.prefork.outbox import Outbox
 from releve.server.prefork.workers import NEXT, IllegalTransition, State, Worker, Workers, describe_exit
 from releve.server.shared import native
-from releve.server.shared.exits import EXIT_INTERNAL
-from releve.server.shared.link import pair
+from releve.server.shared.link import EXIT_INTERNAL, pair
 
 
 def worker(state: State = State.BOOTING, number: int = 1) -> Worker:

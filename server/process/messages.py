@@ -1,10 +1,9 @@
-"""What is alike in several orders: how descriptors are announced, and what a malformed one raises."""
+"""In master and workers: what several orders share: the files that they bring, and what a malformed one raises."""
 
 from __future__ import annotations
 
 from releve.server.shared.link import Message
 
-EXTRAS = ("access", "door", "keepsake", "log")  # descriptors that a message announces by a key each, in this order
 FILES = ("access", "log")  # those of a revision, in this order in `reload` and `reopen`
 
 
