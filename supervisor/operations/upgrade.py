@@ -84,7 +84,7 @@ async def upgrade(
         tried = judged and operation.verb == "upgrade"
         if how.canary is not None and tried and old is not None and old.state is GenerationState.SERVING:
             with operation.step("canary"):
-                await canary.sing(service, operation, old, new, how.canary)
+                await canary.run(service, operation, old, new, how.canary)
         with operation.step("switch"):
             if rolls:
                 assert old is not None

@@ -76,7 +76,7 @@ class Count:
         }
 
 
-async def sing(service: Service, operation: Operation, old: Generation, new: Generation, canary: Canary) -> None:
+async def run(service: Service, operation: Operation, old: Generation, new: Generation, canary: Canary) -> None:
     """Have the new generation serve a share for a while; it goes on until the switch.
 
     Raises StepFailed; the caller goes back.

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from releve.supervisor.reporting.log import log
 from releve.supervisor.service.service import Service
-
-if TYPE_CHECKING:
-    from releve.supervisor.verbs.file_watcher import Watcher
+from releve.supervisor.verbs.file_watcher import Watcher, WatchError, syntax_errors
 
 _RETRY_S = 0.2  # while another operation is under way
 
@@ -40,8 +37,6 @@ class AutoUpgrade:
         self.stop()
         self._mode = mode
         if settings.watch != "off":
-            from releve.supervisor.verbs.file_watcher import Watcher, WatchError
-
             config = self._service.configuration.path
             files = [str(config)] if config is not None and settings.watch == "code" else []
             watcher = Watcher(settings.watch, settings.directory, asyncio.get_running_loop(), self._changed, files)
@@ -61,8 +56,6 @@ class AutoUpgrade:
         self._mode = ("off", "")
 
     def _changed(self, files: list[str]) -> None:
-        from releve.supervisor.verbs.file_watcher import syntax_errors
-
         active = self._service.active
         if active is not None and active.pin.python_version.split(".")[:2] == [
             str(part) for part in sys.version_info[:2]

@@ -1,7 +1,8 @@
 """The file watcher: what makes the supervisor upgrade by itself (``watch: code`` and ``watch: release``).
 
-The one module that uses watchdog. Its observer threads only look at paths and hop
-to the loop; everything else happens there. They run with all signals blocked, so
+The one module that uses watchdog, and only when something is watched: few services ask for it, and it takes a while to
+import. Nothing of ours is imported then: a supervisor may be older than what is installed by that time. Its observer
+threads only look at paths and hop to the loop; everything else happens there. They run with all signals blocked, so
 that a signal always meets the main thread.
 """
 
@@ -12,13 +13,14 @@ import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
+from typing import TYPE_CHECKING
 
 from releve.instance import paths
 from releve.supervisor.host import system
+
+if TYPE_CHECKING:
+    from watchdog.events import FileSystemEvent, FileSystemEventHandler
+    from watchdog.observers.api import BaseObserver
 
 QUIET_S = 0.25  # without another change, before a change is told
 PATIENCE_S = 2.0  # and at the latest, if changes do not end
@@ -64,7 +66,7 @@ class Watcher:
         self._seen = destination(self._directory)
         try:
             with system.signals_blocked():
-                self._observer = Observer()  # starts a thread at once
+                self._observer = _observer()  # starts a thread at once
                 self._schedule(self._observer)
                 self._observer.start()
         except OSError as error:
@@ -91,15 +93,15 @@ class Watcher:
         observer.unschedule_all()
         self._links = frozenset(links_on(self._directory))
         for folder in {os.path.dirname(link) for link in self._links}:
-            observer.schedule(_Handler(self._tell, self._links.__contains__), folder)
+            observer.schedule(_handler(self._tell, self._links.__contains__), folder)
         if self._mode == "code":
             root = os.path.realpath(self._directory)
             files = frozenset(os.path.realpath(file) for file in self._files)
             observer.schedule(
-                _Handler(self._tell, lambda path: path in files or is_code(path, root)), root, recursive=True
+                _handler(self._tell, lambda path: path in files or is_code(path, root)), root, recursive=True
             )
             for folder in {os.path.dirname(file) for file in files} - {root}:
-                observer.schedule(_Handler(self._tell, files.__contains__), folder)
+                observer.schedule(_handler(self._tell, files.__contains__), folder)
 
     def _tell(self, path: str) -> None:
         """In an observer's thread: hop to the loop (which may be closed already)."""
@@ -141,19 +143,26 @@ class Watcher:
         return True
 
 
-class _Handler(FileSystemEventHandler):
+def _observer() -> BaseObserver:
+    """The observer of this system."""
+    from watchdog.observers import Observer
+
+    return Observer()
+
+
+def _handler(tell: Callable[[str], None], matters: Callable[[str], bool]) -> FileSystemEventHandler:
     """In an observer's thread: passes on the paths that matter."""
+    from watchdog.events import FileSystemEventHandler
 
-    def __init__(self, tell: Callable[[str], None], matters: Callable[[str], bool]) -> None:
-        self._tell = tell
-        self._matters = matters
+    class Handler(FileSystemEventHandler):
+        def on_any_event(self, event: FileSystemEvent) -> None:
+            if event.event_type not in _CHANGES:
+                return
+            for path in filter(None, (os.fsdecode(event.src_path), os.fsdecode(event.dest_path))):
+                if matters(path):
+                    tell(path)
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.event_type not in _CHANGES:
-            return
-        for path in filter(None, (os.fsdecode(event.src_path), os.fsdecode(event.dest_path))):
-            if self._matters(path):
-                self._tell(path)
+    return Handler()
 
 
 def destination(directory: str) -> tuple[str, int, int] | None:

@@ -59,7 +59,7 @@ def test_no_canary_where_a_release_does_not_know_it(lacking: int, which: str) ->
 
     async def main() -> Operation:
         operation = Operation("upgrade", "test", 1)
-        await canary.sing(None, operation, old, new, Canary())  # type: ignore[arg-type]
+        await canary.run(None, operation, old, new, Canary())  # type: ignore[arg-type]
         return operation
 
     operation = asyncio.run(main())
