@@ -26,7 +26,9 @@ from releve.supervisor.host import system
 from releve.supervisor.host.identity import IdentityError, group_id, identify
 from releve.supervisor.host.policy import Policy
 from releve.supervisor.host.usage import memory, opened, tasks
-from releve.supervisor.release.release import ReleaseError, choose_python, real_places, resolve_directory
+from releve.supervisor.release.errors import ReleaseError
+from releve.supervisor.release.interpreter import choose_python
+from releve.supervisor.release.release import real_places, resolve_directory
 from releve.supervisor.systemd import lacking, systemctl
 from releve.supervisor.systemd.needs import needs
 

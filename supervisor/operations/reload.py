@@ -18,7 +18,7 @@ from releve.supervisor.listeners.listener import ListenError
 from releve.supervisor.listeners.plan import Plan, plan_listeners
 from releve.supervisor.operations.upgrade import prove
 from releve.supervisor.release import release
-from releve.supervisor.release.release import ReleaseError
+from releve.supervisor.release.errors import ReleaseError
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.configuration import Configuration

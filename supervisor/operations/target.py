@@ -17,7 +17,8 @@ from releve.supervisor.listeners.listener import ListenError
 from releve.supervisor.listeners.plan import Plan, plan_listeners
 from releve.supervisor.operations import coldstart
 from releve.supervisor.release import release
-from releve.supervisor.release.release import Pin, ReleaseError, release_of
+from releve.supervisor.release.errors import ReleaseError
+from releve.supervisor.release.release import Pin, release_of
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.log import log
 from releve.supervisor.reporting.operation import Operation

@@ -35,7 +35,8 @@ from releve.supervisor.operations import scale
 from releve.supervisor.operations.target import Target
 from releve.supervisor.operations.upgrade import judge_on
 from releve.supervisor.release import release
-from releve.supervisor.release.release import ReleaseError, release_of
+from releve.supervisor.release.errors import ReleaseError
+from releve.supervisor.release.release import release_of
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.log import log
 from releve.supervisor.reporting.operation import Operation

@@ -31,7 +31,8 @@ from releve.supervisor.listeners.aside import put_aside
 from releve.supervisor.listeners.listener import ListenError, close_listener
 from releve.supervisor.listeners.unix import apply_mode, open_unix
 from releve.supervisor.operations import hooks
-from releve.supervisor.release import release
+from releve.supervisor.release.environment import read_variables
+from releve.supervisor.release.errors import ReleaseError
 from releve.supervisor.reporting import logfiles
 
 ROOT = Path(__file__).parent.parent.parent
@@ -296,12 +297,12 @@ def test_variables_are_not_read_through_a_link_of_the_user(place: Path) -> None:
     link.symlink_to(secret)
     nobody = pwd.getpwnam("nobody")
     with pytest.raises(
-        release.ReleaseError, match="cannot read env_file: a symbolic link, in a folder that somebody else may write in"
+        ReleaseError, match="cannot read env_file: a symbolic link, in a folder that somebody else may write in"
     ):
-        release.read_variables(str(link), nobody.pw_uid)
+        read_variables(str(link), nobody.pw_uid)
     os.chown(secret, NOBODY, -1)  # what is the user's own is no secret to it
-    assert release.read_variables(str(link), nobody.pw_uid) == {"PASSWORD": "root"}
-    assert release.read_variables(str(link), None) == {"PASSWORD": "root"}  # it is this user who asks
+    assert read_variables(str(link), nobody.pw_uid) == {"PASSWORD": "root"}
+    assert read_variables(str(link), None) == {"PASSWORD": "root"}  # it is this user who asks
 
 
 def test_a_lease_on_a_file_has_nobody_wait(tmp_path: Path) -> None:
