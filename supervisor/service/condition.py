@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from releve.server.shared.lost_lines import lost, lost_words
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import AT_WORK, GenerationState
 from releve.supervisor.reporting.log import own
 from releve.supervisor.service.health import Health
+from releve.supervisor.service.log_health import LogHealth
 
 if TYPE_CHECKING:
     from releve.supervisor.service.service import Service
-
-AGAIN = "the log is written again"
-LEFT = "the processes that could not write the log have ended; whether the others can is not known yet"
 
 
 class Condition:
@@ -27,8 +24,7 @@ class Condition:
         self.planned: Callable[[], bool] = lambda: False  # whether an operation is under way
         self.on_change: Callable[[], None] = lambda: None  # of what there is to say of the workers
         self._service = service
-        self._losing: dict[object, int] = {}  # who has lost how many lines of the logs
-        self._gone = 0  # lines that those have lost who have ended since
+        self._logs = LogHealth()
         self._health = Health()
         self._health.again = self.judge
 
@@ -48,44 +44,15 @@ class Condition:
 
     def judge_logs(self) -> None:
         """See whether the logs are written, and say it where it can be read: they cannot say so themselves."""
-        lost.retry()
-        counts = dict(self._count_lost())
-        losing = {who: count for who, count in counts.items() if count}
-        # the others have ended: nobody knows what they could
-        recovered = any(who in counts for who in self._losing.keys() - losing)
-        self._gone = (
-            self._gone + sum(count for who, count in self._losing.items() if who not in losing) if losing else 0
-        )
-        turned, self._losing = bool(losing) is not bool(self._losing), losing
-        lines = sum(losing.values()) + self._gone
-        settings = self._service.settings.log
-        places = dict.fromkeys(path for path in (settings.file, settings.access) if path not in (None, "-"))
-        where = ", ".join(map(str, places)) or "standard output or error"
+        service = self._service
+        writing = [one for one in (service.active, service.candidate) if one is not None]
+        told = self._logs.look(service.settings.log, writing)
         self.degraded.pop("log", None)
-        words = ""
-        if lines:
-            words = (
-                f"the log cannot be written ({where}), {lost_words(lines)}; free some space, or check what "
-                "it is written to"
-            )
-            self.degraded["log"] = words
-        if turned:
-            own.aside("error" if words else "info", words or (AGAIN if recovered else LEFT))
+        if self._logs.words:
+            self.degraded["log"] = self._logs.words
+        if told:
+            own.aside("error" if self._logs.losing else "info", told)
             self.on_change()
-
-    def _count_lost(self) -> Iterator[tuple[object, int]]:
-        """Who has lost how many lines of the logs, since writing them last succeeded."""
-        yield None, lost.lines
-        # Who stands by, or leaves, hardly writes any more.
-        for generation in (self._service.active, self._service.candidate):
-            if generation is None:
-                continue
-            if not generation.orphaned:
-                yield generation.number, generation.board.lost
-            for worker in generation.workers.values():
-                record = generation.board.read(worker.slot)
-                if record.pid == worker.pid:
-                    yield (generation.number, worker.pid), record.lost
 
     def judge(self) -> None:
         """See whether the generation in service is all that it should be."""

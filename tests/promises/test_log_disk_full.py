@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.service import Service, eventually, serving
+from releve.supervisor.service.log_health import LEFT
 
 FULL = "/dev/full"  # whoever writes there finds the disk full: full(4)
 WORDS = "the log cannot be written ({}), "
@@ -77,6 +78,7 @@ def test_workers_that_have_ended_prove_nothing_about_the_disk(tmp_path: Path) ->
         service.must("upgrade")
         eventually(lambda: "whether the others can is not known yet" in service.log(), "it is said what is known")
         assert "the log is written again" not in service.log()
+        assert service.status()["service"]["degraded"] == [LEFT]
         service.who()
         eventually(lambda: lines_lost(service, places), "the new ones lose theirs too")
 
