@@ -276,7 +276,7 @@ class Supervisor:
         self.dispatcher.begin(
             "upgrade",
             "watch",
-            work.upgrading(self.service, self.service.configuration, standby=not code, settle=not code),
+            work.upgrading(self.service, self.service.configuration, standby=not code, settle=not code, patient=False),
         )
         return True
 

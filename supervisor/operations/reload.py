@@ -14,8 +14,8 @@ from releve.config.settings import Settings, to_wire
 from releve.supervisor.channels.master import ORDER_S
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.keepsake.keepsake import Role
-from releve.supervisor.listeners.listener import ListenError
-from releve.supervisor.listeners.plan import Plan, plan_listeners
+from releve.supervisor.listeners.plan import Plan
+from releve.supervisor.operations.target import plan
 from releve.supervisor.operations.upgrade import prove
 from releve.supervisor.release import release
 from releve.supervisor.release.errors import ReleaseError
@@ -107,8 +107,4 @@ def _read(service: Service, generation: Generation, configuration: Configuration
     configured = configuration.read().settings
     changed = diff.changed(generation.settings, configured)
     settings = diff.apply_reload(generation.settings, configured)
-    try:
-        plan = plan_listeners(service.listeners, settings.listen, settings.limits.backlog, service.inherited)
-    except ListenError as error:
-        raise StepFailed("listen", str(error)) from error
-    return _Target(settings, plan, changed)
+    return _Target(settings, plan(service, settings.listen, settings), changed)

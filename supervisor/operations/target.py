@@ -7,11 +7,11 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from releve.config import diff
 from releve.config.frozen import dataclass
-from releve.config.settings import Settings
+from releve.config.settings import Address, Settings
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.listeners.listener import ListenError
 from releve.supervisor.listeners.plan import Plan, plan_listeners
@@ -47,8 +47,11 @@ _HELD = "the workers of the generation before may hold it for a while: waiting f
 Choose = Callable[[], Awaitable[Target]]
 
 
-def from_configuration(service: Service, configuration: Configuration) -> Choose:
-    """Choose what the configuration says now."""
+def from_configuration(service: Service, configuration: Configuration, *, patient: bool = True) -> Choose:
+    """Choose what the configuration says now.
+
+    ``patient``: addresses that are not free yet are waited for, where there is reason to (``_plan_patiently``).
+    """
 
     async def choose() -> Target:
         settings = configuration.read().settings
@@ -56,39 +59,46 @@ def from_configuration(service: Service, configuration: Configuration) -> Choose
             settings = diff.apply_upgrade(service.settings, settings)
         try:
             pin = await release.pin(settings, service.base_environment, configuration.bounds)
-            plan = await _plan(service, settings)
         except ReleaseError as error:
             raise StepFailed(error.step, str(error)) from error
-        except ListenError as error:
-            raise StepFailed("listen", str(error)) from error
-        return Target(pin, settings, plan)
+        if patient:
+            return Target(pin, settings, await _plan_patiently(service, settings))
+        return Target(pin, settings, plan(service, settings.listen, settings))
 
     return choose
 
 
-async def _plan(service: Service, settings: Settings) -> Plan:
+def plan(service: Service, addresses: Sequence[Address], settings: Settings) -> Plan:
+    """The listeners on some addresses. Raises StepFailed."""
+    try:
+        return plan_listeners(service.listeners, addresses, settings.limits.backlog, service.inherited)
+    except ListenError as error:
+        raise StepFailed("listen", str(error)) from error
+
+
+async def _plan_patiently(service: Service, settings: Settings) -> Plan:
     """The listeners, after some patience: at the first start by ``timeouts.bind``, and where a dead generation's
     workers may hold one.
 
-    Raises ListenError.
+    Raises StepFailed.
     """
     first = service.active is None and not service.listeners
     until = time.monotonic() + (settings.timeouts.bind or 0.0) if first else 0.0
     told = ""
     while True:
         try:
-            return plan_listeners(service.listeners, settings.listen, settings.limits.backlog, service.inherited)
-        except ListenError as error:
-            cause = error.__cause__
+            return plan(service, settings.listen, settings)
+        except StepFailed as error:
+            cause = error.__cause__ and error.__cause__.__cause__
             number = (cause.errno if isinstance(cause, OSError) else None) or 0
             late = time.monotonic() < until and number in _LATE
             held = time.monotonic() < service.patient_until and number == errno.EADDRINUSE
             if not late and not held:
                 raise
-            if told != (told := str(error)):
+            if told != (told := error.reason):
                 log.warning(
                     "%s; %s",
-                    error,
+                    error.reason,
                     f"waiting {settings.timeouts.bind:g}s for {_LATE[number]} (timeouts.bind)" if late else _HELD,
                 )
             await asyncio.sleep(_AGAIN_S)
@@ -98,9 +108,8 @@ def from_generation(service: Service, generation: Generation) -> Choose:
     """Choose the very pin of a generation that lost its master, with the settings that it had last."""
 
     async def choose() -> Target:
-        addresses = [one.address for one in service.listeners]
-        plan = plan_listeners(service.listeners, addresses, generation.settings.limits.backlog, service.inherited)
-        return Target(generation.pin, generation.settings, plan)
+        listeners = plan(service, [one.address for one in service.listeners], generation.settings)
+        return Target(generation.pin, generation.settings, listeners)
 
     return choose
 

@@ -112,7 +112,7 @@ async def check(context: Context, arguments: Arguments, by: str) -> Event:
     """What an upgrade would start from, without starting anything."""
     service = context.service
     try:
-        target = await from_configuration(service, service.configuration)()
+        target = await from_configuration(service, service.configuration, patient=False)()
     except ConfigError as error:
         return result(
             Status.USAGE, str(error), step="configuration", reason=str(error), serving=service.serving_words()

@@ -42,11 +42,18 @@ def adopting(service: Service, adopted: list[Adopted]) -> Work:
     return work
 
 
-def upgrading(service: Service, configuration: Configuration, *, standby: bool = True, settle: bool = True) -> Work:
+def upgrading(
+    service: Service,
+    configuration: Configuration,
+    *,
+    standby: bool = True,
+    settle: bool = True,
+    patient: bool = True,
+) -> Work:
     """What the configuration says now, for what serves."""
 
     async def work(operation: Operation) -> str:
-        choose = from_configuration(service, configuration)
+        choose = from_configuration(service, configuration, patient=patient)
         new = await upgrade(service, operation, choose, standby=standby, settle=settle, judged=standby)
         had_canary = canary.words(operation.figures)
         return f"generation {new.number} serves {new.pin.resolved}" + (f" (canary: {had_canary})" if had_canary else "")
