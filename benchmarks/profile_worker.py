@@ -13,7 +13,8 @@ from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
-from releve.config.settings import Limits, Settings
+from releve.config.settings.limits import Limits
+from releve.config.settings.settings import Settings
 from releve.server.http import shape as shapes
 from releve.server.http.fasthead import fast_environ
 from releve.server.http.head import parse_head

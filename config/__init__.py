@@ -1,1 +1,1 @@
-"""Configuration: the table of settings, and what everybody may know of it."""
+"""Configuration: what every folder may use to make values, and to say what is wrong with one."""

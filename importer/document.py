@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from releve.config.frozen import dataclass
-from releve.config.settings import GROUPS
+from releve.config.settings.settings import GROUPS
 
 WIDTH = 110
 _COMMENT_AT = 36

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from releve.config.frozen import dataclass
-from releve.config.settings import key_names
+from releve.config.settings.settings import key_names
 
 ERROR_LOG = "log.file"
 HEADERS = {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"}

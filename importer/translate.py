@@ -19,7 +19,7 @@ from releve.config.kinds.addresses import mode_text, parse_address
 from releve.config.kinds.defaults import default_text
 from releve.config.kinds.kinds import DURATION_MAX_S, duration_text
 from releve.config.reading import paste
-from releve.config.settings import GROUPS, Settings, rules
+from releve.config.settings.settings import GROUPS, Settings, rules
 from releve.importer import words
 from releve.importer.document import Entry
 from releve.importer.failure import ImportFailure

@@ -11,7 +11,10 @@ from typing import Any
 
 from releve.config.kinds.defaults import default_text
 from releve.config.kinds.kinds import either, share_text, size_text
-from releve.config.settings import GROUPS, Canary, Check, Command, Settings, written
+from releve.config.settings.hooks import Command
+from releve.config.settings.key import written
+from releve.config.settings.settings import GROUPS, Settings
+from releve.config.settings.upgrade import Canary, Check
 from releve.pages.marked import Tables, main
 
 KINDS = {

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from releve import __version__
-from releve.config.settings import GROUPS, Settings, written
+from releve.config.settings.key import written
+from releve.config.settings.settings import GROUPS, Settings
 from releve.pages import configuration as reference
 from releve.pages import roff
 

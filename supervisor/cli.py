@@ -27,7 +27,7 @@ from releve.supervisor.service.configuration import Configuration
 
 if TYPE_CHECKING:
     from releve.config.reading.load import Loaded
-    from releve.config.settings import Settings
+    from releve.config.settings.settings import Settings
 
 EXIT_PIPE = 128 + signal.SIGPIPE  # as a shell tells of programs that SIGPIPE has ended
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from releve.config.errors import ConfigError, Place, Problem
 from releve.config.reading.load import Loaded
-from releve.config.settings import Log, Settings
+from releve.config.settings.log import Log
+from releve.config.settings.settings import Settings
 from releve.instance import instances
 from releve.instance.instances import InstanceError
 from releve.instance.protocol import Status

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from releve.config.errors import ConfigError
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.instance import instances
 from releve.instance.protocol import Event, Status
 from releve.server.shared.revive import REVIVED

@@ -9,7 +9,7 @@ import stat
 
 from releve.config.kernel import UNIX_PATH_MAX_BYTES
 from releve.config.kinds.kinds import join, parse_path
-from releve.config.settings import Address
+from releve.config.settings.address import Address
 
 EVERY_V4 = "0.0.0.0"
 

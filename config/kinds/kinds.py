@@ -23,7 +23,7 @@ from urllib.parse import unquote
 from releve.config import kernel
 from releve.config.errors import nearest
 from releve.config.kinds.access_format import PRESETS, check_format
-from releve.config.settings import CONTROL_VERBS
+from releve.config.settings.control import CONTROL_VERBS
 
 Rules = Mapping[str, Any]
 

@@ -18,21 +18,15 @@ from releve.config.frozen import dataclass
 from releve.config.kinds import addresses, kinds
 from releve.config.kinds.kinds import Rules
 from releve.config.reading.written import Written
-from releve.config.settings import (
-    GROUPS,
-    Address,
-    Canary,
-    Check,
-    Command,
-    Control,
-    Limits,
-    Mount,
-    Request,
-    Settings,
-    key_names,
-    to_wire,
-)
-from releve.config.settings import written as written_key
+from releve.config.settings.address import Address
+from releve.config.settings.control import Control
+from releve.config.settings.hooks import Command
+from releve.config.settings.key import written as written_key
+from releve.config.settings.limits import Limits
+from releve.config.settings.request import Request
+from releve.config.settings.settings import GROUPS, Mount, Settings, key_names
+from releve.config.settings.upgrade import Canary, Check
+from releve.config.settings.wire import to_wire
 
 WIRE_MAX_BYTES = 128 * 1024  # settings travel over the link in one message
 

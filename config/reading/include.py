@@ -12,7 +12,7 @@ from pathlib import Path
 
 from releve.config.errors import ConfigError, Problem
 from releve.config.reading.written import Written
-from releve.config.settings import GROUPS
+from releve.config.settings.settings import GROUPS
 
 KEY = "include"
 MERGED = frozenset({*GROUPS, "mounts", "env"})  # blocks to which several files may add; all else stands in one

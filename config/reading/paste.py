@@ -20,7 +20,7 @@ from releve.config.reading.build import Loaded, build
 from releve.config.reading.files import absolute, read_text
 from releve.config.reading.sources import Overrides, read_overrides
 from releve.config.reading.written import Content, Written
-from releve.config.settings import key_names, rules
+from releve.config.settings.settings import key_names, rules
 
 SUFFIX = ".ini"
 LOADER = "releve.server.paste:load"  # what makes the application, in the release

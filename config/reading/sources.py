@@ -16,7 +16,7 @@ from releve.config.frozen import dataclass
 from releve.config.kinds.addresses import port_address
 from releve.config.reading.build import Loaded, build
 from releve.config.reading.written import Written
-from releve.config.settings import rules
+from releve.config.settings.settings import rules
 
 Option = str | int | Sequence[str]
 

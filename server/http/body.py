@@ -10,7 +10,8 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 
-from releve.config.settings import Limits, Timeouts
+from releve.config.settings.limits import Limits
+from releve.config.settings.timeouts import Timeouts
 from releve.server.http.channel import Channel
 from releve.server.http.head import Head, HTTPError
 from releve.server.http.spool import Spool

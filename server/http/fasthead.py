@@ -15,7 +15,7 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.http.forwarded import FAMILY, FORWARDED
 from releve.server.http.head import END
 

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.shared.native import socket
 
 END = b"\r\n\r\n"

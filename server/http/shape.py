@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.http.fasthead import key_of
 from releve.server.http.forwarded import concerns
 

@@ -17,7 +17,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.server.http.body import CONTINUE, READ_BYTES, BodyRefused, Input
 from releve.server.http.spool import Spool, Spools, spool_directory
 from releve.server.loop.connection import Connection, State, min_bytes

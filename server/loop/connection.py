@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from releve.config.settings import Timeouts
+from releve.config.settings.timeouts import Timeouts
 from releve.server.http.body import ClientGone, ClientTooSlow, Input
 from releve.server.http.fasthead import Usual
 from releve.server.http.forwarded import Trust

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.server.http import websocket
 from releve.server.http.body import Input
 from releve.server.http.fasthead import Usual

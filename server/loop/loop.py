@@ -19,7 +19,7 @@ from collections.abc import Callable
 from itertools import compress
 from typing import NoReturn
 
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.server.loop.collecting import Collecting
 from releve.server.loop.connection import Connection, State
 from releve.server.loop.deadlines import TICK_S, Deadlines

@@ -10,7 +10,7 @@ import logging
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.server.http.fasthead import fast_environ, usual
 from releve.server.http.forwarded import concerns, introduce
 from releve.server.http.head import END, HTTPError, Partial, head_end, parse_head

@@ -7,7 +7,7 @@ import logging
 import struct
 from typing import TYPE_CHECKING
 
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.server.http.response import body_bytes, simple_response
 from releve.server.loop.connection import (
     CLOSING_MAX_BYTES,

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import releve
 from releve.config.frozen import dataclass
-from releve.config.settings import Settings, from_wire, key_names
+from releve.config.settings.settings import Settings, key_names
+from releve.config.settings.wire import from_wire
 from releve.server.process.messages import FILES, MalformedOrder, files_of, names_of
 from releve.server.scoreboard import scoreboard
 from releve.server.shared.link import EXCHANGE_VERSION, EXTRAS, LINK_VERSION, Link, Message

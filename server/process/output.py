@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from releve.config.settings import Log
+from releve.config.settings.log import Log
 from releve.server.scoreboard.recorder import Keep
 from releve.server.shared import log as logs
 from releve.server.shared import system

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from releve.config.legible import legible, lines, one_line
-from releve.config.settings import Log
+from releve.config.settings.log import Log
 from releve.server.shared import system
 from releve.server.shared.journal import Journal, leads_there
 from releve.server.shared.lost_lines import lost, lost_words

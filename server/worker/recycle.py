@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.shared.native import os, time
 
 log = logging.getLogger("releve.worker")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.server.handover.acceptor import Acceptor, Width
 from releve.server.handover.diversion import Diversion, Portion
 from releve.server.handover.handover import Handover

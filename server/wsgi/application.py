@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from releve.config.frozen import dataclass
-from releve.config.settings import Mount
+from releve.config.settings.settings import Mount
 from releve.server.shared.native import FOLDER, os
 from releve.server.wsgi.callable import Flaw, flaw
 from releve.server.wsgi.mounts import mounted, unavailable

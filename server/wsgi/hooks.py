@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from releve.config import settings
 from releve.config.frozen import dataclass
+from releve.config.settings.hooks import Hooks
 from releve.server.wsgi.application import BootError, attempt, find_function
 
 Function = Callable[[], object]
@@ -26,13 +26,13 @@ class Functions:
 NAMES = ("after_fork", "on_pause", "on_resume", "on_exit")
 
 
-def modules(hooks: settings.Hooks) -> list[str]:
+def modules(hooks: Hooks) -> list[str]:
     """What they are in: imported with the application, so that they are of the same release."""
     found = [getattr(hooks, name) for name in NAMES]
     return [name.partition(":")[0] for name in found if name]
 
 
-def find(hooks: settings.Hooks) -> Functions:
+def find(hooks: Hooks) -> Functions:
     """The functions. Raises BootError."""
     found: dict[str, Function] = {}
     for name in NAMES:

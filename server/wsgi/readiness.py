@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.server.scoreboard.scoreboard import Scoreboard
 
 Application = Callable[..., Iterable[bytes]]

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from releve.config.settings import Settings, to_wire
+from releve.config.settings.settings import Settings
+from releve.config.settings.wire import to_wire
 from releve.server.shared.link import LINK_VERSION, Message
 from releve.supervisor.listeners.listener import Listener
 from releve.supervisor.release.release import Pin

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.instance import symptoms
 from releve.server.scoreboard import scoreboard
 from releve.server.shared.link import EXTRAS, STACKS_SIGNAL, Message

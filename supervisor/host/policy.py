@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from releve.config.frozen import dataclass
-from releve.config.settings import CONTROL_VERBS, Control
+from releve.config.settings.control import CONTROL_VERBS, Control
 from releve.instance import paths
 
 BOUNDS = "bounds"  # argument of an upgrade, which only the supervisor gives it

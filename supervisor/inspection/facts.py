@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from releve.config.frozen import dataclass
-from releve.config.settings import Control, Settings
+from releve.config.settings.control import Control
+from releve.config.settings.settings import Settings
 from releve.instance.instances import InstanceError, unit_name
 from releve.supervisor.channels.door import doors
 from releve.supervisor.host import system

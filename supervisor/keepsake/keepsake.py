@@ -19,7 +19,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from releve.config.frozen import dataclass
-from releve.config.settings import Settings, from_wire, to_wire
+from releve.config.settings.settings import Settings
+from releve.config.settings.wire import from_wire, to_wire
 from releve.supervisor.host import memory
 from releve.supervisor.host.mark import Mark, mark
 from releve.supervisor.keepsake.packing import pack_listener, pack_pin, unpack_listener, unpack_pin

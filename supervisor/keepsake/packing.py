@@ -10,7 +10,9 @@ import dataclasses
 import socket
 from typing import Any
 
-from releve.config.settings import Address, Settings, from_wire, to_wire
+from releve.config.settings.address import Address
+from releve.config.settings.settings import Settings
+from releve.config.settings.wire import from_wire, to_wire
 from releve.supervisor.host.identity import Identity
 from releve.supervisor.listeners.listener import Listener
 from releve.supervisor.release.release import Pin

@@ -7,7 +7,7 @@ import socket
 import stat
 from collections.abc import Iterable, Mapping
 
-from releve.config.settings import Address
+from releve.config.settings.address import Address
 from releve.supervisor.listeners import stored
 from releve.supervisor.listeners.listener import Listener, ListenError
 

@@ -12,7 +12,7 @@ import errno
 import socket
 
 from releve.config.frozen import dataclass
-from releve.config.settings import Address
+from releve.config.settings.address import Address
 from releve.instance import paths
 
 # What the user can change, by what the kernel says of an address.

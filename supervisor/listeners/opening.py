@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 
-from releve.config.settings import Address
+from releve.config.settings.address import Address
 from releve.instance import paths
 from releve.supervisor.listeners import stored
 from releve.supervisor.listeners.inherited import open_inherited

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from releve.config import kernel
 from releve.config.frozen import dataclass
-from releve.config.settings import Address
+from releve.config.settings.address import Address
 from releve.instance import paths
 from releve.server.shared.link import has_ended
 from releve.supervisor.listeners.inherited import expand

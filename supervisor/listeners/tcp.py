@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from releve.config.settings import Address
+from releve.config.settings.address import Address
 from releve.supervisor.listeners.listener import ADVICE, Listener, ListenError, refusal
 
 _ADVICE_PORT = (

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Callable
 
 from releve.config.kernel import UNIX_PATH_MAX_BYTES
-from releve.config.settings import Address
+from releve.config.settings.address import Address
 from releve.instance import paths
 from releve.instance.paths import Folder
 from releve.supervisor.host import system

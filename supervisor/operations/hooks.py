@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from releve.config.frozen import dataclass
-from releve.config.settings import Command
-from releve.config.settings import Hooks as Commands
+from releve.config.settings.hooks import Command
+from releve.config.settings.hooks import Hooks as Commands
 from releve.instance import paths
 from releve.server.shared.runtime import HOOK_NAME
 from releve.supervisor.generation.generation import Generation

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from releve.config import diff
 from releve.config.frozen import dataclass
-from releve.config.settings import Settings, to_wire
+from releve.config.settings import diff
+from releve.config.settings.settings import Settings
+from releve.config.settings.wire import to_wire
 from releve.supervisor.channels.master import ORDER_S
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.keepsake.keepsake import Role

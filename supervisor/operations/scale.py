@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from releve.config.settings import WORKERS_MAX
+from releve.config.settings.settings import WORKERS_MAX
 from releve.supervisor.channels.master import ORDER_S
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.reporting.failure import StepFailed

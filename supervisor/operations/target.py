@@ -9,9 +9,10 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from releve.config import diff
 from releve.config.frozen import dataclass
-from releve.config.settings import Address, Settings
+from releve.config.settings import diff
+from releve.config.settings.address import Address
+from releve.config.settings.settings import Settings
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.listeners.listener import ListenError
 from releve.supervisor.listeners.plan import Plan, plan_listeners

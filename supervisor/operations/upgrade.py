@@ -12,8 +12,9 @@ import asyncio
 import os
 from contextlib import suppress
 
-from releve.config import diff
-from releve.config.settings import Check, Settings, rules
+from releve.config.settings import diff
+from releve.config.settings.settings import Settings, rules
+from releve.config.settings.upgrade import Check
 from releve.server.shared.faults import fault
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import AT_WORK, GenerationState

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.server.shared.link import LINK_VERSION, Message
 
 _REMEDY = "install a releve of this supervisor's age in the release, or none"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from releve.config import kernel
 from releve.config.errors import ConfigError
 from releve.config.reading.env_file import read_env_file
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.instance import paths
 from releve.server.shared import anchor
 from releve.supervisor.host.environment import strip

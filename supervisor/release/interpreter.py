@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import releve.server
 from releve.config.frozen import dataclass
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.supervisor.host import program, system
 from releve.supervisor.host.identity import Identity
 from releve.supervisor.release.errors import ReleaseError, reason_of

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from releve.config.frozen import dataclass
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.supervisor.host.identity import Identity, IdentityError, identify
 from releve.supervisor.host.policy import Bounds
 from releve.supervisor.release.environment import make_environment, read_variables

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 
-from releve.config.settings import Log
+from releve.config.settings.log import Log
 from releve.server.shared.log import STANDARD_ERROR, Entry, Handler, Sink
 from releve.supervisor.reporting.logfiles import Held, open_file, paths
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from releve.config.frozen import dataclass
-from releve.config.settings import Log
+from releve.config.settings.log import Log
 from releve.instance import paths as trusted
 from releve.supervisor.reporting.failure import StepFailed
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.supervisor.channels.door import open_door
 from releve.supervisor.channels.exchange import Exchange
 from releve.supervisor.generation.generation import Generation

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from releve.config.kinds.kinds import share_text
-from releve.config.settings import Canary
+from releve.config.settings.upgrade import Canary
 from releve.server.shared.faults import fault
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState

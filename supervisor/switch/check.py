@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from releve.config.frozen import dataclass
 from releve.config.kinds.kinds import parse_expect
-from releve.config.settings import Check
+from releve.config.settings.upgrade import Check
 
 if TYPE_CHECKING:
     from releve.supervisor.channels.worker import Worker

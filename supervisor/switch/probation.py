@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from releve.config.frozen import dataclass
-from releve.config.settings import Check
+from releve.config.settings.upgrade import Check
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.losses import REMEMBERED_S, unexcused
 from releve.supervisor.generation.states import GenerationState

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
 from releve.config.frozen import dataclass
-from releve.config.settings import Command, Hooks, Settings
+from releve.config.settings.hooks import Command, Hooks
+from releve.config.settings.settings import Settings
 
 PRIVILEGED_PORTS = 1024
 BIND = "CAP_NET_BIND_SERVICE"

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 
 from releve.config.frozen import dataclass
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.instance.instances import unit_name
 from releve.server.shared.runtime import GUARD_NAME
 from releve.supervisor.systemd.needs import HOMES, SYSTEM, TEMPORARY, Needs, inside, needs

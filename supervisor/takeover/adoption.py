@@ -16,8 +16,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from releve.config import diff
 from releve.config.frozen import dataclass
+from releve.config.settings import diff
 from releve.instance import holders, paths
 from releve.server.shared import closing
 from releve.server.shared.link import ORPHAN_S, LinkError

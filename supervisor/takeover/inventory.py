@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from releve.config.frozen import dataclass
-from releve.config.settings import Address
+from releve.config.settings.address import Address
 from releve.server.shared import closing, form
 from releve.server.shared.form import Unfit
 from releve.server.shared.link import Link, LinkError, Message, clip

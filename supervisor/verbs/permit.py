@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from releve.config.frozen import dataclass
-from releve.config.settings import Control
+from releve.config.settings.control import Control
 from releve.instance.instances import Access, InstanceError, blocked
 from releve.supervisor.host.identity import group_id
 from releve.supervisor.host.policy import Policy

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 
 DIGIT = frozenset(b"0123456789")
 HEXDIG = DIGIT | frozenset(b"abcdefABCDEF")

@@ -12,7 +12,7 @@ import zlib
 from typing import Any
 
 from fuzz import grammar, prefaces
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.http import fasthead, shape
 from releve.server.http.body import BodyRefused, ChunkDecoder, Input
 from releve.server.http.fasthead import fast_environ, usual

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.pair import PairChannel
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.http.body import Input
 from releve.server.http.head import head_end, parse_head
 from releve.server.wsgi.call import Outcome, new_call

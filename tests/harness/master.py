@@ -18,7 +18,10 @@ from typing import Any
 
 import releve.config
 import releve.server
-from releve.config.settings import Log, Settings, Timeouts, to_wire
+from releve.config.settings.log import Log
+from releve.config.settings.settings import Settings
+from releve.config.settings.timeouts import Timeouts
+from releve.config.settings.wire import to_wire
 from releve.server.scoreboard import scoreboard
 from releve.server.shared.link import LINK_VERSION, Message, pair
 

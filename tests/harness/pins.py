@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.supervisor.host.identity import AS_WE_ARE
 from releve.supervisor.release.errors import ReleaseError
 from releve.supervisor.release.release import Pin, pin

@@ -27,7 +27,7 @@ PATIENCE_S = 20.0
 RUNNER = """
 import importlib, json, socket, sys
 sys.path.insert(0, sys.argv[2])
-from releve.config.settings import from_wire
+from releve.config.settings.wire import from_wire
 from releve.server.wsgi.application import load
 from releve.server.shared.link import Link
 from releve.server.scoreboard.scoreboard import Scoreboard

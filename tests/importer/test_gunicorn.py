@@ -18,7 +18,7 @@ import pytest
 
 from releve.config.reading.build import build
 from releve.config.reading.load import parse
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.importer import gunicorn
 from releve.importer.command import convert
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from gunicorn import config
 
-from releve.config.settings import key_names
+from releve.config.settings.settings import key_names
 from releve.importer import gunicorn, words
 from releve.importer.table import SECTIONS, SETTINGS
 from releve.importer.translate import CARRIED

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from releve.config.settings import Address
+from releve.config.settings.address import Address
 from releve.instance import instances, paths
 from releve.server.shared.runtime import HOOK_NAME
 from releve.supervisor.host import system

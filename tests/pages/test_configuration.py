@@ -11,7 +11,7 @@ import yaml
 from releve.config.errors import ConfigError
 from releve.config.kinds import schema
 from releve.config.reading.load import load
-from releve.config.settings import rules
+from releve.config.settings.settings import rules
 from releve.pages import configuration as reference
 from releve.pages.marked import main, renewed
 

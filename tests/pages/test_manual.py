@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from releve.config.settings import key_names
+from releve.config.settings.settings import key_names
 from releve.ctl.main import ctl
 from releve.pages import manual_ctl as of_ctl
 from releve.pages import manual_releve as of_releve

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from releve.config.settings import Hooks
+from releve.config.settings.hooks import Hooks
 from releve.instance import protocol
 from releve.pages import manual_releve as manual
 from releve.pages import operations as reference

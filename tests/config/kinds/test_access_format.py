@@ -7,7 +7,7 @@ import pytest
 from releve.config.errors import ConfigError
 from releve.config.kinds.access_format import ATOMS, NAMED, PRESETS, check_format
 from releve.config.reading.load import load
-from releve.config.settings import Log
+from releve.config.settings.log import Log
 from releve.server.wsgi import access
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "logs.md"

@@ -3,7 +3,7 @@
 import pytest
 
 from releve.config.kinds.addresses import mode_text, parse_address
-from releve.config.settings import Address
+from releve.config.settings.address import Address
 
 
 @pytest.mark.parametrize(

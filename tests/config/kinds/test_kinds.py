@@ -19,7 +19,8 @@ from releve.config.kinds.kinds import (
 )
 from releve.config.kinds.schema import KINDS as SCHEMA_KINDS
 from releve.config.reading.build import READERS
-from releve.config.settings import Canary, Check, rules
+from releve.config.settings.settings import rules
+from releve.config.settings.upgrade import Canary, Check
 from releve.pages.configuration import KINDS as REFERENCE_KINDS
 
 

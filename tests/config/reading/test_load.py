@@ -10,7 +10,13 @@ import pytest
 
 from releve.config.errors import ConfigError
 from releve.config.reading.load import load
-from releve.config.settings import Address, Canary, Check, Command, Limits, Log, Settings, Timeouts, Upgrade, rules
+from releve.config.settings.address import Address
+from releve.config.settings.hooks import Command
+from releve.config.settings.limits import Limits
+from releve.config.settings.log import Log
+from releve.config.settings.settings import Settings, rules
+from releve.config.settings.timeouts import Timeouts
+from releve.config.settings.upgrade import Canary, Check, Upgrade
 
 DESIGN = """
 app: mysite.wsgi:application

@@ -13,7 +13,7 @@ from releve.config.errors import ConfigError
 from releve.config.kinds.kinds import parse_app
 from releve.config.reading import paste
 from releve.config.reading.sources import Overrides
-from releve.config.settings import Address
+from releve.config.settings.address import Address
 from releve.server.wsgi.application import parse_target
 
 APP = "[app:main]\nuse = egg:shop\n"

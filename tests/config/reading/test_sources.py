@@ -16,7 +16,8 @@ from releve.config.reading.sources import (
     overrides,
     variable_names,
 )
-from releve.config.settings import Address, rules
+from releve.config.settings.address import Address
+from releve.config.settings.settings import rules
 
 
 def read(folder: Path, environ: dict[str, str], options: Mapping[str, Option] | None = None) -> Loaded:

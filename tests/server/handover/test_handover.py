@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.workers import Client, Generation, Worker, busy, connect, eventually, finish, freeze, request, switch, thaw
-from releve.config.settings import Timeouts
+from releve.config.settings.timeouts import Timeouts
 from releve.server.handover.exchange import HOPS_MAX, Parcel, give, take
 from releve.server.loop.connection import REST_MAX_BYTES
 

@@ -15,7 +15,9 @@ import time
 import pytest
 
 from harness.workers import Client, Generation, listening
-from releve.config.settings import Limits, Settings, Timeouts
+from releve.config.settings.limits import Limits
+from releve.config.settings.settings import Settings
+from releve.config.settings.timeouts import Timeouts
 from releve.server.handover import exchange
 from releve.server.handover.exchange import Parcel, give, take
 from releve.server.handover.handover import FULL_S, Handover
@@ -134,7 +136,7 @@ def test_a_message_that_cannot_be_read_is_not_the_end_of_a_worker() -> None:
 
 FORKS = """
 import os, socket, threading
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.server.scoreboard import scoreboard
 from releve.server.wsgi.hooks import Functions
 from releve.server.shared.link import pair

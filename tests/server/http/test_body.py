@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from harness.pair import PairChannel
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.http.body import (
     CONTINUE,
     EXTENSIONS_MAX_BYTES,

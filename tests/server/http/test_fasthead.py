@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.http import fasthead
 from releve.server.http.fasthead import LINES_MAX, fast_environ, usual
 from releve.server.http.head import head_end, parse_head

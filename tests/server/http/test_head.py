@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.http.head import Head, HTTPError, Partial, head_end, parse_head
 
 LIMITS = Limits(request_line=100, headers=6, header=80, head=400, body=1000)

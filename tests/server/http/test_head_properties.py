@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fuzz import grammar, laws
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.http import fasthead, shape
 from releve.server.http.fasthead import LINES_MAX, NAMES_MAX, fast_environ
 from releve.server.http.head import HTTPError, Partial, head_end, parse_head

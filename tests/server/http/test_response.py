@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.http import response
 from releve.server.http.head import Head, parse_head
 from releve.server.http.response import (

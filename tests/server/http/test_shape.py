@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.http import fasthead, shape
 from releve.server.http.fasthead import fast_environ
 from releve.server.http.head import HTTPError, head_end, parse_head

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from harness.workers import Client, Generation, Worker, connect, eventually, request
-from releve.config.settings import Limits, Settings
+from releve.config.settings.limits import Limits
+from releve.config.settings.settings import Settings
 from releve.server.http.body import Input
 from releve.server.http.head import parse_head
 from releve.server.http.spool import Spool, Spools, spool_directory

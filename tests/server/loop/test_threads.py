@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.workers import Generation, Worker, connect, eventually, request
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.server.loop.connection import Connection, prepare
 from releve.server.loop.handler import Handler
 from releve.server.loop.loop import SLICE_S, Loop

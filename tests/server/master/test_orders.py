@@ -17,7 +17,7 @@ import pytest
 
 from harness.master import APP, WAIT_S, Master, client_of, listen
 from harness.workers import eventually, hold
-from releve.config.settings import Timeouts
+from releve.config.settings.timeouts import Timeouts
 from releve.server.shared.link import Message
 
 SLOW = """

@@ -13,7 +13,7 @@ import pytest
 
 BEGIN = """
 import logging, os, subprocess, sys, threading, time
-from releve.config.settings import Log
+from releve.config.settings.log import Log
 from releve.server.process import output
 from releve.server.shared.log import Who
 output.begin(Log(**{settings}), Who(8, 2, "/srv/42"))

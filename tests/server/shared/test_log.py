@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from releve.config.settings import Log
+from releve.config.settings.log import Log
 from releve.server.shared import log as logs
 from releve.server.shared.journal import Journal
 from releve.server.shared.log import Entry, Handler, Sink, Who

@@ -11,7 +11,7 @@ import pytest
 
 from harness.master import APP, Master
 from harness.workers import Client, Generation, eventually, request
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.worker.recycle import LOOK_S, Recycling, rss_bytes
 
 

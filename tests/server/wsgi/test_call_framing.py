@@ -12,7 +12,7 @@ import pytest
 
 from harness.ask import OK, Answer, ask, request, simple, streamed
 from harness.pair import PairChannel
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.http.body import Input
 from releve.server.http.head import parse_head
 from releve.server.wsgi.call import Outcome, new_call

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from releve import __version__
-from releve.config.settings import Limits
+from releve.config.settings.limits import Limits
 from releve.server.http.head import parse_head
 from releve.server.wsgi.call import FileWrapper
 from releve.server.wsgi.environ import base_environ, build_environ

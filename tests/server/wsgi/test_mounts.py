@@ -11,7 +11,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from releve.config.settings import Mount
+from releve.config.settings.settings import Mount
 from releve.server.wsgi.application import BootError, load
 from releve.server.wsgi.mounts import broken, mounted
 

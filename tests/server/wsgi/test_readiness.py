@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.workers import Client, Generation, Worker, eventually, request
-from releve.config.settings import Check, Settings, Upgrade
+from releve.config.settings.settings import Settings
+from releve.config.settings.upgrade import Check, Upgrade
 from releve.server.loop.connection import Connection, State, prepare
 from releve.server.loop.handler import Handler
 from releve.server.loop.loop import Loop

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from harness.garbage import KINDS, VALUES, make_descriptor
 from harness.service import eventually
-from releve.config.settings import WORKERS_MAX
+from releve.config.settings.settings import WORKERS_MAX
 from releve.instance.protocol import VERBS
 from releve.server.handover import exchange
 from releve.server.handover.exchange import ExchangeError, Parcel, encode, take

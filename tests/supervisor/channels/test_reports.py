@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from harness.descriptors import descriptors, only_open
 from harness.garbage import KINDS, VALUES, make_descriptor
 from harness.pins import PIN
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.server.scoreboard import scoreboard
 from releve.server.shared import form
 from releve.server.shared.form import Unfit

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.pins import PIN
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.server.shared.link import pair
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.dismissal import KILL_MARGIN_S

@@ -14,7 +14,8 @@ import pytest
 from releve.config.errors import ConfigError
 from releve.config.reading.load import load
 from releve.config.reading.sources import overrides
-from releve.config.settings import CONTROL_VERBS, Control, from_wire, to_wire
+from releve.config.settings.control import CONTROL_VERBS, Control
+from releve.config.settings.wire import from_wire, to_wire
 from releve.instance import protocol
 from releve.supervisor.host.policy import BOUNDS, Bounds, Policy
 from releve.supervisor.host.system import Peer

@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from releve.config.settings import Address, Limits, Log, Proxy, Settings, Timeouts, Upgrade
+from releve.config.settings.address import Address
+from releve.config.settings.limits import Limits
+from releve.config.settings.log import Log
+from releve.config.settings.proxy import Proxy
+from releve.config.settings.settings import Settings
+from releve.config.settings.timeouts import Timeouts
+from releve.config.settings.upgrade import Upgrade
 from releve.supervisor.inspection import doctor, facts
 from releve.supervisor.inspection.doctor import OK, PROBLEM, UNKNOWN, WARNING
 from releve.supervisor.inspection.facts import Facts, Unit

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releve.config.settings import Address, Settings
+from releve.config.settings.address import Address
+from releve.config.settings.settings import Settings
 from releve.supervisor.host import memory
 from releve.supervisor.host.identity import Identity
 from releve.supervisor.host.mark import mark

@@ -18,7 +18,7 @@ import pytest
 
 from harness.descriptors import descriptors
 from releve.config import kernel
-from releve.config.settings import Address
+from releve.config.settings.address import Address
 from releve.supervisor.host import system
 from releve.supervisor.listeners import inherited as passed_on
 from releve.supervisor.listeners.aside import bring_back, put_aside

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from releve.config.settings import Address, Settings, Timeouts
+from releve.config.settings.address import Address
+from releve.config.settings.settings import Settings
+from releve.config.settings.timeouts import Timeouts
 from releve.supervisor.operations import target
 from releve.supervisor.release import release
 from releve.supervisor.reporting.failure import StepFailed

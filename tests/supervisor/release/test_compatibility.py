@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from releve.config.settings import Mount, Settings
+from releve.config.settings.settings import Mount, Settings
 from releve.server.shared.link import LINK_VERSION, Message
 from releve.supervisor.release.compatibility import can, knows, objection
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.pins import refused
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.supervisor.release.environment import make_environment
 from releve.supervisor.release.errors import ReleaseError
 from releve.supervisor.release.interpreter import own_python

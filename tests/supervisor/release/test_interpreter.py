@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.pins import pinned, refused
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.supervisor.host.identity import Identity
 from releve.supervisor.release.errors import ReleaseError
 from releve.supervisor.release.interpreter import choose_python, own_python, probe

@@ -26,4 +26,4 @@ def test_to_one_that_has_none_ours_is_lent_by_its_files() -> None:
         *("--version", releve.__version__),
         *("--link", "7"),
     ]
-    assert (server / "lend.py").is_file() and (config / "settings.py").is_file()
+    assert (server / "lend.py").is_file() and (config / "settings" / "settings.py").is_file()

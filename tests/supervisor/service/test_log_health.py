@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from releve.config.settings import Log
+from releve.config.settings.log import Log
 from releve.supervisor.service.log_health import AGAIN, LEFT, LogHealth
 
 LOG = Log(file="/logs/service", access="/logs/access")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from releve.config.settings import Canary
+from releve.config.settings.upgrade import Canary
 from releve.supervisor.generation.traffic import Totals
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.switch import canary

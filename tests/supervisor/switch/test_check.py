@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from releve.config.settings import Check
+from releve.config.settings.upgrade import Check
 from releve.supervisor.switch.check import CheckFailed, CheckResult, ask
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from releve.config.settings import Check
+from releve.config.settings.upgrade import Check
 from releve.supervisor.generation.losses import Losses
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.generation.traffic import Totals

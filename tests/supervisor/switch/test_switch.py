@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.pins import PIN
-from releve.config.settings import Settings
+from releve.config.settings.settings import Settings
 from releve.server.shared.link import pair
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.generation import Generation

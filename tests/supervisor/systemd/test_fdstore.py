@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releve.config.settings import Address
+from releve.config.settings.address import Address
 from releve.supervisor.listeners import stored
 from releve.supervisor.listeners.inherited import unclaimed
 from releve.supervisor.listeners.listener import Listener, close_listener

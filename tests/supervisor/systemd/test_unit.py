@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 
 from releve.config.reading.paste import Names
-from releve.config.settings import Address, Check, Command, Hooks, Limits, Log, Settings, Timeouts, Upgrade
+from releve.config.settings.address import Address
+from releve.config.settings.hooks import Command, Hooks
+from releve.config.settings.limits import Limits
+from releve.config.settings.log import Log
+from releve.config.settings.settings import Settings
+from releve.config.settings.timeouts import Timeouts
+from releve.config.settings.upgrade import Check, Upgrade
 from releve.supervisor.release.release import real_places
 from releve.supervisor.systemd.quoting import UnitError, listed, program, word
 from releve.supervisor.systemd.unit import MARGIN_S, Place, unit

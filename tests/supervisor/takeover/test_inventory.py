@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from harness.descriptors import descriptors, only_open
 from harness.garbage import KINDS, VALUES, make_descriptor
 from harness.pins import PIN
-from releve.config.settings import Address, Settings
+from releve.config.settings.address import Address
+from releve.config.settings.settings import Settings
 from releve.server.scoreboard import scoreboard
 from releve.server.shared.link import Link, LinkError, pair
 from releve.supervisor.channels import reports

@@ -8,7 +8,8 @@ import pytest
 
 from releve.config.errors import ConfigError
 from releve.config.reading.load import load
-from releve.config.settings import Settings, from_wire
+from releve.config.settings.settings import Settings
+from releve.config.settings.wire import from_wire
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,12 @@
 
 from dataclasses import replace
 
-from releve.config.diff import apply_reload, apply_upgrade, changed, needs_restart, needs_upgrade
-from releve.config.settings import Address, Check, Log, Settings, Timeouts, Upgrade, rules
+from releve.config.settings.address import Address
+from releve.config.settings.diff import apply_reload, apply_upgrade, changed, needs_restart, needs_upgrade
+from releve.config.settings.log import Log
+from releve.config.settings.settings import Settings, rules
+from releve.config.settings.timeouts import Timeouts
+from releve.config.settings.upgrade import Check, Upgrade
 
 OLD = Settings(app="a:b", directory="/srv/v1")
 NEW = replace(

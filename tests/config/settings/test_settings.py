@@ -7,20 +7,12 @@ from pathlib import Path
 
 import releve.config
 import releve.server
-from releve.config.settings import (
-    Address,
-    Canary,
-    Check,
-    Command,
-    Hooks,
-    Limits,
-    Settings,
-    Upgrade,
-    from_wire,
-    key_names,
-    rules,
-    to_wire,
-)
+from releve.config.settings.address import Address
+from releve.config.settings.hooks import Command, Hooks
+from releve.config.settings.limits import Limits
+from releve.config.settings.settings import Settings, key_names, rules
+from releve.config.settings.upgrade import Canary, Check, Upgrade
+from releve.config.settings.wire import from_wire, to_wire
 
 FULL = Settings(
     app="a:b",
@@ -66,7 +58,7 @@ sys.path.insert(0, {server!r})
 import lend
 lend.lend({server!r}, {config!r}, "1")
 sys.path.pop(0)
-from releve.config import settings
+from releve.config.settings import settings
 print(len(settings.key_names()))
 """
     done = subprocess.run(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from releve.config.settings import GROUPS, Settings, rules
+from releve.config.settings.settings import GROUPS, Settings, rules
 
 
 def changed(old: Settings, new: Settings) -> list[str]:

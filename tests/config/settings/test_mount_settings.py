@@ -9,7 +9,8 @@ import pytest
 
 from releve.config.errors import ConfigError
 from releve.config.reading.load import load
-from releve.config.settings import Mount, from_wire, to_wire
+from releve.config.settings.settings import Mount
+from releve.config.settings.wire import from_wire, to_wire
 
 
 def refused(folder: Path, text: str, **files: str) -> list[str]:

@@ -1,0 +1,37 @@
+"""The settings of the block ``control``, and the verbs that it may name."""
+
+from __future__ import annotations
+
+from releve.config.frozen import dataclass
+from releve.config.settings.key import key
+
+# The verbs of ctl (instance/protocol.py; a test compares).
+CONTROL_VERBS = (
+    *("status", "upgrade", "reload", "rollback", "stop", "scale", "abort", "reexec", "history"),
+    *("check", "reopen", "workers", "dump", "drain", "undrain", "doctor"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """``control``: what members of ``control_group`` may do, who are neither root nor the supervisor's user."""
+
+    may: tuple[str, ...] | None = key(
+        None,
+        "verbs",
+        "Verbs of ctl that members of control_group may use, or all.",
+        off="all",
+        restart=True,
+        supervisor=True,
+    )
+    directories: tuple[str, ...] | None = key(
+        None,
+        "folders",
+        (
+            "Folders that must contain each release that they upgrade to, and each interpreter that they "
+            "name; or anywhere."
+        ),
+        off="anywhere",
+        restart=True,
+        supervisor=True,
+    )

@@ -1,0 +1,203 @@
+"""The settings of one service, the one table: each has its key, kind, default, unit and sentence here and nowhere else.
+
+The keys of the top level stand in this file, those of a block in the file of its name. Files are read by the table, the
+reference and the JSON Schema are rendered from it, and both sides of the link speak it (``wire.py``). Pure values,
+standard library only: a release that brings no Relève is lent this folder.
+
+Durations are floats in seconds, sizes are ints in bytes. ``None`` is written ``off`` (durations) or ``unlimited``
+(sizes) in YAML; ``0`` never means "none".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
+from releve.config.frozen import dataclass
+from releve.config.settings.address import Address
+from releve.config.settings.control import Control
+from releve.config.settings.hooks import Hooks
+from releve.config.settings.key import block, key
+from releve.config.settings.limits import Limits
+from releve.config.settings.log import Log
+from releve.config.settings.proxy import Proxy
+from releve.config.settings.request import Request
+from releve.config.settings.timeouts import Timeouts
+from releve.config.settings.upgrade import Upgrade
+
+WORKERS_MAX = 256  # half the scoreboard of a generation: a reload has as many again beside them
+_MOUNTS_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One of several applications: ``app`` serves ``prefix`` and what is below it; ``place`` says where that is
+    written.
+    """
+
+    prefix: str
+    app: str
+    place: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything one YAML file can say, every value resolved but the release itself.
+
+    ``directory``, ``python`` and the two state folders stay literal (absolute
+    paths, symlinks not followed, or ``None`` for ``auto``): they are resolved
+    afresh for each generation.
+    """
+
+    app: str = key("", "app", "The WSGI application, as module:object; or mounts instead.", upgrade=True, required=True)
+    mounts: tuple[Mount, ...] = key(
+        (),
+        "mounts",
+        "Several applications instead of app: path prefixes and the module:object that each is served by.",
+        upgrade=True,
+    )
+    on_app_error: str = key(
+        "refuse",
+        "choice",
+        "A mounted application that cannot be imported: refuse the release, or isolate it (503 for its prefix only).",
+        choices=("refuse", "isolate"),
+        upgrade=True,
+    )
+    include: tuple[str, ...] = key(
+        (), "patterns", "More files, as conf.d/*.yaml, relative to this one; their keys are added to it."
+    )
+    directory: str = key(
+        "",
+        "path",
+        "Folder of the release; default: the configuration file's own. Resolved afresh for each generation.",
+        upgrade=True,
+    )
+    listen: tuple[Address, ...] = key(
+        (Address("tcp", "127.0.0.1", 8000),), "listen", "Address, or list of addresses, to listen on."
+    )
+    workers: int = key(
+        2, "workers", "Number of worker processes, or auto for one per available core.", minimum=1, maximum=WORKERS_MAX
+    )
+    threads: int = key(
+        8,
+        "count",
+        "Requests at once in one worker; with 1 the application runs in the main thread only.",
+        minimum=1,
+        maximum=1000,
+    )
+    python: str | None = key(
+        None,
+        "python",
+        "Interpreter, relative to directory; auto: the directory's .venv or venv, else the supervisor's own.",
+        off="auto",
+        upgrade=True,
+    )
+    preload: bool | None = key(
+        None,
+        "flag",
+        "Import in the master and fork after; auto: unless the import leaves threads or connected sockets.",
+        off="auto",
+        upgrade=True,
+    )
+    preload_modules: tuple[str, ...] = key((), "modules", "More modules to import at preload.", upgrade=True)
+    env: dict[str, str] = key({}, "variables", "Environment variables for the application.", upgrade=True)
+    env_file: str | None = key(
+        None, "path", "File of NAME=value lines for the application's environment.", off="off", upgrade=True
+    )
+    user: str | None = key(
+        None, "name", "User that masters and workers run as; only when started as root.", off="off", upgrade=True
+    )
+    group: str | None = key(None, "name", "Group that masters and workers run as.", off="off", upgrade=True)
+    umask: int | None = key(None, "mode", "File mode mask of masters and workers.", off="off", upgrade=True)
+    no_new_privileges: bool = key(
+        True,
+        "flag",
+        (
+            "With user: what masters and workers start gains nothing by set-user-ID programs, as sudo and "
+            "some mailers are."
+        ),
+        upgrade=True,
+    )
+    control_group: str | None = key(
+        None,
+        "name",
+        "Group whose members may use ctl, besides root and the user that the supervisor runs as.",
+        off="off",
+        restart=True,
+    )
+    runtime_directory: str | None = key(
+        None,
+        "path",
+        "Folder of the control socket and the lock; auto: $RUNTIME_DIRECTORY, else the user's runtime folder.",
+        off="auto",
+        restart=True,
+    )
+    state_directory: str | None = key(
+        None,
+        "path",
+        "Folder of the history; auto: $STATE_DIRECTORY, else the user's state folder.",
+        off="auto",
+        restart=True,
+    )
+    spool_directory: str | None = key(
+        None,
+        "path",
+        "Folder for the files of limits.spool; auto: $TMPDIR, /var/tmp or the system's temporary folder.",
+        off="auto",
+    )
+    readiness: str | None = key(
+        None,
+        "target",
+        (
+            "Path that Relève itself answers for load balancers: 200, or 503 while `ctl drain` lasts or a "
+            "stop; off: upgrade.check's path is."
+        ),
+        off="off",
+    )
+    limits: Limits = block(Limits(), "What one client may ask for.")
+    request: Request = block(Request(), "How requests reach the application.")
+    timeouts: Timeouts = block(Timeouts(), "How long to wait.")
+    upgrade: Upgrade = block(Upgrade(), "How generations follow one another.")
+    proxy: Proxy = block(Proxy(), "What is believed of a proxy in front.")
+    control: Control = block(Control(), "What members of control_group may do.")
+    hooks: Hooks = block(Hooks(), "Commands at the turns of an upgrade, and functions in each worker.")
+    log: Log = block(Log(), "What is written to logs, and where.")
+    watch: str = key(
+        "off",
+        "choice",
+        "Upgrade by itself: release (the directory's symlink is flipped) or code (a file is saved; for development).",
+        choices=("off", "release", "code"),
+    )
+
+    @property
+    def served(self) -> str:
+        """What is served, in a few words: the application, or the prefixes of the mounted ones."""
+        if not self.mounts:
+            return self.app
+        prefixes = [mount.prefix or "/" for mount in self.mounts]
+        shown = ", ".join(prefixes[:_MOUNTS_SHOWN]) + (", …" if len(prefixes) > _MOUNTS_SHOWN else "")
+        return f"{len(prefixes)} {'application' if len(prefixes) == 1 else 'applications'} ({shown})"
+
+
+# The blocks, by their keys.
+GROUPS: dict[str, type[Any]] = {
+    top.name: type(top.default) for top in dataclasses.fields(Settings) if top.metadata["kind"] == "group"
+}
+
+
+def rules() -> dict[str, Mapping[str, Any]]:
+    """The table: what each ``key`` call says, by dotted key (``limits.head``), in the order of this file."""
+    table: dict[str, Mapping[str, Any]] = {}
+    for top in dataclasses.fields(Settings):
+        if top.name in GROUPS:
+            table |= {f"{top.name}.{below.name}": below.metadata for below in dataclasses.fields(GROUPS[top.name])}
+        else:
+            table[top.name] = top.metadata
+    return table
+
+
+def key_names() -> tuple[str, ...]:
+    """Every setting this release knows, dotted, sorted; part of ``hello``."""
+    return tuple(sorted(rules()))
