@@ -143,8 +143,8 @@ def test_the_server_takes_from_native_what_an_application_may_patch(path: Path) 
         ("supervisor/release", "from releve.supervisor.listeners import listener", ["supervisor/listeners/listener"]),
         (
             "server/loop",
-            "from releve.server.worker.posture import Posture\nfrom releve.server.http import head",
-            ["server/worker/posture"],
+            "from releve.server.worker.orders import AFTER\nfrom releve.server.http import head",
+            ["server/worker/orders"],
         ),
     ],
 )

@@ -107,7 +107,7 @@ class Acceptor:
         self.diversion = diversion
 
     def update(self) -> None:
-        """Open or shut them, as posture, threads and limits have it now."""
+        """Open or shut them, as state, threads and limits have it now."""
         wanted = self._wanted()
         if wanted is not self.width:
             before, self.width = self.width, wanted

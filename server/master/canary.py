@@ -10,10 +10,11 @@ from collections.abc import Callable
 from releve.server.master.pending import Pending, PendingOrders
 from releve.server.prefork.lifecycle import names
 from releve.server.prefork.spawner import Spawner
-from releve.server.prefork.workers import State, Worker, Workers
+from releve.server.prefork.workers import Worker, Workers
 from releve.server.process.messages import MalformedOrder
 from releve.server.shared.link import Message
 from releve.server.shared.native import os
+from releve.server.shared.states import WorkerState
 
 
 class Canary:
@@ -35,7 +36,7 @@ class Canary:
         def done(pending: Pending) -> None:
             up = self._workers.up(revision)
             late = [worker for worker in up if worker.number in pending.late]
-            if late or not any(worker.state is State.ATTENDING for worker in up):
+            if late or not any(worker.state is WorkerState.ATTENDING for worker in up):
                 why = f"{names(late)} did not answer for {patience_s:g}s" if late else "no worker is left"
                 self._pending.fail(pending.id, "canary", f"cannot attend: {why}")
             else:
@@ -43,8 +44,8 @@ class Canary:
 
         up = self._workers.up(revision)
         for worker in up:
-            worker.order({"type": "attend"}, State.ATTENDING)
-        self._await(order, "attend", State.ATTENDING, up, done, patience_s)
+            worker.order({"type": "attend"}, WorkerState.ATTENDING)
+        self._await(order, "attend", WorkerState.ATTENDING, up, done, patience_s)
 
     def divert(self, order: Message, fds: list[int], revision: int, patience_s: float) -> None:
         """Have every worker, and those to come, pass a share on, or none any more; answered when all do.
@@ -64,7 +65,7 @@ class Canary:
         self._await(
             order,
             "divert",
-            State.SERVING,
+            WorkerState.SERVING,
             up,
             lambda pending: self._pending.answer(pending, workers=len(up)),
             patience_s,
@@ -89,7 +90,7 @@ class Canary:
         self,
         order: Message,
         verb: str,
-        state: State,
+        state: WorkerState,
         workers: list[Worker],
         done: Callable[[Pending], None],
         patience_s: float,

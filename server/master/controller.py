@@ -24,7 +24,7 @@ from releve.server.prefork.boot import Boot
 from releve.server.prefork.lifecycle import Lifecycle, names
 from releve.server.prefork.outbox import Outbox
 from releve.server.prefork.spawner import Spawner
-from releve.server.prefork.workers import UP, IllegalTransition, State, Worker, Workers, describe_exit
+from releve.server.prefork.workers import IllegalTransition, Worker, Workers, describe_exit
 from releve.server.process import stacks
 from releve.server.process.messages import MalformedOrder
 from releve.server.shared import system
@@ -33,6 +33,7 @@ from releve.server.shared.form import Unfit, seconds
 from releve.server.shared.link import LOST_S, Message, clip
 from releve.server.shared.native import os
 from releve.server.shared.revive import within
+from releve.server.shared.states import UP, WorkerState
 
 REMARKS_MAX = 20
 ENDED_MAX = 200  # remembered for the next supervisor
@@ -97,7 +98,9 @@ class Controller:
         if trouble:
             self._fail_boot({"step": "workers", "reason": trouble})
         else:
-            self._pending.start(Pending("boot", frozenset({State.READY}), _numbers(new), self._booted, self._boot_lost))
+            self._pending.start(
+                Pending("boot", frozenset({WorkerState.READY}), _numbers(new), self._booted, self._boot_lost)
+            )
 
     def obey(self, message: Message, fds: list[int]) -> None:
         """Begin to carry out one order; it is answered now or later.
@@ -148,14 +151,14 @@ class Controller:
 
     def _note_state(self, worker: Worker, message: Message) -> None:
         try:
-            state = State(message["state"])
+            state = WorkerState(message["state"])
         except ValueError as error:
             raise IllegalTransition(f"a state of {worker}: {error}") from error
-        if state is State.GONE:  # that is the kernel's word
+        if state is WorkerState.GONE:  # that is the kernel's word
             raise IllegalTransition(f"{worker} cannot say that it has gone")
         worker.become(state)
         self._outbox.send({**message, "worker": worker.number})
-        if worker.state is State.READY:
+        if worker.state is WorkerState.READY:
             self._on_ready(worker)
         self._pending.settle(worker, message)
 
@@ -172,8 +175,8 @@ class Controller:
 
     def bury(self, worker: Worker, status: int) -> None:
         """A worker was reaped."""
-        ready, left = worker.state is not State.BOOTING, worker.state is State.LEAVING
-        worker.become(State.GONE)
+        ready, left = worker.state is not WorkerState.BOOTING, worker.state is WorkerState.LEAVING
+        worker.become(WorkerState.GONE)
         self._workers.remove(worker)
         if worker.failure is None:
             worker.failure = {
@@ -227,7 +230,9 @@ class Controller:
         for revision in list(self._spawner.revisions):
             self._spawner.close(revision)
         for worker in self._workers:
-            self._lifecycle.dismiss(worker, deadline_s, linger_s, serve_on=serve_on and worker.state is State.SERVING)
+            self._lifecycle.dismiss(
+                worker, deadline_s, linger_s, serve_on=serve_on and worker.state is WorkerState.SERVING
+            )
         self._last_part = (self._now() + deadline_s, linger_s) if serve_on else None
         self._shut()
 
@@ -344,12 +349,12 @@ class Controller:
         able = self._workers.up(self.current.number)
         if not able:
             self._fill(at_once=True)  # whatever the back-off
-        asked = [w for w in able if not (w.state is State.SERVING and w.told is State.SERVING)]
+        asked = [w for w in able if not (w.state is WorkerState.SERVING and w.told is WorkerState.SERVING)]
         for worker in asked:
-            worker.order({"type": "resume"}, State.SERVING)
+            worker.order({"type": "resume"}, WorkerState.SERVING)
 
         def done(pending: Pending) -> None:
-            if any(w.state is State.SERVING for w in self._workers.up(self.current.number)):
+            if any(w.state is WorkerState.SERVING for w in self._workers.up(self.current.number)):
                 self.posture = Posture.RESUMED
                 self._pending.answer(pending, workers=len(self._workers.up(self.current.number)))
             else:
@@ -360,7 +365,9 @@ class Controller:
 
         waiting = {w.number for w in (asked if able else self._workers.standing(self.current.number))}
         self._pending.start(
-            Pending("resume", frozenset({State.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S)
+            Pending(
+                "resume", frozenset({WorkerState.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S
+            )
         )
 
     def _pause(self, order: Message, fds: list[int]) -> None:
@@ -386,7 +393,9 @@ class Controller:
             self._workers.up(self.current.number), to, tuple(fds[:1]) if to is not None else ()
         )
         self._pending.start(
-            Pending("pause", frozenset({State.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S)
+            Pending(
+                "pause", frozenset({WorkerState.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S
+            )
         )
 
     def _quit(self, order: Message, fds: list[int]) -> None:
@@ -415,7 +424,7 @@ class Controller:
             self.target, self.change = before, Change.NONE
             self._count()
             for worker in new:
-                if worker.state is not State.GONE:
+                if worker.state is not WorkerState.GONE:
                     self._lifecycle.dismiss(worker, DROP_S, None)
             self._pending.refuse(order_id, failure)
 
@@ -427,7 +436,7 @@ class Controller:
             back({"step": "workers", "reason": trouble})
             return
         # A worker that is ready in a paused generation counts as paused (_on_ready).
-        awaited = frozenset({State.SERVING, State.PAUSED})
+        awaited = frozenset({WorkerState.SERVING, WorkerState.PAUSED})
         self._pending.start(Pending("scale", awaited, _numbers(new), self._scaled, lost, order_id))
 
     def _scale_down(self, order_id: object, leaving: list[Worker]) -> None:
@@ -441,7 +450,7 @@ class Controller:
             worker.dismissed = True
         waiting = self._lifecycle.give_up(leaving)
         self._pending.start(
-            Pending("scale", frozenset({State.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S)
+            Pending("scale", frozenset({WorkerState.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S)
         )
 
     def _count(self) -> None:
@@ -478,7 +487,7 @@ class Controller:
         self._pending.start(
             Pending(
                 "retire",
-                frozenset({State.PAUSED}),
+                frozenset({WorkerState.PAUSED}),
                 self._lifecycle.give_up([worker]),
                 paused,
                 deadline=self._now() + ACK_S,
@@ -520,11 +529,11 @@ class Controller:
             return
         if self.posture in (Posture.RESUMING, Posture.RESUMED):
             self._canary.brief(worker)
-            worker.order({"type": "resume"}, State.SERVING)
+            worker.order({"type": "resume"}, WorkerState.SERVING)
         elif self.posture is Posture.ATTENDING:
-            worker.order({"type": "attend"}, State.ATTENDING)
+            worker.order({"type": "attend"}, WorkerState.ATTENDING)
         elif self.posture is not Posture.BOOTING:
-            self._pending.settle(worker, {}, State.PAUSED)  # it waits as the others do
+            self._pending.settle(worker, {}, WorkerState.PAUSED)  # it waits as the others do
 
     def _of_numbers(self, numbers: Iterable[int]) -> list[Worker]:
         return [worker for worker in map(self._workers.get, sorted(numbers)) if worker is not None]

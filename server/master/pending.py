@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from releve.server.prefork.outbox import Outbox
-from releve.server.prefork.workers import State, Worker
+from releve.server.prefork.workers import Worker
 from releve.server.shared.link import Message, clip
+from releve.server.shared.states import WorkerState
 
 log = logging.getLogger("releve.master")
 
@@ -26,7 +27,7 @@ class Pending:
     """
 
     verb: str
-    awaited: frozenset[State | str]
+    awaited: frozenset[WorkerState | str]
     waiting: set[int]
     done: Callable[[Pending], None]
     lost: Callable[[Pending, Worker], None] | None = None
@@ -53,7 +54,7 @@ class PendingOrders:
         if not pending.waiting:
             self._finish(pending)
 
-    def settle(self, worker: Worker, message: Message, state: State | str | None = None) -> None:
+    def settle(self, worker: Worker, message: Message, state: WorkerState | str | None = None) -> None:
         """A worker has come to a state (or to what is as good as ``state``): tell whoever awaits that of it, or loses
         it.
         """
@@ -64,7 +65,7 @@ class PendingOrders:
             if state in pending.awaited:
                 pending.given += int(message.get("given", 0))
                 pending.kept += int(message.get("kept", 0))
-            elif state is not State.GONE and not (state is State.LEAVING and pending.awaited):
+            elif state is not WorkerState.GONE and not (state is WorkerState.LEAVING and pending.awaited):
                 continue
             elif pending.lost is not None:
                 self._list.remove(pending)

@@ -15,11 +15,12 @@ from releve.server.master.pending import Pending, PendingOrders
 from releve.server.prefork.boot import Boot, Revision, read_revision
 from releve.server.prefork.lifecycle import Lifecycle
 from releve.server.prefork.spawner import Spawner
-from releve.server.prefork.workers import UP, State, Worker, Workers
+from releve.server.prefork.workers import Worker, Workers
 from releve.server.process import output
 from releve.server.process.messages import MalformedOrder
 from releve.server.shared.link import Message
 from releve.server.shared.log import Who
+from releve.server.shared.states import UP, WorkerState
 
 ACK_S = 6.0  # how long a worker may take to say that it serves, or has paused; a switch waits for both
 DROP_S = 5.0  # deadline of workers that were never resumed
@@ -74,7 +75,9 @@ class Reload:
             self.withdraw(lambda _: self._pending.refuse(order["id"], {"step": "workers", "reason": trouble}))
         else:
             self._pending.start(
-                Pending("reload", frozenset({State.READY}), {worker.number for worker in new}, done, lost, order["id"])
+                Pending(
+                    "reload", frozenset({WorkerState.READY}), {worker.number for worker in new}, done, lost, order["id"]
+                )
             )
 
     def switch(self, order: Message, fds: list[int]) -> None:
@@ -91,7 +94,7 @@ class Reload:
         self._of.change = Change.SWITCHING
 
         def resumed(pending: Pending) -> None:
-            if not any(w.state is State.SERVING for w in self._workers.up(coming.number)):
+            if not any(w.state is WorkerState.SERVING for w in self._workers.up(coming.number)):
                 reason = "cannot switch: no new worker came to serve; the old ones serve on"
                 self.withdraw(lambda _: self._pending.refuse(pending.id, {"step": "switch", "reason": reason}))
                 return
@@ -114,16 +117,26 @@ class Reload:
 
             self._pending.start(
                 Pending(
-                    "switch", frozenset({State.PAUSED}), waiting, paused, id=pending.id, deadline=self._now() + ACK_S
+                    "switch",
+                    frozenset({WorkerState.PAUSED}),
+                    waiting,
+                    paused,
+                    id=pending.id,
+                    deadline=self._now() + ACK_S,
                 )
             )
 
         for worker in new:
-            worker.order({"type": "resume"}, State.SERVING)
+            worker.order({"type": "resume"}, WorkerState.SERVING)
         waiting = {w.number for w in new}
         self._pending.start(
             Pending(
-                "switch", frozenset({State.SERVING}), waiting, resumed, id=order["id"], deadline=self._now() + ACK_S
+                "switch",
+                frozenset({WorkerState.SERVING}),
+                waiting,
+                resumed,
+                id=order["id"],
+                deadline=self._now() + ACK_S,
             )
         )
 

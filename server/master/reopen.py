@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from releve.server.prefork.boot import Revision
-from releve.server.prefork.workers import State, Workers
+from releve.server.prefork.workers import Workers
 from releve.server.process.messages import FILES, read_files
 from releve.server.process.output import standard
 from releve.server.shared.link import Message
+from releve.server.shared.states import WorkerState
 
 
 def rotate(
@@ -29,7 +30,7 @@ def rotate(
     for worker in workers:
         if worker.revision == wanted:
             worker.pass_on({key: order.get(key) for key in ("type", "id", *FILES)}, tuple(fds))
-            if worker.state is not State.BOOTING:
+            if worker.state is not WorkerState.BOOTING:
                 waiting.add(worker.number)
     return waiting
 

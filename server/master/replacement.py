@@ -8,7 +8,8 @@ from typing import Protocol
 
 from releve.server.master.pending import Pending, PendingOrders
 from releve.server.master.vacancies import backoff_s
-from releve.server.prefork.workers import State, Worker, Workers
+from releve.server.prefork.workers import Worker, Workers
+from releve.server.shared.states import WorkerState
 
 RETRY_S = 1.0  # at least, after a replacement has failed
 
@@ -80,12 +81,12 @@ class Replacements:
         log.info("%s %s: %s takes its place", old, reason, new)
 
         def serving(pending: Pending) -> None:
-            if _stays(old) and self._controls.may_turn_over() and new.state is State.SERVING:
+            if _stays(old) and self._controls.may_turn_over() and new.state is WorkerState.SERVING:
                 del self._queue[number]
                 self._failures = 0
                 self._controls.retire(old, self._over)
                 return
-            if new.state is not State.GONE and not new.dismissed and _stays(old):
+            if new.state is not WorkerState.GONE and not new.dismissed and _stays(old):
                 self._controls.dismiss_new(new)
             self._over()
 
@@ -93,7 +94,9 @@ class Replacements:
             self._complain(old, str((worker.failure or {}).get("reason", "it has gone")))
             self._over()
 
-        self._pending.start(Pending("replace", frozenset({State.SERVING, State.PAUSED}), {new.number}, serving, lost))
+        self._pending.start(
+            Pending("replace", frozenset({WorkerState.SERVING, WorkerState.PAUSED}), {new.number}, serving, lost)
+        )
 
     def _complain(self, old: Worker, why: str) -> None:
         self._failures += 1
@@ -106,4 +109,4 @@ class Replacements:
 
 
 def _stays(worker: Worker | None) -> bool:
-    return worker is not None and not worker.dismissed and worker.state in (State.SERVING, State.ATTENDING)
+    return worker is not None and not worker.dismissed and worker.state in (WorkerState.SERVING, WorkerState.ATTENDING)

@@ -1,6 +1,6 @@
 """In the master: what can be done to workers, whatever the reason: fork, pause, dismiss, and kill the overdue.
 
-Knows no posture and no order: those are ``controller.py``.
+Knows no posture of the generation and no order: those are ``controller.py``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from releve.server.prefork.boot import Boot, Revision
 from releve.server.prefork.outbox import Outbox
 from releve.server.prefork.spawner import Spawner
-from releve.server.prefork.workers import UP, State, Worker, Workers
+from releve.server.prefork.workers import Worker, Workers
 from releve.server.process import children
 from releve.server.shared import system
 from releve.server.shared.link import LOST_TERM_S
 from releve.server.shared.native import signal
+from releve.server.shared.states import UP, WorkerState
 
 KILL_MARGIN_S = 1.0  # between a deadline and SIGKILL
 
@@ -76,7 +77,7 @@ class Lifecycle:
         """Have workers pause to the exchange of a generation (or to none); returns those to wait for."""
         waiting = set()
         for worker in workers:
-            worker.order({"type": "pause", "to": to}, State.PAUSED, fds)
+            worker.order({"type": "pause", "to": to}, WorkerState.PAUSED, fds)
             waiting.add(worker.number)
         return waiting
 
@@ -86,7 +87,7 @@ class Lifecycle:
         One that is booting is killed.
         """
         for worker in workers:
-            if worker.state is State.BOOTING:
+            if worker.state is WorkerState.BOOTING:
                 worker.signal(signal.SIGKILL)
         up = [worker for worker in workers if worker.state in UP]
         return self.pause(up, self._boot.generation, (self._boot.exchange_send,))
@@ -98,11 +99,11 @@ class Lifecycle:
         without that.
         """
         worker.dismissed, worker.serves_on = True, serve_on
-        if worker.state is State.BOOTING:
+        if worker.state is WorkerState.BOOTING:
             worker.signal(signal.SIGKILL)
             return
         more = {"serve_on": True} if serve_on else {}
-        worker.order({"type": "quit", "deadline_s": deadline_s, "linger_s": linger_s, **more}, State.LEAVING)
+        worker.order({"type": "quit", "deadline_s": deadline_s, "linger_s": linger_s, **more}, WorkerState.LEAVING)
         kill_at = self._now() + deadline_s + KILL_MARGIN_S
         # as the worker itself: the earlier one
         worker.kill_at = kill_at if worker.kill_at is None else min(worker.kill_at, kill_at)

@@ -7,7 +7,6 @@ process) and by its control pair. Its state changes by what it says itself, alon
 
 from __future__ import annotations
 
-import enum
 import heapq
 import logging
 from collections import deque
@@ -17,34 +16,23 @@ from releve.server.scoreboard.scoreboard import SLOTS
 from releve.server.shared.link import Link, LinkError, Message
 from releve.server.shared.native import os, signal
 from releve.server.shared.noise import Noise
+from releve.server.shared.states import UP, WorkerState
 
 SLOTS_REST = 8  # freed slots that nobody takes yet
 
 log = logging.getLogger("releve.master")
 
 
-class State(enum.Enum):
-    """What a worker is doing, by its own word; ``GONE`` by the kernel's."""
-
-    BOOTING = "booting"
-    READY = "ready"
-    ATTENDING = "attending"
-    SERVING = "serving"
-    PAUSED = "paused"
-    LEAVING = "leaving"
-    GONE = "gone"
-
-
-NEXT: dict[State, frozenset[State]] = {
-    State.BOOTING: frozenset({State.READY, State.LEAVING, State.GONE}),
-    State.READY: frozenset({State.ATTENDING, State.SERVING, State.PAUSED, State.LEAVING, State.GONE}),
-    State.ATTENDING: frozenset({State.ATTENDING, State.SERVING, State.PAUSED, State.LEAVING, State.GONE}),
-    State.SERVING: frozenset({State.SERVING, State.PAUSED, State.LEAVING, State.GONE}),
-    State.PAUSED: frozenset({State.PAUSED, State.SERVING, State.LEAVING, State.GONE}),
-    State.LEAVING: frozenset({State.LEAVING, State.GONE}),
-    State.GONE: frozenset(),
+_S = WorkerState
+NEXT: dict[WorkerState, frozenset[WorkerState]] = {
+    _S.BOOTING: frozenset({_S.READY, _S.LEAVING, _S.GONE}),
+    _S.READY: frozenset({_S.ATTENDING, _S.SERVING, _S.PAUSED, _S.LEAVING, _S.GONE}),
+    _S.ATTENDING: frozenset({_S.ATTENDING, _S.SERVING, _S.PAUSED, _S.LEAVING, _S.GONE}),
+    _S.SERVING: frozenset({_S.SERVING, _S.PAUSED, _S.LEAVING, _S.GONE}),
+    _S.PAUSED: frozenset({_S.PAUSED, _S.SERVING, _S.LEAVING, _S.GONE}),
+    _S.LEAVING: frozenset({_S.LEAVING, _S.GONE}),
+    _S.GONE: frozenset(),
 }
-UP = frozenset({State.READY, State.ATTENDING, State.SERVING, State.PAUSED})  # booted, and not on its way out
 
 
 class IllegalTransition(Exception):
@@ -61,8 +49,8 @@ class Worker:
         self.pid = pid
         self.pidfd = pidfd
         self.control = control
-        self.state = State.BOOTING
-        self.told: State | None = None
+        self.state = WorkerState.BOOTING
+        self.told: WorkerState | None = None
         self.dismissed = False  # told to leave: its end is expected
         self.serves_on = False  # dismissed, and not spent yet
         self.failed_before = 0  # boots in its place, in a row
@@ -76,13 +64,13 @@ class Worker:
     def __str__(self) -> str:
         return f"worker {self.number} (pid {self.pid})"
 
-    def become(self, state: State) -> None:
+    def become(self, state: WorkerState) -> None:
         """Take the next state. Raises IllegalTransition, and changes nothing, if it cannot follow the present one."""
         if state not in NEXT[self.state]:
             raise IllegalTransition(f"{self} cannot become {state.value}: it is {self.state.value}")
         self.state = state
 
-    def order(self, message: Message, told: State, fds: tuple[int, ...] = ()) -> None:
+    def order(self, message: Message, told: WorkerState, fds: tuple[int, ...] = ()) -> None:
         """Send an order and remember it. A worker that cannot hear it is found dead, or is killed at a deadline."""
         self.told = told
         try:
@@ -175,7 +163,7 @@ class Workers:
 
     def standing(self, revision: int) -> list[Worker]:
         """Workers of a revision that count: not dismissed and not leaving by themselves."""
-        return [w for w in self if w.revision == revision and not w.dismissed and w.state is not State.LEAVING]
+        return [w for w in self if w.revision == revision and not w.dismissed and w.state is not WorkerState.LEAVING]
 
     def up(self, revision: int) -> list[Worker]:
         """Standing workers that have booted."""

@@ -34,9 +34,10 @@ from releve.server.shared.link import EXIT_BOOT, EXIT_INTERNAL, ORPHAN_S, Link, 
 from releve.server.shared.log import Who
 from releve.server.shared.lost_lines import RETRY_S, lost
 from releve.server.shared.native import os, signal, socket
+from releve.server.shared.states import AT_WORK, WorkerState
 from releve.server.worker.exit import LEAST_S, Farewell, end_process, inherit, leave_unbooted, part
+from releve.server.worker.orders import AFTER, IllegalOrder
 from releve.server.worker.pausing import Pausing
-from releve.server.worker.posture import AT_WORK, POSTURES, IllegalOrder, Posture
 from releve.server.worker.recycle import Recycling
 from releve.server.wsgi import django as databases
 from releve.server.wsgi import hooks
@@ -150,13 +151,13 @@ def _report_failure(control: Link, error: BaseException) -> None:
 
 
 class Worker:
-    """The posture of one worker, and what each order does to loop, acceptor and handover.
+    """The state of one worker, and what each order does to loop, acceptor and handover.
 
     All but ``may_keep`` run in the loop.
     """
 
     def __init__(self, setup: WorkerSetup, application: Application, functions: hooks.Functions) -> None:
-        self.posture = Posture.READY
+        self.state = WorkerState.READY
         self._access = AccessLog(setup.access, setup.settings.log.access_format) if setup.access >= 0 else None
         answer = self._answer = Handler(
             application, setup.settings, self.may_keep, self._access, Readiness(setup.settings, setup.board)
@@ -234,7 +235,7 @@ class Worker:
         handover = self._handover  # the loop may change it meanwhile
         if connection.polite:
             return connection.has_more()
-        if self.posture is Posture.LEAVING:
+        if self.state is WorkerState.LEAVING:
             if handover is not None and handover.usable and not connection.private:
                 return True
             return self.loop.now() < self._polite_at and connection.has_more()
@@ -242,12 +243,12 @@ class Worker:
 
     # Orders
 
-    def order(self, verb: str) -> Posture:
-        """Take the posture that an order leads to; returns the one before. Raises IllegalOrder, and changes nothing."""
-        after = POSTURES.get((self.posture, verb))
+    def order(self, verb: str) -> WorkerState:
+        """Take the state that an order leads to; returns the one before. Raises IllegalOrder, and changes nothing."""
+        after = AFTER.get((self.state, verb))
         if after is None:
-            raise IllegalOrder(f"cannot {verb}: the worker is {self.posture.value}")
-        before, self.posture = self.posture, after
+            raise IllegalOrder(f"cannot {verb}: the worker is {self.state.value}")
+        before, self.state = self.state, after
         self._review()
         return before
 
@@ -276,7 +277,7 @@ class Worker:
         portion = Portion(float(message["share"]), self._setup.number) if fds else None
         self.order("divert")
         self.acceptor.divert(None if portion is None else Diversion(self.loop, fds.pop(0), portion))
-        if self.posture is Posture.SERVING:
+        if self.state is WorkerState.SERVING:
             self._send_state()
 
     def pause(self, message: Message, fds: list[int]) -> None:
@@ -292,7 +293,7 @@ class Worker:
         # What waits in the own exchange stays there if that is where it would be sent: a sibling takes it.
         own = to == self._setup.generation
         swept = (
-            list(self.acceptor.sweep(listeners=before is Posture.SERVING, exchange=not own))
+            list(self.acceptor.sweep(listeners=before is WorkerState.SERVING, exchange=not own))
             if before in AT_WORK
             else []
         )
@@ -328,10 +329,10 @@ class Worker:
         self._quit_at = min(self._quit_at, self.loop.now() + deadline_s)
         self._polite_at = min(self._polite_at, self.loop.now() + deadline_s / 2)
         self.loop.at("quit", self._quit_at, self._overdue)
-        if serve_on and before is Posture.SERVING:
+        if serve_on and before is WorkerState.SERVING:
             self._elders = set(self.loop.table.values())
             self.loop.at(
-                "shut", self._quit_at - min(SHUT_S, deadline_s / 2), partial(self._shut, Posture.LEAVING, linger_s)
+                "shut", self._quit_at - min(SHUT_S, deadline_s / 2), partial(self._shut, WorkerState.LEAVING, linger_s)
             )
             self._send_state()
         elif serve_on and self._elders is not None:
@@ -342,17 +343,17 @@ class Worker:
         if linger_s is not None:
             self.loop.hasten(linger_s)
 
-    def _shut(self, before: Posture, linger_s: float | None) -> None:
+    def _shut(self, before: WorkerState, linger_s: float | None) -> None:
         """Accept no more, ever."""
-        first = before is not Posture.LEAVING or self._elders is not None
+        first = before is not WorkerState.LEAVING or self._elders is not None
         self._elders = None
         self.loop.cancel("shut")
         if linger_s is not None:
             # What stands by does not answer for the generation in service, which sweeps the same queues.
-            heir = self._handover is not None or before is Posture.READY
+            heir = self._handover is not None or before is WorkerState.READY
             self._end_handover()
             self.acceptor.shut()
-            for connection in self.acceptor.sweep(listeners=before is not Posture.ATTENDING) if not heir else ():
+            for connection in self.acceptor.sweep(listeners=before is not WorkerState.ATTENDING) if not heir else ():
                 self.loop.welcome(connection)
         if first:
             self.acceptor.close()
@@ -368,7 +369,7 @@ class Worker:
             self._tell({"type": "spent"})
 
     def serve(self, message: Message, fds: list[int]) -> None:
-        """Serve the connected socket in ``fds`` as a private connection, in whatever posture."""
+        """Serve the connected socket in ``fds`` as a private connection, in whatever state."""
         if len(fds) != 1:
             raise IllegalOrder(f"cannot serve a private connection: {len(fds)} descriptors, not one")
         try:
@@ -455,13 +456,13 @@ class Worker:
         It serves on for a while.
         """
         self.loop.unwatch(self._control.fileno())
-        if self.posture is Posture.LEAVING:
+        if self.state is WorkerState.LEAVING:
             if self._elders is not None:
-                self._shut(Posture.LEAVING, self._setup.settings.timeouts.linger)
+                self._shut(WorkerState.LEAVING, self._setup.settings.timeouts.linger)
             return
         log.warning("nobody commands this worker any more: it leaves in %g s", ORPHAN_S)
         timeouts = self._setup.settings.timeouts
-        serving = self.posture in AT_WORK  # the others have nothing that a client waits for, or pass it on
+        serving = self.state in AT_WORK  # the others have nothing that a client waits for, or pass it on
         self.loop.at(
             "orphan", self.loop.now() + ORPHAN_S * serving, lambda: self.leave(timeouts.drain, timeouts.linger)
         )
@@ -478,7 +479,7 @@ class Worker:
 
     def _share(self, connection: Connection, data: bytes) -> bool:
         alone = self._workers == 1 and not self._answer.crowded()
-        return not alone and self.posture in AT_WORK and share(self.loop, connection, data, self._exchange_send)
+        return not alone and self.state in AT_WORK and share(self.loop, connection, data, self._exchange_send)
 
     def _after_turn(self) -> bool:
         acceptor, handover = self.acceptor, self._handover
@@ -492,14 +493,14 @@ class Worker:
         if self._pause_reported:
             self._pausing.step()
         if (
-            self.posture is Posture.SERVING
+            self.state is WorkerState.SERVING
             and not self._asked
             and (reason := self._recycling.due(self.loop.lead.answered))
         ):
             self.ask_recycle(reason)
         if self._elders is not None:
             self._look_at_elders(self._elders)
-        elif self.posture is Posture.LEAVING and not self.loop.table:
+        elif self.state is WorkerState.LEAVING and not self.loop.table:
             self.loop.stop()
         if lost.some and not self._retrying:
             self._retrying = True
@@ -558,7 +559,7 @@ class Worker:
     def _review(self) -> None:
         """Tell the loop what becomes of connections after their responses."""
         self.loop.giving = self._handover is not None
-        self.loop.plain = self._handover is None and self.posture is not Posture.LEAVING
+        self.loop.plain = self._handover is None and self.state is not WorkerState.LEAVING
 
     def _report_pause(self) -> None:
         fault("worker_paused")
@@ -571,7 +572,7 @@ class Worker:
             )
 
     def _send_state(self, **more: int) -> None:
-        self._tell({"type": "state", "state": self.posture.value, **more})
+        self._tell({"type": "state", "state": self.state.value, **more})
 
     def _tell(self, message: Message) -> None:
         try:

@@ -12,6 +12,7 @@ import time
 
 from releve.server.shared import closing
 from releve.server.shared.link import Link, LinkError
+from releve.server.shared.states import WorkerState
 from releve.supervisor.channels.observer import Observer
 from releve.supervisor.host import system
 from releve.supervisor.reporting.log import log
@@ -21,8 +22,16 @@ class Worker:
     """One worker of a generation. Owns its control link and its pidfd."""
 
     def __init__(
-        self, number: int, pid: int, slot: int, revision: int, control: Link, pidfd: int, state: str = "booting"
+        self,
+        number: int,
+        pid: int,
+        slot: int,
+        revision: int,
+        control: Link,
+        pidfd: int,
+        state: str = WorkerState.BOOTING,
     ) -> None:
+        """``state``: as it was told last. A release may know one that is none of ours (``WorkerState``)."""
         self.number = number
         self.pid = pid
         self.slot = slot

@@ -22,6 +22,7 @@ from releve.config.settings.settings import Settings
 from releve.instance import symptoms
 from releve.server.scoreboard import scoreboard
 from releve.server.shared.link import EXTRAS, STACKS_SIGNAL, Message
+from releve.server.shared.states import WorkerState
 from releve.supervisor.channels.door import Door
 from releve.supervisor.channels.exchange import Exchange
 from releve.supervisor.channels.master import ORDER_S, SILENT, Master
@@ -236,7 +237,7 @@ class Generation:
 
     async def _dump(self) -> str:
         """The stacks of a hung boot: SIGABRT makes faulthandler write them to the crash file."""
-        hung = [worker for worker in self.workers.values() if worker.state == "booting"]
+        hung = [worker for worker in self.workers.values() if worker.state == WorkerState.BOOTING]
         for worker in hung:
             worker.kill(signal.SIGABRT)
         if not hung and self.master.running:
@@ -245,7 +246,7 @@ class Generation:
                 lambda: self.master.has_ended or self.orphaned or self.state is GenerationState.GONE, _STACK_S
             )
         else:
-            await self.wait(lambda: not any(w.state == "booting" for w in self.workers.values()), _STACK_S)
+            await self.wait(lambda: not any(w.state == WorkerState.BOOTING for w in self.workers.values()), _STACK_S)
         return self.crash_stack()
 
     def crash_stack(self) -> str:
@@ -318,12 +319,12 @@ class Generation:
         """Have the workers, and those to come, pass a share (0 to 1) of their new connections on. Raises StepFailed."""
         self.diverts = True  # also if we are interrupted here: some may have heard it
         with self._way_to("divert", to) as send:
-            await self.orders.bring("divert", "serving", (send,), ORDER_S, to=to.number, share=share)
+            await self.orders.bring("divert", WorkerState.SERVING, (send,), ORDER_S, to=to.number, share=share)
 
     async def end_diversion(self) -> None:
         """Have the workers serve all of their new connections again. Raises StepFailed when some do not say so."""
         if self.diverts:
-            await self.orders.bring("divert", "serving", (), ORDER_S, to=None)
+            await self.orders.bring("divert", WorkerState.SERVING, (), ORDER_S, to=None)
             self.diverts = False
 
     async def pause(self, to: Generation, timeout_s: float = ORDER_S) -> None:
@@ -335,7 +336,7 @@ class Generation:
         before, after = self.state, self._after(GenerationEvent.PAUSED)
         with self._way_to("pause", to) as send:
             try:
-                await self.orders.bring("pause", "paused", (send,), timeout_s, to=to.number)
+                await self.orders.bring("pause", WorkerState.PAUSED, (send,), timeout_s, to=to.number)
             except StepFailed:
                 if self.state is not GenerationState.GONE:
                     raise

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from releve.server.shared.link import Message
+from releve.server.shared.states import AT_WORK
 from releve.supervisor.channels.master import ORDER_S, SILENT, Master
-from releve.supervisor.generation.states import AT_WORK, GenerationState
+from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.log import log
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from releve.supervisor.generation.generation import Generation
 
 MASTER_S = 10.0  # the same for resume and pause; it waits for its workers for up to 6 s
-_WORKING = frozenset(state.value for state in AT_WORK)  # as a worker says it
 # orders that a master may miss: nothing hangs on them but a log file, or a question
 _PATIENT = frozenset({"reopen", "stacks"})
 _ENDING_S = 2.0  # how long one that is killed may take to end
@@ -66,7 +66,7 @@ class Orders:
             raise StepFailed(
                 verb, f"cannot {verb} generation {generation.number}: a worker did not answer for {timeout_s:g}s"
             )
-        if state in _WORKING and not roster.workers:
+        if state in AT_WORK and not roster.workers:
             raise StepFailed(verb, f"cannot {verb} generation {generation.number}: it has no worker left")
 
     async def end_master(self) -> None:

@@ -18,6 +18,7 @@ from releve.server.shared import closing, form
 from releve.server.shared.form import Unfit
 from releve.server.shared.link import LOST_S, LOST_TERM_S, Garbled, Link, LinkError, Message
 from releve.server.shared.noise import Noise
+from releve.server.shared.states import WorkerState
 from releve.supervisor.channels import reports
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation import crash
@@ -146,7 +147,7 @@ class Roster:
 
     def serving(self) -> int:
         """How many accept."""
-        return sum(worker.state == "serving" for worker in self.workers.values())
+        return sum(worker.state == WorkerState.SERVING for worker in self.workers.values())
 
     def signal(self, number: int) -> None:
         """Signal every worker."""
@@ -198,7 +199,7 @@ class Roster:
 
     def all_in(self, state: str) -> bool:
         """Whether every worker has come to a state, or is on its way out."""
-        return all(worker.state in (state, "leaving") for worker in self.workers.values())
+        return all(worker.state in (state, WorkerState.LEAVING) for worker in self.workers.values())
 
     def _read(self, worker: Worker) -> None:
         until = time.monotonic() + SLICE_S
@@ -247,7 +248,7 @@ class Roster:
     def _ended(self, worker: Worker) -> None:
         self._stop_reading(worker)
         status = system.reap(worker.pidfd, worker.pid)
-        if worker.state != "leaving":
+        if worker.state != WorkerState.LEAVING:
             self._lose(worker, system.UNSEEN if status is None else status)
         elif status is not None and -status in crash.SIGNALS:
             self._crashed(self._ending(worker, status))
@@ -262,13 +263,13 @@ class Roster:
     def _ending(self, worker: Worker, status: int) -> str:
         how = (
             system.describe_status(status)
-            if worker.state == "booting"
+            if worker.state == WorkerState.BOOTING
             else serving.ending(status, self._calls(worker), self._oom)
         )
         return f"worker {worker.number} (pid {worker.pid}) {how}"
 
     def _lose(self, worker: Worker, status: int) -> None:
-        booting = worker.state == "booting"
+        booting = worker.state == WorkerState.BOOTING
         words = self._ending(worker, status)
         if -status in crash.SIGNALS:
             self._crashed(words)
@@ -276,5 +277,5 @@ class Roster:
             log.warning("%s", words, extra=self._who)
         self.lost.append((worker.revision, words))
         del self.lost[:-LOST_MAX]
-        if status or worker.state != "leaving":  # who was sent SIGTERM, and finished, has not crashed
+        if status or worker.state != WorkerState.LEAVING:  # who was sent SIGTERM, and finished, has not crashed
             self.toll.note(booted=not booting)

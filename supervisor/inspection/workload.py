@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from releve.instance.protocol import Event, Status, result
 from releve.server.scoreboard.inflight import serving
+from releve.server.shared.states import HEARING
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.inflight import calls, describe
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 PING_S = 0.3  # how long a worker may take to turn its loop
 LOOK_S = 0.005
-_UP = ("ready", "serving", "paused", "leaving")
 
 
 async def snapshot(service: Service) -> Event:
@@ -39,7 +39,7 @@ async def snapshot(service: Service) -> Event:
 
 async def _ping(crew: list[tuple[Generation, Worker]]) -> None:
     sent_ns = time.monotonic_ns()
-    waiting = [(one, worker) for one, worker in crew if worker.state in _UP and worker.tell("ping")]
+    waiting = [(one, worker) for one, worker in crew if worker.state in HEARING and worker.tell("ping")]
     until = time.monotonic() + PING_S
     while waiting and time.monotonic() < until:
         await asyncio.sleep(LOOK_S)

@@ -20,6 +20,7 @@ from typing import Any
 
 from releve.config.frozen import dataclass
 from releve.config.settings.upgrade import Check
+from releve.server.shared.states import AT_WORK, UP, WorkerState
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.losses import REMEMBERED_S, unexcused
 from releve.supervisor.generation.states import GenerationState
@@ -117,7 +118,7 @@ class Trial:
         # Our own sleep does not count: where the whole machine stood still, nobody can have answered.
         passed_s, self._looked = min(now - self._looked, 2 * TICK_S), now
         for worker in self.new.workers.values():
-            if worker.state not in ("ready", "attending", "serving", "paused"):
+            if worker.state not in UP:
                 continue
             ping = self._pings.get(worker.number)
             record = self.new.board.read(worker.slot)
@@ -146,7 +147,7 @@ class Trial:
         turn = 0
         while self.check_failed is None:
             await asyncio.sleep(every_s)
-            workers = [worker for worker in self.new.workers.values() if worker.state in ("serving", "attending")]
+            workers = [worker for worker in self.new.workers.values() if worker.state in AT_WORK]
             if not workers:
                 continue
             worker = workers[turn % len(workers)]
@@ -161,9 +162,8 @@ class Trial:
 
     async def _hold_against(self, worker: int, reason: str, check: Check) -> None:
         """The check has failed twice in a row; it is the new release's fault if the old one passes."""
-        olds = (
-            [] if self.old is None else [one for one in self.old.workers.values() if one.state in ("serving", "paused")]
-        )
+        able = (WorkerState.SERVING, WorkerState.PAUSED)
+        olds = [] if self.old is None else [one for one in self.old.workers.values() if one.state in able]
         try:
             if not olds:
                 raise checking.CheckFailed("the old generation has no worker left")

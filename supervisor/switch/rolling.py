@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from releve.server.shared.states import WorkerState
 from releve.supervisor.channels.master import ORDER_S
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.reporting.failure import StepFailed
@@ -56,7 +57,7 @@ async def settled(generation: Generation, workers: int) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(SETTLED_S):
             await generation.until(
-                lambda: sum(worker.state != "leaving" for worker in generation.workers.values()) <= workers
+                lambda: sum(worker.state != WorkerState.LEAVING for worker in generation.workers.values()) <= workers
             )
 
 

@@ -11,6 +11,7 @@ import signal
 import time
 
 from releve.server.shared.faults import fault
+from releve.server.shared.states import WorkerState
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import AT_WORK, GenerationState
@@ -64,7 +65,8 @@ async def all_serve(new: Generation) -> None:
 
 def _to_come(generation: Generation) -> set[Worker]:
     """Workers that are up, and do not serve yet."""
-    return {worker for worker in generation.workers.values() if worker.state in ("ready", "attending")}
+    waiting = (WorkerState.READY, WorkerState.ATTENDING)
+    return {worker for worker in generation.workers.values() if worker.state in waiting}
 
 
 async def back(service: Service, old: Generation, new: Generation) -> None:
@@ -117,7 +119,7 @@ def _end_wedged(generation: Generation, since_ns: int) -> None:
     """End the workers whose loop has not turned since: nothing that they hold will ever be answered."""
     for worker in generation.workers.values():
         record = generation.board.read(worker.slot)
-        if worker.state != "paused" and record.pid == worker.pid and record.heartbeat_ns < since_ns:
+        if worker.state != WorkerState.PAUSED and record.pid == worker.pid and record.heartbeat_ns < since_ns:
             log.error(
                 "worker %d (pid %d): event loop is stuck, killed", worker.number, worker.pid, extra=generation.tag
             )

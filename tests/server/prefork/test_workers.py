@@ -11,19 +11,20 @@ import pytest
 from releve.server.master.orders import TABLE, Change, Posture, objection
 from releve.server.prefork.fork import fork
 from releve.server.prefork.outbox import Outbox
-from releve.server.prefork.workers import NEXT, IllegalTransition, State, Worker, Workers, describe_exit
+from releve.server.prefork.workers import NEXT, IllegalTransition, Worker, Workers, describe_exit
 from releve.server.shared import native
 from releve.server.shared.link import EXIT_INTERNAL, pair
+from releve.server.shared.states import WorkerState
 
 
-def worker(state: State = State.BOOTING, number: int = 1) -> Worker:
+def worker(state: WorkerState = WorkerState.BOOTING, number: int = 1) -> Worker:
     one = Worker(number, 0, 1, 0, -1, pair()[0])
     one.state = state
     return one
 
 
-@pytest.mark.parametrize(("before", "after"), list(itertools.product(State, State)))
-def test_transitions(before: State, after: State) -> None:
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(WorkerState, WorkerState)))
+def test_transitions(before: WorkerState, after: WorkerState) -> None:
     one = worker(before)
     if after in NEXT[before]:
         one.become(after)
@@ -35,8 +36,8 @@ def test_transitions(before: State, after: State) -> None:
 
 
 def test_every_state_but_the_last_can_end() -> None:
-    assert set(NEXT) == set(State)
-    assert all(State.GONE in after for state, after in NEXT.items() if state is not State.GONE)
+    assert set(NEXT) == set(WorkerState)
+    assert all(WorkerState.GONE in after for state, after in NEXT.items() if state is not WorkerState.GONE)
 
 
 def test_slots_and_numbers() -> None:
@@ -63,17 +64,22 @@ def test_a_dead_workers_slot_is_not_the_next_ones() -> None:
 
 def test_standing_workers_are_of_the_revision_and_not_on_their_way_out() -> None:
     crew = Workers()
-    for number, state in enumerate(State, 1):
+    for number, state in enumerate(WorkerState, 1):
         crew.add(worker(state, number))
     assert [w.state for w in crew.standing(1)] == [
-        State.BOOTING,
-        State.READY,
-        State.ATTENDING,
-        State.SERVING,
-        State.PAUSED,
-        State.GONE,
+        WorkerState.BOOTING,
+        WorkerState.READY,
+        WorkerState.ATTENDING,
+        WorkerState.SERVING,
+        WorkerState.PAUSED,
+        WorkerState.GONE,
     ]
-    assert [w.state for w in crew.up(1)] == [State.READY, State.ATTENDING, State.SERVING, State.PAUSED]
+    assert [w.state for w in crew.up(1)] == [
+        WorkerState.READY,
+        WorkerState.ATTENDING,
+        WorkerState.SERVING,
+        WorkerState.PAUSED,
+    ]
     assert crew.up(2) == []
 
 

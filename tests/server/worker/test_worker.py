@@ -17,12 +17,13 @@ import pytest
 
 from harness.workers import Generation, busy, connect, eventually, finish, freeze, request, switch, thaw
 from releve.server.handover.exchange import Parcel, give
-from releve.server.worker.posture import POSTURES, Posture
+from releve.server.shared.states import WorkerState
+from releve.server.worker.orders import AFTER
 
 NAME = "127.0.0.1:8000"
 
 
-# Posture
+# Its state
 
 
 def test_a_worker_that_was_not_resumed_accepts_nothing(old: Generation) -> None:
@@ -48,12 +49,16 @@ def test_resume_and_pause_back_and_forth(old: Generation, new: Generation, threa
         assert connect(old).ask().pid == taker.pid
 
 
-def test_every_posture_and_order_is_decided() -> None:
-    for posture in Posture:
-        legal = {verb for verb in ("attend", "divert", "resume", "pause", "quit") if (posture, verb) in POSTURES}
-        more = {Posture.READY: {"attend", "divert"}, Posture.ATTENDING: {"attend"}, Posture.SERVING: {"divert"}}
+def test_every_state_and_order_is_decided() -> None:
+    more = {
+        WorkerState.READY: {"attend", "divert"},
+        WorkerState.ATTENDING: {"attend"},
+        WorkerState.SERVING: {"divert"},
+    }
+    for state in set(WorkerState) - {WorkerState.BOOTING, WorkerState.GONE}:
+        legal = {verb for verb in ("attend", "divert", "resume", "pause", "quit") if (state, verb) in AFTER}
         assert legal == (
-            {"quit"} if posture is Posture.LEAVING else {"resume", "pause", "quit"} | more.get(posture, set())
+            {"quit"} if state is WorkerState.LEAVING else {"resume", "pause", "quit"} | more.get(state, set())
         )
 
 
@@ -78,7 +83,7 @@ def test_illegal_and_unknown_orders_change_nothing(old: Generation, new: Generat
 # Private connections
 
 
-def test_a_private_connection_is_served_in_every_posture_and_never_given(old: Generation, new: Generation) -> None:
+def test_a_private_connection_is_served_in_every_state_and_never_given(old: Generation, new: Generation) -> None:
     one = old.start()
 
     def private() -> tuple[socket.socket, int]:
