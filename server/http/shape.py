@@ -36,7 +36,6 @@ Environ = dict[str, Any]
 Part = tuple[str, int, str]  # the same in every request, its length, the environ key of the value behind it
 
 _shapes: dict[tuple[int, str, tuple[Part, ...], str], Shape] = {}  # by the identity of the base, which each keeps alive
-_latest: dict[int, Shape] = {}
 
 
 class Shape:
@@ -151,17 +150,10 @@ def learn(head: str, environ: Environ, base: Environ, previous: Shape | None, li
     if shape is None:
         if len(_shapes) >= SHAPES_MAX:
             _shapes.clear()
-            _latest.clear()
         # no value that differs stays
         plain = {**environ, **dict.fromkeys((*_TARGET, "wsgi.input", *(key for _, _, key in parts)))}
         shape = _shapes[identity] = Shape(base, plain, tuple(parts), last, seen, limits)
-    _latest[id(base)] = shape
     return shape
-
-
-def latest(base: Environ) -> Shape | None:
-    """The shape that was learned last for this base: a guess for the first request of a connection."""
-    return _latest.get(id(base))
 
 
 def known_shapes() -> list[Shape]:
@@ -172,4 +164,3 @@ def known_shapes() -> list[Shape]:
 def forget() -> None:
     """Forget all shapes; connections keep theirs."""
     _shapes.clear()
-    _latest.clear()

@@ -246,7 +246,6 @@ class AccessLog:
         self._fd = fd
         self._pipe = not system.is_regular(fd)
         self._line = json_line if access_format == "json" else compile_format(PRESETS.get(access_format, access_format))
-        self._combined = access_format in ("combined", COMBINED)
         self._preset = (
             "common"
             if access_format in ("common", COMMON)
