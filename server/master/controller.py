@@ -24,7 +24,7 @@ from releve.server.prefork.boot import Boot
 from releve.server.prefork.lifecycle import Lifecycle, names
 from releve.server.prefork.outbox import Outbox
 from releve.server.prefork.spawner import Spawner
-from releve.server.prefork.workers import IllegalTransition, Worker, Workers, describe_exit
+from releve.server.prefork.workers import IllegalTransition, Worker, Workers
 from releve.server.process import stacks
 from releve.server.process.messages import MalformedOrder
 from releve.server.shared import system
@@ -181,12 +181,12 @@ class Controller:
         if worker.failure is None:
             worker.failure = {
                 "step": "workers",
-                "reason": f"{worker} {describe_exit(status)}{'' if ready else ' before it was ready'}",
+                "reason": f"{worker} {system.describe_exit(status)}{'' if ready else ' before it was ready'}",
             }
         if not worker.dismissed and (status or not left):
             self._ended.append((self._now(), ready))
         if worker.dismissed or left:
-            log.info("%s %s", worker, describe_exit(status))
+            log.info("%s %s", worker, system.describe_exit(status))
         elif worker.revision == self.current.number and self._missing():
             wait_s = self._vacancies.lose(0 if ready else worker.failed_before + 1)
             log.error(

@@ -168,13 +168,3 @@ class Workers:
     def up(self, revision: int) -> list[Worker]:
         """Standing workers that have booted."""
         return [w for w in self.standing(revision) if w.state in UP]
-
-
-def describe_exit(status: int) -> str:
-    """``exited with status 3`` or ``was killed by SIGKILL``, from an exit status or minus a signal."""
-    if status >= 0:
-        return f"exited with status {status}"
-    try:
-        return f"was killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was killed by signal {-status}"

@@ -243,6 +243,16 @@ def raise_descriptor_limit(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def describe_exit(status: int) -> str:
+    """``exited with status 3`` or ``was killed by SIGKILL``, from an exit status or minus a signal."""
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
+
+
 def _nothing(number: int, frame: FrameType | None) -> None:
     """A handler that does nothing."""
 

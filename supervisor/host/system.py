@@ -19,6 +19,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import NoReturn
 
 from releve.config.frozen import dataclass
+from releve.server.shared.system import describe_exit
 from releve.supervisor.host import capabilities
 from releve.supervisor.host.identity import AS_WE_ARE, Identity
 
@@ -233,15 +234,8 @@ def _status(found: os.waitid_result) -> int:
 
 
 def describe_status(status: int) -> str:
-    """``exited with status 3``, or ``was killed by SIGKILL``."""
-    if status == UNSEEN:
-        return "has ended"
-    if status >= 0:
-        return f"exited with status {status}"
-    try:
-        return f"was killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was killed by signal {-status}"
+    """``exited with status 3``, ``was killed by SIGKILL``, or that nobody has seen which (`UNSEEN`)."""
+    return "has ended" if status == UNSEEN else describe_exit(status)
 
 
 def send_signal(pidfd: int, number: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 from releve.server.master.orders import TABLE, Change, Posture, objection
 from releve.server.prefork.fork import fork
 from releve.server.prefork.outbox import Outbox
-from releve.server.prefork.workers import NEXT, IllegalTransition, Worker, Workers, describe_exit
+from releve.server.prefork.workers import NEXT, IllegalTransition, Worker, Workers
 from releve.server.shared import native
 from releve.server.shared.link import EXIT_INTERNAL, pair
 from releve.server.shared.states import WorkerState
@@ -81,19 +81,6 @@ def test_standing_workers_are_of_the_revision_and_not_on_their_way_out() -> None
         WorkerState.PAUSED,
     ]
     assert crew.up(2) == []
-
-
-@pytest.mark.parametrize(
-    ("status", "text"),
-    [
-        (0, "exited with status 0"),
-        (3, "exited with status 3"),
-        (-9, "was killed by SIGKILL"),
-        (-63, "was killed by signal 63"),
-    ],
-)
-def test_exits_in_words(status: int, text: str) -> None:
-    assert describe_exit(status) == text
 
 
 @pytest.mark.parametrize(
