@@ -24,7 +24,7 @@ from typing import Any
 
 from releve.server.shared import form
 from releve.server.shared.form import Form, Unfit, flag, is_memory, is_pidfd
-from releve.server.shared.link import Link, LinkError, Message, pair
+from releve.server.shared.link import Link, LinkError, Message, close_all, pair
 from releve.server.shared.revive import Silence, revive, within
 from releve.supervisor.host.environment import SENTRY
 
@@ -87,19 +87,8 @@ class Sentry:
         return self._status
 
     def _listen(self) -> None:
-        while self._link is not None and self._status is None:
-            try:
-                received = self._link.receive()
-            except BlockingIOError:
-                return
-            except (LinkError, OSError):
-                received = None
-            if received is None:
-                self._hang_up()
-                self._silence.forget()
-                self._due = time.monotonic() + (DEATH_S if self._pidfd >= 0 else self._delay_s)
-                return
-            message, fds = received
+        link = self._link
+        for message, fds in link.messages() if link is not None else ():
             try:
                 said = form.read(FORMS, message, fds)
                 if said is not None:
@@ -107,8 +96,13 @@ class Sentry:
             except Unfit as error:
                 log.error("ignored what the supervisor said: %s", error)
             finally:
-                for fd in fds:
-                    os.close(fd)
+                close_all(fds)
+            if self._status is not None:
+                return
+        if link is not None and link.ended:
+            self._hang_up()
+            self._silence.forget()
+            self._due = time.monotonic() + (DEATH_S if self._pidfd >= 0 else self._delay_s)
 
     def _watch(self, message: Message, fds: list[int]) -> None:
         """This one is the ward from now on, and started like that. Raises Unfit."""

@@ -13,6 +13,7 @@ import math
 import struct
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from releve.server.master.controller import Controller
 from releve.server.master.orders import ESTABLISHED, Posture
@@ -28,7 +29,7 @@ from releve.server.shared import log as logs
 from releve.server.shared.anchor import Anchor
 from releve.server.shared.faults import fault
 from releve.server.shared.form import Unfit
-from releve.server.shared.link import Garbled, Link, LinkError, clip
+from releve.server.shared.link import Link, LinkError, clip, close_all
 from releve.server.shared.log import Who
 from releve.server.shared.lost_lines import lost
 from releve.server.shared.native import os, select, signal, socket, time
@@ -222,32 +223,24 @@ class Master:
 
     def _listen(self, worker: Worker, most: int = BATCH) -> None:
         """Take what a worker has said, as much of it as there is a turn for."""
-        for _ in range(most):
-            if worker.heard_out:
-                return
+        if worker.heard_out:
+            return
+        link, noise = worker.control, worker.noise
+        for message, fds in link.messages(lambda error: noise.hear(str(error)), most):
+            close_all(fds)  # none is expected
             try:
-                received = worker.control.receive()
-                if received is None:
-                    self._hear_out(worker)
-                    return
-                message, fds = received
-                _close(fds)  # none is expected
                 word = form.read(WORDS, message, ())
                 if word is not None:  # one that a newer release knows is ignored
                     self._controller.hear(worker, word)
-            except BlockingIOError:
-                return
-            except (Garbled, Unfit, IllegalTransition) as error:
-                worker.noise.hear(str(error))
-                if worker.noise.too_much:
-                    self._hear_out(worker)
-            except (LinkError, OSError) as error:
-                log.error("cannot hear %s any more: %s", worker, error)
-                self._hear_out(worker)
-
-    def _hear_out(self, worker: Worker) -> None:
-        worker.heard_out = True
-        self._controller.miss(worker)
+            except (Unfit, IllegalTransition) as error:
+                noise.hear(str(error))
+                if noise.too_much:
+                    break
+        if link.trouble:
+            log.error("cannot hear %s any more: %s", worker, link.trouble)
+        if link.ended or noise.too_much:
+            worker.heard_out = True
+            self._controller.miss(worker)
 
     def _reap(self, worker: Worker) -> None:
         status = worker.reap()
@@ -256,25 +249,15 @@ class Master:
             self._controller.bury(worker, status)
 
     def _read_link(self) -> None:
-        while self._linked:
-            try:
-                received = self._link.receive()
-            except BlockingIOError:
-                return
-            except Garbled as error:
-                log.error("ignored an order: %s", error)  # one message; the next one is whole
-                continue
-            except (LinkError, OSError) as error:
-                log.error("%s", error)
-                received = None
-            if received is None:
-                self._miss()
-                return
-            message, fds = received
+        for message, fds in self._link.messages(partial(log.error, "ignored an order: %s")):
             try:
                 self._controller.obey(message, fds)
             finally:
-                _close(fds)
+                close_all(fds)
+        if self._link.trouble:
+            log.error("%s", self._link.trouble)
+        if self._link.ended:
+            self._miss()
 
     # Without a supervisor
 
@@ -358,8 +341,3 @@ class Master:
             log.warning(
                 "ignored SIGTERM: only the supervisor ends a generation in service (ctl stop, or SIGTERM to it)"
             )
-
-
-def _close(fds: list[int]) -> None:
-    for fd in fds:
-        os.close(fd)

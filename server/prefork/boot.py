@@ -12,7 +12,7 @@ from releve.config.settings.settings import Settings, key_names
 from releve.config.settings.wire import from_wire
 from releve.server.process.messages import FILES, MalformedOrder, files_of, names_of
 from releve.server.scoreboard import scoreboard
-from releve.server.shared.link import EXCHANGE_VERSION, EXTRAS, LINK_VERSION, Link, Message
+from releve.server.shared.link import EXCHANGE_VERSION, EXTRAS, LINK_VERSION, Link, Message, close_all
 from releve.server.shared.native import os, select, socket
 
 # after the listeners: exchange receive end, exchange send end, scoreboard, crash file; then those of EXTRAS
@@ -96,8 +96,7 @@ def await_boot(link: Link) -> tuple[Message, list[int]] | None:
             continue
         if received is None or received[0].get("type") == "boot":
             return received
-        for fd in received[1]:
-            os.close(fd)
+        close_all(received[1])
 
 
 def read_boot(message: Message, fds: list[int]) -> Boot:

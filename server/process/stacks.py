@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from releve.server.shared import system
-from releve.server.shared.link import ELSEWHERE, STACKS_SIGNAL, WANTS_ALL, Link, LinkError
+from releve.server.shared.link import ELSEWHERE, STACKS_SIGNAL, WANTS_ALL, Link, LinkError, close_all
 from releve.server.shared.native import get_ident, os, select, signal
 
 FRAMES_MAX = 100  # of one thread, the most recent ones
@@ -134,19 +134,12 @@ def answer(link: Link) -> None:
 
 def _answer(link: Link) -> None:
     try:
-        while True:
+        while not link.ended:
             _await(link, select.POLLIN)
-            try:
-                received = link.receive()
-            except (BlockingIOError, LinkError):  # one message; the next one is whole
-                continue
-            if received is None:
-                return
-            message, fds = received
-            for fd in fds:
-                os.close(fd)
-            if message.get("type") == "stacks":
-                _tell(link, message.get("id"), text(without=get_ident()))
+            for message, fds in link.messages(lambda garbled: None):
+                close_all(fds)
+                if message.get("type") == "stacks":
+                    _tell(link, message.get("id"), text(without=get_ident()))
     except (LinkError, OSError):
         pass  # nobody hears us any more; who comes next brings another pair
     finally:

@@ -12,9 +12,10 @@ so ``MESSAGE_MAX_BYTES`` bounds it and long texts are clipped by ``clip``.
 from __future__ import annotations
 
 import array
+import itertools
 import json
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from releve.server.shared.native import os, select, signal, socket
@@ -64,6 +65,8 @@ class Link:
         self.discard: Callable[[Iterable[int]], None] = close_all  # gets the descriptors of what is no message
         # pid of the process that sent what was received last, by the kernel's word; 0: it was not asked (`vouch`)
         self.sender = 0
+        self.ended = False  # `messages` has come to the end: nothing will be received any more
+        self.trouble = ""  # why, if it is not that the peer has gone
         sock.setblocking(False)
 
     def vouch(self) -> None:
@@ -114,6 +117,36 @@ class Link:
             self.discard(fds)
             raise error if isinstance(error, Garbled) else Garbled(f"a message that is not JSON: {error}") from error
         return message, fds
+
+    def messages(
+        self, garbled: Callable[[Garbled], None] | None = None, most: int | None = None
+    ) -> Iterator[tuple[Message, list[int]]]:
+        """What can be read now, each message with its descriptors (close-on-exec, owned by the caller).
+
+        ``garbled`` hears of what is no message: it was one packet, the next one is whole. Without it, that ends the
+        link. ``most``: so many packets are read at most, those among them.
+
+        Stops as well at the end of the link, which ``ended`` and ``trouble`` tell, and once it is closed.
+        """
+        for _ in itertools.count() if most is None else range(most):
+            if self.ended or self.socket.fileno() < 0:
+                return
+            try:
+                received = self.receive()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self.ended, self.trouble = True, str(error)
+            except Garbled as error:
+                if garbled is None:
+                    self.ended, self.trouble = True, str(error)
+                else:
+                    garbled(error)
+            else:
+                if received is None:
+                    self.ended = True
+                else:
+                    yield received
 
     def close(self) -> None:
         """Close this end."""

@@ -426,18 +426,10 @@ class Worker:
     }
 
     def _on_control(self) -> None:
-        while True:
-            try:
-                received = self._control.receive()
-            except BlockingIOError:
-                return
-            except LinkError as error:
-                log.error("ignored an order: %s", error)  # one message; the next one is whole
-                continue
-            if received is None:
-                self._orphaned()
-                return
-            self._obey(*received)
+        for message, fds in self._control.messages(partial(log.error, "ignored an order: %s")):
+            self._obey(message, fds)
+        if self._control.ended:
+            self._orphaned()
 
     def _obey(self, message: Message, fds: list[int]) -> None:
         handler = self.ORDERS.get(str(message.get("type")))

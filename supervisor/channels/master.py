@@ -24,7 +24,7 @@ from contextlib import suppress
 from releve.config.frozen import dataclass
 from releve.server.shared import closing, form
 from releve.server.shared.form import Unfit
-from releve.server.shared.link import Garbled, Link, LinkError, Message, pair
+from releve.server.shared.link import Link, LinkError, Message, pair
 from releve.server.shared.noise import Noise
 from releve.supervisor.channels import reports
 from releve.supervisor.host import evidence, system
@@ -202,32 +202,26 @@ class Master:
     # ---------------------------------------------------------------- reports
 
     def _read(self, most: int = BATCH, within_s: float = SLICE_S) -> None:
-        until = time.monotonic() + within_s
-        for _ in range(most):
-            if self._link is None or time.monotonic() >= until:
-                break
-            try:
-                received = self._link.receive()
-            except BlockingIOError:
-                break
-            except Garbled as error:
-                self._noise.hear(str(error))
-                continue
-            except (LinkError, OSError) as error:
-                log.error("cannot follow the master: %s", error, extra=self._tag)
-                received = None
-            if received is None:
-                self.hang_up()
-                if self._pidfd >= 0:
-                    self._doubt = self._loop.call_later(
-                        ENDING_S, self._give_up, "its link is closed, but it is still running"
-                    )
-                break
-            self._take(*received, self._link.sender)
+        if self._link is not None:
+            self._read_link(self._link, most, time.monotonic() + within_s)
         if self._noise.too_much and self._link is not None:
             self.hang_up()
             self._give_up("its link carries only invalid messages")
         self._on_quiet()
+
+    def _read_link(self, link: Link, most: int, until: float) -> None:
+        for message, fds in link.messages(lambda error: self._noise.hear(str(error)), most):
+            self._take(message, fds, link.sender)
+            if self._link is not link or time.monotonic() >= until:  # it was hung up meanwhile
+                break
+        if link.trouble:
+            log.error("cannot follow the master: %s", link.trouble, extra=self._tag)
+        if link.ended:
+            self.hang_up()
+            if self._pidfd >= 0:
+                self._doubt = self._loop.call_later(
+                    ENDING_S, self._give_up, "its link is closed, but it is still running"
+                )
 
     def _take(self, message: Message, fds: list[int], sender: int) -> None:
         """One message, by its form, if it is the master's."""

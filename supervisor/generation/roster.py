@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from releve.server.scoreboard.inflight import InflightCall
 from releve.server.shared import closing, form
 from releve.server.shared.form import Unfit
-from releve.server.shared.link import LOST_S, LOST_TERM_S, Garbled, Link, LinkError, Message
+from releve.server.shared.link import LOST_S, LOST_TERM_S, Link, Message
 from releve.server.shared.noise import Noise
 from releve.server.shared.states import WorkerState
 from releve.supervisor.channels import reports
@@ -202,28 +202,20 @@ class Roster:
         return all(worker.state in (state, WorkerState.LEAVING) for worker in self.workers.values())
 
     def _read(self, worker: Worker) -> None:
-        until = time.monotonic() + SLICE_S
-        for _ in range(BATCH):
-            if time.monotonic() >= until:
-                return
+        link, until = worker.control, time.monotonic() + SLICE_S
+        for message, fds in link.messages(lambda error: self._noise.hear(str(error)), BATCH):
+            closing.close(fds)
             try:
-                received = worker.control.receive()
-                if received is None:
-                    break
-                message, fds = received
-                closing.close(fds)
                 self._hear(worker, form.read(reports.CONTROL, message, ()))
-            except BlockingIOError:
-                return
-            except (Garbled, Unfit) as error:
+            except Unfit as error:
                 self._noise.hear(str(error))
-            except (LinkError, OSError) as error:
-                log.error("cannot follow worker %d: %s", worker.number, error, extra=self._who)
-                break
-        else:
-            return  # there may be more, for the next turn
-        self._loop.remove_reader(worker.control.fileno())
-        self._loop.call_later(LOST_S, self._end, worker, signal.SIGTERM)  # it ends, or has become another program
+            if time.monotonic() >= until:
+                break  # there may be more, for the next turn
+        if link.trouble:
+            log.error("cannot follow worker %d: %s", worker.number, link.trouble, extra=self._who)
+        if link.ended:
+            self._loop.remove_reader(link.fileno())
+            self._loop.call_later(LOST_S, self._end, worker, signal.SIGTERM)  # it ends, or has become another program
 
     def _end(self, worker: Worker, number: int) -> None:
         if self.workers.get(worker.number) is not worker:

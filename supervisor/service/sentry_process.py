@@ -12,7 +12,7 @@ from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
-from releve.server.shared.link import Link, LinkError, pair
+from releve.server.shared.link import Link, LinkError, close_all, pair
 from releve.supervisor.host import capabilities, memory, system
 from releve.supervisor.host.environment import SENTRY
 from releve.supervisor.host.identity import Identity
@@ -104,23 +104,15 @@ class SentryProcess:
             os.close(told)
 
     def _read(self) -> None:
-        while self._link is not None:
-            try:
-                received = self._link.receive()
-            except BlockingIOError:
-                return
-            except (LinkError, OSError):
-                received = None
-            if received is None:
-                log.warning("the sentry has ended, pid %d: another one follows", self.pid)
-                self._close()
-                self._again()
-                return
-            message, fds = received
-            for fd in fds:
-                os.close(fd)
+        link = self._link
+        for message, fds in link.messages() if link is not None else ():
+            close_all(fds)
             if message.get("type") == "terminated":
                 self.on_terminated()
+        if link is not None and link.ended:
+            log.warning("the sentry has ended, pid %d: another one follows", self.pid)
+            self._close()
+            self._again()
 
     def _again(self) -> None:
         if time.monotonic() - self._since > _LAST_S:
