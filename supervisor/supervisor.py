@@ -127,7 +127,7 @@ class Supervisor:
         self._assure()
         if self.service.history.trouble:
             log.warning("the history is in trouble, upgrades will be refused: %s", self.service.history.trouble)
-        for name in unclaimed(self.service.settings.listen, self.service.inherited):
+        for name in unclaimed(self.service.settings.listen, self.service.listeners.inherited):
             log.warning(
                 (
                     "nothing listens on the inherited socket %s: its clients wait for ever; add fd:%s to "
@@ -158,7 +158,7 @@ class Supervisor:
         finally:
             self._autoupgrade.stop()
             self._upkeep.end()
-            self.service.close_listeners()
+            self.service.listeners.close()
             await self.control.close()
             instances.remove_card(self._runtime)
             self.service.guard_file.remove()

@@ -32,7 +32,7 @@ def snapshot(service: Service, doing: ServiceState, operation: Operation | None,
             "pid": os.getpid(),
             "uptime_s": round(time.monotonic() - service.started, 1),
             "config": str(service.configuration.path) if service.configuration.path else None,
-            "listeners": [one.name for one in service.listeners],
+            "listeners": [one.name for one in service.listeners.in_service],
             "state": state,
             "operation": None
             if operation is None

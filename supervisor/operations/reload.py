@@ -78,7 +78,7 @@ async def reload(service: Service, operation: Operation, configuration: Configur
         if generation.orphaned and not operation.committed:  # nobody else tells them that they are not wanted
             generation.roster.dismiss(revision)
         target.listeners.abandon()
-        service.opening = []
+        service.listeners.opening = []
         service.tell_roles()
         raise
     generation.reload(revision, target.settings, target.listeners.all)

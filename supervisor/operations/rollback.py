@@ -34,7 +34,7 @@ async def rollback(service: Service, operation: Operation) -> Generation:
 async def _switch(service: Service, operation: Operation, back: Generation, rejected: Generation) -> None:
     """Raises StepFailed; then the one in service serves as before, if it lives."""
     try:
-        service.bring_back(back)
+        service.listeners.bring_back(back, service.settings.limits.backlog)
     except ListenError as error:
         raise StepFailed("listen", str(error)) from error
     back.exchange.end_relay()

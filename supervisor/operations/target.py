@@ -15,7 +15,7 @@ from releve.config.settings.address import Address
 from releve.config.settings.settings import Settings
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.listeners.listener import ListenError
-from releve.supervisor.listeners.plan import Plan, plan_listeners
+from releve.supervisor.listeners.plan import Plan
 from releve.supervisor.operations import coldstart
 from releve.supervisor.release import release
 from releve.supervisor.release.errors import ReleaseError
@@ -72,7 +72,7 @@ def from_configuration(service: Service, configuration: Configuration, *, patien
 def plan(service: Service, addresses: Sequence[Address], settings: Settings) -> Plan:
     """The listeners on some addresses. Raises StepFailed."""
     try:
-        return plan_listeners(service.listeners, addresses, settings.limits.backlog, service.inherited)
+        return service.listeners.plan(addresses, settings.limits.backlog)
     except ListenError as error:
         raise StepFailed("listen", str(error)) from error
 
@@ -83,7 +83,7 @@ async def _plan_patiently(service: Service, settings: Settings) -> Plan:
 
     Raises StepFailed.
     """
-    first = service.active is None and not service.listeners
+    first = service.active is None and not service.listeners.in_service
     until = time.monotonic() + (settings.timeouts.bind or 0.0) if first else 0.0
     told = ""
     while True:
@@ -93,7 +93,7 @@ async def _plan_patiently(service: Service, settings: Settings) -> Plan:
             cause = error.__cause__ and error.__cause__.__cause__
             number = (cause.errno if isinstance(cause, OSError) else None) or 0
             late = time.monotonic() < until and number in _LATE
-            held = time.monotonic() < service.patient_until and number == errno.EADDRINUSE
+            held = time.monotonic() < service.listeners.patient_until and number == errno.EADDRINUSE
             if not late and not held:
                 raise
             if told != (told := error.reason):
@@ -109,7 +109,7 @@ def from_generation(service: Service, generation: Generation) -> Choose:
     """Choose the very pin of a generation that lost its master, with the settings that it had last."""
 
     async def choose() -> Target:
-        listeners = plan(service, [one.address for one in service.listeners], generation.settings)
+        listeners = plan(service, [one.address for one in service.listeners.in_service], generation.settings)
         return Target(generation.pin, generation.settings, listeners)
 
     return choose

@@ -281,10 +281,9 @@ async def _undo(
             await _dismiss(service, operation, new)
     elif new is not None:
         await _dismiss(service, operation, new)
-    service.candidate, service.on_trial = None, False
     if target is not None:
         target.listeners.abandon()
-    service.opening = []
+    service.drop_candidate()
 
 
 async def _go_back(service: Service, operation: Operation, old: Generation, new: Generation) -> None:

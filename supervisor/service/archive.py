@@ -41,7 +41,7 @@ class Archive:
         Where the master may do less than we: and a record.
         """
         service = self._service
-        opening = [one for one in service.opening if one not in generation.listeners]
+        opening = [one for one in service.listeners.opening if one not in generation.listeners]
         kept = Keepsake(
             role=role,
             revision=generation.revision,

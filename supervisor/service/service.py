@@ -24,9 +24,8 @@ from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import capabilities, environment, system
 from releve.supervisor.keepsake.keepsake import Role
-from releve.supervisor.listeners.aside import bring_back, put_aside
 from releve.supervisor.listeners.inherited import inherited_sockets
-from releve.supervisor.listeners.listener import Listener, close_listener, remove_file
+from releve.supervisor.listeners.listener import Listener, close_listener
 from releve.supervisor.release.release import Pin, release_of
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.history import History
@@ -35,10 +34,10 @@ from releve.supervisor.service.archive import Archive
 from releve.supervisor.service.condition import Condition
 from releve.supervisor.service.configuration import Configuration
 from releve.supervisor.service.drain import Drain
+from releve.supervisor.service.held_listeners import HeldListeners
 from releve.supervisor.service.sentry_process import SentryProcess
 from releve.supervisor.service.standby import Standby
 from releve.supervisor.systemd import notify
-from releve.supervisor.systemd.fdstore import Store
 from releve.supervisor.systemd.guardfile import GuardFile
 
 MISTAKEN_S = 10.0  # so long after an adoption or a reload systemd may take the guard for the main process
@@ -73,9 +72,8 @@ class Service:
         self.candidate: Generation | None = None  # of the upgrade under way
         self.on_trial = False  # the candidate has been switched to, and is not committed yet
         self.retiring: list[Generation] = []
-        self.listeners: list[Listener] = []
-        self.inherited = inherited_sockets(os.environ, os.getpid()) if inherited is None else inherited
-        self.store = Store(notifier, self.inherited)
+        inherited = inherited_sockets(os.environ, os.getpid()) if inherited is None else inherited
+        self.listeners = HeldListeners(inherited, notifier)
         self.guard_file = GuardFile(runtime, notifier.active)
         self.scaled: int | None = None  # workers, as told by `ctl scale`
         self.condition = Condition(self)
@@ -90,11 +88,8 @@ class Service:
         self.sentry.on_terminated = self._terminated
         self.mistaken_until = self.started + MISTAKEN_S  # monotonic
         self.passed_over = ""  # why the cold start took another release than the configured one, if it did
-        self.patient_until = 0.0  # monotonic: until then, addresses that are taken may become free
-        self.opening: list[Listener] = []  # by the operation under way, and not committed
         self._last_number = 0
         self._standby = Standby(self.retire_standby)
-        self._aside: dict[Generation, list[Listener]] = {}
 
     # ---------------------------------------------------------------- generations
 
@@ -133,7 +128,7 @@ class Service:
 
     def tell_opening(self, opening: list[Listener]) -> None:
         """An operation has opened listeners: whoever follows this supervisor shall know of their files."""
-        self.opening = opening
+        self.listeners.opening = opening
         if opening:
             self.tell_roles()
 
@@ -171,7 +166,8 @@ class Service:
         drained_ns: int | None = None,
     ) -> None:
         """Take over generations that another supervisor has left."""
-        self.active, self.candidate, self.on_trial, self.listeners = active, trial, trial is not None, listeners
+        self.active, self.candidate, self.on_trial = active, trial, trial is not None
+        self.listeners.in_service = listeners
         self.number_after(last)
         found = [generation for generation in (active, standby, trial) if generation is not None]
         self.drain.recall(found, drained_ns)
@@ -179,20 +175,20 @@ class Service:
             self._enlist(generation)
         if trial is not None:
             active.exchange.relay_to(self.serving_exchange)
-        self.store.keep(self.listeners)
+        self.listeners.store.keep(self.listeners.in_service)
 
     def restore_standby(self, standby: Generation, seconds: float, set_aside: list[Listener]) -> None:
         """Have a generation of another supervisor stand by for the rest of its time."""
         assert self.active is not None
         standby.exchange.relay_to(self.serving_exchange)
-        self._put_aside(standby, set_aside)
+        self.listeners.put_aside(standby, set_aside)
         self._standby.begin(standby, seconds)
 
     def restore_retiring(self, generation: Generation, set_aside: list[Listener]) -> None:
         """Follow a generation of the program before us until it has left."""
         self._enlist(generation)
         self.retiring.append(generation)
-        self._aside[generation] = set_aside
+        self.listeners.close_after(generation, set_aside)
         self._follow(generation)
 
     @property
@@ -205,10 +201,6 @@ class Service:
         """When the generation that stands by retires, monotonic; None if there is none."""
         return self._standby.until
 
-    def set_aside(self, generation: Generation) -> list[Listener]:
-        """The listeners that are kept closed for a generation."""
-        return list(self._aside.get(generation, ()))
-
     def number_after(self, last: int) -> None:
         """There has been a generation of that number."""
         self._last_number = max(self._last_number, last)
@@ -217,10 +209,6 @@ class Service:
     def last_number(self) -> int:
         """Of the newest generation there ever was."""
         return self._last_number
-
-    def close_after(self, generation: Generation, listeners: list[Listener]) -> None:
-        """Listeners that only a generation has that does not serve: they are closed when it has left."""
-        self._aside[generation] = listeners
 
     @property
     def lost(self) -> bool:
@@ -284,24 +272,27 @@ class Service:
         """The generation in service serves again."""
         self.on_trial = False
 
+    def drop_candidate(self) -> None:
+        """The upgrade under way has come to nothing, and what it opened is closed."""
+        self.candidate, self.on_trial = None, False
+        self.listeners.opening = []
+
     def commit(self, new: Generation, listeners: list[Listener], *, standby_s: float | None) -> None:
         """The new generation is the one in service from here on; the old one stands by or retires."""
         old = self.active
         self.active, self.candidate, self.on_trial = new, None, False
-        dropped = [one for one in self.listeners if one not in listeners]
-        self.listeners, self.opening = listeners, []
+        dropped = self.listeners.commit(listeners)
         self.condition.begin_anew()
         self.follow_log()
         if old is not None:
             old.exchange.relay_to(self.serving_exchange)
-            if dropped:
-                self._put_aside(old, dropped)
+            self.listeners.put_aside(old, dropped)
             if standby_s is None or old.orphaned or old.state is not GenerationState.STANDBY:
                 self.retire(old)
             else:
                 self._standby.begin(old, standby_s)
         self.tell_roles()
-        self.store.keep(self.listeners)
+        self.listeners.store.keep(self.listeners.in_service)
         self.announce()
 
     def follow_log(self) -> None:
@@ -313,18 +304,16 @@ class Service:
 
     def commit_reload(self, generation: Generation) -> None:
         """The generation in service has new settings, and perhaps other listeners."""
-        listeners = list(generation.listeners)
-        dropped = [one for one in self.listeners if one not in listeners]
-        self.listeners, self.opening = listeners, []
+        dropped = self.listeners.commit(generation.listeners)
         wanted = [one for one in dropped if self.standby is not None and one in self.standby.listeners]
-        if self.standby is not None and wanted:
-            self._put_aside(self.standby, wanted)
+        if self.standby is not None:
+            self.listeners.put_aside(self.standby, wanted)
         for listener in dropped:
             if listener not in wanted:  # no rollback goes back to it
                 close_listener(listener)
         self.follow_log()
         self.tell_roles()
-        self.store.keep(self.listeners)
+        self.listeners.store.keep(self.listeners.in_service)
         self.condition.judge()
 
     def commit_rollback(self) -> Generation:
@@ -333,17 +322,15 @@ class Service:
         back, rejected = self.standby, self.active
         self._standby.end()
         self.active = back
-        added = [one for one in self.listeners if one not in back.listeners]
-        self.listeners = list(back.listeners)
-        self._aside.pop(back, None)
-        if added:
-            self._put_aside(rejected, added)
+        dropped = self.listeners.commit(back.listeners)
+        self.listeners.take_back(back)
+        self.listeners.put_aside(rejected, dropped)
         self.condition.begin_anew()
         self.follow_log()
         rejected.exchange.relay_to(self.serving_exchange)
         self.retire(rejected)
         self.tell_roles()
-        self.store.keep(self.listeners)
+        self.listeners.store.keep(self.listeners.in_service)
         self.announce()
         return rejected
 
@@ -358,8 +345,7 @@ class Service:
         if self.standby is None or not self._standby.fit:
             self.retire_standby()
             return
-        for listener in self._aside.get(self.standby, ()):
-            put_aside(listener)
+        self.listeners.put_back(self.standby)
         self._standby.send_back()
 
     def retire_standby(self) -> None:
@@ -373,9 +359,7 @@ class Service:
         """Let a generation finish what it has, for at most ``upgrade.retire``."""
         if generation is self.standby:
             self._standby.end()
-        for listener in self._aside.get(generation, ()):
-            # at once: whoever follows a supervisor that is killed now does not know of it
-            remove_file(listener)
+        self.listeners.retire(generation)
         if generation.state is GenerationState.GONE:
             self._forget(generation)
             return
@@ -391,29 +375,7 @@ class Service:
         log.info("generation %d exited", generation.number)
         with suppress(ValueError):
             self.retiring.remove(generation)
-        for listener in self._aside.pop(generation, []):
-            close_listener(listener)
-
-    # ---------------------------------------------------------------- listeners
-
-    def _put_aside(self, owner: Generation, dropped: list[Listener]) -> None:
-        """Refuse clients on listeners that the new settings dropped, but keep them while a rollback may want them."""
-        for listener in dropped:
-            log.info("closed %s", listener.name)
-            put_aside(listener)
-        self._aside.setdefault(owner, []).extend(dropped)
-
-    def bring_back(self, generation: Generation) -> None:
-        """Open again what was put aside for a generation that is to serve again. Raises ListenError."""
-        for listener in self._aside.get(generation, []):
-            bring_back(listener, self.settings.limits.backlog)
-
-    def close_listeners(self) -> None:
-        """At the end: nothing of ours stays bound. What systemd keeps for a restart keeps its file too."""
-        for listener in [*self.listeners, *(one for some in self._aside.values() for one in some)]:
-            close_listener(listener, unlink=not self.store.keeps(listener))
-        self.listeners = []
-        self._aside.clear()
+        self.listeners.forget(generation)
 
     # ---------------------------------------------------------------- condition
 

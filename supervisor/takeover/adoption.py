@@ -30,7 +30,6 @@ from releve.supervisor.host.identity import Identity
 from releve.supervisor.keepsake import record
 from releve.supervisor.keepsake.keepsake import Keepsake, KeepsakeError, Role
 from releve.supervisor.listeners.listener import Listener, remove_file
-from releve.supervisor.listeners.plan import Plan
 from releve.supervisor.operations import scale
 from releve.supervisor.operations.target import Target
 from releve.supervisor.operations.upgrade import judge_on
@@ -87,7 +86,7 @@ async def adopt(service: Service, configured: Identity | None = None) -> list[Ad
             if kept.role is not Role.CANDIDATE:
                 refusal.bereave(service, path, kept)
         _unheard.dismiss()
-        service.patient_until = time.monotonic() + ORPHAN_S + service.settings.timeouts.drain
+        service.listeners.patient_until = time.monotonic() + ORPHAN_S + service.settings.timeouts.drain
     living = {one.generation.number for one in found} | {number for number, path in before if path in refusal.refused()}
     record.sweep(service.runtime, living)
     return found
@@ -185,9 +184,7 @@ async def settle(service: Service, operation: Operation, adopted: list[Adopted])
                     operation.note(
                         f"generation {generation.number} was not switched to yet: back to generation {active.number}"
                     )
-                    service.close_after(
-                        generation, [listener for listener in generation.listeners if listener not in service.listeners]
-                    )
+                    service.listeners.close_after(generation, service.listeners.beyond(generation.listeners))
                     await switch.leave(service, active, generation)
             for paused in (service.standby, active if service.on_trial else None):
                 if paused is not None and paused.state is GenerationState.SERVING:
@@ -210,14 +207,7 @@ async def settle(service: Service, operation: Operation, adopted: list[Adopted])
         raise
     if service.on_trial:
         operation.record(target=release_of(serving.pin))
-        plan = Plan(
-            keep=[one for one in serving.listeners if one in service.listeners],
-            added=[one for one in serving.listeners if one not in service.listeners],
-            dropped=[one for one in service.listeners if one not in serving.listeners],
-            all=serving.listeners,
-            wanted=[one.address for one in serving.listeners],
-            backlog=serving.settings.limits.backlog,
-        )
+        plan = service.listeners.planned(serving.listeners, serving.settings.limits.backlog)
         target = Target(serving.pin, serving.settings, plan)
         await judge_on(service, operation, active, serving, target)
         return f"adopted; generation {serving.number} was on trial and is committed"
@@ -295,11 +285,10 @@ def _place(service: Service, adopted: list[Adopted]) -> None:
         default_s = active.generation.settings.upgrade.standby or 0.0
         until = standby.kept.standby_until
         rest_s = default_s if until is None else max(0.0, until - time.monotonic())
-        aside = [one for one in standby.generation.listeners if one not in service.listeners]
-        service.restore_standby(standby.generation, rest_s, aside)
-    for listener in service.listeners:
+        service.restore_standby(standby.generation, rest_s, service.listeners.beyond(standby.generation.listeners))
+    for listener in service.listeners.in_service:
         if listener.inherited:
-            service.inherited.setdefault(listener.address.name, listener.socket.dup())
+            service.listeners.inherited.setdefault(listener.address.name, listener.socket.dup())
     written, runs = service.configured, service.settings  # those of a trial come with its commit
     changed = diff.changed(runs, dataclasses.replace(written, workers=runs.workers))
     with suppress(ReleaseError):  # an upgrade says so

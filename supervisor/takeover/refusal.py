@@ -108,7 +108,7 @@ def dismiss(service: Service) -> None:
     other one's.
     """
     for name in _refusals.kept:
-        service.inherited.pop(name).close()
+        service.listeners.inherited.pop(name).close()
     _refusals.kept.clear()
     while _refusals.waiting:
         _dismiss(_refusals.waiting.pop())
@@ -208,9 +208,9 @@ def _take_listeners(service: Service, kept: Keepsake, among: list[int] | None = 
 
 def _keep(service: Service, listener: Listener) -> None:
     name = listener.address.name if listener.inherited else stored.name_of(listener.name, listener.inode)
-    if name is None or name in service.inherited:
+    if name is None or name in service.listeners.inherited:
         listener.socket.close()
         return
-    service.inherited[name] = listener.socket
+    service.listeners.inherited[name] = listener.socket
     if stored.is_ours(name):
         _refusals.kept.add(name)

@@ -109,11 +109,11 @@ def pack(service: Service, bequest: Bequest) -> Packed:
             "last_number": service.last_number,
             "standby_until": service.standby_until,
             "drained_ns": service.drain.since_ns,
-            "listeners": [_index(listeners, one) for one in service.listeners],
+            "listeners": [_index(listeners, one) for one in service.listeners.in_service],
         },
         "generations": generations,
         "listeners": [{**pack_listener(one), "fd": one.socket.fileno()} for one in listeners],
-        "inherited": {name: sock.fileno() for name, sock in service.inherited.items()},
+        "inherited": {name: sock.fileno() for name, sock in service.listeners.inherited.items()},
         "relays": [_pack_relay(one) for one in relay.live() if id(one) not in held],
     }
 
@@ -136,7 +136,7 @@ def _pack_generation(service: Service, generation: Generation, listeners: list[L
         "revision": generation.revision,
         "pin": pack_pin(generation.pin, generation.settings),
         "listeners": [_index(listeners, one) for one in generation.listeners],
-        "aside": [_index(listeners, one) for one in service.set_aside(generation)],
+        "aside": [_index(listeners, one) for one in service.listeners.aside(generation)],
         "pid": generation.pid,
         **dataclasses.asdict(generation.descriptors()),
         "hello": generation.hello,

@@ -84,7 +84,7 @@ class Stop:
             self._quicker.set()
         given_up = final and self._draining and self._serve_on
         if given_up:  # it was the first half of a restart until now
-            self._dispatcher.service.store.drop()
+            self._dispatcher.service.listeners.store.drop()
             self._serve_on = False
         if given_up or request is Request.NOW:
             self._dismiss()
@@ -130,13 +130,13 @@ class Stop:
         service = self._dispatcher.service
         if not service.notifier.active:
             return False
-        if service.store.keeps_any:
+        if service.listeners.store.keeps_any:
             if not self._final and await systemctl.stops_for_good():
                 self._final = True
             if self._final:  # or since ctl was asked meanwhile
-                service.store.drop()
+                service.listeners.store.drop()
                 await service.notifier.barrier(_BARRIER_S)
-        return service.store.keeps_any or any(one.inherited for one in service.listeners)
+        return service.listeners.store.keeps_any or any(one.inherited for one in service.listeners.in_service)
 
     def _dismiss(self) -> list[Generation]:
         if self._pace is Pace.AT_ONCE:
@@ -160,7 +160,7 @@ def dismiss_all(
 
 async def end_all(service: Service, dismissed: list[Generation]) -> None:
     """Close the listeners, and wait for those that were dismissed."""
-    service.close_listeners()  # each worker accepts what is queued before it closes its own
+    service.listeners.close()  # each worker accepts what is queued before it closes its own
     # of one that is gone, something may be left to end
     for generation in dict.fromkeys([*dismissed, *service.retiring]):
         await generation.ended.wait()

@@ -17,6 +17,8 @@ from releve.config.settings.timeouts import Timeouts
 from releve.supervisor.operations import target
 from releve.supervisor.release import release
 from releve.supervisor.reporting.failure import StepFailed
+from releve.supervisor.service.held_listeners import HeldListeners
+from releve.supervisor.systemd.notify import Notifier
 
 
 @pytest.fixture
@@ -28,10 +30,12 @@ def taken() -> Iterator[Address]:
         yield Address("tcp", host="127.0.0.1", port=other.getsockname()[1])
 
 
-def a_service(**more: Any) -> Any:
+def a_service(in_service: Any = (), *, patient_s: float = 60.0) -> Any:
     """One that waits for addresses, for as long as a test may take."""
-    always: dict[str, Any] = {"active": None, "listeners": [], "inherited": {}, "base_environment": {}}
-    return SimpleNamespace(**{**always, "patient_until": time.monotonic() + 60, **more})
+    listeners = HeldListeners({}, Notifier({}))
+    listeners.commit(in_service)
+    listeners.patient_until = time.monotonic() + patient_s
+    return SimpleNamespace(active=None, listeners=listeners, base_environment={})
 
 
 def configuration(address: Address, bind: float | None = 60.0) -> Any:
@@ -71,7 +75,7 @@ def test_who_is_patient_waits_until_it_is_free(held: bool, monkeypatch: pytest.M
             other.close()
 
         monkeypatch.setattr(target, "asyncio", SimpleNamespace(sleep=wait))
-        service = a_service() if held else a_service(patient_until=0.0)
+        service = a_service() if held else a_service(patient_s=0.0)
         found = outcome(target.from_configuration(service, configuration(address, None if held else 60.0))())
     found.listeners.abandon()
     assert len(waits) == 1
@@ -80,7 +84,7 @@ def test_who_is_patient_waits_until_it_is_free(held: bool, monkeypatch: pytest.M
 def test_a_successor_that_cannot_listen_has_failed_at_a_step(taken: Address) -> None:
     """Not in a way that nobody foresaw: its generation's listener is lost, and somebody else has the address."""
     generation: Any = SimpleNamespace(settings=Settings(), pin=None)
-    service = a_service(listeners=[SimpleNamespace(address=taken, name="what it was bound to", inode=None)])
+    service = a_service([SimpleNamespace(address=taken, name="what it was bound to", inode=None)])
     with pytest.raises(StepFailed) as error:
         outcome(target.from_generation(service, generation)())
     assert error.value.step == "listen"

@@ -17,10 +17,10 @@ def test_a_rehearsal_that_is_aborted_on_its_way_back_closes_what_it_opened(monke
     """The port would stay bound, and its clients would wait for ever."""
 
     async def run() -> None:
-        ended, abandoned = asyncio.Event(), asyncio.Event()
+        ended, abandoned, dropped = asyncio.Event(), asyncio.Event(), asyncio.Event()
         new: Any = SimpleNamespace(revision=1, state=None, kill=lambda: None, ended=ended)
         new.settings = SimpleNamespace(upgrade=SimpleNamespace(check=None))
-        service: Any = SimpleNamespace(active=None, candidate=new, workers_for=lambda settings: 1)
+        service: Any = SimpleNamespace(active=None, workers_for=lambda settings: 1, drop_candidate=dropped.set)
         target: Any = SimpleNamespace(
             pin=None, settings=SimpleNamespace(hooks=None), listeners=SimpleNamespace(abandon=abandoned.set)
         )
@@ -43,6 +43,6 @@ def test_a_rehearsal_that_is_aborted_on_its_way_back_closes_what_it_opened(monke
         assert not operation.interrupt("aborted by a test")
         ended.set()
         assert await task is new
-        assert abandoned.is_set() and service.candidate is None
+        assert abandoned.is_set() and dropped.is_set()
 
     asyncio.run(asyncio.wait_for(run(), 20))

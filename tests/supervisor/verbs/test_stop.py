@@ -39,8 +39,8 @@ class Service:
         self.generation = Generation(self._dismiss)
         self.active = self.serving = self.generation
         self.retiring: list[Any] = []
-        self.listeners: list[Any] = []
         self.store = SimpleNamespace(keeps_any=keeps, drop=self._drop)
+        self.listeners = SimpleNamespace(in_service=[], store=self.store, close=lambda: None)
         self.drain = SimpleNamespace(stop=lambda: None)
         self.history = SimpleNamespace(reserve=lambda: 1, begin=lambda *told, **how: 1, finish=lambda *told: None)
         self.notifier = SimpleNamespace(
@@ -53,8 +53,6 @@ class Service:
         return [self.generation]
 
     def describe(self, generation: object) -> None: ...
-
-    def close_listeners(self) -> None: ...
 
     def _dismiss(self, drain_s: float, linger_s: float | None, *, serve_on: bool) -> None:
         self.dismissed.append((drain_s, linger_s, serve_on))
