@@ -7,12 +7,11 @@ from typing import Any
 
 from releve.ctl.client import ConversationLost, TimedOut, converse
 from releve.ctl.find import FindError, connect
+from releve.ctl.verbs import VERBS
 from releve.instance.protocol import Event, Status
 
 PATIENCE_S = 15.0  # until another supervisor has settled what was under way; a probation is waited for beyond that
 AGAIN_S = 0.1
-# verb -> what of a generation it changes
-CHANGES = {"upgrade": "generation", "rollback": "generation", "reload": "settings_revision", "scale": "workers"}
 
 
 def aftermath(path: str, verb: str, attempt: int) -> Event | None:
@@ -51,7 +50,7 @@ def _history(path: str) -> list[dict[str, Any]] | None:
 
 def _result(verb: str, attempt: int, mine: dict[str, Any], after: dict[str, Any]) -> Event:
     before, now = mine.get("from") or {}, after.get("to") or {}
-    changes = CHANGES.get(verb, "generation")
+    changes = VERBS[verb].changes or "generation"
     done = now.get(changes) not in (None, before.get(changes))
     status = Status.DONE if done else Status.ROLLED_BACK if after.get("outcome") == "rolled back" else Status.FAILED
     became = "it was done all the same, and stays" if done else "it was undone"

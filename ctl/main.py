@@ -25,27 +25,12 @@ from releve.ctl.aftermath import aftermath
 from releve.ctl.client import ConversationLost, TimedOut, converse, has_ended, supervisor_pidfd
 from releve.ctl.find import FindError, Found, find
 from releve.ctl.progress import progress
+from releve.ctl.verbs import VERBS
 from releve.instance.instances import absolute, working_folder
 from releve.instance.protocol import MEANING, Event, Status
 
 ANSWER_TIMEOUT_S = 10.0  # for verbs that only ask
-ASKING = ("status", "history", "check", "workers", "dump", "doctor")  # what they print is all they are for
-# verb -> what there is in its result to be shown as a picture, by the module of that name here
-PICTURES = {"status": "service", "history": "entries", "workers": "workers", "dump": "processes", "doctor": "findings"}
 DEPARTURE_TIMEOUT_S = 5.0  # from the result of a stop until the supervisor's process has ended
-
-# verb -> what goes on after an interrupted wait, and what can be done about it
-GOES_ON = {
-    "upgrade": "the upgrade goes on: ctl status, ctl abort",
-    "reload": "the reload goes on: ctl status, ctl abort",
-    "rollback": "the rollback goes on: ctl status",
-    "scale": "the scaling goes on: ctl status",
-    "stop": "the stop goes on: ctl status, ctl stop --now",
-    "abort": "the abort goes on: ctl status",
-    "reexec": "it goes on: ctl status",
-    "reopen": "the reopening goes on by itself",
-    "check": "the check goes on by itself and touches nothing",
-}
 
 EPILOG = "\b\nExit status:\n" + "\n".join(f"  {int(status)}  {meaning}" for status, meaning in MEANING.items())
 
@@ -100,7 +85,7 @@ def carry_out(order: Order) -> int:
     except OSError as error:
         render.mute(sys.stdout)
         render.say(f"cannot write the result: {(error.strerror or str(error)).lower()}")
-        if order.verb in ASKING:
+        if VERBS[order.verb].asks:
             return Status.UNEXPECTED
     return int(result["status"])
 
@@ -121,10 +106,10 @@ def ask(found: Found, order: Order) -> Event:
     except KeyboardInterrupt:
         return {
             "status": int(Status.INTERRUPTED),
-            "message": f"detached; {GOES_ON.get(order.verb, 'nothing was touched')}",
+            "message": f"detached; {VERBS[order.verb].goes_on or 'nothing was touched'}",
         }
     except TimedOut as error:
-        goes_on = GOES_ON.get(order.verb, "the supervisor hangs, or is stopped; its log may say why")
+        goes_on = VERBS[order.verb].goes_on or "the supervisor hangs, or is stopped; its log may say why"
         return {"status": int(Status.INTERRUPTED), "message": f"timed out: {error}; {goes_on}"}
     except ConversationLost as error:
         if attempts and (known := aftermath(found.path, order.verb, attempts[0])) is not None:
@@ -155,7 +140,7 @@ def show(order: Order, result: Event) -> None:
         if order.verb == "history" and result["status"] == Status.DONE:
             value = result.get("entries", [])
         print(render.as_json(value))
-    elif PICTURES.get(order.verb, "") in result:
+    elif VERBS[order.verb].shows in result:
         picture = importlib.import_module(f"releve.ctl.{order.verb}")
         (picture.show_rich if render.on_terminal(sys.stdout) else picture.show_plain)(result, sys.stdout)
     else:

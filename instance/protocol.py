@@ -1,4 +1,4 @@
-"""The control protocol between ``ctl`` and the supervisor: verbs, statuses, framing.
+"""The control protocol between ``ctl`` and the supervisor: requests, statuses, framing.
 
 Pure; both sides import it. One JSON object per line over a Unix stream socket
 (``docs/protocol.md``).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+from collections.abc import Collection
 from typing import Any
 
 VERSION = 1
@@ -42,26 +43,6 @@ MEANING = {
     Status.DEGRADED: "done, but the service is degraded",
 }
 
-# verb -> names of its arguments
-VERBS: dict[str, tuple[str, ...]] = {
-    "status": (),
-    "upgrade": ("directory", "python", "dry_run", "wait"),
-    "reload": ("wait",),
-    "rollback": ("wait",),
-    "stop": ("now", "wait"),
-    "scale": ("workers", "reset", "wait"),
-    "abort": (),
-    "reexec": ("wait",),
-    "history": ("limit",),
-    "check": (),
-    "reopen": (),
-    "workers": (),
-    "dump": ("process", "all"),
-    "drain": (),
-    "undrain": (),
-    "doctor": (),
-}
-
 
 class ProtocolError(Exception):
     """What came over the control socket is not a message of this protocol."""
@@ -88,21 +69,21 @@ def request(verb: str, arguments: dict[str, Any]) -> Event:
     return {"version": VERSION, "verb": verb, "arguments": arguments}
 
 
-def read_request(event: Event) -> tuple[str, dict[str, Any]]:
-    """Verb and arguments of a request. Raises ProtocolError with what the user can do about it."""
+def read_request(event: Event, verbs: Collection[str]) -> tuple[str, dict[str, Any]]:
+    """Verb and arguments of a request, which is one of ``verbs``.
+
+    Raises ProtocolError with what the user can do about it.
+    """
     version, verb, arguments = event.get("version"), event.get("verb"), event.get("arguments", {})
     if not isinstance(version, int) or not 1 <= version <= VERSION:
         raise ProtocolError(
             f"cannot serve a request of version {version!r}: this supervisor speaks {VERSION}; use the "
             "ctl of its release"
         )
-    if not isinstance(verb, str) or verb not in VERBS:
-        raise ProtocolError(f"cannot do {verb!r}: no such verb; this supervisor knows {', '.join(VERBS)}")
+    if not isinstance(verb, str) or verb not in verbs:
+        raise ProtocolError(f"cannot do {verb!r}: no such verb; this supervisor knows {', '.join(verbs)}")
     if not isinstance(arguments, dict):
         raise ProtocolError(f"cannot {verb}: its arguments are not an object")
-    unknown = sorted(set(arguments) - set(VERBS[verb]))
-    if unknown:
-        raise ProtocolError(f"cannot {verb}: unknown argument {unknown[0]!r}")
     return verb, arguments
 
 

@@ -10,17 +10,19 @@ from releve.pages.marked import Tables, main
 from releve.supervisor.generation import states
 from releve.supervisor.inspection import doctor
 from releve.supervisor.operations import hooks
+from releve.supervisor.service.states import ServiceState
 from releve.supervisor.supervisor import SIGNALS
 from releve.supervisor.switch import probation
-from releve.supervisor.verbs.verbs import FOLLOW_S
+from releve.supervisor.verbs.admission import Admission
+from releve.supervisor.verbs.verbs import FOLLOW_S, VERBS
 
 _ADMISSION = {
-    states.Admission.RUN: "runs",
-    states.Admission.BUSY: "refused, 7",
-    states.Admission.INTERRUPT: "ends the operation first",
-    states.Admission.FOLLOW: f"waits {FOLLOW_S:g} s for it, then ends it",
-    states.Admission.JOIN: "joins it",
-    states.Admission.NOTHING: "refused, 2",
+    Admission.RUN: "runs",
+    Admission.BUSY: "refused, 7",
+    Admission.INTERRUPT: "ends the operation first",
+    Admission.FOLLOW: f"waits {FOLLOW_S:g} s for it, then ends it",
+    Admission.JOIN: "joins it",
+    Admission.NOTHING: "refused, 2",
 }
 
 
@@ -41,9 +43,10 @@ def statuses() -> str:
 
 def verbs() -> str:
     """What becomes of a verb in each state of the service."""
-    columns = list(states.ServiceState)
+    columns = list(ServiceState)
     head = "| verb | " + " | ".join(state.value for state in columns) + " |"
-    tables = {**states.VERBS, "upgrade --dry-run": states.REHEARSAL}
+    tables = {verb: row.when for verb, row in VERBS.items()}
+    tables |= {f"{verb} --dry-run": row.when_dry for verb, row in VERBS.items() if row.when_dry is not None}
     rows = [
         f"| `{verb}` | " + " | ".join(_ADMISSION[table[state]] for state in columns) + " |"
         for verb, table in sorted(tables.items())

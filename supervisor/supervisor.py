@@ -18,10 +18,9 @@ from typing import Any
 from releve.config.errors import ConfigError
 from releve.config.settings.settings import Settings
 from releve.instance import instances
-from releve.instance.protocol import Event, Status
+from releve.instance.protocol import Status
 from releve.server.shared.revive import REVIVED
 from releve.server.shared.runtime import SOCKET_NAME
-from releve.supervisor.generation.states import Admission, admit
 from releve.supervisor.generation.traffic import EVERY_S as SAMPLE_S
 from releve.supervisor.host import system
 from releve.supervisor.host.identity import Identity, IdentityError, identify
@@ -37,15 +36,16 @@ from releve.supervisor.takeover import adoption, refusal, succession
 from releve.supervisor.takeover.inventory import Adopted
 from releve.supervisor.takeover.reexec import Outgoing
 from releve.supervisor.takeover.succession import Succession
-from releve.supervisor.verbs import verbs, work
+from releve.supervisor.verbs import jobs, verbs
+from releve.supervisor.verbs.admission import Admission
 from releve.supervisor.verbs.autoupgrade import AutoUpgrade
 from releve.supervisor.verbs.control_server import ControlServer
 from releve.supervisor.verbs.dispatcher import Dispatcher
+from releve.supervisor.verbs.handlers import Context
 from releve.supervisor.verbs.permit import Permit
 from releve.supervisor.verbs.recovery import Recovery
 from releve.supervisor.verbs.stop import Stop, dismiss_all, end_all
 from releve.supervisor.verbs.upkeep import Upkeep
-from releve.supervisor.verbs.verbs import Context
 
 SIGNALS: dict[signal.Signals, tuple[str, dict[str, Any]]] = {
     signal.SIGUSR2: ("upgrade", {}),
@@ -89,9 +89,12 @@ class Supervisor:
         self._runtime = runtime
         self._tasks: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly
         self.dispatcher = dispatcher = Dispatcher(service)
-        listening = None if arrived is None else socket.socket(fileno=arrived.bequest.control)
-        self.control = ControlServer(runtime / SOCKET_NAME, service, self.ask, permit, listening)
         self.stop = Stop(dispatcher)
+        self._context = Context(
+            dispatcher, self.stop, lambda: self._autoupgrade.syntax_errors, lambda: jobs.replacing(outgoing)
+        )
+        listening = None if arrived is None else socket.socket(fileno=arrived.bequest.control)
+        self.control = ControlServer(runtime / SOCKET_NAME, self._context, permit, listening)
         self._recovery = Recovery(dispatcher)
         self._watchdog = Watchdog(service.notifier, os.environ, os.getpid(), lambda: not dispatcher.idle)
         self._autoupgrade = AutoUpgrade(service, self._upgrade_for_watch)
@@ -99,9 +102,6 @@ class Supervisor:
         self._card = service.configuration.card(runtime)
         self._upkeep = Upkeep(dispatcher, runtime, lock, self._card, self.control)
         outgoing = Outgoing(service, runtime, lock, self.control, lambda: dispatcher.stopping is not None)
-        self._context = Context(
-            dispatcher, self.stop, lambda: self._autoupgrade.syntax_errors, work.replacing(outgoing)
-        )
         dispatcher.on_begun, dispatcher.on_done, dispatcher.on_idle = self._begun, self._done, self._now_idle
         service.on_lost = lambda generation: self._recovery.look()
         service.condition.planned = lambda: dispatcher.operation is not None
@@ -182,18 +182,11 @@ class Supervisor:
             operation = Operation.continued("reexec", said.by, said.number, said.attempt, said.began)
             operation.times.update(said.times)
             await self.control.go_on(operation, said.conversations)
-            return self.dispatcher.start(operation, work.following(self.service, self._arrived.releve))
+            return self.dispatcher.start(operation, jobs.following(self.service, self._arrived.releve))
         if adopted:
-            return self.dispatcher.begin(
-                "adopt", "guard" if REVIVED in os.environ else "releve", work.adopting(self.service, adopted)
-            )
-        return self.dispatcher.begin("start", "releve", work.starting(self.service))
-
-    # ---------------------------------------------------------------- verbs
-
-    async def ask(self, verb: str, arguments: dict[str, Any], by: str) -> Operation | Event:
-        """Carry out a verb, as ``verbs.ask`` does."""
-        return await verbs.ask(self._context, verb, arguments, by)
+            by = "guard" if REVIVED in os.environ else "releve"
+            return self.dispatcher.begin(jobs.adopting(self.service, adopted), by)
+        return self.dispatcher.begin(jobs.starting(self.service), "releve")
 
     # ---------------------------------------------------------------- operations
 
@@ -237,7 +230,7 @@ class Supervisor:
 
     def _on_signal(self, name: str, verb: str, arguments: dict[str, Any]) -> None:
         async def act() -> None:
-            answer = await self.ask(verb, arguments, name)
+            answer = await verbs.ask(self._context, verb, arguments, name)
             if not isinstance(answer, Operation) and answer["status"] != Status.DONE:
                 log.warning("%s: %s", name, answer["message"])
 
@@ -271,13 +264,11 @@ class Supervisor:
 
     def _upgrade_for_watch(self, code: bool) -> bool:
         """An upgrade because files changed; False when it has to wait."""
-        if admit("upgrade", self.dispatcher.state) is not Admission.RUN:
+        if verbs.admit("upgrade", self.dispatcher.state) is not Admission.RUN:
             return False
-        self.dispatcher.begin(
-            "upgrade",
-            "watch",
-            work.upgrading(self.service, self.service.configuration, standby=not code, settle=not code, patient=False),
-        )
+        service = self.service
+        upgrade = jobs.upgrading(service, service.configuration, standby=not code, settle=not code, patient=False)
+        self.dispatcher.begin(upgrade, "watch")
         return True
 
     def _flush_history(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from releve.config.frozen import dataclass
 from releve.config.settings.key import key
 
-# The verbs of ctl (instance/protocol.py; a test compares).
+# The verbs of ctl (supervisor/verbs/verbs.py; a test compares).
 CONTROL_VERBS = (
     *("status", "upgrade", "reload", "rollback", "stop", "scale", "abort", "reexec", "history"),
     *("check", "reopen", "workers", "dump", "drain", "undrain", "doctor"),

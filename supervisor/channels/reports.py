@@ -1,25 +1,19 @@
-"""What masters, and workers that have none, may tell the supervisor, and ``ctl`` ask: one form for each
-(``docs/protocol.md``).
+"""What masters, and workers that have none, may tell the supervisor: one form for each (``docs/protocol.md``).
 
-The former run the application's code. What they say is read by these tables before anything here acts on it; what they
+They run the application's code. What they say is read by these tables before anything here acts on it; what they
 are is for the kernel to say (``evidence.py``).
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from releve.server.scoreboard.scoreboard import SLOTS
 from releve.server.shared.form import (
-    NUMBER_MAX,
     PATH_MAX,
     Form,
-    Read,
     flag,
     is_packets,
     is_pidfd,
     number,
-    path,
     several,
     text,
     whole,
@@ -27,7 +21,7 @@ from releve.server.shared.form import (
 )
 
 PID_MAX = 2**22  # proc_sys_kernel(5), pid_max
-LABEL_MAX, COUNT_MAX = 200, 20  # characters
+LABEL_MAX = 200  # characters
 KEYS_MAX = 4000  # settings that a release may know
 _LABEL = text(LABEL_MAX)
 _WORKER = whole(1)
@@ -88,33 +82,4 @@ CONTROL: dict[str, Form] = {
     "state": Form(needs={"state": word}),
     "reopened": Form(),
     "spent": Form(),
-}
-
-
-def _count(value: Any) -> Any:
-    """A number of workers, or a difference as in ``+1``."""
-    fit: Read = text(COUNT_MAX) if isinstance(value, str) else whole(-NUMBER_MAX)
-    return fit(value)
-
-
-_WAITS = {"wait": flag}
-
-# ``ctl`` to the supervisor, over the control socket: the arguments of each verb.
-REQUESTS: dict[str, Form] = {
-    "status": Form(),
-    "upgrade": Form(may={"directory": path, "python": path, "dry_run": flag, **_WAITS}),
-    "reload": Form(may=_WAITS),
-    "rollback": Form(may=_WAITS),
-    "stop": Form(may={"now": flag, **_WAITS}),
-    "scale": Form(may={"workers": _count, "reset": flag, **_WAITS}),
-    "abort": Form(),
-    "reexec": Form(may=_WAITS),
-    "history": Form(may={"limit": whole()}),
-    "check": Form(),
-    "reopen": Form(),
-    "workers": Form(),
-    "dump": Form(may={"process": _LABEL, "all": flag}),
-    "drain": Form(),
-    "undrain": Form(),
-    "doctor": Form(),
 }

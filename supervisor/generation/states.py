@@ -1,13 +1,11 @@
-"""States and what may happen in them: of a generation, and of the service.
+"""The states of a generation, and what may happen in them.
 
-Both are tables. An event that a state does not list raises and changes nothing.
+A table. An event that a state does not list raises and changes nothing.
 """
 
 from __future__ import annotations
 
 import enum
-
-from releve.instance.protocol import Status
 
 
 class IllegalEvent(Exception):
@@ -71,71 +69,3 @@ def next_state(state: GenerationState, event: GenerationEvent) -> GenerationStat
         return GENERATION[state, event]
     except KeyError:
         raise IllegalEvent(f"cannot take {event.value!r}: the generation is {state.value}") from None
-
-
-class ServiceState(enum.Enum):
-    """What the service as a whole is doing."""
-
-    STARTING = "starting"  # no generation has served yet
-    SERVING = "serving"
-    OPERATING = "operating"  # serving, and an operation is under way
-    TRIAL = "on trial"  # a generation that is not committed yet serves clients: as a canary, or switched to
-    RECOVERING = "recovering"  # serving, and the supervisor looks for a successor of a generation that lost its master
-    STOPPING = "stopping"
-
-
-class Admission(enum.Enum):
-    """What becomes of a verb."""
-
-    RUN = "run"
-    BUSY = "busy"  # refused: another operation is under way
-    INTERRUPT = "interrupt"  # ends the operation under way first
-    FOLLOW = "follow"  # lets the operation under way come to its end, for a while; then ends it first
-    JOIN = "join"  # the same is under way: wait for it
-    NOTHING = "nothing"  # refused: there is nothing to do it to
-
-    @property
-    def status(self) -> Status:
-        """Exit status of the refusals."""
-        return {Admission.BUSY: Status.BUSY, Admission.NOTHING: Status.USAGE}.get(self, Status.DONE)
-
-
-_A, _V = Admission, ServiceState
-_OPERATION = {**dict.fromkeys(_V, _A.BUSY), _V.SERVING: _A.RUN}
-# what a user asks for is better than what the supervisor tries by itself
-_REMEDY = {**_OPERATION, _V.RECOVERING: _A.INTERRUPT}
-_QUESTION = dict.fromkeys(_V, _A.RUN)
-
-VERBS: dict[str, dict[ServiceState, Admission]] = {
-    "status": _QUESTION,
-    "history": _QUESTION,
-    "check": _QUESTION,
-    "reopen": _QUESTION,
-    "workers": _QUESTION,
-    "dump": _QUESTION,
-    "doctor": _QUESTION,
-    "drain": _QUESTION,  # it changes nothing that an operation is about
-    "undrain": _QUESTION,
-    # should it fail, nothing but this supervisor could start another one
-    "upgrade": {**_REMEDY, _V.RECOVERING: _A.FOLLOW},
-    "reload": _OPERATION,
-    "rollback": {**_REMEDY, _V.TRIAL: _A.RUN},  # which ends the upgrade: that is the way back
-    "scale": _OPERATION,
-    "reexec": _OPERATION,
-    "stop": {**dict.fromkeys(_V, _A.INTERRUPT), _V.SERVING: _A.RUN, _V.STOPPING: _A.JOIN},
-    "abort": {**dict.fromkeys(_V, _A.NOTHING), _V.OPERATING: _A.RUN, _V.TRIAL: _A.RUN, _V.RECOVERING: _A.RUN},
-}
-
-
-REHEARSAL = _OPERATION  # of `upgrade --dry-run`, which remedies nothing
-
-
-def admit(verb: str, state: ServiceState, *, dry: bool = False) -> Admission:
-    """What becomes of a verb in a state.
-
-    Raises IllegalEvent for an unknown verb. ``dry``: of an upgrade, only its rehearsal.
-    """
-    try:
-        return REHEARSAL[state] if dry and verb == "upgrade" else VERBS[verb][state]
-    except KeyError:
-        raise IllegalEvent(f"cannot {verb}: no such verb") from None

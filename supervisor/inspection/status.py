@@ -9,10 +9,11 @@ from typing import Any
 from releve.instance.protocol import Event, Status, result
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.generation import Generation
-from releve.supervisor.generation.states import GenerationState, ServiceState
+from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host.usage import Usage, memory
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.service import Service
+from releve.supervisor.service.states import ServiceState
 
 
 def snapshot(service: Service, doing: ServiceState, operation: Operation | None, syntax_errors: list[str]) -> Event:

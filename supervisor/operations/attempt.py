@@ -13,7 +13,7 @@ from releve.instance.protocol import Event, Status, result
 from releve.supervisor.reporting.failure import RolledBack, StepFailed
 from releve.supervisor.reporting.history import HistoryError
 from releve.supervisor.reporting.log import log
-from releve.supervisor.reporting.operation import Operation, Work, failure
+from releve.supervisor.reporting.operation import Job, Operation, failure
 from releve.supervisor.service.service import Service
 
 # status of an operation -> outcome of its attempt in the history; "failed" for the others
@@ -21,18 +21,8 @@ OUTCOMES = {Status.DONE: "done", Status.DEGRADED: "done", Status.ROLLED_BACK: "r
 # of an outcome, what the history keeps
 EVIDENCE = ("step", "reason", "traceback", "evidence", "notes", "phases", "figures")
 
-# What to do about a failure, by verb.
-_NEXT = {
-    "upgrade": "remove the cause, then ctl upgrade again; ctl history keeps this attempt",
-    "reload": "remove the cause, then ctl reload again",
-    "reexec": "correct the installation of releve, then ctl reexec again",
-    "start": "remove the cause, then start again",
-    "adopt": "ctl status shows what serves",
-    "recover": "the supervisor tries again; ctl upgrade to another release ends that",
-}
 
-
-async def perform(service: Service, operation: Operation, work: Work) -> Event:
+async def perform(service: Service, operation: Operation, job: Job) -> Event:
     """Run an operation, and record it; its outcome. Raises nothing."""
     before = service.describe(service.active)
     attempt = operation.number
@@ -47,12 +37,12 @@ async def perform(service: Service, operation: Operation, work: Work) -> Event:
             _record(service, operation, before)
         operation.record = partial(service.history.note, attempt)
         operation.emit({"event": "attempt", "attempt": attempt})
-        message = await work(operation)
+        message = await job.does(operation)
         # a log that cannot be written says nothing against what was done
         done = Status.DEGRADED if service.degraded.keys() - {"log"} else Status.DONE
         outcome = result(done, message, degraded=list(service.degraded.values()))
     except (Exception, asyncio.CancelledError) as error:
-        outcome = _outcome(service, operation, error, before)
+        outcome = _outcome(service, operation, job.remedy, error, before)
     outcome.update(
         verb=operation.verb,
         operation=operation.number,
@@ -82,9 +72,11 @@ def _record(service: Service, operation: Operation, before: dict[str, Any] | Non
     operation.recorded = True
 
 
-def _outcome(service: Service, operation: Operation, error: BaseException, before: dict[str, Any] | None) -> Event:
+def _outcome(
+    service: Service, operation: Operation, remedy: str, error: BaseException, before: dict[str, Any] | None
+) -> Event:
     """What a failure means to whoever asked. ``before``: what was in service when it began."""
-    serving, what_next = service.serving_words(), _NEXT.get(operation.verb, "")
+    serving = service.serving_words()
     if (
         isinstance(error, (StepFailed, asyncio.CancelledError))
         and operation.committed
@@ -102,9 +94,9 @@ def _outcome(service: Service, operation: Operation, error: BaseException, befor
             next="correct the file and try again",
         )
     if isinstance(error, RolledBack):
-        return failure(error, Status.ROLLED_BACK, serving, what_next)
+        return failure(error, Status.ROLLED_BACK, serving, remedy)
     if isinstance(error, StepFailed):
-        return failure(error, Status.FAILED, serving, what_next)
+        return failure(error, Status.FAILED, serving, remedy)
     if isinstance(error, asyncio.CancelledError):
         ended = StepFailed(operation.phase, f"{operation.verb} {operation.number} was ended: {operation.stop_reason}")
         return {

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from releve.config.frozen import dataclass
 from releve.instance.protocol import Event, Status, result
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.log import log
@@ -148,3 +149,15 @@ def failure(error: StepFailed, status: Status, serving: str, what_next: str) -> 
 
 
 Work = Callable[[Operation], Awaitable[str]]  # what an operation does; the words of its success
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What an operation is begun with: its verb (as the history keeps it), what it does, and what can be done about it
+    when that fails.
+    """
+
+    verb: str
+    does: Work
+    remedy: str = ""
+    dry: bool = False  # a rehearsal

@@ -5,23 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from releve.instance import paths
-from releve.instance.protocol import LINE_MAX_BYTES, Event, ProtocolError, Status, decode, encode, read_request, result
-from releve.server.shared import form
-from releve.server.shared.form import Unfit
-from releve.supervisor.channels import reports
+from releve.instance.protocol import LINE_MAX_BYTES, Event, ProtocolError, Status, decode, encode, result
 from releve.supervisor.host import system
 from releve.supervisor.reporting.log import log
 from releve.supervisor.reporting.operation import Operation
-from releve.supervisor.service.service import Service
+from releve.supervisor.verbs import verbs
+from releve.supervisor.verbs.handlers import Context
 from releve.supervisor.verbs.permit import Permit
-
-Ask = Callable[[str, dict[str, Any], str], Awaitable[Operation | Event]]  # verb, arguments, by whom
 
 _REQUEST_S = 10.0  # a client that connects and says nothing is dropped after this time
 
@@ -29,16 +25,13 @@ _REQUEST_S = 10.0  # a client that connects and says nothing is dropped after th
 class ControlServer:
     """Listens on the control socket, answers each ``ctl``."""
 
-    def __init__(
-        self, path: Path, service: Service, ask: Ask, permit: Permit, listening: socket.socket | None = None
-    ) -> None:
+    def __init__(self, path: Path, context: Context, permit: Permit, listening: socket.socket | None = None) -> None:
         """``listening``: the control socket of the program that was here before us."""
         self._path = path
         self._permit = permit
         self._listening = listening
         self._inode = None if listening is None else paths.inode(path)
-        self._service = service
-        self._ask = ask
+        self._context = context
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
         self._waiting: dict[asyncio.Task[None], tuple[Operation, asyncio.StreamWriter]] = {}
@@ -170,14 +163,14 @@ class ControlServer:
                 log.warning("refused a request of %s (pid %d)", name, peer.pid)
                 writer.write(encode(result(Status.UNEXPECTED, _refusal(name, self._permit))))
                 return
-            verb, arguments = _fit(*read_request(decode(line)))
+            verb, arguments = verbs.read(decode(line))
         except ValueError:  # a line longer than LINE_MAX_BYTES
             writer.write(encode(result(Status.USAGE, f"cannot read a message: longer than {LINE_MAX_BYTES} bytes")))
             return
         except ProtocolError as error:
             writer.write(encode(result(Status.USAGE, str(error))))
             return
-        service = self._service
+        service = self._context.service
         policy = self._permit.policy(peer, service.settings.control, service.release_uid)
         if policy is not None:
             reason = policy.refusal(name, verb, arguments)
@@ -186,7 +179,7 @@ class ControlServer:
                 writer.write(encode(result(Status.UNEXPECTED, reason)))
                 return
             arguments = policy.bound(verb, arguments)
-        answer = await self._ask(verb, arguments, f"{name} (pid {peer.pid})")
+        answer = await verbs.ask(self._context, verb, arguments, f"{name} (pid {peer.pid})")
         if policy is not None and verb == "status" and not isinstance(answer, Operation):
             answer["may"] = policy.picture()
         if isinstance(answer, Operation):
@@ -214,15 +207,6 @@ class ControlServer:
         finally:
             operation.unwatch(events)
             del self._waiting[task]
-
-
-def _fit(verb: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A request whose arguments are fit to be used. Raises ProtocolError."""
-    try:
-        said = form.read(reports.REQUESTS, {**arguments, "type": verb}, ()) or {}
-    except Unfit as error:
-        raise ProtocolError(f"cannot {verb}: it is {error}") from error
-    return verb, {name: value for name, value in said.items() if name != "type"}
 
 
 def _refusal(name: str, permit: Permit) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from releve.supervisor.generation.states import ServiceState
 from releve.supervisor.operations.attempt import perform
-from releve.supervisor.reporting.operation import Operation, Work
+from releve.supervisor.reporting.operation import Job, Operation
 from releve.supervisor.service.service import Service
+from releve.supervisor.service.states import ServiceState
 
 
 class Dispatcher:
@@ -43,19 +43,19 @@ class Dispatcher:
             return ServiceState.TRIAL
         return ServiceState.RECOVERING if self.operation.verb == "recover" else ServiceState.OPERATING
 
-    def begin(self, verb: str, by: str, does: Work, *, dry: bool = False) -> Operation:
+    def begin(self, job: Job, by: str) -> Operation:
         """Start an operation; the caller has asked whether it may run."""
-        return self.start(Operation(verb, by, self.service.history.reserve(), dry=dry), does)
+        return self.start(Operation(job.verb, by, self.service.history.reserve(), dry=job.dry), job)
 
-    def start(self, operation: Operation, does: Work) -> Operation:
+    def start(self, operation: Operation, job: Job) -> Operation:
         """Start one that has its number already."""
         self.operation = operation
         self.on_begun(operation)
-        operation.task = asyncio.get_running_loop().create_task(self._run(operation, does))
+        operation.task = asyncio.get_running_loop().create_task(self._run(operation, job))
         return operation
 
-    async def _run(self, operation: Operation, does: Work) -> None:
-        outcome = await perform(self.service, operation, does)
+    async def _run(self, operation: Operation, job: Job) -> None:
+        outcome = await perform(self.service, operation, job)
         self.operation = None
         self.on_done(operation)
         operation.finish(outcome)

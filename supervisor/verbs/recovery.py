@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from releve.supervisor.generation.generation import Generation
-from releve.supervisor.verbs import work
+from releve.supervisor.verbs import jobs
 from releve.supervisor.verbs.dispatcher import Dispatcher
 
 AGAIN_S, LAST_S = 0.5, 60.0
@@ -47,4 +47,4 @@ class Recovery:
         dispatcher = self._dispatcher
         if dispatcher.service.active is lost and dispatcher.service.lost and dispatcher.idle:
             self._tried = asyncio.get_running_loop().time()
-            dispatcher.begin("recover", "supervisor", work.recovering(dispatcher.service, lost))
+            dispatcher.begin(jobs.recovering(dispatcher.service, lost), "supervisor")

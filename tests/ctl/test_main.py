@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from releve.instance.protocol import LINE_MAX_BYTES, MEANING, VERBS, VERSION, Status
+from releve.ctl.verbs import VERBS
+from releve.instance.protocol import LINE_MAX_BYTES, MEANING, VERSION, Status
+from releve.supervisor.verbs.verbs import VERBS as SUPERVISOR
 
 Ctl = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., Any]
@@ -65,10 +67,12 @@ def test_request(ctl: Ctl, fake: Start, arguments: list[str], verb: str, sent: d
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "fine\n", "")
 
 
-def test_every_verb_of_the_protocol_is_a_command_and_the_other_way_round() -> None:
+def test_each_command_has_its_row_and_says_what_the_supervisor_takes() -> None:
     from releve.ctl.main import ctl as group
 
     assert set(group.commands) == set(VERBS)
+    for _, verb, sent in REQUESTS:
+        assert sent.keys() <= SUPERVISOR[verb].takes.may.keys()
 
 
 def test_relative_paths_are_made_absolute_without_following_links(ctl: Ctl, fake: Start, tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from releve.config.settings.hooks import Hooks
-from releve.instance import protocol
 from releve.pages import manual_releve as manual
 from releve.pages import operations as reference
 from releve.pages.marked import renewed
+from releve.supervisor.verbs.verbs import VERBS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, HOOKS = DOCS / "operations.md", DOCS / "hooks.md"
@@ -35,7 +35,7 @@ def test_every_hook_is_explained() -> None:
 
 def test_every_verb_is_explained() -> None:
     page = PAGE.read_text("utf-8")
-    assert [verb for verb in protocol.VERBS if f"| `ctl {verb}" not in page] == []
+    assert [verb for verb in VERBS if f"| `ctl {verb}" not in page] == []
 
 
 def test_a_signal_is_explained_by_what_ctl_knows() -> None:

@@ -17,7 +17,7 @@ import psutil
 
 from harness.service import Service, alive, eventually, serving
 from releve.supervisor.operations.attempt import perform
-from releve.supervisor.reporting.operation import Operation
+from releve.supervisor.reporting.operation import Job, Operation
 
 
 def end(service: Service, number: int) -> None:
@@ -127,7 +127,7 @@ async def ends(operation: Operation) -> dict[str, Any]:
     nothing: Any = SimpleNamespace(
         active=None, describe=lambda generation: None, serving_words=lambda: "nothing is serving"
     )
-    task = asyncio.get_running_loop().create_task(perform(nothing, operation, work))
+    task = asyncio.get_running_loop().create_task(perform(nothing, operation, Job("upgrade", work)))
     operation.task = task  # type: ignore[assignment]
     assert operation.interrupt("at once")
     return await task

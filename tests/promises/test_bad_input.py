@@ -16,7 +16,7 @@ import pytest
 
 from harness import forked
 from harness.service import PYTHON, Service, eventually, serving
-from releve.instance.protocol import VERBS
+from releve.supervisor.verbs.verbs import VERBS
 
 SLOW_IMPORT = """
 import os, time
@@ -170,7 +170,7 @@ UNFIT: list[Any] = [
 @pytest.mark.parametrize("verb", ["upgrade", "scale", "history", "dump"])
 def test_no_argument_of_a_request_is_unexpected(service: Service, verb: str) -> None:
     """Each argument of each verb that has more than a flag: refused, or it means nothing that exists."""
-    for name in VERBS[verb]:
+    for name in VERBS[verb].takes.may:
         for value in UNFIT:
             said = {**({"dry_run": True} if verb == "upgrade" else {}), name: value}
             if name not in ("wait", "reset", "dry_run") or not isinstance(value, bool | None):

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from harness.service import APPLICATION, Service, customize, eventually, serving
-from releve.supervisor.generation.states import VERBS, Admission, ServiceState
+from releve.supervisor.service.states import ServiceState
+from releve.supervisor.verbs.admission import Admission
+from releve.supervisor.verbs.verbs import VERBS
 
 UNDER_WAY = re.compile(r"cannot \w+: (?P<verb>\w+) \d+ by \S+ \(pid (?P<pid>\d+)\) is under way")
 
@@ -117,10 +119,10 @@ def test_whoever_is_refused_is_told_who_won(tmp_path: Path, state: ServiceState)
         winner = bring_to(service, state, gate)
         before = service.status()["generations"]
         for verb, row in VERBS.items():
-            if row[state] in (Admission.BUSY, Admission.NOTHING):
+            if row.when[state] in (Admission.BUSY, Admission.NOTHING):
                 answer = service.ask(verb, **ARGUMENTS.get(verb, {}))
-                assert answer["status"] == row[state].status, answer
-                if row[state] is Admission.BUSY:
+                assert answer["status"] == row.when[state].status, answer
+                if row.when[state] is Admission.BUSY:
                     assert winner.search(answer["message"]), answer
         now = service.status()["generations"]
         assert [(g["generation"], g["state"]) for g in now] == [(g["generation"], g["state"]) for g in before]

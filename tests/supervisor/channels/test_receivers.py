@@ -10,27 +10,20 @@ import os
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.garbage import KINDS, VALUES, make_descriptor
 from harness.service import eventually
-from releve.config.settings.settings import WORKERS_MAX
-from releve.instance.protocol import VERBS
 from releve.server.handover import exchange
 from releve.server.handover.exchange import ExchangeError, Parcel, encode, take
 from releve.server.shared import form
-from releve.server.shared.form import Unfit
 from releve.server.shared.link import pair
-from releve.supervisor.channels import reports
 from releve.supervisor.channels.observer import TEXT_MAX, Observer, known_signal
 from releve.supervisor.channels.relay import Relay
 from releve.supervisor.host import memory
-from releve.supervisor.operations import scale
-from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.sentry import Sentry
 
 FEW = settings(max_examples=25, deadline=None)
@@ -167,31 +160,3 @@ def test_a_sentry_outlives_whatever_it_is_told(said: list[tuple[Any, list[str]]]
     ours.close()
     theirs.close()
     assert open_now() <= before
-
-
-ASKED = [(verb, name) for verb, names in VERBS.items() for name in names]
-
-
-@settings(max_examples=300)
-@given(st.sampled_from(ASKED), VALUES | TEXT)
-@example(("upgrade", "directory"), "a\0b")
-@example(("upgrade", "python"), "\ud800")
-def test_what_ctl_asks_is_fit_for_those_who_do_it(asked: tuple[str, str], value: Any) -> None:
-    verb, arguments = asked[0], {asked[1]: value}
-    try:
-        said = form.read(reports.REQUESTS, {**arguments, "type": verb}, ())
-    except Unfit:
-        return
-    assert said is not None
-    said = {name: value for name, value in said.items() if name in VERBS[verb]}
-    json.dumps(said).encode()
-    for name in {"directory", "python"} & set(said):
-        with suppress(OSError):
-            os.stat(said[name])
-    if "workers" in said:
-        service = cast(Any, SimpleNamespace(wanted_workers=2))
-        with suppress(StepFailed):
-            assert 1 <= scale.wanted(service, said["workers"], False) <= WORKERS_MAX
-    assert said.get("limit", 0) >= 0 and all(
-        type(said.get(name, False)) is bool for name in ("wait", "now", "reset", "dry_run", "all")
-    )

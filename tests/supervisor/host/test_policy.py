@@ -16,7 +16,6 @@ from releve.config.reading.load import load
 from releve.config.reading.sources import overrides
 from releve.config.settings.control import CONTROL_VERBS, Control
 from releve.config.settings.wire import from_wire, to_wire
-from releve.instance import protocol
 from releve.supervisor.host.policy import BOUNDS, Bounds, Policy
 from releve.supervisor.host.system import Peer
 from releve.supervisor.inspection import facts
@@ -39,10 +38,6 @@ def shop() -> Iterator[Path]:
 
 def policy(folder: Path | None, *may: str) -> Policy:
     return Policy(Control(may or None, None if folder is None else (str(folder),)), GROUP, APP)
-
-
-def test_the_verbs_of_the_settings_are_those_of_the_protocol() -> None:
-    assert tuple(protocol.VERBS) == CONTROL_VERBS
 
 
 def test_only_the_verbs_that_are_named() -> None:

@@ -1,6 +1,4 @@
-"""What an operation does, by verb: each gives a coroutine that works for an operation and returns its success
-in words.
-"""
+"""The jobs: for each operation what it does, to its success in words, and what can be done about its failure."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from releve.supervisor.operations.rollback import rollback
 from releve.supervisor.operations.scale import scale
 from releve.supervisor.operations.target import from_cold, from_configuration, from_generation, from_history
 from releve.supervisor.operations.upgrade import rehearse, upgrade
-from releve.supervisor.reporting.operation import Operation, Work
+from releve.supervisor.reporting.operation import Job, Operation
 from releve.supervisor.service.configuration import Configuration
 from releve.supervisor.service.service import Service
 from releve.supervisor.switch import canary
@@ -20,8 +18,11 @@ from releve.supervisor.takeover import adoption
 from releve.supervisor.takeover.inventory import Adopted
 from releve.supervisor.takeover.reexec import Outgoing, reexec
 
+_UPGRADE_AGAIN = "remove the cause, then ctl upgrade again; ctl history keeps this attempt"
+_REEXEC_AGAIN = "correct the installation of releve, then ctl reexec again"
 
-def starting(service: Service) -> Work:
+
+def starting(service: Service) -> Job:
     """The first generation."""
 
     async def work(operation: Operation) -> str:
@@ -30,16 +31,16 @@ def starting(service: Service) -> Work:
             service.degraded["start"] = service.passed_over
         return f"generation {new.number} serves {new.pin.resolved}"
 
-    return work
+    return Job("start", work, "remove the cause, then start again")
 
 
-def adopting(service: Service, adopted: list[Adopted]) -> Work:
+def adopting(service: Service, adopted: list[Adopted]) -> Job:
     """The generations of a supervisor that has gone."""
 
     async def work(operation: Operation) -> str:
         return await adoption.settle(service, operation, adopted)
 
-    return work
+    return Job("adopt", work, "ctl status shows what serves")
 
 
 def upgrading(
@@ -49,7 +50,7 @@ def upgrading(
     standby: bool = True,
     settle: bool = True,
     patient: bool = True,
-) -> Work:
+) -> Job:
     """What the configuration says now, for what serves."""
 
     async def work(operation: Operation) -> str:
@@ -58,10 +59,10 @@ def upgrading(
         had_canary = canary.words(operation.figures)
         return f"generation {new.number} serves {new.pin.resolved}" + (f" (canary: {had_canary})" if had_canary else "")
 
-    return work
+    return Job("upgrade", work, _UPGRADE_AGAIN)
 
 
-def rehearsal(service: Service, configuration: Configuration) -> Work:
+def rehearsal(service: Service, configuration: Configuration) -> Job:
     """The same up to its check, and back."""
 
     async def work(operation: Operation) -> str:
@@ -71,10 +72,10 @@ def rehearsal(service: Service, configuration: Configuration) -> Work:
             "nothing was touched"
         )
 
-    return work
+    return Job("upgrade", work, _UPGRADE_AGAIN, dry=True)
 
 
-def reloading(service: Service) -> Work:
+def reloading(service: Service) -> Job:
     """New settings, and new workers that have them."""
 
     async def work(operation: Operation) -> str:
@@ -82,10 +83,10 @@ def reloading(service: Service) -> Work:
         fresh = sum(worker.revision == generation.revision for worker in generation.workers.values())
         return f"reloaded: generation {generation.number} has {fresh} new workers"
 
-    return work
+    return Job("reload", work, "remove the cause, then ctl reload again")
 
 
-def rolling_back(service: Service) -> Work:
+def rolling_back(service: Service) -> Job:
     """The generation that stands by, or else the release before."""
 
     async def work(operation: Operation) -> str:
@@ -98,29 +99,29 @@ def rolling_back(service: Service) -> Work:
             await Hooks(operation, generation, service.runtime).rolled_back(rejected)
         return f"rolled back: generation {generation.number} serves {generation.pin.resolved}"
 
-    return work
+    return Job("rollback", work)
 
 
-def scaling(service: Service, number: int, reset: bool) -> Work:
+def scaling(service: Service, number: int, reset: bool) -> Job:
     """Another number of workers."""
 
     async def work(operation: Operation) -> str:
         await scale(service, operation, number, reset)
         return f"{number} workers" + ("" if reset else ", until a reload or ctl scale --reset")
 
-    return work
+    return Job("scale", work)
 
 
-def replacing(outgoing: Outgoing) -> Work:
+def replacing(outgoing: Outgoing) -> Job:
     """Another program in this process."""
 
     async def work(operation: Operation) -> str:
         return await reexec(outgoing, operation)
 
-    return work
+    return Job("reexec", work, _REEXEC_AGAIN)
 
 
-def following(service: Service, before: str) -> Work:
+def following(service: Service, before: str) -> Job:
     """The end of the same, in the new program: everything is held again."""
 
     async def work(operation: Operation) -> str:
@@ -128,14 +129,14 @@ def following(service: Service, before: str) -> Work:
             service.tell_roles()
         return f"releve {__version__} follows releve {before} as the supervisor; {service.serving_words()}"
 
-    return work
+    return Job("reexec", work, _REEXEC_AGAIN)
 
 
-def recovering(service: Service, lost: Generation) -> Work:
+def recovering(service: Service, lost: Generation) -> Job:
     """A successor of the same pin for a generation that lost its master."""
 
     async def work(operation: Operation) -> str:
         new = await upgrade(service, operation, from_generation(service, lost), standby=False, judged=False)
         return f"generation {new.number} follows generation {lost.number}, from the same release"
 
-    return work
+    return Job("recover", work, "the supervisor tries again; ctl upgrade to another release ends that")
