@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import select
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -52,12 +50,11 @@ def converse(
 
 
 def supervisor_pidfd(sock: socket.socket) -> int | None:
-    """A pidfd of whoever listens on the control socket (SO_PEERCRED: unix(7)); None if it is not to be seen
-    from here.
-    """
+    """A pidfd of whoever listens on the control socket; None if it is not to be seen from here."""
+    from releve.server.shared import system  # here: it takes as long as all the rest of ctl, and few verbs need it
+
     try:
-        pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-        return os.pidfd_open(pid) if pid > 0 else None
+        return system.open_peer(sock.fileno())
     except OSError:
         return None
 

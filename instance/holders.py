@@ -1,15 +1,14 @@
-"""Who holds a lock, a control socket or a port, as the kernel tells: also where the files that would tell have been
-removed.
+"""Who holds a Unix socket or a port, as the kernel tells: also where the files that would tell have been removed.
 
-Only processes of this user and of root are named, since only they can be our supervisor. Standard library only; ``ctl``
-asks, too.
+Only processes of this user and of root are named, since only they can be our supervisor.
+Standard library only; ``ctl`` asks, too.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 
 _LISTENING = 0x10000  # __SO_ACCEPTCON of the kernel's include/linux/net.h
@@ -58,18 +57,6 @@ def at_port(port: int) -> int | None:
     return _holder(inodes)
 
 
-def locking(fd: int) -> int | None:
-    """The process with an flock(2) on what a descriptor leads to (``/proc/locks``); None if that cannot be told."""
-    seen = os.fstat(fd)
-    mark = f"{os.major(seen.st_dev):02x}:{os.minor(seen.st_dev):02x}:{seen.st_ino}"
-    with suppress(OSError, ValueError), open("/proc/locks") as file:
-        for line in file:
-            fields = line.split()
-            if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == mark and int(fields[4]) > 0:
-                return int(fields[4])
-    return None
-
-
 def command(pid: int) -> str:
     """What a process was started as, shortened; empty if that cannot be read."""
     with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
@@ -79,18 +66,26 @@ def command(pid: int) -> str:
     return ""
 
 
+def descriptors(pid: int) -> Iterator[str]:
+    """What a process has open, as the links of ``/proc/PID/fd`` say; nothing if that cannot be read."""
+    with suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                yield os.readlink(f"/proc/{pid}/fd/{name}")
+
+
 def _holder(inodes: set[str]) -> int | None:
     """A process of this user or of root, other than this one, that has one of these sockets open."""
     wanted = {f"socket:[{inode}]" for inode in inodes if inode != "0"}
     if not wanted:
         return None
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid() and _ours(name) and not wanted.isdisjoint(_descriptors(name)):
-            return int(name)
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        if pid != os.getpid() and _ours(pid) and not wanted.isdisjoint(descriptors(pid)):
+            return pid
     return None
 
 
-def _ours(pid: str) -> bool:
+def _ours(pid: int) -> bool:
     """By all that it runs as: the real and the saved user too, so that no program with a set-user-ID bit is one of
     ours.
     """
@@ -98,10 +93,3 @@ def _ours(pid: str) -> bool:
         uids = [line.split()[1:5] for line in file if line.startswith("Uid:")][0]
         return {int(uid) for uid in uids} <= {0, os.geteuid()}
     return False
-
-
-def _descriptors(pid: str) -> Iterable[str]:
-    with suppress(OSError):
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            with suppress(OSError):
-                yield os.readlink(f"/proc/{pid}/fd/{name}")

@@ -16,8 +16,9 @@ from releve.instance.instances import InstanceError
 from releve.instance.protocol import Status
 from releve.server.shared import faults
 from releve.server.shared.runtime import CARD_NAME
+from releve.server.shared.system import raise_descriptor_limit
 from releve.supervisor.channels.door import doors
-from releve.supervisor.host import system
+from releve.supervisor.host import children, system
 from releve.supervisor.keepsake import revival
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.history import History
@@ -42,7 +43,7 @@ def run(configuration: Configuration) -> int:
     Raises ConfigError (the settings), InstanceError and LockError (the folders).
     """
     system.fill_standard()
-    system.raise_descriptor_limit(DESCRIPTORS)
+    raise_descriptor_limit(DESCRIPTORS)
     try:
         arrived = reexec.arrived(os.environ)
     except SuccessionError as error:
@@ -99,7 +100,7 @@ def run(configuration: Configuration) -> int:
                 ),
                 state,
             )
-        system.become_subreaper()
+        children.become_subreaper()
 
         async def main() -> int:
             history = History(str(state), None if arrived is None else arrived.going_on)

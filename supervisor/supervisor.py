@@ -22,7 +22,7 @@ from releve.instance.protocol import Status
 from releve.server.shared.revive import REVIVED
 from releve.server.shared.runtime import SOCKET_NAME
 from releve.supervisor.generation.traffic import EVERY_S as SAMPLE_S
-from releve.supervisor.host import system
+from releve.supervisor.host import children, system
 from releve.supervisor.host.identity import Identity, IdentityError, identify
 from releve.supervisor.listeners.inherited import unclaimed
 from releve.supervisor.operations.hooks import end_left_over
@@ -240,8 +240,8 @@ class Supervisor:
 
     def _reap_orphans(self) -> None:
         known = {worker.pid for generation in self.service.generations() for worker in generation.workers.values()}
-        for pid, ended in system.reap_orphans(known):
-            log.debug("reaped pid %d, which %s", pid, system.describe_status(ended))
+        for pid, ended in children.reap_orphans(known):
+            log.debug("reaped pid %d, which %s", pid, children.describe_status(ended))
 
     def _assure(self) -> None:
         """Tell every master that we do not hang: the one in service would end us, and start another one."""

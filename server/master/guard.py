@@ -131,7 +131,7 @@ class Guard:
             self._supervisor = -1
         try:
             runtime = json.loads(kept["revive"]["environment"][REVIVED])["runtime"]
-            return system.locked(os.path.join(runtime, LOCK_NAME))
+            return bool(system.lock_holders(os.path.join(runtime, LOCK_NAME)))
         except (KeyError, TypeError, ValueError):
             return False
 

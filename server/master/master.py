@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import struct
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -284,7 +283,7 @@ class Master:
             sock, _ = self._door.accept()
         except OSError:  # it has gone again
             return
-        _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        uid = system.peer_user(sock.fileno())
         if uid not in (0, os.geteuid()):
             log.error("refused user %d at the door of this generation", uid)
             sock.close()

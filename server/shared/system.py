@@ -69,8 +69,7 @@ def open_peer(link: int) -> int:
 
     Raises OSError. SO_PEERCRED of unix(7), pidfd_open(2).
     """
-    pid, _ = _peer(link)
-    return os.pidfd_open(pid)
+    return os.pidfd_open(peer(link)[0])
 
 
 def peer_user(link: int) -> int:
@@ -78,18 +77,17 @@ def peer_user(link: int) -> int:
 
     Raises OSError.
     """
-    _, uid = _peer(link)
-    return uid
+    return peer(link)[1]
 
 
-def _peer(link: int) -> tuple[int, int]:
-    """Its pid and user: SO_PEERCRED of unix(7)."""
+def peer(link: int) -> tuple[int, int, int]:
+    """Pid, user and group of the process at the other end, as ``open_peer``: SO_PEERCRED of unix(7). Raises OSError."""
     sock = _borrow(link)
     try:
-        pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        pid, uid, gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     finally:
         sock.detach()
-    return pid, uid
+    return pid, uid, gid
 
 
 def probe_descriptor(fd: int) -> None:
@@ -315,12 +313,18 @@ def duplicate(fd: int) -> int:
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
-def locked(path: str) -> bool:
-    """Whether some process has an flock(2) on a file, as far as ``/proc/locks`` tells: proc_locks(5)."""
+def lock_holders(file: str | int) -> list[int]:
+    """Pids of who has an flock(2) on a file, by its path or a descriptor, as far as ``/proc/locks`` tells; 0 for one
+    that is not in our namespace. Never raises. proc_locks(5).
+    """
+    found = []
     try:
-        seen = os.stat(path)
+        seen = os.stat(file)
         mark = f"{os.major(seen.st_dev):02x}:{os.minor(seen.st_dev):02x}:{seen.st_ino}"
-        with open("/proc/locks", encoding="ascii") as file:
-            return any(" FLOCK " in line and mark in line.split() for line in file)
-    except (OSError, ValueError):
-        return False
+        with open("/proc/locks", encoding="ascii") as locks:
+            for fields in map(str.split, locks):
+                if fields[1] == "FLOCK" and fields[5] == mark:  # one that waits has an arrow in its second field
+                    found.append(max(0, int(fields[4])))
+    except (OSError, LookupError, ValueError):
+        pass
+    return found

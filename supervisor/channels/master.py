@@ -27,7 +27,7 @@ from releve.server.shared.form import Unfit
 from releve.server.shared.link import Link, LinkError, Message, pair
 from releve.server.shared.noise import Noise
 from releve.supervisor.channels import reports
-from releve.supervisor.host import evidence, system
+from releve.supervisor.host import children, evidence, system
 from releve.supervisor.release import lending
 from releve.supervisor.release.release import Pin
 from releve.supervisor.reporting.failure import StepFailed
@@ -94,7 +94,7 @@ class Master:
         ours, theirs = pair()
         ours.vouch()
         try:
-            self.pid = system.spawn(
+            self.pid = children.spawn(
                 lending.command(pin, theirs.fileno()),
                 directory=pin.resolved,
                 environment=environment,
@@ -113,7 +113,7 @@ class Master:
     def take_over(self, reached: Reached) -> None:
         """Hold one that lives already."""
         self.pid = reached.pid
-        system.own(reached.pid)
+        children.own(reached.pid)
         self._hold(reached.pidfd, reached.link)
 
     def _hold(self, pidfd: int, link: Link | None) -> None:
@@ -265,7 +265,7 @@ class Master:
     @property
     def has_ended(self) -> bool:
         """Whether its process has ended."""
-        return self._pidfd < 0 or system.peek(self._pidfd) is not None
+        return self._pidfd < 0 or children.peek(self._pidfd) is not None
 
     def signal(self, number: int) -> None:
         """Signal it; nothing happens when it is gone."""
@@ -278,7 +278,7 @@ class Master:
             evidence.kill_group(self._pidfd, self.pid, self._uid or None)
 
     def _ended(self) -> None:
-        status = system.UNSEEN if self._pidfd < 0 else system.peek(self._pidfd)
+        status = children.UNSEEN if self._pidfd < 0 else children.peek(self._pidfd)
         if status is None:
             return
         if self._pidfd >= 0:
@@ -296,7 +296,7 @@ class Master:
             self._doubt = None
         if self._pidfd >= 0:
             self.kill_group()
-            system.reap(self._pidfd, self.pid)
+            children.reap(self._pidfd, self.pid)
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1

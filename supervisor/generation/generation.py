@@ -38,7 +38,8 @@ from releve.supervisor.generation.orders import Orders
 from releve.supervisor.generation.roster import Roster
 from releve.supervisor.generation.states import GenerationEvent, GenerationState, next_state
 from releve.supervisor.generation.traffic import Traffic
-from releve.supervisor.host import system
+from releve.supervisor.host import children
+from releve.supervisor.host.environment import GENERATION_VARIABLE
 from releve.supervisor.host.evidence import Process
 from releve.supervisor.listeners.listener import Listener
 from releve.supervisor.release import compatibility as greeting
@@ -161,7 +162,7 @@ class Generation:
     def spawn(self) -> None:
         """Start the master process. Raises StepFailed; the caller still calls ``kill`` or lets it end."""
         try:
-            self.master.spawn(self.pin, {**self.pin.environment, "RELEVE_GENERATION": str(self.number)})
+            self.master.spawn(self.pin, {**self.pin.environment, GENERATION_VARIABLE: str(self.number)})
         except StepFailed:
             self._finish()
             raise
@@ -462,7 +463,7 @@ class Generation:
         self.master.signal(signal.SIGKILL)
 
     def _master_ended(self, status: int) -> None:
-        words = system.describe_status(status)
+        words = children.describe_status(status)
         step = "boot" if self.state is GenerationState.BOOTING else "master"
         while_ = f" while {self.booting.doing}" if step == "boot" else ""
         self._fate = f"the master of generation {self.number} {words}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from releve.server.scoreboard.inflight import InflightCall, serving
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.host import system
+from releve.supervisor.host import children
 from releve.supervisor.host.oom import Oom
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def ending(status: int, requests: Sequence[InflightCall] | None, oom: Oom) -> st
 
     ``requests`` None: nobody knows what it did.
     """
-    how = system.describe_status(status)
+    how = children.describe_status(status)
     if status == -signal.SIGKILL:
         how += f" ({oom.verdict()})"
     return how if requests is None else f"{how} {words(requests, time.monotonic())}"

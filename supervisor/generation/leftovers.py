@@ -22,13 +22,15 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 
 from releve.config.frozen import dataclass
-from releve.supervisor.host import evidence, system
+from releve.instance.holders import descriptors
+from releve.supervisor.host import children, evidence, proc, system
+from releve.supervisor.host.environment import GENERATION_VARIABLE
 from releve.supervisor.host.readable import readable
 from releve.supervisor.reporting.log import log
 
 TERM_S = 2.0  # between SIGTERM and SIGKILL
 KILL_S = 1.0  # for the end after that
-_VARIABLE = b"RELEVE_GENERATION="
+_VARIABLE = f"{GENERATION_VARIABLE}=".encode()
 _ENVIRON_MAX_BYTES = 1 << 20
 
 _living: Counter[int] = Counter()  # numbers of generations
@@ -114,7 +116,7 @@ async def end(number: int, holders: list[Holder]) -> None:
         )
     try:
         for signal_number, patience_s in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, KILL_S)):
-            left = [one for one in holders if system.peek(one.pidfd) is None]
+            left = [one for one in holders if children.peek(one.pidfd) is None]
             for one in left:
                 system.send_signal(one.pidfd, signal_number)
             await _until_gone(left, patience_s)
@@ -138,8 +140,8 @@ def _candidates(left: Left) -> Iterator[tuple[int, bool]]:
 
     And others.
     """
-    spared = system.started() - {left.master} | {os.getsid(0)}
-    waiting = system.children(os.getpid())
+    spared = children.started() - {left.master} | {os.getsid(0)}
+    waiting = proc.children(os.getpid())
     while waiting:
         pid = waiting.pop()
         process = evidence.look(pid)
@@ -147,7 +149,7 @@ def _candidates(left: Left) -> Iterator[tuple[int, bool]]:
             continue
         if process.group != left.master:  # else it has been killed
             yield pid, True
-        waiting += system.children(pid)
+        waiting += proc.children(pid)
     for name in os.listdir("/proc") if left.adopted else ():
         if (
             name.isdigit()
@@ -176,7 +178,7 @@ def _may_be_of(pid: int, left: Left, ours: bool) -> bool:
 
 def _held(pid: int, listeners: Mapping[int, str]) -> str | None:
     """The name of a listener that a process has open."""
-    for what in system.descriptors(pid):
+    for what in descriptors(pid):
         for inode, name in listeners.items():
             if what == f"socket:[{inode}]":
                 return name

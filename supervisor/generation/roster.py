@@ -24,7 +24,7 @@ from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation import crash
 from releve.supervisor.generation import inflight as serving
 from releve.supervisor.generation.losses import Losses
-from releve.supervisor.host import evidence, system
+from releve.supervisor.host import children, evidence
 from releve.supervisor.host.evidence import Process
 from releve.supervisor.host.oom import Oom
 from releve.supervisor.reporting.log import log
@@ -127,7 +127,7 @@ class Roster:
         """``gone``: the master reaped one. Raises Unfit if it lives."""
         worker = self.workers.get(message["worker"])
         if worker is not None:
-            if evidence.pid_of(worker.pidfd) is not None and system.peek(worker.pidfd) is None:
+            if evidence.pid_of(worker.pidfd) is not None and children.peek(worker.pidfd) is None:
                 raise Unfit(f"the exit of worker {worker.number}, which is still running")
             del self.workers[worker.number]
             status = message.get("status", 0)
@@ -239,9 +239,9 @@ class Roster:
 
     def _ended(self, worker: Worker) -> None:
         self._stop_reading(worker)
-        status = system.reap(worker.pidfd, worker.pid)
+        status = children.reap(worker.pidfd, worker.pid)
         if worker.state != WorkerState.LEAVING:
-            self._lose(worker, system.UNSEEN if status is None else status)
+            self._lose(worker, children.UNSEEN if status is None else status)
         elif status is not None and -status in crash.SIGNALS:
             self._crashed(self._ending(worker, status))
         self.workers.pop(worker.number, None)
@@ -254,7 +254,7 @@ class Roster:
 
     def _ending(self, worker: Worker, status: int) -> str:
         how = (
-            system.describe_status(status)
+            children.describe_status(status)
             if worker.state == WorkerState.BOOTING
             else serving.ending(status, self._calls(worker), self._oom)
         )

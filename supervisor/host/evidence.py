@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from releve.config.frozen import dataclass
-from releve.supervisor.host import system
+from releve.supervisor.host import proc, system
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,14 @@ def process(pidfd: int) -> Process | None:
     if pid is None:
         return None
     try:
-        with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
-            stat = file.read().rpartition(")")[2].split()
+        stat = proc.stat(pid)
         with open(f"/proc/{pid}/status", encoding="latin-1") as file:
             status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
         uids = tuple(int(word) for word in status["Uid"].split())
-        found = Process(pid, int(stat[1]), int(stat[2]), int(stat[3]), uids, int(stat[19]))  # type: ignore[arg-type]
+        parent, group, session, started = (
+            int(stat[where]) for where in (proc.PARENT, proc.GROUP, proc.SESSION, proc.STARTED)
+        )
+        found = Process(pid, parent, group, session, uids, started)  # type: ignore[arg-type]
         whole = len(uids) == 4 and int(status["Tgid"]) == pid  # not one thread of a process (PIDFD_THREAD)
     except (OSError, LookupError, ValueError):
         return None

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from releve.config.frozen import dataclass
-from releve.supervisor.host import system
+from releve.supervisor.host import children, system
 from releve.supervisor.host.identity import AS_WE_ARE, Identity
 
 _OUTPUT_MAX_BYTES = 65536
@@ -47,10 +47,10 @@ async def run(
 ) -> Ended:
     """Run it in a session of its own, of which nothing is left afterwards, also when the waiting is cancelled.
 
-    Raises OSError and SubprocessError as ``system.spawn`` does.
+    Raises OSError and SubprocessError as ``children.spawn`` does.
     """
     with _memory_file("output") as out, _memory_file("errors") as err:
-        pid = system.spawn(
+        pid = children.spawn(
             argv,
             directory=directory,
             environment=environment,
@@ -79,7 +79,7 @@ async def follow(
     Its exit status; None if it was ended at its time limit.
 
     It is told to end (SIGTERM) ``grace_s`` before it is killed, also when the waiting is cancelled; what it has left in
-    its session then is killed. ``started`` gets its pid. Raises OSError and SubprocessError as ``system.spawn`` does.
+    its session then is killed. ``started`` gets its pid. Raises OSError and SubprocessError as ``children.spawn`` does.
     """
     loop = asyncio.get_running_loop()
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
@@ -97,7 +97,7 @@ async def follow(
     loop.add_reader(read_end, read)
     try:
         try:
-            pid = system.spawn(
+            pid = children.spawn(
                 argv,
                 directory=directory,
                 environment=environment,
@@ -128,7 +128,7 @@ async def _end_of(pid: int, timeout_s: float, grace_s: float = 0.0) -> int | Non
         try:
             async with asyncio.timeout(timeout_s):
                 await gone.wait()
-            return system.peek(pidfd)
+            return children.peek(pidfd)
         except TimeoutError:
             return None
         finally:
@@ -143,7 +143,7 @@ async def _end_of(pid: int, timeout_s: float, grace_s: float = 0.0) -> int | Non
         dead = select.poll()
         dead.register(pidfd, select.POLLIN)
         dead.poll(_KILL_MS)
-        system.wait(pid)
+        children.wait(pid)
         os.close(pidfd)
 
 

@@ -22,7 +22,7 @@ from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation import crash
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.inflight import calls, describe
-from releve.supervisor.host import system
+from releve.supervisor.host import proc
 from releve.supervisor.reporting.failure import StepFailed
 
 ASKED_S = 2.0  # for an answer; then the signal
@@ -116,7 +116,7 @@ def fit(answers: list[dict[str, Any]]) -> None:
 
 def _objection(pid: int) -> str:
     """Why a process need not be asked; empty if it can be."""
-    state = system.process_state(pid)
+    state = proc.process_state(pid)
     if state in _STATES:
         return _STATES[state]
     return ""
@@ -124,7 +124,7 @@ def _objection(pid: int) -> str:
 
 def _silence(pid: int, otherwise: str) -> str:
     """Why a process says nothing."""
-    state = system.process_state(pid)
+    state = proc.process_state(pid)
     if state == "D":
         return f"{otherwise}: it waits in the kernel, where no signal reaches it (a disk, or a network file system?)"
     return _STATES.get(state, otherwise)
@@ -146,7 +146,7 @@ async def _ask_by_signal(process: Process) -> tuple[str, str, str]:
     can = process.generation.can("stacks")
     number = _signal_of(process) if can else int(OLD_SIGNAL)
     silent = f"it did not answer for {ASKED_S:g}s"
-    caught = system.signal_set(process.pid, "SigCgt")
+    caught = proc.signal_set(process.pid, "SigCgt")
     if not number or (caught is not None and not caught >> (number - 1) & 1):
         why = f"{silent}, and" if can else "its release has no dumps, or"
         return (
@@ -175,7 +175,7 @@ async def _signal(process: Process, number: int) -> str:
     if fd < 0 or (worker is not None and process.generation.workers.get(worker.number) is not worker):
         return ""  # it has gone meanwhile, and its descriptors with it
     begin = size = crash.written_bytes(fd)
-    deaf = system.blocking(process.pid, number)  # threads of some library may block every signal for ever
+    deaf = proc.blocking(process.pid, number)  # threads of some library may block every signal for ever
     (process.generation.master.signal if worker is None else worker.kill)(number)
     until = grown = time.monotonic()
     until += ANSWER_S
@@ -186,16 +186,14 @@ async def _signal(process: Process, number: int) -> str:
         before, size = size, crash.written_bytes(fd)
         if size != before:
             grown = time.monotonic()
-        elif (
-            size > begin and _finished(process.pid, number, deaf, grown) or system.process_state(process.pid) in _STATES
-        ):
+        elif size > begin and _finished(process.pid, number, deaf, grown) or proc.process_state(process.pid) in _STATES:
             break
     return crash.take(fd, begin) if size > begin else ""
 
 
 def _finished(pid: int, number: int, deaf: set[int] | None, grown: float) -> bool:
     """Whether no thread is in the handler any more, for which it would hold the signal back."""
-    handling = system.blocking(pid, number)
+    handling = proc.blocking(pid, number)
     return time.monotonic() - grown > STILL_S if handling is None or deaf is None else handling <= deaf
 
 

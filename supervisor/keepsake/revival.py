@@ -15,9 +15,7 @@ from typing import Any
 
 from releve.config.frozen import dataclass
 from releve.server.shared.revive import REVIVED
-from releve.supervisor.host.environment import SENTRY
-
-_OF_THIS_PROCESS = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", REVIVED, SENTRY)
+from releve.supervisor.host.environment import OF_ONE_PROCESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,7 @@ class Folders:
 
 def command(runtime: Path | None, history: str, control_group: str | None = None) -> dict[str, Any]:
     """What a guard or a sentry needs (``server/master/guard.py``, ``sentry.py``)."""
-    environment = {name: value for name, value in os.environ.items() if name not in _OF_THIS_PROCESS}
+    environment = {name: value for name, value in os.environ.items() if name not in OF_ONE_PROCESS}
     if runtime is not None:
         lived = {"runtime": str(runtime), "state": os.path.dirname(history), "control_group": control_group}
         environment[REVIVED] = json.dumps(lived)

@@ -23,7 +23,8 @@ from releve.config.settings.hooks import Hooks as Commands
 from releve.instance import paths
 from releve.server.shared.runtime import HOOK_NAME
 from releve.supervisor.generation.generation import Generation
-from releve.supervisor.host import program, system
+from releve.supervisor.host import children, proc, program, system
+from releve.supervisor.host.environment import GENERATION_VARIABLE
 from releve.supervisor.release.environment import first
 from releve.supervisor.release.release import Pin
 from releve.supervisor.reporting.failure import StepFailed
@@ -65,7 +66,7 @@ VARIABLES: dict[str, str] = {
     "RELEVE_VERB": "`start`, `upgrade` or `rollback`",
     "RELEVE_BY": "who asked for it",
     "RELEVE_PYTHON": "the interpreter of the new release",
-    "RELEVE_GENERATION": "number of the new generation; empty in `before`",
+    GENERATION_VARIABLE: "number of the new generation; empty in `before`",
     "RELEVE_NEW_RELEASE": "name of the new release's folder",
     "RELEVE_NEW_DIRECTORY": "that folder, links resolved",
     "RELEVE_NEW_REVISION": "its git commit, where it is a work tree",
@@ -212,7 +213,9 @@ class Hooks:
             )
             raise StepFailed(name, late, output.tail)
         if status != 0:
-            raise StepFailed(name, f"the hook {name} {system.describe_status(status)}{output.last_words}", output.tail)
+            raise StepFailed(
+                name, f"the hook {name} {children.describe_status(status)}{output.last_words}", output.tail
+            )
 
     def _environment(self, name: str, pin: Pin, step: str, reason: str) -> dict[str, str]:
         old = self._old
@@ -221,7 +224,7 @@ class Hooks:
             "RELEVE_VERB": self._operation.verb,
             "RELEVE_BY": self._operation.by,
             "RELEVE_PYTHON": pin.python,
-            "RELEVE_GENERATION": self._new,
+            GENERATION_VARIABLE: self._new,
             **_release("NEW", pin),
             "RELEVE_OLD_GENERATION": "" if old is None else str(old.number),
             **_release("OLD", None if old is None else old.pin),
@@ -233,7 +236,7 @@ class Hooks:
     def _write_pid(self, pid: int) -> None:
         if self._runtime is not None:
             with suppress(OSError), paths.folder(self._runtime) as folder:
-                folder.write(HOOK_NAME, f"{pid} {system.started_at(pid)}\n".encode(), 0o600)
+                folder.write(HOOK_NAME, f"{pid} {proc.started_at(pid)}\n".encode(), 0o600)
 
     def _remove_pid(self) -> None:
         if self._runtime is not None:
@@ -258,7 +261,7 @@ def end_left_over(runtime: Path) -> None:
         pid, _, started = said.strip().partition(" ")
         group = int(pid)
         # A hook leads a session of its own; nothing else is ever ended by this file, whatever it says.
-        if group > 1 and started == system.started_at(group) and os.getsid(group) == group != os.getsid(0):
+        if group > 1 and started == proc.started_at(group) and os.getsid(group) == group != os.getsid(0):
             log.warning("ended a hook that the previous supervisor left running (pid %d)", group)
             system.kill_group(group, signal.SIGKILL)
 

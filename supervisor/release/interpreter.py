@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import releve.server
 from releve.config.frozen import dataclass
 from releve.config.settings.settings import Settings
-from releve.supervisor.host import program, system
+from releve.supervisor.host import children, program
 from releve.supervisor.host.identity import Identity
 from releve.supervisor.release.errors import ReleaseError, reason_of
 
@@ -120,7 +120,7 @@ async def probe(
     if answer is None:
         raise ReleaseError(
             "interpreter",
-            f"cannot use {python}: it is no working Python, it {system.describe_status(ended.status)}{said}",
+            f"cannot use {python}: it is no working Python, it {children.describe_status(ended.status)}{said}",
         )
     if answer.version < OLDEST_PYTHON:
         version, oldest = ".".join(map(str, answer.version[:2])), ".".join(map(str, OLDEST_PYTHON))

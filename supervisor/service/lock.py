@@ -17,6 +17,7 @@ from pathlib import Path
 
 from releve.instance import holders, instances, paths
 from releve.server.shared.runtime import LOCK_NAME, OURS, SOCKET_NAME
+from releve.server.shared.system import lock_holders
 
 _CLEANER_S = 2.0  # how long a directory may be locked by one who cleans up
 _AGAIN_S = 0.05
@@ -132,7 +133,7 @@ class RuntimeLock:
                     return fd
                 os.close(fd)  # somebody removed the file meanwhile: what we hold protects nothing
             except OSError as error:
-                pid = _read_pid(fd) or holders.locking(fd)
+                pid = _read_pid(fd) or next(filter(None, lock_holders(fd)), None)
                 os.close(fd)
                 if not isinstance(error, BlockingIOError):
                     raise LockError(f"cannot lock {self.path}: {(error.strerror or str(error)).lower()}") from error

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from releve.server.shared.link import Link, LinkError, close_all, pair
-from releve.supervisor.host import capabilities, memory, system
+from releve.supervisor.host import capabilities, children, memory, system
 from releve.supervisor.host.environment import SENTRY
 from releve.supervisor.host.identity import Identity
 from releve.supervisor.reporting.log import log
@@ -74,7 +74,7 @@ class SentryProcess:
         ours, theirs = pair()
         try:
             fd = theirs.fileno()
-            self.pid = system.spawn(
+            self.pid = children.spawn(
                 [sys.executable, "-P", "-m", "releve.supervisor.sentry", "--link", str(fd)],
                 directory=self._what["directory"],
                 environment=self._what["environment"],
@@ -129,5 +129,5 @@ class SentryProcess:
         if self._told:
             asyncio.get_running_loop().remove_reader(self._link.fileno())
         self._link.close()
-        system.disown(self.pid)
+        children.disown(self.pid)
         self._link, self._told, self.pid = None, False, 0

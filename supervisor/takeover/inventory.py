@@ -32,7 +32,7 @@ from releve.supervisor.channels.master import Reached
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.handed_over import HandedOver
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.host import capabilities, evidence, system
+from releve.supervisor.host import capabilities, evidence, proc, system
 from releve.supervisor.host.identity import Identity
 from releve.supervisor.host.mark import mark
 from releve.supervisor.host.readable import readable
@@ -216,7 +216,7 @@ def master_behind(path: Path, configured: Identity | None) -> tuple[int, int] | 
 def workers_of(pid: int) -> list[int]:
     """Pidfds of the children of a master that run as its user, owned by the caller."""
     master, found = evidence.look(pid), []
-    for child in system.open_children(pid):
+    for child in proc.open_children(pid):
         process = evidence.process(child)
         if master is not None and process is not None and set(process.uids) <= set(master.uids):
             found.append(child)

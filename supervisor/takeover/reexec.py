@@ -25,7 +25,7 @@ from typing import Any, NoReturn, Protocol
 import releve
 from releve.config.frozen import dataclass
 from releve.server.shared.faults import fault
-from releve.supervisor.host import program, system
+from releve.supervisor.host import children, program, system
 from releve.supervisor.host.environment import REEXECUTED
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.log import log
@@ -166,7 +166,7 @@ async def _prove(outgoing: Outgoing, operation: Operation) -> dict[str, Any]:
         if line.startswith(_MARK):
             said: dict[str, Any] = json.loads(line.removeprefix(_MARK))
             return said
-    how = f"did not answer within {PROOF_S:g}s" if ended.status is None else system.describe_status(ended.status)
+    how = f"did not answer within {PROOF_S:g}s" if ended.status is None else children.describe_status(ended.status)
     raise StepFailed(
         "prove", f"{refused}{how} when it was asked to take over; this supervisor goes on", ended.errors[-4000:]
     )

@@ -26,7 +26,7 @@ import pytest
 from releve.config.settings.address import Address
 from releve.instance import instances, paths
 from releve.server.shared.runtime import HOOK_NAME
-from releve.supervisor.host import system
+from releve.supervisor.host import proc
 from releve.supervisor.listeners.aside import put_aside
 from releve.supervisor.listeners.listener import ListenError, close_listener
 from releve.supervisor.listeners.unix import apply_mode, open_unix
@@ -327,7 +327,7 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_hook_that_was_left_over_is_ended(tmp_path: Path, bystander: subprocess.Popen[bytes]) -> None:
-    (tmp_path / HOOK_NAME).write_text(f"{bystander.pid} {system.started_at(bystander.pid)}\n")
+    (tmp_path / HOOK_NAME).write_text(f"{bystander.pid} {proc.started_at(bystander.pid)}\n")
     hooks.end_left_over(tmp_path)
     assert bystander.wait(10) == -9
     assert not (tmp_path / HOOK_NAME).exists()
@@ -339,7 +339,7 @@ def test_nobody_is_killed_by_a_file_that_a_hook_has_not_left(
     place: Path, tmp_path: Path, bystander: subprocess.Popen[bytes], how: str
 ) -> None:
     file = tmp_path / HOOK_NAME
-    text = f"{bystander.pid} {system.started_at(bystander.pid)}\n"
+    text = f"{bystander.pid} {proc.started_at(bystander.pid)}\n"
     if how == "fifo":
         os.mkfifo(file)
     elif how == "link":
@@ -354,7 +354,7 @@ def test_nobody_is_killed_by_a_file_that_a_hook_has_not_left(
         file.chmod(0o666)
     if how == "group":  # a process that leads nothing: its number is no group's
         with subprocess.Popen(["sleep", "60"]) as other:
-            file.write_text(f"{other.pid} {system.started_at(other.pid)}\n")
+            file.write_text(f"{other.pid} {proc.started_at(other.pid)}\n")
             hooks.end_left_over(tmp_path)
             assert other.poll() is None
             other.kill()

@@ -38,7 +38,7 @@ from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.handed_over import HandedOver
 from releve.supervisor.generation.roster import Roster
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.host import evidence, system
+from releve.supervisor.host import evidence, proc
 from releve.supervisor.host.evidence import Process
 from releve.supervisor.reporting.failure import StepFailed
 
@@ -220,7 +220,7 @@ def test_a_worker_is_what_the_master_has_started_and_nothing_else() -> None:
         stranger = start(SLEEPS)
         with generation(FORKS) as (one, link, master):
             async with asyncio.timeout(10):
-                while len(children := system.children(master.pid)) < 2:
+                while len(children := proc.children(master.pid)) < 2:
                     await asyncio.sleep(0.01)
             child, other = children
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 
-from releve.supervisor.host import evidence, system
+from releve.supervisor.host import evidence, proc
 
 TEN_S = 10.0
 SLEEPER = [sys.executable, "-S", "-c", "import time; print(flush=True); time.sleep(60)"]
@@ -42,7 +42,7 @@ def test_a_process_is_told_by_its_pidfd(sleeper: subprocess.Popen[bytes]) -> Non
     assert found is not None
     assert (found.pid, found.parent, found.group, found.session) == (sleeper.pid, os.getpid(), sleeper.pid, sleeper.pid)
     assert found.runs_as(os.geteuid()) and not found.runs_as(os.geteuid() + 1)
-    assert str(found.started) == system.started_at(sleeper.pid)
+    assert str(found.started) == proc.started_at(sleeper.pid)
     assert evidence.same_process(found, evidence.look(sleeper.pid))
     assert not evidence.same_process(found, evidence.look(os.getpid()))
 

@@ -17,7 +17,7 @@ from releve.server.scoreboard.inflight import LEADER, InflightCall
 from releve.server.shared.link import STACKS_SIGNAL
 from releve.supervisor.generation import crash
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.host import system
+from releve.supervisor.host import proc
 from releve.supervisor.inspection import dump
 from releve.supervisor.inspection.dump import Process, choose
 
@@ -122,7 +122,7 @@ def test_an_answer_has_ended_when_no_thread_is_in_the_handler() -> None:
         os._exit(0)
     os.read(ready, 1)
     try:
-        assert system.blocking(child, STACKS_SIGNAL) == {child}
+        assert proc.blocking(child, STACKS_SIGNAL) == {child}
         assert not dump._finished(child, STACKS_SIGNAL, set(), 0.0)
         assert dump._finished(child, STACKS_SIGNAL, {child}, 0.0)
     finally:

@@ -1,0 +1,76 @@
+"""What proc(5) tells of a process by its number. That number may be another one's by then, unless the process is a
+child of ours, or ``evidence.py`` has looked at it before and after.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+STATE, PARENT, GROUP, SESSION, STARTED = 0, 1, 2, 3, 19  # where they are in what ``stat`` returns
+
+
+def stat(pid: int) -> list[str]:
+    """The numbers of a process, from its state on: proc_pid_stat(5). Raises OSError."""
+    with open(f"/proc/{pid}/stat", encoding="latin-1") as file:  # its name, before them, is any bytes
+        return file.read().rpartition(")")[2].split()
+
+
+def process_state(pid: int) -> str:
+    """The letter of a process's state: ``T`` stopped, ``Z`` ended; empty if there is no such process."""
+    try:
+        return stat(pid)[STATE]
+    except (OSError, IndexError):
+        return ""
+
+
+def started_at(pid: int) -> str | None:
+    """When a process was started, in ticks since the boot, which with its pid names it for ever; None without it."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def signal_set(pid: int, name: str, task: int | None = None) -> int | None:
+    """A set of signals of a process, or of one thread (proc(5): ``SigCgt``, ``SigBlk``, …); None if it cannot
+    be read.
+    """
+    try:
+        with open(
+            f"/proc/{pid}/status" if task is None else f"/proc/{pid}/task/{task}/status", encoding="latin-1"
+        ) as file:
+            return next((int(line.split()[1], 16) for line in file if line.startswith(f"{name}:")), None)
+    except (OSError, ValueError):
+        return None
+
+
+def blocking(pid: int, number: int) -> set[int] | None:
+    """The threads of a process that hold a signal back, as each does while it handles it; None if that cannot
+    be read.
+    """
+    try:
+        tasks = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return None
+    sets = {task: signal_set(pid, "SigBlk", task) for task in tasks}
+    return {task for task, blocked in sets.items() if blocked is not None and blocked >> (number - 1) & 1}
+
+
+def children(pid: int) -> list[int]:
+    """Pids of the children of a process; empty where the kernel does not tell."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN: orphans stay zombies until we end
+        return []
+
+
+def open_children(pid: int) -> list[int]:
+    """Pidfds of the children of a process, owned by the caller."""
+    found = []
+    for child in children(pid):
+        with suppress(OSError):
+            found.append(os.pidfd_open(child))
+    return found

@@ -1,0 +1,66 @@
+"""What proc(5) tells of a process by its number."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from releve.supervisor.host import evidence, proc
+
+NOBODY = 2**22 + 1  # beyond the largest that a pid can be: proc_sys_kernel(5)
+PR_SET_NAME = 15
+CHILD = f"""
+import ctypes, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+signal.signal(signal.SIGUSR2, lambda *_: None)
+ctypes.CDLL(None).prctl({PR_SET_NAME}, b") \\xff R 1 (", 0, 0, 0)
+print(flush=True); input()
+"""
+
+
+@pytest.fixture(scope="module")
+def child() -> Iterator[int]:
+    """The pid of a process whose name is made to be misread: brackets, numbers, and no text."""
+    with subprocess.Popen([sys.executable, "-S", "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one:
+        assert one.stdout is not None and one.stdout.readline()
+        yield one.pid
+        one.communicate(b"\n")
+
+
+def test_its_name_is_not_taken_for_its_numbers(child: int) -> None:
+    stat = proc.stat(child)
+    assert int(stat[proc.PARENT]) == os.getpid()
+    assert (int(stat[proc.GROUP]), int(stat[proc.SESSION])) == (os.getpgid(child), os.getsid(child))
+    os.kill(child, signal.SIGSTOP)
+    os.waitid(os.P_PID, child, os.WSTOPPED)
+    assert proc.process_state(child) == "T"
+    os.kill(child, signal.SIGCONT)
+
+
+def test_its_signals(child: int) -> None:
+    blocked, caught = proc.signal_set(child, "SigBlk"), proc.signal_set(child, "SigCgt")
+    assert blocked is not None and blocked >> (signal.SIGUSR1 - 1) & 1
+    assert caught is not None and caught >> (signal.SIGUSR2 - 1) & 1
+    assert proc.signal_set(child, "SigBlk", child) == blocked
+    assert proc.blocking(child, signal.SIGUSR1) == {child} and proc.blocking(child, signal.SIGUSR2) == set()
+
+
+def test_it_is_a_child_of_this_one(child: int) -> None:
+    assert child in proc.children(os.getpid())
+    pidfds = proc.open_children(os.getpid())
+    assert child in {evidence.pid_of(pidfd) for pidfd in pidfds}
+    for pidfd in pidfds:
+        os.close(pidfd)
+
+
+def test_of_one_that_is_not_there_nothing_is_known() -> None:
+    with pytest.raises(FileNotFoundError):
+        proc.stat(NOBODY)
+    assert proc.process_state(NOBODY) == "" and proc.started_at(NOBODY) is None
+    assert proc.signal_set(NOBODY, "SigBlk") is None and proc.blocking(NOBODY, signal.SIGTERM) is None
+    assert proc.children(NOBODY) == proc.open_children(NOBODY) == []
