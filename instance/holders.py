@@ -1,6 +1,6 @@
 """Who holds a Unix socket or a port, as the kernel tells: also where the files that would tell have been removed.
 
-Only processes of this user and of root are named, since only they can be our supervisor.
+Only processes of this user and of root are named, since only they can be our supervisor; but for who asks for anybody.
 Standard library only; ``ctl`` asks, too.
 """
 
@@ -15,11 +15,13 @@ _LISTENING = 0x10000  # __SO_ACCEPTCON of the kernel's include/linux/net.h
 _TCP_LISTEN = "0A"  # TCP_LISTEN of include/net/tcp_states.h, as /proc/net/tcp has it
 
 
-def listening(path: str) -> int | None:
+def listening(path: str, *, of_anybody: bool = False) -> int | None:
     """Another process that listens on the Unix socket bound to a path, whatever lies there now (``/proc/net/unix``,
-    proc(5)).
+    proc(5)); ``of_anybody``: of whatever user, where we may look into it.
+
+    SO_PEERCRED would name whoever called listen(2) first.
     """
-    return _holder({inode for bound, inode in _listeners() if bound == path})
+    return _holder({inode for bound, inode in _listeners() if bound == path}, of_anybody)
 
 
 def listens_beside(path: str, name: re.Pattern[str]) -> bool:
@@ -74,13 +76,13 @@ def descriptors(pid: int) -> Iterator[str]:
                 yield os.readlink(f"/proc/{pid}/fd/{name}")
 
 
-def _holder(inodes: set[str]) -> int | None:
+def _holder(inodes: set[str], of_anybody: bool = False) -> int | None:
     """A process of this user or of root, other than this one, that has one of these sockets open."""
     wanted = {f"socket:[{inode}]" for inode in inodes if inode != "0"}
     if not wanted:
         return None
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-        if pid != os.getpid() and _ours(pid) and not wanted.isdisjoint(descriptors(pid)):
+        if pid != os.getpid() and (of_anybody or _ours(pid)) and not wanted.isdisjoint(descriptors(pid)):
             return pid
     return None
 

@@ -27,8 +27,7 @@ def process_state(pid: int) -> str:
 def started_at(pid: int) -> str | None:
     """When a process was started, in ticks since the boot, which with its pid names it for ever; None without it."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[19]
+        return stat(pid)[STARTED]
     except (OSError, IndexError):
         return None
 

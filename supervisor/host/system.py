@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from releve.config.frozen import dataclass
-from releve.instance.holders import descriptors
 from releve.server.shared.system import peer
 
 _TMPFS_MAGIC, _RAMFS_MAGIC = 0x01021994, 0x858458F6  # linux/magic.h
@@ -126,25 +125,6 @@ def in_memory(path: str) -> bool:
         return False
     (kind,) = struct.unpack_from("@l", space)
     return kind in (_TMPFS_MAGIC, _RAMFS_MAGIC)
-
-
-def holder_of(path: str) -> int | None:
-    """The pid of a process other than this one that listens on the Unix socket bound to ``path`` (``/proc/net/unix``,
-    proc(5)).
-
-    None if there is none, or none that we may look into. (SO_PEERCRED would name whoever called listen(2) first.)
-    """
-    listening = 0x10000  # __SO_ACCEPTCON of the kernel's include/linux/net.h
-    inodes = set()
-    with suppress(OSError), open("/proc/net/unix") as file:
-        for line in file:
-            fields = line.rstrip("\n").split(maxsplit=7)
-            if len(fields) == 8 and fields[7] == path and int(fields[3], 16) & listening:
-                inodes.add(f"socket:[{fields[6]}]")
-    for name in os.listdir("/proc") if inodes else ():
-        if name.isdigit() and int(name) != os.getpid() and inodes & set(descriptors(int(name))):
-            return int(name)
-    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from releve.config.frozen import dataclass
 from releve.config.settings.address import Address
+from releve.instance import holders
 from releve.server.shared import closing, form
 from releve.server.shared.form import Unfit
 from releve.server.shared.link import Link, LinkError, Message, clip
@@ -201,13 +202,17 @@ def master_behind(path: Path, configured: Identity | None) -> tuple[int, int] | 
         kept = recorded(path)
         if kept is not None and kept.held is not None:
             return kept.held.pid, _open(Caller(kept.held.pid, -1), kept.held)
-        pid = system.holder_of(str(path))
+        pid = holders.listening(str(path), of_anybody=True)
         if pid is not None:
             pidfd = system.open_pidfd(pid)
             process = evidence.process(pidfd)
             # Its listening socket may have been given to anybody: only one that we would run ourselves is its master.
             uids = {os.geteuid()} if configured is None else {os.geteuid(), configured.uid}
-            if process is not None and any(process.runs_as(uid) for uid in uids) and system.holder_of(str(path)) == pid:
+            if (
+                process is not None
+                and any(process.runs_as(uid) for uid in uids)
+                and holders.listening(str(path), of_anybody=True) == pid
+            ):
                 return pid, pidfd
             os.close(pidfd)
     return None

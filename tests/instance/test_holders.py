@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from releve.instance import holders
 
 LISTENER = """
@@ -50,6 +52,25 @@ def test_this_process_is_not_meant(tmp_path: Path) -> None:
         assert not holders.anybody_listens(path)  # bound, but it does not listen
         sock.listen()
         assert holders.listening(path) is None and holders.anybody_listens(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of another user")
+def test_one_of_another_user_only_if_anybody_is_asked_for(tmp_path: Path) -> None:
+    path = str(tmp_path / "gen-1.sock")
+    with listener(path, "65534") as (pid, _):
+        assert holders.listening(path) is None
+        assert holders.listening(path, of_anybody=True) == pid
+
+
+def test_a_socket_whose_name_is_no_text_hides_no_other_one(tmp_path: Path) -> None:
+    """The kernel lists those of the whole host, and anybody may give one any name."""
+    odd = os.fsencode(tmp_path) + b"/\xff.sock"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(odd)
+        sock.listen()
+        with listener(str(tmp_path / "gen-1.sock")) as (pid, _):
+            assert holders.listening(str(tmp_path / "gen-1.sock"), of_anybody=True) == pid
+        assert holders.anybody_listens(os.fsdecode(odd))
 
 
 def test_what_listens_beside(tmp_path: Path) -> None:

@@ -42,6 +42,12 @@ def test_its_name_is_not_taken_for_its_numbers(child: int) -> None:
     os.kill(child, signal.SIGCONT)
 
 
+def test_when_it_was_started_is_known_whatever_it_calls_itself(child: int) -> None:
+    process = evidence.look(child)
+    assert process is not None
+    assert proc.started_at(child) == str(process.started)
+
+
 def test_its_signals(child: int) -> None:
     blocked, caught = proc.signal_set(child, "SigBlk"), proc.signal_set(child, "SigCgt")
     assert blocked is not None and blocked >> (signal.SIGUSR1 - 1) & 1
