@@ -265,11 +265,10 @@ def _told(config: Path, environ: Mapping[str, str]) -> tuple[str | None, list[in
     A file that has become invalid must not hide the service that still runs: then the line itself is looked for.
     """
     from releve.config.errors import ConfigError
-    from releve.config.reading import load, paste, sources
+    from releve.config.reading import load, sources
 
     try:
-        given = sources.overrides({}, environ)
-        loaded = paste.load(config, paste.Names(), given) if paste.is_paste(config) else load.load(config, given)
+        loaded = load.load(config, sources.overrides({}, environ))
         return loaded.settings.runtime_directory, [address.port for address in loaded.settings.listen if address.port]
     except ConfigError as error:
         line = _line_of_runtime_directory(config)

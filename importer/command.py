@@ -10,8 +10,8 @@ from pathlib import Path
 
 from releve.config.errors import ConfigError
 from releve.config.reading.build import build
-from releve.config.reading.load import parse
 from releve.config.reading.sources import logical_folder
+from releve.config.reading.yaml_file import parse
 from releve.importer import document, gunicorn
 from releve.importer.failure import ImportFailure
 from releve.importer.gunicorn import Site

@@ -15,9 +15,9 @@ from typing import Any
 
 from releve.config.frozen import dataclass
 from releve.config.kinds.access_format import check_format
-from releve.config.kinds.addresses import mode_text, parse_address
+from releve.config.kinds.addresses import parse_address
 from releve.config.kinds.defaults import default_text
-from releve.config.kinds.kinds import DURATION_MAX_S, duration_text
+from releve.config.kinds.numbers import DURATION_MAX_S, duration_text, mode_text
 from releve.config.reading import paste
 from releve.config.settings.settings import GROUPS, Settings, rules
 from releve.importer import words

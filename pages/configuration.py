@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from releve.config.kinds.defaults import default_text
-from releve.config.kinds.kinds import either, share_text, size_text
+from releve.config.kinds.numbers import share_text, size_text
+from releve.config.kinds.words import either
 from releve.config.settings.hooks import Command
 from releve.config.settings.key import written
 from releve.config.settings.settings import GROUPS, Settings

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from releve.config.errors import ConfigError
 from releve.config.reading import paste
+from releve.config.reading.load import load
 from releve.instance.instances import absolute, working_folder
 from releve.instance.protocol import Status
 
@@ -74,7 +75,7 @@ def _command(global_conf: Mapping[str, str], local_conf: Mapping[str, str], argu
         raise _refused(
             f"[server:{server}] of {path} says otherwise than what was given for {what}; name it: --server-name NAME"
         )
-    paste.load(path, names)
+    load(path, names=names)  # says what is wrong with it
     # the name of the server also says that it is a PasteDeploy file, whatever its ending
     return [
         sys.executable,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 
 from releve.config.errors import nearest
+from releve.config.kinds.words import parse_text
+from releve.config.settings.key import Rules
 
 PRESETS = {
     "common": '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s',
@@ -47,6 +49,14 @@ CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "set-
 _PERCENT = re.compile(r"%(?:\((?:\{(?P<name>[^{}]*)\}(?P<of>[a-z])|(?P<atom>[^(){}]*))\)s|(?P<percent>%))?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _VARIABLE = re.compile(r"[\w.-]+")
+
+
+def parse_access_format(text: str, rules: Rules) -> str:
+    """A preset, or a format as written, once ``check_format`` understands it."""
+    if text.lower() in PRESETS:
+        return text.lower()
+    check_format(parse_text(text, rules))
+    return text
 
 
 def check_format(text: str) -> None:

@@ -1,15 +1,15 @@
-"""Addresses to listen on: from text to ``Address``, with a hint for each usual mistake."""
+"""Addresses to listen on, from text to ``Address``, and networks to trust; with a hint for each usual mistake."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 import re
-import stat
 
 from releve.config.kernel import UNIX_PATH_MAX_BYTES
-from releve.config.kinds.kinds import join, parse_path
+from releve.config.kinds.paths import join, parse_path
 from releve.config.settings.address import Address
+from releve.config.settings.key import Rules
 
 EVERY_V4 = "0.0.0.0"
 
@@ -64,9 +64,20 @@ def port_address(text: str) -> Address:
     return Address("tcp", host=EVERY_V4, port=_port(text))
 
 
-def mode_text(mode: int) -> str:
-    """File mode bits as they are written, ``0660``."""
-    return f"0{stat.S_IMODE(mode):03o}"
+def parse_network(text: str, rules: Rules) -> str:
+    """An IP address, a network in CIDR notation, or ``unix:``."""
+    if text.lower() in ("unix", "unix:"):
+        return "unix:"
+    if text == "*":
+        raise ValueError("write 0.0.0.0/0 and ::/0 to trust everybody")
+    try:
+        return str(ipaddress.ip_network(text) if "/" in text else ipaddress.ip_address(text))
+    except ValueError as error:
+        if "host bits" in str(error):
+            raise ValueError(
+                f"that is an address in a network; write {ipaddress.ip_network(text, strict=False)}"
+            ) from None
+        raise ValueError("expected an IP address, a network such as 10.0.0.0/8, or unix:") from None
 
 
 def _tcp(text: str) -> Address:

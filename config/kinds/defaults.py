@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from releve.config.kinds.addresses import mode_text
-from releve.config.kinds.kinds import duration_text, share_text, size_text
+from releve.config.kinds.numbers import duration_text, mode_text, share_text, size_text
 
 
 def default_text(field: dataclasses.Field[Any]) -> str:

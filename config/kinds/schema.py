@@ -16,10 +16,9 @@ from typing import Any
 
 from releve.config.kinds.access_format import PRESETS
 from releve.config.kinds.defaults import default_text
-from releve.config.kinds.kinds import Rules
 from releve.config.settings.control import CONTROL_VERBS
 from releve.config.settings.hooks import Command
-from releve.config.settings.key import written
+from releve.config.settings.key import Rules, written
 from releve.config.settings.settings import GROUPS, Settings
 from releve.config.settings.upgrade import Canary, Check
 

@@ -1,384 +1,87 @@
 """Settings from what was written, by the table in ``settings``.
 
-Reads every key, collects every problem, and only then says so: whoever mends a
-file wants the whole list, not its first line.
+Reads every key, collects every problem, and only then says so: whoever mends a file wants the whole list, not its first
+line. ``readers.py`` reads one key after the other; here is what settings are to each other.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from releve.config import kernel
-from releve.config.errors import ConfigError, Place, Problem, in_order, nearest
-from releve.config.frozen import dataclass
-from releve.config.kinds import addresses, kinds
-from releve.config.kinds.kinds import Rules
+from releve.config.errors import ConfigError, Place, Problem, in_order
+from releve.config.kinds.paths import join
+from releve.config.reading.readers import Problems, entries_of, read_block
 from releve.config.reading.written import Written
-from releve.config.settings.address import Address
 from releve.config.settings.control import Control
-from releve.config.settings.hooks import Command
-from releve.config.settings.key import written as written_key
 from releve.config.settings.limits import Limits
 from releve.config.settings.request import Request
-from releve.config.settings.settings import GROUPS, Mount, Settings, key_names
-from releve.config.settings.upgrade import Canary, Check
+from releve.config.settings.settings import Settings
 from releve.config.settings.wire import to_wire
 
 WIRE_MAX_BYTES = 128 * 1024  # settings travel over the link in one message
-
-# What other servers call it.
-FOREIGN = {
-    "bind": "listen",
-    "chdir": "directory",
-    "wsgi_app": "app",
-    "application": "app",
-    "processes": "workers",
-    "preload_app": "preload",
-    "raw_env": "env",
-    "environment": "env",
-    "loglevel": "log.level",
-    "errorlog": "log.file",
-    "capture_output": "log.output",
-    "accesslog": "log.access",
-    "access_log_format": "log.access_format",
-    "worker_connections": "limits.connections",
-    "forwarded_allow_ips": "proxy.trusted",
-    "proxy_allow_ips": "proxy.trusted",
-    "proxy_protocol": "proxy.protocol",
-    "graceful_timeout": "timeouts.drain",
-    "reload": "watch",
-    "post_fork": "hooks.after_fork",
-    "post_worker_init": "hooks.after_fork",
-    "when_ready": "hooks.after_ready",
-}
-
-# The keys of {unix: ..., mode: ..., owner: ..., group: ...} and the kinds of their values.
-UNIX_PARTS = {"unix": "text", "mode": "mode", "owner": "name", "group": "name"}
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A configuration that was read whole.
-
-    ``path`` is the file (absolute) or None; ``sources`` says of each setting that
-    is neither from YAML nor a default where it came from, in words for the log;
-    ``notes`` are remarks for the log about what was ignored; ``included`` are the
-    files that ``path`` includes.
-    """
-
-    settings: Settings
-    path: Path | None
-    sources: dict[str, str] = dataclasses.field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    included: tuple[Path, ...] = ()
-
-
-Problems = list[Problem]
-Reader = Callable[[str, Written, Rules, Problems], Any]
 
 
 def build(document: Written, overrides: Mapping[str, Written]) -> Settings:
     """The settings in ``document``, with ``overrides`` (by dotted key) in place of what it says. Raises ConfigError."""
     problems: Problems = []
-    entries = _entries("", document, problems)
-    found = _fields(Settings, "", entries, overrides, problems)
-    app = overrides.get("app", entries.get("app"))
-    if app is None and "mounts" not in entries and isinstance(document.content, (dict, type(None))):
-        text = "cannot do without app, the application to serve: write app: mysite.wsgi:application"
-        problems.append(Problem(Place(document.place.source), text))
-    if app is not None and "mounts" in entries:
-        text = f"cannot use mounts and app together (app is at {app.place}): mount it at '' instead"
-        problems.append(Problem(entries["mounts"].named_at, text))
-    control = found.get("control", Control())
-    if found.get("control_group") is None and control != Control():
-        block = entries.get("control")
-        text = "cannot use control without control_group: it limits what the members of that group may do"
-        problems.append(Problem(document.place if block is None else block.named_at, text))
-    limits, chunked = found.get("limits", Limits()), found.get("request", Request()).buffer_chunked
-    if chunked is not None and (limits.spool is None or chunked > limits.spool):
-        text = f"cannot use {chunked} bytes as request.buffer_chunked: its files are those of limits.spool, which is "
-        text += (
-            f"{limits.spool} bytes; raise that" if limits.spool is not None else "off; leave it out, or give it a size"
-        )
-        block = entries.get("request")
-        problems.append(Problem(document.place if block is None else block.named_at, text))
+    entries = entries_of("", document, problems)
+    found = read_block(Settings, "", entries, overrides, problems)
+    problems += _of_what_is_served(document, entries, overrides)
+    problems += _of_control(document, entries, found)
+    problems += _of_chunked_bodies(document, entries, found)
     directory = found.setdefault("directory", document.folder)
     if found.get("python"):
-        found["python"] = kinds.join(directory, found["python"])
+        found["python"] = join(directory, found["python"])
     settings = Settings(**found)
-    size = len(json.dumps(to_wire(settings)))
-    if size > WIRE_MAX_BYTES:
-        text = (
-            f"cannot use {size} bytes of settings: at most {WIRE_MAX_BYTES}; long variables can move from "
-            "env to env_file"
-        )
-        problems.append(Problem(Place(document.place.source), text))
+    problems += _of_size(document, settings)
     if problems:
         raise ConfigError(in_order(problems))
     return settings
 
 
-def _fields(
-    kind: type[Any], prefix: str, entries: Mapping[str, Written], overrides: Mapping[str, Written], problems: Problems
-) -> dict[str, Any]:
-    """What is written for the fields of ``kind``, by name; the last of a file's value and an override that can
-    be used.
-    """
-    found: dict[str, Any] = {}
-    fields = {written_key(field): field for field in dataclasses.fields(kind)}
-    for name, field in fields.items():
-        rules, key, written = field.metadata, prefix + name, entries.get(name)
-        if rules["kind"] == "group":
-            block = _entries(name, written, problems) if written else {}
-            found[name] = GROUPS[name](**_fields(GROUPS[name], f"{name}.", block, overrides, problems))
-            continue
-        for source in (written, overrides.get(key)):
-            if source is None:
-                continue
-            try:
-                found[field.name] = READERS.get(rules["kind"], _word)(key, source, rules, problems)
-            except ValueError as error:
-                problems.append(Problem(source.place, f"cannot use {source.described()} as {key}: {error}"))
-    for name, written in entries.items():
-        if name not in fields:
-            where = f" in {prefix[:-1]}" if prefix else ""
-            problems.append(Problem(written.named_at, f"cannot use {name!r}{where}: {_unknown(name, prefix, fields)}"))
-    return found
+def _of_what_is_served(document: Written, entries: Mapping[str, Written], overrides: Mapping[str, Written]) -> Problems:
+    """One of ``app`` and ``mounts`` says what is served, and not both."""
+    app = overrides.get("app", entries.get("app"))
+    if app is None and "mounts" not in entries and isinstance(document.content, (dict, type(None))):
+        text = "cannot do without app, the application to serve: write app: mysite.wsgi:application"
+        return [Problem(Place(document.place.source), text)]
+    if app is not None and "mounts" in entries:
+        text = f"cannot use mounts and app together (app is at {app.place}): mount it at '' instead"
+        return [Problem(entries["mounts"].named_at, text)]
+    return []
 
 
-def _entries(name: str, written: Written, problems: Problems) -> dict[str, Written]:
-    """The keys of a block; nothing written is an empty block."""
-    if isinstance(written.content, dict):
-        return written.content
-    if written.content is not None:
-        text = (
-            f"as {name}: expected a block of keys"
-            if name
-            else "as a configuration: expected keys, such as app: mysite.wsgi:application"
-        )
-        if not name and written.place.source.endswith(".py"):
-            text = "as a configuration: it is Python, not YAML; releve import makes a configuration from gunicorn's"
-        problems.append(Problem(written.place, f"cannot use {written.described()} {text}"))
-    return {}
+def _of_control(document: Written, entries: Mapping[str, Written], found: Mapping[str, Any]) -> Problems:
+    """``control`` has no meaning without ``control_group``."""
+    if found.get("control_group") is not None or found.get("control", Control()) == Control():
+        return []
+    text = "cannot use control without control_group: it limits what the members of that group may do"
+    return [Problem(_named_at(document, entries, "control"), text)]
 
 
-def _unknown(name: str, prefix: str, known: Iterable[str]) -> str:
-    """Why a key is unknown, and which one was probably meant."""
-    if not prefix and name in FOREIGN:
-        return f"unknown key; did you mean {FOREIGN[name]!r}?"
-    elsewhere = [key for key in key_names() if key.rpartition(".")[2] == name]
-    if elsewhere:
-        return (
-            "unknown key here; did you mean "
-            f"{kinds.either(elsewhere)}{'' if '.' in elsewhere[0] else ', at the top level'}?"
-        )
-    meant = nearest(name, known)
-    if meant:
-        return f"unknown key; did you mean {meant!r}?"
-    return f"unknown key; known are {', '.join(sorted(known))}" if prefix else "unknown key"
+def _of_chunked_bodies(document: Written, entries: Mapping[str, Written], found: Mapping[str, Any]) -> Problems:
+    """A chunked body that is decoded first has to fit into the files for bodies."""
+    spool = found.get("limits", Limits()).spool
+    chunked = found.get("request", Request()).buffer_chunked
+    if chunked is None or (spool is not None and chunked <= spool):
+        return []
+    text = f"cannot use {chunked} bytes as request.buffer_chunked: its files are those of limits.spool, which is "
+    text += f"{spool} bytes; raise that" if spool is not None else "off; leave it out, or give it a size"
+    return [Problem(_named_at(document, entries, "request"), text)]
 
 
-# Readers: one for each kind that is more than a word. Each returns the value or raises ValueError with the reason;
-# problems of a part go to the list, with the place of that part.
+def _of_size(document: Written, settings: Settings) -> Problems:
+    """All of them have to fit into one message."""
+    size = len(json.dumps(to_wire(settings)))
+    if size <= WIRE_MAX_BYTES:
+        return []
+    text = (
+        f"cannot use {size} bytes of settings: at most {WIRE_MAX_BYTES}; long variables can move from env to env_file"
+    )
+    return [Problem(Place(document.place.source), text)]
 
 
-def _word(key: str, written: Written, rules: Rules, problems: Problems) -> Any:
-    """One word, by its parser."""
-    text = written.content
-    if text is None:
-        if "off" in rules:
-            return None
-        raise ValueError("it is required" if rules.get("required") else "leave the key out for its default")
-    if not isinstance(text, str):
-        raise ValueError("expected one value")
-    value = kinds.convert(rules["kind"], text, rules)
-    is_path = rules["kind"] == "path" or (rules["kind"] == "log" and value != "-")
-    return kinds.join(written.folder, value) if is_path and value is not None else value
-
-
-def _listen(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[Address, ...]:
-    """One address or a list of them."""
-    items = written.content if isinstance(written.content, list) else [written]
-    if not items:
-        raise ValueError("nothing would listen")
-    found: list[Address] = []
-    for item in items:
-        try:
-            address = _address(item, problems)
-            if str(address) in map(str, found):
-                raise ValueError("it is there twice")
-        except ValueError as error:
-            relation = "as" if item is written else "in"
-            problems.append(Problem(item.place, f"cannot use {item.described()} {relation} {key}: {error}"))
-        else:
-            found.append(address)
-    if len(found) > kernel.LISTENERS_MAX:
-        raise ValueError(
-            f"{len(found)} addresses are more than {kernel.LISTENERS_MAX}, and the kernel passes on no "
-            "more sockets at once; "
-            "use fewer (0.0.0.0 or [::] stands for all of a host), or a second service"
-        )
-    return tuple(found)
-
-
-def _address(item: Written, problems: Problems) -> Address:
-    if isinstance(item.content, str):
-        return addresses.parse_address(item.content, item.folder)
-    if not isinstance(item.content, dict) or "unix" not in item.content:
-        raise ValueError("expected HOST:PORT, unix:PATH, fd:NAME or a block with the key unix")
-    parts: dict[str, Any] = {}
-    for name, written in item.content.items():
-        if name not in UNIX_PARTS:
-            problems.append(
-                Problem(written.named_at, f"cannot use {name!r} in listen: {_unknown(name, 'listen.', UNIX_PARTS)}")
-            )
-            continue
-        try:
-            parts[name] = _word(name, written, {"kind": UNIX_PARTS[name], "required": name == "unix"}, problems)
-        except ValueError as error:
-            problems.append(Problem(written.place, f"cannot use {written.described()} as {name} in listen: {error}"))
-    if "unix" not in parts:  # its problem is on the list; nothing else may take the address for that of a neighbour
-        return Address("unix", path=str(item.place))
-    return dataclasses.replace(addresses.unix_address(parts.pop("unix"), item.folder), **parts)
-
-
-def _check(key: str, written: Written, rules: Rules, problems: Problems) -> Check | None:
-    """``off``, a path, or a block."""
-    if isinstance(written.content, dict):
-        return Check(**_fields(Check, f"{key}.", written.content, {}, problems))
-    path = _word(key, written, {**rules, "kind": "target"}, problems)
-    return None if path is None else Check(path=path)
-
-
-def _command(key: str, written: Written, rules: Rules, problems: Problems) -> Command | None:
-    """``off``, a text, a list, or a block with one of the two and more."""
-    if isinstance(written.content, dict):
-        if "run" not in written.content:
-            raise ValueError("the key run is missing")
-        found = _fields(Command, f"{key}.", written.content, {}, problems)
-        return Command(**found) if "run" in found else None  # its problem is on the list
-    text = written.content
-    if text is None or (isinstance(text, str) and text.lower() in kinds.DENIALS):
-        # None, or a problem
-        return _word(key, written, {**rules, "kind": "argument"}, problems)  # type: ignore[no-any-return]
-    return Command(run=_run(key, written, rules, problems))
-
-
-def _run(key: str, written: Written, rules: Rules, problems: Problems) -> str | tuple[str, ...]:
-    """A text for the shell, or a list of a program and its arguments."""
-    items = written.content if isinstance(written.content, list) else [written]
-    words: list[str] = []
-    for item in items:
-        if not isinstance(item.content, str):
-            raise ValueError("expected a text, or a list of texts (an empty one is written '')")
-        words.append(kinds.convert("argument", item.content, {}))
-    if not words or not words[0].strip():
-        raise ValueError("expected a command, such as python manage.py migrate")
-    return tuple(words) if isinstance(written.content, list) else words[0]
-
-
-def _canary(key: str, written: Written, rules: Rules, problems: Problems) -> Canary | None:
-    """``off``, a share, or a block."""
-    if isinstance(written.content, dict):
-        return Canary(**_fields(Canary, f"{key}.", written.content, {}, problems))
-    word = {**Canary.__dataclass_fields__["share"].metadata, "off": rules["off"]}
-    share = _word(key, written, word, problems)
-    return None if share is None else Canary(share=share)
-
-
-def _mounts(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[Mount, ...]:
-    """A block of prefixes and applications."""
-    if not isinstance(written.content, dict):
-        raise ValueError("expected a block of prefixes and applications, such as /api: mysite.api:application")
-    if not written.content:
-        raise ValueError("nothing would be served")
-    found = []
-    for prefix, item in written.content.items():
-        try:
-            kinds.parse_prefix(prefix)
-        except ValueError as error:
-            problems.append(Problem(item.named_at, f"cannot mount at {prefix!r}: {error}"))
-        try:
-            app = _word(key, item, {"kind": "app", "required": True}, problems)
-        except ValueError as error:
-            problems.append(Problem(item.place, f"cannot use {item.described()} as {key}.{prefix}: {error}"))
-        else:
-            found.append(Mount(prefix, app, str(item.place)))
-    return tuple(found)
-
-
-def _words(kind: str) -> Reader:
-    """A reader of a list of words of this kind, or of one."""
-
-    def read(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[str, ...]:
-        items = (
-            written.content if isinstance(written.content, list) else [written] if written.content is not None else []
-        )
-        found = []
-        for item in items:
-            try:
-                found.append(_word(key, item, {"kind": kind}, problems))
-            except ValueError as error:
-                relation = "as" if item is written else "in"
-                problems.append(Problem(item.place, f"cannot use {item.described()} {relation} {key}: {error}"))
-        return tuple(found)
-
-    return read
-
-
-def _words_or_word(kind: str) -> Reader:
-    """The same, or the word that stands for None."""
-    read = _words(kind)
-
-    def read_both(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[str, ...] | None:
-        if isinstance(written.content, str) and written.content.lower() == rules["off"]:
-            return None
-        if written.content is None:
-            raise ValueError(f"write {rules['off']}, or a list; an empty one is written []")
-        return tuple(read(key, written, rules, problems))
-
-    return read_both
-
-
-def _pairs(check: Callable[[str, str], None]) -> Reader:
-    """A reader of names and texts; ``check`` refuses a pair with ValueError."""
-
-    def read(key: str, written: Written, rules: Rules, problems: Problems) -> dict[str, str]:
-        if written.content is None:
-            return {}
-        if not isinstance(written.content, dict):
-            raise ValueError("expected a block of names and values")
-        found = {}
-        for name, item in written.content.items():
-            try:
-                if not isinstance(item.content, str):
-                    raise ValueError("write '' for an empty one" if item.content is None else "expected text")
-                check(name, item.content)
-            except ValueError as error:
-                problems.append(Problem(item.place, f"cannot use {item.described()} as {key}.{name}: {error}"))
-            else:
-                found[name] = item.content
-        return found
-
-    return read
-
-
-READERS: dict[str, Reader] = {
-    "listen": _listen,
-    "check": _check,
-    "canary": _canary,
-    "modules": _words("module"),
-    "mounts": _mounts,
-    "command": _command,
-    "run": _run,
-    "patterns": _words("text"),
-    "networks": _words("network"),
-    "verbs": _words_or_word("verb"),
-    "folders": _words_or_word("path"),
-    "variables": _pairs(kinds.check_variable),
-    "headers": _pairs(kinds.check_header),
-}
+def _named_at(document: Written, entries: Mapping[str, Written], key: str) -> Place:
+    return entries[key].named_at if key in entries else document.place

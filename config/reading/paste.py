@@ -16,10 +16,8 @@ from typing import Any
 from releve.config.errors import ConfigError, Place, Problem, nearest
 from releve.config.frozen import dataclass
 from releve.config.kinds.addresses import unix_address
-from releve.config.reading.build import Loaded, build
 from releve.config.reading.files import absolute, read_text
-from releve.config.reading.sources import Overrides, read_overrides
-from releve.config.reading.written import Content, Written
+from releve.config.reading.written import Content, Document, Written
 from releve.config.settings.settings import key_names, rules
 
 SUFFIX = ".ini"
@@ -77,26 +75,24 @@ def is_paste(path: Path | None) -> bool:
     return path is not None and path.suffix == SUFFIX
 
 
-def load(path: Path, names: Names, overrides: Overrides | None = None) -> Loaded:
-    """The configuration in a PasteDeploy file, with flags and variables in place of what it says.
+def read(path: Path, names: Names, overrides: Mapping[str, Written]) -> Document:
+    """The keys that a PasteDeploy file says, and the application that it makes. Raises ConfigError.
 
-    Raises ConfigError.
+    ``overrides``, by dotted key, may say another ``directory``: the application names the file relative to that.
     """
-    given = overrides or Overrides()
     whole_path = absolute(path)
     section = read_section(path, names)
-    written, sources, notes = read_overrides(given)
     place = Place(str(path))
     folder = str(whole_path.parent)
-    entries = _document(section, folder)
-    directory = written.get("directory", entries.get("directory"))
+    entries = _entries(section)
+    directory = overrides.get("directory", entries.get("directory"))
     release = (
         folder
         if directory is None or not isinstance(directory.content, str)
         else str(Path(directory.folder, directory.content))
     )
     entries["app"] = Written(application(whole_path, names, release), place, place, folder)
-    return Loaded(build(Written(entries, place, place, folder), written), whole_path, sources, notes, section.files)
+    return Document(Written(entries, place, place, folder), whole_path, section.files)
 
 
 def application(path: Path, names: Names, release: str) -> str:
@@ -230,8 +226,8 @@ def _lines(text: str) -> dict[tuple[str, str], tuple[int, int, int]]:
     return found
 
 
-def _document(section: Section, folder: str) -> dict[str, Written]:
-    """The options as a document of our keys. Raises ConfigError for what has no place in one."""
+def _entries(section: Section) -> dict[str, Written]:
+    """The options by our keys. Raises ConfigError for what has no place in one."""
     table = rules()
     top = {key.partition(".")[0] for key in table}
     problems: list[Problem] = []

@@ -14,7 +14,6 @@ from pathlib import Path
 from releve.config.errors import ConfigError, Place, Problem, nearest
 from releve.config.frozen import dataclass
 from releve.config.kinds.addresses import port_address
-from releve.config.reading.build import Loaded, build
 from releve.config.reading.written import Written
 from releve.config.settings.settings import rules
 
@@ -55,16 +54,6 @@ def overrides(
 ) -> Overrides:
     """Overrides from flags and, unless told otherwise, this process's environment."""
     return Overrides(options, os.environ if environ is None else environ, folder)
-
-
-def from_command_line(
-    app: str | None, options: Mapping[str, Option], folder: Path, environ: Mapping[str, str] | None = None
-) -> Loaded:
-    """The configuration without a file, ``releve -w 3 hello:app``: the directory is ``folder``. Raises ConfigError."""
-    given = {**options, **({} if app is None else {"app": app})}
-    written, sources, notes = read_overrides(overrides(given, environ, folder))
-    place = Place("command line")
-    return Loaded(build(Written(None, place, place, str(folder)), written), None, sources, notes)
 
 
 def variable_names() -> dict[str, str]:

@@ -1,10 +1,12 @@
 """What somebody wrote, before it means anything: text, lists and blocks, each with its place.
 
-YAML, variables and flags all become this, so that one reader (``build``) and one
-set of rules (``kinds``) serve the three of them.
+YAML, PasteDeploy files, variables and flags all become this, so that one reader (``build``) and one set of rules
+(``kinds``) serve them all.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from releve.config.errors import Place
 from releve.config.frozen import dataclass
@@ -36,3 +38,14 @@ class Written:
                 return "a list"
             case _:
                 return "a block of keys"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """All that one configuration says: ``path`` is its file (absolute) or None, ``included`` are the others that took
+    part.
+    """
+
+    written: Written
+    path: Path | None
+    included: tuple[Path, ...] = ()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
+
+Rules = Mapping[str, Any]  # what a setting's `key` says of it, by the names of its arguments
 
 
 def key(default: Any, kind: str, text: str, **more: Any) -> Any:

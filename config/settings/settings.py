@@ -11,7 +11,6 @@ Durations are floats in seconds, sizes are ints in bytes. ``None`` is written ``
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
@@ -19,7 +18,7 @@ from releve.config.frozen import dataclass
 from releve.config.settings.address import Address
 from releve.config.settings.control import Control
 from releve.config.settings.hooks import Hooks
-from releve.config.settings.key import block, key
+from releve.config.settings.key import Rules, block, key
 from releve.config.settings.limits import Limits
 from releve.config.settings.log import Log
 from releve.config.settings.proxy import Proxy
@@ -187,9 +186,9 @@ GROUPS: dict[str, type[Any]] = {
 }
 
 
-def rules() -> dict[str, Mapping[str, Any]]:
+def rules() -> dict[str, Rules]:
     """The table: what each ``key`` call says, by dotted key (``limits.head``), in the order of this file."""
-    table: dict[str, Mapping[str, Any]] = {}
+    table: dict[str, Rules] = {}
     for top in dataclasses.fields(Settings):
         if top.name in GROUPS:
             table |= {f"{top.name}.{below.name}": below.metadata for below in dataclasses.fields(GROUPS[top.name])}

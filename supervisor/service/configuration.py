@@ -48,13 +48,9 @@ class Configuration:
 
     def read(self) -> Loaded:
         """The settings as they are now. Raises ConfigError, with every problem found."""
-        from releve.config.reading import load, paste, sources
+        from releve.config.reading import load, sources
 
-        if self.path is None:
-            return sources.from_command_line(self.app, dict(self.options), self.folder)
-        if self.names is not None:
-            return paste.load(self.path, self.names, sources.overrides(self._flags(), os.environ, self.folder))
-        return load.load(self.path, sources.overrides(self._flags(), os.environ, self.folder))
+        return load.load(self.path, sources.overrides(self._flags(), os.environ, self.folder), self.names)
 
     def changed(self, **options: str | None) -> Configuration:
         """The same with other options (``directory``, ``python``), for one upgrade; None leaves what is there."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from releve.config.kinds.kinds import share_text
+from releve.config.kinds.numbers import share_text
 from releve.config.settings.upgrade import Canary
 from releve.server.shared.faults import fault
 from releve.supervisor.generation.generation import Generation

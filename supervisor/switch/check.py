@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from releve.config.frozen import dataclass
-from releve.config.kinds.kinds import parse_expect
+from releve.config.kinds.http import parse_expect
 from releve.config.settings.upgrade import Check
 
 if TYPE_CHECKING:

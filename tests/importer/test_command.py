@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from releve.config.reading.build import build
-from releve.config.reading.load import parse
+from releve.config.reading.yaml_file import parse
 from releve.importer import document, gunicorn
 from releve.importer.command import convert, run
 from releve.importer.document import Entry, render, word

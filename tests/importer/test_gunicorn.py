@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from releve.config.reading.build import build
-from releve.config.reading.load import parse
+from releve.config.reading.yaml_file import parse
 from releve.config.settings.settings import Settings
 from releve.importer import gunicorn
 from releve.importer.command import convert

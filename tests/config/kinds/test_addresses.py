@@ -2,7 +2,7 @@
 
 import pytest
 
-from releve.config.kinds.addresses import mode_text, parse_address
+from releve.config.kinds.addresses import parse_address
 from releve.config.settings.address import Address
 
 
@@ -74,7 +74,3 @@ def test_refused(text: str, reason: str) -> None:
 
 def test_the_longest_path_of_a_unix_socket() -> None:
     assert len(parse_address("unix:/" + "x" * 106, "/").path) == 107
-
-
-def test_a_mode_is_written_in_octal() -> None:
-    assert [mode_text(0o660), mode_text(0o7)] == ["0660", "0007"]

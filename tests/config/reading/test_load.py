@@ -406,7 +406,10 @@ def test_bad_file(tmp_path: Path, name: str) -> None:
 
 # One more line after `app: a:b`, and the one problem, without `releve.yaml:2:`.
 BAD_LINES = [
-    ("timeouts: {thread: 3s}", "12: cannot use 'thread' in timeouts: unknown key; did you mean 'header'?"),
+    (
+        "timeouts: {thread: 3s}",
+        "12: cannot use 'thread' in timeouts: unknown key here; did you mean threads, at the top level?",
+    ),
     ("wrkers: 3", "1: cannot use 'wrkers': unknown key; did you mean 'workers'?"),
     ("preload-modules: []", "1: cannot use 'preload-modules': unknown key; did you mean 'preload_modules'?"),
     ("keepalive: 3s", "1: cannot use 'keepalive': unknown key here; did you mean timeouts.keepalive?"),

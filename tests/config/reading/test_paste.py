@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from releve.config.errors import ConfigError
-from releve.config.kinds.kinds import parse_app
+from releve.config.kinds.objects import parse_app
 from releve.config.reading import paste
+from releve.config.reading.load import load
 from releve.config.reading.sources import Overrides
 from releve.config.settings.address import Address
 from releve.server.wsgi.application import parse_target
@@ -61,7 +62,7 @@ def test_a_section_says_what_pastedeploy_reads_in_it(text: str, tmp_path: Path) 
 def settings(tmp_path: Path, body: str, names: paste.Names | None = None, **environ: str) -> Any:
     file = tmp_path / "site.ini"
     file.write_text(f"{APP}\n[server:main]\nuse = egg:releve#main\n{body}")
-    return paste.load(file, names or paste.Names(), Overrides(environ=environ)).settings
+    return load(file, Overrides(environ=environ), names).settings
 
 
 def test_keys_with_dots_lists_and_blocks(tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ def test_the_example_in_the_docs(tmp_path: Path) -> None:
     page = (Path(__file__).parent.parent.parent.parent / "docs" / "from-gunicorn.md").read_text(encoding="utf-8")
     file = tmp_path / "production.ini"
     file.write_text(page.partition("<!-- snippet paste -->\n```ini\n")[2].partition("```")[0])
-    found = paste.load(file, paste.Names()).settings
+    found = load(file).settings
     assert [str(address) for address in found.listen] == ["127.0.0.1:6543"] and found.env == {"LANG": "C.UTF-8"}
 
 

@@ -6,12 +6,10 @@ from pathlib import Path
 import pytest
 
 from releve.config.errors import ConfigError
-from releve.config.reading.build import Loaded
-from releve.config.reading.load import load
+from releve.config.reading.load import Loaded, load
 from releve.config.reading.sources import (
     Option,
     Overrides,
-    from_command_line,
     logical_folder,
     overrides,
     variable_names,
@@ -125,7 +123,7 @@ def test_a_misspelt_variable_is_noted_and_a_stranger_is_not(tmp_path: Path) -> N
 
 
 def test_without_a_file_the_directory_is_the_folder(tmp_path: Path) -> None:
-    loaded = from_command_line("test:app", {"workers": "3"}, tmp_path, {"PORT": "81"})
+    loaded = load(None, Overrides({"app": "test:app", "workers": "3"}, {"PORT": "81"}, tmp_path))
     assert (loaded.path, loaded.settings.app, loaded.settings.directory) == (None, "test:app", str(tmp_path))
     assert (loaded.settings.workers, str(loaded.settings.listen[0])) == (3, "0.0.0.0:81")
     assert loaded.sources == {
@@ -137,7 +135,7 @@ def test_without_a_file_the_directory_is_the_folder(tmp_path: Path) -> None:
 
 def test_without_a_file_and_an_application() -> None:
     with pytest.raises(ConfigError) as caught:
-        from_command_line(None, {}, Path("/"), {})
+        load(None, Overrides(folder=Path("/")))
     assert (
         str(caught.value)
         == "command line: cannot do without app, the application to serve: write app: mysite.wsgi:application"
