@@ -1,6 +1,6 @@
 """The grammar of ``log.access_format``: what a line of the access log may be made of.
 
-The server has its own table, from an atom to what it shows (``server/wsgi/access.py``), since it may be of another
+The server has its own table, from an atom to what it shows (``server/wsgi/access_line.py``), since it may be of another
 release than the supervisor that reads the YAML; a test compares the two.
 """
 

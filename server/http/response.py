@@ -85,6 +85,12 @@ class Start:
             self._written = (date, length, head)
         return head
 
+    def headers(self, length: int | None) -> Headers:
+        """The header fields as pairs, with a Content-Length where the length is known."""
+        lines = (line.partition(": ") for line in self.fields.split("\r\n")[:-1])
+        pairs = [(name, value) for name, _, value in lines]
+        return pairs if length is None else [*pairs, ("Content-Length", str(length))]
+
 
 class Framing(NamedTuple):
     """How a response ends: after ``length`` bytes, or (``None``) with the last chunk or the end of the connection.
@@ -311,3 +317,17 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "Error"
+
+
+def check_piece(data: object) -> None:
+    """Raises TypeError for a piece of a body that is not bytes."""
+    if not isinstance(data, bytes):
+        raise TypeError(f"cannot send {type(data).__name__}: the body is made of bytes")
+
+
+def length_hint(iterable: Any) -> int | None:
+    """``len()`` of what the application returned, if it has one (PEP 3333, "Handling the Content-Length Header")."""
+    try:
+        return len(iterable)
+    except Exception:
+        return None

@@ -72,17 +72,5 @@ def socket_of(environ: dict[str, Any]) -> NoSocket | None:
     return next((found for name in _NAMES if isinstance(found := environ.get(name), NoSocket)), None)
 
 
-def is_refusal(error: BaseException) -> bool:
-    """Whether an application failed since it tried to accept a handshake."""
-    seen: set[int] = set()
-    at: BaseException | None = error
-    while at is not None and id(at) not in seen:
-        if isinstance(at, NoWebSocket):
-            return True
-        seen.add(id(at))
-        at = at.__cause__ or at.__context__
-    return False
-
-
 def _options(value: str) -> list[str]:
     return [option.strip(" \t") for option in value.lower().split(",")]

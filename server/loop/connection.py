@@ -23,8 +23,9 @@ from releve.server.http.head import Head, Partial
 from releve.server.http.shape import Shape, known_shapes
 from releve.server.shared import system
 from releve.server.shared.native import os, select, socket, time
-from releve.server.wsgi.call import Call, Outcome
+from releve.server.wsgi.call import Call
 from releve.server.wsgi.environ import base_environ, split_peer
+from releve.server.wsgi.outcome import Outcome
 
 if TYPE_CHECKING:
     from releve.server.loop.collecting import Gathering

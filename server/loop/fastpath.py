@@ -24,7 +24,8 @@ from releve.server.loop.handler import Handler
 from releve.server.scoreboard.scoreboard import BUCKETS
 from releve.server.shared.native import time
 from releve.server.wsgi import call as calls
-from releve.server.wsgi.call import Call, Outcome
+from releve.server.wsgi.call import Call
+from releve.server.wsgi.outcome import Outcome
 
 if TYPE_CHECKING:
     from releve.server.loop.loop import Loop

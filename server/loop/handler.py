@@ -25,8 +25,9 @@ from releve.server.scoreboard.recorder import Kind
 from releve.server.scoreboard.scoreboard import POLLED_KIND
 from releve.server.shared.native import time
 from releve.server.wsgi.access import AccessLog
-from releve.server.wsgi.call import Call, Outcome, new_call
+from releve.server.wsgi.call import Call, new_call
 from releve.server.wsgi.environ import build_environ
+from releve.server.wsgi.outcome import Outcome
 from releve.server.wsgi.readiness import Readiness
 
 Application = Callable[..., Iterable[bytes]]

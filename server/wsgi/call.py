@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import io
 import logging
-import stat
-import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 from wsgiref.types import WSGIApplication
 
 from releve.server.http import websocket
-from releve.server.http.body import BodyRefused, ClientGone, ClientTooSlow, Input
+from releve.server.http.body import ClientGone, ClientTooSlow, Input
 from releve.server.http.channel import Channel
 from releve.server.http.response import (
     Asked,
@@ -26,52 +23,24 @@ from releve.server.http.response import (
     Headers,
     Start,
     body_bytes,
+    check_piece,
     check_start,
     frame,
+    length_hint,
     response_head,
     simple_response,
 )
 from releve.server.scoreboard.recorder import Kind, Recorder
-from releve.server.shared.native import os
-from releve.server.wsgi.access import escape
+from releve.server.wsgi.access_line import Environ, escape
+from releve.server.wsgi.file_wrapper import FILE_BLOCK_BYTES, FileWrapper, plain_file
+from releve.server.wsgi.outcome import CLIENT_GONE, Outcome, judge
 
-Application = WSGIApplication
-Environ = dict[str, Any]
 ExcInfo = tuple[type[BaseException], BaseException, Any] | tuple[None, None, None]
 
 JOIN_BYTES = 64 * 1024  # pieces up to this size are copied together and sent at once
-FILE_BLOCK_BYTES = 64 * 1024
 WORD_LOGGED = 200  # characters of a target, or of a request id
-CLIENT_GONE = 499  # status of a request whose client left before the response began
 
 log = logging.getLogger("releve.worker")
-
-
-class Outcome(NamedTuple):
-    """What became of one call.
-
-    ``status`` is the one that was sent (499: none, since the client had gone), ``sent_bytes`` counts the body. Unless
-    ``keep``, the connection must be closed. ``error`` is one line for the log, ``None`` if all went well.
-    """
-
-    status: int
-    sent_bytes: int
-    keep: bool
-    error: str | None
-
-
-class FileWrapper:
-    """``wsgi.file_wrapper``: iterates over a file in blocks; a plain file on disk is sent by the kernel instead."""
-
-    def __init__(self, file: Any, block_size: int = FILE_BLOCK_BYTES) -> None:
-        self.file = file
-        self.block_size = block_size
-        if hasattr(file, "close"):
-            self.close = file.close
-
-    def __iter__(self) -> Iterator[bytes]:
-        """The blocks from the file's current position on."""
-        return iter(lambda: self.file.read(self.block_size), b"")
 
 
 def new_call(head: Asked, body: Input | None, channel: Channel, keeps: Callable[[], bool]) -> Call:
@@ -86,9 +55,7 @@ def new_call(head: Asked, body: Input | None, channel: Channel, keeps: Callable[
 
 
 class State(Enum):
-    """Of a response: ``NEW`` until ``start_response``, ``STARTED`` until its head is sent, ``SENDING`` until its end,
-    ``OVER``.
-    """
+    """Of a response: NEW until ``start_response``, STARTED until its head is sent, SENDING until its end, OVER."""
 
     NEW = "new"
     STARTED = "started"
@@ -127,7 +94,7 @@ class Call:
     kind: Kind | None = Kind.ANSWERED  # of failure, if it fails; None: that says nothing of the application
     cause: BaseException | None = None  # of the status that is about to be sent
 
-    def run(self, application: Application, environ: Environ) -> Outcome:
+    def run(self, application: WSGIApplication, environ: Environ) -> Outcome:
         """Call the application and send its response, in a context of its own: a ``ContextVar`` set in one request is
         not seen by the next.
 
@@ -135,7 +102,7 @@ class Call:
         """
         return contextvars.Context().run(self._run, application, environ)
 
-    def _run(self, application: Application, environ: Environ) -> Outcome:
+    def _run(self, application: WSGIApplication, environ: Environ) -> Outcome:
         try:
             self.environ = environ
             iterable = application(environ, self.start_response)
@@ -251,11 +218,7 @@ class Call:
         """Those of the response, as far as the application gave them."""
         if self.start is None:
             return []
-        pairs = [
-            (name, value) for name, _, value in (line.partition(": ") for line in self.start.fields.split("\r\n")[:-1])
-        ]
-        length = self.start.content_length if self.framing is None else self.framing.length
-        return pairs if length is None else [*pairs, ("Content-Length", str(length))]
+        return self.start.headers(self.start.content_length if self.framing is None else self.framing.length)
 
     def _send_all(self, iterable: Iterable[bytes]) -> None:
         if isinstance(iterable, FileWrapper) and self._send_file(iterable.file):
@@ -263,7 +226,7 @@ class Call:
         if type(iterable) in (list, tuple):
             self._send_pieces(iterable)  # type: ignore[arg-type]
             return
-        single = _length_hint(iterable) == 1
+        single = length_hint(iterable) == 1
         for piece in iterable:
             if not self._send(piece, len(piece) if single and isinstance(piece, bytes) else None):
                 return
@@ -271,7 +234,7 @@ class Call:
     def _send_pieces(self, pieces: list[bytes] | tuple[bytes, ...]) -> None:
         """A body that is all here: its length is known, and if it is small it leaves in one piece."""
         for piece in pieces:
-            _check_piece(piece)
+            check_piece(piece)
         length = sum(map(len, pieces))
         if length <= JOIN_BYTES and len(pieces) > 1:
             pieces = (b"".join(pieces),)
@@ -284,7 +247,7 @@ class Call:
 
         ``known_length`` is that of the whole body, if it is known before its head is sent.
         """
-        _check_piece(data)
+        check_piece(data)
         if not data:
             return True  # an empty piece does not send the head
         prefix, framing = self._begin(known_length)
@@ -308,7 +271,7 @@ class Call:
 
     def _send_file(self, file: Any) -> bool:
         """Send a file by the kernel; False if this one, or this response, cannot be sent so, and nothing was."""
-        found = _plain_file(file)
+        found = plain_file(file)
         if found is None or self.state is not _STARTED:
             return False
         descriptor, offset, available = found
@@ -414,85 +377,24 @@ class Call:
 
     def _failed(self, error: BaseException, complete: bool) -> None:
         """Say what went wrong, and answer if nothing was sent so far."""
-        status, reason = 500, "the application failed"
-        failure = self.body.failure if self.body is not None else None
-        if self.gone is not None and _caused_by(error, self.gone):
+        begun = self.state is _SENDING
+        failure = judge(error, self.gone, self.body.failure if self.body is not None else None, begun=begun)
+        if failure is None:
             return
-        if failure is not None and _caused_by(error, failure):
-            self.error = str(failure)
-            if isinstance(failure, ClientGone):
-                return
-            status, reason = (
-                (failure.status, failure.reason)
-                if isinstance(failure, BodyRefused)
-                else (408, "the body does not arrive")
-            )
-        # who made the environ a handshake's says it (`handler.py`)
-        elif self.state is not _SENDING and websocket.is_refusal(error):
-            status, reason, self.error = websocket.STATUS, websocket.REASON, websocket.REASON
-        else:
-            self.error = "".join(traceback.format_exception_only(error)).split("\n", 1)[0]
+        self.error = failure.error
+        if failure.of_application:
             self.cause = error
-            if self.state is _SENDING:
+            when = ""
+            if begun:
                 self._tell(Kind.BROKEN, self.status)
-            when = "after its response was complete" if complete else "in the middle of its response"
-            log.error(
-                "%s: the application failed%s",
-                self.request(),
-                f" {when}" if self.state is _SENDING else "",
-                exc_info=error,
-            )
-        if self.state is _SENDING:
+                when = " after its response was complete" if complete else " in the middle of its response"
+            log.error("%s: the application failed%s", self.request(), when, exc_info=error)
+        if begun or not failure.status:
             return
-        self._begun(status)
-        answer = simple_response(status, reason, head=self.method == "HEAD")
+        self._begun(failure.status)
+        answer = simple_response(failure.status, failure.reason, head=self.method == "HEAD")
         try:
             self.channel.write(answer)
             self.sent_bytes = body_bytes(answer)
         except (ClientGone, ClientTooSlow) as gone:
             self.gone = gone
-
-
-def _check_piece(data: object) -> None:
-    if not isinstance(data, bytes):
-        raise TypeError(f"cannot send {type(data).__name__}: the body is made of bytes")
-
-
-def _length_hint(iterable: Any) -> int | None:
-    """``len()`` of what the application returned, if it has one (PEP 3333, "Handling the Content-Length Header")."""
-    try:
-        return len(iterable)
-    except Exception:
-        return None
-
-
-def _plain_file(file: Any) -> tuple[int, int, int] | None:
-    """Descriptor, position and bytes left of a file on disk that Python reads as it is; ``None`` for any other.
-
-    Only exact types are trusted: ``fileno()`` of a ``GzipFile`` or a text file leads to other bytes than ``read()``
-    does.
-    """
-    raw = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
-    if type(raw) is not io.FileIO:
-        return None
-    try:
-        file.flush()
-        offset = file.tell()
-        status = os.fstat(raw.fileno())
-    except (OSError, ValueError):
-        return None
-    left = status.st_size - offset
-    # files of /proc have size 0
-    return (raw.fileno(), offset, left) if stat.S_ISREG(status.st_mode) and left > 0 else None
-
-
-def _caused_by(error: BaseException, cause: BaseException) -> bool:
-    """Whether ``cause`` is ``error``, or was being handled when it was raised."""
-    seen: set[int] = set()
-    at: BaseException | None = error
-    while at is not None and id(at) not in seen:
-        if at is cause:
-            return True
-        seen.add(id(at))
-        at = at.__cause__ or at.__context__
-    return False

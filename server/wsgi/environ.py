@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from releve import __version__
 from releve.server.http.head import Head, split_absolute
-from releve.server.wsgi.call import FileWrapper
+from releve.server.wsgi.file_wrapper import FileWrapper
 
 Environ = dict[str, Any]
 

@@ -8,7 +8,7 @@ from releve.config.errors import ConfigError
 from releve.config.kinds.access_format import ATOMS, NAMED, PRESETS, check_format
 from releve.config.reading.load import load
 from releve.config.settings.log import Log
-from releve.server.wsgi import access
+from releve.server.wsgi import access_line
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "logs.md"
 
@@ -20,9 +20,9 @@ def log(folder: Path, text: str) -> Log:
 
 
 def test_the_server_knows_what_the_configuration_lets_pass() -> None:
-    assert set(access.ATOMS) == set(ATOMS)
-    assert set(access.NAMED) == set(NAMED)
-    assert {**access.PRESETS, "json": PRESETS["json"]} == PRESETS
+    assert set(access_line.ATOMS) == set(ATOMS)
+    assert set(access_line.NAMED) == set(NAMED)
+    assert {**access_line.PRESETS, "json": PRESETS["json"]} == PRESETS
 
 
 def test_the_page_has_every_preset_and_atom() -> None:
@@ -32,13 +32,16 @@ def test_the_page_has_every_preset_and_atom() -> None:
     assert "\n".join(rows) in text
     for preset in PRESETS:
         assert f"\n| `{preset}` | " in text
-    for preset, format_ in access.PRESETS.items():
+    for preset, format_ in access_line.PRESETS.items():
         assert f"| `{preset}` | `{format_}` |" in text
 
 
 @pytest.mark.parametrize(
     "text",
-    ['%(h)s "%(r)s" 100%% %({X-Request-Id}i)s %({content-type}o)s %({wsgi.url_scheme}e)s', *access.PRESETS.values()],
+    [
+        '%(h)s "%(r)s" 100%% %({X-Request-Id}i)s %({content-type}o)s %({wsgi.url_scheme}e)s',
+        *access_line.PRESETS.values(),
+    ],
 )
 def test_formats_that_will_do(text: str) -> None:
     check_format(text)

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from releve.server.shared import system
 from releve.server.wsgi import access
-from releve.server.wsgi.access import COMBINED, COMMON, AccessLog, clock, iso_clock
+from releve.server.wsgi.access import AccessLog
+from releve.server.wsgi.access_line import COMBINED, COMMON, clock, iso_clock
 
 ENVIRON = {
     "REMOTE_ADDR": "192.0.2.7",

@@ -16,7 +16,7 @@ import pytest
 from harness.ask import OK, ask, echo, post, request, simple, streamed
 from harness.pair import PairChannel
 from releve.server.http.body import ClientGone
-from releve.server.wsgi.call import Outcome
+from releve.server.wsgi.outcome import Outcome
 
 ROOT = Path(__file__).parents[3]
 

@@ -14,7 +14,8 @@ import pytest
 from harness.ask import OK, ask, echo, post, request, simple
 from harness.pair import PairChannel
 from releve.server.http.body import CONTINUE
-from releve.server.wsgi.call import FileWrapper, Outcome
+from releve.server.wsgi.file_wrapper import FileWrapper
+from releve.server.wsgi.outcome import Outcome
 
 ROOT = Path(__file__).parents[3]
 

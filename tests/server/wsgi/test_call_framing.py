@@ -15,8 +15,9 @@ from harness.pair import PairChannel
 from releve.config.settings.limits import Limits
 from releve.server.http.body import Input
 from releve.server.http.head import parse_head
-from releve.server.wsgi.call import Outcome, new_call
+from releve.server.wsgi.call import new_call
 from releve.server.wsgi.environ import base_environ, build_environ
+from releve.server.wsgi.outcome import Outcome
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,8 +11,8 @@ import pytest
 from releve import __version__
 from releve.config.settings.limits import Limits
 from releve.server.http.head import parse_head
-from releve.server.wsgi.call import FileWrapper
 from releve.server.wsgi.environ import base_environ, build_environ
+from releve.server.wsgi.file_wrapper import FileWrapper
 
 BODY = io.BytesIO()
 
