@@ -23,7 +23,7 @@ from pathlib import Path
 
 from releve.config.frozen import dataclass
 from releve.config.kernel import UNIX_PATH_MAX_BYTES
-from releve.instance import paths
+from releve.instance import ownership, paths
 from releve.server.shared.runtime import CARD_NAME, LOCK_NAME, SOCKET_NAME
 
 CARD_VERSION = 1
@@ -226,7 +226,7 @@ def planted(path: str | os.PathLike[str], uid: int, *, links: bool = False) -> s
         return None
     if stat.S_ISLNK(seen.st_mode) and not links:
         return f"{path} is a symbolic link"
-    return None if seen.st_uid in (0, uid) else f"{path} belongs to {paths.user(seen.st_uid)}"
+    return None if seen.st_uid in (0, uid) else f"{path} belongs to {ownership.user(seen.st_uid)}"
 
 
 def untrusted(directory: Path, uid: int) -> str | None:
@@ -238,7 +238,7 @@ def untrusted(directory: Path, uid: int) -> str | None:
         if not stat.S_ISDIR(seen.st_mode):
             return f"{folder} is not a folder"
         if seen.st_uid not in (0, uid):
-            return f"{folder} belongs to {paths.user(seen.st_uid)}"
+            return f"{folder} belongs to {ownership.user(seen.st_uid)}"
         if seen.st_mode & stat.S_IWOTH and not (sticky_helps and seen.st_mode & stat.S_ISVTX):
             return f"everybody may write in {folder}"
     if uid != os.geteuid():

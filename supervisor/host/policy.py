@@ -13,7 +13,7 @@ from typing import Any
 
 from releve.config.frozen import dataclass
 from releve.config.settings.control import CONTROL_VERBS, Control
-from releve.instance import paths
+from releve.instance import ownership
 
 BOUNDS = "bounds"  # argument of an upgrade, which only the supervisor gives it
 
@@ -111,7 +111,7 @@ class Policy:
         """Whether ``folder`` can be renamed in ``above`` by somebody who need not be trusted, and why."""
         inside, seen = os.lstat(folder), os.stat(above)
         if not self._trusted(seen):
-            return f"{above} belongs to {paths.user(seen.st_uid)}"
+            return f"{above} belongs to {ownership.user(seen.st_uid)}"
         if seen.st_mode & stat.S_ISVTX and self._trusted(inside):
             return None
         if seen.st_mode & stat.S_IWOTH:
@@ -121,7 +121,7 @@ class Policy:
         return None
 
     def _trusted(self, seen: os.stat_result) -> bool:
-        return paths.ours(seen) or seen.st_uid == self.uid
+        return ownership.ours(seen) or seen.st_uid == self.uid
 
 
 def words(names: tuple[str, ...]) -> str:

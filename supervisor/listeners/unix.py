@@ -19,7 +19,7 @@ from collections.abc import Callable
 from releve.config.kernel import UNIX_PATH_MAX_BYTES
 from releve.config.settings.address import Address
 from releve.instance import paths
-from releve.instance.paths import Folder
+from releve.instance.folder import Folder
 from releve.supervisor.host import system
 from releve.supervisor.listeners.listener import Listener, ListenError, refusal
 
