@@ -76,9 +76,9 @@ def changes(source: str) -> set[str]:
         name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
         of = called.value.id if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) else ""
         if of in ("paths", "trusted", "folder", "dataclasses", "system") or (
-            name == "replace" and of != "os" and len(node.args) == 2
+            name == "replace" and of != "os" and len(node.args) != 1
         ):
-            continue  # ours; or of texts
+            continue  # ours; or of texts (that of a path has one argument)
         if name == "bind" or (
             name in CHANGES and not (name == "remove" and of != "os") and not (name == "replace" and of == "")
         ):
