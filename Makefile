@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
-JOBS ?= 4
+JOBS ?= 6
 FUZZ_S ?= 60
 SEED ?= random
 SECONDS ?= 600
@@ -47,7 +47,7 @@ run: $(RUNTIME) ## set up, then serve examples/hello on http://127.0.0.1:8000
 	@exec $(BIN)/releve -c examples/hello/releve.yaml
 
 test: $(INSTALLED) ## set up, build the wheel, install it in an environment of its own, test that
-	@$(BOX)/bin/pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+	@$(BOX)/bin/pytest -n $(JOBS) $(PYTEST_ARGS)
 
 lint: $(TOOLS) ## ruff: rules and format
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .

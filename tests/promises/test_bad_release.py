@@ -24,8 +24,6 @@ from harness.load import Load, strictly
 from harness.pythons import find_python, make_venv
 from harness.service import PYTHON, Service, eventually, serving
 
-pytestmark = pytest.mark.xdist_group("bad release")
-
 HANG_BOOT_S = 4.0  # a start that hangs in nothing takes a part of it on a busy machine
 
 

@@ -28,7 +28,6 @@ def test_the_plan_derives_from_the_seed_alone() -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.xdist_group("chaos")
 @pytest.mark.timeout(SECONDS * 2 + 300)
 def test_chaos(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**6) if SEED == "random" else int(SEED)

@@ -17,20 +17,6 @@ UNITS = ROOT / "systemd"
 COMMANDS = {"releve": "releve.supervisor.cli", "ctl": "releve.ctl.main"}
 
 
-BOXES = 4  # at the same time: their tests wait more than they compute
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal the tests out to a few boxes (each worker of xdist boots its own), and have them first: they wait while
-    others compute.
-    """
-    ours = [item for item in items if item.path.is_relative_to(HERE)]
-    for number, item in enumerate(ours):
-        item.add_marker(pytest.mark.xdist_group(f"box {number % BOXES + 1}"))
-    items[:] = ours + [item for item in items if not item.path.is_relative_to(HERE)]
-
-
 @pytest.fixture(scope="session")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     """A booted box with the commands in ``/opt/releve/bin`` and the units installed as they are."""
