@@ -20,8 +20,6 @@ class Usage:
 
     rss_bytes: int
     pss_bytes: int | None
-    cpu_seconds: float
-    started: float  # seconds since the epoch
 
 
 def memory(pids: Iterable[int]) -> dict[int, Usage]:
@@ -31,10 +29,7 @@ def memory(pids: Iterable[int]) -> dict[int, Usage]:
         try:
             process = psutil.Process(pid)
             with process.oneshot():
-                times = process.cpu_times()
-                found[pid] = Usage(
-                    process.memory_info().rss, _pss(process), times.user + times.system, process.create_time()
-                )
+                found[pid] = Usage(process.memory_info().rss, _pss(process))
         except (psutil.Error, OSError, ValueError):
             continue
     return found

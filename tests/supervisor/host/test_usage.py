@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -21,8 +20,6 @@ def test_a_live_process_is_measured_and_a_gone_one_left_out() -> None:
     usage = found[os.getpid()]
     assert usage.rss_bytes > 1_000_000
     assert usage.pss_bytes is None or 0 < usage.pss_bytes <= usage.rss_bytes * 2
-    assert usage.cpu_seconds > 0
-    assert usage.started < time.time()
 
 
 def test_what_may_not_be_looked_at_costs_only_that(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,5 +28,5 @@ def test_what_may_not_be_looked_at_costs_only_that(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(psutil.Process, "memory_full_info", denied)
     assert memory([os.getpid()])[os.getpid()].pss_bytes is None
-    monkeypatch.setattr(psutil.Process, "create_time", denied)
+    monkeypatch.setattr(psutil.Process, "oneshot", denied)
     assert memory([os.getpid()]) == {}
