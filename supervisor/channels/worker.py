@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import time
 
+from releve.server.scoreboard.inflight import InflightCall
+from releve.server.scoreboard.scoreboard import Record, Scoreboard
 from releve.server.shared import closing
 from releve.server.shared.link import Link, LinkError
 from releve.server.shared.states import WorkerState
@@ -64,6 +66,17 @@ class Worker:
             return
         self.tell("observe", (self.observer.theirs.fileno(),))
         self.observer.theirs.close()  # where it was not taken, there is no answer
+
+    def record(self, board: Scoreboard) -> Record | None:
+        """What it has counted; None if nobody knows: its slot has another one's numbers, or none that its release
+        writes, or the board of its generation is closed.
+        """
+        found = board.read(self.slot)
+        return found if found.pid == self.pid else None
+
+    def calls(self, board: Scoreboard) -> list[InflightCall] | None:
+        """What its threads do, or did last; None if nobody knows, or its release does not say."""
+        return None if self.record(board) is None else board.calls(self.slot) or None
 
     def kill(self, number: int) -> None:
         """Signal it."""

@@ -10,11 +10,9 @@ the workers' control pairs, and `on_lost` tells the supervisor to find a success
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -23,14 +21,14 @@ from releve.instance import symptoms
 from releve.server.scoreboard import scoreboard
 from releve.server.shared.link import EXTRAS, STACKS_SIGNAL, Message
 from releve.server.shared.states import WorkerState
+from releve.supervisor.channels.crash_file import CrashFile
 from releve.supervisor.channels.door import Door
 from releve.supervisor.channels.exchange import Exchange
 from releve.supervisor.channels.master import ORDER_S, SILENT, Master
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation import boot, leftovers, news
-from releve.supervisor.generation import inflight as serving
 from releve.supervisor.generation.boot import Boot, Phase
-from releve.supervisor.generation.crash import SIGNALS, Crash, CrashFile, append_only, open_crash_file, stack
+from releve.supervisor.generation.crash import SIGNALS, Crashes
 from releve.supervisor.generation.dismissal import Dismissal
 from releve.supervisor.generation.handed_over import Descriptors, HandedOver
 from releve.supervisor.generation.leftovers import Left
@@ -49,7 +47,6 @@ from releve.supervisor.reporting.log import log
 from releve.supervisor.reporting.logfiles import LentFiles
 
 _RELIED_ON = (GenerationState.SERVING, GenerationState.STANDBY)
-CRASHES_KEPT = 5
 _STRAYS_MAX = 10  # named in one line
 _STACK_S = 2.0  # how long a hung process may take to write its stack
 
@@ -83,7 +80,7 @@ class Generation:
         self.stacks_signal = STACKS_SIGNAL  # by which its master is asked for stacks where it does not answer
         self._uid = pin.identity.uid
         self.roster: Roster = Roster(
-            f"gen={number}", lambda worker: serving.calls(self, worker), self._is_ours, self._crashed
+            f"gen={number}", lambda worker: worker.calls(self.board), self._is_ours, self._crashed
         )
         self.traffic = Traffic(self.records)
         self.ended = asyncio.Event()
@@ -96,8 +93,6 @@ class Generation:
         self.booting: Boot = Boot(settings.app)
         self.dismissal = Dismissal(self.kill)
         self._changed = asyncio.Event()
-        self.crashes: deque[Crash] = deque(maxlen=CRASHES_KEPT)  # the last ones
-        self.on_crash: Callable[[Generation, Crash], None] = lambda generation, crash: None
         self._symptoms: symptoms.Evidence = {}
         self._fate = ""  # how its master ended
         self._relied_on = False  # when it ended, and not because it was sent away
@@ -109,11 +104,8 @@ class Generation:
         self.exchange = Exchange() if found is None else Exchange((found.receive, found.send))
         self._board_fd = scoreboard.make() if found is None else found.board
         self.board = scoreboard.Scoreboard(self._board_fd, careful=True)
-        self.crash_fd = open_crash_file() if found is None else found.crash
-        append_only(self.crash_fd)
-        self._crash_file = CrashFile(self.crash_fd, adopted=found is not None)
+        self.crashes = Crashes(CrashFile(-1 if found is None else found.crash))
         leftovers.begin(number)
-        self.dumping = asyncio.Lock()  # held by who reads stacks in the crash file
         self.door: Door | None = None  # where its master is found by the next supervisor
         self.files = LentFiles()
         if found is not None:
@@ -139,7 +131,7 @@ class Generation:
             self.exchange.receive.fileno(),
             self.exchange.send.fileno(),
             self._board_fd,
-            self.crash_fd,
+            self.crashes.file.fileno(),
         )
 
     def observe(self) -> None:
@@ -189,7 +181,7 @@ class Generation:
     def _send_boot(self, workers: int, keepsake: int) -> None:
         self._note_listeners()
         fds = [one.socket.fileno() for one in self.listeners]
-        fds += [self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self.crash_fd]
+        fds += [self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self.crashes.file.fileno()]
         extras: dict[str, int] = {}
         if self.door is not None and self.door.socket is not None and keepsake >= 0 and self.can("door"):
             extras = {"door": self.door.socket.fileno(), "keepsake": keepsake}
@@ -252,29 +244,10 @@ class Generation:
 
     def crash_stack(self) -> str:
         """The stack of the last process of this generation that crashed; empty if none did."""
-        if self.crash_fd >= 0:
-            self._crash_file.look()
-        return self._crash_file.last
+        return self.crashes.stack()
 
     def _crashed(self, words: str) -> None:
-        """A process has ended by a fatal signal: keep its stack, and log it, but for a boot, whose attempt logs why it
-        has failed.
-        """
-        text = self._crash_file.next() if self.crash_fd >= 0 else ""
-        found = stack(text) if text else ""
-        if not found and self.crash_fd >= 0 and self._crash_file.elsewhere:
-            found = "(the application has its own faulthandler write the stack, to a file of its own)"
-        whole = bool(text) and self._crash_file.wants_all
-        if (self.state is not GenerationState.BOOTING or whole) and log.isEnabledFor(logging.ERROR):
-            shown = text if whole else found
-            log.handle(
-                log.makeRecord(
-                    log.name, logging.ERROR, __file__, 0, words, (), None, extra=self.tag, sinfo=shown or None
-                )
-            )
-        crash = Crash(time.time(), words, found)
-        self.crashes.append(crash)
-        self.on_crash(self, crash)
+        self.crashes.note(words, self.tag, booting=self.state is GenerationState.BOOTING)
 
     def explain(self) -> symptoms.Evidence:
         """Which requests its workers have failed to answer, and what they wrote last, the dead ones too."""
@@ -419,8 +392,7 @@ class Generation:
         """A number for the next set of workers; never one that has been tried, whose losses would be held
         against them.
         """
-        if self.crash_fd >= 0:
-            self._crash_file.forget()
+        self.crashes.forget()
         self._last_revision = max(self._last_revision, self.revision, *(of for of, _ in self.roster.lost)) + 1
         return self._last_revision
 
@@ -507,12 +479,11 @@ class Generation:
         if self.door is not None:
             self.door.close()
         self.exchange.close()
-        self.crash_stack()  # while it is there
+        self.crashes.close()
         self._symptoms = self.explain()
         self.board.close()
         os.close(self._board_fd)
-        os.close(self.crash_fd)
-        self.crash_fd = self._board_fd = -1
+        self._board_fd = -1
         self._note_listeners()
         leftovers.finish(self.number)
         whose = Left(self.number, self.pin.resolved, self.pid, self._uid, self._inodes, self._adopted)

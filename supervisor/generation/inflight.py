@@ -5,28 +5,14 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from releve.server.scoreboard.inflight import InflightCall, serving
-from releve.supervisor.channels.worker import Worker
-from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import children
 from releve.supervisor.host.oom import Oom
 
-if TYPE_CHECKING:
-    from releve.supervisor.generation.generation import Generation
-
 IDLE = "while idle"
 NAMED_MAX = 5  # requests in one line of the log
-
-
-def calls(generation: Generation, worker: Worker) -> list[InflightCall] | None:
-    """What the threads of a worker do, or did last; None if that cannot be known (any more), or its release does not
-    say.
-    """
-    if generation.state is GenerationState.GONE or generation.board.read(worker.slot).pid != worker.pid:
-        return None
-    return generation.board.calls(worker.slot) or None
 
 
 def describe(request: InflightCall, now: float) -> dict[str, Any]:

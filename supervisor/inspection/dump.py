@@ -19,9 +19,8 @@ from releve.config.frozen import dataclass
 from releve.server.scoreboard.inflight import LEADER, InflightCall, serving
 from releve.server.shared.link import STACKS_SIGNAL
 from releve.supervisor.channels.worker import Worker
-from releve.supervisor.generation import crash
 from releve.supervisor.generation.generation import Generation
-from releve.supervisor.generation.inflight import calls, describe
+from releve.supervisor.generation.inflight import describe
 from releve.supervisor.host import proc
 from releve.supervisor.reporting.failure import StepFailed
 
@@ -93,7 +92,7 @@ async def dump(process: Process) -> dict[str, Any]:
         text = await _ask(process)
     if not trouble and not text:
         text, note, trouble = await _ask_by_signal(process)
-    requests = [] if worker is None else calls(generation, worker) or []
+    requests = [] if worker is None else worker.calls(generation.board) or []
     return {
         "process": process.name,
         "pid": process.pid,
@@ -156,7 +155,7 @@ async def _ask_by_signal(process: Process) -> tuple[str, str, str]:
                 process.pid, f"{why} it listens to no signal for them: it is just starting, or the application took it"
             ),
         )
-    async with process.generation.dumping:
+    async with process.generation.crashes.file.reading:
         text = await _signal(process, number)
     if text:
         return text, f"{silent if can else 'its release answers in no other way'}: its stacks were taken by signal", ""
@@ -171,24 +170,24 @@ def _signal_of(process: Process) -> int:
 
 async def _signal(process: Process, number: int) -> str:
     """Signal it and wait for what it writes; empty if that is nothing."""
-    fd, worker = process.generation.crash_fd, process.worker
-    if fd < 0 or (worker is not None and process.generation.workers.get(worker.number) is not worker):
+    file, worker = process.generation.crashes.file, process.worker
+    if file.fileno() < 0 or (worker is not None and process.generation.workers.get(worker.number) is not worker):
         return ""  # it has gone meanwhile, and its descriptors with it
-    begin = size = crash.written_bytes(fd)
+    begin = size = file.written_bytes()
     deaf = proc.blocking(process.pid, number)  # threads of some library may block every signal for ever
     (process.generation.master.signal if worker is None else worker.kill)(number)
     until = grown = time.monotonic()
     until += ANSWER_S
     while time.monotonic() < until:
         await asyncio.sleep(LOOK_S)
-        if process.generation.crash_fd < 0:
+        if file.fileno() < 0:
             return ""  # it has gone meanwhile
-        before, size = size, crash.written_bytes(fd)
+        before, size = size, file.written_bytes()
         if size != before:
             grown = time.monotonic()
         elif size > begin and _finished(process.pid, number, deaf, grown) or proc.process_state(process.pid) in _STATES:
             break
-    return crash.take(fd, begin) if size > begin else ""
+    return file.take(begin) if size > begin else ""
 
 
 def _finished(pid: int, number: int, deaf: set[int] | None, grown: float) -> bool:

@@ -7,13 +7,14 @@ import time
 from typing import Any
 
 from releve.instance.protocol import Event, Status, result
-from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.generation import Generation
-from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host.usage import Usage, memory
+from releve.supervisor.inspection.worker_numbers import numbers
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.service import Service
 from releve.supervisor.service.states import ServiceState
+
+NUMBERS = ("accepted", "diverted", "received", "given")  # of a worker
 
 
 def snapshot(service: Service, doing: ServiceState, operation: Operation | None, syntax_errors: list[str]) -> Event:
@@ -87,30 +88,9 @@ def _generation(generation: Generation, usage: dict[int, Usage], *, active: bool
         "mixed": [*generation.mixed, *generation.astray],
         "broken": generation.broken,
         "losses": generation.roster.toll.words(),
-        "crashes": [one.picture() for one in generation.crashes],
+        "crashes": [one.picture() for one in generation.crashes.recent],
         "workers": [
-            _worker(generation, worker, usage) for worker in sorted(generation.workers.values(), key=lambda w: w.number)
+            numbers(worker, worker.record(generation.board), usage.get(worker.pid), *NUMBERS)
+            for _, worker in sorted(generation.workers.items())
         ],
-    }
-
-
-def _worker(generation: Generation, worker: Worker, usage: dict[int, Usage]) -> dict[str, Any]:
-    record = generation.board.read(worker.slot) if generation.state is not GenerationState.GONE else None
-    mine = record if record is not None and record.pid == worker.pid else None
-    used = usage.get(worker.pid)
-    return {
-        "worker": worker.number,
-        "pid": worker.pid,
-        "state": worker.state,
-        "age_s": round(time.monotonic() - worker.started, 1),
-        "requests": mine.requests if mine else 0,
-        "connections": mine.connections if mine else 0,
-        "busy": mine.busy if mine else 0,
-        "accepted": mine.accepted if mine else 0,
-        "diverted": mine.diverted if mine else 0,
-        "received": mine.received if mine else 0,
-        "given": mine.given if mine else 0,
-        "rss_bytes": used.rss_bytes if used else None,
-        "pss_bytes": used.pss_bytes if used else None,
-        "revision": worker.revision,
     }

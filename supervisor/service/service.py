@@ -113,7 +113,7 @@ class Service:
     def _enlist(self, generation: Generation) -> None:
         generation.on_lost = self._lost
         generation.on_report = self._hear
-        generation.on_crash = lambda one, crash: self.history.crashed(one.number, crash.picture())
+        generation.crashes.on_crash = lambda crash: self.history.crashed(generation.number, crash.picture())
         # else a sentry is the guard, and no master can end the service
         if not capabilities.exceeds(generation.pin.identity):
             generation.on_terminated = self._terminated

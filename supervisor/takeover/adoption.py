@@ -300,7 +300,7 @@ def _place(service: Service, adopted: list[Adopted]) -> None:
     for one in adopted:
         for picture in service.history.crashes(one.generation.number):
             with suppress(ValueError, KeyError, TypeError):
-                one.generation.crashes.append(Crash.pictured(picture))
+                one.generation.crashes.recent.append(Crash.pictured(picture))
         log.info(
             "adopted generation %d (%d workers)",
             one.generation.number,

@@ -154,7 +154,7 @@ def _pack_generation(service: Service, generation: Generation, listeners: list[L
         "lost": generation.roster.lost,
         "losses": generation.roster.toll.times,
         "stacks_signal": generation.stacks_signal,
-        "crashes": [dataclasses.asdict(crash) for crash in generation.crashes],
+        "crashes": [dataclasses.asdict(crash) for crash in generation.crashes.recent],
     }
 
 
@@ -296,7 +296,8 @@ def _hold(one: Packed, listeners: list[Listener]) -> Generation:
     generation.roster.take_over(map(_unpack_worker, one["workers"]), one.get("slots", ()), lost)
     generation.roster.toll.take_over(*one.get("losses", ((), ())))
     generation.stacks_signal = one.get("stacks_signal", generation.stacks_signal)
-    generation.crashes.extend(Crash(float(c["when"]), str(c["words"]), str(c["stack"])) for c in one.get("crashes", ()))
+    crashes = (Crash(float(c["when"]), str(c["words"]), str(c["stack"])) for c in one.get("crashes", ()))
+    generation.crashes.recent.extend(crashes)
     generation.observe()
     return generation
 

@@ -33,7 +33,6 @@ from releve.server.shared.system import unsent_bytes
 from releve.supervisor.channels import reports
 from releve.supervisor.channels.master import Reached
 from releve.supervisor.channels.worker import Worker
-from releve.supervisor.generation.crash import open_crash_file
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.handed_over import HandedOver
 from releve.supervisor.generation.roster import Roster
@@ -124,7 +123,7 @@ def generation(code: str = SLEEPS) -> Iterator[tuple[Generation, Link, subproces
         receive=ends[0],
         send=ends[1],
         board=scoreboard.make(),
-        crash=open_crash_file(),
+        crash=os.memfd_create("crash"),
         door=None,
     )
     made = Generation(1, PIN, Settings(app="shop:app", directory="/srv/shop"), [], found)

@@ -1,6 +1,4 @@
-"""The crash file: crash by crash, of each the thread that crashed, and the application's frames only, as a traceback
-reads.
-"""
+"""Crashes: of each the thread that crashed, and the application's frames only, as a traceback reads."""
 
 from __future__ import annotations
 
@@ -15,8 +13,8 @@ import pytest
 
 import releve.server
 from releve.server.shared.link import ELSEWHERE, WANTS_ALL
-from releve.supervisor.generation import crash
-from releve.supervisor.generation.crash import CrashFile, append_only, open_crash_file, stack
+from releve.supervisor.channels.crash_file import CrashFile
+from releve.supervisor.generation.crash import Crash, Crashes, stack
 from releve.supervisor.generation.news import EFFECTS
 from releve.supervisor.reporting.failure import StepFailed
 
@@ -34,28 +32,21 @@ Thread 0x00007f01 (most recent call first):
 
 
 @pytest.fixture
-def fd() -> Iterator[int]:
-    """A crash file."""
-    one = open_crash_file()
-    append_only(one)
+def file() -> Iterator[CrashFile]:
+    one = CrashFile()
     yield one
-    os.close(one)
+    one.close()
 
 
-def test_nothing_crashed(fd: int) -> None:
-    file = CrashFile(fd)
-    assert (file.next(), file.last, file.wants_all, file.elsewhere) == ("", "", False, False)
-
-
-def test_a_crash_names_the_application(tmp_path: Path, fd: int) -> None:
+def test_a_crash_names_the_application(tmp_path: Path, file: CrashFile) -> None:
     (tmp_path / "app.py").write_text("import os\n\ndef deepest():\n    os.abort()\n\ndeepest()\n")
     code = (
-        f"import faulthandler; faulthandler.enable(open({fd}, 'wb', closefd=False)); import importlib; "
+        f"import faulthandler; faulthandler.enable(open({file.fileno()}, 'wb', closefd=False)); import importlib; "
         "importlib.import_module('app')"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, pass_fds=[fd], capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, pass_fds=[file.fileno()], capture_output=True)
     assert done.returncode != 0
-    lines = stack(CrashFile(fd).next()).splitlines()
+    lines = stack(file.next()).splitlines()
     assert lines[0].startswith("Fatal Python error: Aborted")
     assert lines[-1].endswith("line 4 in deepest") and lines[-2].endswith("line 6 in <module>")
     assert not any("importlib" in line for line in lines)
@@ -79,7 +70,7 @@ def test_of_a_process_that_hung_it_is_the_thread_that_is_in_the_application() ->
     assert stack(hung).splitlines()[-1] == '  File "/srv/app.py", line 7 in waits'
 
 
-def test_what_only_watches_or_waits_is_not_in_the_application(fd: int) -> None:
+def test_what_only_watches_or_waits_is_not_in_the_application() -> None:
     """Whatever file of the server it is in; an application's own folder `server` is not ours."""
     ours = os.path.dirname(releve.server.__file__)
     hung = (
@@ -92,64 +83,6 @@ def test_what_only_watches_or_waits_is_not_in_the_application(fd: int) -> None:
     assert stack(hung).splitlines()[1:] == ['  File "/srv/server/worker.py", line 7 in waits']
 
 
-def test_a_crash_of_nobody_does_not_shift_those_to_come(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that no process of ours has ended by is taken for the next one's, and only for that."""
-    file = CrashFile(fd)
-    for why in ("Bus error", "Segmentation fault"):
-        os.write(fd, TWO_THREADS.format(why=why, crashed="Current thread").encode())
-    assert "Bus error" in file.next()
-    monkeypatch.setattr(crash, "_UNTOLD_S", 0.0)
-    os.write(fd, TWO_THREADS.format(why="Illegal instruction", crashed="Current thread").encode())
-    assert "Illegal instruction" in file.next()
-
-
-def test_what_crashed_before_is_no_evidence_against_what_is_tried_next(fd: int) -> None:
-    file = CrashFile(fd)
-    os.write(fd, TWO_THREADS.format(why="Bus error", crashed="Current thread").encode())
-    file.forget()
-    assert file.last == "" and "Bus error" in file.next()  # whose end is told later
-
-
-def test_each_crash_is_told_once_and_of_those_before_us_none(fd: int) -> None:
-    file = CrashFile(fd)
-    for why in ("Segmentation fault", "Bus error"):
-        os.write(fd, TWO_THREADS.format(why=why, crashed="Current thread").encode())
-    assert [file.next().splitlines()[0] for _ in range(2)] == [
-        "Fatal Python error: Segmentation fault",
-        "Fatal Python error: Bus error",
-    ]
-    assert file.next() == "" and "Bus error" in file.last
-    adopted = CrashFile(fd, adopted=True)
-    assert adopted.next() == "" and "Bus error" in adopted.last
-
-
-def test_what_was_asked_for_is_no_crash_and_may_be_cut_off_again(fd: int) -> None:
-    file = CrashFile(fd)
-    os.write(fd, b"Thread 0x1 (most recent call first):\n")
-    assert file.next() == ""
-    crash.take(fd, 0)
-    os.write(fd, TWO_THREADS.format(why="Bus error", crashed="Current thread").encode())
-    assert "Bus error" in file.next()
-
-
-def test_the_file_stays_small_and_keeps_what_the_application_asked_for(
-    fd: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(crash, "_KEPT_BYTES", 1000)
-    file = CrashFile(fd)
-    os.write(fd, WANTS_ALL)
-    for _ in range(10):
-        os.write(fd, TWO_THREADS.format(why="Bus error", crashed="Current thread").encode())
-        assert "Bus error" in file.next()
-    assert crash.written_bytes(fd) < 2000 and file.wants_all and not file.elsewhere
-    os.write(fd, ELSEWHERE)
-    assert file.elsewhere
-    for _ in range(10):
-        os.write(fd, TWO_THREADS.format(why="Bus error", crashed="Current thread").encode())
-        file.next()
-    assert file.wants_all and file.elsewhere
-
-
 def test_what_a_process_writes_at_its_end_is_as_long_as_an_answer_of_the_supervisor_has_room_for() -> None:
     """The file is open in every process of the release."""
     for text in ("Fatal Python error: x\n" + "y\n" * 300_000, "Fatal Python error: " + "y" * 900_000):
@@ -157,6 +90,46 @@ def test_what_a_process_writes_at_its_end_is_as_long_as_an_answer_of_the_supervi
     frames = "".join(f'  File "/srv/{"z" * 5000}.py", line {number} in f\n' for number in range(100))
     found = stack(f"Fatal Python error: x\n\nCurrent thread 0x1 (most recent call first):\n{frames}")
     assert len(found) < 6000 and found.startswith("Fatal Python error: x\n")
+
+
+SEGFAULT = TWO_THREADS.format(why="Segmentation fault", crashed="Current thread").encode()
+
+
+def test_a_crash_is_kept_told_and_logged(file: CrashFile, caplog: pytest.LogCaptureFixture) -> None:
+    crashes = Crashes(file)
+    told: list[Crash] = []
+    crashes.on_crash = told.append
+    assert crashes.stack() == ""
+    os.write(file.fileno(), SEGFAULT)
+    crashes.note("worker 3 (pid 7) was killed by SIGSEGV", {"who": "gen=1"})
+    assert list(crashes.recent) == told and told[0].stack == crashes.stack()
+    assert told[0].stack.endswith("line 3 in parse_image")
+    [record] = caplog.records
+    assert record.getMessage() == told[0].words and record.stack_info == told[0].stack
+    crashes.forget()
+    assert crashes.stack() == "" and list(crashes.recent) == told
+
+
+def test_of_a_boot_the_attempt_says_more(file: CrashFile, caplog: pytest.LogCaptureFixture) -> None:
+    """Unless the application wants the stacks of all threads, which nothing else shows."""
+    crashes = Crashes(file)
+    for logged, mark in ((0, b""), (1, WANTS_ALL)):
+        os.write(file.fileno(), mark + SEGFAULT)
+        crashes.note("it was killed", {"who": "gen=1"}, booting=True)
+        assert len(caplog.records) == logged and len(crashes.recent) == logged + 1
+    assert "in waits" in str(caplog.records[0].stack_info)
+
+
+def test_where_the_stack_is_elsewhere_the_log_says_so(file: CrashFile) -> None:
+    crashes = Crashes(file)
+    os.write(file.fileno(), ELSEWHERE)
+    crashes.note("it was killed", {"who": "gen=1"})
+    assert "a file of its own" in crashes.recent[0].stack
+
+
+def test_a_crash_is_what_its_picture_shows() -> None:
+    crash = Crash(1e9 + 0.25, "worker 3 was killed", "the stack")
+    assert Crash.pictured(crash.picture()) == crash
 
 
 def heard(**message: object) -> StepFailed:

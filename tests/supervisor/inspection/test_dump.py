@@ -15,7 +15,7 @@ import pytest
 
 from releve.server.scoreboard.inflight import LEADER, InflightCall
 from releve.server.shared.link import STACKS_SIGNAL
-from releve.supervisor.generation import crash
+from releve.supervisor.channels.crash_file import CrashFile
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import proc
 from releve.supervisor.inspection import dump
@@ -97,20 +97,6 @@ def test_an_answer_is_cut_where_it_would_not_fit() -> None:
     ]
 
 
-def test_stacks_are_no_crash_and_are_cut_off_again() -> None:
-    fd = crash.open_crash_file()
-    crash.append_only(fd)
-    os.write(fd, TEXT.encode())
-    assert crash.CrashFile(fd).next() == ""
-    assert crash.take(fd, 0) == TEXT
-    os.write(
-        fd, b'Fatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n  File "/srv/app.py", line 1 in x\n'
-    )
-    assert "Aborted" in crash.take(fd, 0)  # which stays
-    assert crash.CrashFile(fd).next().startswith("Fatal Python error: Aborted")
-    os.close(fd)
-
-
 def test_an_answer_has_ended_when_no_thread_is_in_the_handler() -> None:
     """For the time of a handler the kernel holds its signal back in that thread; others may do so for ever."""
     ready, told = os.pipe()
@@ -149,8 +135,8 @@ def test_a_process_of_an_earlier_release_is_asked_by_its_signal() -> None:
     """The feature `dump`: it knows no other way, and the answer says so."""
 
     async def story() -> dict[str, Any]:
-        fd = crash.open_crash_file()
-        crash.append_only(fd)
+        file = CrashFile()
+        fd = file.fileno()
         ready, told = os.pipe()
         registers = f"import faulthandler, os, signal\nfaulthandler.register(signal.SIGURG, {fd}, chain=False)\n"
         script = f"{registers}os.write({told}, b'x')\nwhile True: signal.pause()"
@@ -160,13 +146,14 @@ def test_a_process_of_an_earlier_release_is_asked_by_its_signal() -> None:
             os.read(ready, 1)
             master = SimpleNamespace(running=True, signal=lambda number: signal.pidfd_send_signal(pidfd, number))
             knows = {"number": 1, "pid": child.pid, "master": master, "state": GenerationState.SERVING}
-            generation = SimpleNamespace(**knows, crash_fd=fd, dumping=asyncio.Lock(), can={"dump": True}.get)
+            generation = SimpleNamespace(**knows, crashes=SimpleNamespace(file=file), can={"dump": True}.get)
             return await dump.dump(Process(generation, None))  # type: ignore[arg-type]
         finally:
             child.kill()
             child.wait()
-            for one in (pidfd, fd, ready, told):
+            for one in (pidfd, ready, told):
                 os.close(one)
+            file.close()
 
     told = asyncio.run(story())
     assert (

@@ -29,7 +29,6 @@ from releve.config.settings.settings import Settings
 from releve.server.scoreboard import scoreboard
 from releve.server.shared.link import Link, LinkError, pair
 from releve.supervisor.channels import reports
-from releve.supervisor.generation.crash import open_crash_file
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import evidence
 from releve.supervisor.host.mark import mark
@@ -110,7 +109,7 @@ def master(
     listener = Listener(str(address), address, server, inherited=False, inode=None)
     receive, send = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     given = {"listener": server.detach(), "receive": receive.detach(), "send": send.detach()}
-    given |= {"board": scoreboard.make(), "crash": open_crash_file(), "keepsake": os.memfd_create("x")}
+    given |= {"board": scoreboard.make(), "crash": os.memfd_create("crash"), "keepsake": os.memfd_create("x")}
     marks = {name: mark(fd) for name, fd in given.items()}
     if lie:
         os.close(given[lie])
