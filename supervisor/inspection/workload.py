@@ -11,9 +11,10 @@ from releve.server.scoreboard.inflight import serving
 from releve.server.shared.states import HEARING
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.generation import Generation
-from releve.supervisor.generation.inflight import calls, describe
+from releve.supervisor.generation.inflight import describe
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host.usage import Usage, memory
+from releve.supervisor.inspection.worker_numbers import numbers
 
 if TYPE_CHECKING:
     from releve.supervisor.service.service import Service
@@ -51,23 +52,13 @@ def _turned(generation: Generation, worker: Worker, sent_ns: int) -> bool:
 
 
 def _worker(generation: Generation, worker: Worker, used: Usage | None, now_ns: int) -> dict[str, Any]:
-    record = None if generation.state is GenerationState.GONE else generation.board.read(worker.slot)
-    mine = record if record is not None and record.pid == worker.pid else None
-    requests = serving(calls(generation, worker) or [])
+    record = worker.record(generation.board)
+    beat_ns = record.heartbeat_ns if record else 0
     return {
         "generation": generation.number,
         "generation_state": generation.state.value,
-        "worker": worker.number,
-        "pid": worker.pid,
-        "state": worker.state,
-        "age_s": round(time.monotonic() - worker.started, 1),
-        "heartbeat_age_s": round(max(0, now_ns - mine.heartbeat_ns) / 1e9, 3) if mine and mine.heartbeat_ns else None,
-        "connections": mine.connections if mine else 0,
-        "busy": mine.busy if mine else 0,
-        "requests": mine.requests if mine else 0,
-        "statuses": {f"{number}xx": getattr(mine, f"status_{number}xx") if mine else 0 for number in range(2, 6)},
-        "pss_bytes": used.pss_bytes if used else None,
-        "rss_bytes": used.rss_bytes if used else None,
-        "revision": worker.revision,
-        "requests_now": [describe(request, now_ns / 1e9) for request in requests],
+        **numbers(worker, record, used),
+        "heartbeat_age_s": round(max(0, now_ns - beat_ns) / 1e9, 3) if beat_ns else None,
+        "statuses": {f"{number}xx": getattr(record, f"status_{number}xx", 0) for number in range(2, 6)},
+        "requests_now": [describe(request, now_ns / 1e9) for request in serving(worker.calls(generation.board) or [])],
     }

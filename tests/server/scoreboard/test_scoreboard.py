@@ -10,7 +10,7 @@ import os
 import random
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.generation.traffic import Totals, Traffic
 from releve.supervisor.inspection import status, workload
+from releve.supervisor.inspection.worker_numbers import numbers
 from releve.supervisor.service import drain
 from releve.supervisor.switch.probation import Trial, last_minute
 
@@ -118,7 +119,7 @@ def test_what_a_master_could_not_log_is_beside_what_workers_could_not() -> None:
     os.close(fd)
 
 
-def numbers() -> st.SearchStrategy[bytes]:
+def written() -> st.SearchStrategy[bytes]:
     """A number as an attacker would write it."""
     now_ns = time.monotonic_ns()
     ints = st.sampled_from([0, 1, os.getpid(), 2**32, 2**63, 2**64 - 1, now_ns, now_ns + 10**15])
@@ -128,8 +129,8 @@ def numbers() -> st.SearchStrategy[bytes]:
 
 @given(
     seed=st.integers(),
-    record=st.lists(numbers(), max_size=42),
-    calls=st.lists(numbers(), max_size=32),
+    record=st.lists(written(), max_size=42),
+    calls=st.lists(written(), max_size=32),
     honest=st.booleans(),
 )
 def test_every_reader_survives_anything(seed: int, record: list[bytes], calls: list[bytes], honest: bool) -> None:
@@ -159,13 +160,19 @@ def test_every_reader_survives_anything(seed: int, record: list[bytes], calls: l
     os.close(fd)
 
 
+class Stub:
+    """A worker without a process of its own, or a link."""
+
+    number, pid, slot, revision, state = 1, os.getpid(), SLOT, 1, "serving"
+    started = time.monotonic()
+    record, calls = Worker.record, Worker.calls
+
+    def tell(self, verb: str) -> bool:
+        return True
+
+
 def read_all(board: Scoreboard, fd: int, chance: random.Random) -> None:
-    worker = cast(
-        Worker,
-        SimpleNamespace(
-            number=1, pid=os.getpid(), slot=SLOT, revision=1, state="serving", started=time.monotonic(), tell=tell
-        ),
-    )
+    worker = cast(Worker, Stub())
     traffic = Traffic(lambda: [(SLOT, board.read(SLOT))])
     generation = cast(
         Generation,
@@ -180,7 +187,7 @@ def read_all(board: Scoreboard, fd: int, chance: random.Random) -> None:
     shown = workload._worker(generation, worker, None, time.monotonic_ns())
     assert (shown["heartbeat_age_s"] or 0) >= 0
     said: list[Any] = [
-        status._worker(generation, worker, {}),
+        numbers(worker, worker.record(board), None, *status.NUMBERS),
         shown,
         [serving.describe(request, time.monotonic()) for request in inflight.serving(board.calls(SLOT))],
         trial(generation, after),
@@ -198,10 +205,6 @@ def trial(generation: Generation, before: Totals) -> dict[str, Any]:
     judged.look()
     judged.look()
     return {"figures": judged.figures(), "wedged": judged.wedged()}
-
-
-def tell(verb: str, fds: Callable[[], None] | None = None, **keys: object) -> bool:
-    return True
 
 
 def test_what_the_probation_remembers_does_not_grow_with_what_a_worker_claims(fd: int) -> None:
