@@ -16,7 +16,8 @@ PIP := -m pip --quiet --quiet --disable-pip-version-check --no-input
 PACKAGES := config ctl importer instance pages server src/releve supervisor
 SOURCES := pyproject.toml $(shell find $(PACKAGES) -name "*.py" -o -type d ! -name __pycache__) \
     $(wildcard systemd/* completion/*/* docs/man/* docs/releve.schema.json)
-RENDERED := pages.configuration:configuration.md config.kinds.schema:releve.schema.json pages.operations:operations.md pages.operations:hooks.md \
+RENDERED := pages.configuration:configuration.md config.kinds.schema:releve.schema.json pages.operations:operations.md pages.operations:verbs.md \
+    pages.operations:upgrades.md pages.operations:hooks.md \
     pages.from_gunicorn:from-gunicorn.md pages.manual_releve:man/releve.1 pages.manual_ctl:man/ctl.1 pages.manual_yaml:man/releve.yaml.5
 
 # What one run leaves for the next: made again when pyproject.toml (or, for the wheel, a source) is newer.

@@ -1,4 +1,4 @@
-"""The tables of ``docs/operations.md`` and ``docs/hooks.md``, rendered from the code that acts by them.
+"""The tables of the pages on operating a service and on hooks, rendered from the code that acts by them.
 
 ``python -m releve.pages.operations PAGE`` renews them in place; a test compares.
 """

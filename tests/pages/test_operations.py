@@ -1,4 +1,4 @@
-"""docs/operations.md and docs/hooks.md show the tables that the code acts by."""
+"""docs/operations.md, docs/upgrades.md, docs/verbs.md and docs/hooks.md show the tables that the code acts by."""
 
 import dataclasses
 import re
@@ -13,28 +13,28 @@ from releve.pages.marked import renewed
 from releve.supervisor.verbs.verbs import VERBS
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE, HOOKS = DOCS / "operations.md", DOCS / "hooks.md"
+PAGES = [DOCS / name for name in ("operations.md", "upgrades.md", "verbs.md", "hooks.md")]
 
 
-@pytest.mark.parametrize("file", [PAGE, HOOKS])
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
 def test_the_page_is_up_to_date(file: Path) -> None:
     page = file.read_text("utf-8")
     assert renewed(page, reference.TABLES) == page, f"python -m releve.pages.operations docs/{file.name} renews it"
 
 
 def test_every_table_is_on_a_page() -> None:
-    pages = PAGE.read_text("utf-8") + HOOKS.read_text("utf-8")
+    pages = "".join(page.read_text("utf-8") for page in PAGES)
     for render in reference.TABLES.values():
         assert render() in pages
 
 
 def test_every_hook_is_explained() -> None:
-    page = HOOKS.read_text("utf-8")
+    page = (DOCS / "hooks.md").read_text("utf-8")
     assert [field.name for field in dataclasses.fields(Hooks) if f"\n| `{field.name}` |" not in page] == []
 
 
 def test_every_verb_is_explained() -> None:
-    page = PAGE.read_text("utf-8")
+    page = (DOCS / "verbs.md").read_text("utf-8").split("\n## Exit statuses")[0]
     assert [verb for verb in VERBS if f"| `ctl {verb}" not in page] == []
 
 

@@ -1,4 +1,4 @@
-"""Each signal to the supervisor does what docs/operations.md says of it, and none ends it by accident."""
+"""Each signal to the supervisor does what docs/verbs.md says of it, and none ends it by accident."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def bring_to(service: Service, state: ServiceState, gate: Path) -> re.Pattern[st
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.value)
 def test_whoever_is_refused_is_told_who_won(tmp_path: Path, state: ServiceState) -> None:
-    """Every verb that the table of docs/operations.md refuses, in each state that has somebody to win."""
+    """Every verb that the table of docs/verbs.md refuses, in each state that has somebody to win."""
     gate = tmp_path / "gate"
     with serving(tmp_path, upgrade={"probation": "60s"}) as service:
         winner = bring_to(service, state, gate)
