@@ -134,7 +134,7 @@ def test_every_verb_is_in_the_table_of_what_clients_experience() -> None:
 
 def test_every_status_is_in_the_table_for_pipelines() -> None:
     page = (DOCS / "deploying.md").read_text("utf-8")
-    rows = page.split("## What the exit status tells CI")[1].split("\n## ")[0]
+    rows = page.split("## Use the exit status in CI")[1].split("\n## ")[0]
     told = {
         int(number)
         for row in re.findall(r"^\| (\d.*?) \|", rows, re.MULTILINE)
