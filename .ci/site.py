@@ -1,4 +1,4 @@
-"""The site's hook for MkDocs: pages that lie outside of ``docs/``, and the links between all of them.
+"""The site's hook for MkDocs: pages that lie outside of ``docs/``, the links between all of them, and their contents.
 
 In the repository a page links to files as they lie there; on the site the same link leads to the page made of that
 file, or to the file itself, which is then part of the site. Nothing is written: the pages exist in memory. The search
@@ -21,6 +21,10 @@ SEARCH = Path(__file__).with_name("search.js")
 DOCS = "docs/"
 DECISIONS = "adr/index.md"
 LINK = re.compile(r"(\]\()((?![a-z]+:|#|/)[^)\s#]+)")
+FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+SECTION = re.compile(r"^## ", re.MULTILINE)
+CONTENTS = "[TOC]\n\n"
+CONTENTS_FROM = 3  # sections
 
 # file of the repository -> page of the site
 PAGES = {
@@ -86,10 +90,19 @@ def on_files(files: Files, config: Any, **_: Any) -> Files:
     return files
 
 
+def with_contents(markdown: str) -> str:
+    """A page with a table of contents between its introduction and its first section, if it has a few of them."""
+    blanked = FENCED.sub(lambda found: " " * len(found[0]), markdown)
+    sections = [found.start() for found in SECTION.finditer(blanked)]
+    if len(sections) < CONTENTS_FROM:
+        return markdown
+    return markdown[: sections[0]] + CONTENTS + markdown[sections[0] :]
+
+
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """MkDocs has read a page."""
     uri = page.file.src_uri
-    return markdown if uri == DECISIONS else rewritten(markdown, SOURCES.get(uri, DOCS + uri), uri)
+    return markdown if uri == DECISIONS else with_contents(rewritten(markdown, SOURCES.get(uri, DOCS + uri), uri))
 
 
 def on_post_build(config: Any, **_: Any) -> None:

@@ -52,10 +52,12 @@ def menu(entries: list[Any]) -> list[str]:
 
 
 def test_every_page_is_in_the_menu_once() -> None:
-    """A page that somebody adds has to be put where a reader looks for it: into nav of mkdocs.yml."""
+    """A page that somebody adds has to be put where a reader looks for it: into nav of mkdocs.yml. The results of the
+    benchmarks are linked from the page about them.
+    """
     site = hook()
     pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if path.parent.name != "adr"}
-    wanted = pages | set(site.PAGES.values()) | {site.DECISIONS}
+    wanted = pages | {page for page in site.PAGES.values() if "/results/" not in page} | {site.DECISIONS}
     found = menu(yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"])
     assert len(found) == len(set(found))
     assert set(found) == wanted
@@ -120,6 +122,18 @@ def test_the_search_works_from_the_disk(tmp_path: Path) -> None:
 )
 def test_a_link_leads_to_the_page_that_a_file_became(source: str, page: str, text: str, becomes: str) -> None:
     assert hook().rewritten(text, source, page) == becomes
+
+
+def test_a_page_has_its_contents_before_its_first_section() -> None:
+    page = "# Title\n\nIntroduction.\n\n```\n## no section\n```\n\n## One\n\n## Two\n"
+    assert hook().with_contents(page) == page
+    longer = f"{page}\n## Three\n"
+    assert hook().with_contents(longer) == longer.replace("## One", "[TOC]\n\n## One")
+
+
+def test_every_result_is_linked_from_the_page_on_benchmarks() -> None:
+    page = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+    assert [path.name for path in (ROOT / "benchmarks" / "results").glob("*.md") if f"/{path.name})" not in page] == []
 
 
 def test_every_decision_is_listed() -> None:
