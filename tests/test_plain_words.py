@@ -1,19 +1,51 @@
-"""The words of messages and pages: plain ones."""
+"""The words of pages and messages: none that docs/words.txt has something better for."""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("config", "ctl", "importer", "server", "supervisor")
-# by readers: correct, remove the cause, help
-STUMBLED_ON = re.compile(r"\b(mend|mends|mended|mending)\b", re.IGNORECASE)
+DOCS = ROOT / "docs"
+CODE = ("config", "ctl", "importer", "server", "supervisor")
+LIST = re.compile(r"^(?P<phrase>[^#\s].*?) -> (?P<instead>.+)$", re.MULTILINE)
+# of a page: what is rendered from the code, and what shows code or what a program prints
+NO_PROSE = re.compile(
+    r"<!-- table .*?<!-- end -->|^ *```.*?^ *```|``.*?``|`[^`]*`|<!--.*?-->|\]\([^)]*\)", re.DOTALL | re.M
+)
+COMMENT = re.compile(r"(?:^|\s)#+ (.*)$", re.MULTILINE)
 
 
-def texts(source: str) -> Iterator[str]:
+def phrases() -> dict[str, str]:
+    """The list: a phrase, and what to write instead."""
+    return {found["phrase"]: found["instead"] for found in LIST.finditer((DOCS / "words.txt").read_text("utf-8"))}
+
+
+ALL = tuple(phrases())
+IN_MESSAGES = ("mend*",)  # those that no message has any more
+
+
+def pattern(unwanted: Iterable[str]) -> re.Pattern[str]:
+    """What finds them, also over the end of a line."""
+    made = (re.escape(one).replace(r"\*", r"\w*").replace(r"\ ", r"\s+") for one in unwanted)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(made)})(?!\w)", re.IGNORECASE)
+
+
+def prose(page: str) -> str:
+    """A page without its code; lines stay where they are."""
+    return NO_PROSE.sub(lambda found: re.sub(r"[^\n]+", " ", found[0]), page)
+
+
+def comments(text: str) -> str:
+    """The comments of a configuration or a unit, a line each."""
+    return "\n".join(COMMENT.findall(text))
+
+
+def messages(source: str) -> Iterator[str]:
     """The string constants of a module that are no docstrings."""
     tree = ast.parse(source)
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -22,14 +54,56 @@ def texts(source: str) -> Iterator[str]:
             yield node.value
 
 
-def test_nobody_has_to_look_a_word_up() -> None:
-    modules = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
-    pages = [
-        ROOT / "README.md",
-        *(ROOT / "docs").glob("*.md"),
-        *(ROOT / "docs" / "man").iterdir(),
-        *(ROOT / "systemd").iterdir(),
+def found_in(texts: Iterable[tuple[Path, str]], unwanted: Iterable[str]) -> list[str]:
+    """Each place that has one of them: file, line of the text, and the words."""
+    search = pattern(unwanted)
+    return [
+        f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, found.start()) + 1}: {' '.join(found[0].split())}"
+        for path, text in texts
+        for found in search.finditer(text)
     ]
-    said = [(path.name, text) for path in modules for text in texts(path.read_text("utf-8"))]
-    said += [(path.name, line) for path in pages for line in path.read_text("utf-8").splitlines()]
-    assert [one for one in said if STUMBLED_ON.search(one[1])] == []
+
+
+def configurations() -> Iterator[Path]:
+    """Files whose comments are read by users."""
+    yield ROOT / "mkdocs.yml"
+    yield from (ROOT / "systemd").iterdir()
+    for pattern_ in ("*/*.yaml", "*/Containerfile"):
+        yield from (ROOT / "examples").glob(pattern_)
+
+
+def test_the_list_has_something_better_for_each() -> None:
+    lines = [line for line in (DOCS / "words.txt").read_text("utf-8").splitlines() if line and line[0] != "#"]
+    assert len(lines) == len(ALL) > 40
+
+
+@pytest.mark.parametrize(
+    ("text", "finds"),
+    [
+        ("It is mended.", True),
+        ("You shall\nnot.", True),
+        ("in\norder to go", True),
+        ("marshalled", False),
+        ("`shall`", False),
+        ("```\nshall\n```\n", False),
+        ("[must](../shall.md)", False),
+        ("<!-- table x -->\nshall\n<!-- end -->", False),
+    ],
+)
+def test_what_is_found(text: str, *, finds: bool) -> None:
+    assert bool(pattern(ALL).search(prose(text))) is finds
+
+
+def test_pages_are_in_plain_words() -> None:
+    pages = [ROOT / "README.md", ROOT / "examples" / "README.md", *DOCS.glob("*.md")]
+    texts = [(path, prose(path.read_text("utf-8"))) for path in pages]
+    texts += [(path, comments(path.read_text("utf-8"))) for path in configurations()]
+    assert found_in(texts, ALL) == [], "docs/words.txt says what to write instead"
+
+
+def test_messages_are_in_plain_words() -> None:
+    modules = [path for folder in CODE for path in (ROOT / folder).rglob("*.py")]
+    texts = [(path, text) for path in modules for text in messages(path.read_text("utf-8"))]
+    manuals = [(path, path.read_text("utf-8")) for path in (DOCS / "man").iterdir()]
+    tables = [(path, path.read_text("utf-8")) for path in DOCS.glob("*.md")]  # with what is rendered from the code
+    assert found_in([*texts, *manuals, *tables], IN_MESSAGES) == [], "docs/words.txt says what to write instead"
