@@ -8,7 +8,7 @@ from __future__ import annotations
 from releve.instance import protocol
 from releve.pages.marked import Tables, main
 from releve.supervisor.generation import states
-from releve.supervisor.inspection import doctor
+from releve.supervisor.inspection.checks import CHECKS
 from releve.supervisor.operations import hooks
 from releve.supervisor.service.states import ServiceState
 from releve.supervisor.supervisor import SIGNALS
@@ -80,7 +80,7 @@ def variables() -> str:
 
 def checks() -> str:
     """What the doctor looks at."""
-    rows = [f"| `{check.name}` | {check.words} |" for check in doctor.CHECKS]
+    rows = [f"| `{check.name}` | {check.words} |" for check in CHECKS]
     return "\n".join(["| check | all is well if |", "| --- | --- |", *rows])
 
 

@@ -277,9 +277,10 @@ def doctor(told: Configuration) -> int:
 
     from releve.supervisor.inspection import doctor as examination
     from releve.supervisor.inspection import facts
+    from releve.supervisor.systemd.loaded import of_installed
 
     settings = told.read().settings
-    installed = asyncio.run(facts.of_installed(told.path))
+    installed = asyncio.run(of_installed(told.path))
     findings = examination.examine(facts.of_configuration(told, settings, installed))
     result = examination.report(findings)
     print("\n".join([*examination.lines(findings), result["message"]]))

@@ -5,14 +5,11 @@ Gathering them never raises: what cannot be found out is None.
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import os
-import re
-import resource
 import socket
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
@@ -21,67 +18,22 @@ from typing import TYPE_CHECKING
 from releve.config.frozen import dataclass
 from releve.config.settings.control import Control
 from releve.config.settings.settings import Settings
-from releve.instance.instances import InstanceError, unit_name
+from releve.instance.instances import InstanceError
 from releve.supervisor.channels.door import doors
 from releve.supervisor.host import system
 from releve.supervisor.host.identity import IdentityError, group_id, identify
 from releve.supervisor.host.policy import Policy
-from releve.supervisor.host.usage import memory, opened, tasks
+from releve.supervisor.host.usage import memory, opened
+from releve.supervisor.inspection import host_facts
 from releve.supervisor.release.errors import ReleaseError
 from releve.supervisor.release.interpreter import choose_python
 from releve.supervisor.release.release import real_places, resolve_directory
-from releve.supervisor.systemd import lacking, systemctl
+from releve.supervisor.systemd.loaded import Unit, of_unit
 from releve.supervisor.systemd.needs import needs
 
 if TYPE_CHECKING:
     from releve.supervisor.service.configuration import Configuration
     from releve.supervisor.service.service import Service
-
-PROPERTIES = (
-    "Type",
-    "KillMode",
-    "PIDFile",
-    "FileDescriptorStoreMax",
-    "TimeoutStartUSec",
-    "TimeoutStopUSec",
-    "WatchdogUSec",
-    *lacking.PROPERTIES,
-)
-_SPAN = re.compile(r"([0-9.]+)(us|ms|min|month|s|h|d|w|y)")  # as systemctl show writes them; systemd.time(7)
-_SPAN_S = {
-    "us": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "min": 60.0,
-    "h": 3600.0,
-    "d": 86400.0,
-    "w": 604800.0,
-    "month": 2_629_800.0,
-    "y": 31_557_600.0,
-}
-_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
-_TIMEX_BYTES = 512  # more than struct timex has
-
-
-class Unit(dict[str, str]):
-    """Properties of the unit as ``systemctl show`` writes them."""
-
-    def seconds(self, name: str) -> float | None:
-        """A time span; ``infinity`` is one. None if it is not there."""
-        text = self.get(name)
-        if not text:
-            return None
-        if text == "infinity":
-            return float("inf")
-        if text == "0":
-            return 0.0
-        found = _SPAN.findall(text)
-        return sum(float(number) * _SPAN_S[unit] for number, unit in found) if found else None
-
-    def number(self, name: str) -> int | None:
-        """A whole number; None if it is not there."""
-        text = self.get(name, "")
-        return int(text) if text.isdigit() else None
 
 
 @dataclass(frozen=True)
@@ -185,144 +137,18 @@ def of_configuration(configuration: Configuration, settings: Settings, unit: Uni
 
 def _host(settings: Settings, worker: int | None) -> Facts:
     """What the kernel says; ``worker``: a process whose limits count, instead of ours."""
-    limit, used = _meminfo("CommitLimit"), _meminfo("Committed_AS")
     return Facts(
         settings=settings,
-        descriptors_hard=_hard_limit(worker),
-        tasks_left=_tasks_left(worker),
-        somaxconn=_number("/proc/sys/net/core/somaxconn"),
-        port_range=_port_range(),
-        ports_reserved=reserved(_read("/proc/sys/net/ipv4/ip_local_reserved_ports")),
-        available_bytes=_available(),
-        overcommit=_number("/proc/sys/vm/overcommit_memory"),
-        commit_left_bytes=None if limit is None or used is None else limit - used,
-        synchronised=_synchronised(),
+        descriptors_hard=host_facts.descriptors_hard(worker),
+        tasks_left=host_facts.tasks_left(worker),
+        somaxconn=host_facts.somaxconn(),
+        port_range=host_facts.port_range(),
+        ports_reserved=host_facts.ports_reserved(),
+        available_bytes=host_facts.available_bytes(),
+        overcommit=host_facts.overcommit(),
+        commit_left_bytes=host_facts.commit_left_bytes(),
+        synchronised=host_facts.synchronised(),
     )
-
-
-# ---------------------------------------------------------------- systemd
-
-
-async def of_unit(environ: Mapping[str, str] = os.environ) -> Unit | None:
-    """What systemd has for the unit that this process runs in; None outside of systemd, or if it does not say."""
-    name = systemctl.unit_name(environ)
-    if name is None:
-        return None
-    said = await systemctl.ask("show", name, *(f"-p{name}" for name in PROPERTIES), environ=environ)
-    return None if said is None else parse_unit(said)
-
-
-async def of_installed(config: Path | None, environ: Mapping[str, str] = os.environ) -> Unit | None:
-    """Of the unit that would start a configuration, by the names that it usually has; None if there is none."""
-    if config is None:
-        return None
-    name = unit_name(config.stem)
-    names = [f"{name}.service", f"releve@{name}.service", "releve.service"]
-    asked = [f"-p{one}" for one in ("LoadState", "ExecStart", *PROPERTIES)]
-    said = await systemctl.ask("show", *asked, "--", *names, environ=environ)
-    units = map(parse_unit, (said or "").split("\n\n"))
-    return next(
-        (one for one in units if one.get("LoadState") == "loaded" and f" {config} " in one.get("ExecStart", "")), None
-    )
-
-
-def parse_unit(text: str) -> Unit:
-    """The properties in what ``systemctl show`` printed."""
-    return Unit(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
-
-
-# ---------------------------------------------------------------- the host
-
-
-def _hard_limit(pid: int | None) -> int | None:
-    """How many files a process may open, this one for None; resource.RLIM_INFINITY counts as very many."""
-    if pid is None:
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    else:
-        found = re.search(r"^Max open files\s+\S+\s+(\S+)", _read(f"/proc/{pid}/limits"), re.MULTILINE)
-        if found is None:
-            return None
-        hard = int(found[1]) if found[1].isdigit() else resource.RLIM_INFINITY
-    return 1 << 40 if hard == resource.RLIM_INFINITY else hard
-
-
-def _tasks_left(worker: int | None) -> tuple[int, str] | None:
-    """By the control groups above the process (version 2), and by its user's limit, which does not bind root;
-    setrlimit(2).
-    """
-    left: list[tuple[int, str]] = [(1 << 40, "")] if Path("/sys/fs/cgroup/cgroup.controllers").exists() else []
-    pid = "self" if worker is None else str(worker)
-    for folder in _control_groups(pid):
-        most, now = _number(str(folder / "pids.max")), _number(str(folder / "pids.current"))
-        if most is not None and now is not None:
-            left.append((max(0, most - now), "TasksMax= of the unit, or --pids-limit of the container"))
-    limits = re.search(r"^Max processes\s+(\d+)", _read(f"/proc/{pid}/limits"), re.MULTILINE)
-    uid = re.search(r"^Uid:\s+(\d+)", _read(f"/proc/{pid}/status"), re.MULTILINE)
-    if limits is not None and uid is not None and int(uid[1]) != 0:
-        left.append((max(0, int(limits[1]) - tasks(int(uid[1]))), "ulimit -u (LimitNPROC= of the unit)"))
-    return min(left, default=None)
-
-
-def _control_groups(pid: str) -> Iterator[Path]:
-    """The folders of those (version 2) that a process is in, from the innermost."""
-    path = next((line[3:] for line in _read(f"/proc/{pid}/cgroup").splitlines() if line.startswith("0::")), None)
-    folder = None if path is None else Path("/sys/fs/cgroup") / path.lstrip("/")
-    while folder is not None and folder != Path("/sys/fs"):
-        yield folder
-        folder = folder.parent
-
-
-def _port_range() -> tuple[int, int] | None:
-    words = _read("/proc/sys/net/ipv4/ip_local_port_range").split()
-    return (int(words[0]), int(words[1])) if len(words) == 2 else None
-
-
-def reserved(text: str) -> frozenset[int]:
-    """Ports as ``8000,9000-9010``."""
-    ports: set[int] = set()
-    for first, last in re.findall(r"(\d+)(?:-(\d+))?", text):
-        ports.update(range(int(first), int(last or first) + 1))
-    return frozenset(ports)
-
-
-def _available() -> int | None:
-    """Memory that a second generation could take: of the host, or what the control groups (version 2) above us
-    leave.
-    """
-    left = [_meminfo("MemAvailable")]
-    for folder in _control_groups("self"):
-        most, now = _number(str(folder / "memory.max")), _number(str(folder / "memory.current"))
-        if most is not None and now is not None:
-            cached = re.search(r"^inactive_file (\d+)$", _read(str(folder / "memory.stat")), re.MULTILINE)
-            left.append(max(0, most - now + (int(cached[1]) if cached else 0)))
-    known = [one for one in left if one is not None]
-    return min(known) if known else None
-
-
-def _meminfo(name: str) -> int | None:
-    found = re.search(rf"^{name}:\s+(\d+) kB$", _read("/proc/meminfo"), re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
-
-
-def _synchronised() -> bool | None:
-    """By adjtimex(2), which changes nothing when all of its structure is zero."""
-    try:
-        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
-    except (OSError, AttributeError):
-        return None
-    return None if state < 0 else state != _TIME_ERROR
-
-
-def _number(path: str) -> int | None:
-    text = _read(path).strip()
-    return int(text) if text.isdigit() else None
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 # ---------------------------------------------------------------- files

@@ -1,11 +1,8 @@
-"""Each check of the doctor on both sides of its bound, with facts that are not of this host; and how those are read."""
+"""Each check of the doctor on both sides of its bound, with facts that are not of this host."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import socket
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +14,11 @@ from releve.config.settings.proxy import Proxy
 from releve.config.settings.settings import Settings
 from releve.config.settings.timeouts import Timeouts
 from releve.config.settings.upgrade import Upgrade
-from releve.supervisor.inspection import doctor, facts
-from releve.supervisor.inspection.doctor import OK, PROBLEM, UNKNOWN, WARNING
-from releve.supervisor.inspection.facts import Facts, Unit
+from releve.supervisor.inspection import doctor
+from releve.supervisor.inspection.checks import CHECKS, OK, PROBLEM, UNKNOWN, WARNING
+from releve.supervisor.inspection.facts import Facts
 from releve.supervisor.systemd import unit
+from releve.supervisor.systemd.loaded import Unit
 
 MIB = 1 << 20
 GOOD_UNIT = {
@@ -208,7 +206,7 @@ def test_a_check_on_both_sides_of_its_bound(check: str, changes: dict[str, Any],
 
 
 def test_every_check_has_its_cases_and_everything_that_it_finds_says_what_to_do() -> None:
-    assert {case[0] for case in CASES} == {check.name for check in doctor.CHECKS}
+    assert {case[0] for case in CASES} == {check.name for check in CHECKS}
     for _, changes, _ in CASES:
         for one in doctor.examine(dataclasses.replace(GOOD, **changes)):
             assert bool(one.advice) is (one.severity in (WARNING, PROBLEM)), one
@@ -216,7 +214,7 @@ def test_every_check_has_its_cases_and_everything_that_it_finds_says_what_to_do(
 
 def test_what_is_not_known_is_not_judged() -> None:
     unknown = {one.check for one in doctor.examine(Facts(settings=GOOD.settings)) if one.severity == UNKNOWN}
-    assert unknown == {check.name for check in doctor.CHECKS if check.needs}
+    assert unknown == {check.name for check in CHECKS if check.needs}
     assert {one.severity for one in doctor.examine(Facts(settings=GOOD.settings))} == {UNKNOWN, OK}
     for one in doctor.examine(Facts(settings=GOOD.settings)):
         assert one.text.startswith("cannot tell whether ") is (one.severity == UNKNOWN), (
@@ -229,11 +227,8 @@ def test_the_worst_comes_first_and_decides_the_status() -> None:
     findings = doctor.examine(worst)
     assert [one.severity for one in findings[:3]] == [PROBLEM, WARNING, UNKNOWN]
     result = doctor.report(findings)
-    assert (result["status"], result["message"]) == (8, f"1 problem, 1 warning, in {len(doctor.CHECKS)} checks")
+    assert (result["status"], result["message"]) == (8, f"1 problem, 1 warning, in {len(CHECKS)} checks")
     assert doctor.report(doctor.examine(dataclasses.replace(GOOD, synchronised=False)))["status"] == 0
-
-
-# ---------------------------------------------------------------- the facts
 
 
 def test_the_unit_that_we_make_passes() -> None:
@@ -247,53 +242,3 @@ def test_the_unit_that_we_make_passes() -> None:
     told |= {"WatchdogUSec": f"{made['WatchdogSec']}s"}
     told |= {name: made[name] for name in ("Type", "KillMode", "PIDFile", "FileDescriptorStoreMax")}
     assert found("unit", unit=Unit(told)) == [OK]
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("1min 30s", 90.0),
-        ("500ms", 0.5),
-        ("infinity", float("inf")),
-        ("0", 0.0),
-        ("1h", 3600.0),
-        ("", None),
-        ("odd", None),
-        ("1month", 2_629_800.0),
-    ],
-)
-def test_time_spans_of_systemctl(text: str, seconds: float | None) -> None:
-    assert facts.parse_unit(f"KillMode=mixed\nTimeoutStopUSec={text}\n").seconds("TimeoutStopUSec") == seconds
-
-
-def test_reserved_ports() -> None:
-    assert facts.reserved("8000,9000-9002\n") == {8000, 9000, 9001, 9002}
-    assert facts.reserved("\n") == frozenset()
-
-
-def test_what_everybody_may_write_to(tmp_path: Path) -> None:
-    open_to_all, sticky, mine = tmp_path / "open", tmp_path / "sticky", tmp_path / "mine"
-    for path, mode in ((open_to_all, 0o777), (sticky, 0o1777), (mine, 0o755)):
-        path.mkdir()
-        path.chmod(mode)
-    assert facts.writable(map(str, (open_to_all, sticky, mine, tmp_path / "missing"))) == (str(open_to_all),)
-
-
-def test_doors_behind_which_there_is_nobody(tmp_path: Path) -> None:
-    held = []
-    for number in (1, 2, 3):
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        sock.bind(str(tmp_path / f"gen-{number}.sock"))
-        sock.listen()
-        held.append(sock)
-    held[0].close()
-    held[1].close()
-    (tmp_path / "other.sock").touch()
-    assert facts.stale(tmp_path, {1}) == (str(tmp_path / "gen-2.sock"),)
-    held[2].close()
-
-
-def test_this_host_can_be_examined(tmp_path: Path) -> None:
-    known = facts._host(Settings(), os.getpid())
-    assert known.descriptors_hard and known.somaxconn and known.port_range and known.available_bytes
-    assert known.overcommit is not None and known.synchronised is not None
