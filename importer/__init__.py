@@ -1,1 +1,1 @@
-"""Moving here: a first configuration, from what a folder holds or from the configuration of another server."""
+"""Moving here: the commands ``import`` and ``init``, which write a first configuration."""

@@ -12,12 +12,15 @@ from releve.config.errors import ConfigError
 from releve.config.reading.build import build
 from releve.config.reading.sources import logical_folder
 from releve.config.reading.yaml_file import parse
-from releve.importer import document, gunicorn
-from releve.importer.failure import ImportFailure
-from releve.importer.gunicorn import Site
-from releve.importer.output import write
+from releve.importer.document import document
+from releve.importer.document.failure import ImportFailure
+from releve.importer.document.output import write
+from releve.importer.gunicorn import gunicorn
+from releve.importer.gunicorn.command_line import COMMAND_LINE
 from releve.importer.parser import parser, run_parsed
-from releve.importer.translate import Draft, translate
+from releve.importer.settings.draft import Draft
+from releve.importer.settings.site import Site
+from releve.importer.translate import translate
 from releve.instance.protocol import Status
 
 PAGE = "docs/from-gunicorn.md"
@@ -38,7 +41,7 @@ def convert(site: Site, environ: Mapping[str, str]) -> tuple[str, Draft]:
             draft.remarks[variable] = (
                 f"{variable} is set in the environment: here it comes before {key} in the file; start releve without it"
             )
-    sources = [name for name in (site.file, gunicorn.COMMAND_LINE if site.app or _told(site) else None) if name]
+    sources = [name for name in (site.file, COMMAND_LINE if site.app or _told(site) else None) if name]
     head = [
         (
             f"Made by `releve import` from {' and '.join(sources) or 'the defaults of gunicorn'}; {PAGE} "
@@ -95,4 +98,4 @@ def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def _told(site: Site) -> bool:
-    return any(value.origin == gunicorn.COMMAND_LINE for value in site.values.values())
+    return any(value.origin == COMMAND_LINE for value in site.values.values())

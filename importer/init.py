@@ -12,11 +12,11 @@ from releve.config.errors import ConfigError
 from releve.config.reading.build import build
 from releve.config.reading.sources import logical_folder
 from releve.config.reading.yaml_file import parse
-from releve.importer import document
 from releve.importer.applications import Found, find
-from releve.importer.document import Entry
-from releve.importer.failure import ImportFailure
-from releve.importer.output import write
+from releve.importer.document import document
+from releve.importer.document.document import Entry
+from releve.importer.document.failure import ImportFailure
+from releve.importer.document.output import write
 from releve.importer.parser import init_parser, run_parsed
 from releve.instance.instances import USUAL_FILE
 from releve.instance.protocol import Status

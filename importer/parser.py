@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import click
 
 from releve.config.completion import by_metavar
-from releve.importer.failure import ImportFailure
+from releve.importer.document.failure import ImportFailure
 from releve.instance.instances import USUAL_FILE
 from releve.instance.protocol import Status
 

@@ -5,7 +5,8 @@ Prints it; with a page, brings that up to date (``marked.py``).
 
 from __future__ import annotations
 
-from releve.importer.table import SECTIONS, Setting
+from releve.importer.settings.setting import Setting
+from releve.importer.settings.table import SECTIONS
 from releve.pages.marked import Tables, main
 
 

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from releve.config.reading.build import build
 from releve.config.reading.yaml_file import parse
-from releve.importer import document, gunicorn
 from releve.importer.command import convert, run
-from releve.importer.document import Entry, render, word
+from releve.importer.document import document
+from releve.importer.document.document import Entry, render, word
+from releve.importer.gunicorn import gunicorn
+from releve.importer.settings.site import Site
 
 NUMBERS = (
     "timeout", "graceful_timeout", "keepalive", "limit_request_line", "limit_request_fields", "limit_request_field_size",
@@ -245,6 +247,6 @@ DEFAULTS = gunicorn.read(["a:b"], {}, "/nowhere")
 def test_whatever_gunicorn_takes_becomes_a_configuration_that_is_valid(values: dict[str, Any]) -> None:
     changed = dict(DEFAULTS.values)
     for name, value in values.items():
-        gunicorn._set(changed, name, value, "a test")
-    text, _ = convert(gunicorn.Site(changed, "/nowhere", "a:b"), {})
+        gunicorn.give(changed, name, value, "a test")
+    text, _ = convert(Site(changed, "/nowhere", "a:b"), {})
     build(parse(text, "x", "/"), {})

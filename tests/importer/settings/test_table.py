@@ -9,13 +9,14 @@ import pytest
 from gunicorn import config
 
 from releve.config.settings.settings import key_names
-from releve.importer import gunicorn, words
-from releve.importer.table import SECTIONS, SETTINGS
-from releve.importer.translate import CARRIED
+from releve.importer.gunicorn.command_line import parser
+from releve.importer.settings import values
+from releve.importer.settings.table import SECTIONS, SETTINGS
+from releve.importer.translate import ORDER
 from releve.pages import from_gunicorn as reference
 from releve.pages.marked import renewed
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 KNOWN = {setting.name: setting for setting in config.KNOWN_SETTINGS}
 ACTIONS = {
     ("store_true", None): "true",
@@ -42,23 +43,21 @@ def test_flags_actions_and_defaults_are_those_of_gunicorn(name: str) -> None:
         assert callable(theirs.default)
     elif name not in OF_THE_HOST:
         default: Any = theirs.default
-        assert words.convert(ours.kind, ours.default) == words.convert(ours.kind, getattr(default, "value", default))
+        assert values.convert(ours.kind, ours.default) == values.convert(ours.kind, getattr(default, "value", default))
 
 
 def test_every_key_that_is_named_is_ours_and_is_written() -> None:
     assert {setting.key for setting in SETTINGS.values() if setting.key} <= set(key_names())
     elsewhere = {
         "worker_class",
-        "umask",
-        "wsgi_app",
         "paste",
         "raw_paste_global_conf",
-        "pythonpath",
         "proxy_allow_ips",
         "access_log_format",
     }
-    unless_known = {"errorlog"} if not SETTINGS["errorlog"].key else set()
-    assert {setting.name for setting in SETTINGS.values() if setting.key} == (set(CARRIED) | elsewhere) - unless_known
+    carrying = {setting.name for setting in SETTINGS.values() if setting.carry is not None}
+    assert set(ORDER) == carrying and len(ORDER) == len(carrying)
+    assert {setting.name for setting in SETTINGS.values() if setting.key} == carrying | elsewhere
 
 
 def test_every_setting_has_a_text() -> None:
@@ -69,7 +68,7 @@ def test_the_command_line_takes_every_flag() -> None:
     value = {"true": [], "false": [], "optional": [], "append": ["4"], "store": ["4"]}
     for setting in SETTINGS.values():
         for flag in setting.flags:
-            told = vars(gunicorn.parser().parse_args([flag, *value[setting.action]]))
+            told = vars(parser().parse_args([flag, *value[setting.action]]))
             assert told.pop("args") == []
             assert [name for name, found in told.items() if found is not None] == [setting.name]
 

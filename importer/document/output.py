@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from releve.importer.failure import ImportFailure
+from releve.importer.document.failure import ImportFailure
 
 
 def write(path: Path, text: str, force: bool) -> None:

@@ -19,8 +19,9 @@ import pytest
 from releve.config.reading.build import build
 from releve.config.reading.yaml_file import parse
 from releve.config.settings.settings import Settings
-from releve.importer import gunicorn
 from releve.importer.command import convert
+from releve.importer.gunicorn import gunicorn
+from releve.importer.settings.site import Site
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def print_config(arguments: Sequence[str], environ: dict[str, str], folder: Path
     return found
 
 
-def in_gunicorns_terms(settings: Settings, printed: dict[str, Any], site: gunicorn.Site) -> dict[str, Any]:
+def in_gunicorns_terms(settings: Settings, printed: dict[str, Any], site: Site) -> dict[str, Any]:
     """The settings that map, as gunicorn would print them if it did what ours says.
 
     Where two values mean the same to gunicorn (0 and the most it takes), the printed one is meant.
