@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import faulthandler
 import sys
 import traceback
@@ -16,6 +15,18 @@ from releve.server.shared.native import os, socket
 from releve.server.worker.exit import remove_temporary
 
 
+def link_fd(arguments: list[str]) -> int:
+    """The descriptor in ``--link FD``, by hand: a master starts sooner by what argparse takes to be imported.
+
+    Raises SystemExit, with a word on standard error.
+    """
+    match arguments:
+        case ["--link", digits] if digits.isdecimal():
+            return int(digits)
+    print("usage: releve.server --link FD: the master of one generation; the supervisor starts it", file=sys.stderr)
+    raise SystemExit(2)
+
+
 def main(arguments: list[str], *, lent: bool = False) -> NoReturn:
     """Take the inherited end of the link and be a master.
 
@@ -24,16 +35,12 @@ def main(arguments: list[str], *, lent: bool = False) -> NoReturn:
     status = EXIT_INTERNAL
     try:
         faulthandler.enable()  # until the master has its crash file
-        parser = argparse.ArgumentParser(
-            prog="releve.server", description="The master of one generation; the supervisor starts it."
-        )
-        parser.add_argument("--link", type=int, required=True, metavar="FD", help="inherited end of the link")
-        fd = parser.parse_args(arguments).link
+        fd = link_fd(arguments)
         sys.argv[1:] = []  # they are ours, not the application's
         os.set_inheritable(fd, False)
         early = hazards.early(fd)
         status = run(Link(socket.socket(fileno=fd)), lent=lent, early=early)
-    except SystemExit as error:  # from argparse
+    except SystemExit as error:  # they were not ours
         status = error.code if isinstance(error.code, int) else 2
     except OSError as error:
         print(f"releve.server: cannot go on: {error}", file=sys.stderr)

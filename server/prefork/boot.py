@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Mapping
 
@@ -71,7 +70,7 @@ def hello(lent: bool) -> Message:
         "exchange": EXCHANGE_VERSION,
         "scoreboard": scoreboard.VERSION,
         "releve": getattr(releve, "__version__", ""),
-        "python": platform.python_version(),
+        "python": sys.version.partition(" ")[0],
         "prefix": sys.prefix,
         "pid": os.getpid(),
         "settings": list(key_names()),
