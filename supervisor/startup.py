@@ -20,6 +20,7 @@ from releve.server.shared.system import raise_descriptor_limit
 from releve.supervisor.channels.door import doors
 from releve.supervisor.host import children, system
 from releve.supervisor.keepsake import revival
+from releve.supervisor.listeners.inherited import inherited_sockets
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.history import History
 from releve.supervisor.reporting.log import log, own
@@ -70,6 +71,7 @@ def run(configuration: Configuration) -> int:
     runtime = lived.runtime if lived else configuration.runtime_directory(loaded.settings.runtime_directory)
     state = lived.state if lived else configuration.state_directory(loaded.settings.state_directory)
     group = lived.control_group if lived else loaded.settings.control_group
+    folders = revival.Folders(runtime, state, group)
     allowed = permit(group, revived=lived is not None)
     sentry = SentryProcess()
     sentry.take_over(os.environ)
@@ -104,9 +106,8 @@ def run(configuration: Configuration) -> int:
 
         async def main() -> int:
             history = History(str(state), None if arrived is None else arrived.going_on)
-            inherited = None if arrived is None else succession.inherited(arrived)
-            service = Service(configuration, loaded.settings, history, Notifier(os.environ), runtime, inherited, sentry)
-            service.control_group = group
+            inherited = inherited_sockets(os.environ, os.getpid()) if arrived is None else succession.inherited(arrived)
+            service = Service(configuration, loaded.settings, history, Notifier(os.environ), folders, inherited, sentry)
             status = await Supervisor(service, runtime, lock, allowed, broken, arrived).main()
             sentry.dismiss(ending=True)
             # the loop's handlers go with it: another SIGTERM would be the exit status of a stop that is over

@@ -30,7 +30,7 @@ from releve.supervisor.operations.reopen import Rotations
 from releve.supervisor.reporting.log import log, own
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.lock import RuntimeLock
-from releve.supervisor.service.service import MISTAKEN_S, Service
+from releve.supervisor.service.service import Service
 from releve.supervisor.systemd.watchdog import Watchdog
 from releve.supervisor.takeover import adoption, refusal, succession
 from releve.supervisor.takeover.inventory import Adopted
@@ -101,12 +101,12 @@ class Supervisor:
         self._rotations = Rotations(service)
         self._card = service.configuration.card(runtime)
         self._upkeep = Upkeep(dispatcher, runtime, lock, self._card, self.control)
-        outgoing = Outgoing(service, runtime, lock, self.control, lambda: dispatcher.stopping is not None)
+        outgoing = Outgoing(service, lock, self.control, lambda: dispatcher.stopping is not None)
         dispatcher.on_begun, dispatcher.on_done, dispatcher.on_idle = self._begun, self._done, self._now_idle
         service.on_lost = lambda generation: self._recovery.look()
         service.condition.planned = lambda: dispatcher.operation is not None
         service.condition.on_change = self._tell_health
-        service.on_terminated = lambda: self._on_signal("SIGTERM", "stop", {"signalled": True})
+        service.continuity.on_terminated = lambda: self._on_signal("SIGTERM", "stop", {"signalled": True})
 
     async def main(self) -> int:
         """Run until stopped; returns the exit status of ``releve``."""
@@ -161,7 +161,7 @@ class Supervisor:
             self.service.listeners.close()
             await self.control.close()
             instances.remove_card(self._runtime)
-            self.service.guard_file.remove()
+            self.service.continuity.guard_file.remove()
             self._watchdog.stop()
         return exit_status
 
@@ -203,12 +203,12 @@ class Supervisor:
         if self.dispatcher.stopping is None:
             self.service.announce()
         if operation.verb == "upgrade":  # what ExecReload= does
-            self.service.guard_file.stand_in()  # for STAND_IN_S
-        self.service.assure(SILENCE_S)
+            self.service.continuity.guard_file.stand_in()  # for STAND_IN_S
+        self.service.continuity.assure(self.service.generations(), SILENCE_S)
 
     def _now_idle(self) -> None:
         loop = asyncio.get_running_loop()
-        self.service.mistaken_until = loop.time() + MISTAKEN_S
+        self.service.continuity.may_be_mistaken()
         loop.call_later(STAND_IN_S, self._show_guard)
         self._autoupgrade.follow()
         self._recovery.look()
@@ -217,7 +217,8 @@ class Supervisor:
     def _show_guard(self) -> None:
         if self.dispatcher.idle:
             self.service.notifier.main_pid(os.getpid())
-            self.service.name_guard()
+            if self.service.serving is not None:
+                self.service.continuity.name_guard(self.service.serving)
 
     def _tell_systemd(self, operation: Operation, phase: str) -> None:
         self.service.notifier.status(f"{operation.verb} {operation.number}: {phase}; {self.service.serving_words()}")
@@ -245,7 +246,7 @@ class Supervisor:
 
     def _assure(self) -> None:
         """Tell every master that we do not hang: the one in service would end us, and start another one."""
-        self.service.assure(SILENCE_S)
+        self.service.continuity.assure(self.service.generations(), SILENCE_S)
         self._upkeep.look()
         if not self.stop.ended.is_set():
             asyncio.get_running_loop().call_later(ASSURE_EVERY_S, self._assure)

@@ -86,7 +86,7 @@ async def of_service(service: Service) -> Facts:
         _host(service.settings, workers[0] if workers else None),
         uid=os.geteuid() if pin is None else pin.identity.uid,
         workers=len(workers),
-        degraded=tuple(service.degraded.values()),
+        degraded=tuple(service.condition.degraded.values()),
         drained_s=service.drain.seconds,
         history_trouble=service.history.trouble or "",
         pss_bytes=sum(pss) if workers and len(pss) == len(workers) else None,
@@ -105,7 +105,7 @@ async def of_service(service: Service) -> Facts:
             )
         ),
         control=members(service.settings, config, service.release_uid),
-        stale=() if service.runtime is None else stale(service.runtime, {one.number for one in service.generations()}),
+        stale=stale(service.folders.runtime, {one.number for one in service.generations()}),
     )
 
 

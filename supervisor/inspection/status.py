@@ -25,9 +25,10 @@ def snapshot(service: Service, doing: ServiceState, operation: Operation | None,
     usage = memory(pids)
     state = _state(service, doing)
     entries = service.history.entries(1)
+    degraded = list(service.condition.degraded.values())
     return result(
         Status.DEGRADED if state == "degraded" else Status.DONE,
-        f"{state}: {'; '.join([*(service.degraded.values() if state == 'degraded' else ()), service.serving_words()])}",
+        f"{state}: {'; '.join([*(degraded if state == 'degraded' else ()), service.serving_words()])}",
         service={
             "name": service.configuration.name,
             "app": service.settings.served,
@@ -46,7 +47,7 @@ def snapshot(service: Service, doing: ServiceState, operation: Operation | None,
                 "since_s": operation.seconds,
                 "by": operation.by,
             },
-            "degraded": list(service.degraded.values()),
+            "degraded": degraded,
             "draining": service.drain.picture(),
             "workers_wanted": service.wanted_workers,
             "scaled": service.scaled is not None,
@@ -61,8 +62,8 @@ def snapshot(service: Service, doing: ServiceState, operation: Operation | None,
 
 def _state(service: Service, doing: ServiceState) -> str:
     if doing in (ServiceState.OPERATING, ServiceState.RECOVERING):
-        return "degraded" if service.degraded else "serving"
-    if doing is ServiceState.SERVING and service.degraded:
+        return "degraded" if service.condition.degraded else "serving"
+    if doing is ServiceState.SERVING and service.condition.degraded:
         return "degraded"
     return str(doing.value)
 

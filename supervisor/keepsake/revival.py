@@ -20,19 +20,18 @@ from releve.supervisor.host.environment import OF_ONE_PROCESS
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where the one that has gone lived, whatever the configuration says by now."""
+    """Where a supervisor lives, and whoever follows it, whatever the configuration says by then."""
 
     runtime: Path
     state: Path
     control_group: str | None = None
 
 
-def command(runtime: Path | None, history: str, control_group: str | None = None) -> dict[str, Any]:
+def command(lives: Folders) -> dict[str, Any]:
     """What a guard or a sentry needs (``server/master/guard.py``, ``sentry.py``)."""
     environment = {name: value for name, value in os.environ.items() if name not in OF_ONE_PROCESS}
-    if runtime is not None:
-        lived = {"runtime": str(runtime), "state": os.path.dirname(history), "control_group": control_group}
-        environment[REVIVED] = json.dumps(lived)
+    lived = {"runtime": str(lives.runtime), "state": str(lives.state), "control_group": lives.control_group}
+    environment[REVIVED] = json.dumps(lived)
     return {"argv": [sys.executable, *sys.orig_argv[1:]], "directory": os.getcwd(), "environment": environment}
 
 

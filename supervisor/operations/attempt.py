@@ -39,8 +39,8 @@ async def perform(service: Service, operation: Operation, job: Job) -> Event:
         operation.emit({"event": "attempt", "attempt": attempt})
         message = await job.does(operation)
         # a log that cannot be written says nothing against what was done
-        done = Status.DEGRADED if service.degraded.keys() - {"log"} else Status.DONE
-        outcome = result(done, message, degraded=list(service.degraded.values()))
+        done = Status.DEGRADED if service.condition.degraded.keys() - {"log"} else Status.DONE
+        outcome = result(done, message, degraded=list(service.condition.degraded.values()))
     except (Exception, asyncio.CancelledError) as error:
         outcome = _outcome(service, operation, job.remedy, error, before)
     outcome.update(
@@ -112,7 +112,7 @@ def _outcome(
 
 def _kept(service: Service, operation: Operation, error: BaseException) -> Event:
     """It has failed, but there was no way back: what has failed is committed, and serves."""
-    words = list(service.degraded.values())
+    words = list(service.condition.degraded.values())
     told = {"step": operation.phase, "reason": operation.stop_reason, "evidence": {}}
     if isinstance(error, StepFailed):
         told = {"step": error.step, "reason": error.reason, "traceback": error.traceback, "evidence": error.evidence}

@@ -14,7 +14,6 @@ from releve.config.settings.settings import Settings
 from releve.config.settings.wire import to_wire
 from releve.supervisor.channels.master import ORDER_S
 from releve.supervisor.generation.generation import Generation
-from releve.supervisor.keepsake.keepsake import Role
 from releve.supervisor.listeners.plan import Plan
 from releve.supervisor.operations.target import plan
 from releve.supervisor.operations.upgrade import prove
@@ -69,7 +68,7 @@ async def reload(service: Service, operation: Operation, configuration: Configur
         with operation.step("switch"):
             operation.committed = True  # the master alone can go back from here, and does if it fails
             # which settings hold, its revision tells
-            service.archive.keep(generation, Role.ACTIVE, coming=target.settings)
+            service.continuity.tell_coming(generation, service.standing(), target.settings)
             await generation.orders.give("switch", revision=revision)
     except BaseException:
         operation.undoing = True

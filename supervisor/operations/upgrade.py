@@ -18,7 +18,6 @@ from releve.config.settings.upgrade import Check
 from releve.server.shared.faults import fault
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import AT_WORK, GenerationState
-from releve.supervisor.keepsake.keepsake import Role
 from releve.supervisor.operations import scale
 from releve.supervisor.operations.hooks import Hooks
 from releve.supervisor.operations.target import Choose, Target
@@ -56,7 +55,7 @@ async def upgrade(
     old = service.active
     new: Generation | None = None
     target: Target | None = None
-    hooks = Hooks(operation, old, service.runtime)
+    hooks = Hooks(operation, old, service.folders.runtime)
     try:
         with operation.step("preflight"):
             target = await choose()
@@ -155,7 +154,7 @@ async def start(service: Service, operation: Operation, target: Target, workers:
                 new.spawn()
             fault("after_spawn")
             with operation.step("boot"):
-                kept = service.archive.keepsake(new, Role.CANDIDATE)
+                kept = service.continuity.keepsake(new, service.standing())
                 try:
                     await new.boot(workers, operation.say, kept)
                 finally:
@@ -277,7 +276,8 @@ async def _undo(
                 assert target is not None
                 return await _stay(service, operation, new, target, error.reason)
             operation.note(f"cannot go back: {error.reason}")
-            service.degraded["rollback"] = f"nothing serves: {error.reason}"  # the supervisor looks for a successor
+            # the supervisor looks for a successor
+            service.condition.degraded["rollback"] = f"nothing serves: {error.reason}"
             await _dismiss(service, operation, new)
     elif new is not None:
         await _dismiss(service, operation, new)
@@ -318,7 +318,7 @@ async def _stay(service: Service, operation: Operation, new: Generation, target:
     service.commit(new, target.listeners.all, standby_s=None)
     for trouble in target.listeners.commit():
         operation.note(trouble)
-    service.degraded["rollback"] = f"generation {new.number} serves although it failed: {reason}"
+    service.condition.degraded["rollback"] = f"generation {new.number} serves although it failed: {reason}"
     if new.settings.upgrade.mode == "rolling":
         await scale.restore(new, service.wanted_workers)
 

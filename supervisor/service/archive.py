@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from releve.config.frozen import dataclass
 from releve.config.settings.settings import Settings
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
@@ -17,54 +18,64 @@ from releve.supervisor.host import capabilities, evidence, system
 from releve.supervisor.host.mark import mark
 from releve.supervisor.keepsake import keepsake, revival
 from releve.supervisor.keepsake.keepsake import Held, Keepsake, Role
+from releve.supervisor.keepsake.revival import Folders
+from releve.supervisor.listeners.listener import Listener
 from releve.supervisor.reporting.log import log
 
-if TYPE_CHECKING:
-    from releve.supervisor.service.service import Service
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a service stands, as far as whoever follows its supervisor must know."""
+
+    roles: tuple[tuple[Generation, Role], ...]  # of those that are more than retiring; the one that serves first
+    opening: tuple[Listener, ...]  # by an operation that is not committed
+    standby_until: float | None  # CLOCK_MONOTONIC
+    scaled: int | None  # workers, as told by `ctl scale`
+    last_number: int  # of the newest generation there ever was
+    drained_ns: int  # CLOCK_MONOTONIC of `ctl drain`; 0: the host is not drained
 
 
 class Archive:
     """The keepsakes and records of one service."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
         self._told_of_disk = False
 
     def revival(self) -> dict[str, Any]:
         """How another supervisor is started, should this one be killed."""
-        service = self._service
-        return revival.command(service.runtime, service.history.path, service.control_group)
+        return revival.command(self._folders)
 
-    def keepsake(self, generation: Generation, role: Role, coming: Settings | None = None) -> int:
+    def keepsake(self, generation: Generation, role: Role, standing: Standing, coming: Settings | None = None) -> int:
         """A memory file for a generation's master to keep; owned by the caller.
 
-        Where the master may do less than we: and a record.
+        Where the master may do less than we: and a record. ``coming``: the settings of a reload that is about to be
+        switched to.
         """
-        service = self._service
-        opening = [one for one in service.listeners.opening if one not in generation.listeners]
+        opening = [one for one in standing.opening if one not in generation.listeners]
         kept = Keepsake(
             role=role,
             revision=generation.revision,
             pin=generation.pin,
             settings=generation.settings,
             listeners=(*generation.listeners, *opening),
-            standby_until=service.standby_until if role is Role.STANDBY else None,
-            scaled=service.scaled,
-            last_number=service.last_number,
+            standby_until=standing.standby_until if role is Role.STANDBY else None,
+            scaled=standing.scaled,
+            last_number=standing.last_number,
             hello=generation.hello,
             started=generation.started,
             coming=coming,
-            drained_ns=service.drain.since_ns,
+            drained_ns=standing.drained_ns,
         )
         if not capabilities.exceeds(generation.pin.identity):
             return keepsake.write(kept, self.revival())
         self._record(generation, kept)
         return keepsake.role_only(role)
 
-    def keep(self, generation: Generation, role: Role, coming: Settings | None = None) -> None:
+    def keep(self, generation: Generation, role: Role, standing: Standing, coming: Settings | None = None) -> None:
         """Have a generation's master keep what it now is to the service. Waits for nothing."""
         if generation.state is not GenerationState.GONE:
-            fd = self.keepsake(generation, role, coming)
+            fd = self.keepsake(generation, role, standing, coming)
             generation.keep(fd)
             os.close(fd)
 
@@ -82,8 +93,8 @@ class Archive:
                 extra=generation.tag,
             )
             return
-        runtime = self._service.runtime
-        if not self._told_of_disk and runtime is not None and not system.in_memory(str(runtime)):
+        runtime = self._folders.runtime
+        if not self._told_of_disk and not system.in_memory(str(runtime)):
             log.warning(
                 "%s is on a disk, so the environments of releases are written to that disk, readable "
                 "only by this user; "

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from releve.config.frozen import dataclass
+from releve.config.settings.log import Log
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import AT_WORK, GenerationState
 from releve.supervisor.reporting.log import own
 from releve.supervisor.service.health import Health
 from releve.supervisor.service.log_health import LogHealth
 
-if TYPE_CHECKING:
-    from releve.supervisor.service.service import Service
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What of a service is judged."""
+
+    active: Generation | None
+    candidate: Generation | None
+    log: Log  # the settings in force
+    wanted_workers: int
 
 
 class Condition:
     """Of one service. Lives in the supervisor's loop."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, subject: Callable[[], Subject]) -> None:
+        """``subject``: the service as it is now."""
         self.degraded: dict[str, str] = {}  # subject -> why
         self.planned: Callable[[], bool] = lambda: False  # whether an operation is under way
         self.on_change: Callable[[], None] = lambda: None  # of what there is to say of the workers
-        self._service = service
+        self._subject = subject
         self._logs = LogHealth()
         self._health = Health()
         self._health.again = self.judge
@@ -32,7 +41,7 @@ class Condition:
         """Another generation is in service: what was wrong with the one before is over."""
         self.degraded.clear()
         self._health.forget()
-        active = self._service.active
+        active = self._subject().active
         if active is not None and active.trouble:  # its master has ended while it was switched to
             self.lose_master(active)
 
@@ -44,9 +53,11 @@ class Condition:
 
     def judge_logs(self) -> None:
         """See whether the logs are written, and say it where it can be read: they cannot say so themselves."""
-        service = self._service
-        writing = [one for one in (service.active, service.candidate) if one is not None]
-        told = self._logs.look(service.settings.log, writing)
+        self._judge_logs(self._subject())
+
+    def _judge_logs(self, subject: Subject) -> None:
+        writing = [one for one in (subject.active, subject.candidate) if one is not None]
+        told = self._logs.look(subject.log, writing)
         self.degraded.pop("log", None)
         if self._logs.words:
             self.degraded["log"] = self._logs.words
@@ -56,8 +67,9 @@ class Condition:
 
     def judge(self) -> None:
         """See whether the generation in service is all that it should be."""
-        self.judge_logs()
-        generation, candidate = self._service.active, self._service.candidate
+        subject = self._subject()
+        self._judge_logs(subject)
+        generation, candidate = subject.active, subject.candidate
         if generation is None or generation.orphaned or generation.state is not GenerationState.SERVING:
             return
         if candidate is not None and candidate.state in AT_WORK:
@@ -65,8 +77,7 @@ class Condition:
         self._judge_code(generation)
         said, roster = self._health.summary, generation.roster
         self._health.words = self.degraded.pop("workers", "")  # perhaps of the program before us
-        wanted = self._service.workers_for(generation.settings)
-        words = self._health.look(roster.serving(), wanted, roster.toll, planned=self.planned())
+        words = self._health.look(roster.serving(), subject.wanted_workers, roster.toll, planned=self.planned())
         if words:
             self.degraded = {"workers": words, **self.degraded}
         if self._health.summary != said:

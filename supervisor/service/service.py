@@ -1,4 +1,4 @@
-"""The service: the generations there are, the listeners held, and what each change of the guard does to them.
+"""The service: which generation serves, which one stands by, which ones retire; and what follows from a change of that.
 
 At most two generations matter at a time: the *active* one, which serves, and one
 *standing by*, warm for a rollback. Others are *retiring*: they finish and leave.
@@ -14,7 +14,6 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from releve.config.settings.settings import Settings
@@ -22,25 +21,23 @@ from releve.supervisor.channels.door import open_door
 from releve.supervisor.channels.exchange import Exchange
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.host import capabilities, environment, system
+from releve.supervisor.host import environment, system
 from releve.supervisor.keepsake.keepsake import Role
-from releve.supervisor.listeners.inherited import inherited_sockets
+from releve.supervisor.keepsake.revival import Folders
 from releve.supervisor.listeners.listener import Listener, close_listener
 from releve.supervisor.release.release import Pin, release_of
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.history import History
 from releve.supervisor.reporting.log import log, own
-from releve.supervisor.service.archive import Archive
-from releve.supervisor.service.condition import Condition
+from releve.supervisor.service.archive import Standing
+from releve.supervisor.service.condition import Condition, Subject
 from releve.supervisor.service.configuration import Configuration
+from releve.supervisor.service.continuity import Continuity
 from releve.supervisor.service.drain import Drain
 from releve.supervisor.service.held_listeners import HeldListeners
 from releve.supervisor.service.sentry_process import SentryProcess
 from releve.supervisor.service.standby import Standby
-from releve.supervisor.systemd import notify
-from releve.supervisor.systemd.guardfile import GuardFile
-
-MISTAKEN_S = 10.0  # so long after an adoption or a reload systemd may take the guard for the main process
+from releve.supervisor.systemd.notify import Notifier
 
 
 class Service:
@@ -51,16 +48,14 @@ class Service:
         configuration: Configuration,
         configured: Settings,
         history: History,
-        notifier: notify.Notifier,
-        runtime: Path | None = None,
-        inherited: dict[str, socket.socket] | None = None,
-        sentry: SentryProcess | None = None,
+        notifier: Notifier,
+        folders: Folders,
+        inherited: dict[str, socket.socket],
+        sentry: SentryProcess,
     ) -> None:
         """``configured``: the settings that this program has read at its start.
 
-        ``runtime``: the runtime directory; without it no generation can be found again by another supervisor.
-
-        ``inherited``: the sockets that systemd passed to the program before us; None: those that it passed to us.
+        ``inherited``: the sockets that systemd passed to this program, or to the one before it.
         """
         self.configuration = configuration
         self.configured = configured
@@ -72,40 +67,32 @@ class Service:
         self.candidate: Generation | None = None  # of the upgrade under way
         self.on_trial = False  # the candidate has been switched to, and is not committed yet
         self.retiring: list[Generation] = []
-        inherited = inherited_sockets(os.environ, os.getpid()) if inherited is None else inherited
-        self.listeners = HeldListeners(inherited, notifier)
-        self.guard_file = GuardFile(runtime, notifier.active)
         self.scaled: int | None = None  # workers, as told by `ctl scale`
-        self.condition = Condition(self)
+        self.last_number = 0  # of the newest generation there ever was
+        self.listeners = HeldListeners(inherited, notifier)
+        self.condition = Condition(self._subject)
         self.drain = Drain(self.generations)
-        self.on_lost: Callable[[Generation], None] = lambda generation: None
-        self.on_terminated: Callable[[], None] = lambda: None
+        self.folders = folders
+        self.continuity = Continuity(folders, notifier, sentry)
         self.base_environment = environment.strip(os.environ)
-        self.runtime = runtime
-        self.control_group: str | None = None
-        self.archive = Archive(self)
-        self.sentry = sentry or SentryProcess()
-        self.sentry.on_terminated = self._terminated
-        self.mistaken_until = self.started + MISTAKEN_S  # monotonic
         self.passed_over = ""  # why the cold start took another release than the configured one, if it did
-        self._last_number = 0
+        self.on_lost: Callable[[Generation], None] = lambda generation: None
         self._standby = Standby(self.retire_standby)
 
     # ---------------------------------------------------------------- generations
 
     def new_generation(self, pin: Pin, settings: Settings, listeners: Iterable[Listener]) -> Generation:
         """The next generation, not yet spawned."""
-        self._last_number += 1
-        generation = Generation(self._last_number, pin, settings, list(listeners))
-        if self.runtime is not None:
-            try:
-                generation.door = open_door(self.runtime, generation.number)
-            except OSError as error:
-                log.warning(
-                    "cannot make a door for generation %d: %s; it leaves when this supervisor is killed",
-                    generation.number,
-                    error,
-                )
+        self.last_number += 1
+        generation = Generation(self.last_number, pin, settings, list(listeners))
+        try:
+            generation.door = open_door(self.folders.runtime, generation.number)
+        except OSError as error:
+            log.warning(
+                "cannot make a door for generation %d: %s; it leaves when this supervisor is killed",
+                generation.number,
+                error,
+            )
         self._enlist(generation)
         self.candidate = generation
         return generation
@@ -114,15 +101,8 @@ class Service:
         generation.on_lost = self._lost
         generation.on_report = self._hear
         generation.crashes.on_crash = lambda crash: self.history.crashed(generation.number, crash.picture())
-        # else a sentry is the guard, and no master can end the service
-        if not capabilities.exceeds(generation.pin.identity):
-            generation.on_terminated = self._terminated
+        self.continuity.listen_to(generation)
         self.drain.tell(generation)
-
-    def _terminated(self) -> None:
-        if self.notifier.active and time.monotonic() < self.mistaken_until:
-            log.info("SIGTERM to the guard, which systemd still took for the main process: stopping")
-            self.on_terminated()
 
     # ---------------------------------------------------------------- what the next supervisor must know
 
@@ -134,27 +114,21 @@ class Service:
 
     def tell_roles(self) -> None:
         """Have each master keep what its generation now is to the service. Waits for nothing."""
+        self.continuity.tell(self.standing())
+
+    def standing(self) -> Standing:
+        """How the service stands now, for whoever follows this supervisor."""
         roles = [(self.active, Role.ACTIVE), (self.standby, Role.STANDBY)]
         if self.on_trial:
             roles.insert(0, (self.candidate, Role.TRIAL))  # first: from here on it is the one in service
-        for generation, role in roles:
-            if generation is not None:
-                self.archive.keep(generation, role)
-        serving = self.serving
-        if serving is not None and self.runtime is not None:
-            self.sentry.keep_watched(serving.pin.identity, self.archive.revival())
-        self.name_guard()
-
-    def assure(self, within_s: float) -> None:
-        """Tell every master, and the sentry, that we are alive, and will say so again within that time."""
-        self.sentry.assure(within_s)
-        for generation in self.generations():
-            generation.assure(within_s)
-
-    def name_guard(self) -> None:
-        """Have systemd know who starts another supervisor."""
-        if self.serving is not None:
-            self.guard_file.name(self.sentry.pid or self.serving.pid)
+        return Standing(
+            roles=tuple((generation, role) for generation, role in roles if generation is not None),
+            opening=tuple(self.listeners.opening),
+            standby_until=self._standby.until,
+            scaled=self.scaled,
+            last_number=self.last_number,
+            drained_ns=self.drain.since_ns,
+        )
 
     def restore(
         self,
@@ -196,19 +170,9 @@ class Service:
         """The generation that stands by, warm for a rollback."""
         return self._standby.generation
 
-    @property
-    def standby_until(self) -> float | None:
-        """When the generation that stands by retires, monotonic; None if there is none."""
-        return self._standby.until
-
     def number_after(self, last: int) -> None:
         """There has been a generation of that number."""
-        self._last_number = max(self._last_number, last)
-
-    @property
-    def last_number(self) -> int:
-        """Of the newest generation there ever was."""
-        return self._last_number
+        self.last_number = max(self.last_number, last)
 
     @property
     def lost(self) -> bool:
@@ -282,8 +246,6 @@ class Service:
         old = self.active
         self.active, self.candidate, self.on_trial = new, None, False
         dropped = self.listeners.commit(listeners)
-        self.condition.begin_anew()
-        self.follow_log()
         if old is not None:
             old.exchange.relay_to(self.serving_exchange)
             self.listeners.put_aside(old, dropped)
@@ -291,16 +253,7 @@ class Service:
                 self.retire(old)
             else:
                 self._standby.begin(old, standby_s)
-        self.tell_roles()
-        self.listeners.store.keep(self.listeners.in_service)
-        self.announce()
-
-    def follow_log(self) -> None:
-        """Have the supervisor's own log go where the settings of the generation in service say."""
-        try:
-            own.change(self.settings.log)
-        except StepFailed as error:
-            log.error("%s; the supervisor's log goes on where it went", error.reason)
+        self._committed(anew=True)
 
     def commit_reload(self, generation: Generation) -> None:
         """The generation in service has new settings, and perhaps other listeners."""
@@ -311,28 +264,38 @@ class Service:
         for listener in dropped:
             if listener not in wanted:  # no rollback goes back to it
                 close_listener(listener)
-        self.follow_log()
-        self.tell_roles()
-        self.listeners.store.keep(self.listeners.in_service)
-        self.condition.judge()
+        self._committed(anew=False)
 
-    def commit_rollback(self) -> Generation:
-        """The generation that stood by serves again; the other one, returned, retires."""
+    def commit_rollback(self) -> None:
+        """The generation that stood by serves again; the other one retires."""
         assert self.standby is not None and self.active is not None
         back, rejected = self.standby, self.active
         self._standby.end()
         self.active = back
         dropped = self.listeners.commit(back.listeners)
         self.listeners.take_back(back)
-        self.listeners.put_aside(rejected, dropped)
-        self.condition.begin_anew()
-        self.follow_log()
         rejected.exchange.relay_to(self.serving_exchange)
+        self.listeners.put_aside(rejected, dropped)
         self.retire(rejected)
+        self._committed(anew=True)
+
+    def _committed(self, *, anew: bool) -> None:
+        """What follows from a commit, in this order. ``anew``: another generation is in service than before."""
+        if anew:
+            self.condition.begin_anew()
+        self.follow_log()
         self.tell_roles()
         self.listeners.store.keep(self.listeners.in_service)
-        self.announce()
-        return rejected
+        self.condition.judge()
+        if anew:
+            self._tell_systemd()
+
+    def follow_log(self) -> None:
+        """Have the supervisor's own log go where the settings of the generation in service say."""
+        try:
+            own.change(self.settings.log)
+        except StepFailed as error:
+            log.error("%s; the supervisor's log goes on where it went", error.reason)
 
     def call_back(self) -> None:
         """A rollback begins: until it is over, neither its time nor the end of its master sends away the generation
@@ -379,10 +342,8 @@ class Service:
 
     # ---------------------------------------------------------------- condition
 
-    @property
-    def degraded(self) -> dict[str, str]:
-        """What is wrong, by subject."""
-        return self.condition.degraded
+    def _subject(self) -> Subject:
+        return Subject(self.active, self.candidate, self.settings.log, self.wanted_workers)
 
     def _hear(self, generation: Generation) -> None:
         if generation is self.active:
@@ -403,8 +364,11 @@ class Service:
         """Tell systemd who serves: it ends a start or a reload."""
         if self.active is not None:
             self.condition.judge()
-            self.notifier.main_pid(os.getpid())
-            self.notifier.ready(self.state_words())
+            self._tell_systemd()
+
+    def _tell_systemd(self) -> None:
+        self.notifier.main_pid(os.getpid())
+        self.notifier.ready(self.state_words())
 
     def state_words(self) -> str:
         """For the line that ``systemctl status`` shows."""

@@ -72,8 +72,8 @@ async def adopt(service: Service, configured: Identity | None = None) -> list[Ad
 
     ``configured``: whom releases shall run as; None if that is not known.
     """
-    assert service.runtime is not None
-    before = list(doors(service.runtime))
+    runtime = service.folders.runtime
+    before = list(doors(runtime))
     bereaved: list[tuple[Path, Keepsake]] = []
     answers = await asyncio.gather(*(_call(service, number, path, configured, bereaved) for number, path in before))
     found = [one for one in answers if one is not None]
@@ -88,7 +88,7 @@ async def adopt(service: Service, configured: Identity | None = None) -> list[Ad
         _unheard.dismiss()
         service.listeners.patient_until = time.monotonic() + ORPHAN_S + service.settings.timeouts.drain
     living = {one.generation.number for one in found} | {number for number, path in before if path in refusal.refused()}
-    record.sweep(service.runtime, living)
+    record.sweep(runtime, living)
     return found
 
 
@@ -235,17 +235,17 @@ def _tell_of_the_ended(service: Service, operation: Operation, adopted: list[Ado
         )
         roles = [one.kept.role for one in adopted if one.generation is service.serving]
         if roles not in ([Role.ACTIVE], [Role.TRIAL]) and service.serving is not None:
-            service.degraded["adopt"] = (
+            service.condition.degraded["adopt"] = (
                 f"the master of generation {number} hung and was ended: generation {service.serving.number} serves"
             )
     _unheard.numbers.clear()
     serves = next((one for one in adopted if one.generation is service.serving), None)
-    if serves is not None and serves.kept.role is Role.STANDBY and "adopt" not in service.degraded:
+    if serves is not None and serves.kept.role is Role.STANDBY and "adopt" not in service.condition.degraded:
         which = (
             f"generation {serves.generation.number} ({serves.generation.pin.resolved}), which was on "
             "standby, is serving"
         )
-        service.degraded["adopt"] = (
+        service.condition.degraded["adopt"] = (
             f"{which}: the one in service had lost its master when the supervisor was killed; see ctl history"
         )
 

@@ -19,7 +19,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, MutableMapping
-from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import releve
@@ -61,7 +60,6 @@ class Outgoing:
     """What a supervisor hands over beside its generations."""
 
     service: Service
-    runtime: Path
     lock: RuntimeLock
     control: Conversations
     stopping: Callable[[], bool]
@@ -173,9 +171,10 @@ async def _prove(outgoing: Outgoing, operation: Operation) -> dict[str, Any]:
 
 
 def _write(outgoing: Outgoing, operation: Operation) -> int:
+    folders = outgoing.service.folders
     bequest = Bequest(
-        runtime=str(outgoing.runtime),
-        state=os.path.dirname(outgoing.service.history.path),
+        runtime=str(folders.runtime),
+        state=str(folders.state),
         lock=outgoing.lock.fileno(),
         control=outgoing.control.fileno(),
         conversations=tuple(outgoing.control.waiting_for(operation)),
@@ -184,7 +183,7 @@ def _write(outgoing: Outgoing, operation: Operation) -> int:
         attempt=operation.number if operation.recorded else None,
         began=operation.started,
         times=operation.times,
-        control_group=outgoing.service.control_group,
+        control_group=folders.control_group,
     )
     return succession.write(succession.pack(outgoing.service, bequest))
 

@@ -96,6 +96,7 @@ def pack(service: Service, bequest: Bequest) -> Packed:
     listeners: list[Listener] = []
     generations = [_pack_generation(service, one, listeners) for one in service.generations()]
     held = {id(one.exchange.relay) for one in service.generations()}
+    standing = service.standing()
     return {
         "version": VERSION,
         "reads": READS,
@@ -104,11 +105,11 @@ def pack(service: Service, bequest: Bequest) -> Packed:
         "bequest": dataclasses.asdict(bequest),
         "service": {
             "started": service.started,
-            "scaled": service.scaled,
-            "degraded": service.degraded,
-            "last_number": service.last_number,
-            "standby_until": service.standby_until,
-            "drained_ns": service.drain.since_ns,
+            "scaled": standing.scaled,
+            "degraded": service.condition.degraded,
+            "last_number": standing.last_number,
+            "standby_until": standing.standby_until,
+            "drained_ns": standing.drained_ns,
             "listeners": [_index(listeners, one) for one in service.listeners.in_service],
         },
         "generations": generations,
@@ -232,7 +233,7 @@ def _restore(service: Service, packed: Packed) -> None:
     listeners = [unpack_listener(one, _listening(one["fd"])) for one in packed["listeners"]]
     service.started = told.get("started", service.started)
     service.scaled = told.get("scaled")
-    service.degraded.update(told.get("degraded", {}))
+    service.condition.degraded.update(told.get("degraded", {}))
     by_place: dict[str, list[tuple[Generation, Packed]]] = {"active": [], "standby": [], "retiring": []}
     for one in packed["generations"]:
         by_place[one["place"]].append((_hold(one, listeners), one))

@@ -110,7 +110,7 @@ async def rollback(context: Context, arguments: Arguments, by: str) -> Operation
         return context.dispatcher.begin(jobs.rolling_back(service), by)
     trial.interrupt(f"rollback by {by}")
     await trial.finished.wait()
-    back = not service.on_trial and "rollback" not in service.degraded
+    back = not service.on_trial and "rollback" not in service.condition.degraded
     return result(
         Status.DONE if back else Status.DEGRADED, f"ended {trial.verb} {trial.number}: {service.serving_words()}"
     )
@@ -136,7 +136,7 @@ async def abort(context: Context, arguments: Arguments, by: str) -> Event:
         ended_by = "it was being undone" if operation.dry else "it had failed, and was being undone"
     before = operation.committed
     await operation.finished.wait()
-    if operation.committed and not before and "rollback" in context.service.degraded:
+    if operation.committed and not before and "rollback" in context.service.condition.degraded:
         return result(Status.DEGRADED, f"ended {what}, but there was no way back: {serving()}", serving=serving())
     done = f"{what} was ended already: {ended_by}" if ended_by else f"aborted {what}"
     if operation.committed:  # all that was left to abort

@@ -28,7 +28,7 @@ def starting(service: Service) -> Job:
     async def work(operation: Operation) -> str:
         new = await upgrade(service, operation, from_cold(service, operation), standby=False)
         if service.passed_over:
-            service.degraded["start"] = service.passed_over
+            service.condition.degraded["start"] = service.passed_over
         return f"generation {new.number} serves {new.pin.resolved}"
 
     return Job("start", work, "remove the cause, then start again")
@@ -96,7 +96,7 @@ def rolling_back(service: Service) -> Job:
         else:
             generation = await upgrade(service, operation, from_history(service))
         if rejected is not None:
-            await Hooks(operation, generation, service.runtime).rolled_back(rejected)
+            await Hooks(operation, generation, service.folders.runtime).rolled_back(rejected)
         return f"rolled back: generation {generation.number} serves {generation.pin.resolved}"
 
     return Job("rollback", work)

@@ -54,7 +54,7 @@ class Upkeep:
             if instances.read_card(self._runtime) != self._card:
                 instances.write_card(self._runtime, self._card)
                 made.append("the card")
-            if self._service.guard_file.renew():
+            if self._service.continuity.guard_file.renew():
                 made.append("the guard file")
             if self._control.missing:
                 made.append("the control socket")
