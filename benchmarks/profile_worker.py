@@ -19,8 +19,9 @@ from releve.server.http import shape as shapes
 from releve.server.http.fasthead import fast_environ
 from releve.server.http.head import parse_head
 from releve.server.http.response import check_start
-from releve.server.loop.connection import Connection, SocketChannel
+from releve.server.loop.connection import Connection
 from releve.server.loop.fastpath import fast_path
+from releve.server.loop.socket_channel import SocketChannel
 from releve.server.scoreboard.scoreboard import Scoreboard, make
 from releve.server.wsgi.access import AccessLog
 from releve.server.wsgi.call import Call
@@ -123,18 +124,18 @@ def main() -> None:
 
 def whole(access: AccessLog, base: dict[str, Any], known: shapes.Shape) -> float:
     """Seconds for one request on the fast path."""
-    lead = SimpleNamespace(token=collections.deque(), calls=0, resting=False, forked=False, open=True, answered=0)
-    loop: Any = SimpleNamespace(
-        lead=lead,
+    threads: Any = SimpleNamespace(
+        token=collections.deque(), calls=0, resting=False, forked=False, open=True, answered=0
+    )
+    connections: Any = SimpleNamespace(
         classes=[0] * 10,
         ready=None,
-        reception=SimpleNamespace(received=None),
-        settle=None,
         plain=True,
         idle_s=75.0,
-        deadlines=None,
+        deadlines=SimpleNamespace(put=None),
         tally=Scoreboard(make()).tally(0),
     )
+    unusual: Any = None
     answer: Any = SimpleNamespace(application=application, access=access, own=frozenset())
     connection = Connection.__new__(Connection)
     client: Any = Client()
@@ -143,7 +144,7 @@ def whole(access: AccessLog, base: dict[str, Any], known: shapes.Shape) -> float
     connection.mark = b"127.0.0.1:4711"
     connection.requests = connection.hops = connection.tick = 0
     connection.deadline, connection.trust = 0.0, None
-    serve = fast_path(loop, answer)
+    serve = fast_path(connections, threads, answer, unusual, unusual)
 
     def turn() -> None:
         for _ in range(500):

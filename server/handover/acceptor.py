@@ -72,6 +72,9 @@ class Acceptor:
         self.diversion: Diversion | None = None  # what becomes of some that come in by the listeners
         self._listening = True  # when open: the listeners too, and not the exchange alone
         self._loop = loop
+        self._connections = loop.connections
+        self._threads = loop.threads
+        self._read = loop.reader.read
         self._prefaced = prefaced
         self._exhausted = False  # backing off
         self._pressed_until = 0.0  # monotonic
@@ -111,7 +114,7 @@ class Acceptor:
         wanted = self._wanted()
         if wanted is not self.width:
             before, self.width = self.width, wanted
-            self._answers_seen = self._loop.lead.answered
+            self._answers_seen = self._threads.answered
             doors, open_before = self._of(wanted), self._of(before)
             for fd in open_before.keys() - doors.keys():
                 self._loop.unwatch(fd)
@@ -156,8 +159,8 @@ class Acceptor:
         now = self._loop.now()
         if self.width is not Width.SHUT or not self.resumed or self._exhausted or now - self._glanced_at < GLANCE_S:
             return
-        entitled = min(BATCH, self._loop.lead.answered - self._answers_seen)
-        self._glanced_at, self._answers_seen = now, self._loop.lead.answered
+        entitled = min(BATCH, self._threads.answered - self._answers_seen)
+        self._glanced_at, self._answers_seen = now, self._threads.answered
         for name, sock in self.listeners.items() if self._listening else ():
             self._let_in(partial(self._accept, name, sock), entitled, self._has_room)
         if self.exchange >= 0:
@@ -200,7 +203,7 @@ class Acceptor:
 
     def _has_thread(self) -> bool:
         # What was just let in has no thread yet: a sibling may have one.
-        return self._loop.lead.free > len(self._loop.ready)
+        return self._threads.free > len(self._connections.ready)
 
     def _is_pressed(self) -> bool:
         return self._loop.now() < self._pressed_until
@@ -233,19 +236,19 @@ class Acceptor:
             if self.diversion is not None and not connection.hops and self.diversion.take(connection):
                 continue
             if connection.buffer or not connection.fresh:
-                self._loop.welcome(connection)
+                self._connections.welcome(connection)
             else:
-                self._loop.reader.read(connection)  # most clients have sent their request by now
+                self._read(connection)  # most clients have sent their request by now
 
     def _accept(self, name: str, sock: socket.socket) -> Connection | None:
         while True:
             try:
-                with self._loop.intake:
+                with self._connections.intake:
                     client, address = sock.accept()
                     prepare(client)
                     connection = Connection(client, name, peer_text(address))
                     connection.owes_preface = self._prefaced
-                    self._loop.adopt(connection)
+                    self._connections.adopt(connection)
             except BlockingIOError:
                 return None
             except OSError as error:
@@ -253,20 +256,20 @@ class Acceptor:
                     continue  # the client has gone before we came
                 self._back_off("accept a connection", error)
                 return None
-            self._loop.tally.add("accepted", 1)
+            self._connections.tally.add("accepted", 1)
             return connection
 
     def _patience(self) -> float:
         """The latest deadline that a connection of ours can have (monotonic); what another generation says may be
         anything.
         """
-        return self._loop.now() + max(self._loop.idle_s, self._loop.reader.header_s)
+        return self._loop.now() + max(self._connections.idle_s, self._connections.header_s)
 
     def _receive(self) -> Connection | None:
         tries = BATCH
         while True:
             try:
-                with self._loop.intake:
+                with self._connections.intake:
                     taken = exchange.take(self.exchange)
                     if taken is None:
                         return None
@@ -279,7 +282,7 @@ class Acceptor:
                     connection.buffer += parcel.rest
                     if parcel.rest and not parcel.owes_preface:
                         connection.enter(State.READING)
-                    self._loop.adopt(connection, min(parcel.deadline_ns / 1e9, self._patience()))
+                    self._connections.adopt(connection, min(parcel.deadline_ns / 1e9, self._patience()))
             except exchange.ExchangeError as error:
                 self._noise.hear(f"what came through the exchange: {error}")
                 tries -= 1
@@ -292,7 +295,7 @@ class Acceptor:
                 else:
                     self._back_off("take a connection from the exchange", error)
                 return None
-            self._loop.tally.add("received", 1)
+            self._connections.tally.add("received", 1)
             return connection
 
     def _give_up_exchange(self, error: OSError) -> None:

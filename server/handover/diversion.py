@@ -11,7 +11,7 @@ import logging
 from releve.server.handover import exchange
 from releve.server.handover.handover import parcel_of
 from releve.server.loop.connection import Connection
-from releve.server.loop.loop import Loop
+from releve.server.loop.connections import Connections
 from releve.server.shared.native import os
 
 PARTS = 10_000  # of the whole: shares are counted in hundredths of a percent, so that no error adds up
@@ -48,8 +48,8 @@ class Portion:
 class Diversion:
     """Passes on the share. Owns the send end of the exchange."""
 
-    def __init__(self, loop: Loop, send_end: int, portion: Portion) -> None:
-        self._loop = loop
+    def __init__(self, connections: Connections, send_end: int, portion: Portion) -> None:
+        self._connections = connections
         self._send_end = send_end
         self._portion = portion
         self._complained = False
@@ -65,7 +65,7 @@ class Diversion:
         try:
             exchange.give(self._send_end, parcel_of(connection), connection.fd)
         except (OSError, exchange.ExchangeError) as error:
-            self._loop.tally.add("undiverted", 1)
+            self._connections.tally.add("undiverted", 1)
             if not self._complained:
                 self._complained = True
                 log.warning(
@@ -73,9 +73,9 @@ class Diversion:
                     error,
                 )
             return False
-        self._loop.tally.add("given", 1)
-        self._loop.tally.add("diverted", 1)
-        self._loop.close(connection)
+        self._connections.tally.add("given", 1)
+        self._connections.tally.add("diverted", 1)
+        self._connections.close(connection)
         return True
 
     def close(self) -> None:

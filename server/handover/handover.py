@@ -57,6 +57,7 @@ class Handover:
         self.given = 0
         self.kept = 0
         self._loop = loop
+        self._connections = loop.connections
         self._send_end = send_end  # -1: closed
         self._pending: deque[Connection] = deque()
         self._waiting = False  # for room in the exchange
@@ -91,11 +92,11 @@ class Handover:
                 continue  # closed, or busy again: then it is offered when it comes back
             result = self._attempt(connection)
             if result in (Result.KEPT, Result.SERVED):
-                self._loop.welcome(connection)
+                self._connections.welcome(connection)
             elif result is Result.LATER:
                 self._pending.appendleft(connection)
                 if self._served:
-                    self._loop.welcome(connection)  # the attempt has taken it out of epoll again
+                    self._connections.welcome(connection)  # the attempt has taken it out of epoll again
                 else:
                     self._serve_meanwhile()
 
@@ -130,7 +131,7 @@ class Handover:
             return self._keep(connection)
         if len(connection.buffer) > REST_MAX_BYTES:
             return Result.SERVED
-        self._loop.unregister(connection)
+        self._connections.unregister(connection)
         try:
             exchange.give(self._send_end, parcel_of(connection), connection.fd)
         except exchange.ExchangeError:
@@ -138,8 +139,8 @@ class Handover:
         except OSError as error:
             return self._failed(connection, error)
         self.given += 1
-        self._loop.tally.add("given", 1)
-        self._loop.close(connection)
+        self._connections.tally.add("given", 1)
+        self._connections.close(connection)
         return Result.GIVEN
 
     def _failed(self, connection: Connection, error: OSError) -> Result:
@@ -168,7 +169,7 @@ class Handover:
             self._served = True
             for connection in list(self._pending):
                 if _movable(connection):
-                    self._loop.welcome(connection)
+                    self._connections.welcome(connection)
 
     def _wait(self, delay_s: float) -> None:
         self._waiting = True

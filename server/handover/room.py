@@ -28,6 +28,7 @@ class Room:
 
     def __init__(self, loop: Loop, connections_max: int) -> None:
         self._loop = loop
+        self._connections = loop.connections
         self._max = connections_max
         # the deadline that it had, and who; the longest idle first
         self._idle: deque[tuple[float, Connection]] = deque()
@@ -39,7 +40,7 @@ class Room:
     @property
     def left(self) -> bool:
         """Whether there is room."""
-        return len(self._loop.table) < self._max
+        return len(self._connections.table) < self._max
 
     def make(self) -> bool:
         """Have room for one more, who waits at a door.
@@ -55,7 +56,7 @@ class Room:
                 return False
             deadline, connection = self._idle.popleft()
             if _is_idle(connection) and connection.deadline == deadline and _is_silent(connection.socket):
-                self._loop.close(connection)
+                self._connections.close(connection)
                 self._closed += 1
                 return True
 
@@ -63,8 +64,8 @@ class Room:
         """Find the connections that have been idle longest: each time a batch, since that is a look at all of them."""
         if now < self._barren_until:
             return False
-        idle = [connection for connection in self._loop.table.values() if _is_idle(connection)]
-        came = now + self._loop.fresh_s - YOUNG_S  # who has a later deadline, and has said nothing, is young
+        idle = [connection for connection in self._connections.table.values() if _is_idle(connection)]
+        came = now + self._connections.fresh_s - YOUNG_S  # who has a later deadline, and has said nothing, is young
         old = [connection for connection in idle if connection.requests or connection.deadline <= came]
         found = heapq.nsmallest(
             BATCH, old or idle, key=lambda connection: (connection.requests > 0, connection.deadline)

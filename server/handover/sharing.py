@@ -11,33 +11,31 @@ from __future__ import annotations
 from releve.server.handover import exchange
 from releve.server.handover.handover import parcel_of
 from releve.server.loop.connection import REST_MAX_BYTES, Connection
-from releve.server.loop.loop import Loop
+from releve.server.loop.connections import Connections
 
 
-def share(loop: Loop, connection: Connection, data: bytes, send_end: int) -> bool:
+def share(connections: Connections, connection: Connection, data: bytes, send_end: int) -> bool:
     """Give a connection of the loop whose buffer, and ``data`` behind it, begin with a good request.
 
-    False: it is served here.
+    Called where no thread is left for it. False: it is served here.
 
     What is no good request is refused by whoever reads it, which takes no thread.
     """
-    lead = loop.lead
     if (
-        lead.free  # one is left
-        or connection.hops
+        connection.hops
         or connection.private
         or connection.polite
         or len(connection.buffer) + len(data) > REST_MAX_BYTES
     ):
         return False
     connection.buffer += data
-    loop.unregister(connection)
+    connections.unregister(connection)
     try:
         exchange.give(send_end, parcel_of(connection), connection.fd)
     except (OSError, exchange.ExchangeError):  # full, or broken: nothing is lost by staying
         del connection.buffer[len(connection.buffer) - len(data) :]
-        loop.register(connection)
+        connections.register(connection)
         return False
-    loop.tally.add("given", 1)
-    loop.close(connection)
+    connections.tally.add("given", 1)
+    connections.close(connection)
     return True

@@ -17,6 +17,7 @@ from releve.config.settings.limits import Limits
 from releve.server.shared.native import socket
 
 END = b"\r\n\r\n"
+EMPTY_LINE = b"\r\n"
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, 5.6.2
 _TEXT = rb"[\t\x20-\x7e\x80-\xff]*"  # field content; controls and bare CR or LF are in no field (RFC 9110, 5.5)
 
@@ -286,3 +287,12 @@ def _expect_continue(values: list[bytes], version: tuple[int, int]) -> bool:
     if any(token != b"100-continue" for token in tokens):
         raise HTTPError(417, "the only expectation is 100-continue")
     return bool(tokens)
+
+
+def skip_empty_lines(buffer: bytearray) -> None:
+    """Old clients send one behind the body of a POST (RFC 9112, 2.2).
+
+    It is not yet a request, and no deadline follows from it.
+    """
+    while buffer.startswith(EMPTY_LINE):
+        del buffer[: len(EMPTY_LINE)]

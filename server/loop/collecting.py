@@ -15,51 +15,33 @@ import contextlib
 import logging
 import math
 from collections import deque
-from typing import TYPE_CHECKING
 
 from releve.config.settings.settings import Settings
 from releve.server.http.body import CONTINUE, READ_BYTES, BodyRefused, Input
 from releve.server.http.spool import Spool, Spools, spool_directory
-from releve.server.loop.connection import Connection, State, min_bytes
+from releve.server.loop.connection import Connection, State
+from releve.server.loop.connections import Connections
+from releve.server.loop.gathering import Gathering
+from releve.server.loop.pace import min_bytes
+from releve.server.loop.writer import Writer
 from releve.server.shared import system
 from releve.server.shared.native import select
 
-if TYPE_CHECKING:
-    from releve.server.loop.loop import Loop
-
 MEMORY_BYTES = 64 * 1024  # of a body; what is more goes to a file
-FAST_BYTES = 1024 * 1024  # a client that has sent so much,
-FAST_RATE = 1024 * 1024  # and so many bytes a second, is fast
-FIRST_S = 0.5  # who has sent nothing later than that,
-QUIET_S = 2.0  # until then, waits for an answer
+QUIET_S = 2.0  # who has sent nothing until then but at once (`FIRST_S`), waits for an answer
 
 _BUSY, _COLLECTING = State.BUSY, State.COLLECTING
 
 log = logging.getLogger("releve.worker")
 
 
-class Gathering:
-    """What has come of one body."""
-
-    __slots__ = ("bytes", "kept_bytes", "late", "looked", "since", "spool", "stuck_bytes", "waits")
-
-    def __init__(self, since: float) -> None:
-        self.since = since  # monotonic: its head was read
-        self.bytes = 0
-        self.spool: Spool | None = None
-        self.kept_bytes = 0  # in that file
-        self.late = False  # something came after FIRST_S
-        self.looked = False  # at that, after QUIET_S
-        self.waits = False  # for room, or for a thread: nothing is read meanwhile
-        self.stuck_bytes = 0  # what is in that file while it waits for room alone
-
-
 class Collecting:
     """Keeps bodies for the loop; counts the requests whose bodies a thread waits for."""
 
-    def __init__(self, loop: Loop, settings: Settings) -> None:
+    def __init__(self, connections: Connections, writer: Writer, settings: Settings) -> None:
         timeouts, limits = settings.timeouts, settings.limits
-        self._loop = loop
+        self._connections = connections
+        self._writer = writer
         self._body_s = timeouts.body
         self._body_min_bytes = max(1, min_bytes(timeouts.body, timeouts.min_rate))
         self._spools = Spools(spool_directory(settings.spool_directory), limits.spool or 0)
@@ -76,12 +58,12 @@ class Collecting:
         elif not body.whole and self._streams < self._streams_max and (self._eager or body.waits_for_continue):
             self._go(connection, body, streams=True)  # the application says whether it wants a body that was not begun
         else:
-            now = self._loop.now()
+            now = self._connections.now()
             gathering = connection.gathering = Gathering(now)
             gathering.bytes = body.held_bytes
             connection.enter(_COLLECTING)
             connection.paced_bytes = 0
-            self._loop.deadlines.put(
+            self._connections.deadlines.put(
                 connection, now + (min(QUIET_S, self._body_s) if self._streams_max else self._body_s)
             )
             self._keep(connection, body)
@@ -97,16 +79,15 @@ class Collecting:
         if data is None:
             return
         if not data:
-            self._loop.close(connection)  # in the middle of its request
+            self._connections.close(connection)  # in the middle of its request
             return
-        now = self._loop.now()
+        now = self._connections.now()
         connection.paced_bytes += len(data)
-        gathering.bytes += len(data)
-        gathering.late = gathering.late or now - gathering.since > FIRST_S
+        gathering.take(len(data), now)
         body.take(data)
         if body.finished or body.failure is not None:
             self._over(connection, body)
-        elif not body.whole and self._streams < self._streams_max and (self._eager or _is_fast(gathering, now)):
+        elif not body.whole and self._streams < self._streams_max and (self._eager or gathering.is_fast(now)):
             self._go(connection, body, streams=True)
         else:
             self._keep(connection, body)
@@ -142,7 +123,7 @@ class Collecting:
             return
         if not gathering.looked and self._streams_max and self._body_s > QUIET_S:
             gathering.looked = True
-            self._loop.deadlines.put(connection, gathering.since + self._body_s)
+            self._connections.deadlines.put(connection, gathering.since + self._body_s)
             if not gathering.late and not body.whole:
                 self._waiting.append(connection)
                 self._retry()
@@ -150,7 +131,7 @@ class Collecting:
             self._refuse(connection, 408, "the request body does not arrive")
         else:
             connection.paced_bytes = 0
-            self._loop.deadlines.put(connection, self._loop.now() + self._body_s)
+            self._connections.deadlines.put(connection, self._connections.now() + self._body_s)
 
     def _over(self, connection: Connection, body: Input) -> None:
         """A body is complete, or will never be."""
@@ -166,8 +147,8 @@ class Collecting:
         self._streams += streams
         body.rewind()
         connection.enter(_BUSY)
-        self._loop.deadlines.put(connection, math.inf)
-        self._loop.ready.append(connection)
+        self._connections.deadlines.put(connection, math.inf)
+        self._connections.ready.append(connection)
 
     def _keep(self, connection: Connection, body: Input) -> None:
         """Wait for more."""
@@ -187,7 +168,7 @@ class Collecting:
                 self._spools.complain(error)
                 self._refuse(connection, 503, "the request body cannot be stored")
                 return
-        self._loop.register(connection)
+        self._connections.register(connection)
         if body.asked():
             with contextlib.suppress(OSError):  # gone, or it reads nothing: then it does without
                 connection.socket.send(CONTINUE)
@@ -204,8 +185,8 @@ class Collecting:
                 gathering.stuck_bytes = gathering.kept_bytes
                 self._stuck_bytes += gathering.stuck_bytes
             # nothing is read meanwhile, but who leaves gives room back
-            self._loop.register(connection, select.EPOLLRDHUP)
-            self._loop.deadlines.put(connection, self._loop.now() + self._body_s)
+            self._connections.register(connection, select.EPOLLRDHUP)
+            self._connections.deadlines.put(connection, self._connections.now() + self._body_s)
             self._waiting.append(connection)
 
     def _unstick(self, gathering: Gathering) -> None:
@@ -221,9 +202,9 @@ class Collecting:
     def _hung_up(self, connection: Connection, body: Input) -> None:
         """The client of a body that waits sends no more: if the rest is not there, it has gone."""
         if body.due_bytes > system.unread_bytes(connection.socket):
-            self._loop.close(connection)
+            self._connections.close(connection)
         else:
-            self._loop.unregister(connection)
+            self._connections.unregister(connection)
 
     def _retry(self) -> None:
         """A thread may wait for a client again, or there is room: whom does it help?"""
@@ -240,8 +221,8 @@ class Collecting:
                 if connection.state is _COLLECTING:
                     if not gathering.waits:
                         connection.paced_bytes = 0
-                        due = self._loop.now() + self._body_s
-                    self._loop.deadlines.put(connection, due)
+                        due = self._connections.now() + self._body_s
+                    self._connections.deadlines.put(connection, due)
             elif gathering.late:
                 continue  # it goes on sending, and was not waiting for an answer
             elif self._streams < self._streams_max:
@@ -250,7 +231,7 @@ class Collecting:
                 self._waiting.append(connection)
 
     def _refuse(self, connection: Connection, status: int, reason: str) -> None:
-        self._loop.writer.refuse(connection, status, reason)
+        self._writer.refuse(connection, status, reason)
         connection.body = None
         self.forget(connection)
 
@@ -261,7 +242,3 @@ def streams_max(settings: Settings) -> int:
     if limits.streams is not None:
         return min(limits.streams, threads)
     return threads // 4 if limits.spool is not None else threads // 2
-
-
-def _is_fast(gathering: Gathering, now: float) -> bool:
-    return gathering.bytes >= FAST_BYTES and gathering.bytes >= FAST_RATE * (now - gathering.since)

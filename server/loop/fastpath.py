@@ -15,35 +15,40 @@ import logging
 from collections.abc import Callable
 from contextvars import Context
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 from releve.server.http.fasthead import Usual
 from releve.server.http.forwarded import introduce
 from releve.server.loop.connection import READ_BYTES, Connection, State
+from releve.server.loop.connections import Connections
 from releve.server.loop.handler import Handler
+from releve.server.loop.threads import Threads
 from releve.server.scoreboard.scoreboard import BUCKETS
 from releve.server.shared.native import time
 from releve.server.wsgi import call as calls
 from releve.server.wsgi.call import Call
 from releve.server.wsgi.outcome import Outcome
 
-if TYPE_CHECKING:
-    from releve.server.loop.loop import Loop
-
 log = logging.getLogger("releve.worker")
 
 
-def fast_path(loop: Loop, answer: Handler) -> Callable[[Connection], bool]:
+def fast_path(
+    connections: Connections,
+    threads: Threads,
+    answer: Handler,
+    received: Callable[[Connection, bytes], None],
+    settle: Callable[[Connection], None],
+) -> Callable[[Connection], bool]:
     """What serves an idle connection that has a shape, an empty buffer, and something to read: whether the lead is
     still ours.
+
+    ``received`` goes on with what was read, where that is not usual, ``settle`` with a connection that was answered.
     """
     application, access = answer.application, answer.access
     log_usual = access.usual if access is not None and access.short else None
-    lead, classes, ready = loop.lead, loop.classes, loop.ready
-    put_token, take_token = lead.token.append, lead.token.remove
-    durations, longest = loop.tally.durations, BUCKETS - 1
-    received, settle = loop.reader.received, loop.settle
-    inflight = loop.tally.inflight
+    classes, ready, put_deadline = connections.classes, connections.ready, connections.deadlines.put
+    put_token, take_token = threads.token.append, threads.token.remove
+    durations, longest = connections.tally.durations, BUCKETS - 1
+    inflight = connections.tally.inflight
     enter, inflight_view, place = inflight.pack, inflight.view, inflight.place
     own = answer.own
     now = time.monotonic
@@ -69,8 +74,8 @@ def fast_path(loop: Loop, answer: Handler) -> Callable[[Connection], bool]:
             introduce(environ, connection.trust)
             host = environ["REMOTE_ADDR"]
         method, target = shape.method, environ["RAW_URI"]
-        if not lead.open or (own and environ["PATH_INFO"] in own):
-            if not lead.open and answer.ours(connection, environ) is None and loop.share(connection, data):
+        if not threads.open or (own and environ["PATH_INFO"] in own):
+            if not threads.open and answer.ours(connection, environ) is None and connections.share(connection, data):
                 return True
             connection.state, connection.environ, connection.head = busy, environ, Usual(method, target, True)
             ready.append(connection)
@@ -89,10 +94,10 @@ def fast_path(loop: Loop, answer: Handler) -> Callable[[Connection], bool]:
         outcome: Outcome | None = None
         began = now()
         enter(inflight_view, place, began, connection.mark, data)
-        lead.calls += 1
+        threads.calls += 1
         put_token(connection)
-        if lead.resting:
-            lead.rouse()
+        if threads.resting:
+            threads.rouse()
         try:
             context = Context()
             try:
@@ -100,7 +105,7 @@ def fast_path(loop: Loop, answer: Handler) -> Callable[[Connection], bool]:
             except BaseException as error:  # SystemExit in a view ends the request, not the worker
                 outcome = call.fail(error)
             else:
-                whole = call.whole(iterable) if loop.plain else None
+                whole = call.whole(iterable) if connections.plain else None
                 if whole is None:
                     outcome = context.run(call.complete, iterable)
                 else:
@@ -114,8 +119,8 @@ def fast_path(loop: Loop, answer: Handler) -> Callable[[Connection], bool]:
         except BaseException:  # ours: the application's own were answered
             log.exception("cannot finish a request: internal error")
             outcome = Outcome(500, 0, False, "internal error")
-        if lead.forked:
-            lead.forsake()
+        if threads.forked:
+            threads.forsake()
         ended = now()
         took_s = ended - began
         if log_usual is not None and outcome is None and not shape.authorized:
@@ -128,9 +133,9 @@ def fast_path(loop: Loop, answer: Handler) -> Callable[[Connection], bool]:
         except ValueError:
             connection.outcome, connection.head = outcome or call.usual_outcome(), Usual(method, target, True)
             connection.took_s = took_s
-            lead.lose(connection)
+            threads.lose(connection)
             return False
-        lead.answered += 1
+        threads.answered += 1
         if outcome is not None:
             connection.outcome, connection.head = outcome, Usual(method, target, True)
             connection.took_s = took_s
@@ -142,11 +147,11 @@ def fast_path(loop: Loop, answer: Handler) -> Callable[[Connection], bool]:
         connection.requests += 1
         connection.hops = 0
         connection.state = idle
-        deadline = ended + loop.idle_s
+        deadline = ended + connections.idle_s
         if connection.tick >= 0 and connection.deadline <= deadline:
             connection.deadline = deadline  # its bucket is early enough: all that `put` would do
         else:
-            loop.deadlines.put(connection, deadline)
+            put_deadline(connection, deadline)
         return True
 
     return serve

@@ -20,7 +20,8 @@ from releve.server.http.body import Input
 from releve.server.http.fasthead import Usual
 from releve.server.http.forwarded import introduce
 from releve.server.http.head import Head
-from releve.server.loop.connection import Connection, SocketChannel
+from releve.server.loop.connection import Connection
+from releve.server.loop.socket_channel import SocketChannel
 from releve.server.scoreboard.recorder import Kind
 from releve.server.scoreboard.scoreboard import POLLED_KIND
 from releve.server.shared.native import time

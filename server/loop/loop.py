@@ -1,12 +1,8 @@
-"""In the worker: the loop. It owns epoll and the connection table, and every connection that no thread owns.
+"""In the worker: the loop. It owns epoll, and every connection that no thread owns (``connections.py``).
 
-Only the leader (``threads.py``) is in here. It accepts (through ``acceptor.py``), reads
-requests (``reader.py``), calls the application inline, sends what a slow client
-has not taken of a response (``writer.py``), and keeps the deadlines. Level-triggered throughout:
-a leader that loses the lead in a call drops the rest of its batch.
-
-A connection stays in epoll while a thread has it, which saves two system calls per
-request; an event that comes meanwhile takes it out, or the loop would spin.
+Only the leader (``threads.py``) is in here. It accepts (through ``acceptor.py``), reads requests (``reader.py``), calls
+the application inline, sends what a slow client has not taken of a response (``writer.py``), and keeps the deadlines.
+Level-triggered throughout: a leader that loses the lead in a call drops the rest of its batch.
 """
 
 from __future__ import annotations
@@ -14,7 +10,6 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections import deque
 from collections.abc import Callable
 from itertools import compress
 from typing import NoReturn
@@ -22,16 +17,16 @@ from typing import NoReturn
 from releve.config.settings.settings import Settings
 from releve.server.loop.collecting import Collecting
 from releve.server.loop.connection import Connection, State
-from releve.server.loop.deadlines import TICK_S, Deadlines
+from releve.server.loop.connections import Connections
+from releve.server.loop.deadlines import TICK_S
 from releve.server.loop.fastpath import fast_path
 from releve.server.loop.handler import Handler
-from releve.server.loop.reader import Reader, skip_empty_lines
+from releve.server.loop.reader import Reader
 from releve.server.loop.threads import Threads
 from releve.server.loop.writer import Writer
 from releve.server.scoreboard.scoreboard import KINDS, Tally, bucket
-from releve.server.shared import closing
 from releve.server.shared.link import EXIT_INTERNAL
-from releve.server.shared.native import RLock, os, select, time
+from releve.server.shared.native import os, select, time
 
 EVENTS_MAX = 128  # of one turn
 OVERRUNS_LOOK_S = 1.0  # how often, where requests have a limit and some last
@@ -53,42 +48,28 @@ class Loop:
 
     def __init__(self, settings: Settings, answer: Handler, tally: Tally) -> None:
         """``answer`` runs in the leader or another thread, and sets the connection's ``outcome``."""
-        self.lead = Threads(settings.threads, answer, self._run, tally.inflight)
-        self.table: dict[int, Connection] = {}  # by descriptor: every open connection of this worker
-        # held from the birth of a connection's descriptor until it is in the table; see worker.py
-        self.intake = RLock()
-        self.epoll = select.epoll()
-        self.idle_s = settings.timeouts.keepalive  # silence after which an idle connection is closed
-        self.fresh_s = settings.timeouts.header  # the same, if it has never brought a byte
-        # While `giving`, asked when a connection has come back with its response sent; True: it was given away.
-        self.giving = False
-        self.give: Callable[[Connection], bool] = lambda connection: False
-        # Asked when a request comes and no thread is left; True: a sibling has it.
-        self.share: Callable[[Connection, bytes], bool] = lambda connection, data: False
-        self.after_turn: Callable[[], bool] = lambda: False  # True: there is more to do at once
+        self._epoll = select.epoll()
+        self.connections = Connections(self._epoll, settings.timeouts, tally)
+        self.threads = Threads(settings.threads, answer, self._run, tally.inflight)
         self.tally = tally
-        self.deadlines: Deadlines[Connection] = Deadlines()
-        self._handlers: dict[int, Callable[[], None]] = {}
-        self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
-        self.ready: deque[Connection] = deque()  # BUSY, and not with a thread yet
-        # `queued`: the beginning of a next request was read before the last one was answered
-        self.more: deque[Connection] = deque()
-        self.classes = [0] * len(KINDS)  # answers since the last turn, by their kind: see `Tally.answered`
-        self._hurry = False
+        self.after_turn: Callable[[], bool] = lambda: False  # True: there is more to do at once
+        self.overdue: Callable[[str], None] = lambda reason: None  # a request has lasted too long
         self.ended: Callable[[], NoReturn] = lambda: os._exit(0)  # called in the leader after `stop`
         # the same, in an exception that nobody expected
         self.failed: Callable[[], NoReturn] = lambda: os._exit(EXIT_INTERNAL)
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
+        self._hurry = False
         self._stopped = False
         self._request_s = settings.timeouts.request
-        self.overdue: Callable[[str], None] = lambda reason: None  # a request has lasted too long
-        self.plain = False  # connections may be kept after their responses, and none is given away
         self._answer = answer
         self._access = answer.access
-        self.reader = Reader(self, settings, answer)
-        self.collecting = Collecting(self, settings)
-        self.writer = Writer(self, settings, answer.access)
-        self.serve = fast_path(self, answer)
-        self.watch(self.lead.bell, self._take_back)
+        self._writer = Writer(self.connections, settings, answer.access)
+        self._collecting = Collecting(self.connections, self._writer, settings)
+        self.reader = Reader(self.connections, self.threads, answer, self._collecting, self._writer, settings.limits)
+        self._serve = fast_path(self.connections, self.threads, answer, self.reader.received, self.settle)
+        self.connections.dropped = self._collecting.forget
+        self.watch(self.threads.bell, self._take_back)
 
     # The turn
 
@@ -104,7 +85,7 @@ class Loop:
                 self._post()
                 if self._stopped:
                     self.ended()
-                if self.lead.tasks and self.lead.step_aside():
+                if self.threads.tasks and self.threads.step_aside():
                     return
         except BaseException:
             self.failed()
@@ -112,20 +93,19 @@ class Loop:
     def _post(self) -> None:
         """Onto the scoreboard: once a turn, not once a request."""
         self.tally.beat()
-        self.tally.put("connections", len(self.table))
-        self.tally.put("busy", min(self.lead.busy, self.lead.threads))
-        classes = self.classes
+        self.tally.put("connections", len(self.connections.table))
+        self.tally.put("busy", min(self.threads.busy, self.threads.most))
+        classes = self.connections.classes
         for kind in compress(KINDS, classes):
             self.tally.answered(kind, classes[kind])
             classes[kind] = 0
 
     def disown(self) -> None:
         """In a child that the application forked: close what is ours; the connections and the wake-up too."""
-        self.epoll.close()
-        for connection in list(self.table.values()):
-            connection.socket.close()
-        self.lead.forked = True
-        os.close(self.lead.bell)
+        self._epoll.close()
+        self.connections.disown()
+        self.threads.forked = True
+        os.close(self.threads.bell)
 
     def stop(self) -> None:
         """End after this turn."""
@@ -134,12 +114,12 @@ class Loop:
     def watch(self, fd: int, handler: Callable[[], None], events: int = select.EPOLLIN) -> None:
         """Call ``handler`` whenever the descriptor is ready."""
         self._handlers[fd] = handler
-        self.epoll.register(fd, events)
+        self._epoll.register(fd, events)
 
     def unwatch(self, fd: int) -> None:
         """Stop that; before the descriptor is closed."""
         if self._handlers.pop(fd, None) is not None:
-            self.epoll.unregister(fd)
+            self._epoll.unregister(fd)
 
     def at(self, name: str, due: float, action: Callable[[], None]) -> None:
         """Call ``action`` at a monotonic time, in place of the timer of that name."""
@@ -151,11 +131,11 @@ class Loop:
 
     def _turn(self) -> bool:
         """Serve one batch of events. False: the lead was lost in a call, the rest of the batch is the next leader's."""
-        table_get = self.table.get
-        ready, more = self.ready, self.more
+        connections = self.connections
+        table_get, ready, more = connections.table.get, connections.ready, connections.more
         access = self._access
         at_once = self._hurry or ready or more or (access is not None and access.lines)
-        events = self.epoll.poll(0.0 if at_once else self._wait_s(), EVENTS_MAX)
+        events = self._epoll.poll(0.0 if at_once else self._wait_s(), EVENTS_MAX)
         if access is not None and (access.full or (not events and not more and access.pending)):
             access.flush()
         for fd, _ in events:
@@ -165,7 +145,7 @@ class Loop:
                     self._handlers[fd]()
                 continue
             if connection.state is _IDLE and connection.shape is not None and not connection.buffer:
-                if not self.serve(connection):
+                if not self._serve(connection):
                     self._hurry = True  # the next leader does what is due after this turn
                     return False
             else:
@@ -176,9 +156,9 @@ class Loop:
         if more and not self._go_on():
             return False
         now = self.now()
-        for connection in self.deadlines.due(now):
+        for connection in connections.deadlines.due(now):
             self._expire(connection)
-        if self._request_s is not None and self.lead.overruns:
+        if self._request_s is not None and self.threads.overruns:
             self._look_at_overruns(now, self._request_s)
         for name, (due, action) in list(self._timers.items()):
             if due <= now and self._timers.get(name) == (due, action):  # not cancelled by another one just now
@@ -194,7 +174,7 @@ class Loop:
 
         False: the lead was lost.
         """
-        ready, more = self.ready, self.more
+        ready, more = self.connections.ready, self.connections.more
         until = self.now() + SLICE_S
         while more:
             connection = more.popleft()
@@ -210,35 +190,35 @@ class Loop:
 
     def _dispatch(self, connection: Connection) -> bool:
         """Have a request answered: here, if a thread is free. False: the lead was lost in it."""
-        lead = self.lead
-        if not lead.open:
+        threads = self.threads
+        if not threads.open:
             if self._answer.answer_own(connection):
                 self.settle(connection)
                 return True
-            if lead.queue(connection):
+            if threads.queue(connection):
                 return True
-        if not lead.call(connection):
+        if not threads.call(connection):
             self._hurry = True  # the next leader does what is due after this turn
             return False
-        lead.answered += 1
+        threads.answered += 1
         self.settle(connection)
         return True
 
     def _wait_s(self) -> float | None:
         now = self.now()
         waits = [max(0.0, due - now) for due, _ in self._timers.values()]
-        first = self.deadlines.wait_s(now)
+        first = self.connections.deadlines.wait_s(now)
         if first is not None:
             waits.append(first)
         if self._access is not None and self._access.kept:
             waits.append(ACCESS_RETRY_S)
-        if self._request_s is not None and self.lead.overruns:
+        if self._request_s is not None and self.threads.overruns:
             waits.append(min(self._request_s, OVERRUNS_LOOK_S))
         return min(waits) if waits else None
 
     def _look_at_overruns(self, now: float, limit_s: float) -> None:
         """Show where a request is that has moved nothing for too long; once."""
-        for connection, overrun in list(self.lead.overruns.items()):
+        for connection, overrun in list(self.threads.overruns.items()):
             call, channel = connection.call, connection.channel
             if (
                 call is None
@@ -258,82 +238,24 @@ class Loop:
 
     # The life of a connection
 
-    def adopt(self, connection: Connection, deadline: float | None = None) -> None:
-        """Enter a new connection in the table; ``welcome`` or ``read`` it next, or give it away."""
-        self.table[connection.fd] = connection
-        self.deadlines.put(connection, self.now() + self.fresh_s if deadline is None else deadline)
-
-    def welcome(self, connection: Connection) -> None:
-        """Serve a connection of the loop: what it has brought already, or what comes."""
-        if connection.buffer:
-            self.queue(connection)
-        else:
-            self.register(connection)
-
-    def queue(self, connection: Connection) -> None:
-        """Go on with what a connection of the loop has brought already, when it is its turn."""
-        if not connection.queued:
-            connection.queued = True
-            self.more.append(connection)
-
-    def register(self, connection: Connection, events: int = select.EPOLLIN) -> None:
-        """Into epoll, for these events."""
-        if not connection.registered:
-            self.epoll.register(connection.fd, events)
-            connection.registered = True
-        elif connection.events != events:
-            self.epoll.modify(connection.fd, events)
-        connection.events = events
-
-    def unregister(self, connection: Connection) -> None:
-        """Out of epoll."""
-        if connection.registered:
-            self.epoll.unregister(connection.fd)
-            connection.registered = False
-
-    def close(self, connection: Connection) -> None:
-        """Close our descriptor; the end of the connection, unless it was given away."""
-        # Explicitly, since a child forked by some library may hold a duplicate, and epoll would fire for ever.
-        self.unregister(connection)
-        connection.enter(State.CLOSED)
-        self.deadlines.drop(connection)
-        if connection.channel is not None and connection.channel.unsent is not None:
-            connection.channel.unsent.close()
-        if connection.received:
-            closing.close_socket(connection.socket)
-        else:
-            connection.socket.close()
-        del self.table[connection.fd]
-        if connection.gathering is not None:
-            connection.body = None  # with its file; the connection itself is part of a cycle
-            self.collecting.forget(connection)
-
-    def hasten(self, idle_s: float) -> None:
-        """From now on close idle connections after ``idle_s`` seconds of silence, those that are idle now too."""
-        self.idle_s = idle_s
-        self.fresh_s = min(self.fresh_s, idle_s)
-        for connection in self.table.values():
-            if connection.state is _IDLE:
-                self.deadlines.put(connection, self.now() + idle_s)
-
     def _on_connection(self, connection: Connection) -> None:
         if connection.queued:
-            self.unregister(connection)  # it has brought enough for now
+            self.connections.unregister(connection)  # it has brought enough for now
         elif connection.state is _IDLE:
             self.reader.read(connection)
         elif connection.state is _BUSY:
-            self.unregister(connection)
+            self.connections.unregister(connection)
         elif connection.state is _CLOSING:
-            self.writer.swallow(connection)
+            self._writer.swallow(connection)
         elif connection.state is _WRITING:
-            self.writer.write(connection)
+            self._writer.write(connection)
         elif connection.state is _COLLECTING:
-            self.collecting.gather(connection)
+            self._collecting.gather(connection)
         else:
             self.reader.read(connection)
 
     def _take_back(self) -> None:
-        for connection in self.lead.returned():
+        for connection in self.threads.returned():
             self.settle(connection)
 
     def settle(self, connection: Connection) -> None:
@@ -341,62 +263,37 @@ class Loop:
         outcome, channel = connection.outcome, connection.channel
         assert outcome is not None and channel is not None
         kind = outcome.status // 100
-        self.classes[kind] += 1
+        self.connections.classes[kind] += 1
         if kind:
             self.tally.durations[bucket(connection.took_s)] += 1
         connection.requests += 1
         connection.hops = 0
         if connection.body is not None:
             connection.buffer += connection.body.rest
-            self.collecting.over(connection)
+            self._collecting.over(connection)
         if channel.unsent is not None:
             connection.enter(_WRITING)
-            self.writer.await_write(connection)
+            self._writer.await_write(connection)
         else:
-            self.answered(connection)
-
-    def answered(self, connection: Connection) -> None:
-        """The response has left: keep the connection, or close it."""
-        outcome, head, body = connection.outcome, connection.head, connection.body
-        assert outcome is not None and head is not None
-        connection.outcome = connection.head = connection.body = None
-        if outcome.keep:
-            connection.state = _IDLE  # BUSY and WRITING may become that
-            if connection.buffer:
-                skip_empty_lines(connection.buffer)
-            deadline = self.now() + (self.reader.header_s if connection.buffer else self.idle_s)
-            if connection.tick >= 0 and connection.deadline <= deadline:
-                connection.deadline = deadline  # its bucket is early enough: all that `put` would do
-            else:
-                self.deadlines.put(connection, deadline)
-            if self.giving and self.give(connection):
-                return
-            if connection.buffer:
-                self.queue(connection)
-            elif not connection.registered or connection.events != select.EPOLLIN:
-                self.register(connection)
-        elif head.keep_alive or connection.buffer or (body is not None and not body.finished):
-            self.writer.close_gently(connection)
-        else:
-            self.close(connection)
+            self._writer.answered(connection)
 
     def _expire(self, connection: Connection) -> None:
         before = connection.state
         if before is _BUSY:
             return
         if connection.queued:
-            self.deadlines.put(connection, self.now() + TICK_S)  # when it had its turn
+            self.connections.deadlines.put(connection, self.now() + TICK_S)  # when it had its turn
             return
         if before is _WRITING:
-            self.writer.expired(connection)
+            self._writer.expired(connection)
             return
         if before is _COLLECTING:
-            self.collecting.expired(connection)
+            self._collecting.expired(connection)
             return
         if before is not _CLOSING:
             self.reader.read(connection)  # what came at the last moment counts
         if connection.state is before:
             if before is _READING:
-                self.writer.refuse(connection, 408, "the request head took too long")
+                self._writer.refuse(connection, 408, "the request head took too long")
             else:
-                self.close(connection)
+                self.connections.close(connection)

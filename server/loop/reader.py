@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import logging
 from io import BytesIO
-from typing import TYPE_CHECKING
 
-from releve.config.settings.settings import Settings
+from releve.config.settings.limits import Limits
 from releve.server.http.fasthead import fast_environ, usual
 from releve.server.http.forwarded import concerns, introduce
-from releve.server.http.head import END, HTTPError, Partial, head_end, parse_head
+from releve.server.http.head import EMPTY_LINE, END, HTTPError, Partial, head_end, parse_head, skip_empty_lines
 from releve.server.http.proxy_protocol import PrefaceError, read_preface
 from releve.server.http.shape import LEARN_MAX, learn
-from releve.server.loop.connection import READ_BYTES, REST_MAX_BYTES, Connection, State
+from releve.server.loop.collecting import Collecting
+from releve.server.loop.connection import (
+    READ_BYTES,
+    REST_MAX_BYTES,
+    Connection,
+    State,
+)
+from releve.server.loop.connections import Connections
 from releve.server.loop.handler import Handler
+from releve.server.loop.threads import Threads
+from releve.server.loop.writer import Writer
 from releve.server.wsgi.environ import split_peer
-
-if TYPE_CHECKING:
-    from releve.server.loop.loop import Loop
-
-EMPTY_LINE = b"\r\n"
 
 # Looking a member up in its Enum costs more than all else in a comparison.
 _IDLE, _BUSY = State.IDLE, State.BUSY
@@ -34,19 +37,29 @@ log = logging.getLogger("releve.worker")
 class Reader:
     """Reads for the loop."""
 
-    def __init__(self, loop: Loop, settings: Settings, answer: Handler) -> None:
-        self.header_s = settings.timeouts.header
-        self._loop = loop
+    def __init__(
+        self,
+        connections: Connections,
+        threads: Threads,
+        answer: Handler,
+        collecting: Collecting,
+        writer: Writer,
+        limits: Limits,
+    ) -> None:
+        self._connections = connections
+        self._threads = threads
         self._answer = answer
-        self._limits = settings.limits
+        self._collecting = collecting
+        self._writer = writer
+        self._limits = limits
 
     def read(self, connection: Connection) -> None:
         """Read what has arrived on a connection of the loop and go on with it."""
         try:
             # While connections are given away, what is left behind a request has to fit the message.
-            data = connection.socket.recv(REST_MAX_BYTES if self._loop.giving else READ_BYTES)
+            data = connection.socket.recv(REST_MAX_BYTES if self._connections.giving else READ_BYTES)
         except BlockingIOError:
-            self._loop.register(connection)
+            self._connections.register(connection)
             return
         except OSError:
             data = b""
@@ -55,7 +68,7 @@ class Reader:
     def received(self, connection: Connection, data: bytes) -> None:
         """Go on with what was read on a connection of the loop; nothing: the client has closed it."""
         if not data:
-            self._loop.close(connection)
+            self._connections.close(connection)
             return
         connection.fresh = False
         if connection.buffer or connection.private or connection.owes_preface or not self._usual(connection, data):
@@ -81,22 +94,23 @@ class Reader:
             preface = read_preface(buffer)
         except PrefaceError as error:
             log.warning("refused a connection from %s: %s", connection.peer or "a Unix socket", error)
-            self._loop.close(connection)  # not by an answer: who does not speak the protocol gets nothing to read
+            # not by an answer: who does not speak the protocol gets nothing to read
+            self._connections.close(connection)
             return False
         if preface is None:
             if not connection.searched:
-                self._loop.deadlines.put(connection, self._loop.now() + self.header_s)
+                self._connections.deadlines.put(connection, self._connections.now() + self._connections.header_s)
             connection.searched = len(buffer)
-            self._loop.register(connection)
+            self._connections.register(connection)
             return False
         del buffer[: preface.length_bytes]
         connection.searched = 0
         connection.owes_preface = False
         connection.peer = preface.source or connection.peer
         connection.anonymous = not preface.source and not preface.local
-        self._loop.deadlines.put(connection, self._loop.now() + self._loop.fresh_s)
+        self._connections.deadlines.put(connection, self._connections.now() + self._connections.fresh_s)
         if not buffer:
-            self._loop.register(connection)
+            self._connections.register(connection)
             return False
         return True
 
@@ -133,9 +147,9 @@ class Reader:
         if concerns(environ):
             introduce(environ, connection.trust)
         if (
-            not self._loop.lead.open
+            not self._threads.open
             and self._answer.ours(connection, environ) is None
-            and self._loop.share(connection, data)
+            and self._connections.share(connection, data)
         ):
             return True
         connection.head = head
@@ -144,7 +158,7 @@ class Reader:
             connection.buffer += data[whole:]
         # not by `enter`: IDLE and READING may become that, and this is the way of every other request
         connection.state = _BUSY
-        self._loop.ready.append(connection)
+        self._connections.ready.append(connection)
         return True
 
     def advance(self, connection: Connection) -> None:
@@ -166,25 +180,17 @@ class Reader:
             else:
                 connection.head = head = parse_head(bytes(buffer[:end]), self._limits)
         except HTTPError as error:
-            self._loop.writer.refuse(connection, error.status, error.reason)
+            self._writer.refuse(connection, error.status, error.reason)
             return
         if end < 0:
             if connection.state is _IDLE and not EMPTY_LINE.startswith(buffer):
                 connection.enter(State.READING)
-                self._loop.deadlines.put(connection, self._loop.now() + self.header_s)
-            self._loop.register(connection)
+                self._connections.deadlines.put(connection, self._connections.now() + self._connections.header_s)
+            self._connections.register(connection)
             return
-        if not self._loop.lead.open and not self._answer.is_own(connection, head) and self._loop.share(connection, b""):
+        alone = self._threads.open or self._answer.is_own(connection, head)
+        if not alone and self._connections.share(connection, b""):
             return
         del buffer[:end]
         connection.searched, connection.partial = 0, None
-        self._loop.collecting.begin(connection, self._answer.open_body(connection, head))
-
-
-def skip_empty_lines(buffer: bytearray) -> None:
-    """Old clients send one behind the body of a POST (RFC 9112, 2.2).
-
-    It is not yet a request, and no deadline follows from it.
-    """
-    while buffer.startswith(EMPTY_LINE):
-        del buffer[: len(EMPTY_LINE)]
+        self._collecting.begin(connection, self._answer.open_body(connection, head))

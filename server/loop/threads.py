@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator
 from contextvars import Context
 from typing import NamedTuple, NoReturn
 
-from releve.server.loop.connection import Connection
+from releve.server.loop.connection import Connection, shown_client, shown_peer, shown_request
 from releve.server.scoreboard.inflight import LEADER, Inflight
 from releve.server.shared import system
 from releve.server.shared.link import EXIT_INTERNAL
@@ -41,7 +41,6 @@ SHORT_TICKS = 1000  # after the last of them
 QUIET_TICKS = 20  # without any call; then the monitor sleeps
 
 log = logging.getLogger("releve.worker")
-
 
 Task = Callable[[], object]
 
@@ -74,7 +73,7 @@ class Overrun(NamedTuple):
 class Threads:
     """The threads of one worker.
 
-    ``free``, ``dispatch``, ``returned`` belong to the leader; ``give_up`` to whoever is in a call.
+    ``free``, ``call``, ``queue``, ``returned`` belong to the leader; ``give_up`` to whoever is in a call.
     """
 
     def __init__(
@@ -84,10 +83,10 @@ class Threads:
 
         ``turn`` runs the loop until the lead is lost, or stepped aside from.
         """
-        self.threads = threads
+        self.most = threads  # that may be in the application
         self.inline = threads > 1
         self.out = 0  # threads in the application, but for a leader that is there
-        self.open = self.inline  # whether the leader may call the application: fewer than `threads` are in it
+        self.open = self.inline  # whether the leader may call the application: fewer than `most` are in it
         self.answered = 0  # connections that have come back, or never went; counted by the leader
         self.bell = system.wakeup()  # readable when a connection has come back
         self.overruns: dict[Connection, Overrun] = {}  # calls that last
@@ -118,7 +117,7 @@ class Threads:
     @property
     def free(self) -> int:
         """Threads that could take a request now."""
-        return max(0, self.threads - self.out)
+        return max(0, self.most - self.out)
 
     @property
     def busy(self) -> int:
@@ -136,7 +135,7 @@ class Threads:
             self._parked.append(main)
             start_thread(f"{OURS}loop", self._lead_for_ever)
             return
-        runners = [Runner(number) for number in range(1, self.threads + 2)]
+        runners = [Runner(number) for number in range(1, self.most + 2)]
         self._runners = runners
         self._parked.extend(reversed(runners[1:]))
         for runner in runners:
@@ -231,13 +230,13 @@ class Threads:
             except (IndexError, ValueError):
                 return
             self.overruns[connection] = Overrun(self._leader, time.monotonic(), self._leader_number)
-            self._inflight.hand_over(self._leader_number, _client(connection))
+            self._inflight.hand_over(self._leader_number, shown_client(connection))
             self._count(1)
             follower = self._parked.pop()
             follower.leads = True
             follower.wake.release()
 
-    # Errands
+    # Tasks
 
     def run(self, task: Task, everywhere: bool) -> None:
         """In the leader: have one thread do this as soon as it has nothing else to do, or every thread that runs the
@@ -297,7 +296,7 @@ class Threads:
         False: the lead is lost, and the connection given back.
         """
         token = self.token
-        self._inflight.begin(LEADER, time.monotonic(), _peer(connection), _words(connection))
+        self._inflight.begin(LEADER, time.monotonic(), shown_peer(connection), shown_request(connection))
         self.calls += 1
         token.append(connection)
         if self.resting:
@@ -326,7 +325,7 @@ class Threads:
         False: one is free now, ``call``.
         """
         with self._mutex:
-            if self.out >= self.threads:
+            if self.out >= self.most:
                 self._waiting.append(connection)
             elif self.inline:
                 return False
@@ -357,7 +356,7 @@ class Threads:
         os._exit(EXIT_INTERNAL)
 
     def _answer(self, connection: Connection, number: int) -> None:
-        self._inflight.begin(number, time.monotonic(), _peer(connection), _words(connection))
+        self._inflight.begin(number, time.monotonic(), shown_peer(connection), shown_request(connection))
         self._call(connection)
         if self.forked:
             self.forsake()
@@ -366,7 +365,7 @@ class Threads:
     def _count(self, change: int) -> None:
         """Under the mutex: a thread goes into the application, or comes out."""
         self.out += change
-        self.open = self.inline and self.out < self.threads
+        self.open = self.inline and self.out < self.most
 
     def _ring(self) -> None:
         if not self._rung:
@@ -380,24 +379,3 @@ class Threads:
             self._alarm.release()
         except RuntimeError:
             pass  # roused already
-
-
-def _peer(connection: Connection) -> bytes:
-    return connection.peer.encode("latin-1", "replace")
-
-
-def _words(connection: Connection) -> bytes:
-    """The request that a connection has brought, for the scoreboard."""
-    head = connection.head
-    return b"" if head is None else f"{head.method} {head.target}\r".encode("latin-1", "replace")
-
-
-def _client(connection: Connection) -> bytes | None:
-    """Who the client of a call is, by the application's environ: a trusted proxy names it there. None: the peer."""
-    environ, call = connection.environ, connection.call  # in this order: it goes from the one to the other
-    if call is not None:
-        environ = call.environ
-    address = None if environ is None else environ.get("REMOTE_ADDR")
-    if not isinstance(address, str) or not address or address == connection.host:
-        return None
-    return address.encode("latin-1", "replace")

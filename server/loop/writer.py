@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import struct
-from typing import TYPE_CHECKING
 
 from releve.config.settings.settings import Settings
+from releve.server.http.head import skip_empty_lines
 from releve.server.http.response import body_bytes, simple_response
 from releve.server.loop.connection import (
     CLOSING_MAX_BYTES,
@@ -15,19 +15,17 @@ from releve.server.loop.connection import (
     READ_BYTES,
     Connection,
     State,
-    min_bytes,
-    unsent_bytes,
 )
+from releve.server.loop.connections import Connections
 from releve.server.loop.handler import NOT_COUNTED
+from releve.server.loop.pace import min_bytes
+from releve.server.loop.socket_channel import unsent_bytes
 from releve.server.shared.native import select, socket
 from releve.server.wsgi.access import AccessLog
 
-if TYPE_CHECKING:
-    from releve.server.loop.loop import Loop
-
 LINE_LOGGED = 1000  # bytes of a request line that was refused
 
-_CLOSING = State.CLOSING
+_IDLE, _CLOSING = State.IDLE, State.CLOSING
 _RESET = struct.pack("ii", 1, 0)  # socket(7): SO_LINGER, for no time at all
 
 log = logging.getLogger("releve.worker")
@@ -36,8 +34,8 @@ log = logging.getLogger("releve.worker")
 class Writer:
     """Sends for the loop what is left of a response, and takes leave of clients."""
 
-    def __init__(self, loop: Loop, settings: Settings, access: AccessLog | None) -> None:
-        self._loop = loop
+    def __init__(self, connections: Connections, settings: Settings, access: AccessLog | None) -> None:
+        self._connections = connections
         self._access = access
         self._write_s = settings.timeouts.write
         self._write_min_bytes = max(1, min_bytes(settings.timeouts.write, settings.timeouts.min_rate))
@@ -51,23 +49,49 @@ class Writer:
         except BlockingIOError:
             return
         except OSError:
-            self._loop.close(connection)
+            self._connections.close(connection)
             return
         if not channel.unsent.left_bytes:
             channel.unsent.close()
             channel.unsent = None
-            self._loop.answered(connection)
+            self.answered(connection)
+
+    def answered(self, connection: Connection) -> None:
+        """The response has left: keep the connection, or close it."""
+        connections = self._connections
+        outcome, head, body = connection.outcome, connection.head, connection.body
+        assert outcome is not None and head is not None
+        connection.outcome = connection.head = connection.body = None
+        if outcome.keep:
+            connection.state = _IDLE  # BUSY and WRITING may become that
+            if connection.buffer:
+                skip_empty_lines(connection.buffer)
+            deadline = connections.now() + (connections.header_s if connection.buffer else connections.idle_s)
+            if connection.tick >= 0 and connection.deadline <= deadline:
+                connection.deadline = deadline  # its bucket is early enough: all that `put` would do
+            else:
+                connections.deadlines.put(connection, deadline)
+            if connections.giving and connections.give(connection):
+                return
+            if connection.buffer:
+                connections.queue(connection)
+            elif not connection.registered or connection.events != select.EPOLLIN:
+                connections.register(connection)
+        elif head.keep_alive or connection.buffer or (body is not None and not body.finished):
+            self.close_gently(connection)
+        else:
+            connections.close(connection)
 
     def await_write(self, connection: Connection) -> None:
         """The client has not taken all: go on when it can."""
         connection.paced_bytes = _untaken_bytes(connection)
-        self._loop.register(connection, select.EPOLLOUT)
-        self._loop.deadlines.put(connection, self._loop.now() + self._write_s)
+        self._connections.register(connection, select.EPOLLOUT)
+        self._connections.deadlines.put(connection, self._connections.now() + self._write_s)
 
     def refuse(self, connection: Connection, status: int, reason: str) -> None:
         """Answer what is no request, and close."""
         log.debug("refused a request from %s: %d %s", connection.peer or "a Unix socket", status, reason)
-        self._loop.classes[NOT_COUNTED] += 1
+        self._connections.classes[NOT_COUNTED] += 1
         method = (
             connection.head.method if connection.head is not None else "HEAD" * connection.buffer.startswith(b"HEAD ")
         )
@@ -88,11 +112,11 @@ class Writer:
         try:
             connection.socket.shutdown(socket.SHUT_WR)
         except OSError:
-            self._loop.close(connection)
+            self._connections.close(connection)
             return
         connection.enter(_CLOSING)
-        self._loop.deadlines.put(connection, self._loop.now() + CLOSING_S)
-        self._loop.register(connection)
+        self._connections.deadlines.put(connection, self._connections.now() + CLOSING_S)
+        self._connections.register(connection)
 
     def swallow(self, connection: Connection) -> None:
         """Drop what a client still sends behind our last word."""
@@ -101,7 +125,7 @@ class Writer:
             return
         connection.swallowed_bytes += len(data)
         if not data or connection.swallowed_bytes > CLOSING_MAX_BYTES:
-            self._loop.close(connection)
+            self._connections.close(connection)
 
     def expired(self, connection: Connection) -> None:
         """A client has had its time to take some of its response."""
@@ -112,7 +136,7 @@ class Writer:
         # by a reset, or the kernel keeps what is unsent, megabytes, for as long as the client likes
         with contextlib.suppress(OSError):
             connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self._loop.close(connection)
+        self._connections.close(connection)
 
 
 def _untaken_bytes(connection: Connection) -> int:

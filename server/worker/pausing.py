@@ -64,14 +64,15 @@ class Pausing:
 
     def step(self) -> None:
         """In each turn, unless a pause is still to be completed: do what is next, once nobody is in the application."""
-        lead = self._loop.lead
-        if not (self._paused or self._held) or lead.tasks or (self._paused and lead.busy):
+        threads = self._loop.threads
+        if not (self._paused or self._held) or threads.tasks or (self._paused and threads.busy):
             return
-        if self._paused and not self._steps and self._swept_at != lead.answered:
-            self._swept_at = lead.answered  # once more if there was a request since: a check, on its private connection
+        if self._paused and not self._steps and self._swept_at != threads.answered:
+            # once more if there was a request since: a check, on its private connection
+            self._swept_at = threads.answered
             self._plan()
         if self._steps:
-            lead.run(*self._steps.popleft())
+            threads.run(*self._steps.popleft())
         elif self._held:
             self._release()
             self._accept()

@@ -129,11 +129,10 @@ def _live(setup: WorkerSetup) -> NoReturn:
         leave_unbooted(setup.number, min(settings.timeouts.exit, UNBOOTED_S), EXIT_BOOT)
     logs.revive()
     worker = Worker(setup, application, functions)
-    os.register_at_fork(
-        before=worker.loop.intake.acquire, after_in_parent=worker.loop.intake.release, after_in_child=worker.disown
-    )
+    intake = worker.loop.connections.intake
+    os.register_at_fork(before=intake.acquire, after_in_parent=intake.release, after_in_child=worker.disown)
     try:
-        worker.loop.lead.prepare()  # before it says that it is ready
+        worker.loop.threads.prepare()  # before it says that it is ready
     except RuntimeError as error:
         reason = f"cannot start the {settings.threads + 1} threads of a worker: {error}; {system.MORE_TASKS}"
         _report_failure(setup.control, BootError(reason, step="workers"))
@@ -165,7 +164,8 @@ class Worker:
         tally = setup.board.tally(setup.slot)
         lost.tell(partial(tally.put, "lost"))
         self.loop = Loop(setup.settings, answer, tally)
-        answer.before_blocking = self.loop.lead.give_up
+        self._connections = self.loop.connections
+        answer.before_blocking = self.loop.threads.give_up
         Connection.multithread = setup.settings.threads > 1
         count_workers(setup.settings.workers)
         Connection.trusted = Trust(setup.settings.proxy.trusted)
@@ -196,8 +196,8 @@ class Worker:
         self._polite_at = float("inf")  # monotonic: who still pipelines requests then is told that it was the last
         self._signals = system.record_signal(signal.SIGTERM)
         self._review()
-        self.loop.give = self._give
-        self.loop.share = self._share
+        self._connections.give = self._give
+        self._connections.share = self._share
         self.loop.overdue = self.ask_recycle
         self.loop.after_turn = self._after_turn
         self.loop.ended = self._ended
@@ -209,14 +209,14 @@ class Worker:
         """Serve, until the process ends."""
         self._send_state()
         fault("worker_ready")
-        self.loop.lead.start()
+        self.loop.threads.start()
 
     def disown(self) -> None:
         """In a child that the application forked: close everything of ours, so that our end is seen as one, and hear
         signals again.
         """
-        self.loop.intake.release()  # acquired before the fork, by this very thread
-        if self.loop.lead.forked:
+        self._connections.intake.release()  # acquired before the fork, by this very thread
+        if self.loop.threads.forked:
             return  # a child of the child: nothing of ours is left, and the numbers are the application's
         system.forget_signals((signal.SIGTERM, *system.SUPERVISOR_SIGNALS))
         stacks.disarm()
@@ -276,7 +276,7 @@ class Worker:
             raise IllegalOrder("cannot divert: a receiver needs its exchange, and nothing else has one")
         portion = Portion(float(message["share"]), self._setup.number) if fds else None
         self.order("divert")
-        self.acceptor.divert(None if portion is None else Diversion(self.loop, fds.pop(0), portion))
+        self.acceptor.divert(None if portion is None else Diversion(self._connections, fds.pop(0), portion))
         if self.state is WorkerState.SERVING:
             self._send_state()
 
@@ -301,10 +301,10 @@ class Worker:
         if fds:
             self._handover = Handover(self.loop, fds.pop(0))
             self._review()
-            self._handover.add(self.loop.table.values())
+            self._handover.add(self._connections.table.values())
         else:
             for connection in swept:
-                self.loop.welcome(connection)
+                self._connections.welcome(connection)
 
     def quit(self, message: Message, fds: list[int]) -> None:
         """Finish and leave: when no connection is left, or at the deadline."""
@@ -330,7 +330,7 @@ class Worker:
         self._polite_at = min(self._polite_at, self.loop.now() + deadline_s / 2)
         self.loop.at("quit", self._quit_at, self._overdue)
         if serve_on and before is WorkerState.SERVING:
-            self._elders = set(self.loop.table.values())
+            self._elders = set(self._connections.table.values())
             self.loop.at(
                 "shut", self._quit_at - min(SHUT_S, deadline_s / 2), partial(self._shut, WorkerState.LEAVING, linger_s)
             )
@@ -341,7 +341,7 @@ class Worker:
             self._shut(before, linger_s)
         # else what is left was kept for a reason, and is closed by its next response or its own time
         if linger_s is not None:
-            self.loop.hasten(linger_s)
+            self._connections.hasten(linger_s)
 
     def _shut(self, before: WorkerState, linger_s: float | None) -> None:
         """Accept no more, ever."""
@@ -354,7 +354,7 @@ class Worker:
             self._end_handover()
             self.acceptor.shut()
             for connection in self.acceptor.sweep(listeners=before is not WorkerState.ATTENDING) if not heir else ():
-                self.loop.welcome(connection)
+                self._connections.welcome(connection)
         if first:
             self.acceptor.close()
             os.close(self._exchange_send)
@@ -383,8 +383,8 @@ class Worker:
             peer = ""
         prepare(sock)
         connection = Connection(sock, str(message.get("listener", "")), peer, private=True)
-        self.loop.adopt(connection)
-        self.loop.register(connection)
+        self._connections.adopt(connection)
+        self._connections.register(connection)
 
     def reopen(self, message: Message, fds: list[int]) -> None:
         """Go on in the log files in ``fds``: others have taken the place of those that are open."""
@@ -407,7 +407,7 @@ class Worker:
     def crew(self, message: Message, fds: list[int]) -> None:
         """Know how many workers the generation has."""
         self._workers = int(message["workers"])
-        count_workers(self._workers, self.loop.table.values())
+        count_workers(self._workers, self._connections.table.values())
 
     def ping(self, message: Message, fds: list[int]) -> None:
         """Nothing: the turn of the loop that reads this is the answer, by the heartbeat on the scoreboard."""
@@ -471,7 +471,9 @@ class Worker:
 
     def _share(self, connection: Connection, data: bytes) -> bool:
         alone = self._workers == 1 and not self._answer.crowded()
-        return not alone and self.state in AT_WORK and share(self.loop, connection, data, self._exchange_send)
+        if alone or self.state not in AT_WORK or self.loop.threads.free:
+            return False
+        return share(self._connections, connection, data, self._exchange_send)
 
     def _after_turn(self) -> bool:
         acceptor, handover = self.acceptor, self._handover
@@ -487,12 +489,12 @@ class Worker:
         if (
             self.state is WorkerState.SERVING
             and not self._asked
-            and (reason := self._recycling.due(self.loop.lead.answered))
+            and (reason := self._recycling.due(self.loop.threads.answered))
         ):
             self.ask_recycle(reason)
         if self._elders is not None:
             self._look_at_elders(self._elders)
-        elif self.state is WorkerState.LEAVING and not self.loop.table:
+        elif self.state is WorkerState.LEAVING and not self._connections.table:
             self.loop.stop()
         if lost.some and not self._retrying:
             self._retrying = True
@@ -526,7 +528,7 @@ class Worker:
         if self._access is not None:
             self._access.close()
         limit_s, left_s = self._setup.settings.timeouts.exit, max(LEAST_S, self._quit_at - self.loop.now())
-        self.loop.lead.part(self._farewell.run)
+        self.loop.threads.part(self._farewell.run)
         why = "timeouts.exit" if limit_s <= left_s else "its deadline"
         part(self._farewell, self._setup.number, min(limit_s, left_s), why, EXIT_LEFT, self.loop.tally.beat)
 
@@ -535,8 +537,8 @@ class Worker:
         end_process(EXIT_INTERNAL)
 
     def _overdue(self) -> None:
-        unfinished = self.loop.lead.busy + sum(
-            one.state in (State.COLLECTING, State.WRITING) for one in self.loop.table.values()
+        unfinished = self.loop.threads.busy + sum(
+            one.state in (State.COLLECTING, State.WRITING) for one in self._connections.table.values()
         )
         if unfinished:
             log.warning("leaving with %d requests unfinished: the deadline has passed", unfinished)
@@ -550,8 +552,8 @@ class Worker:
 
     def _review(self) -> None:
         """Tell the loop what becomes of connections after their responses."""
-        self.loop.giving = self._handover is not None
-        self.loop.plain = self._handover is None and self.state is not WorkerState.LEAVING
+        self._connections.giving = self._handover is not None
+        self._connections.plain = self._handover is None and self.state is not WorkerState.LEAVING
 
     def _report_pause(self) -> None:
         fault("worker_paused")
@@ -560,7 +562,7 @@ class Worker:
             self._send_state(given=self._handover.given, kept=self._handover.kept)
         else:
             self._send_state(
-                given=0, kept=sum(c.state is not State.BUSY and not c.private for c in self.loop.table.values())
+                given=0, kept=sum(c.state is not State.BUSY and not c.private for c in self._connections.table.values())
             )
 
     def _send_state(self, **more: int) -> None:

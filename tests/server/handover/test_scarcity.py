@@ -22,9 +22,10 @@ from releve.server.handover import exchange
 from releve.server.handover.exchange import Parcel, give, take
 from releve.server.handover.handover import FULL_S, Handover
 from releve.server.http.body import ClientGone
-from releve.server.loop.connection import Connection, SocketChannel, prepare
+from releve.server.loop.connection import Connection, prepare
 from releve.server.loop.handler import Handler
 from releve.server.loop.loop import Loop
+from releve.server.loop.socket_channel import SocketChannel
 from releve.server.scoreboard import scoreboard
 from releve.server.shared import native
 from releve.server.worker.recycle import Recycling
@@ -71,12 +72,12 @@ def test_who_waits_for_a_full_exchange_is_served_however_often_it_was_tried(
         prepare(server)
         connection = Connection(server, "l", "")
         connection.fresh = False
-        loop.adopt(connection)
-        loop.register(connection)
+        loop.connections.adopt(connection)
+        loop.connections.register(connection)
         clients.append((client, connection))
     fill(send_end)
     handover = Handover(loop, os.dup(send_end.fileno()))
-    handover.add(loop.table.values())
+    handover.add(loop.connections.table.values())
     for _ in range(3):
         handover.step()
         assert all(connection.registered for _, connection in clients)
@@ -85,7 +86,7 @@ def test_who_waits_for_a_full_exchange_is_served_however_often_it_was_tried(
     assert all(connection.registered for _, connection in clients)
     assert FULL_S < 1
     for client, connection in clients:
-        loop.close(connection)
+        loop.connections.close(connection)
         client.close()
     assert exchange.take(receive_end.fileno()) is not None
 
@@ -152,7 +153,7 @@ worker = Worker(
     None,
     Functions(),
 )
-intake = worker.loop.intake
+intake = worker.loop.connections.intake
 os.register_at_fork(before=intake.acquire, after_in_parent=intake.release, after_in_child=worker.disown)
 
 def forked(action):

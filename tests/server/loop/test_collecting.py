@@ -23,8 +23,9 @@ from releve.server.http.body import Input
 from releve.server.http.head import parse_head
 from releve.server.http.spool import Spool, Spools, spool_directory
 from releve.server.loop.collecting import Collecting, streams_max
-from releve.server.loop.connection import Connection, SocketChannel, State
+from releve.server.loop.connection import Connection, State
 from releve.server.loop.deadlines import Deadlines
+from releve.server.loop.socket_channel import SocketChannel
 
 SLOW = 12
 LARGE = bytes(range(256)) * 4000  # a megabyte
@@ -194,11 +195,12 @@ def test_who_leaves_while_its_body_waits_for_room_is_noticed(generation: Generat
 
 def test_a_body_that_waits_for_room_has_its_time_once(tmp_path: Path) -> None:
     now = 0.0
-    loop: Any = SimpleNamespace(
+    connections: Any = SimpleNamespace(
         now=lambda: now, deadlines=Deadlines(), ready=deque(), register=lambda *to: None, unregister=lambda one: None
     )
     settings = Settings(threads=1, spool_directory=str(tmp_path), limits=Limits(spool=200_000))
-    collecting = Collecting(loop, settings)
+    writer: Any = None
+    collecting = Collecting(connections, writer, settings)
 
     def begin(length: int) -> Connection:
         connection = Connection(socket.socket(), "", "")

@@ -169,15 +169,15 @@ def test_who_pipelines_has_one_turn_among_others() -> None:
         client.sendall(request(target) * count)
         prepare(server)
         connection = Connection(server, "l", "")
-        loop.adopt(connection)
-        loop.register(connection)
+        loop.connections.adopt(connection)
+        loop.connections.register(connection)
     for _ in range(12):
         loop._hurry = True  # it waits for nothing
         loop._turn()
     assert served.index("/once") < 3, "in the first turn, as soon as it is there"
     assert abs(served.count("/first") - served.count("/second")) <= 1
     assert served.count("/first") < 10
-    for connection in list(loop.table.values()):
-        loop.close(connection)
+    for connection in list(loop.connections.table.values()):
+        loop.connections.close(connection)
     for client in clients:
         client.close()

@@ -185,8 +185,8 @@ def test_readiness_waits_for_no_client(board: Scoreboard) -> None:
     client.setblocking(False)
     prepare(server)
     connection = Connection(server, "l", "")
-    loop.adopt(connection)
-    loop.register(connection)
+    loop.connections.adopt(connection)
+    loop.connections.register(connection)
     asked = request("/ready", method="HEAD") * 50
     for _ in range(10_000):
         if connection.state is State.WRITING:
@@ -196,7 +196,7 @@ def test_readiness_waits_for_no_client(board: Scoreboard) -> None:
         loop._hurry = True  # it waits for nothing
         loop._turn()
     assert connection.state is State.WRITING
-    loop.close(connection)
+    loop.connections.close(connection)
     client.close()
 
 
@@ -217,7 +217,7 @@ def test_what_a_client_does_not_take_of_readiness_is_sent_later(
 
     answer.before_blocking = before_blocking
     loop = Loop(settings, answer, board.tally(0))
-    loop.lead.out, loop.lead.open = threads_out, not threads_out
+    loop.threads.out, loop.threads.open = threads_out, not threads_out
     client, server = socket.socketpair()
     client.settimeout(20)
     prepare(server)
@@ -225,8 +225,8 @@ def test_what_a_client_does_not_take_of_readiness_is_sent_later(
         while True:
             server.send(b"x" * 4096)
     connection = Connection(server, "l", "")
-    loop.adopt(connection)
-    loop.register(connection)
+    loop.connections.adopt(connection)
+    loop.connections.register(connection)
 
     def turn() -> None:
         loop._hurry = True  # it waits for nothing
@@ -247,7 +247,7 @@ def test_what_a_client_does_not_take_of_readiness_is_sent_later(
     assert head.startswith(b"HTTP/1.1 200 OK\r\n") and (b"Connection: close" in head) != keeps
     assert body == (b"ready\n" if method == "GET" else b"")
     assert connection.state is (State.IDLE if keeps else State.CLOSING)
-    loop.close(connection)
+    loop.connections.close(connection)
     client.close()
 
 
