@@ -9,6 +9,7 @@ from releve.supervisor.operations.scale import restore
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.service import Service
+from releve.supervisor.switch import switch
 
 
 async def rollback(service: Service, operation: Operation) -> Generation:
@@ -37,17 +38,8 @@ async def _switch(service: Service, operation: Operation, back: Generation, reje
         service.listeners.bring_back(back, service.settings.limits.backlog)
     except ListenError as error:
         raise StepFailed("listen", str(error)) from error
-    back.exchange.end_relay()
-    try:
-        await back.resume()
-    except StepFailed:
-        back.exchange.relay_to(service.serving_exchange)
-        raise
-    if rejected.state is GenerationState.SERVING:
-        try:
-            await rejected.pause(back)
-        except StepFailed as error:
-            operation.note(f"{error.reason}; connections it holds stay with generation {rejected.number}")
+    await switch.resume(service, back)
+    await switch.pause(operation, rejected, back)
     if back.state is GenerationState.GONE:
         if rejected.state is GenerationState.STANDBY:
             await rejected.resume()

@@ -240,13 +240,17 @@ async def _conclude(
         )
     fault("before_commit")
     with operation.step("commit"):
-        operation.committed = True
-        how = new.settings.upgrade
-        service.commit(new, target.listeners.all, standby_s=how.standby if standby else None)
-        for trouble in target.listeners.commit():
-            operation.note(trouble)
+        _commit(service, operation, new, target, new.settings.upgrade.standby if standby else None)
     fault("after_commit")
     await hooks.after_commit()
+
+
+def _commit(service: Service, operation: Operation, new: Generation, target: Target, standby_s: float | None) -> None:
+    """From here on the new generation is in service, with its listeners; the old one stands by for that time."""
+    operation.committed = True
+    service.commit(new, target.listeners.all, standby_s=standby_s)
+    for trouble in target.listeners.commit():
+        operation.note(trouble)
 
 
 async def _judge(operation: Operation, old: Generation, new: Generation, seconds: float) -> None:
@@ -314,10 +318,7 @@ async def _go_back(service: Service, operation: Operation, old: Generation, new:
 async def _stay(service: Service, operation: Operation, new: Generation, target: Target, reason: str) -> None:
     """Commit a generation that has failed, since nobody else can serve."""
     operation.note(f"cannot go back: {reason}; generation {new.number} keeps serving")
-    operation.committed = True
-    service.commit(new, target.listeners.all, standby_s=None)
-    for trouble in target.listeners.commit():
-        operation.note(trouble)
+    _commit(service, operation, new, target, None)
     service.condition.degraded["rollback"] = f"generation {new.number} serves although it failed: {reason}"
     if new.settings.upgrade.mode == "rolling":
         await scale.restore(new, service.wanted_workers)

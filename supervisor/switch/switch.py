@@ -31,12 +31,8 @@ async def forward(service: Service, operation: Operation, old: Generation | None
         await new.resume()
     fault("after_resume")
     await all_serve(new)
-    if old is not None and old.state is GenerationState.SERVING:
-        try:
-            await old.pause(new)
-        except StepFailed as error:
-            # A stuck worker of the old generation is a reason to get rid of it, not to keep it.
-            operation.note(f"{error.reason}; connections it holds stay with generation {old.number}")
+    if old is not None:
+        await pause(operation, old, new)
     if old is not None and old.state is GenerationState.GONE:
         operation.note(f"{old.trouble}; what it held is lost, and generation {new.number} serves alone")
     soundness.demand(new, "switch", old=old)
@@ -44,6 +40,29 @@ async def forward(service: Service, operation: Operation, old: Generation | None
     operation.switched = True
     operation.record(switched=True)
     service.begin_trial(new)
+
+
+async def resume(service: Service, generation: Generation) -> None:
+    """One that is paused serves again, and passes nothing on any more.
+
+    Raises StepFailed; then it is paused as before, and passes on what comes late.
+    """
+    generation.exchange.end_relay()
+    try:
+        await generation.resume()
+    except StepFailed:
+        generation.exchange.relay_to(service.serving_exchange)
+        raise
+
+
+async def pause(operation: Operation, generation: Generation, to: Generation) -> None:
+    """One that serves stops accepting, and hands its idle connections over; what a stuck worker holds stays there."""
+    if generation.state is GenerationState.SERVING:
+        try:
+            await generation.pause(to)
+        except StepFailed as error:
+            # A stuck worker is a reason to get rid of its generation, not to keep it.
+            operation.note(f"{error.reason}; connections it holds stay with generation {generation.number}")
 
 
 async def all_serve(new: Generation) -> None:
@@ -76,12 +95,7 @@ async def back(service: Service, old: Generation, new: Generation) -> None:
     Raises StepFailed if the old one cannot serve any more; then the new one goes on.
     """
     if old.state is GenerationState.STANDBY:
-        old.exchange.end_relay()
-        try:
-            await old.resume()
-        except StepFailed:
-            old.exchange.relay_to(service.serving_exchange)
-            raise
+        await resume(service, old)
     await end_diversion(old)
     if old.state is GenerationState.GONE:
         raise StepFailed("switch", old.trouble)

@@ -31,7 +31,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve()
 FOLDERS = ("supervisor/", "instance/", "config/", "server/")
-MACHINERY = ("config/frozen.py",)
+MACHINERY = ("config/frozen.py", "instance/paths.py", "instance/folder.py", "instance/ownership.py")
 BEGINS = ("verbs/control_server.py", "_answer")
 HOLDERS = {"Listener": "socket", "Plan": "all", "Revision": "listeners"}  # classes, by name: what of it is or has one
 ACCEPTS, RECEIVES, SENDS = "_accept", ("recv", "recv_into"), ("send", "sendmsg", "sendall")  # of a socket, in C

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.reporting.failure import StepFailed
+from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.switch import switch
 
 
@@ -80,3 +83,48 @@ def test_not_for_ever(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
         new.kill()
 
     asyncio.run(story())
+
+
+class Exchange:
+    """Tells what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def end_relay(self) -> None:
+        self.asked.append("keep")
+
+    def relay_to(self, successor: object) -> None:
+        self.asked.append(f"pass on to {successor}")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_one_that_cannot_serve_again_passes_on_what_comes_late_as_before(fails: bool) -> None:
+    async def resume() -> None:
+        if fails:
+            raise StepFailed("switch", "its master is gone")
+
+    exchange = Exchange()
+    paused: Any = SimpleNamespace(exchange=exchange, resume=resume)
+    service: Any = SimpleNamespace(serving_exchange="who serves")
+    if fails:
+        with pytest.raises(StepFailed):
+            asyncio.run(switch.resume(service, paused))
+    else:
+        asyncio.run(switch.resume(service, paused))
+    assert exchange.asked == ["keep", *(["pass on to who serves"] if fails else [])]
+
+
+@pytest.mark.parametrize("state", [GenerationState.SERVING, GenerationState.STANDBY])
+def test_a_worker_that_does_not_pause_holds_nothing_up(state: GenerationState) -> None:
+    async def pause(to: object) -> None:
+        raise StepFailed("pause", "worker 1 is stuck")
+
+    async def story() -> list[str]:
+        operation = Operation("upgrade", "a test", 1)
+        old: Any = SimpleNamespace(state=state, number=7, pause=pause)
+        await switch.pause(operation, old, old)
+        return operation.notes
+
+    notes = ["worker 1 is stuck; connections it holds stay with generation 7"]
+    assert asyncio.run(story()) == (notes if state is GenerationState.SERVING else [])
