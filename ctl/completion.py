@@ -22,7 +22,7 @@ def configs(_context: click.Context, _parameter: click.Parameter, incomplete: st
 
 
 def sockets(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Their control sockets."""
+    """Control sockets of the instances that there are, for the completion of ``--socket``."""
     return _known([card.socket for card in scan(os.environ, os.geteuid(), PLACES)], incomplete)
 
 

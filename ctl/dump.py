@@ -78,12 +78,12 @@ def fold(stack: list[str]) -> tuple[int, list[str]]:
 
 
 def show_plain(result: Event, stream: TextIO) -> None:
-    """As text."""
+    """Print every process with its stacks, as plain text."""
     print("\n".join(text for text, _ in lines(result)), file=stream)
 
 
 def show_rich(result: Event, stream: TextIO) -> None:
-    """The same with colours."""
+    """Print the same with colours, for a terminal."""
     from rich.text import Text
 
     console = render.console(stream)

@@ -204,7 +204,7 @@ class Verbs(click.Group):
     """The verbs in the order in which they stand here: what is used most comes first."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names."""
+        """The names of the commands, in their order."""
         return list(self.commands)
 
 

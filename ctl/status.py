@@ -44,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The whole service."""
+    """What is shown of a service: its title and state, what is told of the whole, and one part for each generation."""
 
     title: str
     state: str

@@ -30,7 +30,7 @@ class Folder:
     __slots__ = ("_exchanged", "_sticky", "fd", "path", "why")
 
     def __init__(self, fd: int, path: str, parent: Folder | None = None) -> None:
-        """Takes the descriptor."""
+        """Takes the descriptor over. ``parent``: the folder that it was entered from; none for ``/``."""
         self.fd = fd
         self.path = path
         seen = os.fstat(fd)
@@ -49,7 +49,7 @@ class Folder:
         self.close()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close its descriptor; again, nothing happens."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -80,7 +80,7 @@ class Folder:
             raise
 
     def enter(self, name: str) -> Folder:
-        """A folder in it."""
+        """A folder in it, to be closed by the caller; NotADirectoryError also for a link to one, but in proc(5)."""
         follow = 0 if self.in_proc else os.O_NOFOLLOW
         return Folder(os.open(name, WALK | follow, dir_fd=self.fd), os.path.join(self.path, name), self)
 

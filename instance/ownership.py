@@ -32,7 +32,7 @@ def open_to(fd: int, seen: os.stat_result, path: str) -> str | None:
 
 
 def user(uid: int) -> str:
-    """A user in words."""
+    """``shop (uid 1000)``, or ``uid 1000`` for one without a name."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:

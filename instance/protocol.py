@@ -49,7 +49,7 @@ class ProtocolError(Exception):
 
 
 def encode(event: Event) -> bytes:
-    """One line."""
+    """An event as one line, with its end."""
     return json.dumps(event, separators=(",", ":")).encode() + b"\n"
 
 
@@ -65,7 +65,7 @@ def decode(line: bytes) -> Event:
 
 
 def request(verb: str, arguments: dict[str, Any]) -> Event:
-    """What ``ctl`` sends."""
+    """What ``ctl`` sends first: the only message in that direction."""
     return {"version": VERSION, "verb": verb, "arguments": arguments}
 
 

@@ -9,7 +9,7 @@ The application's code may speak on the link, and worse: so a report is read by 
 that has ended though its master lives, or brings nothing but noise, is given up (``on_spoilt``).
 
 The master leads a process group that holds everything the application started. Its
-zombie is kept until ``bury``, so that the group's number stays ours.
+zombie is kept until ``reap``, so that the group's number stays ours.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Reached:
 
     pid: int
     pidfd: int  # -1 for one that ended before anybody could hold it
-    link: Link | None  # None for one that has ended, and waits to be buried
+    link: Link | None  # None for one that has ended, and waits to be reaped
 
 
 class Master:
@@ -87,7 +87,7 @@ class Master:
         self._noise = Noise(lambda line: log.error("on the link of the master: %s", line, extra=self._tag))
         self._doubt: asyncio.TimerHandle | None = None  # the link has ended, and the process is about to
 
-    # ---------------------------------------------------------------- birth
+    # ---------------------------------------------------------------- its start
 
     def spawn(self, pin: Pin, environment: Mapping[str, str]) -> None:
         """Start it. Raises StepFailed, and then there is no process."""
@@ -255,7 +255,7 @@ class Master:
             closing.close_socket(self._link.socket)
             self._link = None
 
-    # ---------------------------------------------------------------- death
+    # ---------------------------------------------------------------- its end
 
     @property
     def running(self) -> bool:
@@ -288,7 +288,7 @@ class Master:
         self.hang_up()
         self._on_end(status)
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """Kill what is left of its group, reap it, close everything."""
         self.hang_up()
         if self._doubt is not None:

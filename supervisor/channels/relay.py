@@ -54,7 +54,7 @@ class Relay:
             self._pass_on()
 
     def fileno(self) -> int:
-        """Its receive end."""
+        """Descriptor of its receive end, by which the next supervisor gets what is still to be passed on."""
         return self._from.fileno()
 
     def close(self) -> None:

@@ -79,11 +79,11 @@ class Worker:
         return None if self.record(board) is None else board.calls(self.slot) or None
 
     def kill(self, number: int) -> None:
-        """Signal it."""
+        """Send it a signal; nothing happens when it is gone."""
         system.send_signal(self.pidfd, number)
 
     def close(self) -> None:
-        """Forget it."""
+        """Close all that is held of it; what it does is not changed."""
         if self.observer is not None:
             self.observer.close()
         closing.close_socket(self.control.socket)

@@ -474,7 +474,7 @@ class Generation:
         self.dismissal.cancel()
         if not self._killed:  # else they were named
             self._name_strays()
-        self.master.bury()
+        self.master.reap()
         self.roster.close()
         if self.door is not None:
             self.door.close()

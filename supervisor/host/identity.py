@@ -65,11 +65,21 @@ def _account(user: str) -> pwd.struct_passwd:
 
 def _group(group: str) -> int:
     try:
-        return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+        return group_number(group)
     except KeyError:
         raise IdentityError(
             f"cannot run as group {group}: there is no such group; create it, or change group"
         ) from None
+
+
+def user_number(user: str) -> int:
+    """The number of a user that is given by its name, or by that number. Raises KeyError."""
+    return int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
+
+
+def group_number(group: str) -> int:
+    """The number of a group that is given by its name, or by that number. Raises KeyError."""
+    return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
 
 
 def group_id(control_group: str | None) -> int | None:
@@ -77,7 +87,7 @@ def group_id(control_group: str | None) -> int | None:
     if control_group is None:
         return None
     try:
-        return int(control_group) if control_group.isdigit() else grp.getgrnam(control_group).gr_gid
+        return group_number(control_group)
     except KeyError:
         raise InstanceError(
             f"cannot let the group {control_group} use ctl: there is no such group; create it, or change control_group"

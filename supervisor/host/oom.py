@@ -65,5 +65,5 @@ def _kills(path: Path) -> int | None:
 
 
 def _grew(before: int | None, now: int | None) -> bool | None:
-    """None: nobody can tell."""
+    """Whether a count is higher than before; None where either is not known."""
     return None if before is None or now is None else now > before

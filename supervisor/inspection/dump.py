@@ -54,7 +54,7 @@ class Process:
 
     @property
     def name(self) -> str:
-        """As ``ctl`` takes it."""
+        """``8.2`` or ``8.master``: what ``ctl dump`` takes for it."""
         return f"{self.generation.number}.{'master' if self.worker is None else self.worker.number}"
 
     @property

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import grp
 import os
-import pwd
 import secrets
 import socket
 import stat
@@ -21,6 +19,7 @@ from releve.config.settings.address import Address
 from releve.instance import paths
 from releve.instance.folder import Folder
 from releve.supervisor.host import system
+from releve.supervisor.host.identity import group_number, user_number
 from releve.supervisor.listeners.listener import Listener, ListenError, refusal
 
 _TRIES = 100  # random names, until a free one is found
@@ -136,8 +135,8 @@ def _bind_beside(sock: socket.socket, folder: Folder, name: str, path: str) -> t
 def _give(folder: Folder, name: str, address: Address, inode: tuple[int, int] | None) -> None:
     """Set owner, group and mode of a socket file of ours. Raises ListenError."""
     try:
-        uid = -1 if address.owner is None else _id("user", address.owner, lambda name: pwd.getpwnam(name).pw_uid)
-        gid = -1 if address.group is None else _id("group", address.group, lambda name: grp.getgrnam(name).gr_gid)
+        uid = -1 if address.owner is None else _id("user", address.owner, user_number)
+        gid = -1 if address.group is None else _id("group", address.group, group_number)
         folder.change(name, address.mode, uid, gid, inode)
     except KeyError as error:
         raise ListenError(
@@ -155,9 +154,9 @@ def _give(folder: Folder, name: str, address: Address, inode: tuple[int, int] | 
         raise refusal(address, error, what) from error
 
 
-def _id(kind: str, name: str, known: Callable[[str], int]) -> int:
-    """The number of a user or group, by its name or number. Raises KeyError."""
+def _id(kind: str, name: str, number_of: Callable[[str], int]) -> int:
+    """The number of a user or group. Raises KeyError, with words."""
     try:
-        return int(name) if name.isdigit() else known(name)
+        return number_of(name)
     except KeyError:
         raise KeyError(f"there is no {kind} {name}") from None

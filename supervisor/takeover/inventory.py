@@ -46,7 +46,6 @@ from releve.supervisor.reporting.log import log
 
 FINISH_S = 2.0  # for workers that end with their master; new clients wait meanwhile
 CALL_S = 5.0  # how long a master may take to hand over
-HELLO_MAX_BYTES = 160 * 1024
 REVISION_MAX = 2**31
 # posture of a master -> state of its generation; any other one stands by
 _STATES = {
