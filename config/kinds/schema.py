@@ -73,12 +73,7 @@ KINDS: dict[str, Callable[[Rules], Schema]] = {
     "log": lambda rules: _TEXT,
     "mode": lambda rules: _MODE,
     "modules": lambda rules: {"anyOf": [_MODULE, {"type": "array", "items": _MODULE}]},
-    "mounts": lambda rules: {
-        "type": "object",
-        "propertyNames": {"pattern": "^(/[^/?#]+)*$"},
-        "additionalProperties": _APP,
-        "minProperties": 1,
-    },
+    "mounts": lambda rules: _MOUNTS,
     "name": lambda rules: _NAME,
     "networks": lambda rules: {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
     "path": lambda rules: _TEXT,

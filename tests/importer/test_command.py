@@ -17,8 +17,6 @@ from hypothesis import strategies as st
 from releve.config.reading.build import build
 from releve.config.reading.yaml_file import parse
 from releve.importer.command import convert, run
-from releve.importer.document import document
-from releve.importer.document.document import Entry, render, word
 from releve.importer.gunicorn import gunicorn
 from releve.importer.settings.site import Site
 
@@ -207,24 +205,6 @@ def test_a_pastedeploy_file(importing: Import) -> None:
 def test_help(importing: Import) -> None:
     status, out, _ = importing("--help")
     assert status == 0 and "--force" in out
-
-
-@settings(deadline=None)
-@given(st.text())
-def test_every_text_survives_being_written(text: str) -> None:
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        with pytest.raises(ValueError, match="UTF-8"):
-            word(text)
-        return
-    read = parse(render([], {"env": Entry({"A": text})}, []), "x", "/").content
-    assert isinstance(read, dict) and isinstance(read["env"].content, dict) and read["env"].content["A"].content == text
-
-
-@settings(deadline=None)
-@given(st.text())
-def test_no_remark_leaves_its_comment(text: str) -> None:
-    lines = list(document.comment(f"A {text}"))
-    assert lines and all(line.startswith("#") and len(line.splitlines()) == 1 for line in lines)
 
 
 DEFAULTS = gunicorn.read(["a:b"], {}, "/nowhere")

@@ -1,4 +1,4 @@
-"""``mounts`` and ``include``: what is read, and what is refused, each with file, line and column."""
+"""``include``: what other files add, and what is refused, each with file, line and column."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from releve.config.errors import ConfigError
-from releve.config.reading.load import load
-from releve.config.settings.settings import Mount
+from releve.config.reading.load import Loaded, load
 from releve.config.settings.wire import from_wire, to_wire
 
 
@@ -19,21 +18,13 @@ def refused(folder: Path, text: str, **files: str) -> list[str]:
     return str(caught.value).replace(f"{folder}/", "").split("\n")
 
 
-def written(folder: Path, text: str, **files: str):  # type: ignore[no-untyped-def]
+def written(folder: Path, text: str, **files: str) -> Loaded:
     (folder / "conf.d").mkdir(exist_ok=True)
     for name, content in files.items():
         (folder / "conf.d" / f"{name}.yaml").write_text(content)
     path = folder / "releve.yaml"
     path.write_text(text)
     return load(path)
-
-
-def test_mounts_travel_over_the_link(tmp_path: Path) -> None:
-    settings = written(tmp_path, "mounts:\n  /api: api:app\n  '': site:app\n").settings
-    assert settings.mounts == (Mount("/api", "api:app"), Mount("", "site:app"))
-    assert settings.mounts[0].place.endswith("releve.yaml:2:9")
-    assert from_wire(to_wire(settings)) == settings
-    assert settings.served == "2 applications (/api, /)"
 
 
 def test_a_thousand_of_them_fit_into_one_message(tmp_path: Path) -> None:
@@ -44,33 +35,6 @@ def test_a_thousand_of_them_fit_into_one_message(tmp_path: Path) -> None:
     settings = written(tmp_path, "include: conf.d/*.yaml\n", **many).settings
     assert len(settings.mounts) == 1000
     assert from_wire(json.loads(json.dumps(to_wire(settings)))) == settings
-
-
-@pytest.mark.parametrize(
-    ("prefix", "reason"),
-    [
-        ("/", "the prefix of everything is written ''"),
-        ("api", "a prefix begins with /; write /api"),
-        ("/api/", "write /api"),
-        ("/a//b", "write /a/b"),
-        ("/caf%C3%A9", "not percent-encoded; write /caf\u00e9"),
-        ("/a/../b", "no segment . or .."),
-        ("/a?b", "no control characters"),
-    ],
-)
-def test_malformed_prefixes(tmp_path: Path, prefix: str, reason: str) -> None:
-    (problem,) = refused(tmp_path, f"mounts:\n  '{prefix}': api:app\n")
-    assert problem.startswith(f"releve.yaml:2:3: cannot mount at {prefix!r}: ")
-    assert reason in problem
-
-
-def test_app_and_mounts_exclude_each_other(tmp_path: Path) -> None:
-    (problem,) = refused(tmp_path, "app: a:b\nmounts: {/api: api:app}\n")
-    assert (
-        problem
-        == "releve.yaml:2:1: cannot use mounts and app together (app is at releve.yaml:1:6): mount it at '' instead"
-    )
-    assert "cannot do without app" in refused(tmp_path, "workers: 2\n")[0]
 
 
 def test_included_files_add_in_the_order_of_their_names(tmp_path: Path) -> None:
