@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "promises.md").read_text("utf-8")
-SECTION = re.compile(r"^## \[.*?\]\((?P<page>.*?)\)\n\n.*?\n\| --- \| --- \|\n(?P<rows>(?:\|.*\n?)+)", re.MULTILINE)
-ROW = re.compile(r"^\| (?P<promise>.*) \| (?P<tests>`.*`) \|$", re.MULTILINE)
+SECTION = re.compile(r"^## \[.*?\]\((?P<page>.*?)\)\n(?P<list>.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+PROMISE = re.compile(r"^- (?P<words>.*?)\n(?P<tests>(?: {4}- `[^`]*`\n)+)", re.MULTILINE | re.DOTALL)
 
 
 def plain(text: str) -> str:
@@ -25,9 +25,9 @@ def plain(text: str) -> str:
 def promises() -> list[tuple[str, str, list[str]]]:
     """Page, sentence, and the tests that hold it."""
     return [
-        (section["page"], row["promise"], re.findall(r"`([^`]+)`", row["tests"]))
+        (section["page"], one["words"], re.findall(r"- `(.+)`", one["tests"]))
         for section in SECTION.finditer(PAGE)
-        for row in ROW.finditer(section["rows"])
+        for one in PROMISE.finditer(section["list"])
     ]
 
 
@@ -38,9 +38,10 @@ def functions(path: Path) -> frozenset[str]:
     return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 
-def test_each_row_is_read() -> None:
-    rows = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith(("| ---", "| promise"))]
-    assert len(rows) == len(promises()) > 100
+def test_the_whole_page_is_read() -> None:
+    listed = re.findall(r"^- ", PAGE, re.MULTILINE), re.findall(r"^ {4}- ", PAGE, re.MULTILINE)
+    assert (len(listed[0]), len(listed[1])) == (len(promises()), sum(len(tests) for _, _, tests in promises()))
+    assert len(promises()) > 100
 
 
 @pytest.mark.parametrize("page", sorted({page for page, _, _ in promises()}))
