@@ -1,0 +1,23 @@
+"""A memory file that is sealed says one thing for good."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+
+import pytest
+
+from releve.supervisor.host import memory
+
+
+def test_it_can_be_read_by_whoever_has_it_and_changed_by_nobody() -> None:
+    fd = memory.written("keepsake", {"größe": [1, None]})
+    assert not os.get_inheritable(fd)
+    assert json.loads(os.pread(fd, 1000, 0)) == {"größe": [1, None]}
+    for change in (lambda: os.pwrite(fd, b"x", 0), lambda: os.ftruncate(fd, 1), lambda: os.ftruncate(fd, 1000)):
+        with pytest.raises(PermissionError):
+            change()
+    with pytest.raises(PermissionError):
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)  # no more of them
+    os.close(fd)
