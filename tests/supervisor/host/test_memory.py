@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from harness.descriptors import descriptors
 from releve.supervisor.host import memory
 
 
@@ -21,3 +22,13 @@ def test_it_can_be_read_by_whoever_has_it_and_changed_by_nobody() -> None:
     with pytest.raises(PermissionError):
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)  # no more of them
     os.close(fd)
+
+
+def test_what_cannot_be_written_or_sealed_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = descriptors()
+    with pytest.raises(TypeError):
+        memory.written("keepsake", object())
+    monkeypatch.setattr(memory, "_SEALS", 1 << 20)  # none that there is
+    with pytest.raises(OSError, match="Invalid argument"):
+        memory.written("keepsake", 1)
+    assert descriptors() == before
