@@ -12,7 +12,7 @@ from releve.server.master import orders
 from releve.server.prefork.words import WORDS
 from releve.server.worker import worker
 from releve.supervisor.channels import reports
-from releve.supervisor.generation import news
+from releve.supervisor.generation.news import News
 from releve.supervisor.sentry import Sentry
 
 PAGE = (Path(__file__).parents[1] / "docs" / "protocol.md").read_text("utf-8")
@@ -42,7 +42,7 @@ def test_the_page_lists_what_the_code_knows(header: str, known: set[str]) -> Non
 
 
 def test_what_has_a_form_is_taken() -> None:
-    assert set(reports.LINK) == set(news.EFFECTS)
+    assert set(reports.LINK) == set(News.EFFECTS)
 
 
 def test_the_page_names_the_version_of_the_control_protocol() -> None:

@@ -83,8 +83,8 @@ class Master:
         self._pidfd = -1
         self._orders: dict[int, asyncio.Future[Message]] = {}
         self._ids = itertools.count(1)
-        self._tag = {"who": f"gen={generation}"}
-        self._noise = Noise(lambda line: log.error("on the link of the master: %s", line, extra=self._tag))
+        self.tag = {"who": f"gen={generation}"}  # identity for a log line
+        self._noise = Noise(lambda line: log.error("on the link of the master: %s", line, extra=self.tag))
         self._doubt: asyncio.TimerHandle | None = None  # the link has ended, and the process is about to
 
     # ---------------------------------------------------------------- its start
@@ -121,7 +121,7 @@ class Master:
         if link is None:
             return
         link.discard = closing.close
-        self._tag = {"who": f"gen={self._generation} pid={self.pid}"}
+        self.tag = {"who": f"gen={self._generation} pid={self.pid}"}
         if pidfd >= 0:
             self._loop.add_reader(pidfd, self._ended)
         else:
@@ -215,7 +215,7 @@ class Master:
             if self._link is not link or time.monotonic() >= until:  # it was hung up meanwhile
                 break
         if link.trouble:
-            log.error("cannot follow the master: %s", link.trouble, extra=self._tag)
+            log.error("cannot follow the master: %s", link.trouble, extra=self.tag)
         if link.ended:
             self.hang_up()
             if self._pidfd >= 0:
@@ -239,7 +239,7 @@ class Master:
                 self._refuse(message.get("id"), StepFailed("order", why))
         except Exception:
             self._noise.hear(f"a message that cannot be taken ({message.get('type')})")
-            log.debug("the message that could not be taken", exc_info=True, extra=self._tag)
+            log.debug("the message that could not be taken", exc_info=True, extra=self.tag)
         finally:
             closing.close(fds)
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
 from typing import Any
 
 from releve.config.settings.settings import Settings
 from releve.config.settings.wire import to_wire
 from releve.server.shared.link import LINK_VERSION, Message
+from releve.server.shared.states import WorkerState
+from releve.supervisor.channels.master import Master
+from releve.supervisor.generation.life import Life
+from releve.supervisor.generation.roster import Roster
 from releve.supervisor.listeners.listener import Listener
 from releve.supervisor.release.release import Pin
 from releve.supervisor.reporting.failure import StepFailed, UnsafePreload
 
 Phase = Callable[[str], None]
+
+_STACK_S = 2.0  # how long a hung process may take to write its stack
 
 
 def order(pin: Pin, settings: Settings, number: int, revision: int, workers: int, listeners: list[Listener]) -> Message:
@@ -31,12 +38,28 @@ def order(pin: Pin, settings: Settings, number: int, revision: int, workers: int
     }
 
 
+async def abort_hung(life: Life, master: Master, roster: Roster) -> None:
+    """Have what hangs in a boot write its stack to the crash file, by SIGABRT: the workers that boot, or the master.
+
+    Waits until they have ended, not for ever.
+    """
+    hung = [worker for worker in roster.workers.values() if worker.state == WorkerState.BOOTING]
+    for worker in hung:
+        worker.kill(signal.SIGABRT)
+    if hung or not master.running:
+        await life.wait(lambda: not any(w.state == WorkerState.BOOTING for w in roster.workers.values()), _STACK_S)
+    else:
+        master.signal(signal.SIGABRT)
+        await life.wait(lambda: master.has_ended or life.orphaned or life.gone, _STACK_S)
+
+
 class Boot:
     """From the start of a master until all its workers are ready, or it has failed. Lives in the supervisor's loop."""
 
     def __init__(self, app: str) -> None:
         loop = asyncio.get_running_loop()
         self.on_phase: Phase = lambda text: None
+        self.hello: Message = {}  # what the master said of itself
         self._app = app
         self._phase = ""
         self._greeted: asyncio.Future[Message] = loop.create_future()
@@ -65,6 +88,7 @@ class Boot:
     def greet(self, hello: Message) -> None:
         """``hello``."""
         if not self._greeted.done():
+            self.hello = hello
             self._greeted.set_result(hello)
 
     def enter(self, phase: str) -> None:

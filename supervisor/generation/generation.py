@@ -13,42 +13,41 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from releve.config.settings.settings import Settings
 from releve.instance import symptoms
 from releve.server.scoreboard import scoreboard
-from releve.server.shared.link import EXTRAS, STACKS_SIGNAL, Message
-from releve.server.shared.states import WorkerState
+from releve.server.shared.link import EXTRAS, Message
 from releve.supervisor.channels.crash_file import CrashFile
 from releve.supervisor.channels.door import Door
 from releve.supervisor.channels.exchange import Exchange
-from releve.supervisor.channels.master import ORDER_S, SILENT, Master
+from releve.supervisor.channels.master import ORDER_S, Master
 from releve.supervisor.channels.worker import Worker
-from releve.supervisor.generation import boot, leftovers, news
+from releve.supervisor.generation import boot
 from releve.supervisor.generation.boot import Boot, Phase
 from releve.supervisor.generation.crash import SIGNALS, Crashes
 from releve.supervisor.generation.dismissal import Dismissal
 from releve.supervisor.generation.handed_over import Descriptors, HandedOver
-from releve.supervisor.generation.leftovers import Left
+from releve.supervisor.generation.leftovers import Leftovers
+from releve.supervisor.generation.life import Life
+from releve.supervisor.generation.news import News
 from releve.supervisor.generation.orders import Orders
 from releve.supervisor.generation.roster import Roster
-from releve.supervisor.generation.states import GenerationEvent, GenerationState, next_state
+from releve.supervisor.generation.states import GenerationEvent, GenerationState
 from releve.supervisor.generation.traffic import Traffic
 from releve.supervisor.host import children
 from releve.supervisor.host.environment import GENERATION_VARIABLE
 from releve.supervisor.host.evidence import Process
 from releve.supervisor.listeners.listener import Listener
-from releve.supervisor.release import compatibility as greeting
+from releve.supervisor.release import compatibility
 from releve.supervisor.release.release import Pin
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.log import log
 from releve.supervisor.reporting.logfiles import LentFiles
 
 _RELIED_ON = (GenerationState.SERVING, GenerationState.STANDBY)
-_STRAYS_MAX = 10  # named in one line
-_STACK_S = 2.0  # how long a hung process may take to write its stack
 
 
 class Generation:
@@ -68,16 +67,8 @@ class Generation:
         self.settings = settings  # of its revision: what it runs with, whatever is configured by now
         self.listeners = list(listeners)
         self.revision = 1
-        self.state = GenerationState.BOOTING
+        self.life = Life(number)
         self.started = time.monotonic()
-        self.hello: Message = {}
-        self.preloaded = False if pin.preload is False else None  # None: nobody knows yet
-        self.diverts = False  # its workers pass a share of their new connections on
-        self.remarks: list[str] = []  # of its master and workers, for who operates them
-        self.broken: list[str] = []  # mounted applications that answer 503, each with its reason
-        self.mixed: list[str] = []  # files that had changed when a worker was started from them
-        self.astray: list[str] = []  # files that its application has loaded through a link that deploys move
-        self.stacks_signal = STACKS_SIGNAL  # by which its master is asked for stacks where it does not answer
         self._uid = pin.identity.uid
         self.roster: Roster = Roster(
             f"gen={number}", lambda worker: worker.calls(self.board), self._is_ours, self._crashed
@@ -86,26 +77,21 @@ class Generation:
         self.ended = asyncio.Event()
         self.on_lost: Callable[[Generation], None] = lambda generation: None
         self.on_report: Callable[[Generation], None] = lambda generation: None
-        self.on_terminated: Callable[[], None] = lambda: None
-        self._loop = asyncio.get_running_loop()
-        self.master = Master(number, self._uid, self._on_message, self._notice, self._master_ended, self._master_spoilt)
-        self.orders = Orders(self, self.master)
+        self.master = Master(number, self._uid, self._hear, self._notice, self._master_ended, self._master_spoilt)
+        self.orders = Orders(self.life, self.master, self.roster)
         self.booting: Boot = Boot(settings.app)
+        self.crashes = Crashes(CrashFile(-1 if found is None else found.crash))
+        preloaded = False if pin.preload is False else None
+        self.news = News(self.master, self.booting, self.roster, self.crashes, preloaded=preloaded)
         self.dismissal = Dismissal(self.kill)
-        self._changed = asyncio.Event()
         self._symptoms: symptoms.Evidence = {}
-        self._fate = ""  # how its master ended
         self._relied_on = False  # when it ended, and not because it was sent away
         self._killed = False  # by us: what is left of it is not lost
         self._last_revision = 1
-        self._inodes: dict[int, str] = {}  # of its listeners, with their names
-        self._adopted = found is not None
-        self._last: asyncio.Task[None] | None = None  # ends what it has left behind
         self.exchange = Exchange() if found is None else Exchange((found.receive, found.send))
         self._board_fd = scoreboard.make() if found is None else found.board
         self.board = scoreboard.Scoreboard(self._board_fd, careful=True)
-        self.crashes = Crashes(CrashFile(-1 if found is None else found.crash))
-        leftovers.begin(number)
+        self.leftovers = Leftovers(number, pin.resolved, self._uid, self.ended.set, adopted=found is not None)
         self.door: Door | None = None  # where its master is found by the next supervisor
         self.files = LentFiles()
         if found is not None:
@@ -115,8 +101,8 @@ class Generation:
 
     def _take_over(self, found: HandedOver) -> None:
         """Hold a generation that was another supervisor's; its master tells us the rest."""
-        self.hello, self.revision, self.preloaded, self.door = found.hello, found.revision, found.preloaded, found.door
-        self.state, self.diverts = found.state, found.diverts
+        self.revision, self.news.preloaded, self.door = found.revision, found.preloaded, found.door
+        self.life.state, self.orders.diverts = found.state, found.diverts
         self.files.adopt(self.revision, self.settings.log)
         self.booting.greet(found.hello)
         if found.counted:
@@ -134,13 +120,12 @@ class Generation:
             self.crashes.file.fileno(),
         )
 
-    def observe(self) -> None:
-        """Have its workers answer for the stacks of their threads, if their release can."""
-        if self.can("stacks"):
-            self.roster.observe()
-
     def command_alone(self) -> None:
         """Its master has gone, and whoever held the generation before us commanded its workers; so do we."""
+        self._adopt_orphans()
+
+    def _adopt_orphans(self) -> None:
+        self.life.orphaned = True
         self.roster.adopt(self._orphans_changed)
 
     async def counted(self, timeout_s: float = ORDER_S) -> None:
@@ -169,17 +154,18 @@ class Generation:
         limit_s = self.settings.timeouts.boot
         try:
             async with asyncio.timeout(limit_s):
-                self.hello = await self.booting.greeted()
-                if reason := greeting.objection(self.hello, self.settings):
+                hello = await self.booting.greeted()
+                if reason := compatibility.objection(hello, self.settings):
                     raise StepFailed("boot", reason)
                 self._send_boot(workers, keepsake)
                 await self.booting.ready()
         except TimeoutError:
             reason = f"cannot boot: not ready after {limit_s:g}s (timeouts.boot) while {self.booting.doing}"
-            raise StepFailed("boot", reason, await self._dump()) from None
+            await boot.abort_hung(self.life, self.master, self.roster)
+            raise StepFailed("boot", reason, self.crash_stack()) from None
 
     def _send_boot(self, workers: int, keepsake: int) -> None:
-        self._note_listeners()
+        self.leftovers.note(self.listeners)
         fds = [one.socket.fileno() for one in self.listeners]
         fds += [self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self.crashes.file.fileno()]
         extras: dict[str, int] = {}
@@ -222,25 +208,11 @@ class Generation:
 
     def knows(self, key: str) -> bool:
         """Whether the release of this generation has a setting (dotted key); asked once it has said hello."""
-        return greeting.knows(self.hello, key)
+        return compatibility.knows(self.hello, key)
 
     def can(self, feature: str) -> bool:
         """Whether the release of this generation has a feature; asked once it has said hello."""
-        return greeting.can(self.hello, feature)
-
-    async def _dump(self) -> str:
-        """The stacks of a hung boot: SIGABRT makes faulthandler write them to the crash file."""
-        hung = [worker for worker in self.workers.values() if worker.state == WorkerState.BOOTING]
-        for worker in hung:
-            worker.kill(signal.SIGABRT)
-        if not hung and self.master.running:
-            self.master.signal(signal.SIGABRT)
-            await self.wait(
-                lambda: self.master.has_ended or self.orphaned or self.state is GenerationState.GONE, _STACK_S
-            )
-        else:
-            await self.wait(lambda: not any(w.state == WorkerState.BOOTING for w in self.workers.values()), _STACK_S)
-        return self.crash_stack()
+        return compatibility.can(self.hello, feature)
 
     def crash_stack(self) -> str:
         """The stack of the last process of this generation that crashed; empty if none did."""
@@ -258,89 +230,7 @@ class Generation:
             [one for samples, _ in told for one in samples], [one for _, lines in told for one in lines]
         )
 
-    # ---------------------------------------------------------------- orders
-
-    async def resume(self) -> None:
-        """Have the workers accept. Raises StepFailed when none does, IllegalEvent in a wrong state.
-
-        From the moment the order is out they may hold requests, so a caller that is
-        interrupted here leaves a generation that is serving.
-        """
-        await self._go_to_work("resume", GenerationEvent.RESUMED)
-
-    async def attend(self) -> None:
-        """Have the workers serve what comes by their exchange, and accept nothing.
-
-        Raises as ``resume``, also when one does not.
-        """
-        await self._go_to_work("attend", GenerationEvent.ATTENDED)
-
-    async def _go_to_work(self, verb: str, event: GenerationEvent) -> None:
-        before, after = self.state, self._after(event)
-        self.state = after
-        try:
-            await self.orders.bring(verb, after.value, (), ORDER_S)
-        except StepFailed:
-            if self.state is after:
-                self.state = before
-            raise
-        if self.state is not after:  # it has ended, or was dismissed, while it was answered
-            raise StepFailed(
-                verb, f"cannot {verb} generation {self.number}: {self.trouble or f'it is {self.state.value}'}"
-            )
-
-    async def divert(self, share: float, to: Generation) -> None:
-        """Have the workers, and those to come, pass a share (0 to 1) of their new connections on. Raises StepFailed."""
-        self.diverts = True  # also if we are interrupted here: some may have heard it
-        with self._way_to("divert", to) as send:
-            await self.orders.bring("divert", WorkerState.SERVING, (send,), ORDER_S, to=to.number, share=share)
-
-    async def end_diversion(self) -> None:
-        """Have the workers serve all of their new connections again. Raises StepFailed when some do not say so."""
-        if self.diverts:
-            await self.orders.bring("divert", WorkerState.SERVING, (), ORDER_S, to=None)
-            self.diverts = False
-
-    async def pause(self, to: Generation, timeout_s: float = ORDER_S) -> None:
-        """Have the workers stop accepting and give their idle connections to another generation.
-
-        Raises StepFailed when some did not say so in time: they may hold connections yet. One that
-        ends meanwhile accepts no more either.
-        """
-        before, after = self.state, self._after(GenerationEvent.PAUSED)
-        with self._way_to("pause", to) as send:
-            try:
-                await self.orders.bring("pause", WorkerState.PAUSED, (send,), timeout_s, to=to.number)
-            except StepFailed:
-                if self.state is not GenerationState.GONE:
-                    raise
-            finally:
-                if self.state is before:  # else it has ended, or was dismissed, meanwhile
-                    self.state = after  # even when a worker is stuck: it was told, and accepts no more once it can hear
-                self.diverts = False
-
-    @contextmanager
-    def _way_to(self, verb: str, to: Generation) -> Iterator[int]:
-        """The send end of another generation's exchange, which stays open until the order is carried out.
-
-        Raises StepFailed.
-        """
-        if to.state is GenerationState.GONE:
-            raise StepFailed(verb, f"cannot {verb} generation {self.number}: {to.trouble}")
-        send = os.dup(to.exchange.send.fileno())
-        try:
-            yield send
-        finally:
-            os.close(send)
-
-    def _after(self, event: GenerationEvent) -> GenerationState:
-        """The state after an event.
-
-        Raises StepFailed for a generation that has ended, IllegalEvent in a wrong state.
-        """
-        if self.state is GenerationState.GONE:  # a death may come at any moment, and is nobody's mistake
-            raise StepFailed(SILENT, self.trouble)
-        return next_state(self.state, event)
+    # ---------------------------------------------------------------- life
 
     def dismiss(self, deadline_s: float, linger_s: float | None = None, *, serve_on: bool = False) -> None:
         """Have everything finish and leave; what has not after ``deadline_s`` is killed. Does not wait.
@@ -350,9 +240,9 @@ class Generation:
         """
         if self.state is GenerationState.GONE:
             return
-        self._note_listeners()
+        self.leftovers.note(self.listeners)
         serve_on = serve_on and self.state is GenerationState.SERVING
-        self.state = next_state(self.state, GenerationEvent.DISMISSED)
+        self.life.take(GenerationEvent.DISMISSED)
         if self.door is not None:
             self.door.forget()  # it leaves, whoever follows us
         self.dismissal.begin(deadline_s, linger_s, serve_on=serve_on)
@@ -370,7 +260,7 @@ class Generation:
             self._finish()
             return
         if self.state is not GenerationState.RETIRING:
-            self.state = next_state(self.state, GenerationEvent.DISMISSED)
+            self.life.take(GenerationEvent.DISMISSED)
         self._killed = True
         self._name_strays()
         self.master.kill_group()
@@ -386,7 +276,7 @@ class Generation:
 
     def proved(self) -> None:
         """Booted and checked. Raises StepFailed, IllegalEvent."""
-        self.state = self._after(GenerationEvent.PROVED)
+        self.life.take(GenerationEvent.PROVED)
 
     def new_revision(self) -> int:
         """A number for the next set of workers; never one that has been tried, whose losses would be held
@@ -402,24 +292,19 @@ class Generation:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a report makes the condition true."""
-        while not condition():
-            self._changed.clear()
-            await self._changed.wait()
+        await self.life.until(condition)
 
     async def wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """The same, for so long; whether it came true."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self.until(condition)
-        return condition()
+        return await self.life.wait(condition, timeout_s)
 
     # ---------------------------------------------------------------- reports
 
-    def _on_message(self, message: Message, fds: list[int]) -> None:
-        news.EFFECTS[message["type"]](self, message, fds)
+    def _hear(self, message: Message, fds: list[int]) -> None:
+        self.news.hear(message, fds)
 
     def _notice(self) -> None:
-        self._changed.set()
+        self.life.notice()
         self.on_report(self)
 
     def _is_ours(self, process: Process) -> bool:
@@ -438,14 +323,14 @@ class Generation:
         words = children.describe_status(status)
         step = "boot" if self.state is GenerationState.BOOTING else "master"
         while_ = f" while {self.booting.doing}" if step == "boot" else ""
-        self._fate = f"the master of generation {self.number} {words}"
+        self.life.fate = f"the master of generation {self.number} {words}"
         if -status in SIGNALS:
-            self._crashed(self._fate)
-        failure = StepFailed(step, f"{self._fate}{while_}", self.crash_stack())
+            self._crashed(self.life.fate)
+        failure = StepFailed(step, f"{self.life.fate}{while_}", self.crash_stack())
         self.master.fail(failure)
         self.booting.fail(failure)
         if self.workers and self.state is not GenerationState.BOOTING and not self._killed:
-            self.roster.adopt(self._orphans_changed)
+            self._adopt_orphans()
             if self.state is GenerationState.RETIRING:
                 self.roster.tell("quit", **self.dismissal.order)
         else:
@@ -470,7 +355,7 @@ class Generation:
         if self.state is GenerationState.GONE:
             return
         self._relied_on = self.state in _RELIED_ON
-        self.state = next_state(self.state, GenerationEvent.ENDED)
+        self.life.take(GenerationEvent.ENDED)
         self.dismissal.cancel()
         if not self._killed:  # else they were named
             self._name_strays()
@@ -484,40 +369,12 @@ class Generation:
         self.board.close()
         os.close(self._board_fd)
         self._board_fd = -1
-        self._note_listeners()
-        leftovers.finish(self.number)
-        whose = Left(self.number, self.pin.resolved, self.pid, self._uid, self._inodes, self._adopted)
-        if holders := leftovers.find(whose):
-            self._last = self._loop.create_task(self._end_leftovers(holders))
-        else:
-            self.ended.set()
+        self.leftovers.note(self.listeners)
+        self.leftovers.end(self.pid)
 
     def _name_strays(self) -> None:
-        """Say what the application has started that ends now, with the group of its master."""
-        if not self.master.running or self.pid <= 1:
-            return
-        found = leftovers.strays(
-            self.pid, self._uid or None, {self.pid, *(worker.pid for worker in self.workers.values())}
-        )
-        if found:
-            what = "1 process" if len(found) == 1 else f"{len(found)} processes"
-            names = ", ".join(found[:_STRAYS_MAX]) + (", …" if len(found) > _STRAYS_MAX else "")
-            advice = "start_new_session=True lets one live on"
-            log.warning(
-                "ending %s that the application of generation %d has started: %s; %s", what, self.number, names, advice
-            )
-
-    async def _end_leftovers(self, holders: list[leftovers.Holder]) -> None:
-        try:
-            await leftovers.end(self.number, holders)
-        finally:
-            self.ended.set()
-
-    def _note_listeners(self) -> None:
-        """Remember which sockets its processes may have, also when they are closed here."""
-        for one in self.listeners:
-            if one.socket.fileno() >= 0:
-                self._inodes[os.fstat(one.socket.fileno()).st_ino] = one.name
+        if self.master.running:
+            self.leftovers.name_strays(self.pid, [worker.pid for worker in self.workers.values()])
 
     # ---------------------------------------------------------------- words
 
@@ -532,9 +389,14 @@ class Generation:
         return self.roster.workers
 
     @property
+    def state(self) -> GenerationState:
+        """Where it stands in its life."""
+        return self.life.state
+
+    @property
     def orphaned(self) -> bool:
         """Whether its master is gone and its workers serve on."""
-        return self.roster.orphaned
+        return self.life.orphaned
 
     @property
     def led(self) -> bool:
@@ -544,9 +406,12 @@ class Generation:
     @property
     def trouble(self) -> str:
         """Why nobody can rely on it: its master has ended, or all of it. Empty while its master commands it."""
-        if self.state is GenerationState.GONE:
-            return f"generation {self.number} has ended" + (f": {self._fate}" if self._fate else "")
-        return (self._fate or f"generation {self.number} has lost its master") if self.orphaned else ""
+        return self.life.trouble
+
+    @property
+    def hello(self) -> Message:
+        """What its master said of itself; empty before."""
+        return self.booting.hello
 
     @property
     def tag(self) -> dict[str, str]:

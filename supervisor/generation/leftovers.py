@@ -18,7 +18,7 @@ import os
 import select
 import signal
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from releve.config.frozen import dataclass
@@ -26,12 +26,14 @@ from releve.instance.holders import descriptors
 from releve.supervisor.host import children, evidence, proc, system
 from releve.supervisor.host.environment import GENERATION_VARIABLE
 from releve.supervisor.host.readable import readable
+from releve.supervisor.listeners.listener import Listener
 from releve.supervisor.reporting.log import log
 
 TERM_S = 2.0  # between SIGTERM and SIGKILL
 KILL_S = 1.0  # for the end after that
 _VARIABLE = f"{GENERATION_VARIABLE}=".encode()
 _ENVIRON_MAX_BYTES = 1 << 20
+_STRAYS_MAX = 10  # named in one line
 
 _living: Counter[int] = Counter()  # numbers of generations
 
@@ -56,18 +58,6 @@ class Holder:
     pidfd: int
     name: str
     listener: str
-
-
-def begin(number: int) -> None:
-    """A generation begins to live."""
-    _living[number] += 1
-
-
-def finish(number: int) -> None:
-    """It has ended."""
-    _living[number] -= 1
-    if _living[number] <= 0:
-        del _living[number]
 
 
 def find(left: Left) -> list[Holder]:
@@ -191,3 +181,54 @@ def _name(pid: int) -> str:
             return "".join(sign if sign.isprintable() else "?" for sign in file.read().strip())
     except OSError:
         return "?"
+
+
+class Leftovers:
+    """What one generation may leave behind, from its beginning on. Lives in the supervisor's loop."""
+
+    def __init__(
+        self, number: int, directory: str, uid: int, on_end: Callable[[], None], *, adopted: bool = False
+    ) -> None:
+        """``on_end`` hears when nothing of it is left; ``directory``, ``uid``, ``adopted`` as in ``Left``."""
+        self._number = number
+        self._directory = directory
+        self._uid = uid
+        self._on_end = on_end
+        self._adopted = adopted
+        self._inodes: dict[int, str] = {}  # of its listeners, with their names
+        self._ending: asyncio.Task[None] | None = None
+        _living[number] += 1
+
+    def note(self, listeners: Iterable[Listener]) -> None:
+        """Remember which sockets its processes may have, also when they are closed here."""
+        for one in listeners:
+            if one.socket.fileno() >= 0:
+                self._inodes[os.fstat(one.socket.fileno()).st_ino] = one.name
+
+    def name_strays(self, master: int, workers: Iterable[int]) -> None:
+        """Say what the application has started that ends now, with the group of its master; all by their pids."""
+        found = strays(master, self._uid or None, {master, *workers}) if master > 1 else []
+        if found:
+            what = "1 process" if len(found) == 1 else f"{len(found)} processes"
+            names = ", ".join(found[:_STRAYS_MAX]) + (", …" if len(found) > _STRAYS_MAX else "")
+            advice = "start_new_session=True lets one live on"
+            log.warning(
+                "ending %s that the application of generation %d has started: %s; %s", what, self._number, names, advice
+            )
+
+    def end(self, master: int) -> None:
+        """All processes of it have ended, also its master (pid): end those that hold one of its listeners."""
+        _living[self._number] -= 1
+        if _living[self._number] <= 0:
+            del _living[self._number]
+        holders = find(Left(self._number, self._directory, master, self._uid, self._inodes, self._adopted))
+        if holders:
+            self._ending = asyncio.get_running_loop().create_task(self._end(holders))
+        else:
+            self._on_end()
+
+    async def _end(self, holders: list[Holder]) -> None:
+        try:
+            await end(self._number, holders)
+        finally:
+            self._on_end()

@@ -1,78 +1,105 @@
-"""The news of a generation: what each report of its master changes. Their forms are in ``reports.py``."""
+"""The news of a generation: what each report of its master changes, and what is known by them. Their forms are in
+``reports.py``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
-from releve.server.shared.link import Message
+from releve.server.shared.link import STACKS_SIGNAL, Message
+from releve.supervisor.channels.master import Master
 from releve.supervisor.channels.observer import known_signal
+from releve.supervisor.generation.boot import Boot
+from releve.supervisor.generation.crash import Crashes
+from releve.supervisor.generation.roster import Roster
+from releve.supervisor.release import compatibility
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.log import log
 
-if TYPE_CHECKING:
-    from releve.supervisor.generation.generation import Generation
-
 REMARKS_MAX = 20  # kept of one generation
 
-# Each takes those of the descriptors that it keeps out of the list.
-Effect = Callable[["Generation", Message, list[int]], None]
 
+class News:
+    """What the master of one generation has reported. Lives in the supervisor's loop."""
 
-def _imported(generation: Generation, message: Message, fds: list[int]) -> None:
-    generation.preloaded = message.get("preloaded", False)
-    generation.broken = message.get("broken", [])
-    generation.stacks_signal = known_signal(message.get("signal"))
+    def __init__(
+        self, master: Master, boot: Boot, roster: Roster, crashes: Crashes, *, preloaded: bool | None = None
+    ) -> None:
+        """``preloaded``: as far as it is known before the master says so."""
+        self.preloaded = preloaded  # its master has imported the application; None: nobody knows yet
+        self.remarks: list[str] = []  # of its master and workers, for who operates them
+        self.broken: list[str] = []  # mounted applications that answer 503, each with its reason
+        self.mixed: list[str] = []  # files that had changed when a worker was started from them
+        self.astray: list[str] = []  # files that its application has loaded through a link that deploys move
+        self.stacks_signal = STACKS_SIGNAL  # by which its master is asked for stacks where it does not answer
+        self.on_terminated: Callable[[], None] = lambda: None
+        self._master = master
+        self._boot = boot
+        self._roster = roster
+        self._crashes = crashes
 
+    def hear(self, message: Message, fds: list[int]) -> None:
+        """One report, which has its form. Takes those of the descriptors that it keeps out of the list.
 
-def _worker(generation: Generation, message: Message, fds: list[int]) -> None:
-    generation.roster.enter(message, fds)
-    generation.observe()
+        Raises Unfit for what cannot be true.
+        """
+        self.EFFECTS[message["type"]](self, message, fds)
 
+    def observe(self) -> None:
+        """Have the workers answer for the stacks of their threads, if their release can."""
+        if compatibility.can(self._boot.hello, "stacks"):
+            self._roster.observe()
 
-def _mixed(generation: Generation, message: Message, fds: list[int]) -> None:
-    files = message.get("files", [])
-    if message.get("astray"):
-        generation.astray = files
-    else:
-        generation.mixed = files
+    def _imported(self, message: Message, fds: list[int]) -> None:
+        self.preloaded = message.get("preloaded", False)
+        self.broken = message.get("broken", [])
+        self.stacks_signal = known_signal(message.get("signal"))
 
+    def _worker(self, message: Message, fds: list[int]) -> None:
+        self._roster.enter(message, fds)
+        self.observe()
 
-def _remark(generation: Generation, message: Message, fds: list[int]) -> None:
-    if len(generation.remarks) < REMARKS_MAX:
-        generation.remarks.append(message["text"])
+    def _mixed(self, message: Message, fds: list[int]) -> None:
+        files = message.get("files", [])
+        if message.get("astray"):
+            self.astray = files
+        else:
+            self.mixed = files
 
+    def _remark(self, message: Message, fds: list[int]) -> None:
+        if len(self.remarks) < REMARKS_MAX:
+            self.remarks.append(message["text"])
 
-def _done(generation: Generation, message: Message, fds: list[int]) -> None:
-    if message.get("late"):
-        log.warning("workers %s have not answered yet", message["late"], extra=generation.tag)
-    generation.master.answer(message, None)
+    def _done(self, message: Message, fds: list[int]) -> None:
+        if message.get("late"):
+            log.warning("workers %s have not answered yet", message["late"], extra=self._master.tag)
+        self._master.answer(message, None)
 
+    def _failed(self, message: Message, fds: list[int]) -> None:
+        step, trace = message.get("step", "boot"), message.get("traceback", "")
+        if not trace and ("id" not in message or step == "workers"):  # a boot, or workers that replace others
+            trace = self._crashes.stack()
+        failure = StepFailed(step, message.get("reason", ""), trace)
+        if "id" in message:
+            self._master.answer(message, failure)
+        else:
+            self._boot.fail(failure)
 
-def _failed(generation: Generation, message: Message, fds: list[int]) -> None:
-    step, trace = message.get("step", "boot"), message.get("traceback", "")
-    if not trace and ("id" not in message or step == "workers"):  # a boot, or workers that replace others
-        trace = generation.crash_stack()
-    failure = StepFailed(step, message.get("reason", ""), trace)
-    if "id" in message:
-        generation.master.answer(message, failure)
-    else:
-        generation.booting.fail(failure)
-
-
-EFFECTS: dict[str, Effect] = {
-    "hello": lambda generation, message, fds: generation.booting.greet(message),
-    "phase": lambda generation, message, fds: generation.booting.enter(message["phase"]),
-    "imported": _imported,
-    "unsafe": lambda generation, message, fds: generation.booting.unsafe(message.get("found", [])),
-    "worker": _worker,
-    "state": lambda generation, message, fds: generation.roster.note_state(message, fds),
-    "gone": lambda generation, message, fds: generation.roster.leave(message, fds),
-    "unfilled": lambda generation, message, fds: generation.roster.lack(message, fds),
-    "mixed": _mixed,
-    "remark": _remark,
-    "terminated": lambda generation, message, fds: generation.on_terminated(),
-    "ready": lambda generation, message, fds: generation.booting.complete(),
-    "done": _done,
-    "failed": _failed,
-}
+    # By the type of the report. Each takes those of the descriptors that it keeps out of the list.
+    EFFECTS: ClassVar[Mapping[str, Callable[[News, Message, list[int]], None]]] = {
+        "hello": lambda self, message, fds: self._boot.greet(message),
+        "phase": lambda self, message, fds: self._boot.enter(message["phase"]),
+        "imported": _imported,
+        "unsafe": lambda self, message, fds: self._boot.unsafe(message.get("found", [])),
+        "worker": _worker,
+        "state": lambda self, message, fds: self._roster.note_state(message, fds),
+        "gone": lambda self, message, fds: self._roster.leave(message, fds),
+        "unfilled": lambda self, message, fds: self._roster.lack(message, fds),
+        "mixed": _mixed,
+        "remark": _remark,
+        "terminated": lambda self, message, fds: self.on_terminated(),
+        "ready": lambda self, message, fds: self._boot.complete(),
+        "done": _done,
+        "failed": _failed,
+    }

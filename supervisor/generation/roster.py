@@ -53,7 +53,7 @@ class Roster:
         self._crashed = crashed
         self.workers: dict[int, Worker] = {}
         self.slots: set[int] = set()  # of the scoreboard, that workers of this generation have written, living and dead
-        self.orphaned = False
+        self._commands = False  # them, from here: their master has gone
         self._who = {"who": who}
         self._calls = calls
         self._ours = ours
@@ -157,7 +157,7 @@ class Roster:
     def close(self) -> None:
         """End what is left and forget it."""
         for worker in self.workers.values():
-            if self.orphaned:
+            if self._commands:
                 self._stop_reading(worker)
             worker.kill(signal.SIGKILL)
             worker.close()
@@ -168,7 +168,7 @@ class Roster:
     def adopt(self, on_change: Callable[[], None]) -> None:
         """The master is gone without a goodbye: from here on its workers are commanded from here."""
         log.warning("the master is gone, its %d workers serve on", len(self.workers), extra=self._who)
-        self.orphaned = True
+        self._commands = True
         self._on_change = on_change
         for worker in self.workers.values():
             self._loop.add_reader(worker.pidfd, self._ended, worker)

@@ -164,7 +164,7 @@ async def _ask_by_signal(process: Process) -> tuple[str, str, str]:
 
 def _signal_of(process: Process) -> int:
     if process.worker is None:
-        return process.generation.stacks_signal
+        return process.generation.news.stacks_signal
     return STACKS_SIGNAL if process.worker.observer is None else process.worker.observer.signal
 
 

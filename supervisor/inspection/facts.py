@@ -79,7 +79,7 @@ async def of_service(service: Service) -> Facts:
     pss = [one.pss_bytes for one in usage.values() if one.pss_bytes is not None]
     pin = None if serving is None else serving.pin
     unsafe: tuple[str, ...] = ()
-    if serving is not None and serving.preloaded and not serving.orphaned:
+    if serving is not None and serving.news.preloaded and not serving.orphaned:
         unsafe = opened(serving.pid)
     config = service.configuration.path
     return dataclasses.replace(

@@ -85,9 +85,9 @@ def _generation(generation: Generation, usage: dict[int, Usage], *, active: bool
         "releve": generation.hello.get("releve"),
         "lent": pin.lend,
         "revision": pin.revision,
-        "preloaded": generation.preloaded,
-        "mixed": [*generation.mixed, *generation.astray],
-        "broken": generation.broken,
+        "preloaded": generation.news.preloaded,
+        "mixed": [*generation.news.mixed, *generation.news.astray],
+        "broken": generation.news.broken,
         "losses": generation.roster.toll.words(),
         "crashes": [one.picture() for one in generation.crashes.recent],
         "workers": [

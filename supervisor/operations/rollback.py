@@ -42,5 +42,5 @@ async def _switch(service: Service, operation: Operation, back: Generation, reje
     await switch.pause(operation, rejected, back)
     if back.state is GenerationState.GONE:
         if rejected.state is GenerationState.STANDBY:
-            await rejected.resume()
+            await rejected.orders.resume()
         raise StepFailed("switch", f"cannot roll back: {back.trouble}", back.crash_stack())

@@ -170,9 +170,9 @@ async def start(service: Service, operation: Operation, target: Target, workers:
             _explain(error, new)
             await _end(new)
             raise
-        for text in new.remarks:
+        for text in new.news.remarks:
             operation.note(text, logged=True)  # by its master
-        for reason in new.broken:
+        for reason in new.news.broken:
             operation.note(f"{reason}; it answers 503")
         used = diff.changed(Settings(), target.settings)
         known = {key for key, rule in rules().items() if rule.get("supervisor")} | set(new.hello.get("settings", []))
@@ -299,7 +299,7 @@ async def _go_back(service: Service, operation: Operation, old: Generation, new:
     if old.state is GenerationState.GONE:
         if new.state is GenerationState.ATTENDING and not operation.final:
             with suppress(StepFailed):
-                await new.resume()
+                await new.orders.resume()
         if new.state is GenerationState.SERVING and not operation.final:
             raise StepFailed("switch", old.trouble)
         await _dismiss(service, operation, new)  # the supervisor looks for a successor of the old one

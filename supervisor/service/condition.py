@@ -84,11 +84,11 @@ class Condition:
             self.on_change()
 
     def _judge_code(self, generation: Generation) -> None:
-        if generation.mixed:
+        if generation.news.mixed:
             self.degraded["code"] = (
                 f"mixed code: workers of generation {generation.number} were started from changed files"
             )
-        elif generation.astray and os.path.realpath(generation.pin.directory) != generation.pin.resolved:
+        elif generation.news.astray and os.path.realpath(generation.pin.directory) != generation.pin.resolved:
             self.degraded["code"] = f"mixed code: generation {generation.number} may load more code of another release"
         else:
             self.degraded.pop("code", None)

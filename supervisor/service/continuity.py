@@ -63,7 +63,7 @@ class Continuity:
         """Hear from a generation's master that somebody means to end the service by it."""
         # else a sentry is the guard, and no master can end the service
         if not capabilities.exceeds(generation.pin.identity):
-            generation.on_terminated = self._terminated
+            generation.news.on_terminated = self._terminated
 
     def name_guard(self, serving: Generation) -> None:
         """Have systemd know who starts another supervisor."""

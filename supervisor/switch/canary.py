@@ -89,13 +89,13 @@ async def run(service: Service, operation: Operation, old: Generation, new: Gene
             "it; it is switched at once"
         )
         return
-    await new.attend()
+    await new.orders.attend()
     count = Count(old, new, canary)
     operation.switched = True  # in part: some clients are served by it
     new.exchange.heir = service.serving_exchange
     try:
         try:
-            await old.divert(canary.share, new)
+            await old.orders.divert(canary.share, new)
         except StepFailed:
             if old.state is not GenerationState.GONE:
                 raise

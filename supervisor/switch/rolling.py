@@ -27,7 +27,7 @@ async def roll(operation: Operation, old: Generation, new: Generation, workers: 
 
     Raises StepFailed, half-way.
     """
-    await new.resume()
+    await new.orders.resume()
     left, come = len(old.workers), 1
     while left > 1 or come < workers:
         if left > 1:

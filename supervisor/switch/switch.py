@@ -28,7 +28,7 @@ BACK_S = 1.0  # how long the workers of a generation that is switched back from 
 async def forward(service: Service, operation: Operation, old: Generation | None, new: Generation) -> None:
     """First the new generation accepts, then the old one stops and hands its connections over. Raises StepFailed."""
     if new.state is not GenerationState.SERVING:  # a rolling switch has begun with that
-        await new.resume()
+        await new.orders.resume()
     fault("after_resume")
     await all_serve(new)
     if old is not None:
@@ -49,7 +49,7 @@ async def resume(service: Service, generation: Generation) -> None:
     """
     generation.exchange.end_relay()
     try:
-        await generation.resume()
+        await generation.orders.resume()
     except StepFailed:
         generation.exchange.relay_to(service.serving_exchange)
         raise
@@ -59,7 +59,7 @@ async def pause(operation: Operation, generation: Generation, to: Generation) ->
     """One that serves stops accepting, and hands its idle connections over; what a stuck worker holds stays there."""
     if generation.state is GenerationState.SERVING:
         try:
-            await generation.pause(to)
+            await generation.orders.pause(to)
         except StepFailed as error:
             # A stuck worker is a reason to get rid of its generation, not to keep it.
             operation.note(f"{error.reason}; connections it holds stay with generation {generation.number}")
@@ -108,7 +108,7 @@ async def end_diversion(old: Generation) -> None:
     if old.state is GenerationState.GONE:
         return
     try:
-        await old.end_diversion()
+        await old.orders.end_diversion()
     except StepFailed as error:
         log.warning("%s", error.reason, extra=old.tag)
 
@@ -120,7 +120,7 @@ async def leave(service: Service, old: Generation, new: Generation) -> None:
     asked_ns = time.monotonic_ns()
     try:
         if new.state in AT_WORK:
-            await new.pause(old, BACK_S)
+            await new.orders.pause(old, BACK_S)
     except StepFailed as error:
         log.warning("%s", error.reason, extra=new.tag)
         _end_wedged(new, asked_ns)

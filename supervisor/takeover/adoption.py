@@ -176,7 +176,7 @@ async def settle(service: Service, operation: Operation, adopted: list[Adopted])
         with operation.step("settle"):
             if serving.state is not GenerationState.SERVING:
                 serving.exchange.end_relay()
-                await serving.resume()
+                await serving.orders.resume()
             await switch.end_diversion(serving)
             for one in adopted:
                 generation = one.generation
@@ -189,7 +189,7 @@ async def settle(service: Service, operation: Operation, adopted: list[Adopted])
             for paused in (service.standby, active if service.on_trial else None):
                 if paused is not None and paused.state is GenerationState.SERVING:
                     try:
-                        await paused.pause(serving)
+                        await paused.orders.pause(serving)
                     except StepFailed as error:  # one that is stuck holds nobody else up
                         operation.note(f"{error.reason}; connections it holds stay with generation {paused.number}")
             if service.standby is not None and service.standby.orphaned:

@@ -141,10 +141,10 @@ def _pack_generation(service: Service, generation: Generation, listeners: list[L
         "pid": generation.pid,
         **dataclasses.asdict(generation.descriptors()),
         "hello": generation.hello,
-        "preloaded": generation.preloaded,
-        "broken": generation.broken,
-        "mixed": generation.mixed,
-        "astray": generation.astray,
+        "preloaded": generation.news.preloaded,
+        "broken": generation.news.broken,
+        "mixed": generation.news.mixed,
+        "astray": generation.news.astray,
         "door": None if generation.door is None else str(generation.door.path),
         "held": None if held is None else _pack_held(held.held),
         "orphaned": generation.orphaned,
@@ -154,7 +154,7 @@ def _pack_generation(service: Service, generation: Generation, listeners: list[L
         "slots": sorted(generation.roster.slots),
         "lost": generation.roster.lost,
         "losses": generation.roster.toll.times,
-        "stacks_signal": generation.stacks_signal,
+        "stacks_signal": generation.news.stacks_signal,
         "crashes": [dataclasses.asdict(crash) for crash in generation.crashes.recent],
     }
 
@@ -291,15 +291,15 @@ def _hold(one: Packed, listeners: list[Listener]) -> Generation:
     pin, settings = unpack_pin(one["pin"])
     generation = Generation(int(one["number"]), pin, settings, [listeners[at] for at in one["listeners"]], found)
     generation.started = one.get("started", generation.started)
-    generation.broken, generation.mixed = list(one.get("broken", ())), list(one.get("mixed", ()))
-    generation.astray = list(one.get("astray", ()))
+    generation.news.broken, generation.news.mixed = list(one.get("broken", ())), list(one.get("mixed", ()))
+    generation.news.astray = list(one.get("astray", ()))
     lost = [(int(revision), str(words)) for revision, words in one.get("lost", ())]
     generation.roster.take_over(map(_unpack_worker, one["workers"]), one.get("slots", ()), lost)
     generation.roster.toll.take_over(*one.get("losses", ((), ())))
-    generation.stacks_signal = one.get("stacks_signal", generation.stacks_signal)
+    generation.news.stacks_signal = one.get("stacks_signal", generation.news.stacks_signal)
     crashes = (Crash(float(c["when"]), str(c["words"]), str(c["stack"])) for c in one.get("crashes", ()))
     generation.crashes.recent.extend(crashes)
-    generation.observe()
+    generation.news.observe()
     return generation
 
 

@@ -279,7 +279,7 @@ def test_who_is_not_the_master_is_not_heard() -> None:
             one.master._link.vouch()  # type: ignore[union-attr]
             say(link, {"type": "mixed", "files": ["app.py"]})
             await heard(link)
-            assert one.mixed == []
+            assert one.news.mixed == []
 
     asyncio.run(story())
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -15,8 +14,6 @@ import releve.server
 from releve.server.shared.link import ELSEWHERE, WANTS_ALL
 from releve.supervisor.channels.crash_file import CrashFile
 from releve.supervisor.generation.crash import Crash, Crashes, stack
-from releve.supervisor.generation.news import EFFECTS
-from releve.supervisor.reporting.failure import StepFailed
 
 TWO_THREADS = """Fatal Python error: {why}
 
@@ -130,21 +127,3 @@ def test_where_the_stack_is_elsewhere_the_log_says_so(file: CrashFile) -> None:
 def test_a_crash_is_what_its_picture_shows() -> None:
     crash = Crash(1e9 + 0.25, "worker 3 was killed", "the stack")
     assert Crash.pictured(crash.picture()) == crash
-
-
-def heard(**message: object) -> StepFailed:
-    """What a generation in which something crashed once makes of a `failed`."""
-    answers: list[StepFailed] = []
-    generation = SimpleNamespace(
-        crash_stack=lambda: "the stack",
-        booting=SimpleNamespace(fail=answers.append),
-        master=SimpleNamespace(answer=lambda message, failure: answers.append(failure)),
-    )
-    EFFECTS["failed"](generation, {"type": "failed", "reason": "why", **message}, [])  # type: ignore[arg-type]
-    return answers[0]
-
-
-def test_a_crash_is_evidence_where_workers_were_to_start_and_nothing_else_is_said() -> None:
-    assert heard(step="boot").traceback == heard(step="workers", id=1).traceback == "the stack"
-    assert heard(step="workers", traceback="theirs").traceback == "theirs"
-    assert heard(step="pause", id=1).traceback == ""

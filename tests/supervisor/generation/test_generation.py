@@ -28,7 +28,7 @@ LIVING = [state for state in GenerationState if state is not GONE]
 def generation(number: int, state: GenerationState) -> Generation:
     """One without a process, in a state."""
     made = Generation(number, PIN, Settings(), [])
-    made.state = state
+    made.life.state = state
     return made
 
 
@@ -38,9 +38,9 @@ async def prove(one: Generation, other: Generation) -> None:
 
 Act = Callable[[Generation, Generation], Awaitable[None]]
 ORDERS: dict[GenerationEvent, Act] = {
-    GenerationEvent.ATTENDED: lambda one, other: one.attend(),
-    GenerationEvent.RESUMED: lambda one, other: one.resume(),
-    GenerationEvent.PAUSED: lambda one, other: one.pause(other),
+    GenerationEvent.ATTENDED: lambda one, other: one.orders.attend(),
+    GenerationEvent.RESUMED: lambda one, other: one.orders.resume(),
+    GenerationEvent.PAUSED: lambda one, other: one.orders.pause(other),
 }
 STRIKES: dict[str, Callable[[Generation], None]] = {
     "ends": Generation.kill,
@@ -112,7 +112,7 @@ def test_nothing_is_paused_in_favour_of_one_that_has_ended() -> None:
         one, other = generation(1, GenerationState.SERVING), generation(2, GenerationState.SERVING)
         other.kill()
         with pytest.raises(StepFailed, match="generation 2 has ended"):
-            await one.pause(other)
+            await one.orders.pause(other)
         assert one.state is GenerationState.SERVING
         end(one)
 

@@ -24,7 +24,7 @@ from releve.supervisor.switch import switch
 def generation(*states: str) -> Generation:
     """One that serves, without a master; its workers, from number 1, are this process."""
     made = Generation(2, PIN, Settings(), [])
-    made.state = GenerationState.SERVING
+    made.life.state = GenerationState.SERVING
     for number, state in enumerate(states, 1):
         ours, theirs = pair()
         theirs.close()
@@ -105,7 +105,7 @@ def test_one_that_cannot_serve_again_passes_on_what_comes_late_as_before(fails: 
             raise StepFailed("switch", "its master is gone")
 
     exchange = Exchange()
-    paused: Any = SimpleNamespace(exchange=exchange, resume=resume)
+    paused: Any = SimpleNamespace(exchange=exchange, orders=SimpleNamespace(resume=resume))
     service: Any = SimpleNamespace(serving_exchange="who serves")
     if fails:
         with pytest.raises(StepFailed):
@@ -122,7 +122,7 @@ def test_a_worker_that_does_not_pause_holds_nothing_up(state: GenerationState) -
 
     async def story() -> list[str]:
         operation = Operation("upgrade", "a test", 1)
-        old: Any = SimpleNamespace(state=state, number=7, pause=pause)
+        old: Any = SimpleNamespace(state=state, number=7, orders=SimpleNamespace(pause=pause))
         await switch.pause(operation, old, old)
         return operation.notes
 
