@@ -16,7 +16,7 @@ from releve.importer.document import document
 from releve.importer.document.failure import ImportFailure
 from releve.importer.document.output import write
 from releve.importer.gunicorn import gunicorn
-from releve.importer.gunicorn.command_line import COMMAND_LINE
+from releve.importer.gunicorn.flags import COMMAND_LINE
 from releve.importer.parser import parser, run_parsed
 from releve.importer.settings.draft import Draft
 from releve.importer.settings.site import Site

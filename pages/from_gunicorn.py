@@ -11,7 +11,7 @@ from releve.pages.marked import Tables, main
 
 
 def reference() -> str:
-    """One table for each section."""
+    """A heading and a table for each section: gunicorn's setting, our key, and what becomes of it."""
     return "\n".join(f"### {title}\n\n{_table(settings)}\n" for title, settings in SECTIONS.items())
 
 

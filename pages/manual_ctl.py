@@ -18,7 +18,7 @@ from releve.pages import roff
 
 
 def manual() -> str:
-    """The page."""
+    """The text of ``ctl.1``, as roff."""
     common = _common()
     options = [*common.values(), *(one for one in roff.declared(ctl) if roff.same(one) not in common)]
     usage = f"[{roff.bold('-c')} {roff.italic('FILE')}] {roff.italic('VERB')} [{roff.italic('OPTION')}]..."

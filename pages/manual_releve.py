@@ -42,7 +42,7 @@ FILES = (
 
 
 def manual() -> str:
-    """The page."""
+    """The text of ``releve.1``, as roff."""
     plain = cli.command("releve", cli.SUMMARY)
     common = {roff.same(option) for option in roff.declared(plain)}
     commands = [line for name, one in cli.commands().items() for line in roff.entry(["releve", name], one, common)]

@@ -47,7 +47,7 @@ VALUES = (
 
 
 def manual() -> str:
-    """The page."""
+    """The text of ``releve.yaml.5``, as roff."""
     top = [field for field in dataclasses.fields(Settings) if field.name not in GROUPS]
     sections = [
         ("DESCRIPTION", _description()),

@@ -27,7 +27,7 @@ _ADMISSION = {
 
 
 def signals() -> str:
-    """Signals to the supervisor."""
+    """Signals to the supervisor, and the verb that each stands for."""
     rows = [
         f"| `{number.name.removeprefix('SIG')}` | {verb} {_words(arguments)}|"
         for number, (verb, arguments) in SIGNALS.items()
@@ -36,7 +36,7 @@ def signals() -> str:
 
 
 def statuses() -> str:
-    """Exit statuses of ``ctl``."""
+    """Exit statuses of ``ctl``, and what each means."""
     rows = [f"| {int(status)} | {meaning} |" for status, meaning in protocol.MEANING.items()]
     return "\n".join(["| exit status | meaning |", "| --- | --- |", *rows])
 
@@ -67,19 +67,19 @@ def rules() -> str:
 
 
 def turns() -> str:
-    """Hooks that are commands."""
+    """Hooks that are commands: when each runs, and what its failure does."""
     rows = [f"| `{name}` | {turn.when} | {turn.failing} |" for name, turn in hooks.TURNS.items()]
     return "\n".join(["| hook | runs when | its failure |", "| --- | --- | --- |", *rows])
 
 
 def variables() -> str:
-    """What they are told."""
+    """Variables that a hook's command finds in its environment."""
     rows = [f"| `{name}` | {words} |" for name, words in hooks.VARIABLES.items()]
     return "\n".join(["| variable | |", "| --- | --- |", *rows])
 
 
 def checks() -> str:
-    """What the doctor looks at."""
+    """What ``ctl doctor`` looks at, and when all is well."""
     rows = [f"| `{check.name}` | {check.words} |" for check in CHECKS]
     return "\n".join(["| check | all is well if |", "| --- | --- |", *rows])
 

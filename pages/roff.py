@@ -25,7 +25,7 @@ def bold(text: str) -> str:
 
 
 def italic(text: str) -> str:
-    """What stands for something."""
+    """A word that stands for something: FILE, VERB."""
     return f"\\fI{literal(text)}\\fR"
 
 
@@ -62,7 +62,7 @@ def terms(pairs: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def example(text: str) -> list[str]:
-    """Lines as they stand."""
+    """Lines as they stand, indented, in the font of a terminal."""
     return [".PP", ".RS 4", ".EX", *map(literal, text.rstrip("\n").split("\n")), ".EE", ".RE"]
 
 

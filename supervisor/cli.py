@@ -19,7 +19,7 @@ import click
 
 from releve import __version__
 from releve.config.completion import by_metavar
-from releve.config.reading.paste import Names, is_paste
+from releve.config.reading.sections import Names, is_paste
 from releve.instance.instances import USUAL_FILE, InstanceError, absolute, working_folder
 from releve.instance.protocol import Status
 from releve.supervisor import completion

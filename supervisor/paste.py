@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import NoReturn
 
 from releve.config.errors import ConfigError
-from releve.config.reading import paste
 from releve.config.reading.load import load
+from releve.config.reading.sections import LAUNCHER, Names, read_section
 from releve.instance.instances import absolute, working_folder
 from releve.instance.protocol import Status
 
@@ -65,10 +65,10 @@ def _command(global_conf: Mapping[str, str], local_conf: Mapping[str, str], argu
     named, server, app = _named(arguments, told)
     path = absolute(named, working_folder(os.environ))
     given = _given(global_conf)
-    section = paste.read_section(path, paste.Names(server, app, given))
+    section = read_section(path, Names(server, app, given))
     of_the_file = {*section.shared.items(), *section.additions.items()}
-    names = paste.Names(server, app, tuple(pair for pair in given if pair not in of_the_file))
-    said = paste.read_section(path, names).texts
+    names = Names(server, app, tuple(pair for pair in given if pair not in of_the_file))
+    said = read_section(path, names).texts
     differing = sorted(key for key in {*said, *local_conf} if said.get(key) != local_conf.get(key))
     if differing:
         what = ", ".join(differing)
@@ -86,7 +86,7 @@ def _command(global_conf: Mapping[str, str], local_conf: Mapping[str, str], argu
         str(path),
         "--server-name",
         server,
-        *paste.Names("main", app, names.variables).flags(),
+        *Names("main", app, names.variables).flags(),
     ]
 
 
@@ -115,7 +115,7 @@ def _named(arguments: Sequence[str], told: str) -> tuple[str, str, str]:
 
 def _given(global_conf: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """What may be variables: the file's own place is none of them, and what every launcher says need not be said."""
-    own = {"here": global_conf.get("here"), "__file__": global_conf.get("__file__"), **paste.LAUNCHER}
+    own = {"here": global_conf.get("here"), "__file__": global_conf.get("__file__"), **LAUNCHER}
     return tuple((name, value) for name, value in global_conf.items() if own.get(name) != value)
 
 

@@ -67,7 +67,7 @@ def parse_size(text: str, rules: Rules) -> int:
 
 
 def parse_count(text: str, rules: Rules) -> int:
-    """A whole number."""
+    """A whole number within ``minimum`` (default: 0) and ``maximum``; ``0`` never stands for ``off``."""
     if not _WHOLE.fullmatch(text):
         raise ValueError("expected a whole number")
     number = int(text)

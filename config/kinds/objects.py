@@ -40,7 +40,7 @@ def _is_call(text: str) -> bool:
 
 
 def parse_function(text: str, rules: Rules) -> str:
-    """``module:function``, called without arguments."""
+    """``module:function``; the server calls it without arguments."""
     module, colon, name = text.partition(":")
     if text.endswith("()"):
         raise ValueError(f"it is called without saying so; write {text.removesuffix('()')}")
@@ -50,7 +50,7 @@ def parse_function(text: str, rules: Rules) -> str:
 
 
 def parse_module(text: str, rules: Rules) -> str:
-    """The dotted name of a module."""
+    """The dotted name of a module, as ``import`` takes it."""
     if not _MODULE.fullmatch(text):
         raise ValueError("expected the dotted name of a module, such as mysite.urls")
     return text

@@ -23,7 +23,7 @@ def parse_flag(text: str, rules: Rules) -> bool:
 
 
 def parse_choice(text: str, rules: Rules) -> str:
-    """One of the setting's ``choices``."""
+    """One of the setting's ``choices``, in lower case; the nearest is named where it is none."""
     choices: tuple[str, ...] = rules["choices"]
     if text.lower() in choices:
         return text.lower()
@@ -55,7 +55,7 @@ def parse_argument(text: str, rules: Rules) -> str:
 
 
 def parse_verb(text: str, rules: Rules) -> str:
-    """A verb of ``ctl``."""
+    """A verb that ``ctl`` knows, by its name."""
     if text not in CONTROL_VERBS:
         meant = nearest(text, CONTROL_VERBS)
         raise ValueError(

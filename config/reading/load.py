@@ -12,7 +12,7 @@ from releve.config.errors import Place
 from releve.config.frozen import dataclass
 from releve.config.reading import paste, yaml_file
 from releve.config.reading.build import build
-from releve.config.reading.paste import Names
+from releve.config.reading.sections import Names, is_paste
 from releve.config.reading.sources import Overrides, logical_folder, read_overrides
 from releve.config.reading.written import Document, Written
 from releve.config.settings.settings import Settings
@@ -44,7 +44,7 @@ def load(path: Path | None, overrides: Overrides | None = None, names: Names | N
     told, sources, notes = read_overrides(given)
     if path is None:
         document = _without_file(str(given.folder or logical_folder(given.environ)))
-    elif names is not None or paste.is_paste(path):
+    elif names is not None or is_paste(path):
         document = paste.read(path, names or Names(), told)
     else:
         document = yaml_file.read(path)

@@ -79,7 +79,7 @@ def entries_of(name: str, written: Written, problems: Problems) -> dict[str, Wri
 
 
 def _word(key: str, written: Written, rules: Rules, problems: Problems) -> Any:
-    """One word, by its parser."""
+    """One word, by the parser of its kind; a path is made absolute in the folder of what said it."""
     text = written.content
     if text is None:
         if "off" in rules:

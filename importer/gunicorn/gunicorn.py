@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from releve.importer.document.failure import ImportFailure
-from releve.importer.gunicorn.command_line import COMMAND_LINE, interpreter_of, parse, program
 from releve.importer.gunicorn.file import USUAL_FILE, execute, notes_on, short
+from releve.importer.gunicorn.flags import COMMAND_LINE, interpreter_of, parse, program
 from releve.importer.settings.site import Site, Value
 from releve.importer.settings.table import SETTINGS
 from releve.importer.settings.values import convert, shown

@@ -34,7 +34,7 @@ class Draft:
             self.entries[key] = Entry(value, f"{DEFAULT} of {of}; Relève's is {ours}")
 
     def remark(self, name: str, text: str) -> None:
-        """Say something about a setting."""
+        """Say something about a setting, after its value and where that is from; a second remark replaces the first."""
         held = self.site.values[name]
         self.remarks[name] = f"{name} = {values.shown(held.value)} ({held.origin}): {text}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from releve.config.reading import paste
+from releve.config.reading.sections import Names
 from releve.importer.document.document import Entry
 from releve.importer.document.failure import ImportFailure
 from releve.importer.settings.draft import Draft
@@ -30,7 +31,7 @@ def _app(setting: Setting, draft: Draft) -> None:
 def _app_of_paste(site: Site) -> str:
     file, _, name = str(site["paste"]).partition("#")
     variables = tuple(_pair(text) for text in site["raw_paste_global_conf"])
-    names = paste.Names(app=name or "main", variables=variables)
+    names = Names(app=name or "main", variables=variables)
     return paste.application(Path(site.folder, file), names, site.directory)
 
 

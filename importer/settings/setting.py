@@ -44,10 +44,10 @@ def carried(
     action: str = "store",
     carry: Carry | None = None,
 ) -> Setting:
-    """One that has a key of ours."""
+    """A setting that has a key of ours; ``flags`` have spaces between them."""
     return Setting(name, kind, default, tuple(flags.split()), text, key, differs, action, carry)
 
 
 def without(name: str, kind: str, default: Any, flags: str, text: str, action: str = "store") -> Setting:
-    """One that has none."""
+    """A setting that has no key of ours: ``text`` says what to do instead."""
     return Setting(name, kind, default, tuple(flags.split()), text, action=action)

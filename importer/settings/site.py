@@ -21,7 +21,7 @@ class Value:
 
     @property
     def given(self) -> bool:
-        """Whether somebody said so."""
+        """Whether somebody said so: the file, a flag or a variable."""
         return self.origin != DEFAULT
 
 

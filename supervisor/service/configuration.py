@@ -19,7 +19,7 @@ from releve.supervisor.host.policy import Bounds
 
 if TYPE_CHECKING:
     from releve.config.reading.load import Loaded
-    from releve.config.reading.paste import Names
+    from releve.config.reading.sections import Names
 
 Options = Mapping[str, str | list[str]]
 

@@ -3,17 +3,37 @@
 import pytest
 
 from releve.config.kinds.objects import parse_app, parse_function, parse_module
+from releve.server.wsgi.application import parse_target
 
 
-@pytest.mark.parametrize("app", ["a:b", "a.b:c.d", "a:make()", "a:make('x', n=[1, {2: None}])", "größe:app"])
-def test_an_application_is_an_object_or_a_call_of_literals(app: str) -> None:
+@pytest.mark.parametrize(
+    "app", ["a:b", "a.b:c.d", "größe:app", "a:make()", "a:make('x/y', 1, k=[True, None])", 'a:make({"k": "v:w.py"})']
+)
+def test_calls_with_literals_are_applications(app: str) -> None:
     assert parse_app(app, {}) == app
+    parse_target(app)
 
 
-@pytest.mark.parametrize("app", ["a:b(x)", "a:b(**{})", "a:b()()", "a:b(__import__('os'))", "a:b(", "a b:c", "3a:b"])
-def test_nothing_of_it_would_be_evaluated(app: str) -> None:
-    with pytest.raises(ValueError):
-        parse_app(app, {})
+@pytest.mark.parametrize(
+    "app",
+    [
+        "a:make(x)",
+        "a:b(__import__('os'))",
+        "a b:c",
+        "3a:b",
+        "a:make(*[1])",
+        "a:make(**{})",
+        "a:make(f())",
+        "a:make(1)()",
+        "a:make('x'",
+        "a:make(1).b",
+        "a:(1)",
+        "a:make(1) ",
+    ],
+)
+def test_other_calls_are_none(app: str) -> None:
+    with pytest.raises(ValueError, match="expected module:object"):
+        parse_app(app, {}) if not app.endswith(" ") else parse_app(f"{app}or b", {})
 
 
 def test_functions_and_modules() -> None:

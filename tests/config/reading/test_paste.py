@@ -1,6 +1,4 @@
-"""PasteDeploy's files: what a server section says, by PasteDeploy's own reading, and the places of what cannot
-be used.
-"""
+"""PasteDeploy's files: what a server section becomes, and the places of what cannot be used."""
 
 from __future__ import annotations
 
@@ -13,53 +11,15 @@ from releve.config.errors import ConfigError
 from releve.config.kinds.objects import parse_app
 from releve.config.reading import paste
 from releve.config.reading.load import load
+from releve.config.reading.sections import Names
 from releve.config.reading.sources import Overrides
 from releve.config.settings.address import Address
 from releve.server.wsgi.application import parse_target
 
 APP = "[app:main]\nuse = egg:shop\n"
 
-SECTIONS = {
-    "plain": "[server:main]\nuse = egg:releve#main\nworkers = 3\nTimeouts = 1\n",
-    "without a name": "[server:main]\nuse = egg:releve\nhost = 10.0.0.1\nport: 80\n",
-    "defaults": (
-        "[DEFAULT]\nlevel = info\nworkers = 9\n[server:main]\nuse = egg:releve#main\nlog.level = "
-        "%(level)s\nworkers = 3\n"
-    ),
-    "here and the file": (
-        "[server:main]\nuse = egg:releve#main\nrun = %(here)s/run\nfile = %(__file__)s\nby = %(__script__)s\n"
-    ),
-    "set and get": (
-        "[DEFAULT]\na = 1\n[server:main]\nuse = egg:releve#main\nset color = blue\nget workers = a\nthreads = 2\n"
-    ),
-    "another section": (
-        "[server:base]\nuse = egg:releve#main\nworkers = 3\nthreads = 2\n[server:main]\nuse = base\nthreads = 4\n"
-    ),
-    "another file": "[server:main]\nuse = config:base.ini#far\nthreads = 4\n",
-    "a variable": "[server:main]\nuse = egg:releve#main\nport = %(port)s\nhost = %(host)s\n",
-    "a variable that has a default": (
-        "[DEFAULT]\nhost = 10.1.1.1\n[server:main]\nuse = egg:releve#main\nlisten = %(host)s:80\n"
-    ),
-    "several lines": "[server:main]\nuse = egg:releve#main\nlisten =\n    127.0.0.1:1\n    127.0.0.1:2\n",
-    "explicit": "[server:main]\npaste.server_runner = releve.supervisor.paste:serve\nworkers = 2\n",
-    "percent": "[server:main]\nuse = egg:releve#main\nlog.access_format = %%(h)s %%(r)s\n",
-}
 
-
-@pytest.mark.parametrize("text", SECTIONS.values(), ids=SECTIONS)
-def test_a_section_says_what_pastedeploy_reads_in_it(text: str, tmp_path: Path) -> None:
-    loadwsgi = pytest.importorskip("paste.deploy.loadwsgi")
-    (tmp_path / "base.ini").write_text("[server:far]\nuse = egg:releve#main\nworkers = 7\nthreads = 1\n")
-    file = tmp_path / "site.ini"
-    file.write_text(APP + text)
-    variables = {"port": "81", "host": "10.2.2.2", "__script__": "pserve"}
-    theirs = loadwsgi.loadcontext(loadwsgi.SERVER, f"config:{file}", global_conf=variables)
-    ours = paste.read_section(file, paste.Names(variables=tuple(variables.items())))
-    assert ours.texts == dict(theirs.local_conf)
-    assert ours.additions.items() <= theirs.global_conf.items()
-
-
-def settings(tmp_path: Path, body: str, names: paste.Names | None = None, **environ: str) -> Any:
+def settings(tmp_path: Path, body: str, names: Names | None = None, **environ: str) -> Any:
     file = tmp_path / "site.ini"
     file.write_text(f"{APP}\n[server:main]\nuse = egg:releve#main\n{body}")
     return load(file, Overrides(environ=environ), names).settings
@@ -146,13 +106,13 @@ def test_a_variable_of_the_environment_comes_before_the_file(tmp_path: Path) -> 
 )  # fmt: skip
 def test_what_cannot_be_used_has_its_place(tmp_path: Path, body: str, says: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        settings(tmp_path, body, paste.Names("other") if "other" in body else None)
+        settings(tmp_path, body, Names("other") if "other" in body else None)
     assert says in str(refused.value)
 
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot find \[server:x\] in it; its server sections: server:main"):
-        settings(tmp_path, "", paste.Names("x"))
+        settings(tmp_path, "", Names("x"))
 
 
 def test_the_example_in_the_docs(tmp_path: Path) -> None:
@@ -164,37 +124,10 @@ def test_the_example_in_the_docs(tmp_path: Path) -> None:
 
 
 def test_the_application_is_named_relative_to_the_release(tmp_path: Path) -> None:
-    names = paste.Names(app="second", variables=(("color", "it's"),))
+    names = Names(app="second", variables=(("color", "it's"),))
     inside = paste.application(Path("/srv/current/conf/site.ini"), names, "/srv/current")
-    outside = paste.application(Path("/etc/site.ini"), paste.Names(), "/srv/current")
+    outside = paste.application(Path("/etc/site.ini"), Names(), "/srv/current")
     assert inside == """releve.server.paste:load('conf/site.ini', app='second', variables={'color': "it's"})"""
     assert outside == "releve.server.paste:load('/etc/site.ini')"
     for app in (inside, outside):
         assert parse_app(app, {}) == app and parse_target(app).factory
-
-
-@pytest.mark.parametrize(
-    "app", ["a:b", "a.b:c.d", "a:make()", "a:make('x/y', 1, k=[True, None])", 'a:make({"k": "v:w.py"})']
-)
-def test_calls_with_literals_are_applications(app: str) -> None:
-    assert parse_app(app, {}) == app
-    parse_target(app)
-
-
-@pytest.mark.parametrize(
-    "app",
-    [
-        "a:make(x)",
-        "a:make(*[1])",
-        "a:make(**{})",
-        "a:make(f())",
-        "a:make(1)()",
-        "a:make('x'",
-        "a:make(1).b",
-        "a:(1)",
-        "a:make(1) ",
-    ],
-)
-def test_other_calls_are_none(app: str) -> None:
-    with pytest.raises(ValueError, match="expected module:object"):
-        parse_app(app, {}) if not app.endswith(" ") else parse_app(f"{app}or b", {})

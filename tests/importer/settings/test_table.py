@@ -9,7 +9,7 @@ import pytest
 from gunicorn import config
 
 from releve.config.settings.settings import key_names
-from releve.importer.gunicorn.command_line import parser
+from releve.importer.gunicorn.flags import parser
 from releve.importer.settings import values
 from releve.importer.settings.table import SECTIONS, SETTINGS
 from releve.importer.translate import ORDER

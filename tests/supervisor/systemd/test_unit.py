@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from releve.config.reading.paste import Names
+from releve.config.reading.sections import Names
 from releve.config.settings.address import Address
 from releve.config.settings.hooks import Command, Hooks
 from releve.config.settings.limits import Limits

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from releve.importer.document.failure import ImportFailure
-from releve.importer.gunicorn.command_line import interpreter_of, parse, program
+from releve.importer.gunicorn.flags import interpreter_of, parse, program
 
 
 @pytest.mark.parametrize(
