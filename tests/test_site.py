@@ -164,3 +164,16 @@ def test_the_messages_that_are_quoted_are_ours() -> None:
         piece.strip(" :;,()") for message in quoted for piece in re.split(r"…s?|releve\.yaml:7:3:|[:;] ", message)
     }
     assert sorted(piece for piece in pieces if len(piece) > 3 and piece not in SOURCES) == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here (Debian: apt-get install chromium)")
+@pytest.mark.skipif(bool(built()), reason=str(built()))
+def test_no_page_is_wider_than_a_telephone(tmp_path: Path) -> None:
+    """What is wider, such as a table, scrolls within it."""
+    widths = {}
+    with browsing(tmp_path) as browser:
+        browser.tell("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=True)
+        for page in SITE.rglob("*.html"):
+            browser.open(page.as_uri())
+            widths[page.relative_to(SITE).as_posix()] = browser.run("document.documentElement.scrollWidth")
+    assert len(widths) > 30 and {page: width for page, width in widths.items() if width > 360} == {}
