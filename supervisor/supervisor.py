@@ -87,6 +87,7 @@ class Supervisor:
         self._broken = broken
         self._arrived = arrived
         self._runtime = runtime
+        self._in_systemd = service.notifier.active  # else nobody reads what there would be to say
         self._tasks: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly
         self.dispatcher = dispatcher = Dispatcher(service)
         self.stop = Stop(dispatcher)
@@ -192,6 +193,8 @@ class Supervisor:
 
     def _begun(self, operation: Operation) -> None:
         self._upkeep.look()
+        if not self._in_systemd:
+            return
         operation.told = partial(self._tell_systemd, operation)
         self._watchdog.extend()
         if self.service.active is not None:
@@ -200,11 +203,12 @@ class Supervisor:
             )
 
     def _done(self, operation: Operation) -> None:
+        generations = self.service.generations()
         if self.dispatcher.stopping is None:
             self.service.announce()
         if operation.verb == "upgrade":  # what ExecReload= does
             self.service.continuity.guard_file.stand_in()  # for STAND_IN_S
-        self.service.continuity.assure(self.service.generations(), SILENCE_S)
+        self.service.continuity.assure(generations, SILENCE_S)
 
     def _now_idle(self) -> None:
         loop = asyncio.get_running_loop()
@@ -224,7 +228,7 @@ class Supervisor:
         self.service.notifier.status(f"{operation.verb} {operation.number}: {phase}; {self.service.serving_words()}")
 
     def _tell_health(self) -> None:
-        if self.dispatcher.idle:  # else the phase is shown
+        if self._in_systemd and self.dispatcher.idle:  # else the phase is shown
             self.service.notifier.status(self.service.state_words())
 
     # ---------------------------------------------------------------- what comes by itself

@@ -50,7 +50,8 @@ async def reload(service: Service, operation: Operation, configuration: Configur
         for key in diff.needs_restart(target.changed):
             operation.note(f"{key} has changed: it needs a restart of the supervisor")
     revision = generation.new_revision()
-    service.tell_opening(target.listeners.added)
+    if target.listeners.added:
+        service.tell_opening(target.listeners.added)
     try:
         known = generation.hello.get("settings", [])
         with operation.step("boot"), generation.files.lent(revision, target.settings.log, known) as files:

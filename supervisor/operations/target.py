@@ -57,7 +57,7 @@ def from_configuration(service: Service, configuration: Configuration, *, patien
     async def choose() -> Target:
         settings = configuration.read().settings
         if service.active is not None:
-            settings = diff.apply_upgrade(service.settings, settings)
+            settings = diff.apply_upgrade(service.active.settings, settings)
         try:
             pin = await release.pin(settings, service.base_environment, configuration.bounds)
         except ReleaseError as error:

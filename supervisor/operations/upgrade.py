@@ -60,7 +60,8 @@ async def upgrade(
         with operation.step("preflight"):
             target = await choose()
             operation.record(target=release_of(target.pin))
-            service.tell_opening(target.listeners.added)
+            if target.listeners.added:
+                service.tell_opening(target.listeners.added)
         fault("after_preflight")
         await hooks.before(target.pin, target.settings.hooks)
         how = target.settings.upgrade
@@ -69,8 +70,7 @@ async def upgrade(
             standing_by = service.standby  # there is room for one extra worker, and this is one
             service.retire_standby()
             await rolling.settled(standing_by, 0)
-        workers = service.workers_for(target.settings)
-        new = await start(service, operation, target, 1 if rolls else workers)
+        new = await start(service, operation, target, single=rolls)
         with operation.step("check"):
             await prove(operation, new, new.revision, new.settings.upgrade.check, settle=settle)
             new.proved()
@@ -88,7 +88,7 @@ async def upgrade(
         with operation.step("switch"):
             if rolls:
                 assert old is not None
-                await rolling.roll(operation, old, new, workers)
+                await rolling.roll(operation, old, new, service.workers_for(target.settings))
             await switch.forward(service, operation, old, new)
         await _conclude(service, operation, old, new, target, hooks, standby=standby, judged=judged)
         return new
@@ -112,7 +112,7 @@ async def rehearse(service: Service, operation: Operation, choose: Choose) -> Ge
         with operation.step("preflight"):
             target = await choose()
             Hooks(operation, None).left_out(target.settings.hooks)
-        new = await start(service, operation, target, service.workers_for(target.settings))
+        new = await start(service, operation, target)
         with operation.step("check"):
             await prove(operation, new, new.revision, new.settings.upgrade.check)
         return new
@@ -141,13 +141,14 @@ async def judge_on(
         raise
 
 
-async def start(service: Service, operation: Operation, target: Target, workers: int) -> Generation:
-    """Spawn and boot; once more without preload if the import turns out unfit for a fork.
+async def start(service: Service, operation: Operation, target: Target, *, single: bool = False) -> Generation:
+    """Spawn and boot; once more without preload if the import turns out unfit for a fork. ``single``: with one worker.
 
     Raises StepFailed, with nothing left.
     """
     pin = target.pin
     while True:
+        workers = 1 if single else service.workers_for(target.settings)
         new = service.new_generation(pin, target.settings, target.listeners.all)
         try:
             with operation.step("spawn"):

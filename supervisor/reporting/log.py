@@ -11,6 +11,7 @@ import os
 
 from releve.config.settings.log import Log
 from releve.server.shared.log import STANDARD_ERROR, Entry, Handler, Sink
+from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.logfiles import Held, open_file, paths
 
 log = logging.getLogger("releve.supervisor")
@@ -48,9 +49,13 @@ class OwnLog:
         log.setLevel(settings.level.upper())
 
     def change(self, settings: Log) -> None:
-        """The same for one that has begun; before, nothing."""
-        if self._begun:
+        """The same for one that has begun; before, nothing. Where its file cannot be opened, it goes on as before."""
+        if not self._begun:
+            return
+        try:
             self.follow(settings)
+        except StepFailed as error:
+            log.error("%s; the supervisor's log goes on where it went", error.reason)
 
     def reopen(self) -> None:
         """Go on in the file that lies at its path now. Raises StepFailed, and then it goes on in the one before."""

@@ -37,12 +37,11 @@ class Condition:
         self._health = Health()
         self._health.again = self.judge
 
-    def begin_anew(self) -> None:
+    def begin_anew(self, active: Generation) -> None:
         """Another generation is in service: what was wrong with the one before is over."""
         self.degraded.clear()
         self._health.forget()
-        active = self._subject().active
-        if active is not None and active.trouble:  # its master has ended while it was switched to
+        if active.trouble:  # its master has ended while it was switched to
             self.lose_master(active)
 
     def lose_master(self, generation: Generation) -> None:

@@ -26,7 +26,6 @@ from releve.supervisor.keepsake.keepsake import Role
 from releve.supervisor.keepsake.revival import Folders
 from releve.supervisor.listeners.listener import Listener, close_listener
 from releve.supervisor.release.release import Pin, release_of
-from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.history import History
 from releve.supervisor.reporting.log import log, own
 from releve.supervisor.service.archive import Standing
@@ -61,6 +60,7 @@ class Service:
         self.configured = configured
         self.history = history
         self.notifier = notifier
+        self._in_systemd = notifier.active  # else nobody reads what there would be to say
         self.started = time.monotonic()
         self.wall_offset = system.wall_offset()
         self.active: Generation | None = None
@@ -93,8 +93,8 @@ class Service:
                 generation.number,
                 error,
             )
-        self._enlist(generation)
         self.candidate = generation
+        self._enlist(generation)
         return generation
 
     def _enlist(self, generation: Generation) -> None:
@@ -109,8 +109,7 @@ class Service:
     def tell_opening(self, opening: list[Listener]) -> None:
         """An operation has opened listeners: whoever follows this supervisor shall know of their files."""
         self.listeners.opening = opening
-        if opening:
-            self.tell_roles()
+        self.tell_roles()
 
     def tell_roles(self) -> None:
         """Have each master keep what its generation now is to the service. Waits for nothing."""
@@ -229,8 +228,8 @@ class Service:
         """The switch to a generation is complete; it serves, and is not committed yet."""
         self.candidate, self.on_trial = new, True
         if self.active is not None:
-            self.active.exchange.relay_to(self.serving_exchange)
             self.tell_roles()
+            self.active.exchange.relay_to(self.serving_exchange)
 
     def end_trial(self) -> None:
         """The generation in service serves again."""
@@ -281,21 +280,16 @@ class Service:
 
     def _committed(self, *, anew: bool) -> None:
         """What follows from a commit, in this order. ``anew``: another generation is in service than before."""
+        assert self.active is not None
+        settings, standing = self.active.settings, self.standing()
         if anew:
-            self.condition.begin_anew()
-        self.follow_log()
-        self.tell_roles()
+            self.condition.begin_anew(self.active)
+        own.change(settings.log)
+        self.continuity.tell(standing)
         self.listeners.store.keep(self.listeners.in_service)
         self.condition.judge()
-        if anew:
+        if anew and self._in_systemd:
             self._tell_systemd()
-
-    def follow_log(self) -> None:
-        """Have the supervisor's own log go where the settings of the generation in service say."""
-        try:
-            own.change(self.settings.log)
-        except StepFailed as error:
-            log.error("%s; the supervisor's log goes on where it went", error.reason)
 
     def call_back(self) -> None:
         """A rollback begins: until it is over, neither its time nor the end of its master sends away the generation
@@ -364,7 +358,8 @@ class Service:
         """Tell systemd who serves: it ends a start or a reload."""
         if self.active is not None:
             self.condition.judge()
-            self._tell_systemd()
+            if self._in_systemd:
+                self._tell_systemd()
 
     def _tell_systemd(self) -> None:
         self.notifier.main_pid(os.getpid())

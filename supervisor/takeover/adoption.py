@@ -37,7 +37,7 @@ from releve.supervisor.release import release
 from releve.supervisor.release.errors import ReleaseError
 from releve.supervisor.release.release import release_of
 from releve.supervisor.reporting.failure import StepFailed
-from releve.supervisor.reporting.log import log
+from releve.supervisor.reporting.log import log, own
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.service import Service
 from releve.supervisor.switch import switch
@@ -296,7 +296,7 @@ def _place(service: Service, adopted: list[Adopted]) -> None:
             changed.append("the variables of env_file")
     if changed:
         log.warning("what is configured now differs from what runs (%s): ctl upgrade applies it", ", ".join(changed))
-    service.follow_log()
+    own.change(service.settings.log)
     for one in adopted:
         for picture in service.history.crashes(one.generation.number):
             with suppress(ValueError, KeyError, TypeError):

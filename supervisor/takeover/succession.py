@@ -33,6 +33,7 @@ from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import memory, system
 from releve.supervisor.keepsake.packing import pack_listener, pack_pin, unpack_listener, unpack_pin
 from releve.supervisor.listeners.listener import Listener
+from releve.supervisor.reporting.log import own
 from releve.supervisor.service.service import Service
 
 VERSION = 1
@@ -247,7 +248,7 @@ def _restore(service: Service, packed: Packed) -> None:
         told.get("last_number", 0),
         told.get("drained_ns"),
     )
-    service.follow_log()
+    own.change(service.settings.log)
     if standby is not None:
         until = told.get("standby_until") or time.monotonic()
         service.restore_standby(

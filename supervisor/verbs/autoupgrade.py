@@ -29,7 +29,7 @@ class AutoUpgrade:
         active = self._service.active
         if active is None:
             return
-        settings = self._service.settings
+        settings = active.settings
         where = active.pin.resolved if settings.watch == "code" else settings.directory
         mode = (settings.watch, where)
         if mode == self._mode:

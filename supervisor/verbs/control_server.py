@@ -171,8 +171,9 @@ class ControlServer:
             writer.write(encode(result(Status.USAGE, str(error))))
             return
         service = self._context.service
-        policy = self._permit.policy(peer, service.settings.control, service.release_uid)
-        if policy is not None:
+        policy = None
+        if self._permit.limits(peer):
+            policy = self._permit.policy(service.settings.control, service.release_uid)
             reason = policy.refusal(name, verb, arguments)
             if reason is not None:
                 log.warning("%s (pid %d)", reason, peer.pid)

@@ -41,12 +41,14 @@ class Permit:
         """Whether this one may give orders."""
         return peer.uid in (0, self.uid) or (self.group is not None and self.group in peer.groups)
 
-    def policy(self, peer: Peer, control: Control, uid: int) -> Policy | None:
-        """What somebody is kept to who is admitted as a member of the group only; None for anybody else.
+    def limits(self, peer: Peer) -> bool:
+        """Whether somebody who is admitted is so as a member of the group only, and kept to ``control``."""
+        return peer.uid not in (0, self.uid)
 
-        ``uid``: as of ``Policy``.
-        """
-        return None if peer.uid in (0, self.uid) or self.group is None else Policy(control, self.group, uid)
+    def policy(self, control: Control, uid: int) -> Policy:
+        """What members of the group are kept to. ``uid``: as of ``Policy``."""
+        assert self.group is not None, "else there are none"
+        return Policy(control, self.group, uid)
 
     def warn(self, runtime: Path) -> None:
         """Say so where the members of the group cannot come as far as the runtime directory."""

@@ -50,7 +50,8 @@ class Upkeep:
             return
         try:
             made = ["the lock"] if self._lock.renew() else []
-            made += self._doors() + self._records()
+            generations = self._service.generations()
+            made += self._doors(generations) + _records(generations)
             if instances.read_card(self._runtime) != self._card:
                 instances.write_card(self._runtime, self._card)
                 made.append("the card")
@@ -67,9 +68,9 @@ class Upkeep:
             return
         self._trouble = ""
 
-    def _doors(self) -> list[str]:
+    def _doors(self, generations: list[Generation]) -> list[str]:
         made = []
-        for generation in self._service.generations():
+        for generation in generations:
             if generation.door is None or generation.orphaned or not generation.door.missing:
                 continue
             if generation.takes_door:
@@ -82,11 +83,6 @@ class Upkeep:
                     extra=generation.tag,
                 )
         return made
-
-    def _records(self) -> list[str]:
-        """What has gone, which is written again with everything that the next supervisor must know."""
-        doors = [(one.number, one.door) for one in self._service.generations() if one.door is not None]
-        return [f"the record of generation {number}" for number, door in doors if door.record_missing]
 
     def _rehang(self, generation: Generation, before: Door) -> None:
         recorded = record.read(record.beside(before.path))  # which goes when a door is opened
@@ -110,3 +106,9 @@ class Upkeep:
         if trouble != self._trouble:
             log.error("cannot restore the runtime directory, so ctl may not find this service: %s", trouble)
             self._trouble = trouble
+
+
+def _records(generations: list[Generation]) -> list[str]:
+    """What has gone, which is written again with everything that the next supervisor must know."""
+    doors = [(one.number, one.door) for one in generations if one.door is not None]
+    return [f"the record of generation {number}" for number, door in doors if door.record_missing]

@@ -130,9 +130,9 @@ def test_a_folder_that_a_member_can_exchange_admits_nothing(
 def test_root_and_the_supervisors_user_are_kept_to_nothing() -> None:
     permit = Permit(1000, GROUP)
     control = Control(("status",))
-    assert permit.policy(Peer(1, 0, frozenset({GROUP})), control, APP) is None
-    assert permit.policy(Peer(1, 1000, frozenset({GROUP})), control, APP) is None
-    assert permit.policy(Peer(1, APP, frozenset({GROUP})), control, APP) == Policy(control, GROUP, APP)
+    assert not permit.limits(Peer(1, 0, frozenset({GROUP}))) and not permit.limits(Peer(1, 1000, frozenset({GROUP})))
+    assert permit.limits(Peer(1, APP, frozenset({GROUP})))
+    assert permit.policy(control, APP) == Policy(control, GROUP, APP)
 
 
 def test_what_is_written(tmp_path: Path) -> None:
