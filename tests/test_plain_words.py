@@ -95,7 +95,8 @@ def test_what_is_found(text: str, *, finds: bool) -> None:
 
 
 def test_pages_are_in_plain_words() -> None:
-    pages = [ROOT / "README.md", ROOT / "examples" / "README.md", *DOCS.glob("*.md")]
+    others = ("README.md", "CONTRIBUTING.md", "STYLE.md", "examples/README.md", "benchmarks/README.md")
+    pages = [*(ROOT / name for name in others), *DOCS.glob("*.md")]
     texts = [(path, prose(path.read_text("utf-8"))) for path in pages]
     texts += [(path, comments(path.read_text("utf-8"))) for path in configurations()]
     assert found_in(texts, ALL) == [], "docs/words.txt says what to write instead"
