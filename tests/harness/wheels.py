@@ -29,7 +29,9 @@ def needed(names: Iterable[str]) -> set[str]:
 
 
 def repack(name: str, folder: Path) -> Path:
-    """A wheel of an installed distribution, in a folder."""
+    """A wheel of an installed distribution, in a folder; without its words in other languages than English, which are
+    two files in three of Django's.
+    """
     dist = importlib.metadata.distribution(name)
     tag = re.search(r"^Tag: (\S+)", dist.read_text("WHEEL") or "", re.MULTILINE)
     assert tag and dist.files, name
@@ -37,7 +39,8 @@ def repack(name: str, folder: Path) -> Path:
     wheel = folder / f"{plain}-{dist.version}-{tag[1]}.whl"
     with zipfile.ZipFile(wheel, "w") as made:
         for file in dist.files:
+            foreign = "LC_MESSAGES" in file.parts and "en" not in file.parts
             kept = ".." not in file.parts and "__pycache__" not in file.parts and file.name not in PERSONAL
-            if kept and (path := Path(str(file.locate()))).is_file():
+            if kept and not foreign and (path := Path(str(file.locate()))).is_file():
                 made.write(path, str(file))
     return wheel
