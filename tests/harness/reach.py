@@ -38,14 +38,16 @@ def packages() -> Path | None:
 
 
 def lay_out(folder: Path) -> None:
-    """The package under test, in a folder for PYTHONPATH, as an installation has it."""
+    """The package under test, in a folder for PYTHONPATH, as an installation has it: with its bytecode, which whoever
+    may not write there would else compile at each start: 0.26 s for a supervisor and a master.
+    """
     ours = folder / "releve"
     ours.mkdir()
     for file in Path(str(releve.__file__)).resolve().parent.glob("*.py"):
         shutil.copy(file, ours)
     for part in PARTS:
         found = Path(str(importlib.import_module(f"releve.{part}").__file__)).resolve().parent
-        shutil.copytree(found, ours / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(found, ours / part)  # with the times of the files, which the bytecode names
 
 
 def open_to_all(environment: dict[str, str]) -> None:
