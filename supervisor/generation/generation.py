@@ -10,7 +10,6 @@ the workers' control pairs, and `on_lost` tells the supervisor to find a success
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -18,8 +17,8 @@ from contextlib import suppress
 
 from releve.config.settings.settings import Settings
 from releve.instance import symptoms
-from releve.server.scoreboard import scoreboard
 from releve.server.shared.link import EXTRAS, Message
+from releve.supervisor.channels.board import Board
 from releve.supervisor.channels.crash_file import CrashFile
 from releve.supervisor.channels.door import Door
 from releve.supervisor.channels.exchange import Exchange
@@ -67,33 +66,33 @@ class Generation:
         self.settings = settings  # of its revision: what it runs with, whatever is configured by now
         self.listeners = list(listeners)
         self.revision = 1
-        self.life = Life(number)
         self.started = time.monotonic()
         self._uid = pin.identity.uid
-        self.roster: Roster = Roster(
-            f"gen={number}", lambda worker: worker.calls(self.board), self._is_ours, self._crashed
-        )
-        self.traffic = Traffic(self.records)
+        self._last_revision = 1
+        # What its processes have, too.
+        self.exchange = Exchange() if found is None else Exchange((found.receive, found.send))
+        self.board = Board(-1 if found is None else found.board)
+        self.crashes = Crashes(CrashFile(-1 if found is None else found.crash))
+        self.door: Door | None = None  # where its master is found by the next supervisor
+        self.files = LentFiles()
+        # Who does the rest.
+        self.life = Life(number)
+        self.roster = Roster(f"gen={number}", lambda one: one.calls(self.board), self._is_ours, self._crashed)
+        self.master = Master(number, self._uid, self._hear, self._notice, self._master_ended, self._master_spoilt)
+        self.orders = Orders(self.life, self.master, self.roster)
+        self.booting = Boot(settings.app)
+        self.news = News(self.master, self.booting, self.roster, self.crashes)
+        self.news.preloaded = False if pin.preload is False else None
+        self.traffic = Traffic(lambda: [(slot, self.board.read(slot)) for slot in self.roster.slots])
+        self.dismissal = Dismissal(self.kill)
+        # Its end, and who hears of that.
         self.ended = asyncio.Event()
         self.on_lost: Callable[[Generation], None] = lambda generation: None
         self.on_report: Callable[[Generation], None] = lambda generation: None
-        self.master = Master(number, self._uid, self._hear, self._notice, self._master_ended, self._master_spoilt)
-        self.orders = Orders(self.life, self.master, self.roster)
-        self.booting: Boot = Boot(settings.app)
-        self.crashes = Crashes(CrashFile(-1 if found is None else found.crash))
-        preloaded = False if pin.preload is False else None
-        self.news = News(self.master, self.booting, self.roster, self.crashes, preloaded=preloaded)
-        self.dismissal = Dismissal(self.kill)
+        self.leftovers = Leftovers(number, pin.resolved, self._uid, self.ended.set, adopted=found is not None)
         self._symptoms: symptoms.Evidence = {}
         self._relied_on = False  # when it ended, and not because it was sent away
         self._killed = False  # by us: what is left of it is not lost
-        self._last_revision = 1
-        self.exchange = Exchange() if found is None else Exchange((found.receive, found.send))
-        self._board_fd = scoreboard.make() if found is None else found.board
-        self.board = scoreboard.Scoreboard(self._board_fd, careful=True)
-        self.leftovers = Leftovers(number, pin.resolved, self._uid, self.ended.set, adopted=found is not None)
-        self.door: Door | None = None  # where its master is found by the next supervisor
-        self.files = LentFiles()
         if found is not None:
             self._take_over(found)
 
@@ -116,15 +115,12 @@ class Generation:
             self.master.pidfd,
             self.exchange.receive.fileno(),
             self.exchange.send.fileno(),
-            self._board_fd,
+            self.board.fileno(),
             self.crashes.file.fileno(),
         )
 
     def command_alone(self) -> None:
-        """Its master has gone, and whoever held the generation before us commanded its workers; so do we."""
-        self._adopt_orphans()
-
-    def _adopt_orphans(self) -> None:
+        """Its master has gone: its workers are commanded from here."""
         self.life.orphaned = True
         self.roster.adopt(self._orphans_changed)
 
@@ -166,8 +162,8 @@ class Generation:
 
     def _send_boot(self, workers: int, keepsake: int) -> None:
         self.leftovers.note(self.listeners)
-        fds = [one.socket.fileno() for one in self.listeners]
-        fds += [self.exchange.receive.fileno(), self.exchange.send.fileno(), self._board_fd, self.crashes.file.fileno()]
+        given = self.descriptors()
+        fds = [*(one.socket.fileno() for one in self.listeners), given.receive, given.send, given.board, given.crash]
         extras: dict[str, int] = {}
         if self.door is not None and self.door.socket is not None and keepsake >= 0 and self.can("door"):
             extras = {"door": self.door.socket.fileno(), "keepsake": keepsake}
@@ -223,12 +219,7 @@ class Generation:
 
     def explain(self) -> symptoms.Evidence:
         """Which requests its workers have failed to answer, and what they wrote last, the dead ones too."""
-        if self._board_fd < 0:
-            return self._symptoms
-        told = [self.board.told(slot) for slot in self.roster.slots]
-        return symptoms.select(
-            [one for samples, _ in told for one in samples], [one for _, lines in told for one in lines]
-        )
+        return self._symptoms if self.board.fileno() < 0 else self.board.evidence(self.roster.slots)
 
     # ---------------------------------------------------------------- life
 
@@ -265,14 +256,6 @@ class Generation:
         self._name_strays()
         self.master.kill_group()
         self.roster.signal(signal.SIGKILL)
-
-    def records(self) -> list[tuple[int, scoreboard.Record]]:
-        """What its workers have counted, living and dead ones, by the slot of the scoreboard; nothing once it
-        is gone.
-        """
-        return (
-            [] if self.state is GenerationState.GONE else [(slot, self.board.read(slot)) for slot in self.roster.slots]
-        )
 
     def proved(self) -> None:
         """Booted and checked. Raises StepFailed, IllegalEvent."""
@@ -330,7 +313,7 @@ class Generation:
         self.master.fail(failure)
         self.booting.fail(failure)
         if self.workers and self.state is not GenerationState.BOOTING and not self._killed:
-            self._adopt_orphans()
+            self.command_alone()
             if self.state is GenerationState.RETIRING:
                 self.roster.tell("quit", **self.dismissal.order)
         else:
@@ -367,8 +350,6 @@ class Generation:
         self.crashes.close()
         self._symptoms = self.explain()
         self.board.close()
-        os.close(self._board_fd)
-        self._board_fd = -1
         self.leftovers.note(self.listeners)
         self.leftovers.end(self.pid)
 

@@ -23,11 +23,8 @@ REMARKS_MAX = 20  # kept of one generation
 class News:
     """What the master of one generation has reported. Lives in the supervisor's loop."""
 
-    def __init__(
-        self, master: Master, boot: Boot, roster: Roster, crashes: Crashes, *, preloaded: bool | None = None
-    ) -> None:
-        """``preloaded``: as far as it is known before the master says so."""
-        self.preloaded = preloaded  # its master has imported the application; None: nobody knows yet
+    def __init__(self, master: Master, boot: Boot, roster: Roster, crashes: Crashes) -> None:
+        self.preloaded: bool | None = None  # its master has imported the application; None: nobody knows yet
         self.remarks: list[str] = []  # of its master and workers, for who operates them
         self.broken: list[str] = []  # mounted applications that answer 503, each with its reason
         self.mixed: list[str] = []  # files that had changed when a worker was started from them
