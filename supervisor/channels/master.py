@@ -289,7 +289,7 @@ class Master:
         self._on_end(status)
 
     def reap(self) -> None:
-        """Kill what is left of its group, reap it, close everything."""
+        """Kill what is left of its group, reap it if it has ended, close everything."""
         self.hang_up()
         if self._doubt is not None:
             self._doubt.cancel()
