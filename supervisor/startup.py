@@ -20,6 +20,7 @@ from releve.server.shared.system import raise_descriptor_limit
 from releve.supervisor.channels.door import doors
 from releve.supervisor.host import children, system
 from releve.supervisor.keepsake import revival
+from releve.supervisor.keepsake.revival import Folders
 from releve.supervisor.listeners.inherited import inherited_sockets
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.history import History
@@ -31,8 +32,8 @@ from releve.supervisor.service.service import Service
 from releve.supervisor.supervisor import Supervisor
 from releve.supervisor.systemd.notify import Notifier
 from releve.supervisor.takeover import reexec, succession
-from releve.supervisor.takeover.succession import SuccessionError
-from releve.supervisor.verbs.permit import permit
+from releve.supervisor.takeover.succession import Succession, SuccessionError
+from releve.supervisor.verbs.permit import Permit, permit
 
 # four for each worker that masters can tell us of, as many as a scoreboard has slots, of a few generations
 DESCRIPTORS = 8192
@@ -45,70 +46,29 @@ def run(configuration: Configuration) -> int:
     """
     system.fill_standard()
     raise_descriptor_limit(DESCRIPTORS)
-    try:
-        arrived = reexec.arrived(os.environ)
-    except SuccessionError as error:
-        raise InstanceError(str(error)) from error
-    lived = (
-        revival.folders(os.environ)
-        if arrived is None
-        else revival.Folders(Path(arrived.bequest.runtime), Path(arrived.bequest.state), arrived.bequest.control_group)
-    )
-    try:
-        loaded, broken = configuration.read(), None
-    except ConfigError as error:
-        if lived is None:
-            raise
-        # what runs is taken over all the same, with its own settings
-        loaded, broken = Loaded(Settings(), configuration.path), error
+    arrived = _arrived()
+    lived = revival.folders(os.environ) if arrived is None else arrived.bequest.folders
+    loaded, broken = _read(configuration, new=lived is None)
     _begin_log(configuration, loaded.settings.log, new=lived is None)
-    if faults.trouble():
-        raise ConfigError([Problem(Place("the environment"), faults.trouble())])
-    for key, source in loaded.sources.items():
-        log.info("%s comes from %s", key, source)
-    for note in loaded.notes:
-        log.warning("%s", note)
-    runtime = lived.runtime if lived else configuration.runtime_directory(loaded.settings.runtime_directory)
-    state = lived.state if lived else configuration.state_directory(loaded.settings.state_directory)
-    group = lived.control_group if lived else loaded.settings.control_group
-    folders = revival.Folders(runtime, state, group)
-    allowed = permit(group, revived=lived is not None)
+    _tell_of_settings(loaded)
+    folders = lived or _folders(configuration, loaded.settings)
+    allowed = permit(folders.control_group, revived=lived is not None)
     sentry = SentryProcess()
     sentry.take_over(os.environ)
-    try:
-        if arrived is None:
-            lock = RuntimeLock.acquire(runtime, allowed.folder)
-        else:
-            lock = RuntimeLock.held(runtime, arrived.bequest.lock, allowed.folder)
-    except LockHeld as error:
+    lock = _lock(folders.runtime, allowed, arrived, new=lived is None)
+    if lock is None:  # another one supervises, or there is nothing to
         sentry.dismiss()
-        if lived is None:
-            raise
-        # several guards may each have started one
-        log.info("not needed: the supervisor with pid %s has taken over", error.pid)
-        return Status.DONE
-    if lived is not None and arrived is None and not (runtime / CARD_NAME).exists() and not any(doors(runtime)):
-        log.info("not needed: the service was stopped meanwhile")  # in order: one that is killed leaves its card behind
-        sentry.dismiss()
-        lock.release()
         return Status.DONE
     try:
-        allowed.warn(runtime)
-        if instances.is_temporary(state, os.geteuid()):
-            log.warning(
-                (
-                    "the history is kept in %s, which may not outlive a boot or a container: set "
-                    "state_directory to keep it"
-                ),
-                state,
-            )
+        allowed.warn(folders.runtime)
+        _warn_of_history(folders.state)
         children.become_subreaper()
 
         async def main() -> int:
-            history = History(str(state), None if arrived is None else arrived.going_on)
+            history = History(str(folders.state), None if arrived is None else arrived.going_on)
             inherited = inherited_sockets(os.environ, os.getpid()) if arrived is None else succession.inherited(arrived)
             service = Service(configuration, loaded.settings, history, Notifier(os.environ), folders, inherited, sentry)
-            status = await Supervisor(service, runtime, lock, allowed, broken, arrived).main()
+            status = await Supervisor(service, lock, allowed, broken, arrived).main()
             sentry.dismiss(ending=True)
             # the loop's handlers go with it: another SIGTERM would be the exit status of a stop that is over
             system.hold_signals()
@@ -122,6 +82,27 @@ def run(configuration: Configuration) -> int:
         lock.release()
 
 
+def _arrived() -> Succession | None:
+    """What the program before this one hands over in the same process. Raises InstanceError."""
+    try:
+        return reexec.arrived(os.environ)
+    except SuccessionError as error:
+        raise InstanceError(str(error)) from error
+
+
+def _read(configuration: Configuration, *, new: bool) -> tuple[Loaded, ConfigError | None]:
+    """The settings, and what is wrong with them. Raises ConfigError for a ``new`` service.
+
+    One that follows another supervisor takes over what runs all the same, with its own settings.
+    """
+    try:
+        return configuration.read(), None
+    except ConfigError as error:
+        if new:
+            raise
+        return Loaded(Settings(), configuration.path), error
+
+
 def _begin_log(configuration: Configuration, settings: Log, *, new: bool) -> None:
     """Raises ConfigError if the file cannot be opened; a supervisor that follows another one does without."""
     try:
@@ -131,3 +112,52 @@ def _begin_log(configuration: Configuration, settings: Log, *, new: bool) -> Non
             raise ConfigError([Problem(Place(str(configuration.path or "the command line")), error.reason)]) from error
         own.follow(dataclasses.replace(settings, file="-"))
         log.error("%s", error.reason)
+
+
+def _tell_of_settings(loaded: Loaded) -> None:
+    """Say where settings come from, and what they make think of. Raises ConfigError for what only tests set."""
+    if faults.trouble():
+        raise ConfigError([Problem(Place("the environment"), faults.trouble())])
+    for key, source in loaded.sources.items():
+        log.info("%s comes from %s", key, source)
+    for note in loaded.notes:
+        log.warning("%s", note)
+
+
+def _folders(configuration: Configuration, settings: Settings) -> Folders:
+    """Where a new service lives. Raises InstanceError."""
+    return Folders(
+        configuration.runtime_directory(settings.runtime_directory),
+        configuration.state_directory(settings.state_directory),
+        settings.control_group,
+    )
+
+
+def _lock(runtime: Path, allowed: Permit, arrived: Succession | None, *, new: bool) -> RuntimeLock | None:
+    """The lock of the runtime directory; None if a guard has started this process, and it is not needed.
+
+    Raises LockError; LockHeld for a ``new`` service.
+    """
+    if arrived is not None:
+        return RuntimeLock.held(runtime, arrived.bequest.lock, allowed.folder)
+    try:
+        lock = RuntimeLock.acquire(runtime, allowed.folder)
+    except LockHeld as error:
+        if new:
+            raise
+        # several guards may each have started one
+        log.info("not needed: the supervisor with pid %s has taken over", error.pid)
+        return None
+    if not new and not (runtime / CARD_NAME).exists() and not any(doors(runtime)):
+        log.info("not needed: the service was stopped meanwhile")  # in order: one that is killed leaves its card behind
+        lock.release()
+        return None
+    return lock
+
+
+def _warn_of_history(state: Path) -> None:
+    if instances.is_temporary(state, os.geteuid()):
+        log.warning(
+            "the history is kept in %s, which may not outlive a boot or a container: set state_directory to keep it",
+            state,
+        )

@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from releve.config.errors import ConfigError
@@ -32,9 +31,10 @@ from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.lock import RuntimeLock
 from releve.supervisor.service.service import Service
 from releve.supervisor.systemd.watchdog import Watchdog
-from releve.supervisor.takeover import adoption, refusal, succession
-from releve.supervisor.takeover.inventory import Adopted
+from releve.supervisor.takeover import succession
+from releve.supervisor.takeover.adoption import Adoption
 from releve.supervisor.takeover.reexec import Outgoing
+from releve.supervisor.takeover.refusal import Refusals
 from releve.supervisor.takeover.succession import Succession
 from releve.supervisor.verbs import jobs, verbs
 from releve.supervisor.verbs.admission import Admission
@@ -74,7 +74,6 @@ class Supervisor:
     def __init__(
         self,
         service: Service,
-        runtime: Path,
         lock: RuntimeLock,
         permit: Permit,
         broken: ConfigError | None = None,
@@ -86,7 +85,9 @@ class Supervisor:
         self.service = service
         self._broken = broken
         self._arrived = arrived
-        self._runtime = runtime
+        runtime = service.folders.runtime
+        self._refusals = Refusals(service)
+        self._adoption = Adoption(service, self._refusals)
         self._in_systemd = service.notifier.active  # else nobody reads what there would be to say
         self._tasks: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly
         self.dispatcher = dispatcher = Dispatcher(service)
@@ -110,73 +111,68 @@ class Supervisor:
         service.continuity.on_terminated = lambda: self._on_signal("SIGTERM", "stop", {"signalled": True})
 
     async def main(self) -> int:
-        """Run until stopped; returns the exit status of ``releve``."""
-        loop = asyncio.get_running_loop()
-        for number, (verb, arguments) in SIGNALS.items():
-            loop.add_signal_handler(number, self._on_signal, number.name, verb, arguments)
-        loop.add_signal_handler(signal.SIGCHLD, self._reap_orphans)
-        end_left_over(self._runtime)
-        adopted = await self._take_over()
-        if self._broken is not None:
-            if not adopted and self._arrived is None:
-                raise self._broken
-            log.error("%s; what runs goes on with the settings that it has", self._broken)
+        """Run until stopped; returns the exit status of ``releve``. Raises ConfigError, SuccessionError."""
+        runtime = self.service.folders.runtime
+        self._handle_signals()
+        end_left_over(runtime)
+        await self._take_over()
         await self.control.start()
-        instances.write_card(self._runtime, self._card)
+        instances.write_card(runtime, self._card)
         self._watchdog.start()
         self._sample()
         self._assure()
-        if self.service.history.trouble:
-            log.warning("the history is in trouble, upgrades will be refused: %s", self.service.history.trouble)
-        for name in unclaimed(self.service.settings.listen, self.service.listeners.inherited):
-            log.warning(
-                (
-                    "nothing listens on the inherited socket %s: its clients wait for ever; add fd:%s to "
-                    "listen, or drop it"
-                ),
-                name,
-                name,
-            )
-        exit_status = int(Status.DONE)
+        self._tell_of_trouble()
         try:
-            start = await self._begin_first(adopted)
+            start = await self._begin_first()
             self.dispatcher.holding.set()
             await start.finished.wait()
-            refusal.dismiss(self.service)
-            assert start.outcome is not None
-            if (
-                start.verb == "start"
-                and start.outcome["status"] not in (Status.DONE, Status.DEGRADED)
-                and self.dispatcher.stopping is None
-            ):
-                exit_status = int(start.outcome["status"])
-                if own.path is not None:
-                    print(f"releve: {start.outcome['message']}; the log is in {own.path}", file=sys.stderr)
-                await end_all(self.service, dismiss_all(self.service))
-            else:
-                await self.stop.ended.wait()
-            await refusal.settled()
+            self._refusals.dismiss()
+            status = await self._until_stopped(start)
+            await self._refusals.settled()
         finally:
             self._autoupgrade.stop()
             self._upkeep.end()
             self.service.listeners.close()
             await self.control.close()
-            instances.remove_card(self._runtime)
+            instances.remove_card(runtime)
             self.service.continuity.guard_file.remove()
             self._watchdog.stop()
-        return exit_status
+        return status
 
-    async def _take_over(self) -> list[Adopted]:
-        """What was handed over in this process; else whatever generations can be found. Raises SuccessionError."""
-        if self._arrived is None:
-            return await adoption.adopt(
-                self.service, None if self._broken is not None else _configured(self.service.settings)
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number, (verb, arguments) in SIGNALS.items():
+            loop.add_signal_handler(number, self._on_signal, number.name, verb, arguments)
+        loop.add_signal_handler(signal.SIGCHLD, self._reap_orphans)
+
+    async def _take_over(self) -> None:
+        """What was handed over in this process; else whatever generations can be found.
+
+        Raises SuccessionError; ConfigError if there is nothing, and the configuration says nothing that could start.
+        """
+        if self._arrived is not None:
+            succession.restore(self.service, self._arrived)
+            system.let_signals_in()
+        else:
+            await self._adoption.find(None if self._broken is not None else _configured(self.service.settings))
+        if self._broken is not None:
+            if not self._adoption.adopted and self._arrived is None:
+                raise self._broken
+            log.error("%s; what runs goes on with the settings that it has", self._broken)
+
+    def _tell_of_trouble(self) -> None:
+        """Say what is wrong from the start, and does not keep the service from being served."""
+        if self.service.history.trouble:
+            log.warning("the history is in trouble, upgrades will be refused: %s", self.service.history.trouble)
+        for name in unclaimed(self.service.settings.listen, self.service.listeners.inherited):
+            log.warning(
+                "nothing listens on the inherited socket %s: its clients wait for ever; add fd:%s to listen, or drop "
+                "it",
+                name,
+                name,
             )
-        succession.restore(self.service, self._arrived)
-        system.let_signals_in()
-        return []
 
-    async def _begin_first(self, adopted: list[Adopted]) -> Operation:
+    async def _begin_first(self) -> Operation:
         """The operation by which this program comes to hold a service."""
         if self._arrived is not None:
             said = self._arrived.bequest
@@ -184,10 +180,26 @@ class Supervisor:
             operation.times.update(said.times)
             await self.control.go_on(operation, said.conversations)
             return self.dispatcher.start(operation, jobs.following(self.service, self._arrived.releve))
-        if adopted:
+        if self._adoption.adopted:
             by = "guard" if REVIVED in os.environ else "releve"
-            return self.dispatcher.begin(jobs.adopting(self.service, adopted), by)
+            return self.dispatcher.begin(jobs.adopting(self.service, self._adoption), by)
         return self.dispatcher.begin(jobs.starting(self.service), "releve")
+
+    async def _until_stopped(self, start: Operation) -> int:
+        """Until the service has been stopped, or did not come to serve; returns the exit status.
+
+        ``start``: the first operation, which has its outcome.
+        """
+        outcome = start.outcome
+        assert outcome is not None
+        serves = start.verb != "start" or outcome["status"] in (Status.DONE, Status.DEGRADED)
+        if serves or self.dispatcher.stopping is not None:
+            await self.stop.ended.wait()
+            return int(Status.DONE)
+        if own.path is not None:
+            print(f"releve: {outcome['message']}; the log is in {own.path}", file=sys.stderr)
+        await end_all(self.service, dismiss_all(self.service))
+        return int(outcome["status"])
 
     # ---------------------------------------------------------------- operations
 

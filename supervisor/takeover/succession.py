@@ -32,6 +32,7 @@ from releve.supervisor.generation.handed_over import HandedOver
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import memory, system
 from releve.supervisor.keepsake.packing import pack_listener, pack_pin, unpack_listener, unpack_pin
+from releve.supervisor.keepsake.revival import Folders
 from releve.supervisor.listeners.listener import Listener
 from releve.supervisor.reporting.log import own
 from releve.supervisor.service.service import Service
@@ -63,6 +64,11 @@ class Bequest:
     began: float  # CLOCK_MONOTONIC
     times: dict[str, float]  # of its phases so far
     control_group: str | None = None
+
+    @property
+    def folders(self) -> Folders:
+        """Where the supervisor lives."""
+        return Folders(Path(self.runtime), Path(self.state), self.control_group)
 
 
 @dataclass(frozen=True, slots=True)

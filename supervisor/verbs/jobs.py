@@ -14,9 +14,9 @@ from releve.supervisor.reporting.operation import Job, Operation
 from releve.supervisor.service.configuration import Configuration
 from releve.supervisor.service.service import Service
 from releve.supervisor.switch import canary
-from releve.supervisor.takeover import adoption
-from releve.supervisor.takeover.inventory import Adopted
+from releve.supervisor.takeover.adoption import Adoption
 from releve.supervisor.takeover.reexec import Outgoing, reexec
+from releve.supervisor.takeover.settlement import settle as settle_adoption
 
 _UPGRADE_AGAIN = "remove the cause, then ctl upgrade again; ctl history keeps this attempt"
 _REEXEC_AGAIN = "correct the installation of releve, then ctl reexec again"
@@ -34,11 +34,11 @@ def starting(service: Service) -> Job:
     return Job("start", work, "remove the cause, then start again")
 
 
-def adopting(service: Service, adopted: list[Adopted]) -> Job:
+def adopting(service: Service, adoption: Adoption) -> Job:
     """The generations of a supervisor that has gone."""
 
     async def work(operation: Operation) -> str:
-        return await adoption.settle(service, operation, adopted)
+        return await settle_adoption(service, operation, adoption)
 
     return Job("adopt", work, "ctl status shows what serves")
 

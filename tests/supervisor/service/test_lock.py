@@ -15,7 +15,6 @@ import pytest
 
 from releve.instance import holders
 from releve.supervisor.service.lock import LockError, LockHeld, RuntimeLock
-from releve.supervisor.takeover import adoption, inventory
 
 _HOLD = """
 import subprocess, sys
@@ -210,24 +209,6 @@ def test_a_file_of_somebody_else_in_the_place_of_one_of_ours_is_refused(tmp_path
     os.chown(tmp_path / name, 65534, 65534)
     with pytest.raises(LockError, match=f"{name} belongs to "):
         RuntimeLock.acquire(tmp_path)
-
-
-def test_no_master_is_ended_while_its_supervisor_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should the lock have been taken from that one all the same."""
-    asked: list[str] = []
-
-    def listening(path: str) -> int:
-        asked.append(path)
-        return 4242
-
-    def nobody(*_: object) -> None:
-        raise AssertionError("a master was looked for, to be ended")
-
-    monkeypatch.setattr(holders, "listening", listening)
-    monkeypatch.setattr(inventory, "master_behind", nobody)
-    for urge in (signal.SIGCONT, signal.SIGKILL):
-        assert not adoption._urge(1, tmp_path / "gen-1.sock", urge, None)
-    assert asked == [f"{tmp_path}/ctl.sock"] * 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of another user")

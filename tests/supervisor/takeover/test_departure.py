@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from releve.config.settings.timeouts import Timeouts
 from releve.supervisor.channels.door import Door
 from releve.supervisor.host import evidence, system
-from releve.supervisor.takeover import refusal
+from releve.supervisor.takeover.departure import Departure
 
 USER = os.geteuid() or 65534  # of root's processes there is none that a supervisor would know for its master's
 
@@ -75,11 +76,12 @@ def test_a_master_that_obeys_nobody_ends_before_its_workers_finish(
     async def see_off() -> None:
         pidfd = os.pidfd_open(stubborn.pid)
         door = Door(tmp_path / "gen-1.sock", None)
-        refusal._dismiss(refusal._Leaving(door, 0.0, None, USER, {stubborn.pid}, pidfd=pidfd))
-        await refusal.settled()
+        leaving = Departure(door, Timeouts(drain=0.0), USER, {stubborn.pid}, pidfd=pidfd)
+        leaving.begin()
+        await leaving.ended()
+        assert leaving.over
 
     asyncio.run(see_off())
     assert sent[:2] == [(stubborn.pid, signal.SIGKILL), (worker, signal.SIGTERM)]
     assert stubborn.stdout.read() == "finished\n", "nobody has come in its place, and nobody is left"
     assert stubborn.wait(timeout=30) == -signal.SIGKILL
-    assert refusal.refused() == set()
