@@ -13,7 +13,7 @@ from releve.config.kinds.defaults import default_text
 from releve.config.kinds.numbers import share_text, size_text
 from releve.config.kinds.words import either
 from releve.config.settings.hooks import Command
-from releve.config.settings.key import written
+from releve.config.settings.key import key_of
 from releve.config.settings.settings import GROUPS, Settings
 from releve.config.settings.upgrade import Canary, Check
 from releve.pages.marked import Tables, main
@@ -92,7 +92,7 @@ def _table(fields: Any, prefix: str) -> str:
 def cells(field: dataclasses.Field[Any], prefix: str) -> Iterator[str]:
     """A setting in five texts: its key, what values it takes, its default, its help, and what a change needs."""
     rules = field.metadata
-    yield f"`{prefix}{written(field)}`"
+    yield f"`{prefix}{key_of(field)}`"
     value = either([f"`{word}`" for word in rules["choices"]]) if "choices" in rules else KINDS[rules["kind"]]
     if "off" in rules:
         value += f", or `{rules['off']}`"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from releve import __version__
-from releve.config.settings.key import written
+from releve.config.settings.key import key_of
 from releve.config.settings.settings import GROUPS, Settings
 from releve.pages import configuration as reference
 from releve.pages import roff
@@ -97,7 +97,7 @@ def _setting(field: dataclasses.Field[Any], prefix: str) -> tuple[str, str]:
         + ["required" if default == "required" else f"default: {default}"] * bool(default)
         + [f"takes effect at: {when}"]
     )
-    return roff.bold(f"{prefix}{written(field)}"), f"{roff.prose(text)}\n.br\n{roff.prose('; '.join(facts))}"
+    return roff.bold(f"{prefix}{key_of(field)}"), f"{roff.prose(text)}\n.br\n{roff.prose('; '.join(facts))}"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from releve.config.kinds.access_format import PRESETS
 from releve.config.kinds.defaults import default_text
 from releve.config.settings.control import CONTROL_VERBS
 from releve.config.settings.hooks import Command
-from releve.config.settings.key import Rules, written
+from releve.config.settings.key import Rules, key_of
 from releve.config.settings.settings import GROUPS, Settings
 from releve.config.settings.upgrade import Canary, Check
 
@@ -111,7 +111,7 @@ def _block(kind: type[Any]) -> Schema:
     required = [field.name for field in fields if field.metadata.get("required")]
     block: Schema = {
         "type": "object",
-        "properties": {written(field): _property(field) for field in fields},
+        "properties": {key_of(field): _property(field) for field in fields},
         "additionalProperties": False,
     }
     return {**block, "required": required} if required else block

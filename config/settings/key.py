@@ -31,6 +31,6 @@ def block(default: Any, text: str) -> Any:
     return key(default, "group", text)
 
 
-def written(field: dataclasses.Field[Any]) -> str:
+def key_of(field: dataclasses.Field[Any]) -> str:
     """The key of a field as it is written: one that is a word of Python has a ``_`` more here."""
     return field.name.removesuffix("_")
