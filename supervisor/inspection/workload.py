@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from releve.instance.protocol import Event, Status, result
 from releve.server.scoreboard.inflight import serving
@@ -15,9 +15,7 @@ from releve.supervisor.generation.inflight import describe
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host.usage import Usage, memory
 from releve.supervisor.inspection.worker_numbers import numbers
-
-if TYPE_CHECKING:
-    from releve.supervisor.service.service import Service
+from releve.supervisor.service.service import Service
 
 PING_S = 0.3  # how long a worker may take to turn its loop
 LOOK_S = 0.005

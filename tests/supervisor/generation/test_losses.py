@@ -1,0 +1,64 @@
+"""Losses: counted for half a minute, in words, and excused where the old generation lost as many."""
+
+from __future__ import annotations
+
+import pytest
+
+from releve.supervisor.generation.losses import REMEMBERED_S, Losses, unexcused
+
+
+class Clock:
+    """One that stands still until it is set."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_each_is_remembered_for_half_a_minute() -> None:
+    clock = Clock()
+    losses = Losses(clock)
+    losses.note(booted=True)
+    clock.now += REMEMBERED_S / 2
+    losses.note(booted=False)
+    losses.note(booted=True)
+    assert losses.count() == (2, 1) and losses.times == ([1000.0, clock.now], [clock.now])
+    clock.now = 1000.0 + REMEMBERED_S
+    assert losses.count() == (1, 1)
+    clock.now += REMEMBERED_S
+    assert losses.count() == (0, 0) and losses.words() == ""
+
+
+@pytest.mark.parametrize(
+    ("crashes", "boots", "trouble", "words"),
+    [
+        (0, 0, "", ""),
+        (1, 0, "", "1 crash in 30 s"),
+        (11, 2, "", "11 crashes and 2 failed boots in 30 s"),
+        (0, 1, "cannot fork", "1 failed boot in 30 s, cannot fork"),
+        (0, 0, "cannot fork", "cannot fork"),
+    ],
+)
+def test_words(crashes: int, boots: int, trouble: str, words: str) -> None:
+    losses = Losses(Clock())
+    for _ in range(crashes):
+        losses.note(booted=True)
+    for _ in range(boots):
+        losses.note(booted=False)
+    losses.trouble = trouble
+    assert losses.words() == words
+
+
+def test_those_of_another_program_are_remembered_as_ones_own() -> None:
+    clock = Clock()
+    before = Losses(clock)
+    before.note(booted=True)
+    after = Losses(clock)
+    after.take_over(*before.times)
+    assert after.count() == (1, 0)
+
+
+def test_as_many_as_the_old_one_lost_are_excused() -> None:
+    lost = ["worker 1", "worker 2"]
+    assert unexcused(lost, 1) == lost and unexcused(lost, 2) == () and unexcused([], 0) == ()

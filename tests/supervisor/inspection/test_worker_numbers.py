@@ -1,0 +1,54 @@
+"""What status and workers tell alike of a worker: its numbers, where they are its own, and what it takes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from releve.server.shared.link import pair
+from releve.supervisor.channels.board import Board
+from releve.supervisor.channels.worker import Worker
+from releve.supervisor.host.usage import Usage
+from releve.supervisor.inspection.worker_numbers import numbers
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    ours, theirs = pair()
+    made = Worker(4, os.getpid(), 2, 3, ours, os.pidfd_open(os.getpid()), "paused")
+    yield made
+    made.close()
+    theirs.close()
+
+
+def test_what_it_has_counted_and_what_it_takes(worker: Worker) -> None:
+    board = Board()
+    tally = board.tally(worker.slot)
+    tally.put("accepted", 5)
+    worker.started = time.monotonic() - 100.0
+    told = numbers(worker, worker.record(board), Usage(2000, None), "accepted", "given")
+    assert 100.0 <= told.pop("age_s") < 200.0
+    assert told == {
+        "worker": 4,
+        "pid": os.getpid(),
+        "state": "paused",
+        "revision": 3,
+        "requests": 0,
+        "connections": 0,
+        "busy": 0,
+        "accepted": 5,
+        "given": 0,
+        "rss_bytes": 2000,
+        "pss_bytes": None,
+    }
+
+
+def test_of_whom_nobody_knows_anything_it_is_nothing(worker: Worker) -> None:
+    board = Board()
+    assert worker.record(board) is None and worker.calls(board) is None
+    told = numbers(worker, worker.record(board), None, "accepted")
+    assert (told["requests"], told["accepted"], told["rss_bytes"], told["pss_bytes"]) == (0, 0, None, None)
+    board.close()
