@@ -47,7 +47,7 @@ class Handler:
         self,
         application: Application,
         settings: Settings,
-        may_keep: Callable[[Connection], bool],
+        may_keep: Callable[[Connection], bool] = lambda connection: True,
         access: AccessLog | None = None,
         readiness: Readiness | None = None,
     ) -> None:
@@ -56,7 +56,7 @@ class Handler:
         self.access = access
         self.before_blocking: Callable[[Connection], None] = lambda connection: None
         self._settings = settings
-        self._may_keep = may_keep
+        self.may_keep = may_keep
         self._readiness = readiness
         # Values of PATH_INFO that are perhaps not the application's to answer.
         self.own: frozenset[str] = frozenset() if readiness is None else readiness.paths
@@ -66,7 +66,7 @@ class Handler:
         connection.channel = SocketChannel(
             connection.socket, self._settings.timeouts, partial(self.before_blocking, connection)
         )
-        connection.keeps = partial(self._may_keep, connection)
+        connection.keeps = partial(self.may_keep, connection)
         return connection.channel
 
     def open_body(self, connection: Connection, head: Head) -> Input:

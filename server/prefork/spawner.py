@@ -18,7 +18,8 @@ from releve.server.shared import system
 from releve.server.shared.link import Link, pair
 from releve.server.shared.lost_lines import lost
 from releve.server.shared.native import os, signal
-from releve.server.worker.worker import WorkerSetup, run_worker
+from releve.server.worker.setup import WorkerSetup
+from releve.server.worker.worker import run_worker
 from releve.server.wsgi.application import Application
 
 MIXED_FILES_MAX = 5

@@ -36,6 +36,11 @@ class Pausing:
         self._swept_at = -1  # answers so far, when connections were last closed
         self._steps: deque[tuple[Callable[[], object], bool]] = deque()  # what to do, and whether in every thread
 
+    @property
+    def active(self) -> bool:
+        """Whether a step may be due."""
+        return self._paused or self._held
+
     def pause(self) -> None:
         """The worker accepts no more."""
         self._release()
@@ -63,9 +68,11 @@ class Pausing:
             self._accept()
 
     def step(self) -> None:
-        """In each turn, unless a pause is still to be completed: do what is next, once nobody is in the application."""
+        """In each turn while it is ``active``, unless a pause is still to be completed: do what is next, once nobody is
+        in the application.
+        """
         threads = self._loop.threads
-        if not (self._paused or self._held) or threads.tasks or (self._paused and threads.busy):
+        if threads.tasks or (self._paused and threads.busy):
             return
         if self._paused and not self._steps and self._swept_at != threads.answered:
             # once more if there was a request since: a check, on its private connection

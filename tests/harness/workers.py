@@ -32,9 +32,10 @@ from releve.server.wsgi.application import load
 from releve.server.shared.link import Link
 from releve.server.scoreboard.scoreboard import Scoreboard
 from releve.server.handover import room
-from releve.server.worker import worker
-from releve.server.worker.worker import WorkerSetup, run_worker
-worker.ORPHAN_S = 1.0
+from releve.server.worker import leaving
+from releve.server.worker.setup import WorkerSetup
+from releve.server.worker.worker import run_worker
+leaving.ORPHAN_S = 1.0
 room.CALM_S = 0.5
 given = json.loads(sys.argv[1])
 for name, value in given["constants"].items():

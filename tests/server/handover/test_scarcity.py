@@ -141,7 +141,8 @@ from releve.config.settings.settings import Settings
 from releve.server.scoreboard import scoreboard
 from releve.server.wsgi.hooks import Functions
 from releve.server.shared.link import pair
-from releve.server.worker.worker import WorkerSetup, Worker
+from releve.server.worker.setup import WorkerSetup
+from releve.server.worker.worker import Worker
 
 ends = [end.detach() for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)]
 kept, control = pair()
