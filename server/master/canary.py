@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from releve.server.master.pending import Pending, PendingOrders
+from releve.server.master.pending import ACK_S, Pending, PendingOrders
+from releve.server.master.plan import Plan
 from releve.server.prefork.lifecycle import names
 from releve.server.prefork.spawner import Spawner
 from releve.server.prefork.workers import Worker, Workers
@@ -21,33 +22,39 @@ class Canary:
     """What the workers were told of it, for those that come later. The send end that the spawner keeps is its own."""
 
     def __init__(
-        self, workers: Workers, spawner: Spawner, pending_orders: PendingOrders, now: Callable[[], float]
+        self,
+        plan: Plan,
+        workers: Workers,
+        spawner: Spawner,
+        pending_orders: PendingOrders,
+        now: Callable[[], float],
     ) -> None:
         self.to: object = None  # number of the generation that some connections go to; None: there is no canary
         self._share = 0.0
+        self._plan = plan
         self._workers = workers
         self._spawner = spawner
         self._pending = pending_orders
         self._now = now
 
-    def attend(self, order: Message, revision: int, patience_s: float) -> None:
+    def attend(self, order: Message) -> None:
         """Have every worker take connections from the exchange only; the order is answered when all do."""
 
         def done(pending: Pending) -> None:
-            up = self._workers.up(revision)
+            up = self._workers.up(self._plan.current.number)
             late = [worker for worker in up if worker.number in pending.late]
             if late or not any(worker.state is WorkerState.ATTENDING for worker in up):
-                why = f"{names(late)} did not answer for {patience_s:g}s" if late else "no worker is left"
+                why = f"{names(late)} did not answer for {ACK_S:g}s" if late else "no worker is left"
                 self._pending.fail(pending.id, "canary", f"cannot attend: {why}")
             else:
                 self._pending.answer(pending, workers=len(up))
 
-        up = self._workers.up(revision)
+        up = self._workers.up(self._plan.current.number)
         for worker in up:
             worker.order({"type": "attend"}, WorkerState.ATTENDING)
-        self._await(order, "attend", WorkerState.ATTENDING, up, done, patience_s)
+        self._await(order, "attend", WorkerState.ATTENDING, up, done)
 
-    def divert(self, order: Message, fds: list[int], revision: int, patience_s: float) -> None:
+    def divert(self, order: Message, fds: list[int]) -> None:
         """Have every worker, and those to come, pass a share on, or none any more; answered when all do.
 
         Raises MalformedOrder.
@@ -59,7 +66,7 @@ class Canary:
         self.end()
         if to is not None:
             self.to, self._share, self._spawner.diversion = to, share, fds.pop(0)
-        up = self._workers.up(revision)
+        up = self._workers.up(self._plan.current.number)
         for worker in up:
             self._tell(worker)
         self._await(
@@ -68,7 +75,6 @@ class Canary:
             WorkerState.SERVING,
             up,
             lambda pending: self._pending.answer(pending, workers=len(up)),
-            patience_s,
         )
 
     def brief(self, worker: Worker) -> None:
@@ -93,9 +99,8 @@ class Canary:
         state: WorkerState,
         workers: list[Worker],
         done: Callable[[Pending], None],
-        patience_s: float,
     ) -> None:
         waiting = {worker.number for worker in workers}
         self._pending.start(
-            Pending(verb, frozenset({state}), waiting, done, id=order["id"], deadline=self._now() + patience_s)
+            Pending(verb, frozenset({state}), waiting, done, id=order["id"], deadline=self._now() + ACK_S)
         )

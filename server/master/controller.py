@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 
 from releve.server.master.canary import Canary
 from releve.server.master.guard import Guard
-from releve.server.master.orders import ESTABLISHED, Change, Posture, objection
-from releve.server.master.pending import Pending, PendingOrders
-from releve.server.master.reload import ACK_S, DROP_S, Reload
+from releve.server.master.orders import Change, Posture, objection
+from releve.server.master.pending import ACK_S, DROP_S, Pending, PendingOrders
+from releve.server.master.plan import Plan
+from releve.server.master.reload import Reload
 from releve.server.master.reopen import reopened, rotate
 from releve.server.master.replacement import Replacements
-from releve.server.master.vacancies import Vacancies
-from releve.server.prefork.boot import Boot
-from releve.server.prefork.lifecycle import Lifecycle, names
+from releve.server.master.scaling import Scaling
+from releve.server.master.traffic import Traffic
+from releve.server.master.vacancies import Filling
+from releve.server.prefork.boot import Boot, Revision
+from releve.server.prefork.lifecycle import Lifecycle
 from releve.server.prefork.outbox import Outbox
 from releve.server.prefork.spawner import Spawner
 from releve.server.prefork.workers import IllegalTransition, Worker, Workers
@@ -33,7 +36,7 @@ from releve.server.shared.form import Unfit, seconds
 from releve.server.shared.link import LOST_S, Message, clip
 from releve.server.shared.native import os
 from releve.server.shared.revive import within
-from releve.server.shared.states import UP, WorkerState
+from releve.server.shared.states import WorkerState
 
 REMARKS_MAX = 20
 ENDED_MAX = 200  # remembered for the next supervisor
@@ -43,16 +46,13 @@ log = logging.getLogger("releve.master")
 
 
 class Controller:
-    """Posture, target and pending orders of a generation whose application is loaded (or is left to the workers)."""
+    """The orders and the workers of a generation whose application is loaded (or is left to the workers)."""
 
     def __init__(
         self, boot: Boot, workers: Workers, spawner: Spawner, outbox: Outbox, now: Callable[[], float]
     ) -> None:
-        self.posture = Posture.BOOTING
-        self.change = Change.NONE
-        self.current = boot.revision
-        self.target = boot.revision.settings.workers
         self.exit_status = 0
+        self.plan = Plan(boot.revision, boot.revision.settings.workers)
         self._boot = boot
         self._workers = workers
         self._spawner = spawner
@@ -60,13 +60,15 @@ class Controller:
         self._now = now
         self._pending = PendingOrders(outbox)
         self._lifecycle = Lifecycle(boot, workers, spawner, outbox, now)
-        self._canary = Canary(workers, spawner, self._pending, now)
-        self._reload = Reload(self, boot, workers, spawner, self._lifecycle, self._pending, now)
-        self._vacancies = Vacancies(lambda: self.target, now)
-        self._replacements = Replacements(workers, self._pending, self, now)
+        self._filling = Filling(self.plan, workers, self._lifecycle, outbox, now)
+        self._canary = Canary(self.plan, workers, spawner, self._pending, now)
+        self._traffic = Traffic(self.plan, workers, self._lifecycle, self._filling, self._canary, self._pending, now)
+        self._reload = Reload(self.plan, boot, workers, spawner, self._lifecycle, self._pending, now)
+        self._scaling = Scaling(self.plan, workers, self._lifecycle, self._pending, now)
+        self._replacements = Replacements(self.plan, workers, self._lifecycle, self._pending, now)
         self.guard = Guard(boot.keepsake, boot.door)
         spawner.disown = self.guard.disown
-        spawner.workers = lambda revision: self.target if revision is self.current else revision.settings.workers
+        spawner.workers = self._workers_of
         # of a stop that serves on: deadline (monotonic), linger_s
         self._last_part: tuple[float, float | None] | None = None
         self._remarks: list[str] = []
@@ -74,12 +76,12 @@ class Controller:
         self._ended: deque[tuple[float, bool]] = deque(maxlen=ENDED_MAX)
         self._quits: list[object] = []  # ids of the quit orders to answer at the end
         self._verbs: dict[str, Callable[[Message, list[int]], None]] = {
-            "attend": self._attend,
-            "divert": self._divert,
-            "resume": self._resume,
-            "pause": self._pause,
+            "attend": self._traffic.attend,
+            "divert": self._traffic.divert,
+            "resume": self._traffic.resume,
+            "pause": self._traffic.pause,
             "quit": self._quit,
-            "scale": self._scale,
+            "scale": self._scaling.scale,
             "reload": self._reload.prepare,
             "switch": self._reload.switch,
             "cancel": self._reload.cancel,
@@ -89,18 +91,21 @@ class Controller:
             "stacks": self._stacks,
         }
 
+    def _workers_of(self, revision: Revision) -> int:
+        """How many workers of a revision there are to be."""
+        return self.plan.target if revision is self.plan.current else revision.settings.workers
+
     # What happens to it
 
     def boot(self) -> None:
         """Fork the first workers; ``ready`` or ``failed`` is sent when it is known."""
         self._outbox.send({"type": "phase", "phase": "workers"})
-        new, trouble = self._lifecycle.spawn(self.current, self.target, first=True)
+        new, trouble = self._lifecycle.spawn(self.plan.current, self.plan.target, first=True)
         if trouble:
             self._fail_boot({"step": "workers", "reason": trouble})
         else:
-            self._pending.start(
-                Pending("boot", frozenset({WorkerState.READY}), _numbers(new), self._booted, self._boot_lost)
-            )
+            waiting = {worker.number for worker in new}
+            self._pending.start(Pending("boot", frozenset({WorkerState.READY}), waiting, self._booted, self._boot_lost))
 
     def obey(self, message: Message, fds: list[int]) -> None:
         """Begin to carry out one order; it is answered now or later.
@@ -116,7 +121,7 @@ class Controller:
             return
         if order_id is None and verb != "quit":
             return
-        trouble = objection(verb, self.posture, self.change)
+        trouble = objection(verb, self.plan.posture, self.plan.change)
         if trouble is None:
             try:
                 self._verbs[verb](message, fds)
@@ -159,7 +164,7 @@ class Controller:
         worker.become(state)
         self._outbox.send({**message, "worker": worker.number})
         if worker.state is WorkerState.READY:
-            self._on_ready(worker)
+            self._traffic.join(worker)
         self._pending.settle(worker, message)
 
     def remark(self, text: str) -> None:
@@ -187,8 +192,8 @@ class Controller:
             self._ended.append((self._now(), ready))
         if worker.dismissed or left:
             log.info("%s %s", worker, system.describe_exit(status))
-        elif worker.revision == self.current.number and self._missing():
-            wait_s = self._vacancies.lose(0 if ready else worker.failed_before + 1)
+        elif worker.revision == self.plan.current.number and self._filling.missing:
+            wait_s = self._filling.lose(worker, booted=ready)
             log.error(
                 "%s; another is started %s", worker.failure.get("reason"), f"in {wait_s:.2g}s" if wait_s else "at once"
             )
@@ -203,9 +208,9 @@ class Controller:
     def keep(self) -> None:
         """What is due by the clock: overdue workers, late pending orders, replacements of the dead."""
         now = self._now()
-        self._lifecycle.keep(self.current.settings.timeouts.boot)
+        self._lifecycle.keep(self.plan.current.settings.timeouts.boot)
         self._pending.expire(now)
-        self._fill()
+        self._filling.step()
         self._replacements.step()
         self.guard.step(now)
 
@@ -213,7 +218,7 @@ class Controller:
         """When ``keep`` must be called next (monotonic); None: not before something happens."""
         dues = self._pending.deadlines()
         dues += self._lifecycle.deadlines()
-        later = (self._vacancies.next_due(self._missing()), self._replacements.next_due(), self.guard.next_due())
+        later = (self._filling.next_due(), self._replacements.next_due(), self.guard.next_due())
         dues += [due for due in later if due is not None]
         return min(dues, default=None)
 
@@ -222,8 +227,8 @@ class Controller:
 
         ``serve_on``: those that serve accept until all of them are spent.
         """
-        self.posture = Posture.LEAVING
-        self.change = Change.NONE
+        self.plan.posture = Posture.LEAVING
+        self.plan.change = Change.NONE
         self._canary.end()
         for pending in self._pending:
             self._pending.drop(pending, "the generation was told to quit")
@@ -246,7 +251,7 @@ class Controller:
     @property
     def over(self) -> bool:
         """Whether everybody has left, as was wanted."""
-        return self.posture is Posture.LEAVING and not len(self._workers)
+        return self.plan.posture is Posture.LEAVING and not len(self._workers)
 
     def farewell(self) -> None:
         """Answer the orders to quit."""
@@ -257,7 +262,7 @@ class Controller:
 
     def go_on_alone(self) -> None:
         """The supervisor has gone without a goodbye: serve on. What was only prepared is dropped."""
-        if self.change in (Change.PREPARING, Change.PREPARED):
+        if self.plan.change in (Change.PREPARING, Change.PREPARED):
             for pending in self._pending:
                 if pending.verb == "reload":
                     self._pending.drop(pending, "the supervisor has gone")
@@ -266,14 +271,14 @@ class Controller:
 
     def take_stock(self) -> None:
         """Tell a supervisor that has just come what there is, and hand it what it must hold."""
-        boot, revision = self._boot, self.current
+        boot, revision = self._boot, self.plan.current
         fds = [sock.fileno() for _, sock in revision.listeners]
         fds += [boot.exchange_receive, boot.exchange_send, boot.board, boot.crash, boot.keepsake]
         self._outbox.send(
             {
                 "type": "inventory",
                 "generation": boot.generation,
-                "posture": self.posture.value,
+                "posture": self.plan.posture.value,
                 "revision": revision.number,
                 "listeners": [name for name, _ in revision.listeners],
                 "preloaded": self._spawner.application is not None,
@@ -301,7 +306,7 @@ class Controller:
         self._outbox.send({"type": "done", "id": order["id"]})
 
     def _reopen(self, order: Message, fds: list[int]) -> None:
-        waiting = rotate(order, fds, self._spawner.revisions, self.current.number, self._workers)
+        waiting = rotate(order, fds, self._spawner.revisions, self.plan.current.number, self._workers)
         done = self._pending.answer
         self._pending.start(
             Pending("reopen", frozenset({reopened(order)}), waiting, done, id=order["id"], deadline=self._now() + ACK_S)
@@ -313,8 +318,8 @@ class Controller:
     # Boot
 
     def _booted(self, pending: Pending) -> None:
-        self.posture = Posture.READY
-        log.info("%d workers are ready", len(self._workers.up(self.current.number)))
+        self.plan.posture = Posture.READY
+        log.info("%d workers are ready", len(self._workers.up(self.plan.current.number)))
         self._outbox.send({"type": "ready"})
 
     def _boot_lost(self, pending: Pending, worker: Worker) -> None:
@@ -325,219 +330,9 @@ class Controller:
         self._pending.refuse(None, failure)
         self.leave(DROP_S, None)
 
-    # Attend, divert; resume, pause, quit
-
-    def _attend(self, order: Message, fds: list[int]) -> None:
-        fault("master_attend")
-        system.die_with_parent(False)
-        self._supersede("attend")
-        self.posture = Posture.ATTENDING
-        self._canary.attend(order, self.current.number, ACK_S)
-
-    def _divert(self, order: Message, fds: list[int]) -> None:
-        fault("master_divert")
-        self._supersede("divert")
-        self._canary.divert(order, fds, self.current.number, ACK_S)
-
-    def _resume(self, order: Message, fds: list[int]) -> None:
-        fault("master_resume")
-        before = self.posture
-        if before not in ESTABLISHED:
-            system.die_with_parent(False)
-        self._supersede("resume")
-        self.posture = Posture.RESUMING
-        able = self._workers.up(self.current.number)
-        if not able:
-            self._fill(at_once=True)  # whatever the back-off
-        asked = [w for w in able if not (w.state is WorkerState.SERVING and w.told is WorkerState.SERVING)]
-        for worker in asked:
-            worker.order({"type": "resume"}, WorkerState.SERVING)
-
-        def done(pending: Pending) -> None:
-            if any(w.state is WorkerState.SERVING for w in self._workers.up(self.current.number)):
-                self.posture = Posture.RESUMED
-                self._pending.answer(pending, workers=len(self._workers.up(self.current.number)))
-            else:
-                self.posture = before if before in (Posture.READY, Posture.RESUMED) else Posture.PAUSED
-                # whoever hears it late shall not serve alone
-                self._lifecycle.pause(self._workers.up(self.current.number), None, ())
-                self._pending.fail(pending.id, "resume", "cannot resume: no worker came to serve")
-
-        waiting = {w.number for w in (asked if able else self._workers.standing(self.current.number))}
-        self._pending.start(
-            Pending(
-                "resume", frozenset({WorkerState.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S
-            )
-        )
-
-    def _pause(self, order: Message, fds: list[int]) -> None:
-        fault("master_pause")
-        to = order.get("to")
-        if to is not None and not fds:
-            raise MalformedOrder("cannot pause: the exchange of the generation to give to is missing")
-        self._supersede("pause")
-        self._canary.end()
-        self.posture = Posture.PAUSING
-
-        def done(pending: Pending) -> None:
-            self.posture = Posture.PAUSED
-            if pending.late:
-                late = names(self._of_numbers(pending.late))
-                self._pending.fail(
-                    pending.id, "pause", f"cannot see that all have paused: {late} did not answer for {ACK_S:g}s"
-                )
-            else:
-                self._pending.answer(pending, given=pending.given, kept=pending.kept)
-
-        waiting = self._lifecycle.pause(
-            self._workers.up(self.current.number), to, tuple(fds[:1]) if to is not None else ()
-        )
-        self._pending.start(
-            Pending(
-                "pause", frozenset({WorkerState.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S
-            )
-        )
-
     def _quit(self, order: Message, fds: list[int]) -> None:
         fault("master_quit")
         linger = order.get("linger_s")
         deadline_s, linger_s = seconds(order["deadline_s"]), None if linger is None else seconds(linger)
         self._quits.append(order.get("id"))
         self.leave(deadline_s, linger_s, serve_on=order.get("serve_on") is True)
-
-    # Scale
-
-    def _scale(self, order: Message, fds: list[int]) -> None:
-        wanted, before = int(order["workers"]), self.target
-        if wanted < 1:
-            raise MalformedOrder(f"cannot scale: {wanted} workers")
-        standing = self._workers.standing(self.current.number)
-        self.target, self.change = wanted, Change.SCALING
-        self._count()
-        if wanted >= len(standing):
-            self._scale_up(order["id"], wanted - len(standing), before)
-        else:
-            self._scale_down(order["id"], standing[wanted:])
-
-    def _scale_up(self, order_id: object, number: int, before: int) -> None:
-        def back(failure: Message) -> None:
-            self.target, self.change = before, Change.NONE
-            self._count()
-            for worker in new:
-                if worker.state is not WorkerState.GONE:
-                    self._lifecycle.dismiss(worker, DROP_S, None)
-            self._pending.refuse(order_id, failure)
-
-        def lost(pending: Pending, worker: Worker) -> None:
-            back(worker.failure or {})
-
-        new, trouble = self._lifecycle.spawn(self.current, number)
-        if trouble:
-            back({"step": "workers", "reason": trouble})
-            return
-        # A worker that is ready in a paused generation counts as paused (_on_ready).
-        awaited = frozenset({WorkerState.SERVING, WorkerState.PAUSED})
-        self._pending.start(Pending("scale", awaited, _numbers(new), self._scaled, lost, order_id))
-
-    def _scale_down(self, order_id: object, leaving: list[Worker]) -> None:
-        def done(pending: Pending) -> None:
-            for worker in leaving:
-                if worker.state in UP:
-                    self._lifecycle.dismiss(worker, self.current.settings.upgrade.retire, None)
-            self._scaled(pending)
-
-        for worker in leaving:
-            worker.dismissed = True
-        waiting = self._lifecycle.give_up(leaving)
-        self._pending.start(
-            Pending("scale", frozenset({WorkerState.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S)
-        )
-
-    def _count(self) -> None:
-        """Tell the workers how many they are to be."""
-        for worker in self._workers.standing(self.current.number):
-            worker.pass_on({"type": "crew", "workers": self.target}, ())
-
-    def _scaled(self, pending: Pending) -> None:
-        self.change = Change.NONE
-        self._pending.answer(
-            pending, workers=len(self._workers.standing(self.current.number)), given=pending.given, kept=pending.kept
-        )
-
-    # Workers that ask to be replaced: what the replacements do
-
-    def may_turn_over(self) -> bool:
-        """Whether the generation serves, and its workers are not in the middle of another change."""
-        return self.posture is Posture.RESUMED and self.change is Change.NONE
-
-    def add_one(self) -> tuple[Worker | None, str]:
-        """Fork one worker beyond the target."""
-        new, trouble = self._lifecycle.spawn(self.current, 1)
-        return (new[0] if new else None), trouble
-
-    def retire(self, worker: Worker, done: Callable[[], None]) -> None:
-        """Have a worker give its idle connections to its siblings, finish what it has, and leave."""
-
-        def paused(pending: Pending) -> None:
-            if worker.state in UP:
-                self._lifecycle.dismiss(worker, self.current.settings.upgrade.retire, None)
-            done()
-
-        worker.dismissed = True
-        self._pending.start(
-            Pending(
-                "retire",
-                frozenset({WorkerState.PAUSED}),
-                self._lifecycle.give_up([worker]),
-                paused,
-                deadline=self._now() + ACK_S,
-            )
-        )
-
-    def dismiss_new(self, worker: Worker) -> None:
-        """End a worker that was forked in vain."""
-        self._lifecycle.dismiss(worker, DROP_S, None)
-
-    # Workers
-
-    def _supersede(self, verb: str) -> None:
-        for pending in self._pending:
-            if pending.verb in ("attend", "divert", "resume", "pause"):
-                self._pending.drop(pending, f"an order to {verb} followed")
-
-    def _missing(self) -> int:
-        if self.posture in (Posture.BOOTING, Posture.LEAVING):
-            return 0
-        return max(0, self.target - len(self._workers.standing(self.current.number)))
-
-    def _fill(self, *, at_once: bool = False) -> None:
-        """Fork a worker for each place whose time has come."""
-        failed = self._vacancies.take(self._missing(), at_once=at_once)
-        if not failed:
-            return
-        new, trouble = self._lifecycle.spawn(self.current, len(failed), failed=failed)
-        if not trouble:
-            self._vacancies.forked()
-            return
-        wait_s = self._vacancies.give_back(failed[len(new) :])
-        log.error("%s; missing workers: %d; trying again in %gs", trouble, self._missing(), wait_s)
-        self._outbox.send({"type": "unfilled", "workers": self._missing(), "reason": clip(trouble)})
-
-    def _on_ready(self, worker: Worker) -> None:
-        worker.ready_by = None
-        if worker.revision != self.current.number or worker.dismissed:
-            return
-        if self.posture in (Posture.RESUMING, Posture.RESUMED):
-            self._canary.brief(worker)
-            worker.order({"type": "resume"}, WorkerState.SERVING)
-        elif self.posture is Posture.ATTENDING:
-            worker.order({"type": "attend"}, WorkerState.ATTENDING)
-        elif self.posture is not Posture.BOOTING:
-            self._pending.settle(worker, {}, WorkerState.PAUSED)  # it waits as the others do
-
-    def _of_numbers(self, numbers: Iterable[int]) -> list[Worker]:
-        return [worker for worker in map(self._workers.get, sorted(numbers)) if worker is not None]
-
-
-def _numbers(workers: Iterable[Worker]) -> set[int]:
-    return {worker.number for worker in workers}

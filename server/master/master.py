@@ -267,11 +267,11 @@ class Master:
         """
         self._linked = False
         self._outbox.close()
-        if self._door is not None and self._controller.posture in ESTABLISHED:
+        if self._door is not None and self._controller.plan.posture in ESTABLISHED:
             log.warning("the supervisor is gone: serving on")
             self._controller.go_on_alone()
             return
-        if self._controller.posture is not Posture.LEAVING:
+        if self._controller.plan.posture is not Posture.LEAVING:
             log.warning("the supervisor is gone: leaving")
         self._shut_door()
         self._leave()
@@ -306,8 +306,8 @@ class Master:
     def _leave(self) -> None:
         """Stop gracefully without an order, unless there was one."""
         self._controller.guard.calm()
-        if self._controller.posture is not Posture.LEAVING:
-            timeouts = self._controller.current.settings.timeouts
+        if self._controller.plan.posture is not Posture.LEAVING:
+            timeouts = self._controller.plan.current.settings.timeouts
             self._controller.leave(timeouts.drain, timeouts.linger)
 
     def _flush(self) -> None:

@@ -13,6 +13,9 @@ from releve.server.prefork.workers import Worker
 from releve.server.shared.link import Message, clip
 from releve.server.shared.states import WorkerState
 
+ACK_S = 6.0  # how long a worker may take to say that it serves, or has paused; a switch waits for both
+DROP_S = 5.0  # deadline of workers that were never resumed
+
 log = logging.getLogger("releve.master")
 
 

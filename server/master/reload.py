@@ -8,10 +8,10 @@ Any failure ends the new ones; the old ones were never told.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from releve.server.master.orders import Change
-from releve.server.master.pending import Pending, PendingOrders
+from releve.server.master.pending import ACK_S, DROP_S, Pending, PendingOrders
+from releve.server.master.plan import Plan
 from releve.server.prefork.boot import Boot, Revision, read_revision
 from releve.server.prefork.lifecycle import Lifecycle
 from releve.server.prefork.spawner import Spawner
@@ -22,24 +22,13 @@ from releve.server.shared.link import Message
 from releve.server.shared.log import Who
 from releve.server.shared.states import UP, WorkerState
 
-ACK_S = 6.0  # how long a worker may take to say that it serves, or has paused; a switch waits for both
-DROP_S = 5.0  # deadline of workers that were never resumed
-
-
-class Generation(Protocol):
-    """What a reload changes of its generation; ``controller.Controller`` is it."""
-
-    current: Revision
-    target: int
-    change: Change
-
 
 class Reload:
     """The revision that is coming, from its preparation to its switch or its end."""
 
     def __init__(
         self,
-        of: Generation,
+        plan: Plan,
         boot: Boot,
         workers: Workers,
         spawner: Spawner,
@@ -47,7 +36,7 @@ class Reload:
         pending_orders: PendingOrders,
         now: Callable[[], float],
     ) -> None:
-        self._of = of
+        self._plan = plan
         self._boot = boot
         self._workers = workers
         self._spawner = spawner
@@ -60,11 +49,11 @@ class Reload:
         """``reload``: fork a whole new set of workers beside the old ones."""
         coming = read_revision(order, fds)
         fds.clear()
-        self._coming, self._of.change = coming, Change.PREPARING
+        self._coming, self._plan.change = coming, Change.PREPARING
         self._spawner.revisions.append(coming)
 
         def done(pending: Pending) -> None:
-            self._of.change = Change.PREPARED
+            self._plan.change = Change.PREPARED
             self._pending.answer(pending, workers=[w.number for w in self._workers.up(coming.number)])
 
         def lost(pending: Pending, worker: Worker) -> None:
@@ -91,17 +80,17 @@ class Reload:
             )
             self.withdraw(lambda _: self._pending.refuse(order["id"], {"step": "switch", "reason": reason}))
             return
-        self._of.change = Change.SWITCHING
+        self._plan.change = Change.SWITCHING
 
         def resumed(pending: Pending) -> None:
             if not any(w.state is WorkerState.SERVING for w in self._workers.up(coming.number)):
                 reason = "cannot switch: no new worker came to serve; the old ones serve on"
                 self.withdraw(lambda _: self._pending.refuse(pending.id, {"step": "switch", "reason": reason}))
                 return
-            old = self._workers.standing(self._of.current.number)
-            self._spawner.close(self._of.current)
-            self._of.current, self._coming = coming, None
-            self._of.target = coming.settings.workers
+            old = self._workers.standing(self._plan.current.number)
+            self._spawner.close(self._plan.current)
+            self._plan.current, self._coming = coming, None
+            self._plan.target = coming.settings.workers
             output.standard.lead(coming.log)
             output.begin(coming.settings.log, Who(self._boot.generation, release=self._boot.directory))
             for worker in old:
@@ -109,7 +98,7 @@ class Reload:
             waiting = self._lifecycle.give_up(old)
 
             def paused(pending: Pending) -> None:
-                self._of.change = Change.NONE
+                self._plan.change = Change.NONE
                 for worker in old:
                     if worker.state in UP:
                         self._lifecycle.dismiss(worker, coming.settings.upgrade.retire, None)
@@ -155,7 +144,7 @@ class Reload:
 
     def withdraw(self, then: Callable[[Pending], None], order_id: object = None) -> None:
         """End the new workers of a reload, then go on."""
-        coming, self._coming, self._of.change = self._coming, None, Change.CANCELLING
+        coming, self._coming, self._plan.change = self._coming, None, Change.CANCELLING
         assert coming is not None
         self._spawner.close(coming)
         new = [w for w in self._workers if w.revision == coming.number]
@@ -163,7 +152,7 @@ class Reload:
             self._lifecycle.dismiss(worker, DROP_S, None)
 
         def gone(pending: Pending) -> None:
-            self._of.change = Change.NONE
+            self._plan.change = Change.NONE
             then(pending)
 
         self._pending.start(Pending("cancel", frozenset(), {w.number for w in new}, gone, id=order_id))

@@ -4,49 +4,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
-from releve.server.master.pending import Pending, PendingOrders
+from releve.server.master.pending import ACK_S, DROP_S, Pending, PendingOrders
+from releve.server.master.plan import Plan
 from releve.server.master.vacancies import backoff_s
+from releve.server.prefork.lifecycle import Lifecycle
 from releve.server.prefork.workers import Worker, Workers
-from releve.server.shared.states import WorkerState
+from releve.server.shared.states import UP, WorkerState
 
 RETRY_S = 1.0  # at least, after a replacement has failed
 
 log = logging.getLogger("releve.master")
 
 
-class Controls(Protocol):
-    """What is done to the workers on its behalf; ``controller.Controller`` does it."""
-
-    def may_turn_over(self) -> bool:
-        """Whether the workers serve, and are not in the middle of another change."""
-        ...
-
-    def add_one(self) -> tuple[Worker | None, str]:
-        """Fork one more worker of the current revision, or say why not."""
-        ...
-
-    def retire(self, worker: Worker, done: Callable[[], None]) -> None:
-        """Have a worker give its connections to its siblings, and leave in its own time; ``done`` when it has given
-        them.
-        """
-        ...
-
-    def dismiss_new(self, worker: Worker) -> None:
-        """End a worker that is not needed after all."""
-        ...
-
-
 class Replacements:
     """The queue, and the one whose turn it is."""
 
     def __init__(
-        self, workers: Workers, pending_orders: PendingOrders, controls: Controls, now: Callable[[], float]
+        self,
+        plan: Plan,
+        workers: Workers,
+        lifecycle: Lifecycle,
+        pending_orders: PendingOrders,
+        now: Callable[[], float],
     ) -> None:
+        self._plan = plan
         self._workers = workers
         self._pending = pending_orders
-        self._controls = controls
+        self._lifecycle = lifecycle
         self._now = now
         self._queue: dict[int, str] = {}  # number of a worker -> why
         self._busy = False
@@ -66,28 +51,29 @@ class Replacements:
         """Begin the next one, if that can be done now."""
         for number in [number for number in self._queue if not _stays(self._workers.get(number))]:
             del self._queue[number]
-        if self._busy or not self._queue or self._now() < self._due or not self._controls.may_turn_over():
+        if self._busy or not self._queue or self._now() < self._due or not self._plan.settled:
             return
         if sum(worker.dismissed for worker in self._workers) >= len(self._workers) / 2:
             return  # as many retire as serve: wait until some have left
         number, reason = next(iter(self._queue.items()))
         old = self._workers.get(number)
         assert old is not None, "those that have gone are out of the queue"
-        new, trouble = self._controls.add_one()
-        if new is None:
+        forked, trouble = self._lifecycle.spawn(self._plan.current, 1)
+        if not forked:
             self._complain(old, trouble)
             return
+        new = forked[0]
         self._busy = True
         log.info("%s %s: %s takes its place", old, reason, new)
 
         def serving(pending: Pending) -> None:
-            if _stays(old) and self._controls.may_turn_over() and new.state is WorkerState.SERVING:
+            if _stays(old) and self._plan.settled and new.state is WorkerState.SERVING:
                 del self._queue[number]
                 self._failures = 0
-                self._controls.retire(old, self._over)
+                self._retire(old)
                 return
             if new.state is not WorkerState.GONE and not new.dismissed and _stays(old):
-                self._controls.dismiss_new(new)
+                self._lifecycle.dismiss(new, DROP_S, None)  # forked in vain
             self._over()
 
         def lost(pending: Pending, worker: Worker) -> None:
@@ -96,6 +82,20 @@ class Replacements:
 
         self._pending.start(
             Pending("replace", frozenset({WorkerState.SERVING, WorkerState.PAUSED}), {new.number}, serving, lost)
+        )
+
+    def _retire(self, worker: Worker) -> None:
+        """Have a worker give its idle connections to its siblings, finish what it has, and leave."""
+
+        def paused(pending: Pending) -> None:
+            if worker.state in UP:
+                self._lifecycle.dismiss(worker, self._plan.current.settings.upgrade.retire, None)
+            self._over()
+
+        worker.dismissed = True
+        waiting = self._lifecycle.give_up([worker])
+        self._pending.start(
+            Pending("retire", frozenset({WorkerState.PAUSED}), waiting, paused, deadline=self._now() + ACK_S)
         )
 
     def _complain(self, old: Worker, why: str) -> None:

@@ -8,12 +8,21 @@ place waits ever longer, for itself alone. Where the system refuses a fork (EAGA
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+from releve.server.master.plan import Plan
+from releve.server.prefork.lifecycle import Lifecycle
+from releve.server.prefork.outbox import Outbox
+from releve.server.prefork.workers import Worker, Workers
+from releve.server.shared.link import clip
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 10.0
 PACE_PER_S = 10.0
+
+log = logging.getLogger("releve.master")
 
 
 def backoff_s(failures: int) -> float:
@@ -95,3 +104,43 @@ class Vacancies:
         # no debt for places that were filled otherwise
         self._booked = min(max(now, self._booked) + every_s, now + 3 * round_s)
         return due
+
+
+class Filling:
+    """Has the workers of the current revision be as many as they are to be."""
+
+    def __init__(
+        self, plan: Plan, workers: Workers, lifecycle: Lifecycle, outbox: Outbox, now: Callable[[], float]
+    ) -> None:
+        self._plan = plan
+        self._workers = workers
+        self._lifecycle = lifecycle
+        self._outbox = outbox
+        self._vacancies = Vacancies(lambda: plan.target, now)
+
+    @property
+    def missing(self) -> int:
+        """How many workers there are too few."""
+        plan = self._plan
+        return max(0, plan.target - len(self._workers.standing(plan.current.number))) if plan.kept_up else 0
+
+    def lose(self, worker: Worker, *, booted: bool) -> float:
+        """A worker has ended that is missed; seconds until another one is forked in its place."""
+        return self._vacancies.lose(0 if booted else worker.failed_before + 1)
+
+    def step(self, *, at_once: bool = False) -> None:
+        """Fork a worker for each place whose time has come; ``at_once``: for each, whatever the back-off."""
+        failed = self._vacancies.take(self.missing, at_once=at_once)
+        if not failed:
+            return
+        new, trouble = self._lifecycle.spawn(self._plan.current, len(failed), failed=failed)
+        if not trouble:
+            self._vacancies.forked()
+            return
+        wait_s = self._vacancies.give_back(failed[len(new) :])
+        log.error("%s; missing workers: %d; trying again in %gs", trouble, self.missing, wait_s)
+        self._outbox.send({"type": "unfilled", "workers": self.missing, "reason": clip(trouble)})
+
+    def next_due(self) -> float | None:
+        """When ``step`` is due (monotonic); None: nothing is vacant."""
+        return self._vacancies.next_due(self.missing)

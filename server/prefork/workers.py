@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from releve.server.scoreboard.scoreboard import SLOTS
 from releve.server.shared.link import Link, LinkError, Message
@@ -160,6 +160,10 @@ class Workers:
     def get(self, number: int) -> Worker | None:
         """The worker of that number, if it has not gone."""
         return self._workers.get(number)
+
+    def named(self, numbers: Iterable[int]) -> list[Worker]:
+        """Those of these numbers that have not gone, from the eldest to the youngest."""
+        return [worker for worker in map(self._workers.get, sorted(numbers)) if worker is not None]
 
     def standing(self, revision: int) -> list[Worker]:
         """Workers of a revision that count: not dismissed and not leaving by themselves."""

@@ -117,7 +117,7 @@ def other_board():
 honest_stock, honest_obey = controller.Controller.take_stock, controller.Controller.obey
 
 def inventory(self):
-    boot, revision, lie = self._boot, self.current, how()
+    boot, revision, lie = self._boot, self.plan.current, how()
     fds = [sock.fileno() for _, sock in revision.listeners]
     fds += [boot.exchange_receive, boot.exchange_send, boot.board, boot.crash, boot.keepsake]
     at, make = {{
