@@ -27,7 +27,6 @@ class Canary:
         workers: Workers,
         spawner: Spawner,
         pending_orders: PendingOrders,
-        now: Callable[[], float],
     ) -> None:
         self.to: object = None  # number of the generation that some connections go to; None: there is no canary
         self._share = 0.0
@@ -35,7 +34,6 @@ class Canary:
         self._workers = workers
         self._spawner = spawner
         self._pending = pending_orders
-        self._now = now
 
     def attend(self, order: Message) -> None:
         """Have every worker take connections from the exchange only; the order is answered when all do."""
@@ -101,6 +99,4 @@ class Canary:
         done: Callable[[Pending], None],
     ) -> None:
         waiting = {worker.number for worker in workers}
-        self._pending.start(
-            Pending(verb, frozenset({state}), waiting, done, id=order["id"], deadline=self._now() + ACK_S)
-        )
+        self._pending.start(Pending(verb, frozenset({state}), waiting, done, id=order["id"]), within_s=ACK_S)

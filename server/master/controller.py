@@ -58,13 +58,13 @@ class Controller:
         self._spawner = spawner
         self._outbox = outbox
         self._now = now
-        self._pending = PendingOrders(outbox)
+        self._pending = PendingOrders(outbox, now)
         self._lifecycle = Lifecycle(boot, workers, spawner, outbox, now)
         self._filling = Filling(self.plan, workers, self._lifecycle, outbox, now)
-        self._canary = Canary(self.plan, workers, spawner, self._pending, now)
-        self._traffic = Traffic(self.plan, workers, self._lifecycle, self._filling, self._canary, self._pending, now)
-        self._reload = Reload(self.plan, boot, workers, spawner, self._lifecycle, self._pending, now)
-        self._scaling = Scaling(self.plan, workers, self._lifecycle, self._pending, now)
+        self._canary = Canary(self.plan, workers, spawner, self._pending)
+        self._traffic = Traffic(self.plan, workers, self._lifecycle, self._filling, self._canary, self._pending)
+        self._reload = Reload(self.plan, boot, workers, spawner, self._lifecycle, self._pending)
+        self._scaling = Scaling(self.plan, workers, self._lifecycle, self._pending)
         self._replacements = Replacements(self.plan, workers, self._lifecycle, self._pending, now)
         self.guard = Guard(boot.keepsake, boot.door)
         spawner.disown = self.guard.disown
@@ -309,7 +309,7 @@ class Controller:
         waiting = rotate(order, fds, self._spawner.revisions, self.plan.current.number, self._workers)
         done = self._pending.answer
         self._pending.start(
-            Pending("reopen", frozenset({reopened(order)}), waiting, done, id=order["id"], deadline=self._now() + ACK_S)
+            Pending("reopen", frozenset({reopened(order)}), waiting, done, id=order["id"]), within_s=ACK_S
         )
 
     def _stacks(self, order: Message, fds: list[int]) -> None:

@@ -44,15 +44,21 @@ class Pending:
 class PendingOrders:
     """All pending orders under way."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, now: Callable[[], float]) -> None:
         self._outbox = outbox
+        self._now = now
         self._list: list[Pending] = []
 
     def __iter__(self) -> Iterator[Pending]:
         return iter(list(self._list))
 
-    def start(self, pending: Pending) -> None:
-        """Begin to wait; done at once if there is nobody to wait for."""
+    def start(self, pending: Pending, within_s: float | None = None) -> None:
+        """Begin to wait; done at once if there is nobody to wait for.
+
+        ``within_s``: after so long it is done without those that are late.
+        """
+        if within_s is not None:
+            pending.deadline = self._now() + within_s
         self._list.append(pending)
         if not pending.waiting:
             self._finish(pending)

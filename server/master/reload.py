@@ -34,7 +34,6 @@ class Reload:
         spawner: Spawner,
         lifecycle: Lifecycle,
         pending_orders: PendingOrders,
-        now: Callable[[], float],
     ) -> None:
         self._plan = plan
         self._boot = boot
@@ -42,7 +41,6 @@ class Reload:
         self._spawner = spawner
         self._lifecycle = lifecycle
         self._pending = pending_orders
-        self._now = now
         self._coming: Revision | None = None
 
     def prepare(self, order: Message, fds: list[int]) -> None:
@@ -105,28 +103,14 @@ class Reload:
                 self._pending.answer(pending, given=pending.given, kept=pending.kept)
 
             self._pending.start(
-                Pending(
-                    "switch",
-                    frozenset({WorkerState.PAUSED}),
-                    waiting,
-                    paused,
-                    id=pending.id,
-                    deadline=self._now() + ACK_S,
-                )
+                Pending("switch", frozenset({WorkerState.PAUSED}), waiting, paused, id=pending.id), within_s=ACK_S
             )
 
         for worker in new:
             worker.order({"type": "resume"}, WorkerState.SERVING)
         waiting = {w.number for w in new}
         self._pending.start(
-            Pending(
-                "switch",
-                frozenset({WorkerState.SERVING}),
-                waiting,
-                resumed,
-                id=order["id"],
-                deadline=self._now() + ACK_S,
-            )
+            Pending("switch", frozenset({WorkerState.SERVING}), waiting, resumed, id=order["id"]), within_s=ACK_S
         )
 
     def cancel(self, order: Message, fds: list[int]) -> None:

@@ -94,9 +94,7 @@ class Replacements:
 
         worker.dismissed = True
         waiting = self._lifecycle.give_up([worker])
-        self._pending.start(
-            Pending("retire", frozenset({WorkerState.PAUSED}), waiting, paused, deadline=self._now() + ACK_S)
-        )
+        self._pending.start(Pending("retire", frozenset({WorkerState.PAUSED}), waiting, paused), within_s=ACK_S)
 
     def _complain(self, old: Worker, why: str) -> None:
         self._failures += 1

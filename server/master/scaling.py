@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from releve.server.master.orders import Change
 from releve.server.master.pending import ACK_S, DROP_S, Pending, PendingOrders
 from releve.server.master.plan import Plan
@@ -23,13 +21,11 @@ class Scaling:
         workers: Workers,
         lifecycle: Lifecycle,
         pending_orders: PendingOrders,
-        now: Callable[[], float],
     ) -> None:
         self._plan = plan
         self._workers = workers
         self._lifecycle = lifecycle
         self._pending = pending_orders
-        self._now = now
 
     def scale(self, order: Message, fds: list[int]) -> None:
         """Have there be another number of workers; answered when the new ones serve, or the others have paused."""
@@ -75,7 +71,7 @@ class Scaling:
             worker.dismissed = True
         waiting = self._lifecycle.give_up(leaving)
         self._pending.start(
-            Pending("scale", frozenset({WorkerState.PAUSED}), waiting, done, id=order_id, deadline=self._now() + ACK_S)
+            Pending("scale", frozenset({WorkerState.PAUSED}), waiting, done, id=order_id), within_s=ACK_S
         )
 
     def _count(self) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from releve.server.master.canary import Canary
 from releve.server.master.orders import ESTABLISHED, Posture
 from releve.server.master.pending import ACK_S, Pending, PendingOrders
@@ -29,7 +27,6 @@ class Traffic:
         filling: Filling,
         canary: Canary,
         pending_orders: PendingOrders,
-        now: Callable[[], float],
     ) -> None:
         self._plan = plan
         self._workers = workers
@@ -37,7 +34,6 @@ class Traffic:
         self._filling = filling
         self._canary = canary
         self._pending = pending_orders
-        self._now = now
 
     def attend(self, order: Message, fds: list[int]) -> None:
         """Have every worker take connections from the exchange only: this generation is a canary."""
@@ -80,9 +76,7 @@ class Traffic:
 
         waiting = {w.number for w in (asked if able else self._workers.standing(self._plan.current.number))}
         self._pending.start(
-            Pending(
-                "resume", frozenset({WorkerState.SERVING}), waiting, done, id=order["id"], deadline=self._now() + ACK_S
-            )
+            Pending("resume", frozenset({WorkerState.SERVING}), waiting, done, id=order["id"]), within_s=ACK_S
         )
 
     def pause(self, order: Message, fds: list[int]) -> None:
@@ -107,9 +101,7 @@ class Traffic:
 
         waiting = self._lifecycle.pause(self._up(), to, tuple(fds[:1]) if to is not None else ())
         self._pending.start(
-            Pending(
-                "pause", frozenset({WorkerState.PAUSED}), waiting, done, id=order["id"], deadline=self._now() + ACK_S
-            )
+            Pending("pause", frozenset({WorkerState.PAUSED}), waiting, done, id=order["id"]), within_s=ACK_S
         )
 
     def join(self, worker: Worker) -> None:

@@ -30,7 +30,7 @@ class Crew:
         this: Any = self
         self.outbox = this
         self.spawner = this
-        self.pending = PendingOrders(this)
+        self.pending = PendingOrders(this, self.clock)
         self.lifecycle = Lifecycle(boot, self.workers, this, this, self.clock)
         self._ends: dict[int, Link] = {}
 

@@ -13,7 +13,7 @@ from releve.server.shared.states import WorkerState
 
 @pytest.fixture
 def scaling(crew: Crew) -> Scaling:
-    return Scaling(crew.plan, crew.workers, crew.lifecycle, crew.pending, crew.clock)
+    return Scaling(crew.plan, crew.workers, crew.lifecycle, crew.pending)
 
 
 def test_more_are_answered_when_they_serve(crew: Crew, scaling: Scaling) -> None:

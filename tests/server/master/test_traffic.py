@@ -17,8 +17,8 @@ from releve.server.shared.states import WorkerState
 @pytest.fixture
 def traffic(crew: Crew) -> Traffic:
     filling = Filling(crew.plan, crew.workers, crew.lifecycle, crew.outbox, crew.clock)
-    canary = Canary(crew.plan, crew.workers, crew.spawner, crew.pending, crew.clock)
-    return Traffic(crew.plan, crew.workers, crew.lifecycle, filling, canary, crew.pending, crew.clock)
+    canary = Canary(crew.plan, crew.workers, crew.spawner, crew.pending)
+    return Traffic(crew.plan, crew.workers, crew.lifecycle, filling, canary, crew.pending)
 
 
 def test_resume_is_answered_when_all_serve(crew: Crew, traffic: Traffic) -> None:
