@@ -83,7 +83,7 @@ class Handover:
         self._pending.extend(connection for connection in connections if _movable(connection))
 
     def step(self) -> None:
-        """Give some."""
+        """In each turn: give a few of those that wait, as long as the exchange takes them."""
         for _ in range(BATCH):
             if self._waiting or not self._pending:
                 return

@@ -47,7 +47,7 @@ class Spool:
     __slots__ = ("_fd", "_read_bytes", "written_bytes")
 
     def __init__(self, directory: str) -> None:
-        """Raises OSError."""
+        """``directory``: where the file lies, without a name. Raises OSError."""
         self._fd = -1
         self._fd = _unnamed(directory)
         self.written_bytes = 0

@@ -151,7 +151,7 @@ class Collecting:
         self._connections.ready.append(connection)
 
     def _keep(self, connection: Connection, body: Input) -> None:
-        """Wait for more."""
+        """Wait for more of a body; what is here goes to its file once that is too much for memory."""
         gathering = connection.gathering
         assert gathering is not None
         count = body.held_bytes

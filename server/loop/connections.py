@@ -67,7 +67,7 @@ class Connections:
             self.more.append(connection)
 
     def register(self, connection: Connection, events: int = select.EPOLLIN) -> None:
-        """Into epoll, for these events."""
+        """Have epoll wait for these events of a connection."""
         if not connection.registered:
             self._epoll.register(connection.fd, events)
             connection.registered = True
@@ -76,7 +76,7 @@ class Connections:
         connection.events = events
 
     def unregister(self, connection: Connection) -> None:
-        """Out of epoll."""
+        """Have epoll wait for none of them any more."""
         if connection.registered:
             self._epoll.unregister(connection.fd)
             connection.registered = False

@@ -26,7 +26,7 @@ T = TypeVar("T", bound=Expiring)
 
 
 class Deadlines(Generic[T]):
-    """The buckets."""
+    """Each item with a deadline is in one bucket, by the tick in which it is due, or an earlier one."""
 
     def __init__(self) -> None:
         self._buckets: dict[int, dict[int, T]] = {}
@@ -45,7 +45,7 @@ class Deadlines(Generic[T]):
         self._insert(item, tick)
 
     def drop(self, item: T) -> None:
-        """Forget an item."""
+        """Take an item out of its bucket; it has no deadline any more."""
         if item.tick >= 0:
             del self._buckets[item.tick][id(item)]
             item.tick = -1

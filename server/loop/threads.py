@@ -274,7 +274,7 @@ class Threads:
         return True
 
     def _next_task(self, runner: Runner) -> Task | None:
-        """Under the mutex."""
+        """Under the mutex: a task that waits for this thread, or for whichever has time first; None: there is none."""
         task, runner.task = runner.task, None
         return self._tasks.popleft() if task is None and self._tasks else task
 

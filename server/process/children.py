@@ -96,7 +96,7 @@ def settle(until: float) -> None:
 
 
 def kill(children: Iterable[Child], whose: str = "") -> None:
-    """SIGKILL; closes them."""
+    """End processes that were found, and let go of them; ``whose``: for the log, of which worker they are left."""
     children = list(children)
     if whose:
         _say(children, whose)

@@ -62,7 +62,7 @@ class Lines(io.RawIOBase):
         self._fd = fd
 
     def writable(self) -> bool:
-        """It is."""
+        """As a file that somebody prints to: it is."""
         return True
 
     def fileno(self) -> int:

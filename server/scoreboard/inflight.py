@@ -68,7 +68,7 @@ class Inflight:
             _CALL.pack_into(self.view, number * self._size + _CALL_AT, began, peer, words)
 
     def end(self, number: int) -> None:
-        """It has ended."""
+        """The call of a thread has ended."""
         if number < len(self.view) // self._size:
             _BEGAN.pack_into(self.view, number * self._size + _CALL_AT, 0.0)
 

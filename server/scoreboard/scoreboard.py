@@ -92,7 +92,7 @@ _FIRST_RECORDER_AT = _INFLIGHT_AT + SLOTS * inflight.BYTES
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One worker's numbers."""
+    """The numbers of one worker, as they were when somebody looked."""
 
     pid: int
     heartbeat_ns: int
@@ -290,7 +290,7 @@ class Scoreboard:
         return drained_ns, stopping_ns
 
     def close(self) -> None:
-        """Unmap."""
+        """Let go of the memory; the file itself stays, with whoever holds it."""
         self._map.close()
 
 

@@ -28,7 +28,7 @@ class Process(enum.Enum):
 
 
 class Mode(enum.Enum):
-    """How it fails."""
+    """What a process does at a point that is armed."""
 
     EXIT = "exit"
     EXCEPTION = "exception"
@@ -38,7 +38,7 @@ class Mode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One place."""
+    """A place in the code that can be made to fail: in which process, and when it comes by."""
 
     process: Process
     when: str
@@ -85,7 +85,7 @@ class Fault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Armed:
-    """What ``RELEVE_FAULT`` says."""
+    """A value of ``RELEVE_FAULT``, read: where to fail, how, and once only if there is a token."""
 
     point: str
     mode: Mode

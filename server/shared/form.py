@@ -82,7 +82,7 @@ def check(fd: int, name: str, is_one: Kind) -> None:
 
 
 def whole(least: int = 0, most: int = NUMBER_MAX) -> Read:
-    """A whole number."""
+    """A whole number between the two, both included."""
 
     def fit(value: Any) -> int:
         if type(value) is not int or not least <= value <= most:  # bool is an int
@@ -138,14 +138,14 @@ def word(value: Any) -> str:
 
 
 def flag(value: Any) -> bool:
-    """True or false."""
+    """True or false, and no number in their place."""
     if type(value) is not bool:
         raise Unfit("neither true nor false")
     return value
 
 
 def several(one: Read, most: int = LIST_MAX) -> Read:
-    """A list."""
+    """A list of what ``one`` reads."""
 
     def fit(value: Any) -> list[Any]:
         if type(value) is not list or len(value) > most:
@@ -156,11 +156,6 @@ def several(one: Read, most: int = LIST_MAX) -> Read:
 
 
 # Descriptors
-
-
-def is_listener(fd: int) -> bool:
-    """A stream socket that listens."""
-    return _socket_type(fd) == socket.SOCK_STREAM and _option(fd, socket.SO_ACCEPTCONN) == 1
 
 
 def is_stream(fd: int) -> bool:
@@ -194,7 +189,7 @@ def is_memory(least: int = 0, most: int = 1 << 30) -> Kind:
 
 
 def is_file(fd: int) -> bool:
-    """A regular file."""
+    """A regular file, whatever it can be opened for."""
     return stat.S_ISREG(os.fstat(fd).st_mode)
 
 

@@ -48,14 +48,13 @@ FORKS = "import os, time\nfor _ in range(2):\n    if not os.fork(): break\ntime.
 @pytest.mark.parametrize(
     ("is_one", "right"),
     [
-        (form.is_listener, {"listener"}),
         (form.is_stream, {"stream"}),
         (form.is_packets, {"packets"}),
         (form.is_memory(), {"memory"}),
         (form.is_file, {"memory"}),
         (form.is_pidfd, {"process"}),
     ],
-    ids=["listener", "stream", "packets", "memory", "file", "process"],
+    ids=["stream", "packets", "memory", "file", "process"],
 )
 def test_each_kind_of_descriptor_is_told_from_the_others(is_one: Callable[[int], bool], right: set[str]) -> None:
     found = set()
