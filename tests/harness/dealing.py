@@ -16,8 +16,11 @@ from xdist.scheduler import LoadScopeScheduling
 ROOT = Path(__file__).parents[2]
 SLOW = ("systemd", "faults", "promises", "supervisor", "server")  # folders, those first whose tests wait the longest
 BOXES = {  # each a booted systemd; they wait more than they compute, and others are to compute meanwhile
-    "test_units.py": "box 1",
-    "test_privileges.py": "box 2",
+    "test_supervisors.py": "box 1",
+    "test_privileges.py": "box 1",
+    "test_journal.py": "box 1",
+    "test_units.py": "box 2",
+    "test_stops.py": "box 2",
     "test_units_made.py": "box 2",
 }
 

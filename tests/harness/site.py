@@ -18,6 +18,7 @@ import tempfile
 import textwrap
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("X-Process", str(os.getpid()))])
     return [body]
 """
+BROKEN = "import a_module_that_nobody_has\n" + APP
 
 
 class Client(http.client.HTTPConnection):
@@ -208,3 +210,17 @@ def lend_system_python(box: Box) -> Path:
             0o755,
         )
     return root
+
+
+@contextlib.contextmanager
+def drop_in(site: Site, text: str) -> Iterator[None]:
+    """The unit with some lines changed."""
+    path = f"/etc/systemd/system/{site.unit}.d/test.conf"
+    site.box.write(path, text)
+    site.box.must("systemctl", "daemon-reload")
+    try:
+        yield
+    finally:
+        site.box.run("systemctl", "stop", site.unit)
+        site.box.must("rm", path)
+        site.box.must("systemctl", "daemon-reload")

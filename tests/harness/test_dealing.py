@@ -16,8 +16,8 @@ TESTS = Path(__file__).parents[1]
     [
         ("tests/promises/test_crashes.py::test_a", "tests/promises/test_crashes.py::test_b[x]", True),
         ("tests/promises/test_deaths.py::test_a", "tests/promises/test_deaths.py::test_b", False),
-        ("tests/systemd/test_privileges.py::test_a", "tests/systemd/test_units_made.py::test_b", True),
-        ("tests/systemd/test_units.py::test_a", "tests/systemd/test_units_made.py::test_b", False),
+        ("tests/systemd/test_privileges.py::test_a", "tests/systemd/test_journal.py::test_b", True),
+        ("tests/systemd/test_supervisors.py::test_a", "tests/systemd/test_units.py::test_b", False),
         ("tests/systemd/test_units.py::test_a", "tests/systemd/test_getting_started.py::test_b", False),
     ],
 )
@@ -37,5 +37,5 @@ def test_the_long_ones_come_first() -> None:
 
 def test_what_is_named_is_there() -> None:
     assert all((TESTS / folder).is_dir() for folder in SLOW)
-    used = {file.name for file in (TESTS / "systemd").glob("test_*.py") if "Box" in file.read_text()}
-    assert used - {"test_getting_started.py"} == set(BOXES), "the first has a box of its own"
+    boxed = {file.name for file in (TESTS / "systemd").glob("test_*.py")} - {"test_getting_started.py"}
+    assert boxed == set(BOXES), "that one has a box of its own"

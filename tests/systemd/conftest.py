@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.box import Box, unavailable
+from harness.site import APP, Site
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -38,3 +40,21 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         yield made
     finally:
         made.outside("down")
+
+
+FOLDERS = (f"site{number}" for number in itertools.count(1))  # short: a Unix socket's path takes 107 bytes
+
+
+@pytest.fixture
+def site(box: Box) -> Iterator[Site]:
+    """``releve.service`` with release "one" on disk, not started."""
+    folder = box.shared / next(FOLDERS)
+    folder.mkdir()
+    made = Site(box, "releve.service", folder)
+    made.configure("releve")
+    made.release(APP.format(release="one"))
+    yield made
+    box.run("systemctl", "stop", "releve.socket")
+    box.run("systemctl", "stop", made.unit)
+    box.run("systemctl", "reset-failed", made.unit)
+    assert box.processes() == []

@@ -1,10 +1,9 @@
-"""The units in a real systemd: started, upgraded under load, reloaded onto a broken release, stopped."""
+"""The units in a real systemd: started, upgraded under load, reloaded onto a broken release."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import json
 import os
 import time
@@ -14,48 +13,15 @@ from pathlib import Path
 import pytest
 
 from harness.box import Box
-from harness.site import APP, Client, Load, Site, lend_system_python
+from harness.site import APP, BROKEN, Load, Site, drop_in, lend_system_python
 
 pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.timeout(180)]
 
-CONFIGURATION = "/etc/releve/releve.yaml"
+
 GATED = (
     "import os\nos.read(os.open({gate!r}, os.O_RDONLY), 1)  # blocks until somebody has opened it to "
     "write, and closed it\n"
 ) + APP
-BROKEN = "import a_module_that_nobody_has\n" + APP
-
-
-FOLDERS = (f"site{number}" for number in itertools.count(1))  # short: a Unix socket's path takes 107 bytes
-
-
-@pytest.fixture
-def site(box: Box) -> Iterator[Site]:
-    """``releve.service`` with release "one" on disk, not started."""
-    folder = box.shared / next(FOLDERS)
-    folder.mkdir()
-    made = Site(box, "releve.service", folder)
-    made.configure("releve")
-    made.release(APP.format(release="one"))
-    yield made
-    box.run("systemctl", "stop", "releve.socket")
-    box.run("systemctl", "stop", made.unit)
-    box.run("systemctl", "reset-failed", made.unit)
-    assert box.processes() == []
-
-
-@contextlib.contextmanager
-def drop_in(site: Site, text: str) -> Iterator[None]:
-    """The unit with some lines changed."""
-    path = f"/etc/systemd/system/{site.unit}.d/test.conf"
-    site.box.write(path, text)
-    site.box.must("systemctl", "daemon-reload")
-    try:
-        yield
-    finally:
-        site.box.run("systemctl", "stop", site.unit)
-        site.box.must("rm", path)
-        site.box.must("systemctl", "daemon-reload")
 
 
 @contextlib.contextmanager
@@ -222,50 +188,6 @@ def test_a_unit_made_for_a_configuration(made: Site) -> None:
     assert made.box.processes() == []
 
 
-def test_a_supervisor_that_hangs_is_replaced(site: Site) -> None:
-    with drop_in(site, "[Service]\nWatchdogSec=1\n"):
-        site.must("start")
-        main = site.show("MainPID")
-        time.sleep(2.5)
-        assert site.show("MainPID") == main  # it feeds the watchdog
-        site.box.must("kill", "-STOP", main)
-        deadline = time.monotonic() + 30
-        while site.show("MainPID") in (main, "0") or site.show("ActiveState") != "active":
-            assert time.monotonic() < deadline, site.journal()
-            time.sleep(0.3)
-        assert site.ask()[0] == "one"
-
-
-def test_a_supervisor_that_hangs_is_followed_by_another_and_nobody_notices(site: Site) -> None:
-    """The master in service ends it before systemd would, which ends everything."""
-    site.must("start")
-    workers, main = site.workers(), site.show("MainPID")
-    with Load(site.socket, clients=2) as load:
-        site.box.must("kill", "-STOP", main)
-        deadline = time.monotonic() + 90
-        while site.show("MainPID") in (main, "0", *map(str, site.masters())):
-            assert time.monotonic() < deadline, site.journal()
-            time.sleep(0.5)
-    assert load.lost == []
-    assert site.workers() == workers
-    assert (site.show("NRestarts"), site.show("ActiveState")) == ("0", "active")
-
-
-def test_the_supervisor_is_replaced_in_its_process(site: Site) -> None:
-    """``ctl reexec``: the same main process, the stored sockets, the watchdog, and a restart afterwards."""
-    with drop_in(site, "[Service]\nWatchdogSec=5\n"):
-        site.must("start")
-        main, workers = site.show("MainPID"), site.workers()
-        with Load(site.socket) as load:
-            for _ in range(2):
-                site.box.must("/opt/releve/bin/ctl", "-c", "/etc/releve/releve.yaml", "reexec")
-            time.sleep(6)  # of the watchdog
-            assert (site.show("MainPID"), site.workers(), site.show("NRestarts")) == (main, workers, "0")
-            assert site.show("NFileDescriptorStore") == "1"
-            site.must("restart")
-        assert load.lost == []
-
-
 def test_ctl_finds_the_service(site: Site) -> None:
     site.must("start")
     assert site.box.must("/opt/releve/bin/ctl", "status", "--json").lstrip().startswith("{")
@@ -289,118 +211,6 @@ def test_the_doctor_reads_the_unit_and_a_drain_is_shown(site: Site) -> None:
         assert severity == "problem" and text.startswith("TimeoutStopSec=3 ")
 
 
-def test_stop_answers_what_is_in_flight_and_leaves_no_process(site: Site) -> None:
-    site.must("start")
-    with contextlib.closing(Client(site.socket)) as client:
-        client.request("GET", "/slow")
-        stop = site.box.start("systemctl", "stop", site.unit)
-        answer = client.getresponse()
-        assert (answer.status, answer.read()) == (200, b"one")
-    said, _ = stop.communicate(timeout=60)
-    assert stop.returncode == 0, said
-    assert site.show("Result") == "success"
-    assert site.show("ActiveState") == "inactive"
-    assert site.box.processes() == []
-    with pytest.raises(FileNotFoundError):
-        site.ask()
-
-
-def answered_or_refused(site: Site, idle: Client) -> tuple[list[str], bool]:
-    """Who answered the connections that were made while the unit was deactivating, and whether there was one that was
-    refused.
-
-    The idle client, for whom the stop waits, goes when three were answered.
-    """
-    answered: list[str] = []
-    while site.show("ActiveState") == "deactivating":
-        try:
-            answered.append(site.ask()[1])
-            if len(answered) == 3:
-                idle.close()
-        except (FileNotFoundError, ConnectionRefusedError):
-            return answered, True
-        except ConnectionResetError:  # it came when the last worker had left, and systemd has dropped the socket since
-            site.wait_for("ActiveState", "inactive")
-    return answered, False
-
-
-@contextlib.contextmanager
-def idle_client(site: Site) -> Iterator[Client]:
-    """One that keeps its connection, so that a stop takes ``timeouts.linger``, or until it goes."""
-    site.configure("releve", "timeouts: {linger: 60s, drain: 80s}\n")
-    site.must("start")
-    with contextlib.closing(Client(site.socket)) as client:
-        client.ask()
-        yield client
-
-
-@pytest.mark.parametrize("asked", ["systemctl stop", "ctl stop"])
-def test_in_a_stop_who_connects_is_refused_at_once(site: Site, asked: str) -> None:
-    """systemd keeps the listening socket for a restart; here it is told not to (row i)."""
-    with idle_client(site) as client:
-        command = (
-            ("systemctl", "stop", site.unit)
-            if asked == "systemctl stop"
-            else ("/opt/releve/bin/ctl", "-c", CONFIGURATION, "stop")
-        )
-        stop = site.box.start(*command)
-        site.wait_for("ActiveState", "deactivating")
-        while not answered_or_refused(site, Client(site.socket))[1]:  # until systemd was asked, clients are served
-            assert site.show("ActiveState") == "deactivating"
-        assert site.show("ActiveState") == "deactivating" and site.show("NFileDescriptorStore") == "0"
-        client.close()
-        said, _ = stop.communicate(timeout=60)
-        assert stop.returncode == 0, said
-    site.wait_for("ActiveState", "inactive")
-    assert site.show("Result") == "success" and not site.socket.exists()
-
-
-@pytest.mark.parametrize("asked", ["restart", "stop, and systemd does not say so"])
-def test_in_a_restart_who_connects_meanwhile_is_served_until_it_is_over(site: Site, asked: str) -> None:
-    """Else the client would wait in the queue, for as long as an idle client of somebody else's keeps its
-    connection.
-    """
-    dumb = "[Service]\nInaccessiblePaths=/usr/bin/systemctl\n"
-    with drop_in(site, dumb) if asked != "restart" else contextlib.nullcontext(), idle_client(site) as client:
-        workers = site.workers()
-        command = site.box.start("systemctl", "restart" if asked == "restart" else "stop", site.unit)
-        site.wait_for("ActiveState", "deactivating")
-        answered, refused = answered_or_refused(site, client)
-        said, _ = command.communicate(timeout=60)
-        assert command.returncode == 0, said
-        assert len(answered) > 2 and set(answered[:2]) <= workers
-        if asked == "restart":
-            assert not refused and site.ask()[1] not in workers
-
-
-def test_ctl_stop_beside_a_stop_that_serves_on_is_final(site: Site) -> None:
-    with drop_in(site, "[Service]\nInaccessiblePaths=/usr/bin/systemctl\n"), idle_client(site) as client:
-        stop = site.box.start("systemctl", "stop", site.unit)
-        site.wait_for("ActiveState", "deactivating")
-        site.ask()
-        final = site.box.start("/opt/releve/bin/ctl", "-c", CONFIGURATION, "stop")
-        while not answered_or_refused(site, Client(site.socket))[1]:  # until the order has come to the workers
-            assert site.show("ActiveState") == "deactivating"
-        client.close()
-        for command in (stop, final):
-            said, _ = command.communicate(timeout=60)
-            assert command.returncode == 0, said
-
-
-def test_a_restart_refuses_nobody(site: Site) -> None:
-    """systemd keeps the listening socket: who connects between the stop and the start waits, and is answered."""
-    site.must("start")
-    with Load(site.socket) as load:
-        for release in ("two", "three"):
-            main = site.show("MainPID")
-            site.release(APP.format(release=release))
-            site.must("restart")
-            assert site.ask()[0] == release
-            assert site.show("MainPID") != main
-    assert load.lost == []
-    assert load.answered > 30
-
-
 def test_an_address_that_is_dropped_is_not_kept(site: Site) -> None:
     other = site.folder / "other.sock"
     site.configure("releve", f"- unix:{other}\n")
@@ -410,157 +220,6 @@ def test_an_address_that_is_dropped_is_not_kept(site: Site) -> None:
     site.must("reload")
     assert site.show("NFileDescriptorStore") == "1"
     assert not other.exists()
-
-
-def test_a_supervisor_that_is_killed_is_followed_and_nobody_notices(site: Site) -> None:
-    site.must("start")
-    workers, invocation = site.workers(), site.show("InvocationID")
-    with Load(site.socket) as load:
-        for _ in range(6):  # systemd would start no unit anew so often
-            main = site.show("MainPID")
-            site.box.must("kill", "-9", main)
-            deadline = time.monotonic() + 30
-            while site.show("MainPID") in (main, "0", *map(str, site.masters())):
-                assert time.monotonic() < deadline, site.journal()
-                time.sleep(0.1)
-    assert load.lost == []
-    assert load.answered > 30
-    assert site.workers() == workers
-    assert (site.show("NRestarts"), site.show("ActiveState"), site.show("InvocationID")) == ("0", "active", invocation)
-    site.release(APP.format(release="two"))
-    site.must("reload")
-    assert site.ask()[0] == "two"
-    with Load(site.socket) as load:
-        site.must("restart")  # the one that follows knows what systemd keeps
-    assert load.lost == []
-    site.must("stop")
-    assert site.box.processes() == []
-
-
-@pytest.mark.parametrize("races", [5, pytest.param(24, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
-def test_a_kill_beside_a_stop_leaves_no_process(site: Site, races: int) -> None:
-    for number in range(races):
-        site.must("start")
-        main = site.show("MainPID")
-        site.box.run("sh", "-c", f"kill -9 {main}; sleep {number * 0.24 / races:.2f}; systemctl stop {site.unit}")
-        assert site.show("ActiveState") in ("inactive", "failed")
-        assert site.box.processes() == []
-        site.box.run("systemctl", "reset-failed", site.unit)
-
-
-@pytest.mark.parametrize("who", ["supervisor", "master", "worker"])
-def test_a_stop_ends_what_hangs_at_its_time_limit(site: Site, who: str) -> None:
-    """The supervisor sees to masters and workers; to the supervisor, systemd does."""
-    site.configure("releve", "timeouts: {drain: 1s, linger: 1s}\n")
-    with drop_in(site, "[Service]\nTimeoutStopSec=8\n"):
-        site.must("start")
-        pids = {"supervisor": {site.show("MainPID")}, "master": set(map(str, site.masters())), "worker": site.workers()}
-        site.box.must("kill", "-STOP", *pids[who])
-        site.systemctl("stop")
-        assert site.show("ActiveState") in ("inactive", "failed")
-        assert site.box.processes() == []
-
-
-@pytest.mark.parametrize("moments", [5, pytest.param(16, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
-def test_a_stop_at_any_moment_of_an_upgrade_leaves_no_process(site: Site, moments: int) -> None:
-    site.configure("releve", "upgrade: {probation: 200ms}\n")
-    for number in range(moments):
-        # so many starts in so short a time are too many for systemd
-        site.box.run("systemctl", "reset-failed", site.unit)
-        site.must("start")
-        reload = site.box.start("systemctl", "reload", site.unit)
-        site.wait_for("ActiveState", "reloading")  # else systemd may have it end the stop
-        time.sleep(number * 1.2 / moments)  # from before its first step until it is over
-        site.must("stop")
-        reload.communicate(timeout=60)
-        # the latter where systemd ended its own ctl by a signal
-        assert site.show("ActiveState") in ("inactive", "failed")
-        assert site.box.processes() == []
-
-
-def test_everybody_killed_is_started_again(site: Site) -> None:
-    site.must("start")
-    site.box.must("sh", "-c", f"kill -9 {site.show('MainPID')} {' '.join(map(str, site.masters()))}")
-    site.wait_for("NRestarts", "1")
-    site.wait_for("ActiveState", "active")
-    assert site.ask()[0] == "one"
-    assert site.show("NFileDescriptorStore") == "1"
-
-
-TALKATIVE = (
-    APP
-    + """
-import logging, sys
-print("imported")
-
-def application(environ, start_response):
-    print("answered", environ["PATH_INFO"])
-    sys.stderr.write("x" * 300_000 + "\\n")
-    os.write(2, b"by os.write\\n")
-    if environ["PATH_INFO"] == "/boom":
-        raise ValueError("boom")
-    return app(environ, start_response)
-"""
-)
-
-
-def entries(site: Site, **wanted: str) -> list[dict[str, str]]:
-    """What the journal has of the unit, with all fields; those whose fields are these.
-
-    journalctl's own matches miss the first one after a cursor.
-    """
-    site.box.run("journalctl", "--sync")
-    command = (
-        "journalctl",
-        "--no-pager",
-        "--output=json",
-        "--all",
-        f"--unit={site.unit}",
-        f"--after-cursor={site.cursor}",
-    )
-    found = [json.loads(line) for line in site.box.must(*command).splitlines()]
-    return [one for one in found if all(one.get(name) == value for name, value in wanted.items())]
-
-
-def test_the_journal_gets_fields(site: Site) -> None:
-    site.release(TALKATIVE.format(release="one"))
-    site.configure("releve", "workers: 1\n")
-    site.box.must("sed", "-i", "s/app:app$/app:application/", "/etc/releve/releve.yaml")
-    site.must("start")
-    _, worker = site.ask("/hello")
-    with contextlib.suppress(AssertionError):
-        site.ask("/boom")
-    found = entries(site, GENERATION="1", WORKER="1")
-    assert {one["_PID"] for one in found} == {worker} and {one["SYSLOG_IDENTIFIER"] for one in found} == {"releve"}
-    assert {one["RELEASE"] for one in found} == {str(site.folder)}
-    (said,) = (one for one in found if one["MESSAGE"] == "answered /hello")
-    assert (said["STREAM"], said["PRIORITY"], said["PROCESS"]) == ("stdout", "6", "worker")
-    # longer than a datagram
-    assert [len(one["MESSAGE"]) for one in found if one.get("STREAM") == "stderr"] == [300_000] * 2
-    (failed,) = (one for one in found if one["PRIORITY"] == "3")
-    assert failed["MESSAGE"].startswith("gen=1 worker=1 GET /boom: ") and failed["MESSAGE"].endswith("ValueError: boom")
-    assert failed["CODE_FILE"].endswith("call.py")
-    assert [one["MESSAGE"] for one in entries(site, PROCESS="master", STREAM="stdout")] == ["imported"]
-    assert any("generation 1 serves" in one["MESSAGE"] for one in entries(site, PROCESS="supervisor"))
-    raw = [one for one in entries(site) if one["MESSAGE"] == "by os.write"]
-    assert len(raw) == 2 and {one["_PID"] for one in raw} == {worker} and "GENERATION" not in raw[0]
-
-
-def test_where_the_socket_of_the_journal_is_hidden_lines_have_priorities(site: Site) -> None:
-    site.release(TALKATIVE.format(release="one"))
-    with drop_in(site, "[Service]\nInaccessiblePaths=/run/systemd/journal/socket\n"):
-        site.must("start")
-        found = entries(site)
-        assert any(
-            one["MESSAGE"].startswith("gen=1 pid=") and one["PRIORITY"] == "6" and "imported" in one["MESSAGE"]
-            for one in found
-        )
-        with contextlib.suppress(AssertionError):
-            site.box.must("systemctl", "kill", "--kill-whom=main", "--signal=USR1", site.unit)
-        site.must_have_said("there is no log file to reopen, asked by SIGUSR1")
-        site.release(BROKEN.format(release="two"))
-        assert site.systemctl("reload")[0] != 0
-        assert any("a_module_that_nobody_has" in one["MESSAGE"] and one["PRIORITY"] == "3" for one in entries(site))
 
 
 def test_an_instance_of_the_template_has_its_own_configuration(site: Site) -> None:
