@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -299,3 +300,44 @@ def session(leader: int) -> list[int]:
                 if int(fields[3]) == leader and fields[0] != "Z":
                     found.append(int(name))
     return found
+
+
+class Request:
+    """A request on a thread of its own."""
+
+    def __init__(self, master: Master, path: str) -> None:
+        self.answer = ""
+        self._begun = master.directory / "begun"
+        self._thread = threading.Thread(target=self._ask, args=(master, path))
+        self._thread.start()
+        for _ in range(1000):
+            if self._begun.exists():
+                return
+            select.select([], [], [], 0.02)
+        raise AssertionError("the request has not begun")
+
+    def _ask(self, master: Master, path: str) -> None:
+        try:
+            self.answer = master.get(path)
+        except (OSError, http.client.HTTPException) as error:
+            self.answer = repr(error)
+
+    def wait(self) -> str:
+        """What was answered."""
+        self._thread.join(WAIT_S)
+        assert not self._thread.is_alive()
+        return self.answer
+
+
+def unanswered(master: Master) -> socket.socket:
+    """A request that nobody takes yet."""
+    client = socket.create_connection(master.listener.getsockname(), timeout=WAIT_S)
+    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert not select.select([client], [], [], 0.3)[0]
+    return client
+
+
+def answered(client: socket.socket) -> bool:
+    """Whether it is answered after all."""
+    with client, client.makefile("rb") as file:
+        return b"one " in file.read()
