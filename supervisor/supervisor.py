@@ -92,14 +92,12 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly
         self.dispatcher = dispatcher = Dispatcher(service)
         self.stop = Stop(dispatcher)
-        self._context = Context(
-            dispatcher, self.stop, lambda: self._autoupgrade.syntax_errors, lambda: jobs.replacing(outgoing)
-        )
+        self._autoupgrade = AutoUpgrade(service, self._upgrade_for_watch)
+        self._context = Context(service, dispatcher, self.stop, self._autoupgrade, lambda: jobs.replacing(outgoing))
         listening = None if arrived is None else socket.socket(fileno=arrived.bequest.control)
         self.control = ControlServer(runtime / SOCKET_NAME, self._context, permit, listening)
         self._recovery = Recovery(dispatcher)
         self._watchdog = Watchdog(service.notifier, os.environ, os.getpid(), lambda: not dispatcher.idle)
-        self._autoupgrade = AutoUpgrade(service, self._upgrade_for_watch)
         self._rotations = Rotations(service)
         self._card = service.configuration.card(runtime)
         self._upkeep = Upkeep(dispatcher, runtime, lock, self._card, self.control)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
 
 from releve.config.frozen import dataclass
 from releve.config.settings.settings import Settings
@@ -39,12 +38,9 @@ class Archive:
     """The keepsakes and records of one service."""
 
     def __init__(self, folders: Folders) -> None:
+        self.revival = revival.command(folders)  # how another supervisor is started, should this one be killed
         self._folders = folders
         self._told_of_disk = False
-
-    def revival(self) -> dict[str, Any]:
-        """How another supervisor is started, should this one be killed."""
-        return revival.command(self._folders)
 
     def keepsake(self, generation: Generation, role: Role, standing: Standing, coming: Settings | None = None) -> int:
         """A memory file for a generation's master to keep; owned by the caller.
@@ -68,7 +64,7 @@ class Archive:
             drained_ns=standing.drained_ns,
         )
         if not capabilities.exceeds(generation.pin.identity):
-            return keepsake.write(kept, self.revival())
+            return keepsake.write(kept, self.revival)
         self._record(generation, kept)
         return keepsake.role_only(role)
 

@@ -42,7 +42,7 @@ class Continuity:
             self._archive.keep(generation, role, standing)
         if standing.roles:
             serving, _ = standing.roles[0]
-            self._sentry.keep_watched(serving.pin.identity, self._archive.revival())
+            self._sentry.keep_watched(serving.pin.identity, self._archive.revival)
             self.name_guard(serving)
 
     def tell_coming(self, generation: Generation, standing: Standing, coming: Settings) -> None:

@@ -22,7 +22,7 @@ class AutoUpgrade:
         self._watcher: Watcher | None = None
         self._mode = ("off", "")
         self._pending = False
-        self.syntax_errors: list[str] = []
+        self.syntax_errors: list[str] = []  # what keeps ``watch: code`` from upgrading
 
     def follow(self) -> None:
         """Watch what the generation in service was started from, if the settings say so."""

@@ -27,6 +27,7 @@ from releve.supervisor.reporting.operation import Job, Operation, failure
 from releve.supervisor.service import drain as draining
 from releve.supervisor.service.service import Service
 from releve.supervisor.verbs import jobs
+from releve.supervisor.verbs.autoupgrade import AutoUpgrade
 from releve.supervisor.verbs.dispatcher import Dispatcher
 from releve.supervisor.verbs.stop import Request, Stop
 
@@ -37,23 +38,18 @@ Arguments = dict[str, Any]
 class Context:
     """What verbs work with."""
 
+    service: Service
     dispatcher: Dispatcher
     stop: Stop
-    syntax_errors: Callable[[], list[str]]  # what keeps ``watch: code`` from upgrading, if anything does
+    autoupgrade: AutoUpgrade
     replace: Callable[[], Job]  # the supervisor itself, by what is installed now
-
-    @property
-    def service(self) -> Service:
-        """The one that they are about."""
-        return self.dispatcher.service
 
 
 async def status(context: Context, arguments: Arguments, by: str) -> Event:
     """The picture of everything."""
     dispatcher = context.dispatcher
-    return picture.snapshot(
-        context.service, dispatcher.state, dispatcher.stopping or dispatcher.operation, context.syntax_errors()
-    )
+    operation = dispatcher.stopping or dispatcher.operation
+    return picture.snapshot(context.service, dispatcher.state, operation, context.autoupgrade.syntax_errors)
 
 
 async def history(context: Context, arguments: Arguments, by: str) -> Event:
