@@ -74,8 +74,8 @@ class LogHealth:
 def _records(generation: Generation) -> Iterable[tuple[object, Record]]:
     """The numbers of each worker, by what is its own for ever."""
     for worker in generation.workers.values():
-        record = generation.board.read(worker.slot)
-        if record.pid == worker.pid:
+        record = worker.record(generation.board)
+        if record is not None:
             yield (generation.number, worker.pid), record
 
 

@@ -121,8 +121,8 @@ class Trial:
             if worker.state not in UP:
                 continue
             ping = self._pings.get(worker.number)
-            record = self.new.board.read(worker.slot)
-            if record.pid != worker.pid:  # of another release, which does not know our scoreboard: nobody can tell
+            record = worker.record(self.new.board)
+            if record is None:  # of another release, which does not know our scoreboard: nobody can tell
                 continue
             if ping is None or (record.heartbeat_ns > ping.sent_ns and ping.waited_s >= PING_S):
                 sent_ns = time.monotonic_ns()  # before it is sent: the answer may be quicker than we are

@@ -132,8 +132,8 @@ async def leave(service: Service, old: Generation, new: Generation) -> None:
 def _end_wedged(generation: Generation, since_ns: int) -> None:
     """End the workers whose loop has not turned since: nothing that they hold will ever be answered."""
     for worker in generation.workers.values():
-        record = generation.board.read(worker.slot)
-        if worker.state != WorkerState.PAUSED and record.pid == worker.pid and record.heartbeat_ns < since_ns:
+        record = worker.record(generation.board)
+        if worker.state != WorkerState.PAUSED and record is not None and record.heartbeat_ns < since_ns:
             log.error(
                 "worker %d (pid %d): event loop is stuck, killed", worker.number, worker.pid, extra=generation.tag
             )

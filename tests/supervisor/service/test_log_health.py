@@ -15,8 +15,8 @@ def generation(number: int, **workers: tuple[int, int]) -> Any:
     """``workers``: of each, by its pid behind a ``w``, the lines that it has lost and the requests it has answered."""
     records = {int(name[1:]): SimpleNamespace(pid=int(name[1:]), lost=lost, requests=requests)
                for name, (lost, requests) in workers.items()}  # fmt: skip
-    board = SimpleNamespace(lost=0, read=lambda slot: records[slot])
-    known = {pid: SimpleNamespace(slot=pid, pid=pid) for pid in records}
+    board = SimpleNamespace(lost=0)
+    known = {pid: SimpleNamespace(pid=pid, record=lambda board, pid=pid: records[pid]) for pid in records}
     return SimpleNamespace(number=number, orphaned=False, board=board, workers=known)
 
 

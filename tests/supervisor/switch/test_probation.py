@@ -38,6 +38,9 @@ class Worker:
             self.heartbeat_ns = time.monotonic_ns()
         return True
 
+    def record(self, board: object) -> Worker:
+        return self
+
 
 @dataclass
 class Traffic:
@@ -72,9 +75,6 @@ class Generation:
 
     def losses(self, revision: int) -> list[str]:
         return self.lost
-
-    def read(self, slot: int) -> Worker:
-        return next(worker for worker in self.workers.values() if worker.slot == slot)
 
     def crash_stack(self) -> str:
         return "a stack"
