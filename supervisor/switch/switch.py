@@ -72,9 +72,10 @@ async def all_serve(new: Generation) -> None:
     it.
     """
     coming = _to_come(new)
-    await new.wait(lambda: bool(new.trouble) or not coming & _to_come(new), COME_S)
+    if coming:
+        await new.wait(lambda: bool(new.trouble) or not coming & _to_come(new), COME_S)
     soundness.demand_master(new, "switch")
-    if late := coming & _to_come(new):
+    if coming and (late := coming & _to_come(new)):
         worker = min(late, key=lambda one: one.number)
         raise StepFailed(
             "switch",

@@ -1,0 +1,96 @@
+"""What becomes of an operation that somebody ends, by what has become of it already."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from releve.instance.protocol import Event, Status
+from releve.supervisor.reporting.operation import Operation
+from releve.supervisor.verbs import handlers
+
+
+def a_context(operation: Operation | None, *, degraded: tuple[str, ...] = (), on_trial: bool = False) -> Any:
+    """Verbs are asked while this operation is under way."""
+    service = SimpleNamespace(
+        tried=True,
+        on_trial=on_trial,
+        condition=SimpleNamespace(degraded=dict.fromkeys(degraded, "it is bad")),
+        serving_words=lambda: "generation 1 is serving",
+    )
+    return SimpleNamespace(service=service, dispatcher=SimpleNamespace(operation=operation))
+
+
+async def under_way(**what: Any) -> Operation:
+    """An upgrade that ends as soon as it is interrupted."""
+    operation = Operation("upgrade", "somebody", 4, dry=what.pop("dry", False))
+
+    async def run() -> None:
+        operation.begun = True
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            operation.committed = operation.committed or what.get("no_way_back", False)
+            operation.finished.set()
+
+    operation.task = asyncio.create_task(run())
+    await asyncio.sleep(0)
+    for name in ("committed", "undoing", "stop_reason"):
+        setattr(operation, name, what.get(name, getattr(operation, name)))
+    if operation.undoing or operation.stop_reason:
+        asyncio.get_running_loop().call_soon(operation.finished.set)
+    return operation
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "words"),
+    [
+        ({}, Status.DONE, "aborted upgrade 4"),
+        ({"committed": True}, Status.USAGE, "cannot abort upgrade 4: it is committed"),
+        ({"stop_reason": "the other one"}, Status.DONE, "upgrade 4 was ended already: the other one"),
+        ({"undoing": True}, Status.DONE, "upgrade 4 was ended already: it had failed, and was being undone"),
+        ({"undoing": True, "dry": True}, Status.DONE, "upgrade 4 was ended already: it was being undone"),
+        (
+            {"no_way_back": True},
+            Status.DEGRADED,
+            "ended upgrade 4, but there was no way back: generation 1 is serving",
+        ),
+    ],
+)
+def test_abort(what: dict[str, Any], status: Status, words: str) -> None:
+    async def story() -> Event:
+        operation = await under_way(**what)
+        said = await handlers.abort(a_context(operation, degraded=("rollback",)), {}, "ann (pid 1)")
+        operation.task.cancel()  # type: ignore[union-attr]
+        return said
+
+    said = asyncio.run(asyncio.wait_for(story(), 20))
+    assert (said["status"], said["message"]) == (status, words)
+    assert said["serving"] == "generation 1 is serving"
+
+
+def test_nothing_to_abort() -> None:
+    said = asyncio.run(handlers.abort(a_context(None), {}, "ann (pid 1)"))
+    assert said["status"] == Status.USAGE and "no operation is under way" in said["message"]
+
+
+@pytest.mark.parametrize(
+    ("degraded", "on_trial", "status"),
+    [((), False, Status.DONE), (("rollback",), False, Status.DEGRADED), ((), True, Status.DEGRADED)],
+)
+def test_a_rollback_of_what_is_on_trial_ends_that(degraded: tuple[str, ...], on_trial: bool, status: Status) -> None:
+    """It is done if the one before serves again."""
+
+    async def story() -> tuple[Operation, Event]:
+        operation = await under_way()
+        context = a_context(operation, degraded=degraded, on_trial=on_trial)
+        said = await handlers.rollback(context, {}, "ann (pid 1)")
+        assert not isinstance(said, Operation)
+        return operation, said
+
+    operation, said = asyncio.run(asyncio.wait_for(story(), 20))
+    assert operation.stop_reason == "rollback by ann (pid 1)"
+    assert (said["status"], said["message"]) == (status, "ended upgrade 4: generation 1 is serving")
