@@ -10,7 +10,8 @@ import os
 import click
 from click.shell_completion import CompletionItem
 
-from releve.instance.instances import PLACES, scan
+from releve.instance.cards import scan
+from releve.instance.instances import PLACES
 
 FILE = "file"  # the shell itself lists these
 

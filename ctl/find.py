@@ -18,17 +18,15 @@ from pathlib import Path
 
 from releve.config.frozen import dataclass
 from releve.instance import holders
+from releve.instance.cards import Card, closed, scan
 from releve.instance.instances import (
     PLACES,
     USUAL_FILE,
-    Card,
     InstanceError,
     Places,
     absolute,
-    closed,
     instance_name,
     runtime_directory,
-    scan,
     unit_name,
     working_folder,
 )

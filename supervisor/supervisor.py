@@ -16,7 +16,7 @@ from typing import Any
 
 from releve.config.errors import ConfigError
 from releve.config.settings.settings import Settings
-from releve.instance import instances
+from releve.instance import cards
 from releve.instance.protocol import Status
 from releve.server.shared.revive import REVIVED
 from releve.server.shared.runtime import SOCKET_NAME
@@ -115,7 +115,7 @@ class Supervisor:
         end_left_over(runtime)
         await self._take_over()
         await self.control.start()
-        instances.write_card(runtime, self._card)
+        cards.write_card(runtime, self._card)
         self._watchdog.start()
         self._sample()
         self._assure()
@@ -132,7 +132,7 @@ class Supervisor:
             self._upkeep.end()
             self.service.listeners.close()
             await self.control.close()
-            instances.remove_card(runtime)
+            cards.remove_card(runtime)
             self.service.continuity.guard_file.remove()
             self._watchdog.stop()
         return status

@@ -180,7 +180,8 @@ def test_a_command_of_releve_comes_first_or_not_at_all(place: Path) -> None:
 
 def test_services_that_run_are_offered_before_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from releve.ctl import completion, main
-    from releve.instance.instances import Card, Places, write_card
+    from releve.instance.cards import Card, write_card
+    from releve.instance.instances import Places
 
     monkeypatch.setattr(completion, "PLACES", Places(tmp_path / "run", tmp_path / "var", tmp_path / "tmp"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from releve.instance import instances, paths
+from releve.instance import directories, instances, paths
 
 if TYPE_CHECKING:
     pass
@@ -60,7 +60,7 @@ class History:
         self._crashes: dict[int, int] = {}  # of the generation that each attempt has brought
         self._reserved = 0  # the last number that was given out
         try:
-            instances.prepare(self._directory, os.geteuid())
+            directories.prepare(self._directory, os.geteuid())
             self._refuse_planted()
             self._read()
         except (instances.InstanceError, OSError) as error:
@@ -185,7 +185,7 @@ class History:
         if not self._queue:
             return True
         try:
-            instances.prepare(self._directory, os.geteuid())
+            directories.prepare(self._directory, os.geteuid())
             self._refuse_planted()
             self._append((b"\n" if self._torn else b"") + b"".join(self._queue), sync)
         except (instances.InstanceError, OSError) as error:
@@ -200,7 +200,7 @@ class History:
         """Raises InstanceError for a file that somebody else has put there, and that would be read or written
         as ours.
         """
-        reason = instances.planted(self.path, os.geteuid(), links=True)
+        reason = directories.planted(self.path, os.geteuid(), links=True)
         if reason is not None:
             raise instances.InstanceError(
                 f"cannot use {self._directory}: {reason}; see who can write there, and remove it"

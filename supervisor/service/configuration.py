@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from releve.config.frozen import dataclass
-from releve.instance import instances
+from releve.instance import cards, instances
 from releve.server.shared.runtime import SOCKET_NAME
 from releve.supervisor.host.policy import Bounds
 
@@ -69,9 +69,9 @@ class Configuration:
         """Where the instance's history is; ``settings_value`` is ``settings.state_directory``."""
         return instances.state_directory(settings_value, self.name, os.environ, os.geteuid())
 
-    def card(self, directory: Path) -> instances.Card:
+    def card(self, directory: Path) -> cards.Card:
         """The card of this process, to put up in its runtime ``directory``."""
-        return instances.Card(
+        return cards.Card(
             pid=os.getpid(),
             folder=str(self.folder),
             config=None if self.path is None else str(self.path),

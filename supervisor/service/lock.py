@@ -15,7 +15,7 @@ import os
 import time
 from pathlib import Path
 
-from releve.instance import holders, instances, paths
+from releve.instance import directories, holders, instances, paths
 from releve.server.shared.runtime import LOCK_NAME, OURS, SOCKET_NAME
 from releve.server.shared.system import lock_holders
 
@@ -23,7 +23,7 @@ _CLEANER_S = 2.0  # how long a directory may be locked by one who cleans up
 _AGAIN_S = 0.05
 
 # Others can reach listening sockets in it, and the control socket only to be refused: nobody sees what else there is.
-OPEN_TO_PASS = instances.Access(0o711)
+OPEN_TO_PASS = directories.Access(0o711)
 
 
 class LockError(Exception):
@@ -41,7 +41,7 @@ class LockHeld(LockError):
 class RuntimeLock:
     """The lock, held from ``acquire`` until ``release`` or the end of the process."""
 
-    def __init__(self, directory: Path, access: instances.Access, fd: int = -1) -> None:
+    def __init__(self, directory: Path, access: directories.Access, fd: int = -1) -> None:
         """``fd``: of the file, if it is held already."""
         self.directory = directory
         self.path = os.path.join(directory, LOCK_NAME)
@@ -50,7 +50,7 @@ class RuntimeLock:
         self._folder = -1
 
     @classmethod
-    def acquire(cls, directory: Path | str, access: instances.Access = OPEN_TO_PASS) -> RuntimeLock:
+    def acquire(cls, directory: Path | str, access: directories.Access = OPEN_TO_PASS) -> RuntimeLock:
         """Take the lock of a runtime directory, making the directory if it is not there.
 
         Raises LockHeld if a supervisor has it, LockError if the folder cannot be used, or if somebody else has put
@@ -73,7 +73,7 @@ class RuntimeLock:
         return lock
 
     @classmethod
-    def held(cls, directory: Path | str, fd: int, access: instances.Access = OPEN_TO_PASS) -> RuntimeLock:
+    def held(cls, directory: Path | str, fd: int, access: directories.Access = OPEN_TO_PASS) -> RuntimeLock:
         """The lock that this process holds already, by a descriptor of the program before us."""
         lock = cls(Path(directory), access, fd)
         with contextlib.suppress(LockError):  # it is tried again
@@ -104,7 +104,7 @@ class RuntimeLock:
     def _take(self) -> None:
         """Lock what lies there now. Raises LockError, and then what was held is held."""
         try:
-            instances.prepare(self.directory, os.geteuid(), self._access)
+            directories.prepare(self.directory, os.geteuid(), self._access)
             _refuse_planted(self.directory)
         except instances.InstanceError as error:
             raise LockError(str(error)) from error
@@ -187,7 +187,7 @@ def _refuse_planted(directory: Path) -> None:
     """Raises LockError for a link, or a file of somebody else, in the place of one of ours."""
     try:
         found = [os.path.join(directory, name) for name in os.listdir(directory) if OURS.fullmatch(name)]
-        reason = next(filter(None, (instances.planted(path, os.geteuid()) for path in found)), None)
+        reason = next(filter(None, (directories.planted(path, os.geteuid()) for path in found)), None)
     except OSError as error:
         raise LockError(f"cannot look into {directory}: {(error.strerror or str(error)).lower()}") from error
     if reason is not None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from releve.config.frozen import dataclass
 from releve.config.settings.control import Control
-from releve.instance.instances import Access, InstanceError, blocked
+from releve.instance.directories import Access, blocked
+from releve.instance.instances import InstanceError
 from releve.supervisor.host.identity import group_id
 from releve.supervisor.host.policy import Policy
 from releve.supervisor.host.system import Peer

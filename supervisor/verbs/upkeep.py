@@ -7,8 +7,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from releve.instance import instances
-from releve.instance.instances import Card
+from releve.instance import cards, instances
+from releve.instance.cards import Card
 from releve.supervisor.channels.door import Door, open_door
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.keepsake import record
@@ -52,8 +52,8 @@ class Upkeep:
             made = ["the lock"] if self._lock.renew() else []
             generations = self._service.generations()
             made += self._doors(generations) + _records(generations)
-            if instances.read_card(self._runtime) != self._card:
-                instances.write_card(self._runtime, self._card)
+            if cards.read_card(self._runtime) != self._card:
+                cards.write_card(self._runtime, self._card)
                 made.append("the card")
             if self._service.continuity.guard_file.renew():
                 made.append("the guard file")

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from releve.ctl.find import FindError, Found, find
-from releve.instance.instances import Card, Places, instance_name, runtime_directory, write_card
+from releve.instance.cards import Card, write_card
+from releve.instance.instances import Places, instance_name, runtime_directory
 from releve.instance.protocol import Status
 
 UID = os.geteuid()

@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 
 from releve.config.settings.address import Address
-from releve.instance import instances, paths
+from releve.instance import directories, instances, paths
 from releve.server.shared.runtime import HOOK_NAME
 from releve.supervisor.host import proc
 from releve.supervisor.listeners.aside import put_aside
@@ -284,7 +284,7 @@ def test_a_socket_in_a_folder_of_somebody_else_has_its_owner_and_mode(place: Pat
 def test_a_folder_that_somebody_further_up_can_exchange_is_no_runtime_directory(place: Path) -> None:
     run = place / "site" / "logs" / "run"  # root's, in root's, in nobody's
     with pytest.raises(instances.InstanceError, match=r"site belongs to nobody \(uid 65534\); choose another"):
-        instances.prepare(run, 0)
+        directories.prepare(run, 0)
 
 
 @as_root

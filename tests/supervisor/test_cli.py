@@ -14,7 +14,7 @@ import pytest
 from harness import forked
 from releve import __version__
 from releve.config.errors import ConfigError
-from releve.instance import instances
+from releve.instance import cards
 from releve.supervisor import cli
 from releve.supervisor.service.configuration import Configuration
 
@@ -141,7 +141,7 @@ def test_where_it_was_started_is_told_with_links_not_followed(
 
 def test_the_card_names_folder_file_and_socket(told: Callable[..., Configuration], tmp_path: Path) -> None:
     card = told("-c", "site.yaml").card(tmp_path / "run")
-    assert card == instances.Card(
+    assert card == cards.Card(
         os.getpid(), str(tmp_path), str(tmp_path / "site.yaml"), str(tmp_path / "run" / "ctl.sock")
     )
     assert told("test:app").card(tmp_path).config is None
