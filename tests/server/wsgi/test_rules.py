@@ -313,40 +313,6 @@ def test_a_body_where_none_may_be_is_not_sent(generation: Generation, client: Cl
     assert client.answer().body == b"ab", "the next response comes right behind the head"
 
 
-# wsgi.file_wrapper
-
-
-@pytest.mark.parametrize("kind", ["real", "other"])
-@pytest.mark.parametrize(
-    ("offset", "length", "expected"),
-    [
-        ("0", "", 100_000),
-        ("99990", "", 10),
-        ("0", "10", 10),
-        ("50000", "50000", 50_000),
-        ("99990", "100", 10),
-        ("100000", "", 0),
-    ],
-)
-def test_a_file_is_sent_from_where_it_stands(
-    generation: Generation, client: Client, kind: str, offset: str, length: str, expected: int
-) -> None:
-    client.send(request(target("wrapped", kind=kind, offset=offset, length=length), more="Connection: close\r\n"))
-    head, _, body = rest(client).partition(b"\r\n\r\n")
-    if b"chunked" in head.lower():
-        pieces, body = body, b""
-        while pieces != b"0\r\n\r\n":
-            size, _, pieces = pieces.partition(b"\r\n")
-            body, pieces = body + pieces[: int(size, 16)], pieces[int(size, 16) + 2 :]
-    assert body == ((b"0123456789" * 10_000)[int(offset) :][:expected] if kind == "real" else b"f" * expected)
-    assert await_events(generation) == ["close"]
-
-
-def test_a_file_for_head_is_closed_too(generation: Generation, client: Client) -> None:
-    assert client.ask("/wrapped", method="HEAD").status == 200
-    assert await_events(generation) == ["close"]
-
-
 # environ and wsgi.input
 
 
