@@ -32,6 +32,7 @@ class Continuity:
         self._archive = Archive(folders)
         self._sentry = sentry
         self._sentry.on_terminated = self._terminated
+        self._sentry.on_replaced = self._name_sentry
         self._systemd = notifier.active
         self._mistaken_until = 0.0  # monotonic
         self.may_be_mistaken()
@@ -72,6 +73,9 @@ class Continuity:
     def may_be_mistaken(self) -> None:
         """For some time from now on systemd may take the guard for the main process."""
         self._mistaken_until = time.monotonic() + MISTAKEN_S
+
+    def _name_sentry(self) -> None:
+        self.guard_file.name(self._sentry.pid)
 
     def _terminated(self) -> None:
         if self._systemd and time.monotonic() < self._mistaken_until:

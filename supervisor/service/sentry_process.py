@@ -27,7 +27,8 @@ class SentryProcess:
 
     def __init__(self) -> None:
         self.pid = 0  # of the sentry; 0: there is none
-        self.on_terminated: Callable[[], None] = lambda: None
+        self.on_terminated: Callable[[], None] = lambda: None  # somebody means to end the service by it
+        self.on_replaced: Callable[[], None] = lambda: None  # one that has ended has a successor
         self._link: Link | None = None
         self._told = False  # whom to watch
         self._what: dict[str, Any] | None = None  # None: no sentry is wanted
@@ -123,6 +124,8 @@ class SentryProcess:
     def _replace(self) -> None:
         if self._what is not None and self._link is None:
             self._set_up()
+            if self._link is not None:
+                self.on_replaced()
 
     def _close(self) -> None:
         assert self._link is not None

@@ -70,6 +70,15 @@ def test_before_anything_serves_nobody_is_named(tmp_path: Path) -> None:
     assert not told.watched and not (tmp_path / "guard.pid").exists()
 
 
+def test_a_sentry_that_follows_another_one_is_named_at_once(tmp_path: Path) -> None:
+    """Else systemd, when the supervisor is killed, finds nobody in the file, and starts the service anew."""
+    sentry = Sentry(4242)
+    Continuity(Folders(tmp_path, tmp_path), in_systemd(tmp_path), sentry)
+    sentry.pid = 4343
+    sentry.on_replaced()
+    assert (tmp_path / "guard.pid").read_text() == "4343\n"
+
+
 @pytest.mark.parametrize(
     ("systemd", "passed_s", "heard"),
     [
