@@ -98,7 +98,7 @@ class Connections:
             connection.body = None  # with its file; the connection itself is part of a cycle
             self.dropped(connection)
 
-    def hasten(self, idle_s: float) -> None:
+    def shorten_idle(self, idle_s: float) -> None:
         """From now on close idle connections after ``idle_s`` seconds of silence, those that are idle now too."""
         self.idle_s = idle_s
         self.fresh_s = min(self.fresh_s, idle_s)

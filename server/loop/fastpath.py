@@ -120,7 +120,7 @@ def fast_path(
             log.exception("cannot finish a request: internal error")
             outcome = Outcome(500, 0, False, "internal error")
         if threads.forked:
-            threads.forsake()
+            threads.end_child()
         ended = now()
         took_s = ended - began
         if log_usual is not None and outcome is None and not shape.authorized:

@@ -69,7 +69,7 @@ class Loop:
         self.reader = Reader(self.connections, self.threads, answer, self._collecting, self._writer, settings.limits)
         self._serve = fast_path(self.connections, self.threads, answer, self.reader.received, self.settle)
         self.connections.dropped = self._collecting.forget
-        self.watch(self.threads.bell, self._take_back)
+        self.watch(self.threads.wakeup, self._take_back)
 
     # The turn
 
@@ -105,7 +105,7 @@ class Loop:
         self._epoll.close()
         self.connections.disown()
         self.threads.forked = True
-        os.close(self.threads.bell)
+        os.close(self.threads.wakeup)
 
     def stop(self) -> None:
         """End after this turn."""

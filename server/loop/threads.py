@@ -88,7 +88,7 @@ class Threads:
         self.out = 0  # threads in the application, but for a leader that is there
         self.open = self.inline  # whether the leader may call the application: fewer than `most` are in it
         self.answered = 0  # connections that have come back, or never went; counted by the leader
-        self.bell = system.wakeup()  # readable when a connection has come back
+        self.wakeup = system.wakeup()  # readable when a connection has come back
         self.overruns: dict[Connection, Overrun] = {}  # calls that last
         self.forked = False  # this process is a child that the application forked
         self.token: deque[Connection] = deque()  # holds the connection that the leader answers
@@ -108,7 +108,7 @@ class Threads:
         self._mutex = Lock()
         self._parked: list[Runner] = []  # last in, first out: database connections stay few
         self._waiting: deque[Connection] = deque()
-        self._rung = False
+        self._woken = False
         self._alarm = Lock()
         self._alarm.acquire()
         self._start = Lock()  # held until the loop may turn in a thread that does nothing else
@@ -151,7 +151,7 @@ class Threads:
         first.wake.release()
         self._monitor()
 
-    def part(self, last: Task) -> None:
+    def run_in_main(self, last: Task) -> None:
         """In the leader, when nothing is left for it: have the main thread do this, as soon as it has nothing else to
         do.
         """
@@ -191,7 +191,7 @@ class Threads:
                     elif task is None:
                         self._count(-1)
                         self._parked.append(runner)
-                self._ring()  # now, since the leader looks at `free` when it takes the connection back
+                self._wake()  # now, since the leader looks at `free` when it takes the connection back
                 if task is not None:
                     self._do(task)
                 elif connection is None:
@@ -284,7 +284,7 @@ class Threads:
         except BaseException:
             log.exception("an error in %s; nothing depends on it", getattr(task, "__qualname__", task))
         if self.forked:
-            self.forsake()
+            self.end_child()
         with self._mutex:
             self.tasks -= 1
 
@@ -303,7 +303,7 @@ class Threads:
             self.rouse()
         self._call(connection)
         if self.forked:
-            self.forsake()
+            self.end_child()
         try:
             token.remove(connection)
         except ValueError:
@@ -345,13 +345,13 @@ class Threads:
 
     def returned(self) -> Iterator[Connection]:
         """In the leader: the connections that have come back. They are the loop's from now on."""
-        system.hush(self.bell)
-        self._rung = False  # before the deque is emptied: who appends later rings again
+        system.clear_wakeup(self.wakeup)
+        self._woken = False  # before the deque is emptied: who appends later wakes the loop again
         while self.finished:
             self.answered += 1
             yield self.finished.popleft()
 
-    def forsake(self) -> NoReturn:
+    def end_child(self) -> NoReturn:
         """In a child that the application forked, which has come back from the view: it is no worker."""
         os._exit(EXIT_INTERNAL)
 
@@ -359,7 +359,7 @@ class Threads:
         self._inflight.begin(number, time.monotonic(), shown_peer(connection), shown_request(connection))
         self._call(connection)
         if self.forked:
-            self.forsake()
+            self.end_child()
         self.lose(connection)
 
     def _count(self, change: int) -> None:
@@ -367,10 +367,10 @@ class Threads:
         self.out += change
         self.open = self.inline and self.out < self.most
 
-    def _ring(self) -> None:
-        if not self._rung:
-            self._rung = True
-            system.ring(self.bell)
+    def _wake(self) -> None:
+        if not self._woken:
+            self._woken = True
+            system.wake(self.wakeup)
 
     def rouse(self) -> None:
         """In the leader, in a call while the monitor is ``resting``: have it watch."""

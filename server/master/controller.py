@@ -86,7 +86,7 @@ class Controller:
             "switch": self._reload.switch,
             "cancel": self._reload.cancel,
             "keep": self._keep,
-            "door": self._rehang,
+            "door": self._take_door,
             "reopen": self._reopen,
             "stacks": self._stacks,
         }
@@ -178,7 +178,7 @@ class Controller:
         """The control pair of a worker has ended: as it does when the process ends, which is seen in a moment."""
         worker.lost_at = self._now() + LOST_S
 
-    def bury(self, worker: Worker, status: int) -> None:
+    def note_exit(self, worker: Worker, status: int) -> None:
         """A worker was reaped."""
         ready, left = worker.state is not WorkerState.BOOTING, worker.state is WorkerState.LEAVING
         worker.become(WorkerState.GONE)
@@ -253,7 +253,7 @@ class Controller:
         """Whether everybody has left, as was wanted."""
         return self.plan.posture is Posture.LEAVING and not len(self._workers)
 
-    def farewell(self) -> None:
+    def answer_quits(self) -> None:
         """Answer the orders to quit."""
         for order_id in self._quits:
             self._outbox.send({"type": "done", "id": order_id})
@@ -299,7 +299,7 @@ class Controller:
         self.guard.keep(fds[0])
         self._outbox.send({"type": "done", "id": order["id"]})
 
-    def _rehang(self, order: Message, fds: list[int]) -> None:
+    def _take_door(self, order: Message, fds: list[int]) -> None:
         if len(fds) != 1 or self._boot.door < 0:
             raise MalformedOrder(f"cannot take another door: {len(fds)} descriptors, not one; or there was none before")
         os.dup2(fds[0], self._boot.door, inheritable=False)

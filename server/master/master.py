@@ -125,7 +125,7 @@ class Master:
         fault("master_forked")
         while not self._controller.over:
             self._turn()
-        self._controller.farewell()
+        self._controller.answer_quits()
         self._flush()
         return self._controller.exit_status
 
@@ -245,7 +245,7 @@ class Master:
         status = worker.reap()
         if status is not None:
             self._listen(worker, LAST_WORDS_MAX)  # what it said between the last look and its end
-            self._controller.bury(worker, status)
+            self._controller.note_exit(worker, status)
 
     def _read_link(self) -> None:
         for message, fds in self._link.messages(partial(log.error, "ignored an order: %s")):

@@ -70,7 +70,7 @@ def remember() -> None:
         log.info("the import has made %s without a seed (%s): each worker seeds its own anew", what, where)
 
 
-def sow() -> None:
+def seed_anew() -> None:
     """In a worker that was forked from a master that has imported the application."""
     for ref, place in _unseeded.values():
         one = ref()

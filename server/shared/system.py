@@ -52,13 +52,13 @@ def wakeup() -> int:
     return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
 
-def ring(fd: int) -> None:
+def wake(fd: int) -> None:
     """Wake whoever polls the eventfd."""
     os.eventfd_write(fd, 1)
 
 
-def hush(fd: int) -> None:
-    """Take back every ring so far."""
+def clear_wakeup(fd: int) -> None:
+    """Take back every wake-up so far."""
     with contextlib.suppress(BlockingIOError):
         os.eventfd_read(fd)
 

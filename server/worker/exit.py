@@ -34,7 +34,7 @@ THREADS = "threads have not ended"
 log = logging.getLogger("releve.worker")
 
 
-class Farewell:
+class LastSteps:
     """The steps, and which of them is under way."""
 
     def __init__(self, on_exit: Function | None) -> None:
@@ -86,13 +86,15 @@ class Farewell:
         return ": " + ", ".join(names) if names else ""
 
 
-def part(farewell: Farewell, number: int, limit_s: float, why: str, status: int, beat: Callable[[], None]) -> NoReturn:
+def end_after(
+    last_steps: LastSteps, number: int, limit_s: float, why: str, status: int, beat: Callable[[], None]
+) -> NoReturn:
     """In a thread that is not the main one: the end of the process, when the main one has done the rest, or it takes
     too long.
     """
     try:
         until = time.monotonic() + limit_s
-        farewell.wait(until, why, beat)
+        last_steps.wait(until, why, beat)
         children.end(children.find(os.getpid()), f"worker {number} (pid {os.getpid()})", until)
         children.settle(until)
     except Exception:
@@ -105,12 +107,12 @@ def leave_unbooted(number: int, limit_s: float, status: int) -> NoReturn:
     """In the main thread, the only one of ours, when ``failed`` was said: end as any worker does, though sooner, since
     somebody waits.
     """
-    farewell = Farewell(None)
+    last_steps = LastSteps(None)
     try:
-        start_thread(f"{OURS}end", part, farewell, number, limit_s, "it has not booted", status, _nothing)
+        start_thread(f"{OURS}end", end_after, last_steps, number, limit_s, "it has not booted", status, _nothing)
     except RuntimeError:  # the system gives none
         end_process(status)
-    farewell.run()
+    last_steps.run()
     while True:
         signal.pause()  # the other thread ends the process
 

@@ -31,7 +31,8 @@ class Leaving:
         self._traffic = traffic
         self._timeouts = timeouts
         self._tell = tell
-        self._elders: set[Connection] | None = None  # while it serves on though it leaves: what it had when it was told
+        # while it serves on though it leaves: the connections that it had when it was told
+        self._earlier: set[Connection] | None = None
         self._spent = False  # it has said that none of them is left
 
     def quit(self, message: Message) -> None:
@@ -54,7 +55,7 @@ class Leaving:
         It serves on for a while.
         """
         if self._traffic.state is WorkerState.LEAVING:
-            if self._elders is not None:
+            if self._earlier is not None:
                 self._shut(WorkerState.LEAVING, self._timeouts.linger)
             return
         log.warning("nobody commands this worker any more: it leaves in %g s", ORPHAN_S)
@@ -65,13 +66,13 @@ class Leaving:
         """Leaving, after each turn: end the loop when nothing is left; or say, once, that nothing is left of what there
         was when it was told to leave.
         """
-        elders = self._elders
-        if elders is None:
+        earlier = self._earlier
+        if earlier is None:
             if not self._loop.connections.table:
                 self._loop.stop()
             return
-        elders.difference_update([one for one in elders if one.state is State.CLOSED])
-        if not elders and not self._spent:
+        earlier.difference_update([one for one in earlier if one.state is State.CLOSED])
+        if not earlier and not self._spent:
             self._spent = True
             self._tell({"type": "spent"})
 
@@ -89,22 +90,22 @@ class Leaving:
         traffic.polite_at = min(traffic.polite_at, now + deadline_s / 2)
         self._loop.at("quit", self.due, self._overdue)
         if serve_on and before is WorkerState.SERVING:
-            self._elders = set(self._loop.connections.table.values())
+            self._earlier = set(self._loop.connections.table.values())
             shut = partial(self._shut, WorkerState.LEAVING, linger_s)
             self._loop.at("shut", self.due - min(SHUT_S, deadline_s / 2), shut)
             traffic.send_state()
-        elif serve_on and self._elders is not None:
+        elif serve_on and self._earlier is not None:
             self._spent = False  # perhaps another one commands, who has not heard it
         else:
             self._shut(before, linger_s)
         # else what is left was kept for a reason, and is closed by its next response or its own time
         if linger_s is not None:
-            self._loop.connections.hasten(linger_s)
+            self._loop.connections.shorten_idle(linger_s)
 
     def _shut(self, before: WorkerState, linger_s: float | None) -> None:
         """Accept no more, ever."""
-        first = before is not WorkerState.LEAVING or self._elders is not None
-        self._elders = None
+        first = before is not WorkerState.LEAVING or self._earlier is not None
+        self._earlier = None
         self._loop.cancel("shut")
         if linger_s is not None:
             self._traffic.sweep(before)

@@ -31,7 +31,7 @@ def load(setup: WorkerSetup) -> tuple[Application, hooks.Functions]:
         else:
             application = setup.application
             inherit()
-            reseed.sow()
+            reseed.seed_anew()
         if setup.application is None and (files := setup.astray()):
             setup.control.send({"type": "mixed", "files": files, "astray": True})
         functions = hooks.find(settings.hooks)

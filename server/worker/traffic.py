@@ -125,11 +125,12 @@ class Traffic:
     def sweep(self, before: WorkerState) -> None:
         """Leaving, accept no more, and serve whoever is queued; ``before``: the state from which it leaves."""
         # What stands by does not answer for the generation in service, which sweeps the same queues.
-        heir = self._handover is not None or before is WorkerState.READY
+        left_to_others = self._handover is not None or before is WorkerState.READY
         self._end_handover()
         self._acceptor.shut()
-        for connection in self._acceptor.sweep(listeners=before is not WorkerState.ATTENDING) if not heir else ():
-            self._connections.welcome(connection)
+        if not left_to_others:
+            for connection in self._acceptor.sweep(listeners=before is not WorkerState.ATTENDING):
+                self._connections.welcome(connection)
 
     def close(self) -> None:
         """Accept no more, ever."""

@@ -28,7 +28,7 @@ from releve.server.shared.log import Who
 from releve.server.shared.lost_lines import lost
 from releve.server.shared.native import os, signal, socket
 from releve.server.shared.states import WorkerState
-from releve.server.worker.exit import LEAST_S, Farewell, end_process, part
+from releve.server.worker.exit import LEAST_S, LastSteps, end_after, end_process
 from releve.server.worker.leaving import Leaving
 from releve.server.worker.loading import load, report_failure
 from releve.server.worker.log_lines import LogLines
@@ -117,7 +117,7 @@ class Worker:
         self._lines = LogLines(self.loop)
         self._recycling = Recycling(settings.limits)
         self._asked = False  # to be replaced
-        self._farewell = Farewell(functions.on_exit)
+        self._last_steps = LastSteps(functions.on_exit)
         self._signals = system.record_signal(signal.SIGTERM)
         self.loop.overdue = self._ask_recycle
         self.loop.after_turn = self._after_turn
@@ -256,9 +256,9 @@ class Worker:
         if self._access is not None:
             self._access.close()
         limit_s, left_s = self._exit_s, max(LEAST_S, self.leaving.due - self.loop.now())
-        self.loop.threads.part(self._farewell.run)
+        self.loop.threads.run_in_main(self._last_steps.run)
         why = "timeouts.exit" if limit_s <= left_s else "its deadline"
-        part(self._farewell, self._number, min(limit_s, left_s), why, EXIT_LEFT, self.loop.tally.beat)
+        end_after(self._last_steps, self._number, min(limit_s, left_s), why, EXIT_LEFT, self.loop.tally.beat)
 
     def _failed(self) -> NoReturn:
         log.exception("leaving at once: internal error in the loop")

@@ -86,6 +86,6 @@ def test_whoever_keeps_its_body_hears_of_the_end(connections: Connections, conne
 
 
 def test_who_is_idle_gets_less_time_when_it_is_short(connections: Connections, connection: Connection) -> None:
-    connections.hasten(1.0)
+    connections.shorten_idle(1.0)
     assert connection.deadline - connections.now() <= 1.0
     assert (connections.idle_s, connections.fresh_s) == (1.0, 1.0)
