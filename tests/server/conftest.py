@@ -1,12 +1,14 @@
-"""Two generations on one listener, as at an upgrade, and the ends of an exchange."""
+"""Two generations on one listener, as at an upgrade; the ends of an exchange; the workers of a master, unforked."""
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 
 import pytest
 
+from harness.crew import Crew
 from harness.workers import Generation, listening
 
 NAME = "127.0.0.1:8000"
@@ -45,3 +47,12 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
         receive_end.setblocking(False)
         send_end.setblocking(False)
         yield receive_end, send_end
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    exchange = os.open(os.devnull, os.O_RDONLY)
+    crew = Crew(exchange)
+    yield crew
+    crew.close()
+    os.close(exchange)

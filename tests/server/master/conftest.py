@@ -1,16 +1,12 @@
-"""What the tests of a master share: a generation whose workers nobody has forked; a real one whose application can be
-slow, not booted yet.
-"""
+"""What the tests of a master share: one whose application can be slow, not booted yet."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.crew import Crew
 from harness.master import APP, Master
 
 SLOW = """
@@ -26,15 +22,6 @@ def application(environ, start_response):
         time.sleep(600)
     return fast(environ, start_response)
 """
-
-
-@pytest.fixture
-def crew() -> Iterator[Crew]:
-    exchange = os.open(os.devnull, os.O_RDONLY)
-    crew = Crew(exchange)
-    yield crew
-    crew.close()
-    os.close(exchange)
 
 
 @pytest.fixture
