@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from releve.ctl.client import ConversationLost, TimedOut, converse
-from releve.ctl.find import FindError, connect
+from releve.ctl.conversation.client import ConversationLost, TimedOut, converse
+from releve.ctl.conversation.find import FindError, connect
 from releve.ctl.verbs import VERBS
 from releve.instance.protocol import Event, Status
 

@@ -14,7 +14,7 @@ class Verb:
     """A row of the table."""
 
     goes_on: str = ""  # what goes on after an interrupted wait, and what can be done about it; empty: nothing does
-    shows: str = ""  # what there is in its result to be shown as a picture, by the module of its name here
+    shows: str = ""  # what there is in its result to be shown as a picture, by the module of its name in ``screens/``
     changes: str = ""  # what of a generation it changes, as the history has it
     asks: bool = False  # what it prints is all that it is for
 

@@ -19,7 +19,7 @@ def test_permission_denied(fake: Callable[..., Any], tmp_path: Path, environ: di
     os.chmod(server.path, 0o600)
     code = f"""
 import os, sys
-import releve.ctl.main, releve.ctl.progress
+import releve.ctl.main, releve.ctl.screens.progress
 os.setgid(65534); os.setuid(65534); os.chdir("/")
 sys.exit(releve.ctl.main.run(["--socket", {str(server.path)!r}, "upgrade"]))
 """

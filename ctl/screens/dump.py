@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from releve.ctl import render
-from releve.ctl.workers import sentence
+from releve.ctl.screens import render
+from releve.ctl.screens.workers import sentence
 from releve.instance.protocol import Event
 
 ROLES = {"leading": "event loop, idle", "other": "serves no request"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.refusals import REFUSED, TOLD
-from releve.ctl import history
+from releve.ctl.screens import history
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from releve.config.frozen import dataclass
-from releve.ctl import render
+from releve.ctl.screens import render
 from releve.instance.protocol import Event
 
 if TYPE_CHECKING:

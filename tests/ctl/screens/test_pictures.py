@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from releve.ctl import doctor, dump, workers
+from releve.ctl.screens import doctor, dump, workers
 
 REQUEST = {"method": "GET", "target": "/report?\x1b[2J", "peer": "10.0.0.7:4711", "age_s": 12.3}
 WORKERS: dict[str, Any] = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
-from releve.ctl import render
-from releve.ctl.status import STYLES
+from releve.ctl.screens import render
+from releve.ctl.screens.status import STYLES
 from releve.instance.protocol import Event
 
 HEAD = (

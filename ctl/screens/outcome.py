@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from releve.ctl import render
+from releve.ctl.screens import render
 from releve.instance import symptoms
 from releve.instance.protocol import Event, Status
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from releve.ctl.client import ConversationLost, TimedOut, converse, has_ended, supervisor_pidfd
+from releve.ctl.conversation.client import ConversationLost, TimedOut, converse, has_ended, supervisor_pidfd
 from releve.instance.protocol import LINE_MAX_BYTES, VERSION, Event
 
 RESULT = {"event": "result", "status": 0, "message": "done"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
-from releve.ctl import render
+from releve.ctl.screens import render
 from releve.instance.protocol import Event
 
 STYLES = {"problem": "bold red", "warning": "yellow", "ok": "green", "unknown": "dim"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.refusals import REFUSED, TOLD
-from releve.ctl import outcome
+from releve.ctl.screens import outcome
 
 
 def test_a_result_without_words() -> None:

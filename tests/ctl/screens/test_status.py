@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from releve.ctl import history, status
+from releve.ctl.screens import history, status
 
 WORKER = {
     "worker": 1,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from releve.ctl.find import FindError, Found, find
+from releve.ctl.conversation.find import FindError, Found, find
 from releve.instance.cards import Card, write_card
 from releve.instance.instances import Places, instance_name, runtime_directory
 from releve.instance.protocol import Status
@@ -272,7 +272,7 @@ def test_a_card_that_cannot_be_read_is_no_card(
 def test_a_supervisor_that_takes_no_connection(
     look: Callable[..., Found], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("releve.ctl.find.CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("releve.ctl.conversation.find.CONNECT_TIMEOUT_S", 0.2)
     with (
         socket.socket(socket.AF_UNIX) as listener,
         socket.socket(socket.AF_UNIX) as first,
@@ -310,7 +310,7 @@ def test_a_service_in_a_folder_that_one_may_not_enter(
         listener.listen()
         error = refusal()
         assert (error.status, f"cannot look into {shut}: permission denied;" in str(error)) == (Status.UNEXPECTED, True)
-        monkeypatch.setattr("releve.ctl.find._belongs", lambda config, uid: True)
+        monkeypatch.setattr("releve.ctl.conversation.find._belongs", lambda config, uid: True)
         # one's own is no stranger's
         assert refusal().status is (Status.NOT_RUNNING if name == "another" else Status.UNEXPECTED)
     if name != "another":  # it is shut, and stopped

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from releve.ctl import render
+from releve.ctl.screens import render
 
 
 @pytest.mark.parametrize(

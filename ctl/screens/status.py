@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, TextIO
 
 from releve.config.frozen import dataclass
-from releve.ctl import history, render
+from releve.ctl.screens import history, render
 from releve.instance.protocol import Event
 
 HEAD = ("worker", "pid", "state", "age", "requests", "connections", "busy", "memory")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from releve.ctl import render
+from releve.ctl.screens import render
 from releve.instance import symptoms
 from releve.instance.protocol import Event
 

@@ -1,0 +1,68 @@
+"""The options that commands of ``ctl`` have in common, and the order that comes of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from releve.ctl import completion
+from releve.ctl.order import Order, carry_out
+from releve.instance.instances import absolute, working_folder
+
+ANSWER_TIMEOUT_S = 10.0  # for verbs that only ask
+
+
+def order(verb: str, told: dict[str, Any], waits: bool, **arguments: Any) -> int:
+    """The order for a verb from its options, carried out; the options of the group count where the verb has none."""
+    group = click.get_current_context().parent
+    outer = {} if group is None else group.params
+    config, socket = told["config"] or outer.get("config"), told["socket"] or outer.get("socket")
+    if config and socket:
+        raise click.UsageError("cannot use both: -c FILE and --socket PATH name the same thing")
+    if waits:
+        arguments["wait"] = not told["no_wait"]
+    given = {name: value for name, value in arguments.items() if value is not None}
+    answers_at_once = told.get("no_wait", "timeout" not in told)
+    timeout_s = told.get("timeout") or (ANSWER_TIMEOUT_S if answers_at_once else None)
+    return carry_out(Order(verb, config, socket, told["json"], timeout_s, given))
+
+
+Command = Callable[..., Any]
+
+
+def of_instance(command: Command) -> Command:
+    """The options that say which instance."""
+    command = click.option(
+        "--socket", metavar="PATH", help="Control socket of the instance.", shell_complete=completion.sockets
+    )(command)
+    text = "Configuration file that the instance was started with."
+    return click.option("-c", "--config", metavar="FILE", help=text, shell_complete=completion.configs)(command)
+
+
+def asks(command: Command) -> Command:
+    """The options of every verb."""
+    command = click.option("--json", is_flag=True, help="Print the result as JSON.")(command)
+    return of_instance(command)
+
+
+def timed(command: Command) -> Command:
+    """The options of a verb that may take a while."""
+    timeout = click.FloatRange(min=0, min_open=True)
+    return asks(
+        click.option("--timeout", type=timeout, metavar="SECONDS", help="Wait at most so long; the operation goes on.")(
+            command
+        )
+    )
+
+
+def waits(command: Command) -> Command:
+    """The options of a verb that starts an operation."""
+    return timed(click.option("--no-wait", is_flag=True, help="Return when it has been accepted.")(command))
+
+
+def path(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """A path as the supervisor, who lives in another folder, can use it; links are not followed."""
+    return value if value in (None, "auto") else str(absolute(value, working_folder(os.environ)))
