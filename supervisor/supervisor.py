@@ -277,13 +277,11 @@ class Supervisor:
         if not self.stop.ended.is_set():
             asyncio.get_running_loop().call_later(SAMPLE_S, self._sample)
 
-    def _upgrade_for_watch(self, code: bool) -> bool:
+    def _upgrade_for_watch(self, mode: str) -> bool:
         """An upgrade because files changed; False when it has to wait."""
         if verbs.admit("upgrade", self.dispatcher.state) is not Admission.RUN:
             return False
-        service = self.service
-        upgrade = jobs.upgrading(service, service.configuration, standby=not code, settle=not code, patient=False)
-        self.dispatcher.begin(upgrade, "watch")
+        self.dispatcher.begin(jobs.upgrading_by_watch(self.service, mode), "watch")
         return True
 
     def _flush_history(self) -> None:

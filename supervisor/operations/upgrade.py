@@ -12,6 +12,7 @@ import asyncio
 import os
 from contextlib import suppress
 
+from releve.config.frozen import dataclass
 from releve.config.settings import diff
 from releve.config.settings.settings import Settings, rules
 from releve.config.settings.upgrade import Check
@@ -34,19 +35,19 @@ SUDDENLY = " right after it was ready"
 _UNDO_S = 10.0  # how long the end of a failed generation is waited for
 
 
-async def upgrade(
-    service: Service,
-    operation: Operation,
-    choose: Choose,
-    *,
-    standby: bool = True,
-    settle: bool = True,
-    judged: bool = True,
-) -> Generation:
-    """Replace the generation in service by a new one; returns it once it is committed.
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How an upgrade is gone about, which depends on who wants it; the settings have the rest."""
 
-    ``standby``: keep the old one warm; ``settle``: see first that no new worker dies at
-    once; ``judged``: a canary and a probation, where the settings have them.
+    standby: bool = True  # the old generation stands by, warm
+    settle: bool = True  # see first that no new worker dies at once
+    canary: bool = True
+    probation: bool = True
+    alone: bool = True  # what stands by retires before the switch: there are two generations at most
+
+
+async def upgrade(service: Service, operation: Operation, choose: Choose, manner: Manner) -> Generation:
+    """Replace the generation in service by a new one; returns it once it is committed.
 
     Raises StepFailed, ConfigError or CancelledError, after everything was undone:
     the old generation serves as before and nothing of the new one is left, but for
@@ -72,17 +73,14 @@ async def upgrade(
             await rolling.settled(standing_by, 0)
         new = await start(service, operation, target, single=rolls)
         with operation.step("check"):
-            await prove(operation, new, new.revision, new.settings.upgrade.check, settle=settle)
+            await prove(operation, new, new.revision, new.settings.upgrade.check, settle=manner.settle)
             new.proved()
         await hooks.after_ready(new)
         soundness.demand_master(new, "after_ready", when=" while the hook ran")
         fault("after_check")
-        # for the same release what stands by is as good as before; and it is a second guard meanwhile
-        if operation.verb != "recover":
-            service.retire_standby()  # two generations at most; the new one may stand now
-        # a rollback to a release that is not warm any more is in a hurry
-        tried = judged and operation.verb == "upgrade"
-        if how.canary is not None and tried and old is not None and old.state is GenerationState.SERVING:
+        if manner.alone:
+            service.retire_standby()
+        if how.canary is not None and manner.canary and old is not None and old.state is GenerationState.SERVING:
             with operation.step("canary"):
                 await canary.run(service, operation, old, new, how.canary)
         with operation.step("switch"):
@@ -90,7 +88,7 @@ async def upgrade(
                 assert old is not None
                 await rolling.roll(operation, old, new, service.workers_for(target.settings))
             await switch.forward(service, operation, old, new)
-        await _conclude(service, operation, old, new, target, hooks, standby=standby, judged=judged)
+        await _conclude(service, operation, old, new, target, hooks, manner)
         return new
     except BaseException as error:
         operation.undoing = True
@@ -132,7 +130,7 @@ async def judge_on(
     Raises StepFailed, after going back.
     """
     try:
-        await _conclude(service, operation, old, new, target, Hooks(operation, old), standby=True, judged=True)
+        await _conclude(service, operation, old, new, target, Hooks(operation, old), Manner())
         return new
     except BaseException as error:
         operation.undoing = True
@@ -221,14 +219,12 @@ async def _conclude(
     new: Generation,
     target: Target,
     hooks: Hooks,
-    *,
-    standby: bool,
-    judged: bool,
+    manner: Manner,
 ) -> None:
     """From the switch to the commit."""
     hooks.after_switch()
     seconds = new.settings.upgrade.probation
-    if judged and old is not None and seconds is not None:
+    if manner.probation and old is not None and seconds is not None:
         with operation.step("probation"):
             fault("on_trial")
             await _judge(operation, old, new, seconds)
@@ -241,7 +237,7 @@ async def _conclude(
         )
     fault("before_commit")
     with operation.step("commit"):
-        _commit(service, operation, new, target, new.settings.upgrade.standby if standby else None)
+        _commit(service, operation, new, target, new.settings.upgrade.standby if manner.standby else None)
     fault("after_commit")
     await hooks.after_commit()
 

@@ -16,7 +16,7 @@ _RETRY_S = 0.2  # while another operation is under way
 class AutoUpgrade:
     """Holds the watcher that the settings ask for, if any. Lives in the supervisor's loop."""
 
-    def __init__(self, service: Service, upgrade: Callable[[bool], bool]) -> None:
+    def __init__(self, service: Service, upgrade: Callable[[str], bool]) -> None:
         self._service = service
         self._upgrade = upgrade
         self._watcher: Watcher | None = None
@@ -71,7 +71,7 @@ class AutoUpgrade:
     def _try(self) -> None:
         if self._mode[0] == "off":
             return
-        if not self._upgrade(self._mode[0] == "code") and not self._pending:
+        if not self._upgrade(self._mode[0]) and not self._pending:
             self._pending = True
             asyncio.get_running_loop().call_later(_RETRY_S, self._again)
 

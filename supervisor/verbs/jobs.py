@@ -8,8 +8,8 @@ from releve.supervisor.operations.hooks import Hooks
 from releve.supervisor.operations.reload import reload
 from releve.supervisor.operations.rollback import rollback
 from releve.supervisor.operations.scale import scale
-from releve.supervisor.operations.target import from_cold, from_configuration, from_generation, from_history
-from releve.supervisor.operations.upgrade import rehearse, upgrade
+from releve.supervisor.operations.target import Choose, from_cold, from_configuration, from_generation, from_history
+from releve.supervisor.operations.upgrade import Manner, rehearse, upgrade
 from releve.supervisor.reporting.operation import Job, Operation
 from releve.supervisor.service.configuration import Configuration
 from releve.supervisor.service.service import Service
@@ -26,7 +26,7 @@ def starting(service: Service) -> Job:
     """The first generation."""
 
     async def work(operation: Operation) -> str:
-        new = await upgrade(service, operation, from_cold(service, operation), standby=False)
+        new = await upgrade(service, operation, from_cold(service, operation), Manner(standby=False))
         if service.passed_over:
             service.condition.degraded["start"] = service.passed_over
         return f"generation {new.number} serves {new.pin.resolved}"
@@ -43,19 +43,20 @@ def adopting(service: Service, adoption: Adoption) -> Job:
     return Job("adopt", work, "ctl status shows what serves")
 
 
-def upgrading(
-    service: Service,
-    configuration: Configuration,
-    *,
-    standby: bool = True,
-    settle: bool = True,
-    patient: bool = True,
-) -> Job:
+def upgrading(service: Service, configuration: Configuration) -> Job:
     """What the configuration says now, for what serves."""
+    return _upgrading(service, from_configuration(service, configuration), Manner())
 
+
+def upgrading_by_watch(service: Service, mode: str) -> Job:
+    """The same because files have changed: for ``watch: code``, while somebody writes them, as quickly as can be."""
+    manner = Manner(standby=False, settle=False, canary=False, probation=False) if mode == "code" else Manner()
+    return _upgrading(service, from_configuration(service, service.configuration, patient=False), manner)
+
+
+def _upgrading(service: Service, choose: Choose, manner: Manner) -> Job:
     async def work(operation: Operation) -> str:
-        choose = from_configuration(service, configuration, patient=patient)
-        new = await upgrade(service, operation, choose, standby=standby, settle=settle, judged=standby)
+        new = await upgrade(service, operation, choose, manner)
         had_canary = canary.words(operation.figures)
         return f"generation {new.number} serves {new.pin.resolved}" + (f" (canary: {had_canary})" if had_canary else "")
 
@@ -94,7 +95,8 @@ def rolling_back(service: Service) -> Job:
         if service.standby is not None:
             generation = await rollback(service, operation)
         else:
-            generation = await upgrade(service, operation, from_history(service))
+            # to a release that is not warm any more: somebody is in a hurry
+            generation = await upgrade(service, operation, from_history(service), Manner(canary=False))
         if rejected is not None:
             await Hooks(operation, generation, service.folders.runtime).rolled_back(rejected)
         return f"rolled back: generation {generation.number} serves {generation.pin.resolved}"
@@ -134,9 +136,11 @@ def following(service: Service, before: str) -> Job:
 
 def recovering(service: Service, lost: Generation) -> Job:
     """A successor of the same pin for a generation that lost its master."""
+    # for the same release what stands by is as good as before; and it is a second guard meanwhile
+    manner = Manner(standby=False, canary=False, probation=False, alone=False)
 
     async def work(operation: Operation) -> str:
-        new = await upgrade(service, operation, from_generation(service, lost), standby=False, judged=False)
+        new = await upgrade(service, operation, from_generation(service, lost), manner)
         return f"generation {new.number} follows generation {lost.number}, from the same release"
 
     return Job("recover", work, "the supervisor tries again; ctl upgrade to another release ends that")
