@@ -40,3 +40,10 @@ def make_venv(python: str, folder: Path, *packages: Path) -> Path:
 def site_packages() -> Path:
     """Where the packages of the interpreter that runs the tests are."""
     return Path(sysconfig.get_path("purelib"))
+
+
+@functools.cache
+def usable(python: str) -> bool:
+    """Whether an interpreter is there, and of a version that Relève runs on."""
+    code = "import sys; sys.exit(sys.version_info < (3, 11))"
+    return Path(python).exists() and subprocess.run([python, "-c", code]).returncode == 0

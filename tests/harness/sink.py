@@ -22,7 +22,6 @@ ENVIRON = {
     "wsgi.url_scheme": "http",
 }
 
-
 TIME = r"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
 
 

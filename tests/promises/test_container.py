@@ -8,9 +8,7 @@ import contextlib
 import http.client
 import os
 import re
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,15 +23,6 @@ from releve.supervisor.systemd.unit import stop_s
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "container"
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that everybody may enter, which pytest's own are not."""
-    made = Path(tempfile.mkdtemp(prefix="releve-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made)
 
 
 @contextlib.contextmanager
@@ -73,8 +62,8 @@ def everybody(container: Container) -> list[psutil.Process]:
 
 @pytest.mark.root
 @pytest.mark.skipif(unavailable() is not None, reason=f"a container: {unavailable()}")
-def test_from_the_first_request_to_the_last(folder: Path) -> None:
-    with running(folder, RELEVE_TIMEOUTS_PRE_STOP="600s") as container:
+def test_from_the_first_request_to_the_last(open_folder: Path) -> None:
+    with running(open_folder, RELEVE_TIMEOUTS_PRE_STOP="600s") as container:
         init = psutil.Process(container.init)
         assert Path(f"/proc/{init.pid}/status").read_text().partition("NSpid:")[2].split()[1] == "1"
         assert init.uids().real == container.recipe.uid
@@ -105,8 +94,8 @@ def test_from_the_first_request_to_the_last(folder: Path) -> None:
 
 @pytest.mark.root
 @pytest.mark.skipif(unavailable() is not None, reason=f"a container: {unavailable()}")
-def test_kill_9_of_pid_1_ends_everything_and_a_kill_of_anything_else_does_not(folder: Path) -> None:
-    with running(folder) as container:
+def test_kill_9_of_pid_1_ends_everything_and_a_kill_of_anything_else_does_not(open_folder: Path) -> None:
+    with running(open_folder) as container:
         init = container.init
         master = next(p for p in psutil.Process(init).children() if "releve.server" in " ".join(p.cmdline()))
         master.kill()
@@ -122,8 +111,8 @@ def test_kill_9_of_pid_1_ends_everything_and_a_kill_of_anything_else_does_not(fo
 
 @pytest.mark.root
 @pytest.mark.skipif(unavailable() is not None, reason=f"a container: {unavailable()}")
-def test_without_any_folder_to_write_in_it_says_what_to_do(folder: Path) -> None:
-    with running(folder, serving=False, bare=True) as container:
+def test_without_any_folder_to_write_in_it_says_what_to_do(open_folder: Path) -> None:
+    with running(open_folder, serving=False, bare=True) as container:
         assert container.process.wait(PATIENCE_S) == 2
         said = container.err.read_text()
         assert (

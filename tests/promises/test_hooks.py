@@ -6,10 +6,7 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -257,15 +254,6 @@ def test_a_hook_of_a_supervisor_that_was_killed_is_ended_by_the_next(tmp_path: P
         assert "ended a hook" in service.log()
         service.configure(hooks=None)
         service.do("upgrade")
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that everybody may enter, which pytest's own are not: another run of pytest closes those again."""
-    folder = Path(tempfile.mkdtemp(prefix="releve-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of another user")

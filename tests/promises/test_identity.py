@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from harness.pythons import usable
 from harness.service import serving
 
 SYSTEM_PYTHON = "/usr/bin/python3"
+
 WHO = """
 import json, os
 AT_IMPORT = os.getuid()
@@ -28,25 +26,10 @@ def application(environ, start_response):
     return [body]
 """
 
-
-def usable() -> bool:
-    code = "import sys; sys.exit(sys.version_info < (3, 11))"
-    return Path(SYSTEM_PYTHON).exists() and subprocess.run([SYSTEM_PYTHON, "-c", code]).returncode == 0
-
-
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of another user"),
-    pytest.mark.skipif(not usable(), reason=f"{SYSTEM_PYTHON} is not Python 3.11 or later"),
+    pytest.mark.skipif(not usable(SYSTEM_PYTHON), reason=f"{SYSTEM_PYTHON} is not Python 3.11 or later"),
 ]
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that everybody may enter, which pytest's own are not."""
-    folder = Path(tempfile.mkdtemp(prefix="releve-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def test_workers_run_as_the_user_of_the_settings(open_folder: Path) -> None:

@@ -8,17 +8,14 @@ import json
 import os
 import pwd
 import re
-import shutil
 import signal
-import subprocess
-import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from harness.pythons import usable
 from harness.service import Service, customize, eventually, serving
 
 TALKATIVE = """
@@ -161,22 +158,6 @@ def test_workers_that_a_reload_has_replaced_and_orphans_are_reached(tmp_path: Pa
         assert service.generation()["orphaned"] and held(worker) == NEW
         service.get("/orphan")
         eventually(lambda: "/orphan" in (tmp_path / "our.access").read_text(), "the line is written")
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that everybody may enter, which pytest's own are not."""
-    folder = Path(tempfile.mkdtemp(prefix="releve-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
-def usable(python: str) -> bool:
-    return (
-        Path(python).exists()
-        and not subprocess.run([python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]).returncode
-    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run workers as somebody else")

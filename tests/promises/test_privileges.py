@@ -5,15 +5,12 @@ costs nothing.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,41 +19,28 @@ import pytest
 
 from harness import reach
 from harness.load import strictly
+from harness.pythons import usable
 from harness.service import Service, eventually, impatiently, serving
 from harness.site import SYSTEM_PYTHON, lent
 
 NAME = "www-data"
+
 NOTHING = {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapAmb": 0}
 BIND = 1 << 10  # CAP_NET_BIND_SERVICE
+
 NOTED = (
     "with open({notes!r}, 'a') as _notes:\n    "
     "_notes.write(open('/proc/self/status').read().partition('Uid:')[2].split()[1] + '\\n')\n"
 )
 
-
 USER_ID, GROUP_ID = next(((one.pw_uid, one.pw_gid) for one in pwd.getpwall() if one.pw_name == NAME), (-1, -1))
-
-
-def usable() -> bool:
-    code = "import sys; sys.exit(sys.version_info < (3, 11))"
-    return Path(SYSTEM_PYTHON).exists() and subprocess.run([SYSTEM_PYTHON, "-c", code]).returncode == 0
-
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of another user"),
     pytest.mark.skipif(USER_ID < 0, reason=f"there is no user {NAME} here"),
-    pytest.mark.skipif(not usable(), reason=f"{SYSTEM_PYTHON} is not Python 3.11 or later"),
+    pytest.mark.skipif(not usable(SYSTEM_PYTHON), reason=f"{SYSTEM_PYTHON} is not Python 3.11 or later"),
 ]
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that everybody may enter, which pytest's own are not."""
-    made = Path(tempfile.mkdtemp(prefix="releve-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made)
 
 
 def standing(pid: int) -> dict[str, Any]:
@@ -97,9 +81,9 @@ def own_port_80() -> bool:
 
 
 @pytest.mark.skipif(not own_port_80(), reason="port 80 is taken, or not root's to bind here")
-def test_port_80_and_nothing_else(folder: Path) -> None:
+def test_port_80_and_nothing_else(open_folder: Path) -> None:
     expected = set(os.getgrouplist(NAME, GROUP_ID))
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME, umask="0027", listen=["127.0.0.80:80"]) as service:
+    with serving(open_folder, python=SYSTEM_PYTHON, user=NAME, umask="0027", listen=["127.0.0.80:80"]) as service:
         for _ in range(2):
             with socket.create_connection(("127.0.0.80", 80), 10) as client:
                 client.sendall(b"GET /release HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -127,11 +111,11 @@ print("nothing")
 """
 
 
-def test_no_process_of_the_same_user_looks_into_a_master_or_a_worker(folder: Path) -> None:
+def test_no_process_of_the_same_user_looks_into_a_master_or_a_worker(open_folder: Path) -> None:
     """Their descriptors are links, listeners and memory files, which a process of the same user could take and
     rewrite.
     """
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME, preload=True) as service:
+    with serving(open_folder, python=SYSTEM_PYTHON, user=NAME, preload=True) as service:
         service.must("upgrade")
         told = [str(pid) for pid in serves(service)]
         look = [SYSTEM_PYTHON, "-c", PEEP, *told]
@@ -144,19 +128,19 @@ def test_no_process_of_the_same_user_looks_into_a_master_or_a_worker(folder: Pat
         assert all(one["pss_bytes"] for one in service.ask("workers")["workers"])
 
 
-def test_no_interpreter_of_a_release_ever_runs_as_root(folder: Path) -> None:
+def test_no_interpreter_of_a_release_ever_runs_as_root(open_folder: Path) -> None:
     """Not for the question what it is, nor for a hook: its start-up files are the release's, and run before anything of
     ours.
     """
-    notes = folder / "notes"
+    notes = open_folder / "notes"
     notes.touch()
     notes.chmod(0o666)
-    packages = folder / "packages"
+    packages = open_folder / "packages"
     packages.mkdir()
     (packages / "sitecustomize.py").write_text(NOTED.format(notes=str(notes)))
     hooks = {"before": f"{SYSTEM_PYTHON} -c pass", "after_commit": f"{SYSTEM_PYTHON} -c pass"}
     with serving(
-        folder, start=False, python=SYSTEM_PYTHON, user=NAME, env={"PYTHONPATH": str(packages)}, hooks=hooks
+        open_folder, start=False, python=SYSTEM_PYTHON, user=NAME, env={"PYTHONPATH": str(packages)}, hooks=hooks
     ) as service:
         service.release("one", app=NOTED.format(notes=str(notes)) + (service.releases / "one" / "app.py").read_text())
         service.start()
@@ -170,13 +154,13 @@ def test_no_interpreter_of_a_release_ever_runs_as_root(folder: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv, of util-linux")
-def test_a_capability_of_the_supervisor_is_not_inherited(folder: Path) -> None:
+def test_a_capability_of_the_supervisor_is_not_inherited(open_folder: Path) -> None:
     """As under the unit that is made for port 80: the supervisor has one, masters and workers have none, and the next
     one has it again.
     """
-    os.chown(folder, USER_ID, GROUP_ID)
-    with serving(folder, start=False, python=SYSTEM_PYTHON) as service:
-        service.environment |= {"PYTHONPATH": str(lent()), "HOME": str(folder)}
+    os.chown(open_folder, USER_ID, GROUP_ID)
+    with serving(open_folder, start=False, python=SYSTEM_PYTHON) as service:
+        service.environment |= {"PYTHONPATH": str(lent()), "HOME": str(open_folder)}
         bounds = [
             "--reuid=www-data",
             "--regid=www-data",
@@ -184,12 +168,12 @@ def test_a_capability_of_the_supervisor_is_not_inherited(folder: Path) -> None:
             "--inh-caps=+net_bind_service",
             "--ambient-caps=+net_bind_service",
         ]
-        for path in folder.rglob("*"):
+        for path in open_folder.rglob("*"):
             os.lchown(path, USER_ID, GROUP_ID)
         with service.log_file.open("ab") as log:
             service.process = subprocess.Popen(
                 ["setpriv", *bounds, SYSTEM_PYTHON, "-P", "-m", "releve", "-c", str(service.file)],
-                cwd=folder,
+                cwd=open_folder,
                 env=service.environment,
                 stdout=log,
                 stderr=log,
@@ -204,9 +188,9 @@ def test_a_capability_of_the_supervisor_is_not_inherited(folder: Path) -> None:
             assert service.workers() == before
 
 
-def test_a_supervisor_of_root_is_followed_by_one_of_root(folder: Path) -> None:
+def test_a_supervisor_of_root_is_followed_by_one_of_root(open_folder: Path) -> None:
     with (
-        serving(folder, python=SYSTEM_PYTHON, user=NAME) as service,
+        serving(open_folder, python=SYSTEM_PYTHON, user=NAME) as service,
         strictly(*service.addresses, serving=1, clients=12) as load,
     ):
         workers, master, descriptors = service.workers(), service.generation()["pid"], 0
@@ -227,8 +211,8 @@ def test_a_supervisor_of_root_is_followed_by_one_of_root(folder: Path) -> None:
             assert standing(pid)["capabilities"] == NOTHING
 
 
-def test_a_sentry_that_is_killed_is_followed_by_another_one(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service:
+def test_a_sentry_that_is_killed_is_followed_by_another_one(open_folder: Path) -> None:
+    with serving(open_folder, python=SYSTEM_PYTHON, user=NAME) as service:
         first = eventually(lambda: sentry(service), "there is a sentry")
         first.send_signal(signal.SIGTERM)  # which is not for it to obey
         first.send_signal(signal.SIGKILL)
@@ -240,9 +224,9 @@ def test_a_sentry_that_is_killed_is_followed_by_another_one(folder: Path) -> Non
         assert sentry(service) is not None
 
 
-def test_one_that_replaces_itself_keeps_a_sentry_and_one_that_hangs_is_ended_by_it(folder: Path) -> None:
+def test_one_that_replaces_itself_keeps_a_sentry_and_one_that_hangs_is_ended_by_it(open_folder: Path) -> None:
     with (
-        impatiently(folder, python=SYSTEM_PYTHON, user=NAME) as service,
+        impatiently(open_folder, python=SYSTEM_PYTHON, user=NAME) as service,
         strictly(*service.addresses, serving=1, clients=10) as load,
     ):
         before, first, workers = service.supervisor(), sentry(service), service.workers()
@@ -267,8 +251,8 @@ def test_one_that_replaces_itself_keeps_a_sentry_and_one_that_hangs_is_ended_by_
         assert service.workers() == workers
 
 
-def test_a_sentry_stands_only_where_it_is_needed(folder: Path) -> None:
-    with serving(folder, start=False, python=SYSTEM_PYTHON) as service:
+def test_a_sentry_stands_only_where_it_is_needed(open_folder: Path) -> None:
+    with serving(open_folder, start=False, python=SYSTEM_PYTHON) as service:
         reach.open_to_all(service.environment)
         service.start()
         assert sentry(service) is None
@@ -283,9 +267,9 @@ def test_a_sentry_stands_only_where_it_is_needed(folder: Path) -> None:
         eventually(lambda: sentry(service) is None, "nobody needs it any more")
 
 
-def test_supervisor_and_sentry_killed_at_once(folder: Path) -> None:
+def test_supervisor_and_sentry_killed_at_once(open_folder: Path) -> None:
     """Then the workers serve on until they are found, or leave after a while."""
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service:
+    with serving(open_folder, python=SYSTEM_PYTHON, user=NAME) as service:
         guard = sentry(service)
         assert guard is not None and service.process is not None
         victims = [guard.pid, service.process.pid]
@@ -299,8 +283,8 @@ def test_supervisor_and_sentry_killed_at_once(folder: Path) -> None:
         service.killed = True
 
 
-def test_a_folder_that_the_user_may_not_read_is_refused_and_one_of_the_user_harms_nobody(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service:
+def test_a_folder_that_the_user_may_not_read_is_refused_and_one_of_the_user_harms_nobody(open_folder: Path) -> None:
+    with serving(open_folder, python=SYSTEM_PYTHON, user=NAME) as service:
         hidden = service.release("two")
         hidden.chmod(0o700)
         service.flip("two")
@@ -314,135 +298,18 @@ def test_a_folder_that_the_user_may_not_read_is_refused_and_one_of_the_user_harm
         service.do("upgrade")
 
 
-# ---- who may use the control socket
-
-
-def ctl(
-    service: Service, user: str, *arguments: str, groups: list[int] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """``ctl`` as somebody else, in processes that may import Relève: from a client that speaks the protocol by
-    itself.
-    """
-    client = """
-import json, socket, sys
-sock = socket.socket(socket.AF_UNIX)
-try:
-    sock.connect(sys.argv[1])
-except PermissionError as error:
-    sys.exit(f"connect: {error}")
-arguments = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
-sock.sendall(json.dumps({"version": 1, "verb": sys.argv[2], "arguments": arguments}).encode() + b"\\n")
-print([line for line in sock.makefile()][-1])
-"""
-    account = pwd.getpwnam(user)
-    return subprocess.run(
-        [SYSTEM_PYTHON, "-c", client, str(service.control_socket), *arguments],
-        user=account.pw_uid,
-        group=account.pw_gid,
-        extra_groups=groups or [],
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-
-
-def test_a_third_user_may_not_connect(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME) as service:
-        for user in ("nobody", NAME):  # whom workers run as has no say either
-            assert "Permission denied" in ctl(service, user, "status").stderr
-        command = [SYSTEM_PYTHON, "-P", "-m", "releve.ctl.main", "-c", str(service.file), "stop"]
-        refused = subprocess.run(
-            command,
-            user="nobody",
-            group=pwd.getpwnam("nobody").pw_gid,
-            extra_groups=[],
-            env={"PYTHONPATH": str(lent())},
-            capture_output=True,
-            text=True,
-            cwd="/",
-        )
-        assert refused.returncode == 1
-        assert "permission denied; use the user that runs the service, or root" in refused.stderr
-        service.control_socket.chmod(0o666)  # should that have happened: the kernel says who it is
-        for verb in ("status", "stop", "upgrade"):
-            answer = json.loads(ctl(service, "nobody", verb).stdout)
-            assert (answer["status"], answer["message"]) == (
-                1,
-                "permission denied: nobody may not control this service; use root",
-            )
-        assert service.who()["release"] == "one"
-
-
-def test_members_of_the_control_group_may(folder: Path) -> None:
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME, control_group="games") as service:
-        games = os.stat(service.control_socket)
-        runtime = os.stat(service.control_socket.parent)
-        assert (games.st_mode & 0o777, runtime.st_mode & 0o777) == (0o660, 0o711)
-        assert games.st_gid != runtime.st_gid
-        assert json.loads(ctl(service, "nobody", "status", groups=[games.st_gid]).stdout)["status"] == 0
-        assert json.loads(ctl(service, "games", "status").stdout)["status"] == 0
-        assert "Permission denied" in ctl(service, "nobody", "status", groups=[65534]).stderr
-        service.kill_supervisor()
-        assert json.loads(ctl(service, "nobody", "status", groups=[games.st_gid]).stdout)["status"] == 0
-
-
-def test_a_deploy_user_is_kept_to_verbs_and_folders(folder: Path) -> None:
-    """Who is a member of the control group, and neither root nor the supervisor's user; also after a kill, and another
-    supervisor.
-    """
-    control = {"may": ["status", "upgrade"], "directories": str(folder / "releases")}
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME, control_group="games", control=control) as service:
-        service.release("two")
-
-        def ask(verb: str, **arguments: str) -> tuple[int, str, dict[str, Any]]:
-            answer = json.loads(ctl(service, "games", verb, json.dumps(arguments)).stdout)
-            return answer["status"], answer["message"], answer
-
-        status, _, shown = ask("status")
-        assert (status, shown["may"]) == (
-            0,
-            {"verbs": ["status", "upgrade"], "directories": [str(folder / "releases")]},
-        )
-        assert "you may" not in service.must("status")  # who is root may everything
-        for verb in ("stop", "rollback"):
-            assert ask(verb)[:2] == (1, f"permission denied: games may not use ctl {verb}; allowed: status, upgrade")
-        assert ask("upgrade", directory="/tmp")[:2] == (
-            1,
-            f"permission denied: games may not use ctl upgrade: /tmp is not in {folder}/releases (control.directories)",
-        )
-        assert ask("upgrade", python=SYSTEM_PYTHON)[0] == 1
-        assert ask("upgrade", bounds="")[0] == 2  # no argument of a client's
-        assert service.log().count("permission denied: games may not") == 4
-        assert ask("upgrade", directory=str(folder / "releases" / "two"))[0] == 0
-        assert service.who()["release"] == "two"
-        for name in ("gen-2.sock", "gen-2.json"):  # without which nobody would believe the master
-            (service.control_socket.parent / name).unlink()
-        workers = service.workers()
-        service.do("scale", workers="+1")  # whatever begins, what has gone is made again
-        service.kill_supervisor()
-        assert workers <= service.workers()
-        assert ask("stop")[0] == 1
-        outside = folder / "outside"
-        shutil.copytree(folder / "releases" / "one", outside)
-        (folder / "current").unlink()
-        (folder / "current").symlink_to(outside)
-        status, message, _ = ask("upgrade")  # to where the configuration leads by now
-        assert status == 4 and f"permission denied: {outside} is not in {folder}/releases" in message
-        service.do("upgrade")  # root
-
-
-def test_the_access_log_is_roots_and_no_link_of_the_user_leads_elsewhere(folder: Path) -> None:
-    logs = folder / "logs"
+def test_the_access_log_is_roots_and_no_link_of_the_user_leads_elsewhere(open_folder: Path) -> None:
+    logs = open_folder / "logs"
     logs.mkdir()
     os.chown(logs, USER_ID, GROUP_ID)
     access = logs / "access.log"
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME, log={"access": str(access)}) as service:
+    with serving(open_folder, python=SYSTEM_PYTHON, user=NAME, log={"access": str(access)}) as service:
         assert service.who()["release"] == "one"
         eventually(access.read_text, "a worker has written what it could not have opened")
         seen = os.stat(access)
         assert (seen.st_uid, seen.st_mode & 0o777) == (0, 0o640)
         access.unlink()
-        precious = folder / "precious"
+        precious = open_folder / "precious"
         precious.touch(mode=0o600)
         access.symlink_to(precious)
         refused = service.ctl("upgrade")
@@ -450,13 +317,15 @@ def test_the_access_log_is_roots_and_no_link_of_the_user_leads_elsewhere(folder:
         assert precious.read_text() == ""
 
 
-def test_a_log_folder_that_the_user_exchanges_for_a_link_leads_nowhere(folder: Path) -> None:
+def test_a_log_folder_that_the_user_exchanges_for_a_link_leads_nowhere(open_folder: Path) -> None:
     """The user may not write in the folder of the logs, but in the one around it."""
-    site, precious = folder / "site", folder / "precious"
+    site, precious = open_folder / "site", open_folder / "precious"
     (site / "logs").mkdir(parents=True)
     precious.mkdir(mode=0o700)
     os.chown(site, USER_ID, GROUP_ID)
-    with serving(folder, python=SYSTEM_PYTHON, user=NAME, log={"access": str(site / "logs" / "access.log")}) as service:
+    with serving(
+        open_folder, python=SYSTEM_PYTHON, user=NAME, log={"access": str(site / "logs" / "access.log")}
+    ) as service:
         assert service.who()["release"] == "one"
         subprocess.run(
             ["sh", "-c", f"mv logs old && ln -s {precious} logs"], cwd=site, user=NAME, group=GROUP_ID, check=True
@@ -472,8 +341,8 @@ def test_a_log_folder_that_the_user_exchanges_for_a_link_leads_nowhere(folder: P
     assert list(precious.iterdir()) == []
 
 
-def test_what_somebody_else_has_put_there_is_refused(folder: Path) -> None:
-    service = Service(folder, python=SYSTEM_PYTHON)
+def test_what_somebody_else_has_put_there_is_refused(open_folder: Path) -> None:
+    service = Service(open_folder, python=SYSTEM_PYTHON)
     service.release("one")
     service.flip("one")
     runtime = service.control_socket.parent

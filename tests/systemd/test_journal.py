@@ -11,7 +11,6 @@ from harness.site import APP, BROKEN, Site, drop_in
 
 pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.timeout(180)]
 
-
 TALKATIVE = (
     APP
     + """

@@ -11,8 +11,6 @@ import pytest
 from harness.site import APP, Client, Load, Site, drop_in
 
 pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.timeout(180)]
-
-
 CONFIGURATION = "/etc/releve/releve.yaml"
 
 

@@ -17,7 +17,6 @@ from harness.site import APP, BROKEN, Load, Site, drop_in, lend_system_python
 
 pytestmark = [pytest.mark.systemd, pytest.mark.root, pytest.mark.timeout(180)]
 
-
 GATED = (
     "import os\nos.read(os.open({gate!r}, os.O_RDONLY), 1)  # blocks until somebody has opened it to "
     "write, and closed it\n"

@@ -27,8 +27,6 @@ from releve.server.loop.deadlines import Deadlines
 from releve.server.loop.socket_channel import SocketChannel
 
 SLOW = 12
-
-
 LARGE = bytes(range(256)) * 4000  # a megabyte
 
 

@@ -46,7 +46,6 @@ def application(environ, start_response):
     return calm(environ, start_response)
 """
 
-
 KEYS = st.sampled_from(["state", "given", "kept", "reason", "files", "id", "step"])
 
 

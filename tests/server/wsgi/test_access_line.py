@@ -164,7 +164,6 @@ TEXTS = st.text(st.one_of(st.characters(), st.sampled_from('\r\n\t"\\ \x00\x1b\x
     'ab/"\\ ', max_size=8
 )
 
-
 GIVEN = [
     "REMOTE_ADDR",
     "REQUEST_METHOD",
@@ -176,9 +175,7 @@ GIVEN = [
     "PATH_INFO",
 ]
 
-
 COMBINED_LINE = re.compile(rf'[!#-~]+ - [!#-~]+ {TIME} "[^"]*" 200 12 "[^"]*" "[^"]*"')
-
 
 SINKS = {
     name: Sink(name)

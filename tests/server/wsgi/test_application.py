@@ -188,7 +188,6 @@ from django.core.wsgi import get_wsgi_application
 application = get_wsgi_application()
 """
 
-
 LOAD = """
 import sys
 from releve.server.wsgi.application import BootError, load
