@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from releve import __version__
+from releve.ctl.conversation.find import SOCKET_VARIABLE
 from releve.ctl.main import ctl
 from releve.instance.protocol import MEANING
 from releve.pages import roff
@@ -22,7 +23,7 @@ def manual() -> str:
     common = _common()
     options = [*common.values(), *(one for one in roff.declared(ctl) if roff.same(one) not in common)]
     usage = f"[{roff.bold('-c')} {roff.italic('FILE')}] {roff.italic('VERB')} [{roff.italic('OPTION')}]..."
-    variable = (roff.bold("RELEVE_SOCKET"), roff.prose("The control socket, where neither -c nor --socket says it."))
+    variable = (roff.bold(SOCKET_VARIABLE), roff.prose("The control socket, where neither -c nor --socket says it."))
     sections = [
         ("SYNOPSIS", [roff.synopsis(["ctl"], usage)]),
         ("DESCRIPTION", _description()),

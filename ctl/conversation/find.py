@@ -33,6 +33,7 @@ from releve.instance.instances import (
 from releve.instance.protocol import Status
 from releve.server.shared.runtime import DOOR_NAME, SOCKET_NAME
 
+SOCKET_VARIABLE = "RELEVE_SOCKET"
 CONNECT_TIMEOUT_S = 5.0
 MADE_AGAIN_S = 10.0  # for a socket that was removed; its supervisor looks every 5 s
 _LOOK_S = 0.1
@@ -72,7 +73,7 @@ def find(
     """Connect to the instance meant. Raises FindError, with what to do."""
     folder = working_folder(environ)
     if told_socket is None and told_config is None:
-        told_socket = environ.get("RELEVE_SOCKET") or None
+        told_socket = environ.get(SOCKET_VARIABLE) or None
     if told_socket is not None:
         return _ask_path(str(absolute(told_socket, folder)), "nothing accepts there; is the service started?")
     cards = scan(environ, uid, places)

@@ -46,7 +46,6 @@ EXIT_LEFT = 0  # gracefully
 
 # Each system call gives the interpreter lock away and may wait this long per competing thread to get it back.
 SWITCH_INTERVAL_S = 0.0005
-DESCRIPTORS_SPARE = 1024  # beside the connections, for the application
 
 log = logging.getLogger("releve.worker")
 
@@ -69,7 +68,7 @@ def _live(setup: WorkerSetup) -> NoReturn:
         Call.recorder = recorder
         output.keep(recorder.write)
     each = 1 if settings.limits.spool is None else 2  # its socket, and the file of its body
-    system.raise_descriptor_limit(each * settings.limits.connections + DESCRIPTORS_SPARE)
+    system.raise_descriptor_limit(each * settings.limits.connections + system.DESCRIPTORS_SPARE)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     application, functions = load(setup)
     logs.revive()

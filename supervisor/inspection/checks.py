@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from releve.config.frozen import dataclass
+from releve.server.shared.system import DESCRIPTORS_SPARE
 from releve.supervisor.inspection.facts import Facts
 from releve.supervisor.systemd import unit
 from releve.supervisor.systemd.lacking import lacking
@@ -17,7 +18,6 @@ from releve.supervisor.systemd.needs import needs
 
 OK, UNKNOWN, WARNING, PROBLEM = "ok", "unknown", "warning", "problem"
 
-DESCRIPTORS_SPARE = 1024  # beside the connections: what a worker asks the kernel for (server/worker/worker.py)
 PORTS_LEAST = 10_000  # of the ephemeral range: connections to one database or upstream, of a minute
 DATABASE_USUAL = 100  # max_connections of PostgreSQL
 CLOCK_JUMP_S = 5.0
