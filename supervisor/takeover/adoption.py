@@ -27,9 +27,10 @@ from releve.supervisor.keepsake import record
 from releve.supervisor.keepsake.keepsake import Keepsake, KeepsakeError, Role
 from releve.supervisor.reporting.log import log
 from releve.supervisor.service.service import Service
-from releve.supervisor.takeover import inventory, places
-from releve.supervisor.takeover.inventory import CALL_S, Adopted, AdoptionError, Refused
+from releve.supervisor.takeover import inventory, places, silent
+from releve.supervisor.takeover.inventory import CALL_S, Adopted, Refused
 from releve.supervisor.takeover.refusal import Refusals
+from releve.supervisor.takeover.verification import AdoptionError, recorded
 
 
 class Adoption:
@@ -106,7 +107,7 @@ class Adoption:
                 closing.close_socket(link.socket)
                 return None
         with suppress(AdoptionError, KeepsakeError):
-            if (kept := inventory.recorded(path)) is not None:
+            if (kept := recorded(path)) is not None:
                 self._bereaved.append((path, kept))
         return None
 
@@ -120,7 +121,7 @@ class Adoption:
                 "cannot adopt generation %d: its supervisor (pid %d) is still running; leaving it alone", number, other
             )
             return False
-        found = inventory.master_behind(path, self._configured)
+        found = silent.master_behind(path, self._configured)
         if found is None:
             log.error(
                 "cannot adopt generation %d: it does not answer for %g s, and is not to be found; it is left alone",
@@ -134,7 +135,7 @@ class Adoption:
                 "the master of generation %d (pid %d) does not answer for %g s: %s", number, pid, CALL_S, sent.name
             )
             if sent is signal.SIGKILL:
-                self._unled += inventory.workers_of(pid)
+                self._unled += silent.workers_of(pid)
             system.send_signal(master, sent)
             if sent is signal.SIGKILL:
                 self.unheard.append(number)

@@ -20,7 +20,8 @@ from releve.supervisor.reporting.log import log
 from releve.supervisor.service.service import Service
 from releve.supervisor.takeover import rescue
 from releve.supervisor.takeover.departure import Departure
-from releve.supervisor.takeover.inventory import Caller, Refused
+from releve.supervisor.takeover.inventory import Refused
+from releve.supervisor.takeover.verification import Caller
 
 
 class Refusals:

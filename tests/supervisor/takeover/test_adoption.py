@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from releve.instance import holders
-from releve.supervisor.takeover import inventory
+from releve.supervisor.takeover import silent
 from releve.supervisor.takeover.adoption import Adoption
 
 
@@ -25,7 +25,7 @@ def test_no_master_is_ended_while_its_supervisor_lives(tmp_path: Path, monkeypat
         raise AssertionError("a master was looked for, to be ended")
 
     monkeypatch.setattr(holders, "listening", listening)
-    monkeypatch.setattr(inventory, "master_behind", nobody)
+    monkeypatch.setattr(silent, "master_behind", nobody)
     nothing: Any = None  # neither the service nor its refusals are asked
     for urge in (signal.SIGCONT, signal.SIGKILL):
         assert not Adoption(nothing, nothing).urge(1, tmp_path / "gen-1.sock", urge)

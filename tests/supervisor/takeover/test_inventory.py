@@ -36,7 +36,7 @@ from releve.supervisor.keepsake import keepsake, record
 from releve.supervisor.keepsake.keepsake import Held, Keepsake, Role
 from releve.supervisor.listeners.listener import Listener
 from releve.supervisor.takeover import inventory
-from releve.supervisor.takeover.inventory import AdoptionError
+from releve.supervisor.takeover.verification import AdoptionError
 
 SETTINGS = Settings(app="shop:app", directory="/srv/shop")
 LINGER_S = 100
