@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -17,8 +18,11 @@ import click
 from releve import __version__
 from releve.config.completion import by_metavar
 from releve.ctl import options
+from releve.ctl.screens import history as attempts
 from releve.ctl.screens import render
 from releve.instance.protocol import MEANING, Status
+
+HISTORY_SHOWN = 20  # attempts
 
 EPILOG = "\b\nExit status:\n" + "\n".join(f"  {int(status)}  {meaning}" for status, meaning in MEANING.items())
 
@@ -152,14 +156,15 @@ def reopen(**told: Any) -> int:
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
-    default=20,
-    show_default=True,
-    help="Show at most so many.",
+    help="Show at most N attempts (default: 20, or all with --since).",
 )
+@options.since
 @options.asks
-def history(limit: int, **told: Any) -> int:
+def history(limit: int | None, since: datetime | None, **told: Any) -> int:
     """List the attempts, the newest last."""
-    return options.order("history", told, waits=False, limit=limit)
+    if since is None:
+        return options.order("history", told, waits=False, limit=limit or HISTORY_SHOWN)
+    return options.order("history", told, waits=False, narrow=lambda found: attempts.newest(found, since, limit))
 
 
 @ctl.command(short_help="Validate what an upgrade would read.")

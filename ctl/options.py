@@ -8,15 +8,25 @@ from typing import Any
 
 import click
 
-from releve.ctl import completion
+from releve.ctl import completion, moment
 from releve.ctl.order import Order, carry_out
 from releve.instance.instances import absolute, working_folder
+from releve.instance.protocol import Event
 
 ANSWER_TIMEOUT_S = 10.0  # for verbs that only ask
 
 
-def order(verb: str, told: dict[str, Any], waits: bool, **arguments: Any) -> int:
-    """The order for a verb from its options, carried out; the options of the group count where the verb has none."""
+def order(
+    verb: str,
+    told: dict[str, Any],
+    waits: bool,
+    narrow: Callable[[Event], Event] = lambda result: result,
+    **arguments: Any,
+) -> int:
+    """The order for a verb from its options, carried out; the options of the group count where the verb has none.
+
+    ``narrow``: what of the result is shown.
+    """
     group = click.get_current_context().parent
     outer = {} if group is None else group.params
     config, socket = told["config"] or outer.get("config"), told["socket"] or outer.get("socket")
@@ -27,7 +37,7 @@ def order(verb: str, told: dict[str, Any], waits: bool, **arguments: Any) -> int
     given = {name: value for name, value in arguments.items() if value is not None}
     answers_at_once = told.get("no_wait", "timeout" not in told)
     timeout_s = told.get("timeout") or (ANSWER_TIMEOUT_S if answers_at_once else None)
-    return carry_out(Order(verb, config, socket, told["json"], timeout_s, given))
+    return carry_out(Order(verb, config, socket, told["json"], timeout_s, given, narrow))
 
 
 Command = Callable[..., Any]
@@ -61,6 +71,12 @@ def timed(command: Command) -> Command:
 def waits(command: Command) -> Command:
     """The options of a verb that starts an operation."""
     return timed(click.option("--no-wait", is_flag=True, help="Return when it has been accepted.")(command))
+
+
+def since(command: Command) -> Command:
+    """The option that takes the moment where a list or a log begins."""
+    text = f"Only what is since then, such as {moment.EXAMPLES}."
+    return click.option("--since", callback=moment.option, metavar="TIME", help=text)(command)
 
 
 def path(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:

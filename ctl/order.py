@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
@@ -30,6 +31,7 @@ class Order:
     json: bool
     timeout_s: float | None
     arguments: dict[str, Any] = field(default_factory=dict)
+    narrow: Callable[[Event], Event] = lambda result: result  # what of the result is shown
 
 
 def carry_out(order: Order) -> int:
@@ -41,7 +43,7 @@ def carry_out(order: Order) -> int:
     else:
         if found.guessed:
             render.say(f"{render.line(found.label)}: the only running service")
-        result = ask(found, order)
+        result = order.narrow(ask(found, order))
     try:
         show(order, result)
         sys.stdout.flush()

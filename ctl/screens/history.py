@@ -18,6 +18,7 @@ BELOW = (HEAD.index("by"), HEAD.index("why"))  # of each row, where a terminal i
 WHY_MIN = 30  # characters; the reason of a failure in a narrower column is hard to read
 GOOD = ("done", "committed", "degraded")
 FRAMES_SHOWN = 3  # of a crash
+NONE = "no attempts"
 UNDECIDED = ("running", "interrupted", "aborted")
 
 
@@ -25,6 +26,14 @@ def entries(result: Event) -> list[dict[str, Any]]:
     """The attempts in a ``history`` result."""
     found = result.get("entries")
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def newest(result: Event, since: datetime, limit: int | None) -> Event:
+    """The result with those attempts only that began at ``since`` or later, and at most ``limit`` of them."""
+    if "entries" not in result:
+        return result
+    found = [entry for entry in entries(result) if (began := _moment(entry.get("began"))) is None or began >= since]
+    return {**result, "entries": found[-limit:] if limit else found}
 
 
 def row(entry: dict[str, Any]) -> tuple[str, ...]:
@@ -60,9 +69,7 @@ def sentence(entry: dict[str, Any]) -> str:
 def show_plain(result: Event, stream: TextIO) -> None:
     """The table as aligned text."""
     rows = [row(entry) for entry in entries(result)]
-    print(
-        "\n".join([*render.table(HEAD, rows, NUMBERS), *_symptoms(result)]) if rows else "no attempts yet", file=stream
-    )
+    print("\n".join([*render.table(HEAD, rows, NUMBERS), *_symptoms(result)]) if rows else NONE, file=stream)
 
 
 def show_rich(result: Event, stream: TextIO) -> None:
@@ -80,7 +87,7 @@ def show_rich(result: Event, stream: TextIO) -> None:
     if rows and _width(rows) > console.width:
         _show_narrow(rows, console)
     else:
-        console.print(grid if rows else "no attempts yet")
+        console.print(grid if rows else NONE)
     for line in _symptoms(result):
         console.print(line)
 
@@ -160,7 +167,13 @@ def crash(found: dict[str, Any]) -> list[str]:
 
 def _when(stamp: Any) -> str:
     """A time stamp (ISO 8601) in the reader's own time zone."""
+    found = _moment(stamp)
+    return render.line(stamp) if found is None else found.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _moment(stamp: Any) -> datetime | None:
+    """The same as a time; None for what is none."""
     try:
-        return datetime.fromisoformat(str(stamp)).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except ValueError:
-        return render.line(stamp)
+        return datetime.fromisoformat(str(stamp)).astimezone()
+    except (ValueError, OverflowError):
+        return None

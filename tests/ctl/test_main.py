@@ -48,6 +48,7 @@ REQUESTS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["abort"], "abort", {}),
     (["history"], "history", {"limit": 20}),
     (["history", "-n", "3"], "history", {"limit": 3}),
+    (["history", "--since", "2h", "-n", "3"], "history", {}),
     (["check"], "check", {}),
     (["reopen"], "reopen", {}),
     (["workers"], "workers", {}),
@@ -321,8 +322,31 @@ def test_history_is_a_list_as_json_and_a_table_else(ctl: Ctl, fake: Start) -> No
     assert lines[2].split(maxsplit=9)[5:] == ["1", "→", "-", "failed", "1m05s  import: no module 'x'"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--since", "2026-11-23T21:39:00Z"], [2, 3]),
+        (["--since", "2026-11-23T21:39:00Z", "-n", "1"], [3]),
+        (["--since", "2026-11-23T21:38:31Z"], [1, 2, 3]),
+        (["--since", "now"], [3]),  # one whose beginning nobody can read is shown
+    ],
+)
+def test_history_since(ctl: Ctl, fake: Start, arguments: list[str], shown: list[int]) -> None:
+    began = ["2026-11-23T21:38:31+00:00", "2026-11-23T21:40:00+00:00", "some day"]
+    entries = [{"id": number, "verb": "upgrade", "began": stamp} for number, stamp in enumerate(began, 1)]
+    server = fake(result(0, "3 attempts", entries=entries))
+    ended = ctl("--socket", str(server.path), "history", *arguments, "--json")
+    assert [entry["id"] for entry in json.loads(ended.stdout)] == shown
+
+
+def test_a_time_that_is_none_is_refused(ctl: Ctl) -> None:
+    ended = ctl("history", "--since", "tomorrow")
+    assert ended.returncode == Status.USAGE
+    assert "cannot use 'tomorrow' as a time: expected a duration or a time, such as 2h, " in ended.stderr
+
+
 def test_an_empty_history(ctl: Ctl, fake: Start) -> None:
-    assert ctl("--socket", str(fake(result(0, "0 attempts", entries=[])).path), "history").stdout == "no attempts yet\n"
+    assert ctl("--socket", str(fake(result(0, "0 attempts", entries=[])).path), "history").stdout == "no attempts\n"
 
 
 @pytest.mark.parametrize(("verb", "status"), [("status", 1), ("upgrade", 0)])
