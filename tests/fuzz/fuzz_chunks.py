@@ -12,11 +12,11 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 with atheris.instrument_imports(include=["releve.server", "fuzz.grammar"]):
-    from fuzz import laws
+    from fuzz import body_laws
 
 
 def one_input(data: bytes) -> None:
-    laws.check_chunks(data)
+    body_laws.check_chunks(data)
 
 
 atheris.Setup(sys.argv, one_input)

@@ -1,4 +1,5 @@
-"""What holds for every sequence of bytes, as functions that raise when it does not: ``grammar`` is the judge.
+"""What holds for every sequence of bytes at the beginning of a connection, as functions that raise when it does not:
+``grammar`` is the judge. Behind a head: ``body_laws``.
 
 The property tests (``tests/server``) and the fuzzers call the same ones. Where chance is needed (cuts, the reads of an
 application) it follows from the bytes, so that a file of the corpus is a case.
@@ -6,40 +7,23 @@ application) it follows from the bytes, so that a file of the corpus is a case.
 
 from __future__ import annotations
 
-import io
 import random
-import zlib
 from typing import Any
 
 from fuzz import grammar, prefaces
+from fuzz.cases import EACH_BYTE, LIMITS, chance_of, cuts, mutated
 from releve.config.settings.limits import Limits
 from releve.server.http import fasthead, shape
-from releve.server.http.body import BodyRefused, ChunkDecoder, Input
 from releve.server.http.fasthead import fast_environ, usual
 from releve.server.http.head import Head, HTTPError, Partial, head_end, parse_head
 from releve.server.http.proxy_protocol import Preface, PrefaceError, read_preface
 from releve.server.wsgi.environ import base_environ, build_environ
 
-LIMITS = (Limits(), Limits(request_line=64, headers=3, header=64, head=256, body=1000))
 BASE = base_environ("127.0.0.1:80", ("127.0.0.1", 80), "10.0.0.1:1", multithread=True)
 STATUSES = {400, 413, 414, 417, 431, 501, 505}
-EACH_BYTE = 300  # bytes of a case that is also fed byte by byte; more would take a time that grows with its square
+
 # What may be missing of a head that is not all there.
 COMPLETIONS = (b"\r\n\r\n", b"\n\r\n", b"\r\nHost: a\r\n\r\n", b" / HTTP/1.1\r\nHost: a\r\n\r\n", b": b\r\n\r\n")
-
-
-def cuts(data: bytes) -> list[list[bytes]]:
-    """Ways to take ``data`` apart: whole, somehow, and byte by byte."""
-    chance = chance_of(data)
-    marks = sorted(chance.randrange(len(data) + 1) for _ in range(chance.randrange(1, 8)))
-    ways = [[data], [data[start:end] for start, end in zip([0, *marks], [*marks, len(data)], strict=True)]]
-    if len(data) <= EACH_BYTE:
-        ways.append([data[index : index + 1] for index in range(len(data))])
-    return ways
-
-
-def chance_of(data: bytes) -> random.Random:
-    return random.Random(zlib.crc32(data))
 
 
 # ---------------------------------------------------------------- heads
@@ -221,28 +205,6 @@ def renewed(head: bytes, chance: random.Random) -> bytes:
     return b"\r\n".join((first, *lines)) + b"\r\n\r\n"
 
 
-HOSTILE = (
-    b"\r\n", b"\n", b"\r", b" ", b"\t", b"\0", b":", b"#", b"%0d%0a", b"\x7f", b"\x85", b"\xa0", b"\xad", b"_", b",", b"\r\n\r\n",
-    b"\r\n folded", b"\r\nHost: b", b"\r\nContent-Length: 5", b"\r\nTransfer-Encoding: chunked", b"\r\nExpect: 100-continue",
-    b"\r\nConnection: close", b"\r\nX_A: b", b"\r\nProxy: b", b"\r\nContent-Type: a", b" HTTP/1.1", b"a" * 300,
-)  # fmt: skip
-
-
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """``data`` with one to three changes, none of them sure to be harmless."""
-    for _ in range(chance.randrange(1, 4)):
-        if chance.random() < 0.2:  # a line twice, or not at all
-            lines = data.split(b"\r\n")
-            line = chance.randrange(len(lines))
-            data = b"\r\n".join((*lines[:line], *chance.choice(((), (lines[line],) * 2)), *lines[line + 1 :]))
-            continue
-        at = chance.randrange(len(data) + 1)
-        cut = at + chance.choice((0, 0, 1, 1, 2, 5))
-        put = chance.choice((b"", chance.choice(HOSTILE), chance.choice(HOSTILE), bytes((chance.randrange(256),))))
-        data = data[:at] + put + data[cut:]
-    return data
-
-
 # ---------------------------------------------------------------- prefaces
 
 
@@ -280,141 +242,3 @@ def preface_of(data: bytes | bytearray) -> Preface | str | None:
 
 def text(data: bytes) -> str:
     return data.decode("latin-1")
-
-
-# ---------------------------------------------------------------- bodies
-
-
-def check_chunks(data: bytes) -> None:
-    """Every law about chunked bodies, for ``data`` behind a head."""
-    body = grammar.chunked_body(data)
-    for pieces in cuts(data):
-        check_decoder(pieces, body)
-        for limits in LIMITS:
-            check_input(pieces, body, limits)
-        check_length(pieces)
-
-
-def check_length(pieces: list[bytes]) -> None:
-    """The same bytes as those of a body with a Content-Length, and what follows it."""
-    data = b"".join(pieces)
-    length = chance_of(data).randrange(len(data) * 5 // 4 + 2)
-    body = grammar.Body(data[:length], finished=len(data) >= length, rest=data[length:])
-    check_input(pieces, body, Limits(), length)
-
-
-def check_decoder(pieces: list[bytes], body: grammar.Body) -> None:
-    """However it is cut: the same content and the same rest, never a byte more, and nothing but HTTPError."""
-    decoder = ChunkDecoder()
-    content = b""
-    fed = 0
-    try:
-        for piece in pieces:
-            content += b"".join(decoder.feed(piece))
-            fed += len(piece)
-            assert not decoder.rest or decoder.finished
-            if decoder.finished:
-                break
-    except HTTPError as error:
-        assert error.status == 400
-        assert body.refused, f"refused, but it is a body: {error}"
-        assert not decoder.finished and body.content.startswith(content)
-        return
-    assert not body.refused, "accepted, but it is no body"
-    assert decoder.finished == body.finished
-    assert content == body.content
-    if body.finished:
-        assert decoder.rest + b"".join(pieces)[fed:] == body.rest
-
-
-class Pieces:
-    """A ``Channel`` that has ``pieces`` and then ends; it notes how much was taken, and ``wanted`` is the most that may
-    be.
-    """
-
-    def __init__(self, pieces: list[bytes], most: int | None = None) -> None:
-        self.pieces = [piece for piece in pieces if piece]
-        self.most = most
-        self.written = b""
-
-    def read(self, limit: int, timeout_s: float) -> bytes:
-        assert limit > 0 and timeout_s > 0
-        if self.most is not None:
-            assert limit <= self.most, "it asks for bytes behind the body"
-        if not self.pieces:
-            return b""
-        piece = self.pieces.pop(0)
-        if len(piece) > limit:
-            self.pieces.insert(0, piece[limit:])
-        piece = piece[:limit]
-        if self.most is not None:
-            self.most -= len(piece)
-        return piece
-
-    def write(self, data: bytes | memoryview) -> None:
-        self.written += bytes(data)
-
-    def finish_file(self, file: int, offset: int, count: int) -> int:
-        raise AssertionError("wsgi.input sends no file")
-
-    def finish(self, data: bytes | memoryview) -> None:
-        raise AssertionError("wsgi.input ends no response")
-
-    @property
-    def unread(self) -> bytes:
-        return b"".join(self.pieces)
-
-
-def check_input(pieces: list[bytes], body: grammar.Body, limits: Limits, length: int | None = None) -> None:
-    """``wsgi.input`` is a file with the content of ``body``, or raises OSError; the connection goes on right behind it.
-
-    ``length``: the body has a Content-Length, and is chunked otherwise. The first piece came with the head.
-    """
-    head = Head("POST", "/", (1, 1), [], True, length, length is None, False)
-    buffered, later = (pieces[0], pieces[1:]) if pieces else (b"", [])
-    channel = Pieces(later, None if length is None else max(0, length - len(buffered)))
-    source = Input(channel, head, buffered, limits)
-    too_long = length is None and limits.body is not None and len(body.content) > limits.body
-    good = body.finished and not too_long
-    model = io.BytesIO(body.content)
-    chance = chance_of(body.content + body.rest)
-    given = b""
-    try:
-        for operation in operations(chance):
-            said = operation(source)
-            if good:
-                assert said == operation(model)
-            given += said if isinstance(said, bytes) else b"".join(said)
-            assert body.content.startswith(given), "it gives what is not of the body"
-        given += source.read()
-    except OSError as error:
-        assert not good, f"a good body is refused: {error}"
-        assert source.failure is error and not source.finished and body.content.startswith(given)
-        if body.refused and not too_long and not channel.pieces:
-            assert isinstance(error, BodyRefused), "the client did not go away: it broke the rules"
-        for again in (source.read, source.readline, source.readlines):
-            try:
-                again()
-            except OSError:
-                continue
-            raise AssertionError("a body that failed once reads as one that ended") from error
-        assert not source.drain()
-        return
-    assert good, "a body that broke off, or broke the rules, reads as one that ended"
-    assert given == body.content and source.finished and source.read() == source.readline() == b""
-    assert source.rest + channel.unread == body.rest, "the next request begins elsewhere"
-    assert source.drain()
-
-
-def operations(chance: random.Random) -> list[Any]:
-    """What an application may do with ``wsgi.input``, a few times."""
-    size = chance.choice((None, -1, 0, 1, 2, 3, 7, 100))
-    known = (
-        lambda file: file.read(size),
-        lambda file: file.readline(size),
-        lambda file: file.readlines(size),
-        lambda file: file.readline(),
-        lambda file: file.read(5),
-        lambda file: [line for _, line in zip(range(2), file, strict=False)],
-    )
-    return [chance.choice(known) for _ in range(chance.randrange(6))]

@@ -23,39 +23,12 @@ import psutil
 import yaml
 
 from harness import forked, reach
+from harness.environment import clean_environment
 
 APPLICATION = Path(__file__).with_name("application.py")
 PYTHON = os.environ.get("RELEVE_TEST_PYTHON", sys.executable)
 PATIENCE_S = 30.0
-SHORT_SILENCE_S = 3.0
-SHORT_DOUBT_S = 3.0
-CUSTOM = """
-import sys
-if sys.orig_argv[1:3] == ["-m", "releve"]:
-    {supervisor}
-elif "releve.server" in sys.orig_argv or "releve.supervisor.sentry" in sys.orig_argv:
-    {others}
-"""
 MARK = "RELEVE_TEST_MARK"  # an environment variable by which every process of a service is found again
-OWN = (
-    "RELEVE_",
-    "PORT",
-    "WEB_CONCURRENCY",
-    "NOTIFY_SOCKET",
-    "LISTEN_",
-    "PYTHON",
-    "COVERAGE",
-)  # never inherited from whoever runs the tests
-
-
-def read_until(sock: socket.socket, end: bytes) -> bytes:
-    """What comes, up to this end of it, which must come before that of the connection."""
-    sock.settimeout(PATIENCE_S)
-    read = b""
-    while not read.endswith(end):
-        read += (got := sock.recv(4096))
-        assert got, read
-    return read
 
 
 def eventually(holds: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
@@ -80,12 +53,6 @@ def free_port() -> int:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
-
-
-def clean_environment(**more: str) -> dict[str, str]:
-    """The environment of whoever runs the tests, without what would steer Relève."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(OWN) or k.startswith("COVERAGE")}
-    return {**kept, "PYTHONUNBUFFERED": "1", **more}
 
 
 def alive(pid: int) -> bool:
@@ -268,9 +235,7 @@ class Service:
         return events[-1]
 
     def do(self, verb: str, **arguments: Any) -> None:
-        """A verb that has to succeed, straight over the control socket: where ``ctl`` itself is not the point, it would
-        cost 0.15 s.
-        """
+        """A verb that has to succeed, straight over the control socket: ``ctl`` would cost 0.15 s."""
         result = self.ask(verb, **arguments)
         assert result["status"] == 0, f"{verb}: {result}"
 
@@ -334,9 +299,7 @@ class Service:
         return {process.pid for process in self.processes()}
 
     def descriptors(self, pid: int | None = None) -> list[str]:
-        """What the open descriptors of a process (default: the supervisor) are, without their changing numbers;
-        sorted.
-        """
+        """What a process (default: the supervisor) has open, without the numbers that change; sorted."""
         folder = Path(f"/proc/{pid or self.pid}/fd")
         found = []
         for name in os.listdir(folder):
@@ -434,24 +397,3 @@ def serving(root: Path, *, start: bool = True, release: str = "one", **settings:
         raise
     finally:
         service.kill()
-
-
-def customize(service: Service, supervisor: str = "pass", others: str = "pass") -> None:
-    """Have a service that is not started yet run these lines first: in its supervisor; in its masters, and its
-    sentry.
-    """
-    folder = service.root / "customized"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(CUSTOM.format(supervisor=supervisor, others=others))
-    service.environment["PYTHONPATH"] = str(folder)
-
-
-@contextlib.contextmanager
-def impatiently(root: Path, **settings: Any) -> Iterator[Service]:
-    """A service whose first supervisor is missed after a few seconds instead of twenty, should it hang."""
-    with serving(root, start=False, **settings) as service:
-        silence = f"supervisor.SILENCE_S, supervisor.ASSURE_EVERY_S = {SHORT_SILENCE_S}, 0.5"
-        doubt = f"from releve.server.shared import revive; revive.DOUBT_S = {SHORT_DOUBT_S}"
-        customize(service, f"from releve.supervisor import supervisor; {silence}", doubt)
-        service.start()
-        yield service

@@ -169,7 +169,8 @@ def steps(calls: Iterable[Call]) -> list[Call]:
 
 def upgrades_and_reload(folder: Path, product: str) -> dict[str, list[Call]]:
     """A good upgrade, one that does not boot, and a reload of one setting."""
-    from harness.service import customize, serving
+    from harness.customized import customize
+    from harness.service import serving
 
     with serving(folder, start=False) as service:
         written = folder / "walks"
@@ -197,7 +198,8 @@ def upgrades_and_reload(folder: Path, product: str) -> dict[str, list[Call]]:
 
 def listening_socket(folder: Path, product: str) -> dict[str, list[Call]]:
     """A listening socket, from the text in the configuration to the first ``accept``."""
-    from harness.service import customize, serving
+    from harness.customized import customize
+    from harness.service import serving
 
     with serving(folder, start=False, workers=1) as service:
         written = folder / "walks"

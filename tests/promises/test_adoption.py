@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.customized import SHORT_DOUBT_S, SHORT_SILENCE_S, impatiently
 from harness.load import strictly
-from harness.service import PYTHON, SHORT_DOUBT_S, SHORT_SILENCE_S, Service, alive, eventually, impatiently, serving
+from harness.service import PYTHON, Service, alive, eventually, serving
 
 GATE = "import os\nos.read(os.open({gate!r}, os.O_RDONLY), 1)\nfrom before import application\n"
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.service import PATIENCE_S, Service, customize, eventually, serving
+from harness.customized import customize
+from harness.service import PATIENCE_S, Service, eventually, serving
 
 LOGROTATE = shutil.which("logrotate") or "/usr/sbin/logrotate"
 PAGE = Path(__file__).parents[2] / "docs" / "logs.md"

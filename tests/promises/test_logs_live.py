@@ -15,8 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.customized import customize
 from harness.pythons import usable
-from harness.service import Service, customize, eventually, serving
+from harness.service import Service, eventually, serving
 
 TALKATIVE = """
 import logging, os, subprocess, sys

@@ -18,9 +18,10 @@ import psutil
 import pytest
 
 from harness import reach
+from harness.customized import impatiently
 from harness.load import strictly
 from harness.pythons import usable
-from harness.service import Service, eventually, impatiently, serving
+from harness.service import Service, eventually, serving
 from harness.site import SYSTEM_PYTHON, lent
 
 NAME = "www-data"

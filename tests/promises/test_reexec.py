@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from harness.load import strictly
-from harness.service import Service, alive, eventually, read_until, serving
+from harness.reading import read_until
+from harness.service import Service, alive, eventually, serving
 from releve.supervisor.host.environment import REEXECUTED
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from harness.customized import customize
 from harness.load import Load, strictly
-from harness.service import Service, customize, eventually, serving
+from harness.service import Service, eventually, serving
 from releve.server.shared.faults import VARIABLE
 
 IMPATIENT = "from releve.supervisor.takeover import inventory; inventory.CALL_S = 3.0"

@@ -17,7 +17,8 @@ import pytest
 
 from harness.attack import OTHER, PYTHON, USER, attacked, clients, dead, everybody_is_the_user, noted
 from harness.pythons import usable
-from harness.service import alive, eventually, read_until
+from harness.reading import read_until
+from harness.service import alive, eventually
 
 ACCOUNTS = {one.pw_name for one in pwd.getpwall()}
 

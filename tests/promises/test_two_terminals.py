@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from harness.service import APPLICATION, Service, customize, eventually, serving
+from harness.customized import customize
+from harness.service import APPLICATION, Service, eventually, serving
 from releve.supervisor.service.states import ServiceState
 from releve.supervisor.verbs.admission import Admission
 from releve.supervisor.verbs.verbs import VERBS

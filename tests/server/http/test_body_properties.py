@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fuzz import grammar, laws
+from fuzz import body_laws, cases, grammar
 from releve.server.http.body import EXTENSIONS_MAX_BYTES, LINE_MAX_BYTES, TRAILERS_MAX_BYTES, ChunkDecoder, Input
 from releve.server.http.head import Head, HTTPError
 
-CORPUS = Path(laws.__file__).parent / "corpus" / "chunks"
+CORPUS = Path(body_laws.__file__).parent / "corpus" / "chunks"
 bounded = settings(
     max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
@@ -60,7 +60,7 @@ def bodies(draw: st.DrawFn) -> tuple[bytes, bytes, bytes]:
 
 @pytest.mark.parametrize("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name)
 def test_the_corpus_of_the_fuzzer(path: Path) -> None:
-    laws.check_chunks(path.read_bytes())
+    body_laws.check_chunks(path.read_bytes())
 
 
 @bounded
@@ -68,7 +68,7 @@ def test_the_corpus_of_the_fuzzer(path: Path) -> None:
 def test_what_was_encoded_is_decoded_in_any_pieces_and_not_a_byte_more(body: tuple[bytes, bytes, bytes]) -> None:
     content, encoded, rest = body
     assert grammar.chunked_body(encoded + rest) == grammar.Body(content, finished=True, rest=rest)
-    for cut in laws.cuts(encoded + rest):
+    for cut in cases.cuts(encoded + rest):
         decoder = ChunkDecoder()
         assert b"".join(piece for data in cut for piece in decoder.feed(data)) == content
         assert decoder.finished and decoder.rest == rest
@@ -77,25 +77,25 @@ def test_what_was_encoded_is_decoded_in_any_pieces_and_not_a_byte_more(body: tup
 @bounded
 @given(bodies())
 def test_a_body_is_what_the_grammar_says_and_reads_like_a_file(body: tuple[bytes, bytes, bytes]) -> None:
-    laws.check_chunks(body[1] + body[2])
+    body_laws.check_chunks(body[1] + body[2])
 
 
 @bounded
 @given(bodies(), st.integers(0, 300))
 def test_a_body_that_breaks_off_never_looks_like_one_that_ended(body: tuple[bytes, bytes, bytes], left: int) -> None:
-    laws.check_chunks(body[1][: min(left, len(body[1]) - 1)])
+    body_laws.check_chunks(body[1][: min(left, len(body[1]) - 1)])
 
 
 @bounded
 @given(bodies(), st.randoms(use_true_random=False))
 def test_a_spoiled_body_is_what_the_grammar_says(body: tuple[bytes, bytes, bytes], chance: random.Random) -> None:
-    laws.check_chunks(laws.mutated(body[1] + body[2], chance))
+    body_laws.check_chunks(cases.mutated(body[1] + body[2], chance))
 
 
 @bounded
 @given(st.binary(max_size=60) | st.text('019afAF;= \t\r\n"\\:x', max_size=40).map(str.encode))
 def test_any_bytes_are_a_body_or_refused_or_not_all_there(data: bytes) -> None:
-    laws.check_chunks(data)
+    body_laws.check_chunks(data)
 
 
 def test_every_byte_at_every_place() -> None:
@@ -103,7 +103,7 @@ def test_every_byte_at_every_place() -> None:
     for at in range(len(good) + 1):
         for byte in range(256):
             for data in (good[:at] + b"%c" % byte + good[at:], good[:at] + b"%c" % byte + good[at + 1 :]):
-                laws.check_decoder([data], grammar.chunked_body(data))
+                body_laws.check_decoder([data], grammar.chunked_body(data))
 
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
@@ -129,7 +129,7 @@ def test_every_byte_at_every_place() -> None:
 def test_the_limits_are_where_they_are_said_to_be(make: Callable[[int], bytes], over: int) -> None:
     data = make(over)
     assert grammar.chunked_body(data).refused == (over > 0)
-    laws.check_chunks(data)
+    body_laws.check_chunks(data)
 
 
 # Many times as long: a step for each byte takes as many times longer, a step for each pair of bytes the square of that.
@@ -156,8 +156,8 @@ def test_the_time_grows_with_the_length_of_a_body(kind: str, step: int) -> None:
                 break
 
     def read(data: bytes) -> None:
-        channel = laws.Pieces([data[start : start + step] for start in range(0, len(data), step)])
-        source = Input(channel, Head("POST", "/", (1, 1), [], True, None, True, False), b"", laws.LIMITS[0])
+        channel = body_laws.Pieces([data[start : start + step] for start in range(0, len(data), step)])
+        source = Input(channel, Head("POST", "/", (1, 1), [], True, None, True, False), b"", cases.LIMITS[0])
         while source.readline(100):
             pass
 

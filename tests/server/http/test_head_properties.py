@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fuzz import grammar, laws
+from fuzz import cases, grammar, laws
 from releve.config.settings.limits import Limits
 from releve.server.http import fasthead, shape
 from releve.server.http.fasthead import LINES_MAX, NAMES_MAX, fast_environ
@@ -79,7 +79,7 @@ def heads(draw: st.DrawFn) -> bytes:
 def spoiled(draw: st.DrawFn) -> bytes:
     """With a change or three, and perhaps with more behind them."""
     data = draw(heads()) + draw(st.sampled_from([b"", b"", b"body", b"\r\n"]) | heads())
-    return laws.mutated(data, draw(st.randoms(use_true_random=False)))
+    return cases.mutated(data, draw(st.randoms(use_true_random=False)))
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name)
@@ -132,7 +132,7 @@ def check_once(data: bytes) -> None:
     laws.check_fast(data, Limits())
 
 
-SMALL = laws.LIMITS[1]
+SMALL = cases.LIMITS[1]
 
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
@@ -163,7 +163,7 @@ def test_the_limits_are_where_they_are_said_to_be(make: Callable[[int], bytes], 
 @bounded
 @given(
     st.binary(max_size=60)
-    | st.lists(st.sampled_from((*laws.HOSTILE, b"GET /", b" HTTP/1.1", b"Host: a")), max_size=12).map(b"".join)
+    | st.lists(st.sampled_from((*cases.HOSTILE, b"GET /", b" HTTP/1.1", b"Host: a")), max_size=12).map(b"".join)
 )
 def test_any_bytes_are_a_head_or_refused_or_not_all_there(data: bytes) -> None:
     laws.check_head(data)
@@ -200,7 +200,7 @@ def test_the_cache_stays_small_and_right_when_it_overflows() -> None:
 @bounded
 @given(heads(), st.randoms(use_true_random=False))
 def test_a_shape_reads_as_the_strict_parser_does_or_not_at_all(data: bytes, chance: object) -> None:
-    for limits in laws.LIMITS:
+    for limits in cases.LIMITS:
         laws.check_shape(data + data, limits)
 
 

@@ -9,7 +9,7 @@ import random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fuzz import laws, prefaces
+from fuzz import cases, laws, prefaces
 from releve.server.http.proxy_protocol import V1_MAX_BYTES, V2_MAX_BYTES
 
 bounded = settings(
@@ -53,7 +53,7 @@ def test_a_preface_is_what_the_specification_says_and_no_byte_more(data: bytes, 
 @bounded
 @given(every, st.randoms(use_true_random=False))
 def test_a_spoiled_preface_is_what_the_specification_says(data: bytes, chance: random.Random) -> None:
-    laws.check_preface(laws.mutated(data, chance))
+    laws.check_preface(cases.mutated(data, chance))
 
 
 def test_every_byte_at_every_place() -> None:
