@@ -55,11 +55,11 @@ LEVELS = (
 LEVEL = {folder: number for number, folders in enumerate(LEVELS) for folder in folders}
 # What is imported of the server by all that does not serve; and what the server takes of the settings.
 OF_THE_SERVER = ("server/shared", "server/scoreboard")
-OF_CONFIG = ("config/frozen", "config/legible")  # and all of config/settings
+OF_CONFIG = ("config/frozen", "config/grammar", "config/legible")  # and all of config/settings
 STANDARD_LIBRARY_ONLY = [
     *sorted((ROOT / "server").rglob("*.py")),
     *sorted((ROOT / "config" / "settings").rglob("*.py")),
-    *(ROOT / "config" / name for name in ("frozen.py", "legible.py", "__init__.py")),
+    *(ROOT / "config" / name for name in ("frozen.py", "grammar.py", "legible.py", "__init__.py")),
 ]
 # The copies themselves, and what runs before the import or within it only.
 NATIVE = {ROOT / "server" / name for name in ("shared/native.py", "shared/anchor.py", "lend.py", "paste.py")}

@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from releve.config.frozen import dataclass
+from releve.config.grammar import counted
 from releve.instance.holders import descriptors
 from releve.supervisor.host import children, evidence, proc, system
 from releve.supervisor.host.environment import GENERATION_VARIABLE
@@ -209,7 +210,7 @@ class Leftovers:
         """Say what the application has started that ends now, with the group of its master; all by their pids."""
         found = strays(master, self._uid or None, {master, *workers}) if master > 1 else []
         if found:
-            what = "1 process" if len(found) == 1 else f"{len(found)} processes"
+            what = counted(len(found), "process", "processes")
             names = ", ".join(found[:_STRAYS_MAX]) + (", …" if len(found) > _STRAYS_MAX else "")
             advice = "start_new_session=True lets one live on"
             log.warning(

@@ -8,6 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from releve.config.grammar import counted
+
 REMEMBERED_S = 30.0
 
 
@@ -47,11 +49,9 @@ class Losses:
     def words(self) -> str:
         """``11 crashes and 2 failed boots in 30 s``; empty if there were none."""
         crashes, boots = self.count()
-        parts = [_some(crashes, "crash", "crashes")] * bool(crashes) + [
-            _some(boots, "failed boot", "failed boots")
-        ] * bool(boots)
-        counted = f"{' and '.join(parts)} in {REMEMBERED_S:g} s" if parts else ""
-        return ", ".join(filter(None, (counted, self.trouble)))
+        parts = [counted(crashes, "crash", "crashes")] * bool(crashes) + [counted(boots, "failed boot")] * bool(boots)
+        losses = f"{' and '.join(parts)} in {REMEMBERED_S:g} s" if parts else ""
+        return ", ".join(filter(None, (losses, self.trouble)))
 
 
 def unexcused(lost: Sequence[str], before: int) -> Sequence[str]:
@@ -59,7 +59,3 @@ def unexcused(lost: Sequence[str], before: int) -> Sequence[str]:
     shortly before.
     """
     return lost if len(lost) > before else ()
-
-
-def _some(number: int, one: str, more: str) -> str:
-    return f"{number} {one if number == 1 else more}"

@@ -8,6 +8,7 @@ from contextlib import suppress
 import psutil
 
 from releve.config.frozen import dataclass
+from releve.config.grammar import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def opened(pid: int) -> tuple[str, ...]:
         process = psutil.Process(pid)
         threads = process.num_threads() - 1
         if threads > 0:
-            found.append(f"{threads} {'thread' if threads == 1 else 'threads'}")
+            found.append(counted(threads, "thread"))
         for one in (
             process.net_connections("inet") if hasattr(process, "net_connections") else process.connections("inet")
         ):

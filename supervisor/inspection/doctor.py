@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
+from releve.config.grammar import counted
 from releve.instance.protocol import Event, Status, result
 from releve.supervisor.inspection.checks import CHECKS, OK, PROBLEM, UNKNOWN, WARNING, Finding
 from releve.supervisor.inspection.facts import Facts
@@ -32,7 +33,7 @@ def report(findings: Iterable[Finding]) -> Event:
     problems, warnings = (sum(one.severity == severity for one in all_of_them) for severity in (PROBLEM, WARNING))
     return result(
         Status.DEGRADED if problems else Status.DONE,
-        f"{_count(problems, PROBLEM)}, {_count(warnings, WARNING)}, in {len(CHECKS)} checks",
+        f"{counted(len(CHECKS), 'check')}: {counted(problems, PROBLEM)}, {counted(warnings, WARNING)}",
         findings=[asdict(one) for one in all_of_them],
     )
 
@@ -43,7 +44,3 @@ def lines(findings: Iterable[Finding]) -> Iterator[str]:
         yield f"{one.severity:8} {one.check:12} {one.text}"
         if one.advice:
             yield f"{'':21} {one.advice}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -43,7 +43,7 @@ DUMP: dict[str, Any] = {
 }  # fmt: skip
 DOCTOR: dict[str, Any] = {
     "status": 8,
-    "message": "1 problem, 0 warnings, in 2 checks",
+    "message": "2 checks: 1 problem, 0 warnings",
     "findings": [
         {
             "check": "proxy",
@@ -95,7 +95,7 @@ def test_the_doctors_findings_each_with_its_advice() -> None:
         "problem  proxy  proxy.trusted has 0.0.0.0/0",
         "                do: name the proxies alone",
         "ok       clock  the clock is synchronised",
-        "1 problem, 0 warnings, in 2 checks",
+        "2 checks: 1 problem, 0 warnings",
     ]
 
 

@@ -227,7 +227,7 @@ def test_the_worst_comes_first_and_decides_the_status() -> None:
     findings = doctor.examine(worst)
     assert [one.severity for one in findings[:3]] == [PROBLEM, WARNING, UNKNOWN]
     result = doctor.report(findings)
-    assert (result["status"], result["message"]) == (8, f"1 problem, 1 warning, in {len(CHECKS)} checks")
+    assert (result["status"], result["message"]) == (8, f"{len(CHECKS)} checks: 1 problem, 1 warning")
     assert doctor.report(doctor.examine(dataclasses.replace(GOOD, synchronised=False)))["status"] == 0
 
 
