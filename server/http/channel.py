@@ -1,6 +1,6 @@
 """What the request side needs of a connection: blocking reads and writes with timeouts, and nothing else.
 
-``server/loop/connection.py`` has the real one; body and call know this protocol only.
+``server/loop/socket_channel.py`` has the real one; body and call know this protocol only.
 """
 
 from __future__ import annotations

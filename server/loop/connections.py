@@ -27,7 +27,7 @@ class Connections:
 
     def __init__(self, epoll: select.epoll, timeouts: Timeouts, tally: Tally) -> None:
         self.table: dict[int, Connection] = {}  # by descriptor
-        # held from the birth of a connection's descriptor until it is in the table; see worker.py
+        # held from the birth of a connection's descriptor until it is in the table; `run_worker` has a fork wait for it
         self.intake = RLock()
         self.deadlines: Deadlines[Connection] = Deadlines()
         self.ready: deque[Connection] = deque()  # BUSY, and not with a thread yet

@@ -1,4 +1,4 @@
-"""In the master: the controller carries out the supervisor's orders with the workers, and keeps their number.
+"""In the master: the controller has each order of the supervisor carried out, and hears what becomes of the workers.
 
 Knows no loop and no clock of its own: ``master.py`` calls it with what happened.
 An order is objected to (``orders.objection``) before anything changes; what must

@@ -1,6 +1,6 @@
 """In the master: what can be done to workers, whatever the reason: fork, pause, dismiss, and kill the overdue.
 
-Knows no posture of the generation and no order: those are ``controller.py``.
+Knows no posture of the generation and no order: those are in ``server/master/``.
 """
 
 from __future__ import annotations
