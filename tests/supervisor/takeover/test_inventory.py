@@ -264,3 +264,16 @@ def test_a_master_may_say_and_hand_over_anything_at_its_door(what: str, data: st
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(story(Path(folder)))
+
+
+def test_a_door_that_nobody_looks_after_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "gen-1.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+        door.bind(str(path))
+        door.listen(0)
+        first = inventory.knock(path)
+        with pytest.raises(BlockingIOError):
+            inventory.knock(path)
+        first.close()
+    with pytest.raises(ConnectionRefusedError):
+        inventory.knock(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,8 +29,8 @@ NOBODY = 1 << 22  # above every pid: pid_max of proc(5)
 QUIT = {"type": "quit", "id": 1, "deadline_s": 0.0, "linger_s": 3.0}
 
 
-def a_service() -> Any:
-    timeouts = Timeouts(drain=0.0, linger=3.0)
+def a_service(drain_s: float = 0.0) -> Any:
+    timeouts = Timeouts(drain=drain_s, linger=3.0)
     listeners = HeldListeners({}, Notifier({}))
     return SimpleNamespace(settings=SimpleNamespace(timeouts=timeouts), listeners=listeners)
 
@@ -84,7 +85,7 @@ def test_what_has_listeners_serves_until_another_one_does(
         monkeypatch.setattr(rescue, "processes", lambda kept: workers if dead else [])
         monkeypatch.setattr(rescue, "listeners", lambda kept, among: (its,))
         ours, theirs = pair()
-        service, door = a_service(), tmp_path / "gen-1.sock"
+        service, door = a_service(60.0 if dead else 0.0), tmp_path / "gen-1.sock"
         refusals = Refusals(service)
         if dead:
             refusals.bereave(door, KEPT)
@@ -96,7 +97,7 @@ def test_what_has_listeners_serves_until_another_one_does(
         refusals.dismiss()
         assert service.listeners.inherited == {} and its.socket.fileno() < 0, "the other one has a duplicate"
         if dead:
-            assert await asyncio.wait_for(child.wait(), 20) < 0
+            assert await asyncio.wait_for(child.wait(), 20) == -signal.SIGTERM, "nobody else tells it"
         else:
             assert heard(theirs) == QUIT
             child.kill()
