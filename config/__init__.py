@@ -1,1 +1,1 @@
-"""Configuration: what every folder may use to make values, and to say what is wrong with one."""
+"""What makes values, and says what is wrong with one."""

@@ -1,1 +1,1 @@
-"""The command ``ctl``: finds a supervisor, sends it one verb, shows the outcome."""
+"""The command ``ctl``: one verb to a supervisor, and its outcome."""

@@ -1,1 +1,1 @@
-"""Moving here: the commands ``import`` and ``init``, which write a first configuration."""
+"""The commands ``import`` and ``init``: a first configuration."""

@@ -1,1 +1,1 @@
-"""What ctl and the supervisor share: the control protocol, where instances live, safe paths, symptoms in words."""
+"""What ctl and the supervisor share: protocol, places of instances, safe paths, symptoms."""

@@ -1,1 +1,1 @@
-"""Pages that are rendered from the code: references, manuals, the schema. Nothing imports it."""
+"""Pages rendered from the code; nothing imports it."""

@@ -1,1 +1,1 @@
-"""Kinds of values: each from a written word, and back to text; what an editor may be told of it."""
+"""Kinds of values: from a written word, and back; the schema."""

@@ -1,1 +1,1 @@
-"""Reading: a file, variables and flags to what was written, with places, and from that the settings."""
+"""From files, variables and flags to settings, or to every problem."""

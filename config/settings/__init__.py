@@ -1,1 +1,1 @@
-"""Settings: the one table of them, a file for each block; what changed between two; and their message."""
+"""The one table of settings, a file for each block; diff and message."""

@@ -1,1 +1,1 @@
-"""The conversation: how ctl finds a supervisor, asks it, and waits for the result."""
+"""The conversation: ctl finds a supervisor, asks it, waits."""

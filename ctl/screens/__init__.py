@@ -1,1 +1,1 @@
-"""Screens: what ctl shows of each result, and the words and tables that they share."""
+"""Screens: what ctl shows of each result; words and tables."""

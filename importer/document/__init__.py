@@ -1,1 +1,1 @@
-"""What the commands write: a configuration as YAML with comments, into a file; or why there can be none."""
+"""What the importer writes: YAML with comments, into a file."""

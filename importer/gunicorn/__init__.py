@@ -1,1 +1,1 @@
-"""A gunicorn as it is configured: its command line, its variables, its file and its defaults, in its own order."""
+"""What a gunicorn serves with: flags, variables, file, defaults."""

@@ -1,1 +1,1 @@
-"""The settings of gunicorn, a file for each group, and what becomes of each here."""
+"""Gunicorn's settings by groups, and what becomes of each."""

@@ -1,1 +1,1 @@
-"""How connections come in and change hands: accepted, handed over, diverted to a canary, shared."""
+"""How connections come in and change hands: accepted, handed over, diverted."""

@@ -1,1 +1,1 @@
-"""HTTP/1.1: bytes to checked values and back, and who the client is behind a proxy."""
+"""HTTP/1.1: bytes to checked values and back; clients behind proxies."""

@@ -1,1 +1,1 @@
-"""The event loop of a worker: connections, the threads that lead and follow, reading, answering, writing."""
+"""A worker's event loop: connections, threads, reading, answering, writing."""

@@ -1,1 +1,1 @@
-"""A master: carries out the supervisor's orders, and serves on without one."""
+"""A master: carries out orders, and serves on without a supervisor."""

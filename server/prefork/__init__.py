@@ -1,1 +1,1 @@
-"""What a master was booted with, and how its workers are forked, told and ended."""
+"""What a master boots with; how workers are forked, told, ended."""

@@ -1,1 +1,1 @@
-"""What master and workers do alike: their output, their stacks, random generators after a fork, their end."""
+"""What master and workers do alike: output, stacks, random generators, end."""

@@ -1,1 +1,1 @@
-"""What workers write and the supervisor reads: their numbers, the requests under way, failures and last lines."""
+"""What workers write and the supervisor reads: numbers, requests, failures, last lines."""

@@ -1,1 +1,1 @@
-"""What supervisor, master and worker share: the link and its messages, the log, faults, the system."""
+"""What all processes share: link and messages, log, faults, system."""

@@ -1,1 +1,1 @@
-"""A worker's life from the fork to its exit, and the orders that it takes."""
+"""A worker's life from fork to exit, and its orders."""

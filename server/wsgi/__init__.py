@@ -1,1 +1,1 @@
-"""The application: found, mounted and called by PEP 3333, its environ and its access log."""
+"""The application: found, mounted, called; its environ, the access log."""

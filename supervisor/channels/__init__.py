@@ -1,1 +1,1 @@
-"""The supervisor's ends of what leads to a generation: link, door, relay, exchange, observers, memory files."""
+"""What leads to a generation: link, door, relay, exchange, memory files."""

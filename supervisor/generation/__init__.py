@@ -1,1 +1,1 @@
-"""A generation as the supervisor holds it: master, workers, states, traffic, losses, crashes."""
+"""A generation as held here: master, workers, states, traffic, crashes."""

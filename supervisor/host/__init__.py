@@ -1,1 +1,1 @@
-"""This host: processes, users, paths, memory; every call that can fail."""
+"""This host: processes, users, paths, memory; calls that can fail."""

@@ -1,1 +1,1 @@
-"""What a supervisor tells of its service and its host: status, workers, stacks, doctor."""
+"""What is told of service and host: status, stacks, doctor."""

@@ -1,1 +1,1 @@
-"""What is left for the next supervisor: what a generation is, packed and recorded."""
+"""What is left for the next supervisor, packed and recorded."""

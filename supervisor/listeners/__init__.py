@@ -1,1 +1,1 @@
-"""Listening sockets: planned, opened, inherited, put aside and brought back."""
+"""Listening sockets: planned, opened, inherited, put aside."""

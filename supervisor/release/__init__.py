@@ -1,1 +1,1 @@
-"""A release, resolved once: directory, interpreter, environment, and the server that it is lent."""
+"""A release, resolved once: directory, interpreter, environment, lent server."""

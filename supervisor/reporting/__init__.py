@@ -1,1 +1,1 @@
-"""What is told and kept: the log and its files, operations under way, failures, the history."""
+"""What is told and kept: log files, operations, failures, history."""

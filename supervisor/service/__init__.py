@@ -1,1 +1,1 @@
-"""The service: which generation serves and which stands by, its condition, its lock and its sentry."""
+"""Which generation serves or stands by; condition, lock, sentry."""

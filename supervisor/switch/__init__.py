@@ -1,1 +1,1 @@
-"""How traffic moves from one generation to another, and how the new one is judged."""
+"""How traffic moves, and how the new generation is judged."""

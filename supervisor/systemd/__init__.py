@@ -1,1 +1,1 @@
-"""systemd: notifications, watchdog, stored descriptors, the guard file, the unit."""
+"""systemd: notifications, watchdog, stored descriptors, guard file, unit."""

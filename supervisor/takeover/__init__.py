@@ -1,1 +1,1 @@
-"""How a supervisor comes to hold generations that another one has started."""
+"""How generations of another supervisor come to be held here."""

@@ -1,1 +1,1 @@
-"""Who may ask for what, when, and what it begins: the control socket, the verbs, watched files."""
+"""Who may ask for what, when; control socket, verbs, watched files."""
