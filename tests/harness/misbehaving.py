@@ -12,89 +12,23 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
-Environ = dict[str, Any]
-Start = Callable[..., Any]
-
-TEXT = [("Content-Type", "text/plain")]
-FILE = tempfile.NamedTemporaryFile()  # noqa: SIM115
-FILE.write(b"0123456789" * 10_000)
-FILE.flush()
-
-events: list[str] = []
-go_on = threading.Event()
-kept: list[Any] = []
-
-
-class Closing:
-    """Pieces, and a note of each ``close``; an exception among the pieces is raised."""
-
-    def __init__(self, *pieces: Any) -> None:
-        self._pieces = iter(pieces)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        piece = next(self._pieces)
-        if isinstance(piece, BaseException):
-            raise piece
-        return piece  # type: ignore[no-any-return]
-
-    def close(self) -> None:
-        events.append("close")
-
-
-class FailingClose(Closing):
-    def close(self) -> None:
-        super().close()
-        raise RuntimeError("in close")
-
-
-class Endless:
-    """Until nobody listens any more."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        while True:
-            yield b"x" * 65536
-
-    def close(self) -> None:
-        events.append("close")
-
-
-class Bytes(bytes):
-    pass
-
-
-class Text(str):
-    __slots__ = ()
-
-
-class File:
-    """``read`` and ``close`` and nothing else."""
-
-    def __init__(self, size: int) -> None:
-        self._left = size
-
-    def read(self, size: int) -> bytes:
-        part = min(size, self._left)
-        self._left -= part
-        return b"f" * part
-
-    def close(self) -> None:
-        events.append("close")
-
-
-class RealFile:
-    """A file that has a descriptor, and notes its end."""
-
-    def __init__(self, offset: int) -> None:
-        self._file = open(FILE.name, "rb")  # noqa: SIM115
-        self._file.seek(offset)
-        self.fileno, self.read, self.tell = self._file.fileno, self._file.read, self._file.tell
-
-    def close(self) -> None:
-        self._file.close()
-        events.append("close")
+from harness import uploads
+from harness.odd_bodies import (
+    FILE,
+    TEXT,
+    Bytes,
+    Closing,
+    Endless,
+    Environ,
+    FailingClose,
+    File,
+    RealFile,
+    Start,
+    Text,
+    events,
+    go_on,
+    kept,
+)
 
 
 def plain(
@@ -235,20 +169,6 @@ def changes_environ(environ: Environ, start: Start) -> Iterable[bytes]:
     environ["mine"] = "here"
     start("200 OK", TEXT)
     return [seen.encode()]
-
-
-def keeps_input(environ: Environ, start: Start) -> Iterable[bytes]:
-    kept[:] = [environ["wsgi.input"]]
-    start("200 OK", TEXT)
-    return [b"ok"]
-
-
-def reads_kept_input(environ: Environ, start: Start) -> Iterable[bytes]:
-    start("200 OK", TEXT)
-    try:
-        return [b"read " + kept[0].read()]
-    except OSError:
-        return [b"refused"]
 
 
 def endless(environ: Environ, start: Start) -> Iterable[bytes]:
@@ -424,56 +344,6 @@ def thread_writes(environ: Environ, start: Start) -> Iterable[bytes]:
     return [b"ok"]
 
 
-def reads(environ: Environ, start: Start, how: str = "read") -> Iterable[bytes]:
-    body = environ["wsgi.input"]
-    ways: dict[str, Callable[[], bytes]] = {
-        "read": lambda: body.read(),
-        "read None": lambda: body.read(None),
-        "read -1": lambda: body.read(-1),
-        "read much": lambda: body.read(10_000_000) + body.read(1),
-        "read pieces": lambda: b"".join(iter(lambda: body.read(3), b"")),
-        "readline": lambda: b"".join(iter(body.readline, b"")),
-        "readline 3": lambda: b"".join(iter(lambda: body.readline(3), b"")),
-        "readlines": lambda: b"".join(body.readlines()),
-        "readlines 4": lambda: b"".join(line for lines in iter(lambda: body.readlines(4), []) for line in lines),
-        "iterate": lambda: b"".join(body),
-        "nothing": lambda: b"",
-        "read 0": lambda: body.read(0),
-        "read 2": lambda: body.read(2),
-        "mixed": lambda: body.read(2) + body.readline() + body.readline(1) + next(iter(body), b"") + body.read(),
-    }
-    found = ways[how]()
-    start("200 OK", TEXT)
-    return [found]
-
-
-def reads_after_answer(environ: Environ, start: Start) -> Iterator[bytes]:
-    """The body is read between two pieces of the response."""
-    start("200 OK", TEXT)
-    yield b"first "
-    yield environ["wsgi.input"].read()
-
-
-def upload_breaks_off(environ: Environ, start: Start) -> Iterable[bytes]:
-    """Each read of a body that broke off says so."""
-    body = environ["wsgi.input"]
-    for read in (body.read, body.readline, lambda: body.read(1), lambda: next(iter(body), b"")):
-        try:
-            events.append(f"{len(read())} bytes")
-        except OSError:
-            events.append("OSError")
-    start("200 OK", TEXT)
-    return Closing(b"ok")
-
-
-def upload_is_refused(environ: Environ, start: Start) -> Iterable[bytes]:
-    """It does not look at the error."""
-    data = environ["wsgi.input"].read()
-    events.append("read all")
-    start("200 OK", TEXT)
-    return [data]
-
-
 def two_steps(environ: Environ, start: Start) -> Iterator[bytes]:
     """The second piece comes when somebody asks for ``/go_on``."""
     start("200 OK", TEXT)
@@ -498,8 +368,8 @@ def shows_events(environ: Environ, start: Start) -> Iterable[bytes]:
 
 ROUTES: dict[str, Callable[..., Iterable[Any]]] = {
     f"/{name}": value
-    for name, value in list(globals().items())
-    if callable(value) and getattr(value, "__module__", "") == __name__
+    for name, value in [*globals().items(), *vars(uploads).items()]
+    if callable(value) and getattr(value, "__module__", "") in (__name__, uploads.__name__)
 } | {"/go_on": goes_on, "/events": shows_events}
 
 

@@ -27,6 +27,7 @@ PATIENCE_S = 20.0
 RUNNER = """
 import importlib, json, socket, sys
 sys.path.insert(0, sys.argv[2])
+sys.path.append(sys.argv[2].rpartition("/")[0])  # for those that consist of several
 from releve.config.settings.wire import from_wire
 from releve.server.wsgi.application import load
 from releve.server.shared.link import Link
