@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import sys
-from functools import partial
 from typing import Any
 
 from releve.config.errors import ConfigError
@@ -88,7 +87,6 @@ class Supervisor:
         runtime = service.folders.runtime
         self._refusals = Refusals(service)
         self._adoption = Adoption(service, self._refusals)
-        self._in_systemd = service.notifier.active  # else nobody reads what there would be to say
         self._tasks: set[asyncio.Task[None]] = set()  # the loop holds tasks weakly
         self.dispatcher = dispatcher = Dispatcher(service)
         self.stop = Stop(dispatcher)
@@ -105,7 +103,7 @@ class Supervisor:
         dispatcher.on_begun, dispatcher.on_done, dispatcher.on_idle = self._begun, self._done, self._now_idle
         service.on_lost = lambda generation: self._recovery.look()
         service.condition.planned = lambda: dispatcher.operation is not None
-        service.condition.on_change = self._tell_health
+        service.condition.on_change = self._tell_condition
         service.continuity.on_terminated = lambda: self._on_signal("SIGTERM", "stop", {"signalled": True})
 
     async def main(self) -> int:
@@ -203,14 +201,8 @@ class Supervisor:
 
     def _begun(self, operation: Operation) -> None:
         self._upkeep.look()
-        if not self._in_systemd:
-            return
-        operation.told = partial(self._tell_systemd, operation)
         self._watchdog.extend()
-        if self.service.active is not None:
-            self.service.notifier.reloading(
-                f"{operation.verb} {operation.number} started; {self.service.serving_words()}"
-            )
+        self.service.announcer.follow(operation, reloads=self.service.active is not None)
 
     def _done(self, operation: Operation) -> None:
         generations = self.service.generations()
@@ -234,12 +226,9 @@ class Supervisor:
             if self.service.serving is not None:
                 self.service.continuity.name_guard(self.service.serving)
 
-    def _tell_systemd(self, operation: Operation, phase: str) -> None:
-        self.service.notifier.status(f"{operation.verb} {operation.number}: {phase}; {self.service.serving_words()}")
-
-    def _tell_health(self) -> None:
-        if self._in_systemd and self.dispatcher.idle:  # else the phase is shown
-            self.service.notifier.status(self.service.state_words())
+    def _tell_condition(self) -> None:
+        if self.dispatcher.idle:  # else the phase is shown
+            self.service.announcer.condition()
 
     # ---------------------------------------------------------------- what comes by itself
 

@@ -28,6 +28,7 @@ from releve.supervisor.listeners.listener import Listener, close_listener
 from releve.supervisor.release.release import Pin, release_of
 from releve.supervisor.reporting.history import History
 from releve.supervisor.reporting.log import log, own
+from releve.supervisor.service.announcer import Announcer
 from releve.supervisor.service.archive import Standing
 from releve.supervisor.service.condition import Condition, Subject
 from releve.supervisor.service.configuration import Configuration
@@ -60,7 +61,6 @@ class Service:
         self.configured = configured
         self.history = history
         self.notifier = notifier
-        self._in_systemd = notifier.active  # else nobody reads what there would be to say
         self.started = time.monotonic()
         self.wall_offset = system.wall_offset()
         self.active: Generation | None = None
@@ -72,6 +72,7 @@ class Service:
         self.listeners = HeldListeners(inherited, notifier)
         self.condition = Condition(self._subject)
         self.drain = Drain(self.generations)
+        self.announcer = Announcer(notifier, self.condition, self.serving_words)
         self.folders = folders
         self.continuity = Continuity(folders, notifier, sentry)
         self.base_environment = environment.strip(os.environ)
@@ -288,8 +289,8 @@ class Service:
         self.continuity.tell(standing)
         self.listeners.store.keep(self.listeners.in_service)
         self.condition.judge()
-        if anew and self._in_systemd:
-            self._tell_systemd()
+        if anew:
+            self.announcer.ready()
 
     def call_back(self) -> None:
         """A rollback begins: until it is over, neither its time nor the end of its master sends away the generation
@@ -358,17 +359,7 @@ class Service:
         """Tell systemd who serves: it ends a start or a reload."""
         if self.active is not None:
             self.condition.judge()
-            if self._in_systemd:
-                self._tell_systemd()
-
-    def _tell_systemd(self) -> None:
-        self.notifier.main_pid(os.getpid())
-        self.notifier.ready(self.state_words())
-
-    def state_words(self) -> str:
-        """For the line that ``systemctl status`` shows."""
-        words = "; ".join(filter(None, (self.condition.words, self.serving_words())))
-        return words[0].upper() + words[1:]
+            self.announcer.ready()
 
     def serving_words(self) -> str:
         """What is serving now, for the end of an error message."""

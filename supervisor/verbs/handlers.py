@@ -217,10 +217,9 @@ def _record(context: Context, verb: str, by: str, change: Callable[[], object]) 
     attempt = service.history.begin({"verb": verb, "by": by, "from": described}, rescue=True)
     change()
     service.history.finish(attempt, "done", to=described)
-    words = service.serving_words()
-    log.info("%s %d, asked by %s: %s", verb, attempt, by, words)
+    log.info("%s %d, asked by %s: %s", verb, attempt, by, service.serving_words())
     if context.dispatcher.stopping is None:
-        service.notifier.status(words[0].upper() + words[1:])
+        service.announcer.serving()
 
 
 async def doctor(context: Context, arguments: Arguments, by: str) -> Event:
