@@ -9,16 +9,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from releve.config.frozen import dataclass
 from releve.config.kinds.http import parse_expect
 from releve.config.settings.upgrade import Check
-
-if TYPE_CHECKING:
-    from releve.supervisor.channels.worker import Worker
-    from releve.supervisor.generation.generation import Generation
+from releve.supervisor.channels.worker import Worker
+from releve.supervisor.generation.generation import Generation
 
 ANSWER_MAX_BYTES = 1024 * 1024
 EXCERPT_MAX = 200
