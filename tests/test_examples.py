@@ -30,8 +30,9 @@ for line in sys.stdin:
     body = request["body"].encode()
     environ = {
         "REQUEST_METHOD": request["method"], "SCRIPT_NAME": "", "PATH_INFO": request["path"], "QUERY_STRING": "",
-        "SERVER_PROTOCOL": "HTTP/1.1", "HTTP_COOKIE": request["cookie"], "CONTENT_TYPE": "application/x-www-form-urlencoded",
-        "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body),
+        "SERVER_PROTOCOL": "HTTP/1.1", "HTTP_COOKIE": request["cookie"],
+        "CONTENT_TYPE": "application/x-www-form-urlencoded", "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": io.BytesIO(body),
     }
     setup_testing_defaults(environ)
     environ["HTTP_HOST"] = "localhost"

@@ -26,8 +26,10 @@ def chance_of(data: bytes) -> random.Random:
 
 
 HOSTILE = (
-    b"\r\n", b"\n", b"\r", b" ", b"\t", b"\0", b":", b"#", b"%0d%0a", b"\x7f", b"\x85", b"\xa0", b"\xad", b"_", b",", b"\r\n\r\n",
-    b"\r\n folded", b"\r\nHost: b", b"\r\nContent-Length: 5", b"\r\nTransfer-Encoding: chunked", b"\r\nExpect: 100-continue",
+    b"\r\n", b"\n", b"\r", b" ", b"\t", b"\0", b":", b"#", b"%0d%0a", b"\x7f", b"\x85", b"\xa0", b"\xad", b"_", b",",
+    b"\r\n\r\n",
+    b"\r\n folded", b"\r\nHost: b", b"\r\nContent-Length: 5", b"\r\nTransfer-Encoding: chunked",
+    b"\r\nExpect: 100-continue",
     b"\r\nConnection: close", b"\r\nX_A: b", b"\r\nProxy: b", b"\r\nContent-Type: a", b" HTTP/1.1", b"a" * 300,
 )  # fmt: skip
 

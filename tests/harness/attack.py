@@ -75,7 +75,8 @@ def forged_keepsake():
     pin = dict(directory=LOOT, resolved=LOOT, python=LOOT + "/python", binary=LOOT + "/python", app="app:application",
                settings={{"log.access": LOOT + "/roots.log"}}, environment={{}}, identity={{"user": None}}, lend=False,
                python_version="3.11.0", prefix="", releve=None, preload=None, revision=None)
-    said = dict(version=1, role="active", uid=0, revive=dict(argv=[LOOT + "/python"], directory="/", environment={{}}), pin=pin, hello={{}})
+    revive = dict(argv=[LOOT + "/python"], directory="/", environment={{}})
+    said = dict(version=1, role="active", uid=0, revive=revive, pin=pin, hello={{}})
     fd = os.memfd_create("releve-keepsake")
     os.write(fd, json.dumps(said).encode())
     return fd
@@ -139,7 +140,8 @@ def impostor():
         client, _ = DOORS[0].accept()
         client.sendmsg([json.dumps(dict(type="hello", pid=1, link=1, features=["door"], settings=[])).encode()])
         client.sendmsg([json.dumps(dict(type="inventory", generation=1, posture="resumed", listeners=[])).encode()],
-                       [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("=5i", *[os.memfd_create("x")] * 4, forged_keepsake()))])
+                       [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                         struct.pack("=5i", *[os.memfd_create("x")] * 4, forged_keepsake()))])
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]

@@ -1,4 +1,4 @@
-"""How ``make test`` deals the tests out to the processes of pytest-xdist: which of them stay together, which come first.
+"""How ``make test`` deals the tests out to the processes of pytest-xdist: which stay together, which come first.
 
 By their names alone: the process that deals collects nothing. (pytest-xdist's own ``xdist_group`` is a part of a test's
 name, which pytest 9.1 and later do not let it change; it is ignored there without a word.)

@@ -104,8 +104,8 @@ def _leave(main: Callable[[], int], *streams: int) -> None:
 
 
 class Process:
-    """A function of ours as a process that goes on, and is talked to over pipes: lines of text. Its errors go where those
-    of the tests do.
+    """A function of ours as a process that goes on, and is talked to over pipes: lines of text. Its errors go where
+    those of the tests do.
     """
 
     def __init__(self, main: Callable[[], int]) -> None:

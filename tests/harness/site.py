@@ -34,7 +34,8 @@ def app(environ, start_response):
     if environ["PATH_INFO"] == "/slow":
         time.sleep(1.0)
     body = RELEASE.encode()
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("X-Process", str(os.getpid()))])
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("X-Process", str(os.getpid()))]
+    start_response("200 OK", headers)
     return [body]
 """
 BROKEN = "import a_module_that_nobody_has\n" + APP

@@ -21,7 +21,8 @@ from releve.importer.gunicorn import gunicorn
 from releve.importer.settings.site import Site
 
 NUMBERS = (
-    "timeout", "graceful_timeout", "keepalive", "limit_request_line", "limit_request_fields", "limit_request_field_size",
+    "timeout", "graceful_timeout", "keepalive", "limit_request_line", "limit_request_fields",
+    "limit_request_field_size",
     "backlog", "worker_connections", "max_requests", "max_requests_jitter",
 )  # fmt: skip
 
@@ -140,7 +141,8 @@ def test_what_cannot_be_imported(importing: Import, tmp_path: Path, words: str, 
     [
         ("worker_class = 'gevent'\n", "worker_class = 'gevent' (gunicorn.conf.py): Greenlets"),
         ("worker_class = 'eventlet'\n", "WebSockets are not served: Socket.IO can do with long polling"),
-        ("raw_env = ['A=1']\n", ("raw_env = ['A=1'] (gunicorn.conf.py): The same, one key each; a changed one comes with "
+        ("raw_env = ['A=1']\n",
+            ("raw_env = ['A=1'] (gunicorn.conf.py): The same, one key each; a changed one comes with "
 "`ctl "
 "upgrade`")),
         ("graceful_timeout = 9\n", "(`atexit`, threads) has `timeouts.exit`, 5 s, then"),
@@ -218,9 +220,12 @@ DEFAULTS = gunicorn.read(["a:b"], {}, "/nowhere")
             "workers": st.integers(0, 5000), "threads": st.integers(0, 5000), "umask": st.integers(0, 0o777),
             **{name: st.integers(0, 10**12) for name in NUMBERS},
             "worker_class": st.sampled_from(["sync", "gthread", "gevent", "x.Y"]),
-            "accesslog": st.sampled_from([None, "-", "a log: #1", "/var/log/x"]), "user": st.sampled_from([None, 0, "www-data"]),
-            "proxy_protocol": st.sampled_from([True, "v2", "off"]), "forwarded_allow_ips": st.sampled_from(["", "*", "10.0.0.0/8,::1"]),
-            "chdir": st.sampled_from([".", "/srv/my site", "~x"]), "loglevel": st.text(max_size=8), "preload_app": st.booleans(),
+            "accesslog": st.sampled_from([None, "-", "a log: #1", "/var/log/x"]),
+            "user": st.sampled_from([None, 0, "www-data"]),
+            "proxy_protocol": st.sampled_from([True, "v2", "off"]),
+            "forwarded_allow_ips": st.sampled_from(["", "*", "10.0.0.0/8,::1"]),
+            "chdir": st.sampled_from([".", "/srv/my site", "~x"]), "loglevel": st.text(max_size=8),
+            "preload_app": st.booleans(),
         },
     )
 )  # fmt: skip

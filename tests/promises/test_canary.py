@@ -27,7 +27,8 @@ from before import application as fine
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/healthz":
         return fine(environ, start_response)
-    start_response("500 Internal Server Error", [("Content-Length", "0"), ("X-Generation", os.environ["RELEVE_GENERATION"])])
+    headers = [("Content-Length", "0"), ("X-Generation", os.environ["RELEVE_GENERATION"])]
+    start_response("500 Internal Server Error", headers)
     return []
 """
 

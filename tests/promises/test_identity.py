@@ -18,8 +18,8 @@ WHO = """
 import json, os
 AT_IMPORT = os.getuid()
 def application(environ, start_response):
-    told = {"at import": AT_IMPORT, "user": os.getuid(), "group": os.getgid(), "groups": os.getgroups(), "umask": os.umask(0o22),
-            "home": os.environ.get("HOME")}
+    told = {"at import": AT_IMPORT, "user": os.getuid(), "group": os.getgid(), "groups": os.getgroups(),
+            "umask": os.umask(0o22), "home": os.environ.get("HOME")}
     os.umask(told["umask"])
     body = json.dumps(told).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])

@@ -102,7 +102,8 @@ def test_port_80_and_nothing_else(open_folder: Path) -> None:
 PEEP = """
 import os, sys
 for pid in sys.argv[1:]:
-    for look in (lambda: os.listdir(f"/proc/{pid}/fd"), lambda: open(f"/proc/{pid}/mem"), lambda: open(f"/proc/{pid}/environ")):
+    for look in (lambda: os.listdir(f"/proc/{pid}/fd"), lambda: open(f"/proc/{pid}/mem"),
+                 lambda: open(f"/proc/{pid}/environ")):
         try:
             look()
         except PermissionError:

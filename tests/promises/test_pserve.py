@@ -113,7 +113,8 @@ class Pserve(Service):
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [PYTHON, *command, *arguments],
-                cwd=self.place, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                cwd=self.place, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
             )  # fmt: skip
         if wait:
             eventually(self.is_serving, "the service serves")

@@ -1,4 +1,4 @@
-"""Promise: the supervisor replaces itself, and nobody notices: same pid, same workers, same listeners, same waiting ``ctl``."""
+"""Promise: the supervisor replaces itself, and nobody notices: same pid, workers, listeners, and waiting ``ctl``."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def test_between_upgrades_under_load(tmp_path: Path) -> None:
 
 
 def test_what_stood_by_and_what_was_leaving(tmp_path: Path) -> None:
-    """A generation with a long request in flight goes on leaving, another one goes on standing by, for the rest of its time."""
+    """A generation with a long request in flight goes on leaving, another one on standing by, for the rest of its
+    time.
+    """
     with (
         serving(tmp_path, upgrade={"standby": "8s"}) as service,
         socket.create_connection(("127.0.0.1", service.port)) as client,
@@ -203,7 +205,8 @@ if told is not None and bool(told.get("prove")) is {prove}:
     with suppress(ProcessLookupError):
         os.kill({master}, signal.SIGKILL)
     until = time.monotonic() + 5
-    while {adopted} and os.path.exists("/proc/{master}") and time.monotonic() < until:  # until it is reaped by another one
+    # until it is reaped by another one
+    while {adopted} and os.path.exists("/proc/{master}") and time.monotonic() < until:
         time.sleep(0.01)
 """
 

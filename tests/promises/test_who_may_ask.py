@@ -118,7 +118,8 @@ def test_a_deploy_user_is_kept_to_verbs_and_folders(open_folder: Path) -> None:
             assert ask(verb)[:2] == (1, f"permission denied: games may not use ctl {verb}; allowed: status, upgrade")
         assert ask("upgrade", directory="/tmp")[:2] == (
             1,
-            f"permission denied: games may not use ctl upgrade: /tmp is not in {open_folder}/releases (control.directories)",
+            f"permission denied: games may not use ctl upgrade: /tmp is not in {open_folder}/releases "
+            "(control.directories)",
         )
         assert ask("upgrade", python=SYSTEM_PYTHON)[0] == 1
         assert ask("upgrade", bounds="")[0] == 2  # no argument of a client's

@@ -23,8 +23,8 @@ from harness.service import Service, alive, eventually, serving
 APPLICATION = (Path(__file__).parents[1] / "harness" / "application.py").read_text()
 
 APP = """
-import atexit, concurrent.futures as futures, dbm.dumb, gzip, multiprocessing, os, random, shelve, subprocess, sys, tempfile
-import threading, time, zipfile
+import atexit, concurrent.futures as futures, dbm.dumb, gzip, multiprocessing, os, random, shelve, subprocess, sys
+import tempfile, threading, time, zipfile
 import release_app as before
 
 HERE = os.environ["NOTES"]
@@ -85,7 +85,8 @@ def program():
     return subprocess.Popen(["sleep", "600"]).pid
 
 def orphan():
-    return subprocess.run(["/bin/sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!"], capture_output=True, text=True).stdout
+    command = ["/bin/sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!"]
+    return subprocess.run(command, capture_output=True, text=True).stdout
 
 def segment():
     from multiprocessing.shared_memory import SharedMemory

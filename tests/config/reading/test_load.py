@@ -29,7 +29,8 @@ env: {}
 user: null
 runtime_directory: auto
 state_directory: auto
-limits:   {request_line: 8190, headers: 100, header: 8190, head: 64KiB, body: unlimited, connections: 10000, backlog: 2048}
+limits:   {request_line: 8190, headers: 100, header: 8190, head: 64KiB, body: unlimited,
+           connections: 10000, backlog: 2048}
 timeouts: {header: 10s, keepalive: 75s, body: 30s, write: 30s, boot: 60s, drain: 30s, linger: 5s}
 upgrade:
   check: off

@@ -83,10 +83,12 @@ def test_a_variable_of_the_environment_comes_before_the_file(tmp_path: Path) -> 
         ("host = a\nlisten = :80\n", "site.ini:7:1: cannot use listen beside host, port and unix_socket"),
         ("unix_socket_perms = 600\n", "site.ini:6:1: cannot use unix_socket_perms without unix_socket"),
         ("unix_socket = @x\n", "site.ini:6:15: cannot use '@x' as unix_socket: abstract sockets"),
-        ("upgrade.check = /a\nupgrade.check.path = /b\n", (":7:1: cannot use 'upgrade.check.path': check has a value of its own on "
+        ("upgrade.check = /a\nupgrade.check.path = /b\n",
+            (":7:1: cannot use 'upgrade.check.path': check has a value of its own on "
 "line "
 "6")),
-        ("upgrade.check.path = /b\nupgrade.check = /a\n", ("site.ini:7:1: cannot use 'upgrade.check' as one value: it has keys of "
+        ("upgrade.check.path = /b\nupgrade.check = /a\n",
+            ("site.ini:7:1: cannot use 'upgrade.check' as one value: it has keys of "
 "its "
 "own")),
         ("port = %(nowhere)s\n",

@@ -31,7 +31,8 @@ def test_nothing_changed() -> None:
 
 def test_changed_keys_are_dotted_and_in_order() -> None:
     assert changed(OLD, NEW) == [
-        "app", "directory", "listen", "workers", "env", "state_directory", "timeouts.boot", "upgrade.check", "log.level",
+        "app", "directory", "listen", "workers", "env", "state_directory", "timeouts.boot", "upgrade.check",
+        "log.level",
     ]  # fmt: skip
 
 
@@ -57,6 +58,7 @@ def test_what_a_reload_applies_is_what_the_design_says() -> None:
     more = {*needs_upgrade(rules()), *needs_restart(rules())}
     applied = {key.partition(".")[0] for key in rules() if key not in more}
     assert applied == {
-        "listen", "workers", "threads", "limits", "request", "timeouts", "upgrade", "proxy", "log", "watch", "include", "readiness",
+        "listen", "workers", "threads", "limits", "request", "timeouts", "upgrade", "proxy", "log", "watch", "include",
+        "readiness",
         "spool_directory",
     }  # fmt: skip

@@ -15,7 +15,8 @@ WORKERS: dict[str, Any] = {
     "status": 0,
     "workers": [
         {
-            "generation": 8, "worker": 2, "pid": 812, "state": "serving", "age_s": 192, "heartbeat_age_s": 0.001, "connections": 3,
+            "generation": 8, "worker": 2, "pid": 812, "state": "serving", "age_s": 192, "heartbeat_age_s": 0.001,
+            "connections": 3,
             "busy": 1, "requests": 1204, "statuses": {"2xx": 1200, "3xx": 1, "4xx": 2, "5xx": 1}, "pss_bytes": 43 << 20,
             "rss_bytes": 99 << 20, "requests_now": [REQUEST],
         },
@@ -33,7 +34,8 @@ DUMP: dict[str, Any] = {
                            'File "/srv/app.py", line 3 in c']},
                 {"thread": "0x5", "number": 2, "role": "leading", "request": None,
                  "stack": ['File "/v/server/lead.py", line 1 in a', 'File "/v/server/loop.py", line 2 in b']},
-                {"thread": "0x6", "number": None, "role": "other", "request": None, "stack": ['File "/srv/own.py", line 1 in x']},
+                {"thread": "0x6", "number": None, "role": "other", "request": None,
+                    "stack": ['File "/srv/own.py", line 1 in x']},
                 {"thread": "0x7", "number": 3, "role": "idle", "request": None, "stack": []},
                 {"thread": "0x8", "number": 4, "role": "idle", "request": None, "stack": []},
             ],

@@ -148,8 +148,9 @@ ends = [end.detach() for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SE
 kept, control = pair()
 worker = Worker(
     WorkerSetup(
-        number=1, slot=0, generation=1, revision=1, settings=Settings(app="x:y"), listeners=(), exchange_receive=ends[0],
-        exchange_send=ends[1], board=scoreboard.Scoreboard(scoreboard.make()), control=control, application=None, load=lambda: None,
+        number=1, slot=0, generation=1, revision=1, settings=Settings(app="x:y"), listeners=(),
+        exchange_receive=ends[0], exchange_send=ends[1], board=scoreboard.Scoreboard(scoreboard.make()),
+        control=control, application=None, load=lambda: None,
     ),
     None,
     Functions(),

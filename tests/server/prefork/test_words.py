@@ -34,8 +34,9 @@ def application(environ, start_response):
         link, = [one for one in gc.get_objects() if isinstance(one, Link) and one.socket.fileno() >= 0][:1]
         fd = os.open("/dev/null", os.O_RDONLY)
         for said in (
-            {"type": "state", "state": "gone"}, {"type": "state", "state": ["paused"]}, {"type": "state", "state": "serving", "given": "x"},
-            {"type": "state", "state": "booting"}, {"type": "failed", "reason": 7}, {"type": "mixed", "files": 5},
+            {"type": "state", "state": "gone"}, {"type": "state", "state": ["paused"]},
+            {"type": "state", "state": "serving", "given": "x"}, {"type": "state", "state": "booting"},
+            {"type": "failed", "reason": 7}, {"type": "mixed", "files": 5},
             {"type": "reopened", "id": []}, {"type": "recycle", "reason": {}}, {"type": []}, [], 7,
             {"type": "state"}, {"type": "state", "state": "paused", "kept": 10**30},
         ):

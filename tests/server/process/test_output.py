@@ -232,7 +232,8 @@ def test_what_frameworks_do_to_the_streams(tmp_path: Path) -> None:
         tmp_path,
         """
         import contextlib, io
-        print(sys.stdout.encoding, sys.stdout.fileno(), sys.stdout.isatty(), sys.stdout.writable(), sys.stdout.mode, sys.stdout.name)
+        out = sys.stdout
+        print(out.encoding, out.fileno(), out.isatty(), out.writable(), out.mode, out.name)
         sys.stdout.reconfigure(line_buffering=True)
         print("reconfigured")
         with contextlib.redirect_stdout(io.StringIO()) as kept:

@@ -109,11 +109,13 @@ class Proxy:
 
 FIT = [
     wsgi, lenient, unnamed, get_page, more, both, decorated, print, lambda e, s: (), lambda *a: (),
-    Called(), Called().method, Called.of_class, Static(), OfClass(), TakesAll(), Partial(), Described(), Made, MadeOfAll, NamedTuple,
+    Called(), Called().method, Called.of_class, Static(), OfClass(), TakesAll(), Partial(), Described(), Made,
+    MadeOfAll, NamedTuple,
     functools.partial(three, 1), functools.partial(functools.partial(three), 1),
     functools.partial(keyed, config=1), functools.partial(Made),
     MethodType(three, 1), MethodType(OneMore(), 1), MethodType(MadeOfMore, 1), MethodType(functools.partial(three), 1),
-    functools.lru_cache(wsgi), functools.singledispatch(wsgi), mock.Mock(), mock.MagicMock(), mock.create_autospec(wsgi),
+    functools.lru_cache(wsgi), functools.singledispatch(wsgi), mock.Mock(), mock.MagicMock(),
+    mock.create_autospec(wsgi),
 ]  # fmt: skip
 FLAWED = [
     (asgi, Flaw.ASGI), (AsyncCalled(), Flaw.ASGI), (functools.partial(asgi), Flaw.ASGI), (single, Flaw.ASGI),

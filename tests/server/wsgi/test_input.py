@@ -12,7 +12,8 @@ from harness.workers import Client, Generation, request
 
 BODY = b"one\ntwo\r\n\nGET /closing HTTP/1.1\r\nHost: a\r\n\r\nend"
 WHOLE = [
-    "read", "read None", "read -1", "read much", "read pieces", "readline", "readline 3", "readlines", "readlines 4", "iterate", "mixed",
+    "read", "read None", "read -1", "read much", "read pieces", "readline", "readline 3", "readlines", "readlines 4",
+    "iterate", "mixed",
 ]  # fmt: skip
 PARTS = {"nothing": b"", "read 0": b"", "read 2": BODY[:2]}
 

@@ -324,8 +324,10 @@ def test_the_environ_is_a_dict_of_exact_types(client: Client) -> None:
         assert found["type"] == "dict"
         assert set(found["own"].values()) == {"str"}
         required = {
-            "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "HTTP_X_Y",
-            "wsgi.version", "wsgi.url_scheme", "wsgi.input", "wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once",
+            "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "SERVER_NAME", "SERVER_PORT",
+            "SERVER_PROTOCOL", "HTTP_X_Y",
+            "wsgi.version", "wsgi.url_scheme", "wsgi.input", "wsgi.errors", "wsgi.multithread", "wsgi.multiprocess",
+            "wsgi.run_once",
         }  # fmt: skip
         assert required <= set(found["keys"])
 

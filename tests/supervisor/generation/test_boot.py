@@ -1,4 +1,4 @@
-"""A boot: what the master is told, in which words it shows what it does, and how it ends; what hangs writes its stack."""
+"""A boot: what the master is told, in which words it shows its work, and how it ends; what hangs writes its stack."""
 
 from __future__ import annotations
 
