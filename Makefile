@@ -38,7 +38,7 @@ help: ## list the commands
 
 run: $(RUNTIME) ## set up, then serve examples/hello on http://127.0.0.1:8000
 	@printf '%s\n' '' \
-	    'Relève serves examples/hello. Open http://127.0.0.1:8000/' \
+	    'Relève starts examples/hello. Once it says "serving http://127.0.0.1:8000", open that page.' \
 	    'Then, in a second terminal, in this folder:' '' \
 	    '    $(BIN)/ctl status                    what runs' \
 	    '    vi examples/hello/app.py                change the text of RELEASE' \

@@ -14,6 +14,7 @@ import sys
 from typing import Any
 
 from releve.config.errors import ConfigError
+from releve.config.grammar import counted
 from releve.config.settings.settings import Settings
 from releve.instance import cards
 from releve.instance.protocol import Status
@@ -23,6 +24,7 @@ from releve.supervisor.generation.traffic import EVERY_S as SAMPLE_S
 from releve.supervisor.host import children, system
 from releve.supervisor.host.identity import Identity, IdentityError, identify
 from releve.supervisor.listeners.inherited import unclaimed
+from releve.supervisor.listeners.listener import reached_at
 from releve.supervisor.operations.hooks import end_left_over
 from releve.supervisor.operations.reopen import Rotations
 from releve.supervisor.reporting.log import log, own
@@ -190,12 +192,25 @@ class Supervisor:
         assert outcome is not None
         serves = start.verb != "start" or outcome["status"] in (Status.DONE, Status.DEGRADED)
         if serves or self.dispatcher.stopping is not None:
+            if start.verb == "start" and self.dispatcher.stopping is None:
+                self._say_where()
             await self.stop.ended.wait()
             return int(Status.DONE)
         if own.path is not None:
             print(f"releve: {outcome['message']}; the log is in {own.path}", file=sys.stderr)
         await end_all(self.service, dismiss_all(self.service))
         return int(outcome["status"])
+
+    def _say_where(self) -> None:
+        """Say where the service listens; on a terminal too where the log is a file."""
+        serving = self.service.serving
+        if serving is None:
+            return
+        where = ", ".join(map(reached_at, self.service.listeners.in_service))
+        words = f"serving {where} ({counted(serving.roster.serving(), 'worker')}, generation {serving.number})"
+        log.info("%s", words)
+        if sys.stderr.isatty():
+            own.aside("info", words)
 
     # ---------------------------------------------------------------- operations
 

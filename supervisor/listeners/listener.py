@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 
 from releve.config.frozen import dataclass
@@ -40,6 +41,22 @@ class Listener:
     inherited: bool  # from systemd: its path and backlog are not ours
     inode: tuple[int, int] | None  # device and inode of the Unix socket file that we bound
     aside: str | None = None  # where that file is while nobody shall connect
+
+
+def reached_at(listener: Listener) -> str:
+    """Where clients reach it: ``http://127.0.0.1:8000``, ``unix:/run/shop.sock``; the port that the kernel chose for 0.
+
+    For an inherited socket, with the name that it was passed on by.
+    """
+    if listener.address.kind == "unix":
+        return str(listener.address)  # the kernel has the name that it was bound by, beside that path
+    where = listener.socket.getsockname()
+    if isinstance(where, tuple):
+        host, port = where[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    else:  # bytes, with a zero in front: an abstract address (unix(7))
+        url = f"unix:{os.fsdecode(where).replace(chr(0), '@')}"
+    return f"{url} ({listener.name})" if listener.address.kind == "fd" else url
 
 
 def close_listener(listener: Listener, *, unlink: bool = True) -> None:

@@ -34,6 +34,15 @@ def served(*addresses: str) -> list[bool]:
     return [answers(address) for address in addresses]
 
 
+def test_a_start_says_once_where_it_serves(tmp_path: Path) -> None:
+    with serving(tmp_path, workers=1) as service:
+        line = f"serving http://127.0.0.1:{service.port}, unix:{service.unix} (1 worker, generation 1)"
+        eventually(lambda: line in service.log(), "the log says where it serves")
+        service.do("upgrade")
+        service.kill_supervisor()
+        assert service.log().count(" serving http://") == 1
+
+
 def test_a_rollback_has_the_dropped_addresses_back_and_drops_the_new_ones(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         old = [f"tcp:{service.port}", f"unix:{service.unix}"]
