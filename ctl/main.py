@@ -17,7 +17,7 @@ import click
 
 from releve import __version__
 from releve.config.completion import by_metavar
-from releve.ctl import options
+from releve.ctl import hints, options
 from releve.ctl.screens import history as attempts
 from releve.ctl.screens import render
 from releve.instance.protocol import MEANING, Status
@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(ctl.main(list(arguments), prog_name="ctl", standalone_mode=False) or Status.DONE)
     except click.ClickException as error:
-        error.show()
+        hints.led_on(error, ctl.commands).show()
         return Status.USAGE
     except (KeyboardInterrupt, click.Abort):
         render.say("interrupted; nothing was asked for")
@@ -53,6 +53,14 @@ class Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of the commands, in their order."""
         return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of the first word. Raises click.UsageError, which says what is meant by another."""
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            raise click.UsageError(f"cannot do {args[0]!r}: {hints.of_verb(args[0], self.commands)}", ctx)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Verbs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

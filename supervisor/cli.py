@@ -22,7 +22,7 @@ from releve.config.completion import by_metavar
 from releve.config.reading.sections import Names, is_paste
 from releve.instance.instances import USUAL_FILE, InstanceError, absolute, working_folder
 from releve.instance.protocol import Status
-from releve.supervisor import completion
+from releve.supervisor import completion, hints
 from releve.supervisor.service.configuration import Configuration
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ def configuration(file: str | None, app: str | None, options: dict[str, Any]) ->
         raise click.UsageError(
             f"cannot run an application called {app!r}: write {app}:app; a command, as in `releve {app}`, comes first"
         )
+    if app is not None and (error := hints.misread(app, SUBCOMMANDS)):
+        raise error
     if file is None and app is None:
         if not (folder / USUAL_FILE).exists():
             raise click.UsageError(
@@ -201,7 +203,7 @@ def _configured(name: str, summary: str, action: Callable[[Configuration], int],
     try:
         parsed = parser.main(list(arguments), prog_name=name, standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        hints.led_on(error, arguments, SUBCOMMANDS).show()
         return error.exit_code
     if not isinstance(parsed, Configuration):  # --help and --version have said everything
         return int(parsed or 0)

@@ -1,0 +1,52 @@
+"""Hints: what ``ctl`` says is meant by a word or an option that it does not know."""
+
+from __future__ import annotations
+
+import pytest
+
+from releve.ctl import hints, main
+
+VERBS = ("status", "upgrade", "reload", "rollback", "stop", "workers")
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("statsu", "did you mean `ctl status`?"),
+        ("ps", "did you mean `ctl workers` or `ctl status`?"),
+        ("undo", "did you mean `ctl rollback`?"),
+        ("start", "`releve -c FILE` starts a service, or `systemctl start` its unit"),
+        ("init", "did you mean `releve init`?"),
+        ("xyzzy", "`ctl --help` lists the verbs"),
+    ],
+)
+def test_a_word_leads_to_the_verb_that_is_meant(word: str, hint: str) -> None:
+    assert hints.of_verb(word, VERBS) == hint
+
+
+def test_only_verbs_that_there_are_are_proposed() -> None:
+    assert "logs" not in hints.of_verb("log", VERBS)
+    assert hints.of_verb("log", (*VERBS, "logs")) == "did you mean `ctl logs`?"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["ps"], "cannot do 'ps': did you mean `ctl workers` or `ctl status`?"),
+        (["--json", "status"], "cannot use --json here: it comes after a verb, as in `ctl status --json`"),
+        (["status", "--jsn"], "--json"),
+        (["--bogus"], "--bogus"),
+    ],
+)
+def test_the_error_of_a_command_line_leads_on(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(arguments) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_no_verb_is_called_what_a_hint_is_for() -> None:
+    assert not set(main.ctl.commands) & set(hints.VERBS)
+    assert all(
+        any(verb in main.ctl.commands for verb in meant) or word in hints.OTHERS for word, meant in hints.VERBS.items()
+    )
