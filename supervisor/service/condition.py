@@ -64,9 +64,12 @@ class Condition:
             own.aside("error" if self._logs.losing else "info", told)
             self.on_change()
 
-    def judge(self) -> None:
-        """See whether the generation in service is all that it should be."""
-        subject = self._subject()
+    def judge(self, subject: Subject | None = None) -> None:
+        """See whether the generation in service is all that it should be.
+
+        ``subject``: the service as it is now, for whoever has it at hand.
+        """
+        subject = subject or self._subject()
         self._judge_logs(subject)
         generation, candidate = subject.active, subject.candidate
         if generation is None or generation.orphaned or generation.state is not GenerationState.SERVING:

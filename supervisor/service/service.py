@@ -282,13 +282,13 @@ class Service:
     def _committed(self, *, anew: bool) -> None:
         """What follows from a commit, in this order. ``anew``: another generation is in service than before."""
         assert self.active is not None
-        settings, standing = self.active.settings, self.standing()
+        subject, standing = self._subject(), self.standing()
         if anew:
             self.condition.begin_anew(self.active)
-        own.change(settings.log)
+        own.change(subject.log)
         self.continuity.tell(standing)
         self.listeners.store.keep(self.listeners.in_service)
-        self.condition.judge()
+        self.condition.judge(subject)
         if anew:
             self.announcer.ready()
 
@@ -358,7 +358,7 @@ class Service:
     def announce(self) -> None:
         """Tell systemd who serves: it ends a start or a reload."""
         if self.active is not None:
-            self.condition.judge()
+            self.condition.judge(self._subject())
             self.announcer.ready()
 
     def serving_words(self) -> str:

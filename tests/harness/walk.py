@@ -111,7 +111,7 @@ def record_socket(path: str, product: str, address: str) -> None:
             with contextlib.suppress(OSError):
                 return bool(value.getsockname() == (host, int(port)))
         if kind in HOLDERS:
-            return holds(getattr(value, HOLDERS[kind]))
+            return holds(getattr(value, HOLDERS[kind], None))  # None: it is being made
         return kind in ("str", "Address") and str(value) == address
 
     def note(frame: FrameType, event: str, of: Any) -> None:
