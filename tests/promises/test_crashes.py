@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.service import Service, eventually, serving
+from harness.service import Service, alive, eventually, serving
 
 FATAL = """
 import os
@@ -30,6 +30,11 @@ def fatal(service: Service) -> None:
     """A request that kills whichever worker takes it."""
     with contextlib.suppress(OSError, http.client.HTTPException):
         service.request("GET", "/fatal")
+
+
+def living(service: Service) -> set[int]:
+    """The pids of those that serve, and have not died since they were told of."""
+    return {pid for pid in service.workers() if alive(pid)}
 
 
 class Systemd:
@@ -123,12 +128,13 @@ def test_missing_workers_are_said_everywhere_for_as_long_as_they_are_missing(
     service: Service, systemd: tuple[str, Systemd]
 ) -> None:
     broken = service.root / "broken"
-    eventually(lambda: len(service.workers()) == 4, "all serve")
+    eventually(lambda: len(living(service)) == 4, "all serve")  # what has just died is told of a moment later
     broken.touch()
     systemd[1].lines.clear()
     begun = len(re.findall(r" WARNING \S+ degraded: ", service.log()))
-    for _ in range(3):
+    for left in (3, 2, 1):
         fatal(service)
+        eventually(lambda left=left: len(living(service)) <= left, f"{left} are left")  # type: ignore[misc]
     expected = re.compile(r"1 of 4 workers, \d+ crash(es)? and \d+ failed boots in 30 s")
     eventually(
         lambda: any(map(expected.fullmatch, service.status()["service"]["degraded"])), "three of four are missing"
