@@ -77,7 +77,7 @@ class Drain:
         return f", drained since {clock(self.seconds)}" if self.seconds is not None else ""
 
     def picture(self) -> dict[str, Any] | None:
-        """For ``ctl status``."""
+        """For ``ctl status``: since when, and whose workers know nothing of it; None if it is not drained."""
         if self.seconds is None:
             return None
         deaf = [one.number for one in self._generations() if one.hello and FEATURE not in one.hello.get("features", [])]

@@ -83,6 +83,20 @@ def knock(path: Path) -> Link:
     return link
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a master has handed over, believed. Its descriptors are owned."""
+
+    said: Message  # inventory
+    kept: Keepsake
+    listeners: list[Listener]
+    receive: int  # of its exchange
+    send: int
+    board: int
+    crash: int
+    pidfd: int
+
+
 async def take(number: int, path: Path, link: Link, configured: Identity | None) -> Adopted:
     """Take over what the master behind a door has. Raises AdoptionError and others; then nothing of it is held.
 
@@ -90,22 +104,48 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
     """
     async with asyncio.timeout(CALL_S):
         hello, caller = await _greeted(link)
+    given = await _given(number, path, link, caller, configured)
+    kept, said = given.kept, given.said
+    found = HandedOver(
+        master=Reached(caller.pid, given.pidfd, link),
+        hello=kept.hello if kept.held is not None else hello,
+        revision=_revision(said.get("revision", kept.revision), kept),
+        state=_STATES.get(said["posture"], GenerationState.STANDBY),
+        diverts="diverting" in said,
+        preloaded=said.get("preloaded", False),
+        receive=_seqpacket(given.receive),
+        send=_seqpacket(given.send),
+        board=given.board,
+        crash=given.crash,
+        door=Door(path, None),
+    )
+    if kept.coming is not None and found.revision > kept.revision:  # the reload was switched, and nobody has noted it
+        kept = dataclasses.replace(kept, scaled=None, settings=kept.coming)
+    generation = Generation(number, kept.pin, kept.settings, given.listeners, found)
+    generation.started = kept.started
+    generation.roster.toll.take_over(*(_past(said.get(name, ())) for name in ("crashed", "unbooted")))
+    await _count(generation)
+    return Adopted(generation, kept)
+
+
+async def _given(number: int, path: Path, link: Link, caller: Caller, configured: Identity | None) -> _Given:
+    """What the caller hands over. Raises as ``take``; Refused where it may do less than we, and is not believed."""
     fds: list[int] = []
     kept: Keepsake | None = None
     try:
         kept = verification.recorded(path)
         async with asyncio.timeout(CALL_S):
-            inventory, fds = await _next(link, "inventory", caller)
-        names = inventory["listeners"]
-        if inventory["generation"] != number or len(fds) != len(names) + _FIXED:
-            raise AdoptionError(f"it says that it is generation {inventory['generation']}, with {len(fds)} descriptors")
+            said, fds = await _next(link, "inventory", caller)
+        names = said["listeners"]
+        if said["generation"] != number or len(fds) != len(names) + _FIXED:
+            raise AdoptionError(f"it says that it is generation {said['generation']}, with {len(fds)} descriptors")
         receive, send, board, crash, kept_fd = fds[len(names) :]
         kept = verification.believed(kept, caller, kept_fd)
         if kept.held is not None:
             verification.verify(caller, kept, kept.held, (receive, send, board, crash))
         if not stat.S_ISREG(os.fstat(crash).st_mode):
             raise AdoptionError("its crash file is not a regular file")
-        theirs = [verification.known(name, fd, kept) for name, fd in zip(names, fds, strict=False)]
+        known = [verification.known(name, fd, kept) for name, fd in zip(names, fds, strict=False)]
         kept = verification.with_identity(kept, configured)
         pidfd = verification.open_master(caller, kept.held)
     except BaseException as error:
@@ -115,28 +155,15 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
             raise Refused(str(error), caller, kept) from error
         raise
     closing.close([kept_fd])  # whatever it is: where there is a record, nobody has looked at it
-    listeners = [_listener(one, fd) for one, fd in zip(theirs, fds, strict=False)]
-    found = HandedOver(
-        master=Reached(caller.pid, pidfd, link),
-        hello=kept.hello if kept.held is not None else hello,
-        revision=_revision(inventory.get("revision", kept.revision), kept),
-        state=_STATES.get(inventory["posture"], GenerationState.STANDBY),
-        diverts="diverting" in inventory,
-        preloaded=inventory.get("preloaded", False),
-        receive=_seqpacket(receive),
-        send=_seqpacket(send),
-        board=board,
-        crash=crash,
-        door=Door(path, None),
-    )
-    if kept.coming is not None and found.revision > kept.revision:  # the reload was switched, and nobody has noted it
-        kept = dataclasses.replace(kept, scaled=None, settings=kept.coming)
-    generation = Generation(number, kept.pin, kept.settings, listeners, found)
-    generation.started = kept.started
-    generation.roster.toll.take_over(*(_past(inventory.get(name, ())) for name in ("crashed", "unbooted")))
+    listeners = [_listener(one, fd) for one, fd in zip(known, fds, strict=False)]
+    return _Given(said, kept, listeners, receive, send, board, crash, pidfd)
+
+
+async def _count(generation: Generation) -> None:
+    """Until its master has told of all its workers. One that does not is ended: another generation follows it."""
     try:
         await generation.counted(CALL_S)
-    # it has died; or it hangs, or says that it has failed, and another one follows it
+    # it has died; or it hangs, or says that it has failed
     except (TimeoutError, StepFailed) as error:
         if not generation.orphaned:
             why = error.reason if isinstance(error, StepFailed) else f"it says no more for {CALL_S:g} s"
@@ -144,7 +171,6 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
             if not generation.workers:
                 await _let_finish(generation)
             await generation.orders.end_master()
-    return Adopted(generation, kept)
 
 
 async def _let_finish(generation: Generation) -> None:

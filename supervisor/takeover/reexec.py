@@ -43,13 +43,13 @@ class Conversations(Protocol):
     """The control socket, with those who wait for an answer."""
 
     async def start(self) -> None:
-        """Take conversations."""
+        """Take conversations, again after ``quiet``."""
 
     async def quiet(self, operation: Operation, seconds: float) -> None:
         """Take no more, and let those end that do not wait for ``operation``."""
 
     def fileno(self) -> int:
-        """The listening socket."""
+        """Of the listening socket."""
 
     def waiting_for(self, operation: Operation) -> list[int]:
         """The descriptors of those who wait for its result."""
@@ -94,7 +94,7 @@ async def reexec(outgoing: Outgoing, operation: Operation) -> str:
 
 
 def _need_guard(outgoing: Outgoing, step: str) -> None:
-    """Raises StepFailed."""
+    """Raises StepFailed where nobody would start another supervisor, should the new program fail."""
     active = outgoing.service.active
     if active is None or not active.led:
         why = (active and active.trouble) or "the generation in service has lost its master"

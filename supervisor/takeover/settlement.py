@@ -5,6 +5,7 @@ What was interrupted ends: before the switch was complete it goes back, after it
 
 from __future__ import annotations
 
+from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.keepsake.keepsake import Role
 from releve.supervisor.listeners.listener import remove_file
@@ -29,32 +30,7 @@ async def settle(service: Service, operation: Operation, adoption: Adoption) -> 
     assert active is not None and serving is not None
     try:
         with operation.step("settle"):
-            if serving.state is not GenerationState.SERVING:
-                serving.exchange.end_relay()
-                await serving.orders.resume()
-            await switch.end_diversion(serving)
-            for one in adopted:
-                generation = one.generation
-                if generation not in (active, service.standby, serving):
-                    operation.note(
-                        f"generation {generation.number} was not switched to yet: back to generation {active.number}"
-                    )
-                    service.listeners.close_after(generation, service.listeners.beyond(generation.listeners))
-                    await switch.leave(service, active, generation)
-            for paused in (service.standby, active if service.on_trial else None):
-                if paused is not None and paused.state is GenerationState.SERVING:
-                    try:
-                        await paused.orders.pause(serving)
-                    except StepFailed as error:  # one that is stuck holds nobody else up
-                        operation.note(f"{error.reason}; connections it holds stay with generation {paused.number}")
-            if service.standby is not None and service.standby.orphaned:
-                service.retire_standby()
-            _remove_files(adopted)
-            adoption.dismiss_unled()
-            _tell_of_the_ended(service, operation, adoption)
-            service.tell_roles()
-            # What was under way when the other supervisor was killed may have left it with more workers, or fewer.
-            await scale.restore(serving, service.scaled or serving.settings.workers)
+            await _bring_about(service, operation, adoption, active, serving)
     except BaseException:
         for one in adopted:  # a stop must find them all: one that is overlooked would have the service started again
             if one.generation not in service.generations():
@@ -71,6 +47,39 @@ async def settle(service: Service, operation: Operation, adoption: Adoption) -> 
         f"adopted {len(adopted)} generations with {workers} workers; generation {active.number} serves "
         f"{active.pin.resolved}"
     )
+
+
+async def _bring_about(
+    service: Service, operation: Operation, adoption: Adoption, active: Generation, serving: Generation
+) -> None:
+    """The posture of each. Raises StepFailed."""
+    adopted = adoption.adopted
+    if serving.state is not GenerationState.SERVING:
+        serving.exchange.end_relay()
+        await serving.orders.resume()
+    await switch.end_diversion(serving)
+    for one in adopted:
+        generation = one.generation
+        if generation not in (active, service.standby, serving):
+            operation.note(
+                f"generation {generation.number} was not switched to yet: back to generation {active.number}"
+            )
+            service.listeners.close_after(generation, service.listeners.beyond(generation.listeners))
+            await switch.leave(service, active, generation)
+    for paused in (service.standby, active if service.on_trial else None):
+        if paused is not None and paused.state is GenerationState.SERVING:
+            try:
+                await paused.orders.pause(serving)
+            except StepFailed as error:  # one that is stuck holds nobody else up
+                operation.note(f"{error.reason}; connections it holds stay with generation {paused.number}")
+    if service.standby is not None and service.standby.orphaned:
+        service.retire_standby()
+    _remove_files(adopted)
+    adoption.dismiss_unled()
+    _tell_of_the_ended(service, operation, adoption)
+    service.tell_roles()
+    # What was under way when the other supervisor was killed may have left it with more workers, or fewer.
+    await scale.restore(serving, service.scaled or serving.settings.workers)
 
 
 def _remove_files(adopted: list[Adopted]) -> None:
