@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from releve.config.grammar import counted
 from releve.server.shared.native import os, select, signal, time
 
 # At least, between SIGTERM and SIGKILL, and for what cleans up by itself: together before the master, in its turn,
@@ -108,9 +109,9 @@ def kill(children: Iterable[Child], whose: str = "") -> None:
 def _say(children: list[Child], whose: str) -> None:
     if children:
         names = ", ".join(map(str, children[:NAMED_MAX])) + (", …" if len(children) > NAMED_MAX else "")
-        what = "1 process" if len(children) == 1 else f"{len(children)} processes"
+        what = counted(len(children), "process", "processes")
         log.warning(
-            "ending %s that the application has started in %s: %s; start_new_session=True lets one live on",
+            "ending %s that the application started in %s: %s; start_new_session=True keeps a process alive",
             what,
             whose,
             names,

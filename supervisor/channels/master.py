@@ -84,7 +84,7 @@ class Master:
         self._orders: dict[int, asyncio.Future[Message]] = {}
         self._ids = itertools.count(1)
         self.tag = {"who": f"gen={generation}"}  # identity for a log line
-        self._noise = Noise(lambda line: log.error("on the link of the master: %s", line, extra=self.tag))
+        self._noise = Noise(lambda line: log.error("link of the master: %s", line, extra=self.tag))
         self._doubt: asyncio.TimerHandle | None = None  # the link has ended, and the process is about to
 
     # ---------------------------------------------------------------- its start
@@ -153,7 +153,7 @@ class Master:
                 return await answer
         except TimeoutError:
             raise StepFailed(
-                SILENT, f"cannot {kind} generation {self._generation}: its master did not answer for {timeout_s:g}s"
+                SILENT, f"cannot {kind} generation {self._generation}: its master did not answer within {timeout_s:g} s"
             ) from None
         finally:
             del self._orders[number]
@@ -174,7 +174,7 @@ class Master:
         """Send a message. Raises StepFailed."""
         kind = str(message["type"])
         if self._link is None:
-            raise StepFailed(SILENT, f"cannot {kind} generation {self._generation}: its master is gone")
+            raise StepFailed(SILENT, f"cannot {kind} generation {self._generation}: its master exited")
         try:
             self._link.send(message, list(fds))
         except LinkError as error:
@@ -238,8 +238,8 @@ class Master:
                 why = f"cannot understand the master of generation {self._generation}: {error}"
                 self._refuse(message.get("id"), StepFailed("order", why))
         except Exception:
-            self._noise.hear(f"a message that cannot be taken ({message.get('type')})")
-            log.debug("the message that could not be taken", exc_info=True, extra=self.tag)
+            self._noise.hear(f"an invalid message ({message.get('type')})")
+            log.debug("the invalid message", exc_info=True, extra=self.tag)
         finally:
             closing.close(fds)
 

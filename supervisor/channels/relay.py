@@ -81,7 +81,7 @@ class Relay:
                     self._noise.hear(str(error))
                     continue
                 except OSError as error:
-                    log.error("cannot read an exchange: %s", error)
+                    log.error("cannot read connections between generations: %s", error)
                     received = None
                 if received is None:
                     self.close()

@@ -156,7 +156,7 @@ class Generation:
                 self._send_boot(workers, keepsake)
                 await self.booting.ready()
         except TimeoutError:
-            reason = f"cannot boot: not ready after {limit_s:g}s (timeouts.boot) while {self.booting.doing}"
+            reason = f"cannot boot: not ready after {limit_s:g} s (timeouts.boot) while {self.booting.doing}"
             await boot.abort_hung(self.life, self.master, self.roster)
             raise StepFailed("boot", reason, self.crash_stack()) from None
 

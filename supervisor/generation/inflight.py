@@ -26,12 +26,12 @@ def describe(request: InflightCall, now: float) -> dict[str, Any]:
 
 
 def words(requests: Sequence[InflightCall], now: float) -> str:
-    """``while serving GET /report for 12.3s for 10.0.0.7``; ``while idle`` where nothing was served."""
+    """``while serving GET /report (12.3 s, client 10.0.0.7)``; ``while idle`` where nothing was served."""
     busy = serving(list(requests))
     if not busy:
         return IDLE
     named = [
-        f"{one.method} {one.target} for {max(0.0, now - one.began):.1f}s{f' for {one.peer}' if one.peer else ''}"
+        f"{one.method} {one.target} ({max(0.0, now - one.began):.1f} s{f', client {one.peer}' if one.peer else ''})"
         for one in busy
     ]
     more = f", and {len(named) - NAMED_MAX} more" if len(named) > NAMED_MAX else ""

@@ -99,10 +99,10 @@ async def end(number: int, holders: list[Holder]) -> None:
     """SIGTERM, and after a while SIGKILL, to exactly these. Closes their pidfds."""
     for one in holders:
         log.warning(
-            "generation %d left behind pid %d (%s), which still holds %s, where nobody would answer; terminating it",
-            number,
+            "terminating pid %d (%s): generation %d left it behind, and it still holds %s without serving it",
             one.pid,
             one.name,
+            number,
             one.listener,
         )
     try:
@@ -212,9 +212,9 @@ class Leftovers:
         if found:
             what = counted(len(found), "process", "processes")
             names = ", ".join(found[:_STRAYS_MAX]) + (", …" if len(found) > _STRAYS_MAX else "")
-            advice = "start_new_session=True lets one live on"
+            advice = "start_new_session=True keeps a process alive"
             log.warning(
-                "ending %s that the application of generation %d has started: %s; %s", what, self._number, names, advice
+                "ending %s that the application of generation %d started: %s; %s", what, self._number, names, advice
             )
 
     def end(self, master: int) -> None:

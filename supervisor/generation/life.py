@@ -30,8 +30,8 @@ class Life:
     def trouble(self) -> str:
         """Why nobody can rely on it: its master has ended, or all of it. Empty while its master commands it."""
         if self.gone:
-            return f"generation {self.number} has ended" + (f": {self.fate}" if self.fate else "")
-        return (self.fate or f"generation {self.number} has lost its master") if self.orphaned else ""
+            return f"generation {self.number} exited" + (f": {self.fate}" if self.fate else "")
+        return (self.fate or f"generation {self.number} lost its master") if self.orphaned else ""
 
     def after(self, event: GenerationEvent) -> GenerationState:
         """The state to which an event would lead; nothing has changed.

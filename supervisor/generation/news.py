@@ -70,7 +70,7 @@ class News:
 
     def _done(self, message: Message, fds: list[int]) -> None:
         if message.get("late"):
-            log.warning("workers %s have not answered yet", message["late"], extra=self._master.tag)
+            log.warning("no answer yet from worker %s", ", ".join(map(str, message["late"])), extra=self._master.tag)
         self._master.answer(message, None)
 
     def _failed(self, message: Message, fds: list[int]) -> None:

@@ -149,7 +149,7 @@ class Orders:
             except StepFailed:
                 if not self._life.orphaned:
                     raise
-                log.warning("its workers are commanded from here", extra=self._master.tag)
+                log.warning("the supervisor commands its workers directly", extra=self._master.tag)
         await self._command(verb, state, fds, timeout_s, **keys)
 
     async def _command(
@@ -159,7 +159,7 @@ class Orders:
         roster.tell(verb, fds, **keys)
         if not await life.wait(lambda: roster.all_in(state), timeout_s):
             raise StepFailed(
-                verb, f"cannot {verb} generation {life.number}: a worker did not answer for {timeout_s:g}s"
+                verb, f"cannot {verb} generation {life.number}: a worker did not answer within {timeout_s:g} s"
             )
         if state in AT_WORK and not roster.workers:
             raise StepFailed(verb, f"cannot {verb} generation {life.number}: it has no worker left")

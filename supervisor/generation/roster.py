@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from releve.config.grammar import counted
 from releve.server.scoreboard.inflight import InflightCall
 from releve.server.shared import closing, form
 from releve.server.shared.form import Unfit
@@ -72,7 +73,7 @@ class Roster:
         number, slot, pid = message["worker"], message["slot"], message["pid"]
         living = self.workers.values()
         if number in self.workers or any(slot == one.slot for one in living):
-            raise Unfit(f"worker {number} in slot {slot}: there is one")
+            raise Unfit(f"worker {number}: its number or its slot {slot} is taken")
         found = self._vet(number, pid, fds[1])
         control, pidfd = fds[:2]
         del fds[:2]
@@ -94,11 +95,11 @@ class Roster:
         if found is None and evidence.pid_of(pidfd) is None:
             return None  # meanwhile
         if found is None:
-            raise Unfit(f"worker {number}, whose process cannot be looked at (is /proc mounted with hidepid?)")
+            raise Unfit(f"worker {number}: cannot read its process (is /proc mounted with hidepid?)")
         if found.pid != pid or any(found.pid == one.pid for one in self.workers.values()):
-            raise Unfit(f"worker {number}, whose process is {found.pid}, not {pid}, or another worker's")
+            raise Unfit(f"worker {number}: its process is {found.pid}, not {pid}, or belongs to another worker")
         if not self._ours(found):
-            raise Unfit(f"worker {number}: process {pid} was not started by the master, or is another user's")
+            raise Unfit(f"worker {number}: process {pid} was not started by the master, or belongs to another user")
         return found
 
     def observe(self) -> None:
@@ -137,7 +138,7 @@ class Roster:
                 self._crashed(self._ending(worker, status))
             elif status < 0 and (cut := serving.words(self._calls(worker) or [], time.monotonic())) != serving.IDLE:
                 log.warning(
-                    "worker %d (pid %d) was ended at its deadline %s", worker.number, worker.pid, cut, extra=self._who
+                    "worker %d (pid %d) was killed at its deadline %s", worker.number, worker.pid, cut, extra=self._who
                 )
             worker.close()
 
@@ -167,7 +168,9 @@ class Roster:
 
     def adopt(self, on_change: Callable[[], None]) -> None:
         """The master is gone without a goodbye: from here on its workers are commanded from here."""
-        log.warning("the master is gone, its %d workers serve on", len(self.workers), extra=self._who)
+        log.warning(
+            "the master exited; the supervisor commands its %s", counted(len(self.workers), "worker"), extra=self._who
+        )
         self._commands = True
         self._on_change = on_change
         for worker in self.workers.values():

@@ -130,7 +130,7 @@ def disown(pid: int) -> None:
 
 def describe_status(status: int) -> str:
     """``exited with status 3``, ``was killed by SIGKILL``, or that nobody has seen which (`UNSEEN`)."""
-    return "has ended" if status == UNSEEN else describe_exit(status)
+    return "exited with an unknown status" if status == UNSEEN else describe_exit(status)
 
 
 def become_subreaper() -> None:

@@ -230,11 +230,8 @@ async def _conclude(
             await _judge(operation, old, new, seconds)
     await hooks.ended()
     if new.trouble:  # nobody has looked at it while the hook ran
-        fate = "ended" if new.state is GenerationState.GONE else "lost its master"
         failure = StepFailed if old is None else RolledBack
-        raise failure(
-            "commit", f"generation {new.number} has {fate} before its commit: {new.trouble}", new.crash_stack()
-        )
+        raise failure("commit", f"cannot commit: {new.trouble}", new.crash_stack())
     fault("before_commit")
     with operation.step("commit"):
         _commit(service, operation, new, target, new.settings.upgrade.standby if manner.standby else None)

@@ -193,7 +193,7 @@ class Ping:
 
 def _master(trial: Trial) -> Violation | None:
     if trial.new.orphaned or trial.new.state is GenerationState.GONE:
-        return Violation("master", f"the master of generation {trial.new.number} has ended", trial.new.crash_stack())
+        return Violation("master", f"the master of generation {trial.new.number} exited", trial.new.crash_stack())
     return None
 
 

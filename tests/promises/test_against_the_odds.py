@@ -49,7 +49,7 @@ def test_a_generation_that_ends_while_a_hook_runs_is_not_committed(tmp_path: Pat
         (tmp_path / "go").touch()
         out, err = ctl.communicate(timeout=60)
         assert ctl.returncode == 5, out + err
-        assert "generation 2 has ended before its commit" in json.loads(out)["message"]
+        assert "cannot commit: generation 2 exited" in json.loads(out)["message"]
         assert service.who()["release"] == "one" and service.serving() == 1
 
 

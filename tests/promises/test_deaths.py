@@ -105,7 +105,7 @@ def test_the_old_generation_dies_in_its_pause(tmp_path: Path) -> None:
         out, err = ctl.communicate(timeout=60)
         assert ctl.returncode == 0, out + err
         judge(service, ctl.returncode, out + err)
-        assert any("generation 1 has ended" in note for note in json.loads(out)["notes"])
+        assert any("generation 1 exited" in note for note in json.loads(out)["notes"])
 
 
 def test_a_new_generation_with_nothing_to_go_back_to_stays(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_new_generation_with_nothing_to_go_back_to_stays(tmp_path: Path) -> No
         aborted = service.ask("abort")
         assert aborted["status"] == 8 and "there was no way back" in aborted["message"], aborted
         out, err = ctl.communicate(timeout=60)
-        assert ctl.returncode == 8 and "generation 1 has ended" in json.loads(out)["message"], out + err
+        assert ctl.returncode == 8 and "generation 1 exited" in json.loads(out)["message"], out + err
         judge(service, ctl.returncode, out + err)
 
 

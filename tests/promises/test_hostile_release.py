@@ -92,7 +92,7 @@ def test_a_link_that_is_spoilt_is_mended(tmp_path: Path, does: str) -> None:
                 assert shown.returncode == Status.DEGRADED and "): degraded\n" in shown.stdout and lost in shown.stdout
             hold.unlink()
             eventually(lambda: healthy(service, before["generation"] + (does != "junk")), "the service is healthy")
-            assert service.log().count("ignored on the link of the master") <= 3
+            assert service.log().count("link of the master: ignored") <= 3
             eventually(lambda: len(service.descriptors()) <= descriptors + 4, "what came with the messages is closed")
             service.do("scale", workers="3")
             service.do("reload")

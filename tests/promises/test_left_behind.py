@@ -95,7 +95,10 @@ def test_a_child_that_keeps_a_listener_is_found_by_the_next_supervisor_too(tmp_p
         child = int(service.get("/keeps_a_listener"))
         service.kill_supervisor()
     assert not alive(child)
-    assert f"generation 1 left behind pid {child} (sleep), which still holds 127.0.0.1:{service.port}" in service.log()
+    assert (
+        f"pid {child} (sleep): generation 1 left it behind, and it still holds 127.0.0.1:{service.port}"
+        in service.log()
+    )
 
 
 def test_a_child_that_names_a_generation_that_does_not_live_is_found_all_the_same(tmp_path: Path) -> None:
@@ -126,7 +129,7 @@ def test_a_child_that_keeps_a_listener_ends_with_its_generation(tmp_path: Path, 
                 eventually(lambda: not alive(child), "the child is ended")
                 assert service.get("/echo") == b""  # the other generation, which has the same listener, serves on
             assert (
-                f"generation 1 left behind pid {child} (sleep), which still holds 127.0.0.1:{service.port}"
+                f"pid {child} (sleep): generation 1 left it behind, and it still holds 127.0.0.1:{service.port}"
                 in service.log()
             )
             assert alive(free)

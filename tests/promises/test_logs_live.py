@@ -152,7 +152,7 @@ def test_workers_that_a_reload_has_replaced_and_orphans_are_reached(tmp_path: Pa
         (worker,) = service.workers()
         service.release("one", app="raise RuntimeError('no successor boots')\n")
         os.kill(generation["pid"], signal.SIGKILL)
-        eventually(lambda: "workers serve on" in (tmp_path / "our.log").read_text(), "the death is seen")
+        eventually(lambda: "the supervisor commands its" in (tmp_path / "our.log").read_text(), "the death is seen")
         (tmp_path / "our.access").rename(tmp_path / "our.access.1")
         answer = service.ask("reopen")
         assert answer["status"] == 0, answer

@@ -196,7 +196,7 @@ def test_a_worker_that_was_killed_leaves_what_it_did(tmp_path: Path, way: str, h
     with starts(tmp_path, workers=1) as service:
         beside = asks(service, "/sleeps", tmp_path)
         target = asks(service, way, tmp_path)
-        served = rf"GET {re.escape(beside)} for \d+\.\ds for 127\.0\.0\.1:\d+, GET {re.escape(target)} for "
+        served = rf"GET {re.escape(beside)} \(\d+\.\d s, client 127\.0\.0\.1:\d+\), GET {re.escape(target)} \("
         line = rf"worker 1 \(pid \d+\) {how} while serving {served}"
         eventually(lambda: re.search(line, service.log()), "the log says what it did")
         eventually(service.workers, "another one serves")

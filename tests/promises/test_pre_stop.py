@@ -108,7 +108,7 @@ def test_a_stop_that_serves_on_goes_on_though_the_master_dies(tmp_path: Path) ->
             "they leave",
         )
         os.kill(master, signal.SIGKILL)
-        eventually(lambda: "the master is gone" in service.log(), "its workers are commanded from here")
+        eventually(lambda: "the supervisor commands its" in service.log(), "its workers are commanded from here")
         for _ in range(5):
             assert service.who()["release"] == "one"
         assert service.process is not None and service.process.poll() is None

@@ -168,7 +168,7 @@ def test_beside_a_dead_master_it_is_refused(tmp_path: Path) -> None:
         def refused() -> bool:
             result = service.ask("reexec")
             assert result["status"] in (4, 7), result
-            return bool(result["status"] == 4 and "the master of generation 1 has ended" in result["reason"])
+            return bool(result["status"] == 4 and "the master of generation 1 exited" in result["reason"])
 
         eventually(refused, "it is refused between two tries to recover")
         load.wait(30)

@@ -1,4 +1,4 @@
-"""Promise: a worker ends as a process ends, and nothing that the application has started there is left."""
+"""Promise: a worker ends as a process ends, and nothing that the application started there is left."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_the_end_of_a_worker_is_bounded_and_leaves_nothing(tmp_path: Path, threa
         service.get("/thread")
         begin()
         eventually(lambda: not alive(pid) and not alive(child), "both have ended")
-        assert f"(pid {pid}): pid {child} (sleep); start_new_session=True lets one live on" in service.log()
+        assert f"(pid {pid}): pid {child} (sleep); start_new_session=True keeps a process alive" in service.log()
         assert "leaving though threads have not ended within 0.2 s (timeouts.exit): keeper" in service.log()
 
     def recycle() -> None:
@@ -298,7 +298,7 @@ def test_a_worker_that_is_killed_at_its_deadline_takes_its_children_along(tmp_pa
                 service.ask("reload")
                 eventually(lambda: not alive(pid) and not alive(child), "both have ended")
             assert (
-                f"ending 1 process that the application has started in worker 1 (pid {pid}): pid {child} (sleep)"
+                f"ending 1 process that the application started in worker 1 (pid {pid}): pid {child} (sleep)"
                 in service.log()
             )
             assert alive(free)
@@ -322,7 +322,7 @@ def test_a_program_that_ends_with_its_generation_is_named(tmp_path: Path) -> Non
             service.do("upgrade")
             eventually(lambda: not alive(orphan), "it has ended")
             said = (
-                f"ending 1 process that the application of generation 1 has started: pid {orphan} (sleep); "
+                f"ending 1 process that the application of generation 1 started: pid {orphan} (sleep); "
                 "start_new_session=True"
             )
             eventually(lambda: said in service.log(), "it is named")

@@ -61,7 +61,7 @@ def test_descendants_are_found_and_killed_with_a_line(
         os.close(child.pidfd)  # of others that this process has started
     with caplog.at_level(logging.WARNING, "releve.worker"):
         children.kill(mine, "worker 1 (pid 2)")
-    assert "ending 2 processes that the application has started in worker 1 (pid 2)" in caplog.text
+    assert "ending 2 processes that the application started in worker 1 (pid 2)" in caplog.text
     assert str(mine[0]) in caplog.text
     for pidfd in held:
         assert ended(pidfd)

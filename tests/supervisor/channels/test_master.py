@@ -113,7 +113,7 @@ def test_an_order_waits_for_its_own_answer() -> None:
 def test_an_order_that_is_not_answered_in_time_names_the_master() -> None:
     async def story(master: Master, told: Told, theirs: Link, process: subprocess.Popen[bytes]) -> None:
         with pytest.raises(
-            StepFailed, match=r"cannot resume generation 3: its master did not answer for 0\.01s"
+            StepFailed, match=r"cannot resume generation 3: its master did not answer within 0\.01 s"
         ) as late:
             await master.order("resume", timeout_s=0.01)
         assert late.value.step == SILENT
@@ -137,7 +137,7 @@ def test_orders_fail_when_it_ends_and_its_last_words_are_read_before() -> None:
         master.fail(StepFailed("boot", "it has ended"))
         with pytest.raises(StepFailed, match="it has ended"):
             await waiting
-        with pytest.raises(StepFailed, match="cannot pause generation 3: its master is gone"):
+        with pytest.raises(StepFailed, match="cannot pause generation 3: its master exited"):
             master.tell("pause")
         master.assure(1.0)  # is not our trouble
 

@@ -59,7 +59,7 @@ def test_what_has_ended_fails_its_orders_and_stays_gone(state: GenerationState) 
         one, other = generation(1, state), generation(2, GenerationState.SERVING)
         one.kill()
         for act in (*ORDERS.values(), prove):
-            with pytest.raises(StepFailed, match="generation 1 has ended"):
+            with pytest.raises(StepFailed, match="generation 1 exited"):
                 await act(one, other)
         one.dismiss(1.0)
         one.kill()
@@ -111,7 +111,7 @@ def test_nothing_is_paused_in_favour_of_one_that_has_ended() -> None:
     async def run() -> None:
         one, other = generation(1, GenerationState.SERVING), generation(2, GenerationState.SERVING)
         other.kill()
-        with pytest.raises(StepFailed, match="generation 2 has ended"):
+        with pytest.raises(StepFailed, match="generation 2 exited"):
             await one.orders.pause(other)
         assert one.state is GenerationState.SERVING
         end(one)

@@ -32,7 +32,7 @@ def call(age_s: float, target: str = "/report", peer: str = "10.0.0.7") -> Infli
 def test_the_oldest_is_named_first_and_who_serves_nothing_is_not() -> None:
     assert words([], 1000.0) == words([IDLES], 1000.0) == IDLE
     assert words([call(1.0, "/b", ""), IDLES, call(12.34)], 1000.0) == (
-        "while serving GET /report for 12.3s for 10.0.0.7, GET /b for 1.0s"
+        "while serving GET /report (12.3 s, client 10.0.0.7), GET /b (1.0 s)"
     )
 
 
@@ -42,7 +42,7 @@ def test_of_many_some_are_named() -> None:
 
 
 def test_a_clock_that_a_worker_claims_is_no_negative_age() -> None:
-    assert "for 0.0s" in words([call(-50.0)], 1000.0) and describe(call(-50.0), 1000.0)["age_s"] == 0.0
+    assert "(0.0 s" in words([call(-50.0)], 1000.0) and describe(call(-50.0), 1000.0)["age_s"] == 0.0
 
 
 def test_one_request_for_json() -> None:
@@ -62,4 +62,4 @@ def test_how_a_worker_has_ended(status: int, shown: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
     assert ending(status, None, OOM) == shown
     assert ending(status, [IDLES], OOM) == f"{shown} {IDLE}"
-    assert ending(status, [call(2.0, peer="")], OOM) == f"{shown} while serving GET /report for 2.0s"
+    assert ending(status, [call(2.0, peer="")], OOM) == f"{shown} while serving GET /report (2.0 s)"

@@ -104,7 +104,7 @@ def test_what_lives_in_the_masters_group_is_named(caplog: pytest.LogCaptureFixtu
         one.name_strays(1, [])
         assert caplog.text == ""
         one.name_strays(master.pid, [])
-        assert f"ending 1 process that the application of generation 7 has started: pid {stray} (sleep)" in caplog.text
+        assert f"ending 1 process that the application of generation 7 started: pid {stray} (sleep)" in caplog.text
         one.end(1)
     finally:
         os.killpg(master.pid, 9)

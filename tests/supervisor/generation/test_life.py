@@ -37,7 +37,7 @@ def test_events_lead_where_the_table_says(state: GenerationState, event: Generat
 def test_after_its_end_every_event_fails_and_says_how_it_ended(event: GenerationEvent) -> None:
     one = life(GONE)
     one.fate = "the master of generation 7 was killed by SIGKILL"
-    with pytest.raises(StepFailed, match="generation 7 has ended: the master of generation 7 was killed by SIGKILL"):
+    with pytest.raises(StepFailed, match="generation 7 exited: the master of generation 7 was killed by SIGKILL"):
         one.take(event)
     assert one.gone
 
@@ -46,11 +46,11 @@ def test_trouble() -> None:
     one = life(GenerationState.SERVING)
     assert one.trouble == ""
     one.orphaned = True
-    assert one.trouble == "generation 7 has lost its master"
+    assert one.trouble == "generation 7 lost its master"
     one.fate = "the master of generation 7 exited with status 1"
     assert one.trouble == one.fate
     one.take(GenerationEvent.ENDED)
-    assert one.trouble == f"generation 7 has ended: {one.fate}"
+    assert one.trouble == f"generation 7 exited: {one.fate}"
 
 
 def test_who_waits_looks_at_each_change_and_goes_on_when_it_is_true() -> None:

@@ -63,7 +63,7 @@ def test_a_crash_is_evidence_where_workers_were_to_start_and_nothing_else_is_sai
 def test_an_order_that_is_done_is_answered_and_who_is_late_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     one, heard = news()
     one.hear({"type": "done", "id": 1, "late": [3]}, [])
-    assert heard.answers == [None] and "workers [3] have not answered yet" in caplog.text
+    assert heard.answers == [None] and "no answer yet from worker 3" in caplog.text
 
 
 def test_what_a_release_says_of_itself_is_known() -> None:

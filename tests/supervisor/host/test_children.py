@@ -71,7 +71,7 @@ def test_a_program_that_does_not_exist_is_no_child() -> None:
         (3, "exited with status 3"),
         (-9, "was killed by SIGKILL"),
         (-35, "was killed by signal 35"),
-        (children.UNSEEN, "has ended"),
+        (children.UNSEEN, "exited with an unknown status"),
     ],
 )
 def test_an_end_in_words(status: int, words: str) -> None:

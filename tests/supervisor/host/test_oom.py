@@ -63,7 +63,7 @@ def test_the_end_of_a_worker_in_words(tmp_path: Path) -> None:
         InflightCall(2, 5, 100.0, "GET", "/b", ""),
         InflightCall(1, 4, 90.0, "POST", "/a", "10.0.0.7:1"),
     ]
-    assert words(seats, 102.25) == "while serving POST /a for 12.2s for 10.0.0.7:1, GET /b for 2.2s"
+    assert words(seats, 102.25) == "while serving POST /a (12.2 s, client 10.0.0.7:1), GET /b (2.2 s)"
     assert words([InflightCall(number, number, 100.0 - number, "GET", "/") for number in range(7)], 100.0).endswith(
         ", and 2 more"
     )
