@@ -12,18 +12,25 @@ from releve.supervisor.host import program
 
 SYSTEMCTL_S = 5.0
 JOBS_S = 2.0  # while it is awaited everything goes on
+USERS = "/user@"  # in the control group of all that a user's own manager runs
 _UNIT = re.compile(r"/([^/]+\.service)(?:/|$)")
 
 
 def unit_name(environ: Mapping[str, str] = os.environ) -> str | None:
     """The unit's; None outside of systemd."""
-    found = _UNIT.search(_group())
-    return None if found is None or "INVOCATION_ID" not in environ else found[1]
+    found = _UNIT.findall(_group())
+    # the innermost: a user's units are below the unit of the user's own manager
+    return found[-1] if found and "INVOCATION_ID" in environ else None
+
+
+def of_user() -> bool:
+    """Whether the manager that runs this process is a user's own."""
+    return USERS in _group()
 
 
 async def ask(*words: str, timeout_s: float = SYSTEMCTL_S, environ: Mapping[str, str] = os.environ) -> str | None:
     """What it says, asked of the manager that runs us; None if it fails."""
-    argv = ["systemctl", *(["--user"] if "/user@" in _group() else []), *words]
+    argv = ["systemctl", *(["--user"] if of_user() else []), *words]
     try:
         ended = await program.run(argv, timeout_s, directory="/", environment=dict(environ))
     except (OSError, subprocess.SubprocessError):

@@ -26,6 +26,24 @@ def test_the_job_of_a_unit(unit: str, job: str | None) -> None:
     assert systemctl.job_of(unit, "") is None
 
 
+@pytest.mark.parametrize(
+    ("group", "name", "of_user"),
+    [
+        ("0::/system.slice/shop.service", "shop.service", False),
+        ("0::/user.slice/user-7.slice/user@7.service/app.slice/shop.service", "shop.service", True),
+        ("0::/system.slice/shop.service/below", "shop.service", False),
+        ("0::/user.slice/session-2.scope", None, False),
+    ],
+)
+def test_the_unit_is_the_innermost(
+    monkeypatch: pytest.MonkeyPatch, group: str, name: str | None, of_user: bool
+) -> None:
+    monkeypatch.setattr(systemctl, "_group", lambda: f"{group}\n")
+    assert systemctl.unit_name({"INVOCATION_ID": "1"}) == name
+    assert systemctl.unit_name({}) is None
+    assert systemctl.of_user() is of_user
+
+
 def systemd(folder: Path, text: str) -> dict[str, str]:
     """An environment with a ``systemctl`` that runs this."""
     program = folder / "systemctl"
