@@ -18,10 +18,12 @@ import click
 from releve import __version__
 from releve.config.completion import by_metavar
 from releve.ctl import hints, options
+from releve.ctl.order import answer, present
 from releve.ctl.screens import history as attempts
 from releve.ctl.screens import render
 from releve.instance.protocol import MEANING, Status
 
+LEVELS = ("debug", "info", "warning", "error")  # of messages
 HISTORY_SHOWN = 20  # attempts
 
 EPILOG = "\b\nExit status:\n" + "\n".join(f"  {int(status)}  {meaning}" for status, meaning in MEANING.items())
@@ -173,6 +175,52 @@ def history(limit: int | None, since: datetime | None, **told: Any) -> int:
     if since is None:
         return options.order("history", told, waits=False, limit=limit or HISTORY_SHOWN)
     return options.order("history", told, waits=False, narrow=lambda found: attempts.newest(found, since, limit))
+
+
+@ctl.command(short_help="Show the log, or the access log.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written, also over a rotation, until Ctrl-C.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Show the last N entries (default: 100, or all with --since).",
+)
+@options.since
+@click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Only of this generation.")
+@click.option("--worker", metavar="WORKER", help="Only of this worker: 2, or 8.2 for one of generation 8.")
+@click.option("--level", type=click.Choice(LEVELS), help="Only messages of Relève that are at least that severe.")
+@click.option("--access", is_flag=True, help="The access log.")
+@click.option("--where", is_flag=True, help="Only say where the logs go, and the command that reads them.")
+@options.asks
+def logs(
+    follow: bool,
+    lines: int | None,
+    since: datetime | None,
+    generation: int | None,
+    worker: str | None,
+    level: str | None,
+    access: bool,
+    where: bool,
+    **told: Any,
+) -> int:
+    """Show the log: from the journal under systemd, else from the file of log.file or log.access.
+
+    Messages of Relève and what the application writes are in one log. ctl reads it with the rights of your user.
+    """
+    from releve.ctl.logs import logs as reading
+    from releve.ctl.logs.selection import Selection, named_worker
+
+    try:
+        generation, number = named_worker(worker, generation)
+        wanted = Selection(since, generation, number, level, access, lines).checked()
+    except ValueError as error:
+        raise click.UsageError(f"cannot show the log: {error}") from None
+    order = options.written("logs", told)
+    said = reading.known(answer(order), order.config)
+    if said["status"] != Status.DONE:
+        return present(order, said)
+    return reading.show(said, wanted, reading.Manner(follow, order.json, where))
 
 
 @ctl.command(short_help="Validate what an upgrade would read.")

@@ -23,10 +23,18 @@ def order(
     narrow: Callable[[Event], Event] = lambda result: result,
     **arguments: Any,
 ) -> int:
-    """The order for a verb from its options, carried out; the options of the group count where the verb has none.
+    """The order for a verb from its options, carried out. ``narrow``: what of the result is shown."""
+    return carry_out(written(verb, told, waits, narrow, **arguments))
 
-    ``narrow``: what of the result is shown.
-    """
+
+def written(
+    verb: str,
+    told: dict[str, Any],
+    waits: bool = False,
+    narrow: Callable[[Event], Event] = lambda result: result,
+    **arguments: Any,
+) -> Order:
+    """The order for a verb from its options; those of the group count where the verb has none. Raises UsageError."""
     group = click.get_current_context().parent
     outer = {} if group is None else group.params
     config, socket = told["config"] or outer.get("config"), told["socket"] or outer.get("socket")
@@ -37,7 +45,7 @@ def order(
     given = {name: value for name, value in arguments.items() if value is not None}
     answers_at_once = told.get("no_wait", "timeout" not in told)
     timeout_s = told.get("timeout") or (ANSWER_TIMEOUT_S if answers_at_once else None)
-    return carry_out(Order(verb, config, socket, told["json"], timeout_s, given, narrow))
+    return Order(verb, config, socket, told["json"], timeout_s, given, narrow)
 
 
 Command = Callable[..., Any]

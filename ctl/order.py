@@ -36,14 +36,22 @@ class Order:
 
 def carry_out(order: Order) -> int:
     """Find the instance, ask it, show the outcome, and return the exit status."""
+    return present(order, order.narrow(answer(order)))
+
+
+def answer(order: Order) -> Event:
+    """Find the instance and ask it: the result, also where nobody was found."""
     try:
         found = find(order.socket, order.config, os.environ, os.geteuid())
     except FindError as error:
-        result: Event = {"status": int(error.status), "message": str(error)}
-    else:
-        if found.guessed:
-            render.say(f"{render.line(found.label)}: the only running service")
-        result = order.narrow(ask(found, order))
+        return {"status": int(error.status), "message": str(error)}
+    if found.guessed:
+        render.say(f"{render.line(found.label)}: the only running service")
+    return ask(found, order)
+
+
+def present(order: Order, result: Event) -> int:
+    """Show a result, and return the exit status."""
     try:
         show(order, result)
         sys.stdout.flush()

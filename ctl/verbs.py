@@ -36,4 +36,5 @@ VERBS = {
     "drain": Verb(),
     "undrain": Verb(),
     "doctor": Verb(asks=True, shows="findings"),
+    "logs": Verb(asks=True),
 }

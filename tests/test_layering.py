@@ -32,6 +32,7 @@ LEVELS = (
     ("server",),
     ("instance",),
     ("ctl/screens", "ctl/conversation", "importer/document"),
+    ("ctl/logs",),
     ("ctl",),
     ("importer/settings",),
     ("importer/gunicorn",),

@@ -17,6 +17,7 @@ from releve.supervisor.host import policy
 from releve.supervisor.inspection import doctor as examination
 from releve.supervisor.inspection import dump as dumping
 from releve.supervisor.inspection import facts, workload
+from releve.supervisor.inspection import logs as places_of_logs
 from releve.supervisor.inspection import status as picture
 from releve.supervisor.operations import reopen as reopening
 from releve.supervisor.operations import scale as scaling
@@ -225,3 +226,8 @@ def _record(context: Context, verb: str, by: str, change: Callable[[], object]) 
 async def doctor(context: Context, arguments: Arguments, by: str) -> Event:
     """What is not as it should be, here and on this host."""
     return examination.report(examination.examine(await facts.of_service(context.service)))
+
+
+async def logs(context: Context, arguments: Arguments, by: str) -> Event:
+    """Where the lines of the service go; ``ctl`` reads them with the rights of its own user."""
+    return places_of_logs.places(context.service)

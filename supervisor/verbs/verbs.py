@@ -78,6 +78,7 @@ VERBS: dict[str, Verb] = {
     "drain": Verb(QUESTION, handlers.drain),  # it changes nothing that an operation is about
     "undrain": Verb(QUESTION, handlers.undrain),
     "doctor": Verb(QUESTION, handlers.doctor),
+    "logs": Verb(QUESTION, handlers.logs),
 }
 
 

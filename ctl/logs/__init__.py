@@ -1,0 +1,1 @@
+"""Logs: where lines are, which are asked for, files that are followed."""
