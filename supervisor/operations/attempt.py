@@ -98,12 +98,12 @@ def _outcome(
     if isinstance(error, StepFailed):
         return failure(error, Status.FAILED, serving, remedy)
     if isinstance(error, asyncio.CancelledError):
-        ended = StepFailed(operation.phase, f"{operation.verb} {operation.number} was ended: {operation.stop_reason}")
+        ended = StepFailed(operation.phase, f"{operation.verb} {operation.number} interrupted: {operation.stop_reason}")
         return {
             **failure(ended, Status.ROLLED_BACK if operation.switched else Status.FAILED, serving, ""),
             "aborted": True,
         }
-    log.error("%s %d failed in a way nobody foresaw", operation.verb, operation.number, exc_info=error)
+    log.error("%s %d failed with an unexpected error", operation.verb, operation.number, exc_info=error)
     words = f"unexpected error: {error!r}; the log has the traceback"
     if operation.committed and service.describe(service.active) != before:  # what was to be done is done, and stays
         return result(Status.DEGRADED, f"{serving}; after its commit, {words}", reason=words, degraded=[words])

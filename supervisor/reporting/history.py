@@ -100,8 +100,8 @@ class History:
             self._queue.pop()
             raise HistoryError(
                 f"cannot record the {entry.get('verb', 'upgrade')}: {self.trouble}; nothing was "
-                "touched and what runs goes on. "
-                f"Make room or give write access in {self._directory}, then try again"
+                f"changed, and what runs keeps running. Free space in {self._directory} or make it writable, then try "
+                "again"
             )
         self._merge(record)
         self._started[number] = (time.monotonic(), rescue)
@@ -203,7 +203,7 @@ class History:
         reason = directories.planted(self.path, os.geteuid(), links=True)
         if reason is not None:
             raise instances.InstanceError(
-                f"cannot use {self._directory}: {reason}; see who can write there, and remove it"
+                f"cannot use {self._directory}: {reason}; check who can write there, and remove it"
             )
 
     def _append(self, data: bytes, sync: bool) -> None:

@@ -55,7 +55,7 @@ class OwnLog:
         try:
             self.follow(settings)
         except StepFailed as error:
-            log.error("%s; the supervisor's log goes on where it went", error.reason)
+            log.error("%s; the supervisor keeps logging to where it did", error.reason)
 
     def reopen(self) -> None:
         """Go on in the file that lies at its path now. Raises StepFailed, and then it goes on in the one before."""

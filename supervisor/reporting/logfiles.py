@@ -37,7 +37,7 @@ def open_file(name: str, path: str) -> int:
         return trusted.open_file(path, _FLAGS, MODE)
     except OSError as error:
         raise StepFailed(
-            "log", f"cannot open {words} {path}: {error.strerror}; correct {key}, or the folder that it names"
+            "log", f"cannot open {words} {path}: {error.strerror}; change {key}, or the mode of the folder"
         ) from error
 
 

@@ -192,7 +192,7 @@ def _refuse_planted(directory: Path) -> None:
         raise LockError(f"cannot look into {directory}: {(error.strerror or str(error)).lower()}") from error
     if reason is not None:
         raise LockError(
-            f"cannot use {directory}: {reason}; see who can write there, and remove it, or choose "
+            f"cannot use {directory}: {reason}; check who can write there, and remove it, or choose "
             "another runtime_directory"
         )
 

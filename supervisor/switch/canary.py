@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from releve.config.grammar import counted
 from releve.config.kinds.numbers import share_text
 from releve.config.settings.upgrade import Canary
 from releve.server.shared.faults import fault
@@ -83,10 +84,10 @@ async def run(service: Service, operation: Operation, old: Generation, new: Gene
     """
     lacking = next((one for one in (old, new) if not one.can(FEATURE)), None)
     if lacking is not None:
-        which = "that serves" if lacking is old else "that is new"
+        which = "old" if lacking is old else "new"
         operation.note(
-            f"no canary: the releve {lacking.hello.get('releve')} of the release {which} does not know "
-            "it; it is switched at once"
+            f"no canary, switched at once: releve {lacking.hello.get('releve')} of the {which} release does not know "
+            "canaries"
         )
         return
     await new.orders.attend()
@@ -100,7 +101,7 @@ async def run(service: Service, operation: Operation, old: Generation, new: Gene
             if old.state is not GenerationState.GONE:
                 raise
         count.begin()
-        operation.say(f"{share_text(canary.share)} of the new connections go to generation {new.number}")
+        operation.say(f"{share_text(canary.share)} of new connections go to generation {new.number}")
         fault("on_canary")
         await _watch(operation, old, new, canary, count)
     finally:
@@ -109,7 +110,7 @@ async def run(service: Service, operation: Operation, old: Generation, new: Gene
 
 
 async def _watch(operation: Operation, old: Generation, new: Generation, canary: Canary, count: Count) -> None:
-    beside = probation.Comparison("old_meanwhile", "the old generation meanwhile", count.comparison)
+    beside = probation.Comparison("old_meanwhile", "the old generation in the same time", count.comparison)
     tell = _teller(operation, count, max(1.0, canary.for_ / TOLD))
 
     def over() -> bool:
@@ -121,7 +122,7 @@ async def _watch(operation: Operation, old: Generation, new: Generation, canary:
     for note in verdict.notes:
         operation.note(f"canary: {note}")
     if old.state is GenerationState.GONE:
-        operation.note(f"the canary was cut short: generation {old.number} has ended, and nobody accepts connections")
+        operation.note(f"the canary ended early: generation {old.number} exited, and no other accepts connections")
     if verdict.violation is not None:
         raise verdict.violation.failure("canary", new, verdict.figures)
 
@@ -145,7 +146,11 @@ def words(figures: dict[str, Any]) -> str:
     if canary is None:
         return ""
     connections, requests = canary["connections"], canary["requests"]
-    missed = f"; {connections['undiverted']} could not be passed on" if connections["undiverted"] else ""
+    missed = (
+        f"; {counted(connections['undiverted'], 'connection')} could not be passed on"
+        if connections["undiverted"]
+        else ""
+    )
     return (
         f"asked {share_text(canary['asked'])}, served {_percent(connections['share'])} of "
         f"{connections['accepted']} new connections "

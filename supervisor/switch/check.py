@@ -51,7 +51,7 @@ async def ask_worker(generation: Generation, worker: Worker, check: Check) -> Ch
         told = worker.tell("serve", (theirs.fileno(),), listener="private")
     try:
         if not told:
-            raise CheckFailed(f"cannot check worker {worker.number} of generation {generation.number}: it is gone")
+            raise CheckFailed(f"cannot check worker {worker.number} of generation {generation.number}: it exited")
         return await ask(ours, check)
     finally:
         ours.close()
@@ -66,13 +66,13 @@ async def ask(sock: socket.socket, check: Check) -> CheckResult:
             answer = await _exchange(sock, _request(target, check))
     except TimeoutError:
         raise CheckFailed(
-            f"cannot pass the check: GET {target} was not answered within {check.timeout:g}s; "
-            "look at what it waits for, or raise upgrade.check.timeout"
+            f"cannot pass the check: GET {target} got no answer within {check.timeout:g} s; "
+            "find what it waits for, or raise upgrade.check.timeout"
         ) from None
     except OSError as error:
         raise CheckFailed(
             f"cannot pass the check: GET {target}: {(error.strerror or str(error)).lower()}; the "
-            "worker ended the connection"
+            "worker closed the connection"
         ) from error
     except _Malformed as error:
         raise CheckFailed(f"cannot pass the check: GET {target}: {error}") from error
@@ -94,7 +94,7 @@ def _request(target: str, check: Check) -> bytes:
     for name, value in fields.items():
         if not name or any(mark in name + value for mark in "\r\n\0") or ":" in name or " " in name:
             raise CheckFailed(
-                f"cannot ask the check: the header {name!r} has characters that no header may have; "
+                f"cannot ask the check: the header {name!r} has a character that headers must not have; "
                 "change upgrade.check.headers"
             )
     lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
@@ -114,15 +114,15 @@ async def _exchange(sock: socket.socket, request: bytes) -> Answer:
             return answer
         if not chunk:
             raise _Malformed(
-                "the connection ended before the whole answer; the worker may have crashed" if data else _SILENT
+                "the connection closed before the answer was complete; the worker may have crashed" if data else _SILENT
             )
         if len(data) > ANSWER_MAX_BYTES:
             raise _Malformed(
-                f"the answer has more than {ANSWER_MAX_BYTES} bytes; choose a smaller page for upgrade.check.path"
+                f"the answer is longer than {ANSWER_MAX_BYTES} bytes; choose a smaller page for upgrade.check.path"
             )
 
 
-_SILENT = "the connection ended without an answer; the worker may have crashed"
+_SILENT = "the connection closed without an answer; the worker may have crashed"
 
 
 def _parse(data: bytes, ended: bool) -> Answer | None:
@@ -154,7 +154,7 @@ def _body(status: int, fields: dict[str, str], rest: bytes, ended: bool) -> byte
     if length is None:
         return rest if ended else None
     if not length.isdecimal():
-        raise _Malformed(f"the answer has the Content-Length {length!r}")
+        raise _Malformed(f"the answer has an invalid Content-Length, {length!r}")
     return rest[: int(length)] if len(rest) >= int(length) else None
 
 
@@ -167,7 +167,7 @@ def _dechunk(rest: bytes) -> bytes | None:
         try:
             size = int(line.partition(b";")[0], 16)
         except ValueError:
-            raise _Malformed(f"the answer has the chunk size {line[:20]!r}") from None
+            raise _Malformed(f"the answer has an invalid chunk size, {line[:20]!r}") from None
         if size == 0:
             return bytes(body) if rest.startswith(b"\r\n") or b"\r\n\r\n" in rest else None
         if len(rest) < size + 2:
@@ -185,12 +185,12 @@ def _hint(answer: Answer, check: Check) -> str:
     """What usually is the matter."""
     if answer.status == 400:
         return (
-            f"; if it refuses the Host {check.host!r} (Django's ALLOWED_HOSTS), set upgrade.check.host to "
-            "one that it serves"
+            f"; if the application refuses the Host {check.host!r} (Django's ALLOWED_HOSTS), set upgrade.check.host to "
+            "one that it accepts"
         )
     where = answer.fields.get("location", "")
     if answer.status in _REDIRECTS and where.startswith("https:") and not check.https:
-        return "; it insists on https: set upgrade.check.https to true"
+        return "; it redirects to https: set upgrade.check.https to true"
     if answer.status in _REDIRECTS:
-        return f"; it points to {where}: set upgrade.check.path to a page that answers by itself"
+        return f"; it redirects to {where}: set upgrade.check.path to a page that answers directly"
     return ""

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any
 
 from releve.config.frozen import dataclass
+from releve.config.grammar import counted
 from releve.config.settings.upgrade import Check
 from releve.server.shared.states import AT_WORK, UP, WorkerState
 from releve.supervisor.generation.generation import Generation
@@ -50,7 +51,7 @@ class Violation:
     def failure(self, step: str, new: Generation, figures: dict[str, Any]) -> RolledBack:
         """The end of the operation; the caller goes back."""
         evidence = {"rule": self.rule, **self.evidence, "figures": figures}
-        return RolledBack(step, f"generation {new.number} was bad: {self.reason}", self.traceback, evidence)
+        return RolledBack(step, f"generation {new.number} failed its {step}: {self.reason}", self.traceback, evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ class Trial:
             assert self.old is not None
             await checking.ask_worker(self.old, olds[0], check)
         except checking.CheckFailed as error:
-            self.note(f"the check fails, and not only of the new generation, so that it is not judged by it: {error}")
+            self.note(f"the check fails in the old generation too, so the new one is not judged by it: {error}")
             return
         evidence = {"worker": worker, "path": check.path}
         self.check_failed = Violation(
@@ -202,8 +203,8 @@ def _exit(trial: Trial) -> Violation | None:
     if unexcused(losses, trial.crashes_excused()):
         return Violation("exit", losses[0], trial.new.crash_stack(), {"workers": losses})
     if losses:
-        before = f"the old one lost {trial.before_crashes} in {REMEMBERED_S:g} s"
-        trial.note(f"workers exit unexpectedly, but not only in the new generation: {before}")
+        before = f"it lost {counted(trial.before_crashes, 'worker')} in {REMEMBERED_S:g} s"
+        trial.note(f"workers exit unexpectedly in the old generation too, so the new one is not judged by it: {before}")
     return None
 
 
@@ -212,7 +213,7 @@ def _heartbeat(trial: Trial) -> Violation | None:
     if not wedged:
         return None
     who = f"worker {wedged[0]} (pid {trial.new.workers[wedged[0]].pid})"
-    reason = f"{who} has an event loop that is stuck for {WEDGED_S:g} s"
+    reason = f"{who}: event loop stuck for {WEDGED_S:g} s"
     return Violation("heartbeat", reason, evidence={"workers": wedged})
 
 
@@ -257,26 +258,25 @@ class Rule:
 
 
 RULES = (
-    Rule("master", "its master ends", _master),
+    Rule("master", "its master exits", _master),
     Rule(
         "exit",
-        "a worker exits unexpectedly (recycling and scaling apart), and the old generation lost none, "
-        "or fewer, shortly before "
-        "(beside a canary, or meanwhile)",
+        "a worker exits unexpectedly (not by recycling or scaling), and the old generation lost none, or fewer, "
+        "in the time before (or during a canary)",
         _exit,
     ),
-    Rule("heartbeat", f"a worker's event loop is stuck for {WEDGED_S:g} s", _heartbeat),
+    Rule("heartbeat", f"the event loop of a worker is stuck for {WEDGED_S:g} s", _heartbeat),
     Rule(
         "check",
-        "`upgrade.check` fails twice in a row, while the old generation's, asked on its own private socket, succeeds",
+        "`upgrade.check` fails twice in a row, and passes in the old generation, asked on a private socket",
         _check,
     ),
     Rule(
         "errors",
-        f"of at least {REQUESTS_LEAST} requests of clients, at least {ERRORS_LEAST} were answered with "
-        "5xx, and their share is "
-        f"{SHARE_ABOVE * 100:.0f} points above that of the old generation (in its last minute; beside "
-        "a canary, meanwhile)",
+        f"at least {REQUESTS_LEAST} requests of clients were answered, at least {ERRORS_LEAST} of them with 5xx, and "
+        "the "
+        f"share of 5xx is {SHARE_ABOVE * 100:.0f} points above that of the old generation (in its last minute, or "
+        "during the canary)",
         _errors,
     ),
 )
@@ -315,8 +315,8 @@ async def watch(
             asking.cancel()
     traffic = trial.traffic
     if traffic.requests < REQUESTS_LEAST:
-        trial.note(f"too little traffic to judge: {traffic.requests} requests in {seconds:g} s")
+        trial.note(f"too little traffic to judge: {counted(traffic.requests, 'request')} in {seconds:g} s")
     elif traffic.unpolled.requests < REQUESTS_LEAST:
-        beside = f"{traffic.polled} for the path of upgrade.check"
-        trial.note(f"little traffic to judge by: {traffic.unpolled.requests} requests in {seconds:g}s, beside {beside}")
+        few = f"{counted(traffic.unpolled.requests, 'request')} in {seconds:g} s"
+        trial.note(f"little traffic to judge: {few}, and {traffic.polled} for the path of upgrade.check")
     return Verdict(None, trial.notes, trial.figures())

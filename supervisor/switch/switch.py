@@ -34,7 +34,7 @@ async def forward(service: Service, operation: Operation, old: Generation | None
     if old is not None:
         await pause(operation, old, new)
     if old is not None and old.state is GenerationState.GONE:
-        operation.note(f"{old.trouble}; what it held is lost, and generation {new.number} serves alone")
+        operation.note(f"{old.trouble}; its requests are lost, and generation {new.number} serves alone")
     soundness.demand(new, "switch", old=old)
     fault("after_pause")
     operation.switched = True
@@ -62,7 +62,7 @@ async def pause(operation: Operation, generation: Generation, to: Generation) ->
             await generation.orders.pause(to)
         except StepFailed as error:
             # A stuck worker is a reason to get rid of its generation, not to keep it.
-            operation.note(f"{error.reason}; connections it holds stay with generation {generation.number}")
+            operation.note(f"{error.reason}; connections of that worker stay with generation {generation.number}")
 
 
 async def all_serve(new: Generation) -> None:
@@ -79,7 +79,7 @@ async def all_serve(new: Generation) -> None:
         worker = min(late, key=lambda one: one.number)
         raise StepFailed(
             "switch",
-            f"cannot trust generation {new.number}: worker {worker.number} (pid {worker.pid}) did not come to serve",
+            f"cannot trust generation {new.number}: worker {worker.number} (pid {worker.pid}) did not begin to serve",
         )
 
 
@@ -136,6 +136,6 @@ def _end_wedged(generation: Generation, since_ns: int) -> None:
         record = worker.record(generation.board)
         if worker.state != WorkerState.PAUSED and record is not None and record.heartbeat_ns < since_ns:
             log.error(
-                "worker %d (pid %d): event loop is stuck, killed", worker.number, worker.pid, extra=generation.tag
+                "killing worker %d (pid %d): its event loop is stuck", worker.number, worker.pid, extra=generation.tag
             )
             worker.kill(signal.SIGABRT)  # faulthandler writes where it hangs

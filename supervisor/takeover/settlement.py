@@ -71,7 +71,7 @@ async def _bring_about(
             try:
                 await paused.orders.pause(serving)
             except StepFailed as error:  # one that is stuck holds nobody else up
-                operation.note(f"{error.reason}; connections it holds stay with generation {paused.number}")
+                operation.note(f"{error.reason}; connections of that worker stay with generation {paused.number}")
     if service.standby is not None and service.standby.orphaned:
         service.retire_standby()
     _remove_files(adopted)

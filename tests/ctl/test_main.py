@@ -177,9 +177,9 @@ def test_busy_names_the_operation_under_way(ctl: Ctl, fake: Start) -> None:
 
 
 def test_an_empty_next_is_not_made_up(ctl: Ctl, fake: Start) -> None:
-    server = fake(result(4, "upgrade 3 was ended: aborted by root", serving="generation 7 serves", next=""))
+    server = fake(result(4, "upgrade 3 interrupted: aborted by root", serving="generation 7 serves", next=""))
     assert ctl("--socket", str(server.path), "upgrade").stderr.splitlines() == [
-        "upgrade 3 was ended: aborted by root",
+        "upgrade 3 interrupted: aborted by root",
         "  serving  generation 7 serves",
     ]
 

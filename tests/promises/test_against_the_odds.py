@@ -135,7 +135,7 @@ async def ends(operation: Operation) -> dict[str, Any]:
 
 def test_an_operation_interrupted_before_its_first_step_still_ends() -> None:
     outcome = asyncio.run(ends(Operation("upgrade", "a test", 1)))
-    assert outcome["aborted"] and outcome["message"].endswith("was ended: at once")
+    assert outcome["aborted"] and outcome["message"].endswith("interrupted: at once")
 
 
 async def asked_on_its_way_back(operation: Operation) -> bool:

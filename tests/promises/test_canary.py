@@ -173,7 +173,7 @@ def test_a_canary_that_answers_500_goes_back(tmp_path: Path) -> None:
             said = json.loads(done.stdout)
             assert done.returncode == 5, done.stdout
             assert (said["step"], said["evidence"]["rule"]) == ("canary", "errors")
-            assert "the old generation meanwhile: 0 of " in said["reason"]
+            assert "the old generation in the same time: 0 of " in said["reason"]
             assert last(service)["outcome"] == "rolled back" and last(service)["evidence"]["rule"] == "errors"
             load.done(1)
             load.wait(40)

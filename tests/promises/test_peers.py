@@ -66,9 +66,9 @@ def test_it_starts_a_service(tmp_path: Path, peer: str) -> None:
 
 def test_a_canary_needs_two_releases_that_know_it(tmp_path: Path) -> None:
     with serving(tmp_path, upgrade={"canary": {"share": "50%", "for": "60s"}}) as service:
-        for brought, which in (("v1", "that is new"), (None, "that serves")):
+        for brought, which in (("v1", "new"), (None, "old")):
             bring(service, brought)
             said = service.ask("upgrade")
             assert said["status"] == 0
-            assert any(f"of the release {which} does not know it" in note for note in said["notes"])
+            assert any(f"of the {which} release does not know canaries" in note for note in said["notes"])
             assert "canary" not in said["figures"]

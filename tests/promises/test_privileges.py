@@ -359,7 +359,7 @@ def test_what_somebody_else_has_put_there_is_refused(open_folder: Path) -> None:
 
     planted = runtime / "ctl.sock"
     planted.symlink_to("/etc/passwd")
-    assert f"cannot use {runtime}: {planted} is a symbolic link; see who can write there, and remove it" in refusal()
+    assert f"cannot use {runtime}: {planted} is a symbolic link; check who can write there, and remove it" in refusal()
     planted.unlink()
     planted.touch()
     os.chown(planted, 65534, 65534)

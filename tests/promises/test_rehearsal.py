@@ -76,5 +76,5 @@ def test_a_dry_run_can_be_aborted(tmp_path: Path) -> None:
         assert service.ask("abort")["status"] == 0
         eventually(lambda: picture(service) == before, "everything is as it was")
         eventually(
-            lambda: f" ERROR pid={service.pid} upgrade 2 was ended: aborted by " in service.log(), "it is said once"
+            lambda: f" ERROR pid={service.pid} upgrade 2 interrupted: aborted by " in service.log(), "it is said once"
         )

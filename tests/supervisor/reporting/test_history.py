@@ -94,7 +94,7 @@ def test_garbage_and_a_torn_last_line_are_skipped(tmp_path: Path) -> None:
 def test_a_full_disk_refuses_an_upgrade_and_nothing_is_recorded(tmp_path: Path) -> None:
     (tmp_path / "history.jsonl").symlink_to("/dev/full")
     history = History(tmp_path)
-    with pytest.raises(HistoryError, match=r"cannot record the upgrade: no space left on device; nothing was touched"):
+    with pytest.raises(HistoryError, match=r"cannot record the upgrade: no space left on device; nothing was changed"):
         history.begin({"verb": "upgrade"})
     assert history.entries() == []
     assert history.pending == 0

@@ -32,4 +32,4 @@ def test_it_goes_on_where_it_went(own: OwnLog, tmp_path: Path) -> None:
         own.follow(missing)
     own.change(missing)
     assert own.path == str(file)
-    assert "; the supervisor's log goes on where it went\n" in file.read_text()
+    assert "; the supervisor keeps logging to where it did\n" in file.read_text()

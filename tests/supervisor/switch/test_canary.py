@@ -52,7 +52,7 @@ def count(old: Totals, new: Totals, minute: Totals = NOTHING) -> canary.Count:
     return made
 
 
-@pytest.mark.parametrize(("lacking", "which"), [(1, "that serves"), (2, "that is new")])
+@pytest.mark.parametrize(("lacking", "which"), [(1, "old"), (2, "new")])
 def test_no_canary_where_a_release_does_not_know_it(lacking: int, which: str) -> None:
     old, new = Generation(1), Generation(2)
     (old if lacking == 1 else new).features = ("door",)
@@ -64,7 +64,7 @@ def test_no_canary_where_a_release_does_not_know_it(lacking: int, which: str) ->
 
     operation = asyncio.run(main())
     assert operation.notes == [
-        f"no canary: the releve 0.0.9 of the release {which} does not know it; it is switched at once"
+        f"no canary, switched at once: releve 0.0.9 of the {which} release does not know canaries"
     ]
     assert not new.attended and not operation.switched and not operation.figures
 
@@ -82,7 +82,7 @@ def test_both_shares_are_told() -> None:
 def test_what_could_not_be_passed_on_is_told() -> None:
     figures = count(Totals(10, accepted=40, diverted=1, undiverted=3), Totals(0)).figures()
     assert canary.words({"canary": figures}).endswith(
-        "served 2.5% of 40 new connections and 0.0% of 10 requests; 3 could not be passed on"
+        "served 2.5% of 40 new connections and 0.0% of 10 requests; 3 connections could not be passed on"
     )
 
 

@@ -101,43 +101,46 @@ def test_a_whole_answer_passes_though_the_connection_stays(answer: bytes) -> Non
             Check(),
             _response("400 Bad Request", b"<h1>Bad Request (400)</h1>"),
             "cannot pass the check: GET / answered 400 (expected 200-399): <h1>Bad Request (400)</h1>; "
-            "if it refuses the Host 'localhost' (Django's ALLOWED_HOSTS), set upgrade.check.host to one that it serves",
+            "if the application refuses the Host 'localhost' (Django's ALLOWED_HOSTS), set upgrade.check.host to one "
+            "that it accepts",
         ),
         (
             Check(expect="200"),
             _response("301 Moved Permanently", b"", "Location: https://localhost/"),
             (
-                "cannot pass the check: GET / answered 301 (expected 200); it insists on https: set "
+                "cannot pass the check: GET / answered 301 (expected 200); it redirects to https: set "
                 "upgrade.check.https to true"
             ),
         ),
         (
             Check(expect="200"),
             _response("302 Found", b"", "Location: /login"),
-            "cannot pass the check: GET / answered 302 (expected 200); it points to /login: "
-            "set upgrade.check.path to a page that answers by itself",
+            "cannot pass the check: GET / answered 302 (expected 200); it redirects to /login: "
+            "set upgrade.check.path to a page that answers directly",
         ),
         (
             Check(),
             b"",
-            "cannot pass the check: GET /: the connection ended without an answer; the worker may have crashed",
+            "cannot pass the check: GET /: the connection closed without an answer; the worker may have crashed",
         ),
         (
             Check(),
             b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
-            "cannot pass the check: GET /: the connection ended before the whole answer; the worker may have crashed",
+            "cannot pass the check: GET /: the connection closed before the answer was complete; the worker may have "
+            "crashed",
         ),
         (
             Check(),
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwiki\r\n",
-            "cannot pass the check: GET /: the connection ended before the whole answer; the worker may have crashed",
+            "cannot pass the check: GET /: the connection closed before the answer was complete; the worker may have "
+            "crashed",
         ),
         (Check(), b"SSH-2.0-OpenSSH\r\n", "cannot pass the check: GET /: the answer is not HTTP: SSH-2.0-OpenSSH"),
         (Check(), b"HTTP/1.1 OK\r\n\r\n", "cannot pass the check: GET /: the answer has no status: HTTP/1.1 OK"),
         (
             Check(),
             b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
-            "cannot pass the check: GET /: the answer has the Content-Length 'many'",
+            "cannot pass the check: GET /: the answer has an invalid Content-Length, 'many'",
         ),
     ],
 )
@@ -155,7 +158,7 @@ def test_a_long_error_page_is_clipped() -> None:
 def test_an_endless_answer_is_given_up() -> None:
     reason = _ask(Check(timeout=10), [b"HTTP/1.1 200 OK\r\n\r\n", *[b"x" * 65536] * 32])[0]
     assert reason == (
-        "cannot pass the check: GET /: the answer has more than 1048576 bytes; choose a smaller page "
+        "cannot pass the check: GET /: the answer is longer than 1048576 bytes; choose a smaller page "
         "for upgrade.check.path"
     )
 
@@ -164,7 +167,7 @@ def test_an_endless_answer_is_given_up() -> None:
 def test_silence_and_a_stuck_answer_end_at_the_timeout(answer: bytes) -> None:
     reason = _ask(Check(timeout=0.1), answer, close=False)[0]
     assert isinstance(reason, str)
-    assert "GET / was not answered within 0.1s" in reason
+    assert "GET / got no answer within 0.1 s" in reason
 
 
 def test_a_header_that_would_break_the_request_is_refused() -> None:

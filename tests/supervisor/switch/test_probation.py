@@ -171,7 +171,7 @@ def test_little_traffic_beside_polls() -> None:
         return await watch(new, old, 0.25, None, last_minute(Totals()))  # type: ignore[arg-type]
 
     assert asyncio.run(main()).notes == [
-        "little traffic to judge by: 3 requests in 0.25s, beside 100 for the path of upgrade.check"
+        "little traffic to judge: 3 requests in 0.25 s, and 100 for the path of upgrade.check"
     ]
 
 
@@ -192,7 +192,10 @@ def test_workers_that_end_as_those_of_the_old_generation_did(before: int, bad: b
         old.toll.note(booted=True)
     verdict = judge(new, old)
     assert broken(verdict) == ("exit" if bad else None)
-    assert any("but not only in the new generation: the old one lost" in note for note in verdict.notes) is not bad
+    assert (
+        any("in the old generation too, so the new one is not judged by it: it lost" in note for note in verdict.notes)
+        is not bad
+    )
 
 
 @pytest.mark.parametrize(("state", "bad"), [(GenerationState.SERVING, False), (GenerationState.STANDBY, True)])
@@ -281,7 +284,7 @@ def test_a_check_that_fails_everywhere() -> None:
     new.passes = old.passes = lambda number: False
     verdict = judge(new, old, check=CHECK)
     assert verdict.violation is None
-    assert sum("not only of the new generation" in note for note in verdict.notes) == 1
+    assert sum("in the old generation too" in note for note in verdict.notes) == 1
 
 
 def test_a_check_with_nobody_to_compare_with() -> None:

@@ -75,7 +75,7 @@ def test_not_for_ever(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def story() -> None:
         new = generation("serving", state)
-        with pytest.raises(StepFailed, match=rf"worker 2 \(pid {os.getpid()}\) did not come to serve"):
+        with pytest.raises(StepFailed, match=rf"worker 2 \(pid {os.getpid()}\) did not begin to serve"):
             await switch.all_serve(new)
         for worker in new.workers.values():
             worker.close()
@@ -126,5 +126,5 @@ def test_a_worker_that_does_not_pause_holds_nothing_up(state: GenerationState) -
         await switch.pause(operation, old, old)
         return operation.notes
 
-    notes = ["worker 1 is stuck; connections it holds stay with generation 7"]
+    notes = ["worker 1 is stuck; connections of that worker stay with generation 7"]
     assert asyncio.run(story()) == (notes if state is GenerationState.SERVING else [])
