@@ -43,7 +43,7 @@ def main(arguments: list[str], *, lent: bool = False) -> NoReturn:
     except SystemExit as error:  # they were not ours
         status = error.code if isinstance(error.code, int) else 2
     except OSError as error:
-        print(f"releve.server: cannot go on: {error}", file=sys.stderr)
+        print(f"releve.server: cannot continue: {error}", file=sys.stderr)
         traceback.print_exc()
     except BaseException:
         traceback.print_exc()

@@ -284,7 +284,7 @@ class Acceptor:
                         connection.enter(State.READING)
                     self._connections.adopt(connection, min(parcel.deadline_ns / 1e9, self._patience()))
             except exchange.ExchangeError as error:
-                self._noise.hear(f"what came through the exchange: {error}")
+                self._noise.hear(f"a message of the exchange: {error}")
                 tries -= 1
                 if not tries:
                     return None  # there may be more, for the next turn
@@ -299,7 +299,7 @@ class Acceptor:
             return connection
 
     def _give_up_exchange(self, error: OSError) -> None:
-        log.error("cannot take connections from the exchange any more: %s", error.strerror)
+        log.error("cannot take more connections from the exchange: %s", error.strerror)
         self._loop.unwatch(self.exchange)
         os.close(self.exchange)
         self.exchange = -1

@@ -69,7 +69,7 @@ class Diversion:
             if not self._complained:
                 self._complained = True
                 log.warning(
-                    "cannot pass a new connection on to the canary: %s; it is served here, as others that cannot be",
+                    "cannot pass a new connection to the canary: %s; this worker serves it (logged once)",
                     error,
                 )
             return False

@@ -57,7 +57,7 @@ def encode(parcel: Parcel) -> bytes:
     """The message for a parcel, sent now. Raises ExchangeError if it cannot be one."""
     listener, peer = parcel.listener.encode(), parcel.peer.encode()
     if len(parcel.rest) > REST_MAX_BYTES or max(len(listener), len(peer)) > _TEXT_MAX_BYTES:
-        raise ExchangeError("cannot give a connection: it carries more than fits a message")
+        raise ExchangeError("cannot give a connection: it does not fit in one message")
     fixed = _FIXED.pack(
         VERSION,
         _FRESH * parcel.fresh | _OWES_PREFACE * parcel.owes_preface | _ANONYMOUS * parcel.anonymous,
@@ -79,7 +79,7 @@ def decode(data: bytes) -> Parcel:
     if version != VERSION:
         raise ExchangeError(f"cannot take a connection: exchange version {version}, this release knows {VERSION}")
     if max(listener_bytes, peer_bytes) > _TEXT_MAX_BYTES:
-        raise ExchangeError("cannot take a connection: a name of it is too long")
+        raise ExchangeError("cannot take a connection: one of its names is too long")
     texts = data[_FIXED.size : _FIXED.size + listener_bytes + peer_bytes]
     if len(texts) != listener_bytes + peer_bytes:
         raise ExchangeError("cannot take a connection: the message was cut")
@@ -88,7 +88,7 @@ def decode(data: bytes) -> Parcel:
     except UnicodeDecodeError as error:
         raise ExchangeError(f"cannot take a connection: {error}") from error
     if not peer.isprintable():  # it goes into environ and logs
-        raise ExchangeError("cannot take a connection: its peer is no address")
+        raise ExchangeError("cannot take a connection: its peer is not an address")
     rest = data[_FIXED.size + len(texts) :]
     return Parcel(
         listener,

@@ -152,10 +152,10 @@ class Handover:
             self._wait(CROWDED_S)
             return Result.LATER
         if error.errno in exchange.BROKEN:
-            log.error("cannot hand over connections: %s; they are served here and closed politely", error.strerror)
+            log.error("cannot hand over connections: %s; each is served here until its next response", error.strerror)
             self.disown()
         elif error.errno != errno.EMSGSIZE:
-            log.warning("cannot hand over a connection: %s; it is served here and closed politely", error.strerror)
+            log.warning("cannot hand over a connection: %s; it is served here until its next response", error.strerror)
         return self._keep(connection)
 
     def _keep(self, connection: Connection) -> Result:

@@ -11,6 +11,7 @@ import heapq
 import logging
 from collections import deque
 
+from releve.config.grammar import counted
 from releve.server.loop.connection import Connection, State
 from releve.server.loop.loop import Loop
 from releve.server.shared.native import socket
@@ -82,8 +83,8 @@ class Room:
         self._since, self._closed = now, 0
         log.warning(
             (
-                "limits.connections (%d) is reached: for each new client the longest idle connection is "
-                "closed; if none is idle, it waits"
+                "limits.connections (%d) is reached: for each new client, the connection that is idle longest is "
+                "closed; if none is idle, the client waits"
             ),
             self._max,
         )
@@ -95,9 +96,9 @@ class Room:
             self._loop.at("calm", self._pressed_at + CALM_S, self._calm)
             return
         log.warning(
-            "limits.connections (%d) is no longer reached; idle connections closed meanwhile: %d",
+            "limits.connections (%d) is no longer reached; closed %s until then",
             self._max,
-            self._closed,
+            counted(self._closed, "idle connection"),
         )
         self._since = 0.0
 

@@ -307,7 +307,7 @@ class Input:
         self._spool, self._tail = None, b""
         self._buffer.clear()
         if not self.finished and self.failure is None:
-            self.failure = ClientGone("cannot read the request body: the request is over")
+            self.failure = ClientGone("cannot read the request body: the request has ended")
 
     def _more(self) -> bool:
         """Get at least one more piece; False at the end of the body."""

@@ -192,7 +192,7 @@ def _parse_request_line(line: bytes, limits: Limits) -> tuple[str, bytes, tuple[
     method, target = match[1].decode("ascii"), match[2]
     version = (match[3][0] - 48, match[4][0] - 48)
     if version not in VERSIONS:
-        raise HTTPError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+        raise HTTPError(505, "only HTTP/1.1 and HTTP/1.0 are supported")
     if method == "CONNECT":
         raise HTTPError(501, "CONNECT is not supported")
     # RFC 9112, 3.2: origin form, asterisk form for OPTIONS alone, absolute form.
@@ -211,7 +211,7 @@ def _refuse_field(line: bytes, limits: Limits) -> NoReturn:
         raise HTTPError(400, "a header field is folded over two lines")  # RFC 9112, 5.2
     name, colon, _ = line.partition(b":")
     if colon and name.rstrip(b" \t") != name:
-        raise HTTPError(400, "white space stands before a colon")  # RFC 9112, 5.1
+        raise HTTPError(400, "there is white space before a colon")  # RFC 9112, 5.1
     raise HTTPError(400, "a header field is invalid")
 
 
@@ -263,7 +263,7 @@ def _chunked(coding: bytes) -> bool:
         return True
     if not all(_token(name) for name in names) or names[-1] != b"chunked" or b"chunked" in names[:-1]:
         raise HTTPError(400, "Transfer-Encoding is invalid")  # the end of the body is unknown: RFC 9112, 6.3
-    raise HTTPError(501, "the only transfer coding is chunked")
+    raise HTTPError(501, "the only supported transfer coding is chunked")
 
 
 def _tokens(values: list[bytes]) -> list[bytes]:
@@ -285,7 +285,7 @@ def _expect_continue(values: list[bytes], version: tuple[int, int]) -> bool:
         return False
     tokens = _tokens(values)
     if any(token != b"100-continue" for token in tokens):
-        raise HTTPError(417, "the only expectation is 100-continue")
+        raise HTTPError(417, "the only supported expectation is 100-continue")
     return bool(tokens)
 
 

@@ -78,7 +78,7 @@ def _read_v1(data: bytes | bytearray) -> Preface | None:
 
 def _v1_ipv6(text: str) -> Host:
     if "%" in text:
-        raise ValueError("a scope is a matter of the other machine")
+        raise ValueError("a scope has a meaning on the other machine only")
     return ipaddress.IPv6Address(text)
 
 
@@ -99,9 +99,9 @@ def _read_v2(data: bytes | bytearray) -> Preface | None:
     if version != 2 or command not in (_LOCAL, _PROXY):
         raise PrefaceError(f"version {version} with command {command} is unknown")
     if length > V2_MAX_BYTES:
-        raise PrefaceError(f"the header of version 2 has {length} bytes, at most {V2_MAX_BYTES} are read")
+        raise PrefaceError(f"the header of version 2 has {length} bytes, the limit is {V2_MAX_BYTES}")
     if command == _PROXY and (family > _UNIX or transport > _STREAM):
-        raise PrefaceError(f"family {family} with transport {transport} cannot be that of a stream")
+        raise PrefaceError(f"family {family} with transport {transport} is not a stream")
     named = command == _PROXY and family != _UNSPEC and transport == _STREAM
     if named and rest_bytes < _ADDRESSES_BYTES[family]:
         raise PrefaceError("the addresses of version 2 are cut off")

@@ -19,7 +19,7 @@ _NAMES = ("werkzeug.socket", "gunicorn.socket", "eventlet.input")
 _MEMBERS = frozenset(name for name in dir(socket.socket) if not name.startswith("_")) | {"get_socket"}
 
 STATUS = 501
-REASON = "no WebSocket is served here"
+REASON = "WebSocket is not supported"
 ADVICE = f'{REASON}; see "WebSocket clients" in docs/troubleshooting.md'
 
 

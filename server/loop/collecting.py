@@ -178,7 +178,7 @@ class Collecting:
         if not body.whole and self._streams < max(1, self._streams_max):
             self._go(connection, body, streams=True)
         elif body.whole and self._spools.used_bytes == self._stuck_bytes + gathering.kept_bytes:
-            self._no_room(connection, " by bodies that wait for one another")
+            self._no_room(connection, " by request bodies that wait for each other")
         elif not gathering.waits:
             gathering.waits = True
             if body.whole:

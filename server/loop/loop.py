@@ -228,13 +228,13 @@ class Loop:
                 continue
             call.shown = True
             frame = sys._current_frames().get(overrun.thread)
-            stack = "".join(traceback.format_stack(frame)) if frame is not None else "(its thread has ended)"
+            stack = "".join(traceback.format_stack(frame)) if frame is not None else "(its thread exited)"
             text = (
-                f"{call.request()}: the application neither took nor gave a byte for {limit_s:g} s "
-                "(timeouts.request); it is in:"
+                f"{call.request()}: the application read and wrote nothing for {limit_s:g} s "
+                "(timeouts.request); its stack:"
             )
             log.handle(log.makeRecord(log.name, logging.WARNING, __file__, 0, text, (), None, sinfo=stack.rstrip()))
-            self.overdue(f"had a request that lasted longer than {limit_s:g} s (timeouts.request)")
+            self.overdue(f"had a request without progress for {limit_s:g} s (timeouts.request)")
 
     # The life of a connection
 

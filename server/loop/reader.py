@@ -90,7 +90,7 @@ class Reader:
         buffer = connection.buffer
         try:
             if split_peer(connection.peer)[0] not in Connection.trusted:
-                raise PrefaceError("it is none of proxy.trusted, which alone may connect while proxy.protocol is on")
+                raise PrefaceError("it is not in proxy.trusted; with proxy.protocol, only those peers may connect")
             preface = read_preface(buffer)
         except PrefaceError as error:
             log.warning("refused a connection from %s: %s", connection.peer or "a Unix socket", error)

@@ -170,10 +170,10 @@ class SocketChannel:
             writable = _wait(self._socket, select.POLLOUT, min(_PROGRESS_S, max(0.0, began + self._write_s - at)))
             now, left = time.monotonic(), unsent_bytes(self._socket)
             if self._write_pace.too_slow(now - at, max(0, queued - left)):
-                raise ClientTooSlow("cannot send the response: the client takes it too slowly")
+                raise ClientTooSlow("cannot send the response: the client reads too slowly")
             if left < queued:
                 began = now
             elif not writable and now >= began + self._write_s:
-                raise ClientTooSlow("cannot send the response: the client takes nothing")
+                raise ClientTooSlow("cannot send the response: the client reads nothing")
             at, queued = now, left
         self.moved_at = at

@@ -282,7 +282,7 @@ class Threads:
         try:
             Context().run(task)
         except BaseException:
-            log.exception("an error in %s; nothing depends on it", getattr(task, "__qualname__", task))
+            log.exception("internal error in %s; requests are not affected", getattr(task, "__qualname__", task))
         if self.forked:
             self.end_child()
         with self._mutex:

@@ -42,7 +42,7 @@ class Canary:
             up = self._workers.up(self._plan.current.number)
             late = [worker for worker in up if worker.number in pending.late]
             if late or not any(worker.state is WorkerState.ATTENDING for worker in up):
-                why = f"{names(late)} did not answer for {ACK_S:g}s" if late else "no worker is left"
+                why = f"{names(late)} did not answer for {ACK_S:g} s" if late else "no worker runs"
                 self._pending.fail(pending.id, "canary", f"cannot attend: {why}")
             else:
                 self._pending.answer(pending, workers=len(up))
@@ -59,7 +59,7 @@ class Canary:
         """
         to = order.get("to")
         if (to is not None) != bool(fds):
-            raise MalformedOrder("cannot divert: a receiver needs its exchange, and nothing else has one")
+            raise MalformedOrder("cannot divert: a receiver and its exchange must come together")
         share = float(order["share"]) if to is not None else 0.0
         self.end()
         if to is not None:

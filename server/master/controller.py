@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from releve.config.grammar import counted
 from releve.server.master.canary import Canary
 from releve.server.master.guard import Guard
 from releve.server.master.orders import Change, Posture, objection
@@ -160,7 +161,7 @@ class Controller:
         except ValueError as error:
             raise IllegalTransition(f"a state of {worker}: {error}") from error
         if state is WorkerState.GONE:  # that is the kernel's word
-            raise IllegalTransition(f"{worker} cannot say that it has gone")
+            raise IllegalTransition(f"{worker} reported its own exit")
         worker.become(state)
         self._outbox.send({**message, "worker": worker.number})
         if worker.state is WorkerState.READY:
@@ -195,7 +196,7 @@ class Controller:
         elif worker.revision == self.plan.current.number and self._filling.missing:
             wait_s = self._filling.lose(worker, booted=ready)
             log.error(
-                "%s; another is started %s", worker.failure.get("reason"), f"in {wait_s:.2g}s" if wait_s else "at once"
+                "%s; starting another %s", worker.failure.get("reason"), f"in {wait_s:.2g} s" if wait_s else "now"
             )
         else:
             log.error("%s", worker.failure.get("reason"))
@@ -231,7 +232,7 @@ class Controller:
         self.plan.change = Change.NONE
         self._canary.end()
         for pending in self._pending:
-            self._pending.drop(pending, "the generation was told to quit")
+            self._pending.drop(pending, "the generation stops")
         for revision in list(self._spawner.revisions):
             self._spawner.close(revision)
         for worker in self._workers:
@@ -265,7 +266,7 @@ class Controller:
         if self.plan.change in (Change.PREPARING, Change.PREPARED):
             for pending in self._pending:
                 if pending.verb == "reload":
-                    self._pending.drop(pending, "the supervisor has gone")
+                    self._pending.drop(pending, "the supervisor exited")
             self._reload.withdraw(lambda _: None)
         self.guard.alarm(self._now())
 
@@ -295,13 +296,13 @@ class Controller:
 
     def _keep(self, order: Message, fds: list[int]) -> None:
         if len(fds) != 1:
-            raise MalformedOrder(f"cannot keep: {len(fds)} descriptors, not one")
+            raise MalformedOrder(f"cannot keep: {counted(len(fds), 'descriptor')}, not one")
         self.guard.keep(fds[0])
         self._outbox.send({"type": "done", "id": order["id"]})
 
     def _take_door(self, order: Message, fds: list[int]) -> None:
         if len(fds) != 1 or self._boot.door < 0:
-            raise MalformedOrder(f"cannot take another door: {len(fds)} descriptors, not one; or there was none before")
+            raise MalformedOrder(f"cannot replace the door: {counted(len(fds), 'descriptor')}, not one; or it has none")
         os.dup2(fds[0], self._boot.door, inheritable=False)
         self._outbox.send({"type": "done", "id": order["id"]})
 
@@ -319,7 +320,7 @@ class Controller:
 
     def _booted(self, pending: Pending) -> None:
         self.plan.posture = Posture.READY
-        log.info("%d workers are ready", len(self._workers.up(self.plan.current.number)))
+        log.info("%s ready", counted(len(self._workers.up(self.plan.current.number)), "worker"))
         self._outbox.send({"type": "ready"})
 
     def _boot_lost(self, pending: Pending, worker: Worker) -> None:

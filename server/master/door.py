@@ -33,6 +33,6 @@ def renew(door: int) -> None:
             sock.setblocking(False)
             os.dup2(sock.fileno(), door, inheritable=False)
     except OSError as error:
-        log.error("cannot recreate %s: %s; a new supervisor will not find this generation", path, error.strerror)
+        log.error("cannot recreate %s: %s; a new supervisor cannot find this generation", path, error.strerror)
         return
-    log.warning("%s was missing and has been recreated", path)
+    log.warning("recreated %s: it was missing", path)

@@ -49,7 +49,7 @@ class Guard:
         try:
             self._supervisor = system.open_peer(link)
         except OSError as error:
-            log.warning("cannot see to it that the supervisor does not hang: %s", error)
+            log.warning("cannot watch whether the supervisor hangs: %s", error)
 
     def hear(self, now: float, within_s: float) -> None:
         """It is alive, and will say so again within that time."""
@@ -95,8 +95,8 @@ class Guard:
         self._delay_s = min(self._delay_s * 2, LAST_S)
         if kept.get("uid") != os.geteuid():
             log.warning(
-                "the supervisor has gone; another one is not for this process to start, but for its "
-                "sentry or the service manager"
+                "the supervisor exited; this process may not start another one: the "
+                "sentry or the service manager has to"
             )
             self.due = None
             return
@@ -112,11 +112,11 @@ class Guard:
     def _end_supervisor(self) -> None:
         if self._supervisor < 0 or self._read().get("role") not in IN_SERVICE:
             return
-        log.error("the supervisor hangs: it is ended, and another one follows")
+        log.error("the supervisor hangs: killing it and starting another one")
         try:
             signal.pidfd_send_signal(self._supervisor, signal.SIGKILL)
         except OSError as error:
-            log.error("cannot end the supervisor: %s; its sentry, or its service manager, has to", error.strerror)
+            log.error("cannot kill the supervisor: %s; the sentry or the service manager has to", error.strerror)
 
     def _lives(self, kept: dict[str, Any]) -> bool:
         """Whether there is a supervisor, which has hung up on this generation, or never found it: no other one is of

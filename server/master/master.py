@@ -146,7 +146,7 @@ class Master:
             return False
         if found:
             log.warning(
-                "preloaded as told (preload: true), but the import left %s, which a fork does not keep whole",
+                "preloaded because of preload: true, but the import left %s, which a fork breaks",
                 ", ".join(found),
             )
         for text in hazards.patches(self._boot.revision.settings.threads):
@@ -236,7 +236,7 @@ class Master:
                 if noise.too_much:
                     break
         if link.trouble:
-            log.error("cannot hear %s any more: %s", worker, link.trouble)
+            log.error("lost the connection to %s: %s", worker, link.trouble)
         if link.ended or noise.too_much:
             worker.heard_out = True
             self._controller.miss(worker)
@@ -268,11 +268,11 @@ class Master:
         self._linked = False
         self._outbox.close()
         if self._door is not None and self._controller.plan.posture in ESTABLISHED:
-            log.warning("the supervisor is gone: serving on")
+            log.warning("the supervisor exited; this generation keeps serving")
             self._controller.go_on_alone()
             return
         if self._controller.plan.posture is not Posture.LEAVING:
-            log.warning("the supervisor is gone: leaving")
+            log.warning("the supervisor exited; this generation stops")
         self._shut_door()
         self._leave()
 
@@ -294,7 +294,7 @@ class Master:
         self._outbox.attach(self._link)
         self._outbox.send({**hello(self._lent), "adopted": True})
         self._controller.take_stock()
-        log.info("there is a supervisor again")
+        log.info("a supervisor is connected again")
 
     def _shut_door(self) -> None:
         if self._door is not None:
@@ -332,11 +332,11 @@ class Master:
         if signal.SIGTERM not in system.recorded_signals(self._signals):
             return
         if not self._linked:
-            log.warning("SIGTERM, and there is no supervisor: leaving")
+            log.warning("received SIGTERM without a supervisor; this generation stops")
             self._shut_door()
             self._leave()
         else:
             self._outbox.send({"type": "terminated"})
             log.warning(
-                "ignored SIGTERM: only the supervisor ends a generation in service (ctl stop, or SIGTERM to it)"
+                "ignored SIGTERM: only the supervisor stops a generation in service; use ctl stop, or signal that one"
             )

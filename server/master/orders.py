@@ -68,7 +68,7 @@ def objection(verb: str, posture: Posture, change: Change) -> str | None:
     """Why an order cannot be carried out now; None if it can."""
     legal = TABLE.get(verb)
     if legal is None:
-        return f"cannot {verb}: this release knows no such order"
+        return f"cannot {verb}: this release does not know that order"
     if posture not in legal.postures:
         return f"cannot {verb}: the generation is {posture.value}"
     if change not in legal.changes:

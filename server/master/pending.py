@@ -108,7 +108,7 @@ class PendingOrders:
         """Wait no longer; the order has failed, since something else came between."""
         self._list.remove(pending)
         if pending.id is not None:
-            self.fail(pending.id, "order", f"cannot go on to {pending.verb}: {why}")
+            self.fail(pending.id, "order", f"cannot finish {pending.verb}: {why}")
 
     def answer(self, pending: Pending, **results: object) -> None:
         """Send ``done`` for it, if it has a number."""

@@ -73,8 +73,8 @@ class Reload:
         new = self._workers.up(coming.number)
         if len(new) < coming.settings.workers:
             reason = (
-                f"cannot switch: only {len(new)} of {coming.settings.workers} new workers are alive; the "
-                "old ones serve on"
+                f"cannot switch: only {len(new)} of {coming.settings.workers} new workers run; the "
+                "old ones keep serving"
             )
             self.withdraw(lambda _: self._pending.refuse(order["id"], {"step": "switch", "reason": reason}))
             return
@@ -82,7 +82,7 @@ class Reload:
 
         def resumed(pending: Pending) -> None:
             if not any(w.state is WorkerState.SERVING for w in self._workers.up(coming.number)):
-                reason = "cannot switch: no new worker came to serve; the old ones serve on"
+                reason = "cannot switch: no new worker started to serve; the old ones keep serving"
                 self.withdraw(lambda _: self._pending.refuse(pending.id, {"step": "switch", "reason": reason}))
                 return
             old = self._workers.standing(self._plan.current.number)

@@ -64,7 +64,7 @@ class Replacements:
             return
         new = forked[0]
         self._busy = True
-        log.info("%s %s: %s takes its place", old, reason, new)
+        log.info("%s %s; replacing it with %s", old, reason, new)
 
         def serving(pending: Pending) -> None:
             if _stays(old) and self._plan.settled and new.state is WorkerState.SERVING:
@@ -77,7 +77,7 @@ class Replacements:
             self._over()
 
         def lost(pending: Pending, worker: Worker) -> None:
-            self._complain(old, str((worker.failure or {}).get("reason", "it has gone")))
+            self._complain(old, str((worker.failure or {}).get("reason", "it exited")))
             self._over()
 
         self._pending.start(
@@ -100,7 +100,7 @@ class Replacements:
         self._failures += 1
         wait_s = max(RETRY_S, backoff_s(self._failures))
         self._due = self._now() + wait_s
-        log.error("cannot replace %s: %s; it serves on, trying again in %gs", old, why, wait_s)
+        log.error("cannot replace %s: %s; it keeps serving, trying again in %g s", old, why, wait_s)
 
     def _over(self) -> None:
         self._busy = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from releve.config.grammar import counted
 from releve.server.master.orders import Change
 from releve.server.master.pending import ACK_S, DROP_S, Pending, PendingOrders
 from releve.server.master.plan import Plan
@@ -31,7 +32,7 @@ class Scaling:
         """Have there be another number of workers; answered when the new ones serve, or the others have paused."""
         wanted, before = int(order["workers"]), self._plan.target
         if wanted < 1:
-            raise MalformedOrder(f"cannot scale: {wanted} workers")
+            raise MalformedOrder(f"cannot scale to {counted(wanted, 'worker')}")
         standing = self._standing()
         self._plan.target, self._plan.change = wanted, Change.SCALING
         self._count()

@@ -72,7 +72,7 @@ class Traffic:
                 self._plan.posture = before if before in (Posture.READY, Posture.RESUMED) else Posture.PAUSED
                 # whoever hears it late shall not serve alone
                 self._lifecycle.pause(self._up(), None, ())
-                self._pending.fail(pending.id, "resume", "cannot resume: no worker came to serve")
+                self._pending.fail(pending.id, "resume", "cannot resume: no worker started to serve")
 
         waiting = {w.number for w in (asked if able else self._workers.standing(self._plan.current.number))}
         self._pending.start(
@@ -84,7 +84,7 @@ class Traffic:
         fault("master_pause")
         to = order.get("to")
         if to is not None and not fds:
-            raise MalformedOrder("cannot pause: the exchange of the generation to give to is missing")
+            raise MalformedOrder("cannot pause: the exchange of the receiving generation is missing")
         self._supersede("pause")
         self._canary.end()
         self._plan.posture = Posture.PAUSING
@@ -94,7 +94,7 @@ class Traffic:
             if pending.late:
                 late = names(self._workers.named(pending.late))
                 self._pending.fail(
-                    pending.id, "pause", f"cannot see that all have paused: {late} did not answer for {ACK_S:g}s"
+                    pending.id, "pause", f"cannot confirm that all paused: {late} did not answer for {ACK_S:g} s"
                 )
             else:
                 self._pending.answer(pending, given=pending.given, kept=pending.kept)

@@ -138,7 +138,7 @@ class Filling:
             self._vacancies.forked()
             return
         wait_s = self._vacancies.give_back(failed[len(new) :])
-        log.error("%s; missing workers: %d; trying again in %gs", trouble, self.missing, wait_s)
+        log.error("%s; missing workers: %d; trying again in %g s", trouble, self.missing, wait_s)
         self._outbox.send({"type": "unfilled", "workers": self.missing, "reason": clip(trouble)})
 
     def next_due(self) -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import releve
 from releve.config.frozen import dataclass
+from releve.config.grammar import counted
 from releve.config.settings.settings import Settings, key_names
 from releve.config.settings.wire import from_wire
 from releve.server.process.messages import FILES, MalformedOrder, files_of, names_of
@@ -109,7 +110,7 @@ def read_boot(message: Message, fds: list[int]) -> Boot:
         more = len(names) + _MORE_FDS
         announced = [key for key in EXTRAS if message.get(key)]
         if len(fds) != more + len(announced):
-            raise MalformedOrder(f"cannot boot: {len(fds)} descriptors for {len(names)} listeners")
+            raise MalformedOrder(f"cannot boot: {_came(fds, names)}")
         receive, send, board, crash = fds[len(names) : more]
         extras = dict(zip(announced, fds[more:], strict=True))
         preload = message.get("preload")
@@ -130,15 +131,20 @@ def read_boot(message: Message, fds: list[int]) -> Boot:
         raise MalformedOrder(f"cannot boot: the order is malformed ({type(error).__name__}: {error})") from error
 
 
+def _came(fds: list[int], names: list[str]) -> str:
+    """How many descriptors a message brought, and for how many listeners."""
+    return f"{counted(len(fds), 'descriptor')} for {counted(len(names), 'listener')}"
+
+
 def read_revision(message: Message, fds: list[int]) -> Revision:
     """The revision in a ``boot`` or ``reload``; takes ``fds`` over. Raises MalformedOrder, or what odd types raise."""
     names = names_of(message)
     files = files_of(message)
     if len(fds) != len(names) + len(files):
-        raise MalformedOrder(f"cannot {message.get('type')}: {len(fds)} descriptors for {len(names)} listeners")
+        raise MalformedOrder(f"cannot {message.get('type')}: {_came(fds, names)}")
     number, settings = int(message["revision"]), from_wire(message["settings"])
     if settings.workers < 1:
-        raise MalformedOrder(f"cannot {message.get('type')}: {settings.workers} workers")
+        raise MalformedOrder(f"cannot {message.get('type')}: {counted(settings.workers, 'worker')}")
     sockets: list[socket.socket] = []
     try:
         for fd in fds[: len(names)]:

@@ -115,7 +115,7 @@ class Lifecycle:
             if worker.ready_by is not None and worker.ready_by <= now and worker.failure is None:
                 worker.failure = {
                     "step": "workers",
-                    "reason": f"{worker} was not ready within {boot_limit_s:g}s (timeouts.boot)",
+                    "reason": f"{worker} was not ready within {boot_limit_s:g} s (timeouts.boot)",
                 }
                 worker.signal(signal.SIGABRT)  # faulthandler writes where it hangs
                 worker.kill_at = now + KILL_MARGIN_S

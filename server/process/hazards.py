@@ -76,8 +76,8 @@ def missed(early: Sequence[str]) -> list[str]:
     """In a worker: what it lacks of the threads that its master had before the import, in words."""
     living = threads() if early else []
     return [
-        f"{text} was started before the import ({BEFORE}) and does not live in workers, since a fork "
-        "keeps no thread but one: "
+        f"{text} was started before the import ({BEFORE}) and does not run in workers, because a fork "
+        "keeps only one thread: "
         "start it in hooks.after_fork"
         for text in early
         if text not in living
@@ -96,11 +96,11 @@ def patches(threads: int) -> list[str]:
         if names := sorted(str(name) for name in getattr(patcher, kept, ()) if str(name)[:1] != "_"):
             asked = _askers(library, module)
             by = f" (asked by {', '.join(asked[:3])})" if asked else ""
-            instead = ", or set threads: 1, since its locks are not made for threads" if threads > 1 else ""
+            instead = ", or set threads: 1, because its locks do not work between threads" if threads > 1 else ""
             found.append(
-                f"{library} has patched {', '.join(names)}{by}: requests run in threads here, and "
-                "greenlets are of no use; "
-                f"take {call} out{instead}"
+                f"{library} has patched {', '.join(names)}{by}: Relève runs requests in threads, and "
+                "greenlets have no effect; "
+                f"remove {call}{instead}"
             )
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from releve.config.grammar import counted
 from releve.server.shared.link import Message
 
 FILES = ("access", "log")  # those of a revision, in this order in `reload` and `reopen`
@@ -15,7 +16,7 @@ def read_files(message: Message, fds: list[int]) -> dict[str, int]:
     """The log files in a ``reopen``, by name; ``fds`` stay the caller's. Raises MalformedOrder."""
     files = files_of(message)
     if len(files) != len(fds):
-        raise MalformedOrder(f"cannot reopen: {len(fds)} descriptors for {len(files)} files")
+        raise MalformedOrder(f"cannot reopen: {counted(len(fds), 'descriptor')} for {counted(len(files), 'file')}")
     return dict(zip(files, fds, strict=True))
 
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from releve.config.grammar import counted
 from releve.server.process import buffered
 from releve.server.shared.native import os
 
@@ -65,9 +66,9 @@ def remember() -> None:
     places = [place for _, place in _unseeded.values()] + ["numpy"] * bool(_numpys)
     if places:
         count = len(_unseeded) + len(_numpys)
-        what = "a random generator" if count == 1 else f"{count} random generators"
+        what = counted(count, "random generator")
         where = ", ".join(list(dict.fromkeys(places))[:NAMED_MAX])
-        log.info("the import has made %s without a seed (%s): each worker seeds its own anew", what, where)
+        log.info("the import created %s without a seed (%s): each worker seeds its own again", what, where)
 
 
 def seed_anew() -> None:
@@ -87,7 +88,7 @@ def _seed(action: Callable[[], object], place: str) -> None:
     try:
         action()
     except Exception as error:
-        log.warning("cannot seed anew a random generator (%s): %s; workers repeat each other", place, error)
+        log.warning("cannot seed a random generator again (%s): %s; all workers get the same numbers", place, error)
 
 
 def _renew(bits: Any) -> None:

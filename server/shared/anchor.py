@@ -125,7 +125,7 @@ class Anchor:
         files = sorted(found)[:FILES_MAX]
         if files:
             log.warning(
-                "mixed code: the application has loaded %s by its own path through a link that deploys move; "
+                "mixed code: the application loaded %s by its own path through a link that deploys change; "
                 "what it loads that way later may belong to another release",
                 ", ".join(files),
             )

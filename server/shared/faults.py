@@ -60,7 +60,7 @@ POINTS: dict[str, Point] = {
     "after_commit": Point(_S, "the new generation is committed, and nobody has been told"),
     "before_exec": Point(_S, "the new program is proved, and this one still runs", "reexec"),
     "after_exec": Point(_S, "the new program runs, and has taken nothing over yet", "reexec"),
-    "master_boot": Point(_M, "the master has got its boot order"),
+    "master_boot": Point(_M, "the master has received its boot order"),
     "master_imported": Point(_M, "the application is imported"),
     "master_forked": Point(_M, "the first workers are forked"),
     "master_attend": Point(_M, "the order to attend has come"),

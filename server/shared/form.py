@@ -19,6 +19,7 @@ from dataclasses import field
 from typing import Any
 
 from releve.config.frozen import dataclass
+from releve.config.grammar import counted, with_article
 from releve.server.shared.link import MESSAGE_MAX_BYTES, Message
 from releve.server.shared.native import os, socket
 
@@ -62,7 +63,7 @@ def read(forms: Mapping[str, Form], message: Message, fds: Sequence[int]) -> Mes
             except Unfit as error:
                 raise Unfit(f"{kind} whose {key} is {error}") from None
     if len(fds) < len(form.brings):
-        raise Unfit(f"{kind} with {len(fds)} descriptors, not {len(form.brings)}")
+        raise Unfit(f"{kind} with {counted(len(fds), 'descriptor')}, not {len(form.brings)}")
     for fd, (name, is_one) in zip(fds, form.brings, strict=False):
         check(fd, name, is_one)
     return said
@@ -73,9 +74,9 @@ def check(fd: int, name: str, is_one: Kind) -> None:
     try:
         found = is_one(fd)
     except OSError as error:
-        raise Unfit(f"a descriptor that cannot be looked at: {error.strerror}") from error
+        raise Unfit(f"a descriptor that cannot be examined: {error.strerror}") from error
     if not found:
-        raise Unfit(f"a descriptor that is no {name}")
+        raise Unfit(f"a descriptor that is not {with_article(name)}")
 
 
 # Values
@@ -86,7 +87,7 @@ def whole(least: int = 0, most: int = NUMBER_MAX) -> Read:
 
     def fit(value: Any) -> int:
         if type(value) is not int or not least <= value <= most:  # bool is an int
-            raise Unfit(f"no whole number from {least} to {most}")
+            raise Unfit(f"not a whole number from {least} to {most}")
         return value
 
     return fit
@@ -97,7 +98,7 @@ def number(least: float = 0.0, most: float = SECONDS_MAX) -> Read:
 
     def fit(value: Any) -> float:
         if type(value) not in (int, float) or not least <= value <= most or not math.isfinite(value):
-            raise Unfit(f"no number from {least:g} to {most:g}")
+            raise Unfit(f"not a number from {least:g} to {most:g}")
         return float(value)
 
     return fit
@@ -113,7 +114,7 @@ def text(most: int = MESSAGE_MAX_BYTES) -> Read:
 
     def fit(value: Any) -> str:
         if type(value) is not str or len(value) > most:
-            raise Unfit(f"no text of at most {most} characters")
+            raise Unfit(f"not a text of at most {most} characters")
         return value.encode("utf-8", "backslashreplace").decode()
 
     return fit
@@ -122,18 +123,18 @@ def text(most: int = MESSAGE_MAX_BYTES) -> Read:
 def path(value: Any) -> str:
     """A path that a system call takes."""
     if type(value) is not str or len(value) > PATH_MAX or "\0" in value:
-        raise Unfit(f"no path of at most {PATH_MAX} characters")
+        raise Unfit(f"not a path of at most {PATH_MAX} characters")
     try:
         os.fsencode(value)
     except UnicodeEncodeError:
-        raise Unfit("no path: it has half a character") from None
+        raise Unfit("not a path: it has half a character") from None
     return value
 
 
 def word(value: Any) -> str:
     """A name of something that either side may have more of than the other: lower case, short."""
     if type(value) is not str or not _WORD.fullmatch(value):
-        raise Unfit("no word")
+        raise Unfit("not a word")
     return value
 
 
@@ -149,7 +150,7 @@ def several(one: Read, most: int = LIST_MAX) -> Read:
 
     def fit(value: Any) -> list[Any]:
         if type(value) is not list or len(value) > most:
-            raise Unfit(f"no list of at most {most}")
+            raise Unfit(f"not a list of at most {most}")
         return [one(item) for item in value]
 
     return fit

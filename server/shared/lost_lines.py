@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Protocol
 
+from releve.config.grammar import counted
 from releve.server.shared.native import os
 
 # how often who has lost lines tries again: else nobody would learn that it is over, where there is nothing to say
@@ -66,8 +67,8 @@ class Lost:
 
 
 def lost_words(lines: int) -> str:
-    """What there is to say of so many."""
-    return "1 line was lost" if lines == 1 else f"{lines} lines were lost"
+    """A sentence with the number of lost lines."""
+    return f"{counted(lines, 'line')} {'was' if lines == 1 else 'were'} lost"
 
 
 lost = Lost()

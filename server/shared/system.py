@@ -29,7 +29,7 @@ _RECEIVE = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
 _SEQPACKET = int(socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
 _CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 # What to do where the kernel starts no more threads and processes (EAGAIN of clone(2)).
-MORE_TASKS = "raise ulimit -u, TasksMax= of the unit or --pids-limit of the container, or have fewer workers or threads"
+MORE_TASKS = "raise ulimit -u, TasksMax= of the unit or --pids-limit of the container, or use fewer workers or threads"
 DESCRIPTORS_SPARE = 1024  # of a worker, beside those of its connections: for the application
 PIPE_BYTES = 4096  # PIPE_BUF: what several processes write to one pipe does not mix (pipe(7))
 _PR_SET_PDEATHSIG = 1  # prctl(2)

@@ -29,7 +29,7 @@ from releve.server.wsgi.hooks import Function
 LEAST_S = 0.3  # where the deadline has passed already
 BEAT_S = 0.1
 
-THREADS = "threads have not ended"
+THREADS = "threads did not exit"
 
 log = logging.getLogger("releve.worker")
 
@@ -39,12 +39,12 @@ class LastSteps:
 
     def __init__(self, on_exit: Function | None) -> None:
         self._steps: list[tuple[str, str, Callable[[], object]]] = [
-            ("hooks.on_exit", "hooks.on_exit has not returned", on_exit or _nothing),
+            ("hooks.on_exit", "hooks.on_exit did not return", on_exit or _nothing),
             ("joining threads", THREADS, lambda: getattr(threading, "_shutdown", _nothing)()),
-            ("atexit", "a function of atexit has not returned", lambda: getattr(atexit, "_run_exitfuncs", _nothing)()),
-            ("flushing files", "a file takes nothing", buffered.flush),
+            ("atexit", "an atexit function did not return", lambda: getattr(atexit, "_run_exitfuncs", _nothing)()),
+            ("flushing files", "a file does not accept data", buffered.flush),
         ]
-        self._trouble = "the application has not given the main thread back"
+        self._trouble = "the application did not release the main thread"
         self._over = Lock()
         self._over.acquire()
 
@@ -58,7 +58,7 @@ class LastSteps:
             except SystemExit:
                 pass  # it ends anyway
             except BaseException:
-                log.exception("an error at the end of the worker, in %s; it goes on with the next step", name)
+                log.exception("error while the worker exits, in %s; continuing with the next step", name)
             if os.getpid() != me:
                 # a child that the step has forked, which has come back from it: it is no worker
                 os._exit(EXIT_INTERNAL)
@@ -70,7 +70,11 @@ class LastSteps:
         while not self._over.acquire(timeout=max(0.0, min(until - time.monotonic(), BEAT_S))):
             if time.monotonic() >= until:
                 log.warning(
-                    "leaving though %s within %.3g s (%s)%s", self._trouble, max(0.0, until - begun), why, self._names()
+                    "exiting although %s within %.3g s (%s)%s",
+                    self._trouble,
+                    max(0.0, until - begun),
+                    why,
+                    self._names(),
                 )
                 return
             beat()
@@ -98,7 +102,7 @@ def end_after(
         children.end(children.find(os.getpid()), f"worker {number} (pid {os.getpid()})", until)
         children.settle(until)
     except Exception:
-        log.exception("leaving without the rest: internal error")
+        log.exception("exiting without the remaining steps: internal error")
     finally:
         end_process(status)
 
@@ -109,7 +113,7 @@ def leave_unbooted(number: int, limit_s: float, status: int) -> NoReturn:
     """
     last_steps = LastSteps(None)
     try:
-        start_thread(f"{OURS}end", end_after, last_steps, number, limit_s, "it has not booted", status, _nothing)
+        start_thread(f"{OURS}end", end_after, last_steps, number, limit_s, "it did not boot", status, _nothing)
     except RuntimeError:  # the system gives none
         end_process(status)
     last_steps.run()

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+from releve.config.grammar import counted
 from releve.config.settings.timeouts import Timeouts
 from releve.server.loop.connection import Connection, State
 from releve.server.loop.loop import Loop
@@ -58,7 +59,7 @@ class Leaving:
             if self._earlier is not None:
                 self._shut(WorkerState.LEAVING, self._timeouts.linger)
             return
-        log.warning("nobody commands this worker any more: it leaves in %g s", ORPHAN_S)
+        log.warning("the master and the supervisor exited: this worker exits in %g s", ORPHAN_S)
         serving = self._traffic.state in AT_WORK  # the others have nothing that a client waits for, or pass it on
         self._loop.at("orphan", self._loop.now() + ORPHAN_S * serving, self.terminate)
 
@@ -118,5 +119,5 @@ class Leaving:
             one.state in waiting for one in self._loop.connections.table.values()
         )
         if unfinished:
-            log.warning("leaving with %d requests unfinished: the deadline has passed", unfinished)
+            log.warning("exiting with %s unfinished: the deadline has passed", counted(unfinished, "request"))
         self._loop.stop()

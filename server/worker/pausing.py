@@ -97,6 +97,6 @@ class Pausing:
             self._loop.cancel("hold")
 
     def _late(self) -> None:
-        log.warning("accepting though hooks (on_pause, on_resume) have not returned for %g s", HOLD_S)
+        log.warning("accepting connections although hooks (on_pause, on_resume) did not return for %g s", HOLD_S)
         self._held = False
         self._accept()

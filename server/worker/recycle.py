@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 
+from releve.config.grammar import counted
 from releve.config.settings.limits import Limits
 from releve.server.shared.native import os, time
 
@@ -34,7 +35,7 @@ class Recycling:
         self._rss = limits.rss
         if limits.rss is not None and (size := rss()) > limits.rss:
             log.warning(
-                "limits.rss is less than the %d MiB that this worker has at its start: it is passed over", size >> 20
+                "ignoring limits.rss: it is less than the %d MiB that this worker uses at its start", size >> 20
             )
             self._rss = None
         self._now = now
@@ -45,7 +46,7 @@ class Recycling:
     def due(self, requests: int) -> str | None:
         """Why the worker should be replaced, having answered so many requests, if it should."""
         if self._requests is not None and requests >= self._requests:
-            return f"has answered {requests} requests (limits.requests)"
+            return f"answered {counted(requests, 'request')} (limits.requests)"
         if self._rss is None or requests == self._seen or self._now() - self._looked_at < LOOK_S:
             return None
         self._seen, self._looked_at = requests, self._now()

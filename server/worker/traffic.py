@@ -89,7 +89,7 @@ class Traffic:
         """
         fault("worker_divert")
         if (message.get("to") is not None) != bool(fds):
-            raise IllegalOrder("cannot divert: a receiver needs its exchange, and nothing else has one")
+            raise IllegalOrder("cannot divert: a receiver and its exchange must come together")
         portion = Portion(float(message["share"]), self._number) if fds else None
         self.order("divert")
         self._acceptor.divert(None if portion is None else Diversion(self._connections, fds.pop(0), portion))
@@ -101,7 +101,7 @@ class Traffic:
         fault("worker_pause")
         to = message.get("to")
         if (to is not None) != bool(fds):
-            raise IllegalOrder("cannot pause: a receiver needs its exchange, and nothing else has one")
+            raise IllegalOrder("cannot pause: a receiver and its exchange must come together")
         before = self.order("pause")
         self._end_handover()
         self.pausing.pause()

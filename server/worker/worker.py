@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
+from releve.config.grammar import counted
 from releve.server.handover.acceptor import Acceptor
 from releve.server.http.forwarded import Trust
 from releve.server.loop.connection import Connection, count_workers, peer_text, prepare
@@ -55,7 +56,7 @@ def run_worker(setup: WorkerSetup) -> NoReturn:
     try:
         _live(setup)
     except BaseException:
-        log.exception("leaving at once: internal error")
+        log.exception("exiting at once: internal error")
         end_process(EXIT_INTERNAL)
 
 
@@ -152,7 +153,7 @@ class Worker:
     def serve(self, message: Message, fds: list[int]) -> None:
         """Serve the connected socket in ``fds`` as a private connection, in whatever state."""
         if len(fds) != 1:
-            raise IllegalOrder(f"cannot serve a private connection: {len(fds)} descriptors, not one")
+            raise IllegalOrder(f"cannot serve a private connection: {counted(len(fds), 'descriptor')}, not one")
         try:
             sock = socket.socket(fileno=fds[0])
         except OSError as error:
@@ -179,7 +180,7 @@ class Worker:
     def observe(self, message: Message, fds: list[int]) -> None:
         """Have a thread answer for the stacks on the pair in ``fds``."""
         if len(fds) != 1 or not is_packets(fds[0]):
-            raise IllegalOrder(f"cannot be observed: {len(fds)} descriptors, not one; or it is no end of a pair")
+            raise IllegalOrder(f"cannot be observed: {counted(len(fds), 'descriptor')}, not one end of a pair")
         link = Link(socket.socket(fileno=fds[0]))
         fds.clear()  # the socket owns it now
         self._observed = [*(one for one in self._observed if one.fileno() >= 0), link]
@@ -260,7 +261,7 @@ class Worker:
         end_after(self._last_steps, self._number, min(limit_s, left_s), why, EXIT_LEFT, self.loop.tally.beat)
 
     def _failed(self) -> NoReturn:
-        log.exception("leaving at once: internal error in the loop")
+        log.exception("exiting at once: internal error in the event loop")
         end_process(EXIT_INTERNAL)
 
     def _tell(self, message: Message) -> None:

@@ -198,7 +198,7 @@ class AccessLog:
             self._lose(max(0, data.count(b"\n", at) - 1), error, waiting=1)
             return last
         if data and self._troubled:
-            log.warning("the access log is written again; %s", lost_words(self._lost))
+            log.warning("the access log can be written again; %s", lost_words(self._lost))
             self._troubled, self._lost = False, 0
             lost.note(self, 0)
         return b""

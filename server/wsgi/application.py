@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from releve.config.frozen import dataclass
+from releve.config.grammar import with_article
 from releve.config.settings.settings import Mount
 from releve.server.shared.native import FOLDER, os
 from releve.server.wsgi.callable import Flaw, flaw
@@ -188,14 +189,14 @@ def _find(module: ModuleType, target: Target) -> Application:
                 f"cannot find {target.name!r} in {target.module}{_place(module)}{_meant(found, name)}"
             ) from error
     if not callable(found):
-        raise BootError(f"cannot use {target.name!r} of {target.module}: not callable (it is a {type(found).__name__})")
+        what = with_article(type(found).__name__)
+        raise BootError(f"cannot use {target.name!r} of {target.module}: not callable (it is {what})")
     if not target.factory:
         return found  # type: ignore[no-any-return]  # a callable is all we can know of it
     made = attempt(f"call {target.name}() of {target.module}", lambda: found(*target.arguments, **target.keywords))
     if not callable(made):
-        raise BootError(
-            f"cannot use what {target.name}() of {target.module} returned: not callable (it is a {type(made).__name__})"
-        )
+        what = with_article(type(made).__name__)
+        raise BootError(f"cannot use what {target.name}() of {target.module} returned: not callable (it is {what})")
     return made  # type: ignore[no-any-return]
 
 
@@ -203,7 +204,7 @@ def _place(module: ModuleType) -> str:
     """Where it comes from, if not from the release: a `test` may well be the standard library's."""
     file = getattr(module, "__file__", None)
     return (
-        f" ({file}, which is not of this release)"
+        f" ({file}, which is not part of this release)"
         if file and not file.startswith(os.path.join(os.getcwd(), ""))
         else ""
     )

@@ -161,7 +161,7 @@ class Call:
             error_given = exc_info is not None
             exc_info = None  # breaks the cycle of traceback and frame
         if self.state is _OVER:
-            raise RuntimeError("cannot start a response: the request is over")
+            raise RuntimeError("cannot start a response: the request has ended")
         if self.state is not _NEW and not error_given:
             raise RuntimeError("cannot start the response twice without exc_info")
         self.start = check_start(status, headers)
@@ -316,7 +316,7 @@ class Call:
             assert self.framing is not None
             return b"", self.framing
         if self.state is _OVER:
-            raise RuntimeError("cannot send: the request is over")
+            raise RuntimeError("cannot send: the request has ended")
         if self.start is None:
             raise RuntimeError("cannot send: the application has not called start_response")
         keep = self.keep_alive and (self.body is None or self.body.droppable()) and self.keeps()

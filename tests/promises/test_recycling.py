@@ -23,7 +23,7 @@ def test_workers_are_replaced_after_so_many_requests(tmp_path: Path) -> None:
         with strictly(*service.addresses, serving=service.serving()) as load:
             load.wait(600)
             assert not first & service.workers()
-        assert service.log().count("takes its place") >= 5
+        assert service.log().count("; replacing it with worker") >= 5
         assert service.log().count("(limits.requests)") >= 5
 
 

@@ -182,7 +182,7 @@ def test_a_worker_ends_as_a_process_ends(tmp_path: Path, threads: int, preload: 
             assert (zipped.read("a"), shelf["a"]) == (b"whole", ["who", "le"])
         assert not list(tmp_path.glob("passing*"))
         assert not folder.exists() and not any(map(alive, children))
-        assert "leaving though" not in service.log()
+        assert "exiting although" not in service.log()
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -196,7 +196,7 @@ def test_the_end_of_a_worker_is_bounded_and_leaves_nothing(tmp_path: Path, threa
         begin()
         eventually(lambda: not alive(pid) and not alive(child), "both have ended")
         assert f"(pid {pid}): pid {child} (sleep); start_new_session=True keeps a process alive" in service.log()
-        assert "leaving though threads have not ended within 0.2 s (timeouts.exit): keeper" in service.log()
+        assert "exiting although threads did not exit within 0.2 s (timeouts.exit): keeper" in service.log()
 
     def recycle() -> None:
         for _ in range(20):
@@ -220,7 +220,7 @@ def test_what_goes_wrong_at_the_end_of_a_worker_does_not_keep_it_from_the_rest(t
         service.do("reload")
         eventually(lambda: not alive(pid), "it has ended")
         assert noted(tmp_path, pid) == ["on_exit", "late", "atexit"]
-        assert "an error at the end of the worker, in hooks.on_exit; it goes on with the next step" in service.log()
+        assert "error while the worker exits, in hooks.on_exit; continuing with the next step" in service.log()
         assert "ValueError: no goodbye" in service.log() and "ZeroDivisionError" in service.log()
         by = {int(line.split()[0]) for line in (tmp_path / "notes").read_text().splitlines()}
         assert by == {pid}, "what the hook has forked is no worker"
@@ -357,7 +357,7 @@ def forked():
         assert len(said) == 6
         codes, fixed, common = (len(set(column)) for column in zip(*said, strict=True))
         assert (codes, fixed, common) == (6, 1, 6)
-        assert service.log().count("the import has made a random generator without a seed (app.py, line ") == 1
+        assert service.log().count("the import created 1 random generator without a seed (app.py, line ") == 1
 
 
 def test_those_of_numpy_do_not_repeat_either(tmp_path: Path) -> None:

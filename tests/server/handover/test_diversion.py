@@ -178,7 +178,7 @@ def test_a_full_exchange_keeps_nobody_waiting(old: Generation, new: Generation) 
     pids = Counter(client.answer().pid for client in some)
     assert set(pids) == {one.pid, other.pid}
     assert pids[other.pid] == one.numbers.diverted
-    assert old.log.count("cannot pass a new connection on to the canary") == 1
+    assert old.log.count("cannot pass a new connection to the canary") == 1
 
 
 def test_an_exchange_that_nobody_holds_any_more(old: Generation, new: Generation) -> None:

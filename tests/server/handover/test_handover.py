@@ -88,7 +88,7 @@ def test_a_generation_outlives_what_another_one_puts_into_its_exchange(old: Gene
         while client.recv(65536):
             pass  # until it is closed after its keepalive time, as every connection of that worker
     assert connect(new).ask().pid == other.pid
-    assert new.log.count("ignored what came through the exchange") == 1
+    assert new.log.count("ignored a message of the exchange") == 1
     sender.close()
 
 

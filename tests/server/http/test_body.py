@@ -387,7 +387,7 @@ def test_a_read_after_the_request_touches_no_channel(make_input: MakeInput, chan
     assert done.drain() and done.read() == b""
     left = make_input(length(500), b"hello")
     left.abandon()
-    with pytest.raises(OSError, match="the request is over"):
+    with pytest.raises(OSError, match="the request has ended"):
         left.read()
     assert channels[1].reads == 0
 

@@ -111,7 +111,7 @@ def test_a_worker_that_leaves_says_what_was_still_to_come(generation: Generation
     worker.quit(deadline_s=0.2)
     assert worker.ended() == 0
     slow.close()
-    assert "leaving with 1 requests unfinished" in generation.log
+    assert "exiting with 1 request unfinished" in generation.log
 
 
 def test_a_fast_upload_reaches_the_application_while_it_comes(generation: Generation, tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_two_chunked_bodies_that_wait_for_one_another_do_not(generation: Generat
     assert (
         set(answers) == {200, 503} and answers[200] == f"{len(LARGE)} no {hashlib.sha256(LARGE).hexdigest()}".encode()
     )
-    assert "limits.spool is used up by bodies that wait for one another" in generation.log
+    assert "limits.spool is used up by request bodies that wait for each other" in generation.log
     eventually(lambda: spooled(worker, tmp_path) == 0, "nothing is left")
     again = post(generation, None, data, "/framing")
     assert again.answer().body == answers[200], "nor is any room lost"

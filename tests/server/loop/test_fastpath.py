@@ -81,7 +81,7 @@ def test_a_late_write_is_refused(generation: Generation, worker: Worker) -> None
     """The application has kept `write` of a request that is over: it must not write into the next one."""
     client = warm(generation)
     assert client.ask("/keep").status == 200
-    assert client.ask("/use").body == b"cannot send: the request is over"
+    assert client.ask("/use").body == b"cannot send: the request has ended"
 
 
 def test_the_input_is_empty_and_private(generation: Generation, worker: Worker) -> None:

@@ -38,7 +38,7 @@ def test_with_nobody_left_to_attend_it_fails(crew: Crew, canary: Canary) -> None
     canary.attend({"id": 1})
     crew.end(one)
     (answer,) = crew.answers()
-    assert (answer["step"], answer["reason"]) == ("canary", "cannot attend: no worker is left")
+    assert (answer["step"], answer["reason"]) == ("canary", "cannot attend: no worker runs")
 
 
 def test_who_comes_later_diverts_too_until_it_ends(crew: Crew, canary: Canary) -> None:

@@ -58,7 +58,7 @@ def test_attending_fails_if_a_worker_does_not_answer(master: Master) -> None:
         reason = master.failed("attend")["reason"]
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert reason.startswith("cannot attend: worker ") and reason.endswith(" did not answer for 6s")
+    assert reason.startswith("cannot attend: worker ") and reason.endswith(" did not answer for 6 s")
 
 
 def test_diverting_workers_and_those_that_replace_them(master: Master) -> None:

@@ -62,9 +62,9 @@ def test_a_resume_supersedes_a_pause_and_the_last_order_counts(master: Master) -
     [
         ("switch", {"revision": 2}, "cannot switch: no reload is prepared"),
         ("cancel", {"revision": 2}, "cannot cancel: no reload is prepared"),
-        ("scale", {"workers": 0}, "cannot scale: 0 workers"),
+        ("scale", {"workers": 0}, "cannot scale to 0 workers"),
         ("scale", {"workers": "many"}, "cannot scale: the order is malformed (ValueError"),
-        ("pause", {"to": 8}, "cannot pause: the exchange of the generation to give to is missing"),
+        ("pause", {"to": 8}, "cannot pause: the exchange of the receiving generation is missing"),
         (
             "reload",
             {"revision": 2, "listeners": ["a", "b"], "settings": {}},
@@ -139,7 +139,7 @@ def test_a_wedged_worker_does_not_hold_up_a_pause_for_ever(master: Master) -> No
     hold(pids[0])
     failed = master.failed("pause", [master.other[1].fileno()], to=8)
     assert failed["step"] == "pause"
-    assert failed["reason"] == f"cannot see that all have paused: worker 1 (pid {pids[0]}) did not answer for 6s"
+    assert failed["reason"] == f"cannot confirm that all paused: worker 1 (pid {pids[0]}) did not answer for 6 s"
     os.kill(pids[0], signal.SIGCONT)
     master.expect("state", state="paused", worker=1)
     assert master.done("resume")["workers"] == 2

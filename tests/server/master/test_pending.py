@@ -76,7 +76,7 @@ def test_one_that_is_dropped_fails_and_is_never_done(crew: Crew) -> None:
     crew.pending.start(ended.pending)
     crew.pending.drop(ended.pending, "an order to resume followed")
     (answer,) = crew.answers()
-    assert (answer["id"], answer["reason"]) == (1, "cannot go on to pause: an order to resume followed")
+    assert (answer["id"], answer["reason"]) == (1, "cannot finish pause: an order to resume followed")
     crew.come(one, WorkerState.PAUSED)
     assert not ended.done
 

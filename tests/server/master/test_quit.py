@@ -63,7 +63,7 @@ def test_the_end_of_the_link_is_a_graceful_quit(master: Master) -> None:
     assert request.wait().startswith("one ")
     assert master.process.wait(WAIT_S) == 0
     assert master.left_over() == []
-    assert "the supervisor is gone: leaving" in master.log
+    assert "the supervisor exited; this generation stops" in master.log
 
 
 def test_workers_outlive_their_master(master: Master) -> None:

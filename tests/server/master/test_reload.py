@@ -100,7 +100,7 @@ def test_switch_to_workers_of_which_one_has_died(master: Master) -> None:
     numbers = master.answer(master.reload())["workers"]
     master.kill(master.workers[numbers[0]].pid)
     failed = master.failed("switch", revision=2)
-    assert failed["step"] == "switch" and "only 1 of 2 new workers are alive" in failed["reason"]
+    assert failed["step"] == "switch" and "only 1 of 2 new workers run" in failed["reason"]
     assert master.pids("serving") == pids
     assert master.done("scale", workers=2)["workers"] == 2
 

@@ -94,7 +94,7 @@ def test_a_new_worker_that_has_died_meanwhile_is_no_switch(crew: Crew, reloading
     crew.end(new)
     reloading.reload.switch({"type": "switch", "id": 2, "revision": 2}, [])
     (answer,) = crew.answers()
-    assert answer["reason"] == "cannot switch: only 0 of 1 new workers are alive; the old ones serve on"
+    assert answer["reason"] == "cannot switch: only 0 of 1 new workers run; the old ones keep serving"
     assert crew.plan.settled
 
 

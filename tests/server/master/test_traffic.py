@@ -41,7 +41,7 @@ def test_resume_without_a_worker_forks_at_once_and_fails_if_none_comes(crew: Cre
     for worker in forked:
         crew.end(worker)
     (answer,) = crew.answers()
-    assert (answer["type"], answer["reason"]) == ("failed", "cannot resume: no worker came to serve")
+    assert (answer["type"], answer["reason"]) == ("failed", "cannot resume: no worker started to serve")
     assert crew.plan.posture is Posture.PAUSED
 
 
@@ -84,7 +84,7 @@ def test_the_last_order_counts(crew: Crew, traffic: Traffic) -> None:
     traffic.resume({"id": 1}, [])
     traffic.pause({"id": 2}, [])
     (answer,) = crew.answers()
-    assert (answer["id"], answer["reason"]) == (1, "cannot go on to resume: an order to pause followed")
+    assert (answer["id"], answer["reason"]) == (1, "cannot finish resume: an order to pause followed")
 
 
 def test_a_pause_that_names_a_generation_brings_its_exchange(crew: Crew, traffic: Traffic) -> None:

@@ -47,7 +47,7 @@ def test_unknown_messages_are_passed_over(tmp_path: Path) -> None:
         master.boot()
         master.expect("ready")
         master.send("song", [master.listener.fileno()])
-        assert master.failed("dance")["reason"] == "cannot dance: this release knows no such order"
+        assert master.failed("dance")["reason"] == "cannot dance: this release does not know that order"
         master.send("resume")  # no id: nobody could be answered
         master.done("resume", tempo="allegro")
 
@@ -84,7 +84,7 @@ ASGI = "Relève serves WSGI: wrap it (as a2wsgi.ASGIMiddleware does), or keep it
         ("import lost_thing\n", "app", "cannot import app: ModuleNotFoundError: No module named 'lost_thing'", None),
         ("", "app", "cannot find 'application' in app", ""),
         ("", "gone.wsgi:x", "cannot import gone.wsgi: ModuleNotFoundError: No module named 'gone'", None),
-        ("application = 3", "app", "cannot use 'application' of app: not callable (it is a int)", ""),
+        ("application = 3", "app", "cannot use 'application' of app: not callable (it is an int)", ""),
         (
             "async def application(scope, receive, send): ...",
             "app",
@@ -192,7 +192,7 @@ def test_unsafe_import_goes_on_as_told(tmp_path: Path, preload: bool) -> None:
         master.expect("ready")
         master.done("resume")
         assert master.get().startswith("one ")
-        assert ('preload: true), but the import left thread "poller"' in master.log) is preload
+        assert ('preloaded because of preload: true, but the import left thread "poller"' in master.log) is preload
         assert ("imported" in [message["type"] for message in master.messages]) is preload
 
 
@@ -241,7 +241,7 @@ signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         master.process.terminate()
         eventually(lambda: "ignored SIGTERM" in master.log, "SIGTERM is heard")
         assert master.process.poll() is None
-        assert "was killed by SIGKILL; another is started at once" in master.log
+        assert "was killed by SIGKILL; starting another now" in master.log
         assert " INFO gen=7 pid=" in master.log
 
 

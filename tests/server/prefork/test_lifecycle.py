@@ -54,7 +54,7 @@ def test_one_that_is_not_ready_in_time_says_where_it_hangs_and_is_killed(
     crew.lifecycle.keep(60.0)
     assert sent == [(late, signal.SIGABRT)]
     assert late.failure is not None
-    assert late.failure["reason"] == f"{late} was not ready within 60s (timeouts.boot)"
+    assert late.failure["reason"] == f"{late} was not ready within 60 s (timeouts.boot)"
     crew.now += KILL_MARGIN_S
     crew.lifecycle.keep(60.0)
     assert sent[1:] == [(late, signal.SIGKILL)]

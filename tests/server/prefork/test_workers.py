@@ -86,7 +86,7 @@ def test_standing_workers_are_of_the_revision_and_not_on_their_way_out() -> None
 @pytest.mark.parametrize(
     ("verb", "posture", "change", "why"),
     [
-        ("dance", Posture.READY, Change.NONE, "cannot dance: this release knows no such order"),
+        ("dance", Posture.READY, Change.NONE, "cannot dance: this release does not know that order"),
         ("resume", Posture.BOOTING, Change.NONE, "cannot resume: the generation is booting"),
         ("resume", Posture.LEAVING, Change.NONE, "cannot resume: the generation is leaving"),
         ("pause", Posture.PAUSING, Change.NONE, "cannot pause: the generation is pausing"),

@@ -36,8 +36,8 @@ def test_a_type_that_is_not_named_is_nobodys_business(kind: Any) -> None:
     [
         ({"type": "gone"}, "gone without worker"),
         ({"type": "gone", "worker": None}, "gone without worker"),
-        ({"type": "gone", "worker": 0}, "gone whose worker is no whole number from 1 to"),
-        ({"type": "gone", "worker": 1, "reason": "longer"}, "gone whose reason is no text of at most 5 characters"),
+        ({"type": "gone", "worker": 0}, "gone whose worker is not a whole number from 1 to"),
+        ({"type": "gone", "worker": 1, "reason": "longer"}, "gone whose reason is not a text of at most 5 characters"),
         ({"type": "boot"}, "boot with 0 descriptors, not 1"),
     ],
 )
@@ -128,7 +128,7 @@ def test_a_descriptor_is_what_it_is_taken_for(kind: Kind, are: set[str], descrip
 
 
 def test_a_descriptor_that_is_none_or_another_is_refused(descriptors: dict[str, int]) -> None:
-    with pytest.raises(Unfit, match="a descriptor that is no file"):
+    with pytest.raises(Unfit, match="a descriptor that is not a file"):
         check(descriptors["process"], "file", form.is_file)
-    with pytest.raises(Unfit, match="a descriptor that cannot be looked at: Bad file descriptor"):
+    with pytest.raises(Unfit, match="a descriptor that cannot be examined: Bad file descriptor"):
         check(1 << 20, "file", form.is_file)

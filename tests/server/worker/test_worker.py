@@ -191,7 +191,7 @@ def test_the_deadline_of_a_quit_counts(old: Generation, tmp_path: Path) -> None:
     one.quit(deadline_s=60, linger_s=None)
     one.tell("quit", deadline_s=0.3, linger_s=0.1)  # a stop meets a generation that retires
     assert one.ended() == 0
-    assert "1 requests unfinished" in old.log
+    assert "1 request unfinished" in old.log
 
 
 def test_a_worker_with_nothing_left_leaves_at_once(old: Generation) -> None:
@@ -299,7 +299,7 @@ def test_an_internal_error_ends_the_process(old: Generation, threads: int) -> No
     assert client.ask().status == 200
     client.send(request())
     assert one.ended() == 70
-    assert "internal error in the loop" in old.log and "Traceback" in old.log
+    assert "internal error in the event loop" in old.log and "Traceback" in old.log
 
 
 def test_a_descriptor_that_is_no_socket_is_refused(old: Generation) -> None:
@@ -320,4 +320,4 @@ def test_what_is_left_of_the_deadline_bounds_the_end_where_timeouts_exit_is_long
     assert connect(old).ask().body == str(worker.pid).encode()
     worker.quit(deadline_s=0.5)
     worker.ended()
-    assert re.search(r"leaving though threads have not ended within 0\.\d+ s \(its deadline\): clings", old.log)
+    assert re.search(r"exiting although threads did not exit within 0\.\d+ s \(its deadline\): clings", old.log)

@@ -117,7 +117,7 @@ def test_object_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 
 def test_a_module_of_that_name_which_is_not_the_releases() -> None:
     with pytest.raises(
-        BootError, match=r"cannot find 'app' in json \(/.*/json/__init__.py, which is not of this release\)"
+        BootError, match=r"cannot find 'app' in json \(/.*/json/__init__.py, which is not part of this release\)"
     ):
         load("json:app", "/")
 

@@ -163,7 +163,7 @@ def test_nothing_can_be_sent_after_the_end() -> None:
         lambda: kept[1](b"y"),
     ]
     for act in late:
-        with pytest.raises(RuntimeError, match="the request is over"):
+        with pytest.raises(RuntimeError, match="the request has ended"):
             act()
     assert kept[2].read() == b"" and len(answer.channel.writes) == 1
 

@@ -60,7 +60,7 @@ def test_a_request_that_is_over_is_read_no_more() -> None:
         return simple(b"x")(environ, start_response)
 
     answer = ask(application, request(b"POST", b"Content-Length: 99999", body=b"he"), b"llo")
-    with pytest.raises(OSError, match="the request is over"):
+    with pytest.raises(OSError, match="the request has ended"):
         kept[0].read()
     assert answer.channel.reads == 0
 

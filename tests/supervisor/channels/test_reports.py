@@ -292,7 +292,7 @@ def test_an_answer_that_cannot_be_understood_is_an_answer() -> None:
             assert received is not None
             say(link, {"type": "done", "id": received[0]["id"], "late": "all"})
             with pytest.raises(
-                StepFailed, match="cannot understand the master of generation 1: done whose late is no list"
+                StepFailed, match="cannot understand the master of generation 1: done whose late is not a list"
             ):
                 await order
 
