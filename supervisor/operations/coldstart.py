@@ -41,15 +41,10 @@ def choose(entries: Sequence[Entry], wanted: Release, exists: Callable[[Release]
         release = _committed(entry)
         if release is not None and not same(release, wanted) and not _last_word(entries, release):
             if exists(release):
-                return Decision(
-                    release, f"{wanted['directory']} {wrong}: the last committed release is started instead"
-                )
+                return Decision(release, f"{wanted['directory']} {wrong}: starting the last committed release instead")
             return Decision(
                 None,
-                (
-                    f"{wanted['directory']} {wrong}, and the last committed release is not there any more: "
-                    "it is tried again"
-                ),
+                (f"{wanted['directory']} {wrong}, and the last committed release no longer exists: trying it again"),
             )
     return Decision(None, "")
 
@@ -78,12 +73,12 @@ def previous(entries: Sequence[Entry], current: Release) -> Decision:
         return Decision(
             None,
             (
-                "the release before it had the same folder, which holds the present one now: deploy it "
-                "again and ctl upgrade"
+                "the previous release was in the same folder, which now holds the current one: deploy the previous one "
+                "again, then ctl upgrade"
             ),
         )
     return Decision(
-        None, "the history knows no release before the present one: deploy the one that is to run, then ctl upgrade"
+        None, "the history has no release before the current one: deploy the release to run, then ctl upgrade"
     )
 
 

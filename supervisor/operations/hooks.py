@@ -48,14 +48,16 @@ class Turn:
     failing: str
 
 
-_ENDS, _NOTED = "ends the upgrade: the old generation serves on, exit status 4", "is noted; nothing is undone"
+_ENDS, _NOTED = "fails the upgrade: the old generation keeps serving, exit status 4", "a note; nothing is undone"
 
 TURNS: dict[str, Turn] = {
-    "before": Turn("the release is resolved, and nothing is started", _ENDS),
-    "after_ready": Turn("all new workers are ready and have passed the check; they get no traffic yet", _ENDS),
-    "after_switch": Turn("the new generation serves; runs beside the probation, and is ended by a rollback", _NOTED),
+    "before": Turn("the release is resolved; nothing is started yet", _ENDS),
+    "after_ready": Turn("all new workers are ready and passed the check; they get no traffic yet", _ENDS),
+    "after_switch": Turn(
+        "the new generation serves; the hook runs during the probation, and a rollback kills it", _NOTED
+    ),
     "after_commit": Turn("the new generation is committed; the command waits for it", _NOTED),
-    "on_failure": Turn("the upgrade has failed, or was aborted, before it served, and is undone", _NOTED),
+    "on_failure": Turn("the upgrade failed, or was aborted, before the new generation served, and is undone", _NOTED),
     "on_rollback": Turn(
         "the old generation serves again, after a canary, a probation, `ctl abort` or `ctl rollback`", _NOTED
     ),
@@ -64,20 +66,20 @@ TURNS: dict[str, Turn] = {
 VARIABLES: dict[str, str] = {
     "RELEVE_HOOK": "the hook: `before`, …",
     "RELEVE_VERB": "`start`, `upgrade` or `rollback`",
-    "RELEVE_BY": "who asked for it",
+    "RELEVE_BY": "the user who started it",
     "RELEVE_PYTHON": "the interpreter of the new release",
     GENERATION_VARIABLE: "number of the new generation; empty in `before`",
     "RELEVE_NEW_RELEASE": "name of the new release's folder",
-    "RELEVE_NEW_DIRECTORY": "that folder, links resolved",
-    "RELEVE_NEW_REVISION": "its git commit, where it is a work tree",
+    "RELEVE_NEW_DIRECTORY": "path of that folder, symlinks resolved",
+    "RELEVE_NEW_REVISION": "its git commit, if it is a work tree",
     "RELEVE_OLD_GENERATION": (
-        "number of the generation that served before; this one and the next three are empty at the first start"
+        "number of the generation that served before; empty at the first start, as are the next three"
     ),
     "RELEVE_OLD_RELEASE": "name of its folder",
-    "RELEVE_OLD_DIRECTORY": "that folder, links resolved",
-    "RELEVE_OLD_REVISION": "its git commit, where it is a work tree",
-    "RELEVE_STEP": "in `on_failure` and `on_rollback`: the step that failed; else empty",
-    "RELEVE_REASON": "and why",
+    "RELEVE_OLD_DIRECTORY": "path of that folder, symlinks resolved",
+    "RELEVE_OLD_REVISION": "its git commit, if it is a work tree",
+    "RELEVE_STEP": "in `on_failure` and `on_rollback`: the step that failed; otherwise empty",
+    "RELEVE_REASON": "why it failed; otherwise empty",
 }
 
 
@@ -144,7 +146,7 @@ class Hooks:
         """Say which hooks a dry run leaves out."""
         names = [name for name in TURNS if getattr(commands, name) is not None]
         if names:
-            self._operation.note(f"a dry run runs no hooks: {', '.join(names)}")
+            self._operation.note(f"a dry run skips hooks: {', '.join(names)}")
 
     # ---------------------------------------------------------------- one hook
 
@@ -180,7 +182,7 @@ class Hooks:
         except StepFailed as error:
             operation.note("\n".join(filter(None, (error.reason, error.traceback))))
         except asyncio.CancelledError:
-            operation.note(f"the hook {name} was ended")
+            operation.note(f"the hook {name} was killed")
 
     async def _run(self, name: str, step: str = "", reason: str = "") -> None:
         """Raises StepFailed."""
@@ -207,10 +209,7 @@ class Hooks:
             output.flush()
             self._remove_pid()
         if status is None:
-            late = (
-                f"the hook {name} was ended: it took longer than {command.timeout:g}s; fix it, or give it "
-                f"more in hooks.{name}.timeout"
-            )
+            late = f"the hook {name} was killed after {command.timeout:g} s; fix it, or raise hooks.{name}.timeout"
             raise StepFailed(name, late, output.tail)
         if status != 0:
             raise StepFailed(
@@ -262,7 +261,7 @@ def end_left_over(runtime: Path) -> None:
         group = int(pid)
         # A hook leads a session of its own; nothing else is ever ended by this file, whatever it says.
         if group > 1 and started == proc.started_at(group) and os.getsid(group) == group != os.getsid(0):
-            log.warning("ended a hook that the previous supervisor left running (pid %d)", group)
+            log.warning("killed pid %d, a hook that the previous supervisor left running", group)
             system.kill_group(group, signal.SIGKILL)
 
 
@@ -300,7 +299,7 @@ class Output:
     @property
     def last_words(self) -> str:
         """The last line, for the end of a sentence."""
-        return f": {self._lines[-1]}" if self._lines else ", without a word"
+        return f": {self._lines[-1]}" if self._lines else " and printed nothing"
 
     def _take(self, line: bytes) -> None:
         text = _ESCAPES.sub("", line[:_LINE_MAX_BYTES].decode("utf-8", "replace")).rstrip()

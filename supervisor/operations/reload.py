@@ -39,16 +39,16 @@ async def reload(service: Service, operation: Operation, configuration: Configur
     generation = service.active
     if generation is None or generation.orphaned:
         raise StepFailed(
-            "preflight", "cannot reload: the master of the generation in service is gone; ctl upgrade starts another"
+            "preflight", "cannot reload: the master of the generation in service exited; ctl upgrade starts another"
         )
     with operation.step("preflight"):
         target = _read(service, generation, configuration)
         for key in diff.needs_upgrade(target.changed):
-            operation.note(f"{key} has changed: it needs an upgrade (ctl upgrade)")
+            operation.note(f"{key} changed: it takes effect at the next ctl upgrade")
         if "env_file" not in target.changed:
             _tell_of_variables(operation, generation)
         for key in diff.needs_restart(target.changed):
-            operation.note(f"{key} has changed: it needs a restart of the supervisor")
+            operation.note(f"{key} changed: it takes effect when the supervisor restarts")
     revision = generation.new_revision()
     if target.listeners.added:
         service.tell_opening(target.listeners.added)
@@ -95,12 +95,12 @@ def _tell_of_variables(operation: Operation, generation: Generation) -> None:
     try:
         names = release.changed_variables(generation.pin, generation.settings)
     except ReleaseError as error:
-        operation.note(f"{error}; what runs goes on with what it was started with, but ctl upgrade would fail")
+        operation.note(f"{error}; what runs keeps its variables, but ctl upgrade would fail")
         return
     if names:
         more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
         operation.note(
-            f"{path} (env_file) has changed ({', '.join(names[:NAMED_MAX])}{more}): it needs an upgrade (ctl upgrade)"
+            f"{path} (env_file) changed ({', '.join(names[:NAMED_MAX])}{more}): it takes effect at the next ctl upgrade"
         )
 
 

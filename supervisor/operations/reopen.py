@@ -38,13 +38,13 @@ async def reopen(service: Service, by: str) -> Event:
         files += found
         troubles += [reason for reason in reasons if reason not in troubles]
     words = ", ".join(str(generation.number) for generation in generations)
-    message = f"reopened the log files of generation {words}" if files and words else "there is no log file to reopen"
-    log.info("%s, asked by %s", message, by)
+    message = f"reopened the log files of generation {words}" if files and words else "no log file to reopen"
+    log.info("reopen by %s: %s", by, message)
     for trouble in troubles:
         log.error("%s", trouble)
     more: dict[str, Any] = {"serving": service.serving_words()}
     if troubles:
-        what_next = "remove the cause, then ctl reopen; until then the old files are written to"
+        what_next = "remove the cause, then ctl reopen; until then the old files are written"
         return result(Status.FAILED, "; ".join(troubles), **more, next=what_next)
     return result(Status.DONE, message, **more)
 
@@ -67,7 +67,7 @@ class Rotations:
             self._task = asyncio.get_running_loop().create_task(self._reopen())
 
     async def _reopen(self) -> None:
-        answer = await reopen(self._service, "the supervisor (rotated, or taken over)")
+        answer = await reopen(self._service, "the supervisor (files were rotated, or taken over)")
         failed = answer["status"] != Status.DONE
         self._wait_s = min(max(self._wait_s * 2, EVERY_S), LATEST_S) if failed else 0.0
         self._not_before = asyncio.get_running_loop().time() + self._wait_s
@@ -82,8 +82,8 @@ async def _reopen(generation: Generation) -> tuple[int, list[str]]:
             late = await _renew(generation, revision)
             if late:
                 troubles.append(
-                    f"workers {late} of generation {generation.number} have not answered yet: they "
-                    "write to the old files"
+                    f"no answer yet from worker {', '.join(map(str, late))} of generation {generation.number}: "
+                    "the old files are written"
                 )
         except StepFailed as error:
             troubles.append(error.reason)
@@ -99,7 +99,7 @@ async def _renew(generation: Generation, revision: int) -> list[int]:
         what = f"cannot reopen the log files of generation {generation.number}"
         raise StepFailed(
             "reopen",
-            f"{what}: its releve {generation.hello.get('releve')} does not know how; it goes on in the old ones",
+            f"{what}: its releve {generation.hello.get('releve')} cannot; it keeps writing the old files",
         )
     with generation.files.renewed(revision) as files:
         keys: dict[str, object] = dict.fromkeys(files, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from releve.config.grammar import counted
 from releve.config.settings.settings import WORKERS_MAX
 from releve.supervisor.channels.master import ORDER_S
 from releve.supervisor.generation.generation import Generation
@@ -26,7 +27,7 @@ def wanted(service: Service, workers: object, reset: bool) -> int:
         raise StepFailed("usage", f"cannot scale to {text!r}: give a number of workers, or a difference as in +1")
     number = service.wanted_workers + int(text) if text[0] in "+-" else int(text)
     if not 1 <= number <= WORKERS_MAX:
-        raise StepFailed("usage", f"cannot scale to {number} workers: at least 1, at most {WORKERS_MAX}")
+        raise StepFailed("usage", f"cannot scale to {counted(number, 'worker')}: the limits are 1 and {WORKERS_MAX}")
     return number
 
 
@@ -35,7 +36,7 @@ async def scale(service: Service, operation: Operation, number: int, reset: bool
     generation = service.active
     if generation is None or generation.orphaned:
         raise StepFailed(
-            "preflight", "cannot scale: the master of the generation in service is gone; ctl upgrade starts another"
+            "preflight", "cannot scale: the master of the generation in service exited; ctl upgrade starts another"
         )
     before, service.scaled = service.scaled, None if reset else number
     # first: the master goes on with it when this supervisor is killed, and the next one shall know
@@ -67,6 +68,8 @@ async def restore(generation: Generation, workers: int) -> None:
             return
         except StepFailed as error:
             if error.step != "order" or time.monotonic() >= until:
-                log.error("cannot give generation %d %d workers: %s", generation.number, workers, error.reason)
+                log.error(
+                    "cannot scale generation %d to %s: %s", generation.number, counted(workers, "worker"), error.reason
+                )
                 return
         await asyncio.sleep(_AGAIN_S)

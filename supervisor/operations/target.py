@@ -39,11 +39,11 @@ class Target:
 _AGAIN_S = 0.05  # what nobody listens on refuses clients meanwhile
 # what the first start waits for, by what is missing; the last is no errno
 _LATE = {
-    errno.EADDRINUSE: "the other process to leave",
+    errno.EADDRINUSE: "the other process to close it",
     errno.EADDRNOTAVAIL: "the address to appear",  # DHCP, a VPN, keepalived, IPv6's duplicate address detection
-    socket.EAI_AGAIN: "its name to be found",
+    socket.EAI_AGAIN: "its name to resolve",
 }
-_HELD = "the workers of the generation before may hold it for a while: waiting for them to leave"
+_HELD = "waiting for the workers of the previous generation to close it"
 
 Choose = Callable[[], Awaitable[Target]]
 
@@ -100,7 +100,7 @@ async def _plan_patiently(service: Service, settings: Settings) -> Plan:
                 log.warning(
                     "%s; %s",
                     error.reason,
-                    f"waiting {settings.timeouts.bind:g}s for {_LATE[number]} (timeouts.bind)" if late else _HELD,
+                    f"waiting {settings.timeouts.bind:g} s for {_LATE[number]} (timeouts.bind)" if late else _HELD,
                 )
             await asyncio.sleep(_AGAIN_S)
 
@@ -125,7 +125,7 @@ def from_history(service: Service) -> Choose:
         before = coldstart.previous(service.history.entries(), release_of(service.active.pin))
         if before.release is None:
             raise StepFailed(
-                "standby", f"cannot roll back: no generation stands by (see upgrade.standby), and {before.reason}"
+                "standby", f"cannot roll back: no generation is on standby (see upgrade.standby), and {before.reason}"
             )
         return await from_configuration(service, _changed(service, before.release))()
 

@@ -13,6 +13,7 @@ import os
 from contextlib import suppress
 
 from releve.config.frozen import dataclass
+from releve.config.grammar import counted
 from releve.config.settings import diff
 from releve.config.settings.settings import Settings, rules
 from releve.config.settings.upgrade import Check
@@ -76,7 +77,7 @@ async def upgrade(service: Service, operation: Operation, choose: Choose, manner
             await prove(operation, new, new.revision, new.settings.upgrade.check, settle=manner.settle)
             new.proved()
         await hooks.after_ready(new)
-        soundness.demand_master(new, "after_ready", when=" while the hook ran")
+        soundness.demand_master(new, "after_ready", when=" while the hook was running")
         fault("after_check")
         if manner.alone:
             service.retire_standby()
@@ -158,11 +159,13 @@ async def start(service: Service, operation: Operation, target: Target, *, singl
                     await new.boot(workers, operation.say, kept)
                 finally:
                     os.close(kept)
-                operation.say(f"{len(new.workers)} workers are ready")
+                operation.say(f"{counted(len(new.workers), 'worker')} ready")
                 fault("after_boot")
         except UnsafePreload as unsafe:
             await _end(new)
-            operation.note(f"not preloaded: the import left {', '.join(unsafe.found)}; each worker imports for itself")
+            operation.note(
+                f"not preloaded: the import left {', '.join(unsafe.found)}; each worker imports the application"
+            )
             pin = release.without_preload(pin)
             continue
         except BaseException as error:
@@ -178,7 +181,8 @@ async def start(service: Service, operation: Operation, target: Target, *, singl
         unknown = sorted(set(used) - known)
         if unknown:
             operation.note(
-                f"the release's releve {new.hello.get('releve')} does not know {', '.join(unknown)}: ignored"
+                f"releve {new.hello.get('releve')} of the release ignores settings that it does not know: "
+                f"{', '.join(unknown)}"
             )
         return new
 
@@ -198,7 +202,7 @@ async def prove(
             except checking.CheckFailed as error:
                 soundness.demand_master(generation, "check", when=SUDDENLY)
                 raise StepFailed("check", str(error)) from error
-        operation.say(f"{len(workers)} workers passed {check.path}")
+        operation.say(f"{counted(len(workers), 'worker')} passed {check.path}")
     if settle:
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
@@ -313,7 +317,7 @@ async def _stay(service: Service, operation: Operation, new: Generation, target:
     """Commit a generation that has failed, since nobody else can serve."""
     operation.note(f"cannot go back: {reason}; generation {new.number} keeps serving")
     _commit(service, operation, new, target, None)
-    service.condition.degraded["rollback"] = f"generation {new.number} serves although it failed: {reason}"
+    service.condition.degraded["rollback"] = f"generation {new.number} keeps serving although it failed: {reason}"
     if new.settings.upgrade.mode == "rolling":
         await scale.restore(new, service.wanted_workers)
 

@@ -46,8 +46,8 @@ class Condition:
 
     def lose_master(self, generation: Generation) -> None:
         """The generation in service has lost its master: say so for as long as it serves."""
-        self.degraded["master"] = f"generation {generation.number} has lost its master" + (
-            "; its workers serve on" if generation.workers else " and all its workers"
+        self.degraded["master"] = f"generation {generation.number} lost its master" + (
+            "; its workers keep serving" if generation.workers else " and all its workers"
         )
 
     def judge_logs(self) -> None:

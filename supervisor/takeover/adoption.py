@@ -103,7 +103,7 @@ class Adoption:
                 self._refusals.send_away(path, link, error)
                 return None
             except (AdoptionError, KeepsakeError, LinkError, OSError) as error:
-                log.error("cannot adopt generation %d: %s; it is left alone", number, error)
+                log.error("cannot adopt generation %d: %s; leaving it alone", number, error)
                 closing.close_socket(link.socket)
                 return None
         with suppress(AdoptionError, KeepsakeError):
@@ -124,7 +124,7 @@ class Adoption:
         found = silent.master_behind(path, self._configured)
         if found is None:
             log.error(
-                "cannot adopt generation %d: it does not answer for %g s, and is not to be found; it is left alone",
+                "cannot adopt generation %d: no answer for %g s, and its process was not found; leaving it alone",
                 number,
                 CALL_S,
             )
@@ -132,7 +132,7 @@ class Adoption:
         pid, master = found
         try:
             log.error(
-                "the master of generation %d (pid %d) does not answer for %g s: %s", number, pid, CALL_S, sent.name
+                "no answer from the master of generation %d (pid %d) for %g s: %s", number, pid, CALL_S, sent.name
             )
             if sent is signal.SIGKILL:
                 self._unled += silent.workers_of(pid)

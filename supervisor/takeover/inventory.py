@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from releve.config.frozen import dataclass
+from releve.config.grammar import counted
 from releve.server.shared import closing, form
 from releve.server.shared.form import Unfit
 from releve.server.shared.link import Link, LinkError, Message, clip
@@ -138,7 +139,7 @@ async def _given(number: int, path: Path, link: Link, caller: Caller, configured
             said, fds = await _next(link, "inventory", caller)
         names = said["listeners"]
         if said["generation"] != number or len(fds) != len(names) + _FIXED:
-            raise AdoptionError(f"it says that it is generation {said['generation']}, with {len(fds)} descriptors")
+            raise AdoptionError(f"it reports generation {said['generation']} with {counted(len(fds), 'descriptor')}")
         receive, send, board, crash, kept_fd = fds[len(names) :]
         kept = verification.believed(kept, caller, kept_fd)
         if kept.held is not None:
@@ -166,8 +167,8 @@ async def _count(generation: Generation) -> None:
     # it has died; or it hangs, or says that it has failed
     except (TimeoutError, StepFailed) as error:
         if not generation.orphaned:
-            why = error.reason if isinstance(error, StepFailed) else f"it says no more for {CALL_S:g} s"
-            log.error("cannot take over all workers of its master: %s; killing it", why, extra=generation.tag)
+            why = error.reason if isinstance(error, StepFailed) else f"it stopped answering for {CALL_S:g} s"
+            log.error("cannot take over all workers of its master: %s; killing the master", why, extra=generation.tag)
             if not generation.workers:
                 await _let_finish(generation)
             await generation.orders.end_master()
@@ -227,7 +228,7 @@ async def _greeted(link: Link) -> tuple[Message, Caller]:
     hello, fds = await _next(link, "hello")
     closing.close(fds)
     if not told:
-        raise AdoptionError("the kernel does not say who it is")
+        raise AdoptionError("the kernel does not tell its process")
     pid, uid, _ = struct.unpack("3i", told[0])
     return hello, Caller(pid, uid)
 
@@ -244,11 +245,11 @@ async def _next(link: Link, kind: str, caller: Caller | None = None) -> tuple[Me
             await readable(link.fileno())
             continue
         if received is None:
-            raise AdoptionError(f"it sent nothing instead of {kind}")
+            raise AdoptionError(f"it sent no {kind}")
         message, fds = received
         try:
             if caller is not None and link.sender != caller.pid:
-                raise AdoptionError(f"process {link.sender} continued what process {caller.pid} began")
+                raise AdoptionError(f"process {link.sender} continued the message of process {caller.pid}")
             said = form.read(reports.DOOR, message, fds)
             if said is None or said["type"] != kind:
                 raise AdoptionError(f"it sent {clip(repr(message.get('type')), 40)} instead of {kind}")

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 
 from releve.config.frozen import dataclass
+from releve.config.grammar import counted
 from releve.config.settings import diff
 from releve.supervisor.generation.crash import Crash
 from releve.supervisor.keepsake.keepsake import Role
@@ -82,9 +83,9 @@ def give(service: Service, adopted: list[Adopted]) -> None:
             with suppress(ValueError, KeyError, TypeError):
                 one.generation.crashes.recent.append(Crash.pictured(picture))
         log.info(
-            "adopted generation %d (%d workers)",
+            "adopted generation %d (%s)",
             one.generation.number,
-            len(one.generation.workers),
+            counted(len(one.generation.workers), "worker"),
             extra=one.generation.tag,
         )
 
@@ -97,7 +98,7 @@ def _tell_of_changes(service: Service, active: Adopted) -> None:
         if "env_file" not in changed and release.changed_variables(active.generation.pin, runs):
             changed.append("the variables of env_file")
     if changed:
-        log.warning("what is configured now differs from what runs (%s): ctl upgrade applies it", ", ".join(changed))
+        log.warning("the configuration differs from what runs (%s): ctl upgrade applies it", ", ".join(changed))
 
 
 def _share_listeners(adopted: list[Adopted]) -> None:

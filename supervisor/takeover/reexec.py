@@ -75,7 +75,7 @@ async def reexec(outgoing: Outgoing, operation: Operation) -> str:
         _need_guard(outgoing, "prove")
         operation.say(f"asking {sys.executable}")
         said = await _prove(outgoing, operation)
-        operation.say(f"releve {said['releve']} with Python {said['python']} can take over what serves")
+        operation.say(f"releve {said['releve']} with Python {said['python']} can take over")
     fault("before_exec")
     with operation.step("exec"):
         operation.committed = True  # from here on nobody can hear of an interruption
@@ -97,9 +97,9 @@ def _need_guard(outgoing: Outgoing, step: str) -> None:
     """Raises StepFailed where nobody would start another supervisor, should the new program fail."""
     active = outgoing.service.active
     if active is None or not active.led:
-        why = (active and active.trouble) or "the generation in service has lost its master"
+        why = (active and active.trouble) or "the generation in service lost its master"
         raise StepFailed(
-            step, f"cannot replace the supervisor: {why}; try again when its successor serves (ctl status)"
+            step, f"cannot replace the supervisor: {why}; try again once its successor serves (ctl status)"
         )
 
 
@@ -114,10 +114,12 @@ async def _hear_out() -> None:
 def _exec(outgoing: Outgoing, operation: Operation) -> NoReturn:
     fd = _write(outgoing, operation)
     try:
-        log.info("replacing this program with %s", " ".join(_argv()))
+        log.info("replacing the supervisor's program with %s", " ".join(_argv()))
         system.replace(_argv(), _environment(fd, prove=False), [fd, *succession.read(fd).descriptors])
     except OSError as error:
-        raise StepFailed("exec", f"cannot start {sys.executable}: {error.strerror}; this supervisor goes on") from error
+        raise StepFailed(
+            "exec", f"cannot start {sys.executable}: {error.strerror}; this supervisor keeps running"
+        ) from error
     finally:
         os.close(fd)
 
@@ -157,16 +159,16 @@ async def _prove(outgoing: Outgoing, operation: Operation) -> dict[str, Any]:
             _argv(), PROOF_S, directory=os.getcwd(), environment=_environment(fd, prove=True), pass_fds=(fd,)
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise StepFailed("prove", f"{refused}does not start: {error}; this supervisor goes on") from error
+        raise StepFailed("prove", f"{refused}does not start: {error}; this supervisor keeps running") from error
     finally:
         os.close(fd)
     for line in ended.output.splitlines():
         if line.startswith(_MARK):
             said: dict[str, Any] = json.loads(line.removeprefix(_MARK))
             return said
-    how = f"did not answer within {PROOF_S:g}s" if ended.status is None else children.describe_status(ended.status)
+    how = f"did not answer within {PROOF_S:g} s" if ended.status is None else children.describe_status(ended.status)
     raise StepFailed(
-        "prove", f"{refused}{how} when it was asked to take over; this supervisor goes on", ended.errors[-4000:]
+        "prove", f"{refused}{how} when asked to take over; this supervisor keeps running", ended.errors[-4000:]
     )
 
 

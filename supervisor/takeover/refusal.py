@@ -49,12 +49,10 @@ class Refusals:
             workers=workers,
         )
         if error.kept is not None and self._take_listeners(error.kept):
-            log.error(
-                "cannot adopt the generation behind %s: %s; starting another, then telling it to quit", path, error
-            )
+            log.error("cannot adopt the generation behind %s: %s; starting another, then stopping it", path, error)
             self._waiting.append(one)
         else:
-            log.error("cannot adopt the generation behind %s: %s; telling it to quit", path, error)
+            log.error("cannot adopt the generation behind %s: %s; stopping it", path, error)
             self._begin(one)
 
     def bereave(self, path: Path, kept: Keepsake) -> None:
@@ -64,8 +62,7 @@ class Refusals:
         workers = rescue.processes(kept)
         if workers and self._take_listeners(kept, workers):
             log.error(
-                "cannot adopt the generation behind %s: its master has died; starting another, then telling its "
-                "workers to quit",
+                "cannot adopt the generation behind %s: its master exited; starting another, then stopping its workers",
                 path,
             )
             timeouts, user = self._service.settings.timeouts, kept.pin.identity.uid

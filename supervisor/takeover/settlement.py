@@ -5,6 +5,7 @@ What was interrupted ends: before the switch was complete it goes back, after it
 
 from __future__ import annotations
 
+from releve.config.grammar import counted
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.keepsake.keepsake import Role
@@ -41,11 +42,11 @@ async def settle(service: Service, operation: Operation, adoption: Adoption) -> 
         plan = service.listeners.planned(serving.listeners, serving.settings.limits.backlog)
         target = Target(serving.pin, serving.settings, plan)
         await judge_on(service, operation, active, serving, target)
-        return f"adopted; generation {serving.number} was on trial and is committed"
+        return f"adopted; generation {serving.number} was on probation and is committed"
     workers = sum(len(one.generation.workers) for one in adopted)
     return (
-        f"adopted {len(adopted)} generations with {workers} workers; generation {active.number} serves "
-        f"{active.pin.resolved}"
+        f"adopted {counted(len(adopted), 'generation')} with {counted(workers, 'worker')}; "
+        f"generation {active.number} serves {active.pin.resolved}"
     )
 
 
@@ -61,9 +62,7 @@ async def _bring_about(
     for one in adopted:
         generation = one.generation
         if generation not in (active, service.standby, serving):
-            operation.note(
-                f"generation {generation.number} was not switched to yet: back to generation {active.number}"
-            )
+            operation.note(f"generation {generation.number} did not serve yet: back to generation {active.number}")
             service.listeners.close_after(generation, service.listeners.beyond(generation.listeners))
             await switch.leave(service, active, generation)
     for paused in (service.standby, active if service.on_trial else None):
@@ -96,19 +95,18 @@ def _tell_of_the_ended(service: Service, operation: Operation, adoption: Adoptio
     adopted = adoption.adopted
     for number in adoption.unheard:
         operation.note(
-            f"the master of generation {number} did not answer and was ended; its workers finish what they have"
+            f"the master of generation {number} did not answer and was killed; its workers finish their requests"
         )
         roles = [one.kept.role for one in adopted if one.generation is service.serving]
         if roles not in ([Role.ACTIVE], [Role.TRIAL]) and service.serving is not None:
             service.condition.degraded["adopt"] = (
-                f"the master of generation {number} hung and was ended: generation {service.serving.number} serves"
+                f"the master of generation {number} hung and was killed; generation {service.serving.number} serves"
             )
     serves = next((one for one in adopted if one.generation is service.serving), None)
     if serves is not None and serves.kept.role is Role.STANDBY and "adopt" not in service.condition.degraded:
         which = (
-            f"generation {serves.generation.number} ({serves.generation.pin.resolved}), which was on "
-            "standby, is serving"
+            f"generation {serves.generation.number} ({serves.generation.pin.resolved}) was on standby and is serving"
         )
         service.condition.degraded["adopt"] = (
-            f"{which}: the one in service had lost its master when the supervisor was killed; see ctl history"
+            f"{which}: the one in service lost its master when the supervisor was killed; see ctl history"
         )

@@ -202,8 +202,8 @@ def read(fd: int) -> Succession:
         packed = json.loads(os.pread(fd, os.fstat(fd).st_size, 0))
         if packed["reads"] > VERSION:
             raise SuccessionError(
-                f"cannot follow releve {packed.get('releve')}: what it hands over is of version "
-                f"{packed['version']}, this is {VERSION}"
+                f"cannot follow releve {packed.get('releve')}: its handover has version "
+                f"{packed['version']}, this one reads {VERSION}"
             )
         known = {field.name for field in dataclasses.fields(Bequest)}
         said = {name: value for name, value in packed["bequest"].items() if name in known}
@@ -215,7 +215,7 @@ def read(fd: int) -> Succession:
         succession = Succession(str(packed.get("releve")), bequest, packed)
         assert all(isinstance(number, int) for number in succession.descriptors)
     except (*_UNFIT, AssertionError) as error:
-        raise SuccessionError(f"cannot understand what the supervisor hands over: {error!r}") from error
+        raise SuccessionError(f"cannot read what the supervisor hands over: {error!r}") from error
     return succession
 
 

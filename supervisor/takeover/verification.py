@@ -55,12 +55,10 @@ def believed(kept: Keepsake | None, caller: Caller, fd: int) -> Keepsake:
     """What we go by, given what is recorded. Raises AdoptionError, KeepsakeError."""
     if kept is not None:
         if kept.held is None:
-            raise AdoptionError("its record does not say what it holds")
+            raise AdoptionError("its record does not list what it holds")
         return kept
     if caller.is_lesser:
-        raise AdoptionError(
-            f"there is no record of it, and processes of {system.user_name(caller.uid)} are not trusted without one"
-        )
+        raise AdoptionError(f"it has no record, and processes of {system.user_name(caller.uid)} need one to be trusted")
     return keepsake.read(fd)
 
 
@@ -68,7 +66,7 @@ def verify(caller: Caller, kept: Keepsake, held: Held, given: tuple[int, int, in
     """It is the master that was started, and has what it was given. Raises AdoptionError, OSError."""
     if caller.pid != held.pid:
         who = f"process {caller.pid} of {system.user_name(caller.uid)}"
-        raise AdoptionError(f"{who} answers at its door instead of its master (pid {held.pid})")
+        raise AdoptionError(f"{who} answers for its master (pid {held.pid})")
     user = kept.pin.identity.uid
     if caller.uid != user:
         raise AdoptionError(
@@ -77,7 +75,7 @@ def verify(caller: Caller, kept: Keepsake, held: Held, given: tuple[int, int, in
     marks = (held.receive, held.send, held.board, held.crash)
     for name, fd, expected in zip(("exchange", "exchange", "scoreboard", "crash file"), given, marks, strict=True):
         if mark(fd) != expected:
-            raise AdoptionError(f"its {name} is not the one that it was given")
+            raise AdoptionError(f"its {name} is not the one it was given")
 
 
 def open_master(caller: Caller, held: Held | None) -> int:
@@ -86,7 +84,7 @@ def open_master(caller: Caller, held: Held | None) -> int:
     process = evidence.process(pidfd)
     if process is None or (held is not None and (process.pid, process.started) != (held.pid, held.born)):
         os.close(pidfd)
-        raise AdoptionError(f"process {caller.pid} is not the master that was started")
+        raise AdoptionError(f"process {caller.pid} is not the master that the supervisor started")
     return pidfd
 
 

@@ -36,7 +36,7 @@ class Recovery:
         if not dispatcher.holding.is_set():
             return  # looked at again after the first operation
         if operation is not None and (operation.dry or operation.verb == "reexec"):
-            operation.interrupt(f"generation {active.number} has lost its master, and a successor goes first")
+            operation.interrupt(f"generation {active.number} lost its master, and its successor starts first")
         if dispatcher.idle:
             loop = asyncio.get_running_loop()
             delay_s = max(self._delay_s, AGAIN_S if loop.time() - self._tried < CALM_S else 0.0)

@@ -112,7 +112,7 @@ def test_a_late_rollback_goes_to_the_release_before(tmp_path: Path) -> None:
         assert service.who()["release"] == "one"
         refused = service.ctl("rollback")
         assert refused.returncode == 4
-        assert "knows no release before" in refused.stderr
+        assert "has no release before" in refused.stderr
 
 
 def test_a_late_rollback_in_place_is_refused(tmp_path: Path) -> None:

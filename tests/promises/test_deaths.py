@@ -222,7 +222,7 @@ def test_a_dry_run_does_not_interrupt_a_recovery(tmp_path: Path) -> None:
         eventually(lambda: service.phase() == "boot", "the dry run boots")
         os.kill(service.generation()["pid"], signal.SIGKILL)
         _, err = rehearsal.communicate(timeout=60)
-        assert rehearsal.returncode == 4 and "a successor goes first" in err, err
+        assert rehearsal.returncode == 4 and "its successor starts first" in err, err
         eventually(lambda: (service.status()["service"]["operation"] or {}).get("verb") == "recover", "it is recovered")
         refused = service.ask("upgrade", dry_run=True)
         assert refused["status"] == 7 and "recover" in refused["message"], refused
@@ -248,7 +248,7 @@ def test_what_stood_by_is_the_second_guard(tmp_path: Path) -> None:
         assert service.who()["release"] in ("one", "two")  # the workers that are left serve for a while beside it
         status = service.status()
         assert [g["generation"] for g in status["generations"] if g["state"] == "serving"] == [1]
-        assert status["status"] == 8 and "which was on standby, is serving" in status["service"]["degraded"][0]
+        assert status["status"] == 8 and "was on standby and is serving" in status["service"]["degraded"][0]
         service.do("upgrade")
         assert service.status()["status"] == 0
         for pid in left:  # they would serve for half a minute

@@ -84,7 +84,7 @@ def test_a_link_that_is_spoilt_is_mended(tmp_path: Path, does: str) -> None:
             # Junk is passed over. A link that has ended, or brings nothing else, is given up with its master: another
             # one follows.
             if does != "junk":
-                lost = f"generation {before['generation']} has lost its master; its workers serve on"
+                lost = f"generation {before['generation']} lost its master; its workers keep serving"
                 eventually(
                     lambda: service.status()["service"]["degraded"] == [lost], "it is said while the master is replaced"
                 )

@@ -96,4 +96,4 @@ def test_a_standby_that_loses_its_master_retires_and_a_rollback_says_so(tmp_path
             lambda: [g["state"] for g in service.status()["generations"]] == ["serving"], "the standby has retired"
         )
         refused = service.ctl("rollback")
-        assert refused.returncode == 4 and "no generation stands by" in refused.stderr
+        assert refused.returncode == 4 and "no generation is on standby" in refused.stderr

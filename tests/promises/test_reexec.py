@@ -105,9 +105,9 @@ def test_a_program_that_does_not_start_is_refused(tmp_path: Path) -> None:
                 before, service.environment = service.environment, {**service.environment, "PYTHONPATH": ""}
                 done = service.ctl("reexec")
                 service.environment = before
-                assert done.returncode == 4 and words in done.stderr and "this supervisor goes on" in done.stderr, (
-                    done.stderr
-                )
+                assert (
+                    done.returncode == 4 and words in done.stderr and "this supervisor keeps running" in done.stderr
+                ), done.stderr
             site(service)
             load.wait(30)
             service.must("reexec")
@@ -189,9 +189,7 @@ def test_a_master_that_dies_while_the_new_program_is_proved(tmp_path: Path) -> N
             site(service, ON_THE_WAY.format(master=service.generation()["pid"], prove=True, adopted=False))
             said = service.ask("reexec")
             assert (
-                said["status"] == 4
-                and "has lost its master" in said["reason"]
-                or "was killed by SIGKILL" in said["reason"]
+                said["status"] == 4 and "lost its master" in said["reason"] or "was killed by SIGKILL" in said["reason"]
             ), said
             service.wait_for(2)
         assert {one["verb"]: one["outcome"] for one in service.ask("history")["entries"]}["recover"] == "done"

@@ -43,7 +43,7 @@ def test_signals_that_change_the_guard(tmp_path: Path) -> None:
         eventually(lambda: idle(service) and len(service.workers()) == 2, "TTOU has taken one away")
         os.kill(service.pid, signal.SIGUSR1)
         os.kill(service.pid, signal.SIGWINCH)
-        eventually(lambda: "there is no log file to reopen, asked by SIGUSR1" in service.log(), "USR1 is heard")
+        eventually(lambda: "reopen by SIGUSR1: no log file to reopen" in service.log(), "USR1 is heard")
         assert service.serving() == 2
 
 

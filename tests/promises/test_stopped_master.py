@@ -140,7 +140,7 @@ def test_one_that_hangs_for_good_is_ended(tmp_path: Path) -> None:
             assert set(load.report()["kinds"]) <= {"idle"}, load.report()["failures"]
             done = [entry for entry in service.ask("history")["entries"] if entry["verb"] == "adopt"][-1]
             assert done["to"]["generation"] == 2 and any(
-                "did not answer and was ended" in note for note in done["notes"]
+                "did not answer and was killed" in note for note in done["notes"]
             )
             assert service.status()["status"] == 8
         service.do("upgrade")

@@ -45,9 +45,9 @@ def test_what_an_attacker_can_reach_says_nothing_and_cannot_be_changed(open_fold
 
 
 LIES = {
-    "scoreboard": "its scoreboard is not the one that it was given",
-    "crash file": "its crash file is not the one that it was given",
-    "exchange": "its exchange is not the one that it was given",
+    "scoreboard": "its scoreboard is not the one it was given",
+    "crash file": "its crash file is not the one it was given",
+    "exchange": "its exchange is not the one it was given",
     "listener": "is not that listener",
     "nonsense": "cannot adopt the generation behind",
 }
@@ -137,7 +137,7 @@ def test_somebody_else_answers_at_the_door(open_folder: Path) -> None:
         service.get("/impostor")
         eventually(lambda: service.status()["generations"][0]["orphaned"], "the master has died")
         service.kill_supervisor()
-        assert "answers at its door instead of its master (pid " in service.log()
+        assert "answers for its master (pid " in service.log()
         everybody_is_the_user(service)
         assert not before & service.workers()
         eventually(lambda: not any(alive(pid) for pid in before), "nothing is left of the attacker's")
@@ -151,7 +151,7 @@ def test_master_and_supervisor_killed_at_once(open_folder: Path) -> None:
         os.kill(before["pid"], signal.SIGKILL)
         service.kill_supervisor()
         assert service.serving() == before["generation"] + 1
-        assert "its master has died; starting another, then telling its workers to quit" in service.log()
+        assert "its master exited; starting another, then stopping its workers" in service.log()
         eventually(lambda: not any(alive(worker["pid"]) for worker in before["workers"]), "its workers leave")
 
 
@@ -180,7 +180,7 @@ def test_without_a_record_that_can_be_believed_it_leaves(open_folder: Path, dama
             record.write_text("{}")
         (loot / "how").write_text("keepsake")
         service.kill_supervisor()
-        assert "; telling it to quit" in service.log()
+        assert "; stopping it" in service.log()
         assert service.generation()["generation"] == before["generation"] + 1
         everybody_is_the_user(service)
         assert not alive(before["pid"])

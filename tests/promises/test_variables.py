@@ -49,7 +49,7 @@ def test_a_changed_env_file_needs_an_upgrade(service: Service, variables: Path) 
     variables.write_text("SECRET=new\nADDED=1\n")
     told = service.ctl("reload")
     assert (
-        f"{variables} (env_file) has changed (ADDED, SECRET): it needs an upgrade (ctl upgrade)"
+        f"{variables} (env_file) changed (ADDED, SECRET): it takes effect at the next ctl upgrade"
         in told.stdout + told.stderr
     )
     service.do("upgrade")
@@ -61,7 +61,7 @@ def test_a_changed_env_file_needs_an_upgrade(service: Service, variables: Path) 
 def test_the_next_supervisor_knows_what_env_file_said(service: Service, variables: Path) -> None:
     service.do("reexec")
     variables.write_text("SECRET=newer\n")
-    assert "has changed" in service.ask("reload")["notes"][0]
+    assert "(env_file) changed" in service.ask("reload")["notes"][0]
 
 
 def test_a_variable_that_is_too_long_is_named(service: Service, variables: Path) -> None:

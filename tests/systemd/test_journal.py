@@ -81,7 +81,7 @@ def test_where_the_socket_of_the_journal_is_hidden_lines_have_priorities(site: S
         )
         with contextlib.suppress(AssertionError):
             site.box.must("systemctl", "kill", "--kill-whom=main", "--signal=USR1", site.unit)
-        site.must_have_said("there is no log file to reopen, asked by SIGUSR1")
+        site.must_have_said("reopen by SIGUSR1: no log file to reopen")
         site.release(BROKEN.format(release="two"))
         assert site.systemctl("reload")[0] != 0
         assert any("a_module_that_nobody_has" in one["MESSAGE"] and one["PRIORITY"] == "3" for one in entries(site))

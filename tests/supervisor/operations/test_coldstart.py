@@ -95,7 +95,7 @@ def test_a_cold_start(entries: list[dict[str, Any]], taken: dict[str, Any] | Non
 def test_a_cold_start_where_the_last_committed_release_was_deleted() -> None:
     entries = [START, attempt("upgrade", "failed", target=B, to=A)]
     decision = choose(entries, B, lambda one: False)
-    assert decision.release is None and "not there any more" in decision.reason
+    assert decision.release is None and "no longer exists" in decision.reason
 
 
 def test_a_fix_in_place_is_another_release_where_the_revision_is_known() -> None:
@@ -122,7 +122,7 @@ def test_the_release_before(entries: list[dict[str, Any]], current: dict[str, An
 
 def test_no_release_before() -> None:
     assert previous([START], A).release is None
-    assert "knows no release" in previous([START], A).reason
+    assert "has no release" in previous([START], A).reason
     one, two = release("a", "1" * 40), release("a", "2" * 40)
     decision = previous([committed(one, verb="start"), committed(two, one)], two)
     assert decision.release is None and "same folder" in decision.reason

@@ -72,7 +72,7 @@ def test_a_lost_master_is_said_for_as_long_as_its_generation_serves() -> None:
         lost.life.orphaned, lost.life.fate = True, "its master was killed"
         condition.lose_master(lost)
         condition.judge()
-        assert condition.degraded == {"master": "generation 1 has lost its master and all its workers"}
+        assert condition.degraded == {"master": "generation 1 lost its master and all its workers"}
         service.active = other
         condition.begin_anew(other)
         assert condition.degraded == {}

@@ -188,7 +188,7 @@ def test_a_folder_or_a_link_of_somebody_else_is_refused(tmp_path: Path) -> None:
 
 def test_a_lock_file_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(LockError, match="lock is a symbolic link; see who can write there"):
+    with pytest.raises(LockError, match="lock is a symbolic link; check who can write there"):
         RuntimeLock.acquire(tmp_path)
     assert not (tmp_path / "elsewhere").exists()
 

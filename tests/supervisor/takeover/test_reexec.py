@@ -64,7 +64,7 @@ def test_one_that_is_started_as_usual_has_nothing_handed_over(monkeypatch: pytes
 def test_nothing_is_replaced_where_no_guard_would_follow_a_failure(trouble: str | None) -> None:
     active = None if trouble is None else SimpleNamespace(led=False, trouble=trouble)
     outgoing: Any = SimpleNamespace(service=SimpleNamespace(active=active))
-    why = trouble or "the generation in service has lost its master"
+    why = trouble or "the generation in service lost its master"
     with pytest.raises(StepFailed, match=f"cannot replace the supervisor: {why}") as error:
         asyncio.run(reexec.reexec(outgoing, Operation("reexec", "a test", 1)))
     assert error.value.step == "prove"
