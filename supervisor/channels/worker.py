@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 
+from releve.config.frozen import dataclass
 from releve.server.scoreboard.inflight import InflightCall
 from releve.server.scoreboard.scoreboard import Record, Scoreboard
 from releve.server.shared import closing
@@ -18,6 +19,14 @@ from releve.server.shared.states import WorkerState
 from releve.supervisor.channels.observer import Observer
 from releve.supervisor.host import system
 from releve.supervisor.reporting.log import log
+
+
+@dataclass(frozen=True, slots=True)
+class LastExit:
+    """How a worker ended that another one has replaced. ``when`` is monotonic."""
+
+    words: str
+    when: float
 
 
 class Worker:
@@ -43,6 +52,8 @@ class Worker:
         self.pidfd = pidfd
         self.state = state
         self.started = time.monotonic()
+        self.restarts = 0  # of those before it in its place, how many ended unasked
+        self.last_exit: LastExit | None = None  # of the one before it, if that ended unasked
         # None: its release has no thread that answers, or there was no descriptor for it
         self.observer: Observer | None = None
         # leaves and accepts, and has finished all that it had when it was told; only known where there is no master

@@ -25,6 +25,7 @@ from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation import crash
 from releve.supervisor.generation import inflight as serving
 from releve.supervisor.generation.losses import Losses
+from releve.supervisor.generation.vacancies import Vacancies
 from releve.supervisor.host import children, evidence
 from releve.supervisor.host.evidence import Process
 from releve.supervisor.host.oom import Oom
@@ -62,6 +63,7 @@ class Roster:
         self._oom = Oom()
         self.lost: list[tuple[int, str]] = []  # workers that ended unasked: revision, and in words
         self.toll = Losses()
+        self._vacancies = Vacancies()
         self._loop = asyncio.get_running_loop()
         self._on_change: Callable[[], None] = lambda: None
 
@@ -83,6 +85,7 @@ class Roster:
         worker = self.workers[number] = Worker(number, pid, slot, message["revision"], link, pidfd)
         if found is not None:  # it may have lived under another supervisor
             worker.started = time.monotonic() - found.age_s
+        self._vacancies.fill(worker)
 
     def _vet(self, number: int, pid: int, pidfd: int) -> Process | None:
         """The process is what the message says, the master's and its user's: we signal it with all that we may.
@@ -270,6 +273,7 @@ class Roster:
             self._crashed(words)
         elif not booting:  # else whoever boots it says more
             log.warning("%s", words, extra=self._who)
+        self._vacancies.leave(worker, words)
         self.lost.append((worker.revision, words))
         del self.lost[:-LOST_MAX]
         if status or worker.state != WorkerState.LEAVING:  # who was sent SIGTERM, and finished, has not crashed

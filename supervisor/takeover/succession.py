@@ -25,7 +25,7 @@ from releve.supervisor.channels import relay
 from releve.supervisor.channels.door import Door
 from releve.supervisor.channels.master import Reached
 from releve.supervisor.channels.relay import Held, Relay
-from releve.supervisor.channels.worker import Worker
+from releve.supervisor.channels.worker import LastExit, Worker
 from releve.supervisor.generation.crash import Crash
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.handed_over import HandedOver
@@ -180,6 +180,8 @@ def _pack_worker(worker: Worker) -> Packed:
         "revision": worker.revision,
         "state": worker.state,
         "started": worker.started,
+        "restarts": worker.restarts,
+        "last_exit": None if worker.last_exit is None else [worker.last_exit.words, worker.last_exit.when],
         "control": worker.control.fileno(),
         "pidfd": worker.pidfd,
     }
@@ -326,6 +328,9 @@ def _unpack_worker(one: Packed) -> Worker:
     control = Link(_seqpacket(one["control"]))
     worker = Worker(one["number"], one["pid"], one["slot"], one["revision"], control, one["pidfd"], one["state"])
     worker.started = one.get("started", worker.started)
+    worker.restarts = one.get("restarts", 0)
+    last = one.get("last_exit")
+    worker.last_exit = None if last is None else LastExit(*last)
     return worker
 
 
