@@ -52,6 +52,9 @@ class Loop:
         self.connections = Connections(self._epoll, settings.timeouts, tally)
         self.threads = Threads(settings.threads, answer, self._run, tally.inflight)
         self.tally = tally
+        tally.put("threads", settings.threads)
+        tally.put("connections_max", settings.limits.connections)
+        self._full = False  # every thread is in the application, and the scoreboard says so
         self.after_turn: Callable[[], bool] = lambda: False  # True: there is more to do at once
         self.overdue: Callable[[str], None] = lambda reason: None  # a request has lasted too long
         self.ended: Callable[[], NoReturn] = lambda: os._exit(0)  # called in the leader after `stop`
@@ -94,11 +97,20 @@ class Loop:
         """Onto the scoreboard: once a turn, not once a request."""
         self.tally.beat()
         self.tally.put("connections", len(self.connections.table))
-        self.tally.put("busy", min(self.threads.busy, self.threads.most))
+        busy, most = self.threads.busy, self.threads.most
+        self.tally.put("busy", min(busy, most))
+        if self._full or busy >= most:
+            self._post_full(busy >= most)
         classes = self.connections.classes
         for kind in compress(KINDS, classes):
             self.tally.answered(kind, classes[kind])
             classes[kind] = 0
+
+    def _post_full(self, full: bool) -> None:
+        if full is not self._full:
+            self._full = full
+            self.tally.put("full_ns", time.monotonic_ns() if full else 0)
+        self.tally.put("waiting", self.threads.waiting)
 
     def disown(self) -> None:
         """In a child that the application forked: close what is ours; the connections and the wake-up too."""

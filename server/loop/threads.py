@@ -124,6 +124,11 @@ class Threads:
         """Requests that are with the threads, or wait for one."""
         return self.out + len(self._waiting)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a thread."""
+        return len(self._waiting)
+
     # The threads
 
     def prepare(self) -> None:

@@ -36,8 +36,8 @@ from releve.server.shared.native import os, time
 
 VERSION = 1
 # 0: without requests in flight and the words on readiness; 1: answers of our own are among the requests; 2: without
-# recorders
-LEVEL = 3
+# recorders; 3: without what a worker may hold, and since when it is full
+LEVEL = 4
 SLOTS = 512
 SLOTS_MAX = 4096  # nobody believes in more, nor in larger records
 RECORD_BYTES_MAX = 4096
@@ -83,6 +83,10 @@ _LATER = (  # behind the durations, whose place older releases know
     "polled",  # of the requests, those for the path that is for load balancers, answered by the application
     "polled_5xx",
     "lost",  # lines of logs that could not be written, since writing last succeeded
+    "threads",  # that run the application: as many requests are in it at most
+    "connections_max",  # limits.connections
+    "waiting",  # requests that wait for a thread
+    "full_ns",  # CLOCK_MONOTONIC since which every thread is in the application; 0: one is free
 )
 _PLACE = {name: place for place, name in enumerate((*_FIELDS, *("",) * BUCKETS, *_LATER)) if name}
 _RECORD = struct.Struct("=" + "Q" * (len(_FIELDS) + BUCKETS + len(_LATER)))
@@ -114,14 +118,21 @@ class Record:
     polled: int = 0
     polled_5xx: int = 0
     lost: int = 0
+    threads: int = 0  # 0: not known, as the three below; its release does not say
+    connections_max: int = 0
+    waiting: int = 0
+    full_ns: int = 0
 
     def settled(self) -> Record:
         """As a release of today would have written it: an older one counted its own answers among the requests, in no
-        class.
+        class; and what it does not know, it has left as the worker before it in that slot had it.
         """
-        if self.level >= 2:
+        if self.level >= 4:
             return self
-        return replace(self, requests=self.status_2xx + self.status_3xx + self.status_4xx + self.status_5xx)
+        found = replace(self, threads=0, connections_max=0, waiting=0, full_ns=0)
+        if self.level >= 2:
+            return found
+        return replace(found, requests=self.status_2xx + self.status_3xx + self.status_4xx + self.status_5xx)
 
 
 def make() -> int:
@@ -347,5 +358,5 @@ class Tally:
         self._view[_PLACE[name]] += number
 
     def put(self, name: str, number: int) -> None:
-        """Set a gauge (``connections``, ``busy``)."""
+        """Set a gauge (``connections``, ``busy``, ``waiting``)."""
         self._view[_PLACE[name]] = number

@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-STATE, PARENT, GROUP, SESSION, STARTED = 0, 1, 2, 3, 19  # where they are in what ``stat`` returns
+# where they are in what ``stat`` returns
+STATE, PARENT, GROUP, SESSION, USER_TICKS, SYSTEM_TICKS, STARTED = 0, 1, 2, 3, 11, 12, 19
 
 
 def stat(pid: int) -> list[str]:
@@ -29,6 +30,34 @@ def started_at(pid: int) -> str | None:
     try:
         return stat(pid)[STARTED]
     except (OSError, IndexError):
+        return None
+
+
+def cpu_s(pid: int) -> float | None:
+    """Processor time that a process has used since its start, user and system; None without it."""
+    try:
+        found = stat(pid)
+        return (int(found[USER_TICKS]) + int(found[SYSTEM_TICKS])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def descriptors(pid: int) -> int | None:
+    """How many descriptors a process has open; None if nobody may look."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        return os.stat(folder).st_size or len(os.listdir(folder))  # the size is 0 before Linux 6.2
+    except OSError:
+        return None
+
+
+def descriptors_max(pid: int) -> int | None:
+    """How many it may have open, by its soft limit (RLIMIT_NOFILE); None if nobody may look, or there is no limit."""
+    try:
+        with open(f"/proc/{pid}/limits", encoding="latin-1") as file:
+            words = next((line.split() for line in file if line.startswith("Max open files")), [])
+        return int(words[3])
+    except (OSError, IndexError, ValueError):
         return None
 
 

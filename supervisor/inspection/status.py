@@ -8,8 +8,10 @@ from typing import Any
 
 from releve.instance.protocol import Event, Status, result
 from releve.supervisor.generation.generation import Generation
+from releve.supervisor.host.cpu import CpuMeter
 from releve.supervisor.host.usage import Usage, memory
 from releve.supervisor.inspection.worker_numbers import numbers
+from releve.supervisor.listeners.accept_queue import accept_queue
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.service import Service
 from releve.supervisor.service.states import ServiceState
@@ -26,9 +28,11 @@ def snapshot(service: Service, doing: ServiceState, operation: Operation | None,
     state = _state(service, doing)
     entries = service.history.entries(1)
     degraded = list(service.condition.degraded.values())
+    load = service.load()
+    saturated = load.words if service.saturation.look(load) else None
     return result(
         Status.DEGRADED if state == "degraded" else Status.DONE,
-        f"{state}: {'; '.join([*(degraded if state == 'degraded' else ()), service.serving_words()])}",
+        _message(state, degraded, saturated, service.serving_words()),
         service={
             "name": service.configuration.name,
             "app": service.settings.served,
@@ -49,13 +53,26 @@ def snapshot(service: Service, doing: ServiceState, operation: Operation | None,
             },
             "degraded": degraded,
             "draining": service.drain.picture(),
+            "saturated": saturated,
+            "load": {
+                "busy": load.busy,
+                "threads": load.threads or None,
+                "waiting": load.waiting,
+                "full_s": None if load.full_s is None else round(load.full_s, 1),
+            },
+            "queues": [
+                {"listener": one.name, "waiting": queue.waiting, "most": queue.most}
+                for one in service.listeners.in_service
+                if (queue := accept_queue(one.socket)) is not None
+            ],
+            "workers_serving": 0 if service.serving is None else service.serving.roster.serving(),
             "workers_wanted": service.wanted_workers,
             "scaled": service.scaled is not None,
             "watch": service.settings.watch,
             "syntax_errors": syntax_errors,
             "history_pending": service.history.pending,
         },
-        generations=[_generation(one, usage, active=one is service.active) for one in generations],
+        generations=[_generation(one, usage, service.cpu, active=one is service.active) for one in generations],
         last=entries[-1] if entries else None,
     )
 
@@ -68,7 +85,16 @@ def _state(service: Service, doing: ServiceState) -> str:
     return str(doing.value)
 
 
-def _generation(generation: Generation, usage: dict[int, Usage], *, active: bool) -> dict[str, Any]:
+def _message(state: str, degraded: list[str], saturated: str | None, serving: str) -> str:
+    why = degraded if state == "degraded" else []
+    if saturated and why:
+        why = [*why, f"saturated: {saturated}"]
+    elif saturated:
+        state, why = f"{state}, saturated", [saturated]
+    return f"{state}: {'; '.join([*why, serving])}"
+
+
+def _generation(generation: Generation, usage: dict[int, Usage], cpu: CpuMeter, *, active: bool) -> dict[str, Any]:
     pin = generation.pin
     return {
         "generation": generation.number,
@@ -91,7 +117,7 @@ def _generation(generation: Generation, usage: dict[int, Usage], *, active: bool
         "losses": generation.roster.toll.words(),
         "crashes": [one.picture() for one in generation.crashes.recent],
         "workers": [
-            numbers(worker, worker.record(generation.board), usage.get(worker.pid), *NUMBERS)
+            numbers(worker, worker.record(generation.board), usage.get(worker.pid), cpu, *NUMBERS)
             for _, worker in sorted(generation.workers.items())
         ],
     }

@@ -13,6 +13,7 @@ from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.inflight import describe
 from releve.supervisor.generation.states import GenerationState
+from releve.supervisor.host.cpu import CpuMeter
 from releve.supervisor.host.usage import Usage, memory
 from releve.supervisor.inspection.worker_numbers import numbers
 from releve.supervisor.service.service import Service
@@ -31,7 +32,7 @@ async def snapshot(service: Service) -> Event:
     crew = [(one, worker) for one, worker in crew if worker.number in one.workers]  # some may have gone
     usage = memory([worker.pid for _, worker in crew])
     now_ns = time.monotonic_ns()
-    workers = [_worker(one, worker, usage.get(worker.pid), now_ns) for one, worker in crew]
+    workers = [_worker(one, worker, usage.get(worker.pid), service.cpu, now_ns) for one, worker in crew]
     busy = sum(len(worker["requests_now"]) for worker in workers)
     return result(Status.DONE, f"{len(workers)} workers, {busy} requests in the application", workers=workers)
 
@@ -49,13 +50,13 @@ def _turned(generation: Generation, worker: Worker, sent_ns: int) -> bool:
     return generation.state is GenerationState.GONE or generation.board.read(worker.slot).heartbeat_ns > sent_ns
 
 
-def _worker(generation: Generation, worker: Worker, used: Usage | None, now_ns: int) -> dict[str, Any]:
+def _worker(generation: Generation, worker: Worker, used: Usage | None, cpu: CpuMeter, now_ns: int) -> dict[str, Any]:
     record = worker.record(generation.board)
     beat_ns = record.heartbeat_ns if record else 0
     return {
         "generation": generation.number,
         "generation_state": generation.state.value,
-        **numbers(worker, record, used),
+        **numbers(worker, record, used, cpu),
         "heartbeat_age_s": round(max(0, now_ns - beat_ns) / 1e9, 3) if beat_ns else None,
         "statuses": {f"{number}xx": getattr(record, f"status_{number}xx", 0) for number in range(2, 6)},
         "requests_now": [describe(request, now_ns / 1e9) for request in serving(worker.calls(generation.board) or [])],

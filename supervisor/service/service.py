@@ -22,6 +22,7 @@ from releve.supervisor.channels.exchange import Exchange
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import environment, system
+from releve.supervisor.host.cpu import CpuMeter
 from releve.supervisor.keepsake.keepsake import Role
 from releve.supervisor.keepsake.revival import Folders
 from releve.supervisor.listeners.listener import Listener, close_listener
@@ -35,6 +36,7 @@ from releve.supervisor.service.configuration import Configuration
 from releve.supervisor.service.continuity import Continuity
 from releve.supervisor.service.drain import Drain
 from releve.supervisor.service.held_listeners import HeldListeners
+from releve.supervisor.service.saturation import Load, Saturation, load_of
 from releve.supervisor.service.sentry_process import SentryProcess
 from releve.supervisor.service.standby import Standby
 from releve.supervisor.systemd.notify import Notifier
@@ -71,6 +73,8 @@ class Service:
         self.last_number = 0  # of the newest generation there ever was
         self.listeners = HeldListeners(inherited, notifier)
         self.condition = Condition(self._subject)
+        self.cpu = CpuMeter()  # of the workers
+        self.saturation = Saturation()
         self.drain = Drain(self.generations)
         self.announcer = Announcer(notifier, self.condition, self.serving_words)
         self.folders = folders
@@ -360,6 +364,10 @@ class Service:
         if self.active is not None:
             self.condition.judge(self._subject())
             self.announcer.ready()
+
+    def load(self) -> Load:
+        """How busy the workers in service are now."""
+        return load_of(self.serving, self.listeners.in_service)
 
     def serving_words(self) -> str:
         """What is serving now, for the end of an error message."""

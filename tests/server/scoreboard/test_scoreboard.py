@@ -25,9 +25,11 @@ from releve.supervisor.generation import inflight as serving
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.generation.traffic import Totals, Traffic
+from releve.supervisor.host.cpu import CpuMeter
 from releve.supervisor.inspection import status, workload
 from releve.supervisor.inspection.worker_numbers import numbers
 from releve.supervisor.service import drain
+from releve.supervisor.service.saturation import load_of
 from releve.supervisor.switch.probation import Trial, last_minute
 
 SLOT = 3
@@ -119,6 +121,17 @@ def test_what_a_master_could_not_log_is_beside_what_workers_could_not() -> None:
     os.close(fd)
 
 
+def test_of_a_worker_that_does_not_know_them_the_numbers_of_the_one_before_it_are_not_its_own(fd: int) -> None:
+    board = Scoreboard(fd)
+    tally = board.tally(SLOT)
+    for name in ("threads", "connections_max", "waiting", "full_ns"):
+        tally.put(name, 5)
+    assert (board.read(SLOT).threads, board.read(SLOT).full_ns) == (5, 5)
+    tally.put("level", 3)
+    found = board.read(SLOT)
+    assert (found.threads, found.connections_max, found.waiting, found.full_ns) == (0, 0, 0, 0)
+
+
 def written() -> st.SearchStrategy[bytes]:
     """A number as an attacker would write it."""
     now_ns = time.monotonic_ns()
@@ -165,6 +178,7 @@ class Stub:
 
     number, pid, slot, revision, state = 1, os.getpid(), SLOT, 1, "serving"
     started = time.monotonic()
+    restarts, last_exit = 0, None
     record, calls = Worker.record, Worker.calls
 
     def tell(self, verb: str) -> bool:
@@ -184,13 +198,14 @@ def read_all(board: Scoreboard, fd: int, chance: random.Random) -> None:
     os.pwrite(fd, chance.randbytes(504), 512 * (SLOT + 1) + 8)  # its counters run backwards, too
     after = traffic.sample()
     assert all(one >= 0 for one in ((after - before).requests, (after - before).errors, *(after - before).durations))
-    shown = workload._worker(generation, worker, None, time.monotonic_ns())
+    shown = workload._worker(generation, worker, None, CpuMeter(), time.monotonic_ns())
     assert (shown["heartbeat_age_s"] or 0) >= 0
     said: list[Any] = [
-        numbers(worker, worker.record(board), None, *status.NUMBERS),
+        numbers(worker, worker.record(board), None, CpuMeter(), *status.NUMBERS),
         shown,
         [serving.describe(request, time.monotonic()) for request in inflight.serving(board.calls(SLOT))],
         trial(generation, after),
+        load_of(generation, []).words,
     ]
     for text in (json.dumps(said, allow_nan=False), serving.words(board.calls(SLOT), time.monotonic()), after.words()):
         assert text.encode().decode().isprintable()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,10 +19,15 @@ from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.crash import Crash
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
+from releve.supervisor.host.cpu import CpuMeter
 from releve.supervisor.inspection import status
 from releve.supervisor.reporting.operation import Operation
+from releve.supervisor.service.saturation import Load, Saturation
 from releve.supervisor.service.service import Service
 from releve.supervisor.service.states import ServiceState
+
+CALM = Load(1, 4, 0, None)
+LISTENING = socket.create_server(("127.0.0.1", 0), backlog=9)
 
 
 def generation() -> Generation:
@@ -50,6 +56,7 @@ def told(
     doing: ServiceState = ServiceState.SERVING,
     degraded: tuple[str, ...] = (),
     operation: Operation | None = None,
+    load: Load = CALM,
 ) -> dict[str, Any]:
     """The result, as it goes over the control socket."""
     settings = Settings(app="shop:app")
@@ -57,11 +64,15 @@ def told(
         condition=SimpleNamespace(judge=lambda: None, degraded=dict(enumerate(degraded))),
         generations=lambda: list(generations),
         active=generations[0] if generations else None,
+        serving=generations[0] if generations else None,
+        load=lambda: load,
+        saturation=Saturation(),
+        cpu=CpuMeter(),
         history=SimpleNamespace(entries=lambda limit: [{"number": 3}], pending=0),
         configuration=SimpleNamespace(name="shop", path=None),
         settings=settings,
         started=0.0,
-        listeners=SimpleNamespace(in_service=[SimpleNamespace(name="127.0.0.1:80")]),
+        listeners=SimpleNamespace(in_service=[SimpleNamespace(name="127.0.0.1:80", socket=LISTENING)]),
         drain=SimpleNamespace(picture=lambda: None),
         wanted_workers=2,
         scaled=None,
@@ -91,6 +102,32 @@ def test_the_state_of_a_service(doing: ServiceState, degraded: tuple[str, ...], 
     why = [*degraded] if state == "degraded" else []
     assert found["message"] == f"{state}: {'; '.join([*why, 'generation 7 serves'])}"
     assert found["service"]["degraded"] == list(degraded) and found["last"] == {"number": 3}
+
+
+@pytest.mark.parametrize(
+    ("load", "degraded", "message", "saturated"),
+    [
+        (Load(4, 4, 3, 1.0), (), "serving: generation 7 serves", None),  # a burst
+        (
+            Load(4, 4, 3, 12.4),
+            (),
+            "serving, saturated: all 4 threads busy for 12 s, 3 waiting; generation 7 serves",
+            "all 4 threads busy for 12 s, 3 waiting",
+        ),
+        (
+            Load(1, 1, 0, 5.0),
+            ("a worker is missing",),
+            "degraded: a worker is missing; saturated: the only thread busy for 5 s; generation 7 serves",
+            "the only thread busy for 5 s",
+        ),
+    ],
+)
+def test_saturation(load: Load, degraded: tuple[str, ...], message: str, saturated: str | None) -> None:
+    found = told(load=load, degraded=degraded)
+    assert found["message"] == message and found["service"]["saturated"] == saturated
+    told_of = {"busy": load.busy, "threads": load.threads, "waiting": load.waiting, "full_s": load.full_s}
+    assert found["service"]["load"] == told_of
+    assert found["service"]["queues"] == [{"listener": "127.0.0.1:80", "waiting": 0, "most": 9}]
 
 
 def test_an_operation_under_way() -> None:

@@ -19,6 +19,7 @@ from releve.server.shared.link import Link, Message, pair
 from releve.server.shared.states import HEARING, WorkerState
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.states import GenerationState
+from releve.supervisor.host.cpu import CpuMeter
 from releve.supervisor.inspection import workload
 from releve.supervisor.service.service import Service
 
@@ -52,7 +53,7 @@ def ask(fd: int, *workers: Worker, state: GenerationState = GenerationState.SERV
     board = Scoreboard(fd, careful=True)
     crew = {one.number: one for one in workers}
     generation = SimpleNamespace(number=2, state=state, board=board, workers=crew)
-    service = cast(Service, SimpleNamespace(generations=lambda: [generation]))
+    service = cast(Service, SimpleNamespace(generations=lambda: [generation], cpu=CpuMeter()))
     told: list[dict[str, Any]] = asyncio.run(workload.snapshot(service))["workers"]
     board.close()
     for one in workers:
