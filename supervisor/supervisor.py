@@ -20,7 +20,7 @@ from releve.instance import cards
 from releve.instance.protocol import Status
 from releve.server.shared.revive import REVIVED
 from releve.server.shared.runtime import SOCKET_NAME
-from releve.supervisor.generation.traffic import EVERY_S as SAMPLE_S
+from releve.supervisor.generation.totals import EVERY_S as SAMPLE_S
 from releve.supervisor.host import children, system
 from releve.supervisor.host.identity import Identity, IdentityError, identify
 from releve.supervisor.listeners.inherited import unclaimed

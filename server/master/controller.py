@@ -18,9 +18,9 @@ from releve.server.master.guard import Guard
 from releve.server.master.orders import Change, Posture, objection
 from releve.server.master.pending import ACK_S, DROP_S, Pending, PendingOrders
 from releve.server.master.plan import Plan
+from releve.server.master.recycling import RecyclingQueue
 from releve.server.master.reload import Reload
 from releve.server.master.reopen import reopened, rotate
-from releve.server.master.replacement import Replacements
 from releve.server.master.scaling import Scaling
 from releve.server.master.traffic import Traffic
 from releve.server.master.vacancies import Filling
@@ -66,7 +66,7 @@ class Controller:
         self._traffic = Traffic(self.plan, workers, self._lifecycle, self._filling, self._canary, self._pending)
         self._reload = Reload(self.plan, boot, workers, spawner, self._lifecycle, self._pending)
         self._scaling = Scaling(self.plan, workers, self._lifecycle, self._pending)
-        self._replacements = Replacements(self.plan, workers, self._lifecycle, self._pending, now)
+        self._recycling = RecyclingQueue(self.plan, workers, self._lifecycle, self._pending, now)
         self.guard = Guard(boot.keepsake, boot.door)
         spawner.disown = self.guard.disown
         spawner.workers = self._workers_of
@@ -142,7 +142,7 @@ class Controller:
             case "failed":
                 worker.failure = message
             case "recycle":
-                self._replacements.ask(worker, message.get("reason", ""))
+                self._recycling.ask(worker, message.get("reason", ""))
             case "mixed":
                 self._outbox.send({"type": "mixed", "files": message.get("files", []), "astray": True})
             case "remark":
@@ -207,19 +207,19 @@ class Controller:
         self._shut()
 
     def keep(self) -> None:
-        """What is due by the clock: overdue workers, late pending orders, replacements of the dead."""
+        """What is due by the clock: overdue workers, late pending orders, other workers for those lost or recycled."""
         now = self._now()
         self._lifecycle.keep(self.plan.current.settings.timeouts.boot)
         self._pending.expire(now)
         self._filling.step()
-        self._replacements.step()
+        self._recycling.step()
         self.guard.step(now)
 
     def next_due(self) -> float | None:
         """When ``keep`` must be called next (monotonic); None: not before something happens."""
         dues = self._pending.deadlines()
         dues += self._lifecycle.deadlines()
-        later = (self._filling.next_due(), self._replacements.next_due(), self.guard.next_due())
+        later = (self._filling.next_due(), self._recycling.next_due(), self.guard.next_due())
         dues += [due for due in later if due is not None]
         return min(dues, default=None)
 

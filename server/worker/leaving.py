@@ -86,7 +86,7 @@ class Leaving:
         """
         traffic, now = self._traffic, self._loop.now()
         before = traffic.order("quit")
-        traffic.pausing.leave()
+        traffic.pause_hooks.leave()
         self.due = min(self.due, now + deadline_s)
         traffic.polite_at = min(traffic.polite_at, now + deadline_s / 2)
         self._loop.at("quit", self.due, self._overdue)

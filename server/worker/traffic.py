@@ -18,7 +18,7 @@ from releve.server.shared.link import Message
 from releve.server.shared.native import os
 from releve.server.shared.states import AT_WORK, WorkerState
 from releve.server.worker.orders import AFTER, IllegalOrder
-from releve.server.worker.pausing import Pausing
+from releve.server.worker.pause_hooks import PauseHooks
 from releve.server.worker.setup import WorkerSetup
 from releve.server.wsgi.hooks import Functions
 
@@ -33,7 +33,7 @@ class Traffic:
         self.state = WorkerState.READY
         self.workers = setup.settings.workers  # of its generation
         self.polite_at = math.inf  # monotonic: leaving, who still pipelines requests then is told that it was the last
-        self.pausing = Pausing(functions, loop, self._accept)
+        self.pause_hooks = PauseHooks(functions, loop, self._accept)
         self._number, self._generation = setup.number, setup.generation
         self._loop = loop
         self._connections = loop.connections
@@ -74,7 +74,7 @@ class Traffic:
         self.order("resume")
         self._end_handover()
         self._pause_reported = True  # a pause that was not complete never will be
-        self.pausing.resume()
+        self.pause_hooks.resume()
 
     def attend(self) -> None:
         """Take connections from the own exchange, and accept none: others pass some of theirs on."""
@@ -104,7 +104,7 @@ class Traffic:
             raise IllegalOrder("cannot pause: a receiver and its exchange must come together")
         before = self.order("pause")
         self._end_handover()
-        self.pausing.pause()
+        self.pause_hooks.pause()
         self._acceptor.shut()
         # What waits in the own exchange stays there if that is where it would be sent: a sibling takes it.
         own = to == self._generation
@@ -159,8 +159,8 @@ class Traffic:
             handover.step()
         if not self._pause_reported and (handover is None or handover.done):
             self._report_pause()
-        if self._pause_reported and self.pausing.active:
-            self.pausing.step()
+        if self._pause_reported and self.pause_hooks.active:
+            self.pause_hooks.step()
         return handover is not None and handover.hurry
 
     def send_state(self, **more: int) -> None:

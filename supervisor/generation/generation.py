@@ -35,7 +35,7 @@ from releve.supervisor.generation.news import News
 from releve.supervisor.generation.orders import Orders
 from releve.supervisor.generation.roster import Roster
 from releve.supervisor.generation.states import GenerationEvent, GenerationState
-from releve.supervisor.generation.traffic import Traffic
+from releve.supervisor.generation.totals import RunningTotals
 from releve.supervisor.host import children
 from releve.supervisor.host.environment import GENERATION_VARIABLE
 from releve.supervisor.host.evidence import Process
@@ -83,7 +83,7 @@ class Generation:
         self.booting = Boot(settings.app)
         self.news = News(self.master, self.booting, self.roster, self.crashes)
         self.news.preloaded = False if pin.preload is False else None
-        self.traffic = Traffic(lambda: [(slot, self.board.read(slot)) for slot in self.roster.slots])
+        self.traffic = RunningTotals(lambda: [(slot, self.board.read(slot)) for slot in self.roster.slots])
         self.dismissal = Dismissal(self.kill)
         # Its end, and who hears of that.
         self.ended = asyncio.Event()

@@ -7,6 +7,11 @@ could not, and is not to be believed: it gets no more than its role, and the kee
 a record that only the supervisor can write (``record.py``). Versioned, and tolerant both
 ways: unknown keys are passed over, and missing ones have defaults; what cannot be
 understood at all raises KeepsakeError.
+
+Masters tell the rest at their doors: their workers and when some of them were lost (``takeover/inventory.py``). What
+is in neither does not survive: the operation under way and whoever waits for it, a generation that has not served,
+since when the service runs, the words about lost workers and crashes, what was degraded, which files are mixed.
+``ctl reexec`` hands over all of that (``takeover/succession.py``).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 from releve.instance.protocol import Event, Status, result
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.generation.traffic import EVERY_S
+from releve.supervisor.generation.totals import EVERY_S
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.log import OwnLog, log, own
 from releve.supervisor.reporting.logfiles import LentFiles

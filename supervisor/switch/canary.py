@@ -18,7 +18,7 @@ from releve.config.settings.upgrade import Canary
 from releve.server.shared.faults import fault
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.generation.traffic import Totals
+from releve.supervisor.generation.totals import Totals
 from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.service import Service

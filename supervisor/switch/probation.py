@@ -25,7 +25,7 @@ from releve.server.shared.states import AT_WORK, UP, WorkerState
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.losses import REMEMBERED_S, unexcused
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.generation.traffic import Totals
+from releve.supervisor.generation.totals import Totals
 from releve.supervisor.reporting.failure import RolledBack
 from releve.supervisor.switch import check as checking
 

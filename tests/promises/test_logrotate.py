@@ -24,7 +24,7 @@ LOGROTATE = shutil.which("logrotate") or "/usr/sbin/logrotate"
 PAGE = Path(__file__).parents[2] / "docs" / "logs.md"
 ROUNDS = 3
 THINK_S = 0.01  # a client that does not would be most of what these tests take
-LOOKS_OFTEN = "from releve.supervisor.generation import traffic; traffic.EVERY_S = 1.0"
+LOOKS_OFTEN = "from releve.supervisor.generation import totals; totals.EVERY_S = 1.0"
 APP = """
 import os
 def application(environ, start_response):

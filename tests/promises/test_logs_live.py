@@ -75,7 +75,7 @@ def rotate(folder: Path) -> None:
 
 
 FILES = {"access": "our.access", "file": "our.log"}
-LOOKS_OFTEN = "from releve.supervisor.generation import traffic; traffic.EVERY_S = 1.0"
+LOOKS_OFTEN = "from releve.supervisor.generation import totals; totals.EVERY_S = 1.0"
 OLD, NEW = {"our.access.1", "our.log.1"}, {"our.access", "our.log"}
 
 

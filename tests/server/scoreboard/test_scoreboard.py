@@ -24,7 +24,7 @@ from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation import inflight as serving
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.generation.traffic import Totals, Traffic
+from releve.supervisor.generation.totals import RunningTotals, Totals
 from releve.supervisor.host.cpu import CpuMeter
 from releve.supervisor.inspection import status, workload
 from releve.supervisor.inspection.worker_numbers import numbers
@@ -187,7 +187,7 @@ class Stub:
 
 def read_all(board: Scoreboard, fd: int, chance: random.Random) -> None:
     worker = cast(Worker, Stub())
-    traffic = Traffic(lambda: [(SLOT, board.read(SLOT))])
+    traffic = RunningTotals(lambda: [(SLOT, board.read(SLOT))])
     generation = cast(
         Generation,
         SimpleNamespace(
@@ -224,7 +224,7 @@ def trial(generation: Generation, before: Totals) -> dict[str, Any]:
 
 def test_what_the_probation_remembers_does_not_grow_with_what_a_worker_claims(fd: int) -> None:
     board = Scoreboard(fd)
-    traffic = Traffic(lambda: [(SLOT, board.read(SLOT))])
+    traffic = RunningTotals(lambda: [(SLOT, board.read(SLOT))])
     for pid in range(1, 200):
         os.pwrite(fd, struct.pack("=QQQ", pid, 0, 2**64 - pid), 512 * (SLOT + 1))
         traffic.sample()

@@ -41,7 +41,7 @@ class Worker:
             threads=SimpleNamespace(busy=0),
             connections=SimpleNamespace(table=self.table, shorten_idle=lambda idle_s: self.done.append("shorten")),
         )
-        self.pausing = SimpleNamespace(leave=lambda: None)
+        self.pause_hooks = SimpleNamespace(leave=lambda: None)
         traffic: Any = self
         self.leaving = Leaving(loop, traffic, Timeouts(drain=30.0, linger=2.0), self.said.append)
 

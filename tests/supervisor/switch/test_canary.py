@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from releve.config.settings.upgrade import Canary
-from releve.supervisor.generation.traffic import Totals
+from releve.supervisor.generation.totals import Totals
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.switch import canary
 

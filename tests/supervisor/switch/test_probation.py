@@ -13,7 +13,7 @@ import pytest
 from releve.config.settings.upgrade import Check
 from releve.supervisor.generation.losses import Losses
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.generation.traffic import Totals
+from releve.supervisor.generation.totals import Totals
 from releve.supervisor.switch import check as checking
 from releve.supervisor.switch import probation
 from releve.supervisor.switch.probation import Trial, Verdict, last_minute, watch

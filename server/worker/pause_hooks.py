@@ -22,7 +22,7 @@ HOLD_S = 2.0  # how long hooks may keep a worker from accepting again: whoever s
 log = logging.getLogger("releve.worker")
 
 
-class Pausing:
+class PauseHooks:
     """The steps of one pause at a time. Belongs to the leader."""
 
     def __init__(self, functions: Functions, loop: Loop, accept: Callable[[], None]) -> None:

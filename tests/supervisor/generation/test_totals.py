@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from releve.server.scoreboard.scoreboard import BUCKETS, LEVEL, Record, Scoreboard, bucket, make, quantile_s
-from releve.supervisor.generation.traffic import Totals, Traffic
+from releve.supervisor.generation.totals import RunningTotals, Totals
 
 NOTHING: dict[str, Any] = dict.fromkeys(
     ("heartbeat_ns", "connections", "busy", "status_2xx", "status_3xx", "status_4xx", "received", "given", "accepted"),
@@ -30,7 +30,7 @@ class Board:
     def __init__(self) -> None:
         self.records: dict[int, Record] = {}
         self.now = 1000.0
-        self.traffic = Traffic(lambda: list(self.records.items()), lambda: self.now)
+        self.traffic = RunningTotals(lambda: list(self.records.items()), lambda: self.now)
 
 
 def test_a_new_worker_in_the_slot_of_a_dead_one_adds_to_what_that_one_did() -> None:
@@ -85,7 +85,7 @@ def test_the_connections_of_a_canary_are_counted_behind_what_older_releases_know
     assert (record.accepted, record.diverted, record.undiverted, sum(record.durations)) == (30, 3, 1, 0)
     data = os.pread(fd, 512, 512)  # the first record: twelve numbers and the durations, as they have always been
     assert int.from_bytes(data[8 * (12 + BUCKETS) :][:8], "little") == 3
-    traffic = Traffic(lambda: [(0, record)])
+    traffic = RunningTotals(lambda: [(0, record)])
     assert (traffic.sample().accepted, traffic.sample().diverted, traffic.sample().undiverted) == (30, 3, 1)
 
 
@@ -101,7 +101,7 @@ def test_an_older_worker_counted_its_own_answers_too() -> None:
     record = Scoreboard(fd).read(0)
     assert (record.level, record.requests, record.status_2xx, record.status_5xx) == (LEVEL, 60, 36, 24)
     assert (record.own, record.polled, record.polled_5xx) == (500, 10, 4)
-    traffic = Traffic(lambda: [(0, record)])
+    traffic = RunningTotals(lambda: [(0, record)])
     assert (traffic.sample().requests, traffic.sample().errors) == (60, 24)
     assert (traffic.sample().unpolled.requests, traffic.sample().unpolled.errors) == (50, 20)
     numbers = struct.unpack("=12Q", os.pread(fd, 96, 512))  # as the first version reads them

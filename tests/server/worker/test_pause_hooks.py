@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.workers import Client, Generation, Worker, eventually, listening, request
-from releve.server.worker import pausing
+from releve.server.worker import pause_hooks
 from releve.server.wsgi import django as databases
 
 NAME = "127.0.0.1:8000"
@@ -164,7 +164,7 @@ def test_one_that_hangs_does_not_keep_the_worker_from_its_loop_nor_for_ever_from
     eventually(lambda: worker.numbers.heartbeat_ns > beat, "the loop turns")
     worker.tell("resume")
     worker.await_state("serving")
-    assert "resumed" not in site.told() and f"did not return for {pausing.HOLD_S:g} s" in site.generation.log
+    assert "resumed" not in site.told() and f"did not return for {pause_hooks.HOLD_S:g} s" in site.generation.log
     assert site.connect().ask("/query").status == 200
     hold.unlink()
     worker.quit()

@@ -6,20 +6,20 @@ import pytest
 
 from harness.crew import Crew
 from releve.server.master.orders import Change, Posture
-from releve.server.master.replacement import RETRY_S, Replacements
+from releve.server.master.recycling import RETRY_S, RecyclingQueue
 from releve.server.shared.states import WorkerState
 
 
 @pytest.fixture
-def replacements(crew: Crew) -> Replacements:
+def queue(crew: Crew) -> RecyclingQueue:
     crew.plan.posture = Posture.RESUMED
-    return Replacements(crew.plan, crew.workers, crew.lifecycle, crew.pending, crew.clock)
+    return RecyclingQueue(crew.plan, crew.workers, crew.lifecycle, crew.pending, crew.clock)
 
 
-def test_who_asks_goes_when_another_one_serves(crew: Crew, replacements: Replacements) -> None:
+def test_who_asks_goes_when_another_one_serves(crew: Crew, queue: RecyclingQueue) -> None:
     one, other = crew.up(WorkerState.SERVING)
-    replacements.ask(one, "has answered 100 requests")
-    replacements.ask(other, "has grown")
+    queue.ask(one, "has answered 100 requests")
+    queue.ask(other, "has grown")
     new = list(crew.workers)[-1]
     assert len(crew.workers) == 3, "one at a time"
     assert not one.dismissed
@@ -30,40 +30,40 @@ def test_who_asks_goes_when_another_one_serves(crew: Crew, replacements: Replace
     assert crew.told(one) == ["quit"]
     crew.come(one, WorkerState.LEAVING)
     crew.end(one)
-    replacements.step()
+    queue.step()
     assert len(crew.workers) == 3, "the next one has its turn"
 
 
-def test_in_the_middle_of_a_change_nobody_is_replaced(crew: Crew, replacements: Replacements) -> None:
+def test_in_the_middle_of_a_change_nobody_is_replaced(crew: Crew, queue: RecyclingQueue) -> None:
     one, _ = crew.up(WorkerState.SERVING)
     crew.plan.change = Change.SCALING
-    replacements.ask(one, "has grown")
+    queue.ask(one, "has grown")
     assert len(crew.workers) == 2
     crew.plan.change = Change.NONE
-    replacements.step()
+    queue.step()
     assert len(crew.workers) == 3
 
 
-def test_a_fork_that_fails_is_tried_again_later(crew: Crew, replacements: Replacements) -> None:
+def test_a_fork_that_fails_is_tried_again_later(crew: Crew, queue: RecyclingQueue) -> None:
     one, _ = crew.up(WorkerState.SERVING)
     crew.refuses = True
-    replacements.ask(one, "has grown")
-    assert replacements.next_due() == crew.now + RETRY_S
+    queue.ask(one, "has grown")
+    assert queue.next_due() == crew.now + RETRY_S
     crew.refuses = False
-    replacements.step()
+    queue.step()
     assert len(crew.workers) == 2
     crew.now += RETRY_S
-    replacements.step()
+    queue.step()
     assert len(crew.workers) == 3
 
 
-def test_who_has_gone_meanwhile_needs_no_replacement(crew: Crew, replacements: Replacements) -> None:
+def test_who_has_gone_meanwhile_needs_no_replacement(crew: Crew, queue: RecyclingQueue) -> None:
     one, _ = crew.up(WorkerState.SERVING)
     crew.refuses = True
-    replacements.ask(one, "has grown")
+    queue.ask(one, "has grown")
     crew.refuses = False
     crew.end(one)
     crew.now += RETRY_S
-    replacements.step()
+    queue.step()
     assert len(crew.workers) == 1
-    assert replacements.next_due() is None
+    assert queue.next_due() is None

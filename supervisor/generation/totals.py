@@ -84,7 +84,7 @@ class Totals:
         return f"{self.errors} of {self.requests} requests answered with 5xx ({self.share:.1%}){p99}"
 
 
-class Traffic:
+class RunningTotals:
     """What the records of one generation amount to.
 
     ``look`` gives the records of the slots that it has used, living and dead.

@@ -17,7 +17,7 @@ RETRY_S = 1.0  # at least, after a replacement has failed
 log = logging.getLogger("releve.master")
 
 
-class Replacements:
+class RecyclingQueue:
     """The queue, and the one whose turn it is."""
 
     def __init__(
