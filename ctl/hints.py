@@ -35,7 +35,6 @@ VERBS: dict[str, tuple[str, ...]] = {
     "stack": ("dump",),
     "terminate": ("stop",),
     "test": ("check",),
-    "top": ("workers", "status"),
     "trace": ("dump",),
     "undo": ("rollback",),
     "update": ("upgrade",),

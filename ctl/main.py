@@ -18,12 +18,14 @@ import click
 from releve import __version__
 from releve.config.completion import by_metavar
 from releve.ctl import hints, options
-from releve.ctl.order import answer, present
+from releve.ctl.conversation.find import FindError
+from releve.ctl.order import answer, locate, present, unfound
 from releve.ctl.screens import history as attempts
 from releve.ctl.screens import render
 from releve.instance.protocol import MEANING, Status
 
 LEVELS = ("debug", "info", "warning", "error")  # of messages
+INTERVAL_S = 1.0  # between two looks of top
 HISTORY_SHOWN = 20  # attempts
 
 EPILOG = "\b\nExit status:\n" + "\n".join(f"  {int(status)}  {meaning}" for status, meaning in MEANING.items())
@@ -73,10 +75,43 @@ def ctl(**_told: Any) -> None:
 
 
 @ctl.command()
+@click.option("--watch", is_flag=True, help="Show it live, as `ctl top` does.")
 @options.asks
-def status(**told: Any) -> int:
+def status(watch: bool, **told: Any) -> int:
     """Show the service, its generations and their workers."""
-    return options.order("status", told, waits=False)
+    return _watch(told, INTERVAL_S, None) if watch else options.order("status", told, waits=False)
+
+
+@ctl.command(short_help="Show live what the service does.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    default=INTERVAL_S,
+    show_default=True,
+    help="Look that often.",
+)
+@click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="End after N looks.")
+@options.asks
+def top(interval: float, count: int | None, **told: Any) -> int:
+    """Show live what the service does: requests a second, 5xx, durations, each worker, an upgrade phase by phase.
+
+    On a terminal q or Ctrl-C ends it. Else it prints a line for each look (--json: an object). Durations are known to a
+    power of two: p99 <33ms means that 99 of 100 requests took less than 33 ms.
+    """
+    return _watch(told, interval, count)
+
+
+def _watch(told: dict[str, Any], interval_s: float, count: int | None) -> int:
+    from releve.ctl.top.top import Manner, watch
+
+    order = options.written("status", told)
+    try:
+        found = locate(order)
+    except FindError as error:
+        return present(order, unfound(error))
+    found.socket.close()
+    return watch(found.path, Manner(interval_s, count, order.json))
 
 
 @ctl.command(short_help="Switch to what is on disk now.")

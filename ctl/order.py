@@ -42,12 +42,22 @@ def carry_out(order: Order) -> int:
 def answer(order: Order) -> Event:
     """Find the instance and ask it: the result, also where nobody was found."""
     try:
-        found = find(order.socket, order.config, os.environ, os.geteuid())
+        return ask(locate(order), order)
     except FindError as error:
-        return {"status": int(error.status), "message": str(error)}
+        return unfound(error)
+
+
+def locate(order: Order) -> Found:
+    """The instance that is meant, connected. Raises FindError."""
+    found = find(order.socket, order.config, os.environ, os.geteuid())
     if found.guessed:
         render.say(f"{render.line(found.label)}: the only running service")
-    return ask(found, order)
+    return found
+
+
+def unfound(error: FindError) -> Event:
+    """The result where there is none."""
+    return {"status": int(error.status), "message": str(error)}
 
 
 def present(order: Order, result: Event) -> int:

@@ -32,7 +32,7 @@ LEVELS = (
     ("server",),
     ("instance",),
     ("ctl/screens", "ctl/conversation", "importer/document"),
-    ("ctl/logs",),
+    ("ctl/logs", "ctl/top"),
     ("ctl",),
     ("importer/settings",),
     ("importer/gunicorn",),

@@ -22,10 +22,11 @@ PING_S = 0.3  # how long a worker may take to turn its loop
 LOOK_S = 0.005
 
 
-async def snapshot(service: Service) -> Event:
+async def snapshot(service: Service, *, durations: bool = False) -> Event:
     """The workers, as the result of the verb.
 
-    They are pinged first: a heartbeat that stays old is a loop that hangs.
+    They are pinged first: a heartbeat that stays old is a loop that hangs. ``durations``: also how long requests took,
+    by the buckets of the scoreboard.
     """
     crew = [(one, worker) for one in service.generations() for _, worker in sorted(one.workers.items())]
     await _ping(crew)
@@ -33,6 +34,9 @@ async def snapshot(service: Service) -> Event:
     usage = memory([worker.pid for _, worker in crew])
     now_ns = time.monotonic_ns()
     workers = [_worker(one, worker, usage.get(worker.pid), service.cpu, now_ns) for one, worker in crew]
+    if durations:
+        for (one, worker), told in zip(crew, workers, strict=True):
+            told["durations"] = _durations(one, worker)
     busy = sum(len(worker["requests_now"]) for worker in workers)
     return result(Status.DONE, f"{len(workers)} workers, {busy} requests in the application", workers=workers)
 
@@ -48,6 +52,11 @@ async def _ping(crew: list[tuple[Generation, Worker]]) -> None:
 
 def _turned(generation: Generation, worker: Worker, sent_ns: int) -> bool:
     return generation.state is GenerationState.GONE or generation.board.read(worker.slot).heartbeat_ns > sent_ns
+
+
+def _durations(generation: Generation, worker: Worker) -> list[int]:
+    record = worker.record(generation.board)
+    return list(record.durations) if record else []
 
 
 def _worker(generation: Generation, worker: Worker, used: Usage | None, cpu: CpuMeter, now_ns: int) -> dict[str, Any]:

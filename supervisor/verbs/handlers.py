@@ -160,7 +160,7 @@ async def reexec(context: Context, arguments: Arguments, by: str) -> Operation:
 
 async def workers(context: Context, arguments: Arguments, by: str) -> Event:
     """Each worker, and what it serves now."""
-    return await workload.snapshot(context.service)
+    return await workload.snapshot(context.service, durations=bool(arguments.get("durations")))
 
 
 async def dump(context: Context, arguments: Arguments, by: str) -> Event:

@@ -73,7 +73,7 @@ VERBS: dict[str, Verb] = {
     "history": Verb(QUESTION, handlers.history, Form(may={"limit": whole()})),
     "check": Verb(QUESTION, handlers.check),
     "reopen": Verb(QUESTION, handlers.reopen),
-    "workers": Verb(QUESTION, handlers.workers),
+    "workers": Verb(QUESTION, handlers.workers, Form(may={"durations": flag})),
     "dump": Verb(QUESTION, handlers.dump, Form(may={"process": text(NAME_MAX), "all": flag})),
     "drain": Verb(QUESTION, handlers.drain),  # it changes nothing that an operation is about
     "undrain": Verb(QUESTION, handlers.undrain),

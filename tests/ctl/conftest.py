@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness import forked
+from harness.terminal import Terminal
 
 SCRIPT = Path(__file__).with_name("fake_supervisor.py")
 WAIT_S = 20.0
@@ -98,3 +99,17 @@ def ctl(tmp_path: Path, environ: dict[str, str]) -> Callable[..., subprocess.Com
         return forked.run("ctl", arguments, cwd or tmp_path, {**environ, **(env or {})}, WAIT_S)
 
     return run
+
+
+@pytest.fixture
+def on_terminal(environ: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
+    """Start ``ctl`` on a terminal."""
+    started: list[Terminal] = []
+
+    def start(*arguments: str, term: str = "xterm-256color") -> Terminal:
+        started.append(Terminal([sys.executable, "-m", "releve.ctl.main", *arguments], environ, term))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.end()

@@ -71,7 +71,7 @@ def test_request(ctl: Ctl, fake: Start, arguments: list[str], verb: str, sent: d
 def test_each_command_has_its_row_and_says_what_the_supervisor_takes() -> None:
     from releve.ctl.main import ctl as group
 
-    assert set(group.commands) == set(VERBS)
+    assert set(group.commands) == {*VERBS, "top"}, "top asks status and workers"
     for _, verb, sent in REQUESTS:
         assert sent.keys() <= SUPERVISOR[verb].takes.may.keys()
 

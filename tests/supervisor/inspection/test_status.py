@@ -132,9 +132,10 @@ def test_saturation(load: Load, degraded: tuple[str, ...], message: str, saturat
 
 def test_an_operation_under_way() -> None:
     operation = Operation("upgrade", "root", 4)
-    operation.phase = "boot"
+    operation.phase, operation.times = "boot", {"preflight": 0.1}
     shown = told(operation=operation)["service"]["operation"]
     assert shown.pop("since_s") >= 0
+    assert shown.pop("phases") == {"preflight": 0.1}
     assert shown == {"verb": "upgrade", "number": 4, "phase": "boot", "doing": "", "by": "root"}
     assert told()["service"]["operation"] is None
 

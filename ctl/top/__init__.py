@@ -1,0 +1,1 @@
+"""Top: what a service does from one moment to the next, live."""

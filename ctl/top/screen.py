@@ -1,0 +1,195 @@
+"""The screen of ``ctl top``: a frame as rich draws it, within the rows and columns of the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from releve.ctl.screens import history, render
+from releve.ctl.screens.status import STYLES
+from releve.ctl.screens.workers import sentence
+from releve.ctl.top import words
+from releve.ctl.top.sample import FAST, SLOW, Frame, GenerationFrame, WorkerFrame, mappings
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+HEAD = ("worker", "pid", "state", "req/s", "5xx", "p50", "p99", "busy", "conns", "memory")
+NUMBERS = (1, *range(3, len(HEAD)))
+ELSEWHERE = ("memory", "conns", "p50")  # left out first where there is no room
+BESIDE = 150  # columns from which two generations stand side by side
+BAR = 20  # characters
+KEYS = "q quits"
+AROUND = 9  # rows that are neither a worker nor a request
+DONE, DOING = ("✓", "green"), ("›", "bold cyan")
+
+
+def draw(frame: Frame, clock: str, width: int, height: int, trouble: str = "") -> RenderableType:
+    """The whole screen. ``trouble``: why this is not what there is now."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [_headline(frame, clock), _numbers(frame)]
+    if trouble:
+        parts.append(Text(trouble, style="bold red"))
+    parts += [_operation(frame), Text("")]
+    rows = max(2, (height - AROUND) // 2)
+    beside = len(frame.generations) > 1 and width >= BESIDE
+    room = rows if beside else max(1, rows // max(1, len(frame.generations)))
+    across = (width - 4) // 2 if beside else width
+    drawn = [_generation(one, frame, across, room) for one in frame.generations]
+    parts += _side_by_side(drawn) if beside else drawn
+    return Group(*parts, *_requests(frame, width, max(1, rows)))
+
+
+def _headline(frame: Frame, clock: str) -> RenderableType:
+    from rich.text import Text
+
+    service = frame.service
+    named = " ".join(render.line(service[name]) for name in ("name", "app") if service.get(name))
+    state = render.line(service.get("state"))
+    up = f"up {render.age(service.get('uptime_s'))}  {clock}  {KEYS}"
+    return Text.assemble((named or "service", "bold"), "  ", (state, STYLES.get(state, "")), "  ", (up, "dim"))
+
+
+def _numbers(frame: Frame) -> RenderableType:
+    from rich.text import Text
+
+    traffic = frame.traffic
+    bad = bool(traffic.errors)
+    threads = frame.total("threads")
+    return Text.assemble(
+        (words.rate(traffic), "bold"),
+        " req/s   ",
+        (words.errors(traffic), "bold red" if bad else "bold"),
+        " 5xx   p50 ",
+        (words.duration(traffic, FAST), "bold"),
+        "   p99 ",
+        (words.duration(traffic, SLOW), "bold"),
+        "   busy ",
+        (words.busy(frame.total("busy"), threads), "bold"),
+        "   connections ",
+        (str(frame.total("connections")), "bold"),
+    )
+
+
+def _operation(frame: Frame) -> RenderableType:
+    """What is under way, phase by phase; else the last attempt."""
+    from rich.text import Text
+
+    found = frame.operation
+    if not found:
+        last = history.sentence(dict(frame.last))
+        return Text(f"last: {last}" if last else "", style="dim")
+    phase = render.line(found.get("phase"))
+    line = Text(f"{render.line(found.get('verb'))} {render.line(found.get('number'))}", style="bold")
+    done = found.get("phases")
+    for name, seconds in done.items() if isinstance(done, dict) else ():
+        if name != phase:
+            line.append(f"  {DONE[0]} {render.line(name)} {render.age(seconds)}", style=DONE[1])
+    line.append(f"  {DOING[0]} {phase}", style=DOING[1])
+    if found.get("doing"):
+        line.append(f": {render.line(found['doing'])}")
+    return line.append(f"  ({render.age(found.get('since_s'))} so far)", style="dim")
+
+
+def _generation(one: GenerationFrame, frame: Frame, width: int, rows: int) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    state = render.line(one.said.get("state"))
+    share = one.traffic.requests / frame.traffic.requests if frame.traffic.requests else 0.0
+    title = Text.assemble(
+        (f"generation {render.line(one.said.get('generation'))}", "bold"),
+        "  ",
+        (state, STYLES.get(state, "")),
+        (f"  {render.line(one.said.get('release'))}", "dim"),
+    )
+    if frame.traffic.requests:
+        title.append(f"  {_bar(share)}", style="green" if share else "dim").append(f" {share:.0%} of the requests")
+    title.truncate(width, overflow="ellipsis")
+    busiest = sorted(one.workers, key=lambda worker: -worker.traffic.requests)[:rows]
+    shown = [worker for worker in one.workers if worker in busiest]
+    more = len(one.workers) - len(shown)
+    parts: list[RenderableType] = [title, _table(shown, width) if shown else Text("no workers yet", style="dim")]
+    if more:
+        parts.append(Text(f"and {more} more that answered fewer requests", style="dim"))
+    return Group(*parts, Text(""))
+
+
+def _bar(share: float) -> str:
+    full = round(share * BAR)
+    return "█" * full + "░" * (BAR - full)
+
+
+def _table(workers: list[WorkerFrame], width: int) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = [_row(worker) for worker in workers]
+    kept = {column: max(len(cells[column]) for cells in (HEAD, *rows)) for column in range(len(HEAD))}
+    for name in ELSEWHERE:
+        if sum(kept.values()) + 2 * len(kept) > width:
+            del kept[HEAD.index(name)]
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in kept:
+        grid.add_column(HEAD[column], justify="right" if column in NUMBERS else "left", no_wrap=True)
+    for cells, worker in zip(rows, workers, strict=True):
+        bad = bool(worker.traffic.errors)
+        grid.add_row(*(Text(cells[column], style=_style(HEAD[column], cells[column], bad)) for column in kept))
+    return grid
+
+
+def _row(worker: WorkerFrame) -> tuple[str, ...]:
+    said, traffic = worker.said, worker.traffic
+    memory = said.get("pss_bytes") if said.get("pss_bytes") is not None else said.get("rss_bytes")
+    return (
+        worker.name,
+        render.line(said.get("pid")),
+        render.line(said.get("state")),
+        words.rate(traffic),
+        words.errors(traffic),
+        words.duration(traffic, FAST),
+        words.duration(traffic, SLOW),
+        words.busy(said.get("busy"), said.get("threads")),
+        render.count(said.get("connections")),
+        render.size(memory),
+    )
+
+
+def _style(name: str, cell: str, bad: bool) -> str:
+    if name == "state":
+        return STYLES.get(cell, "")
+    return "bold red" if name == "5xx" and bad else ""
+
+
+def _side_by_side(drawn: list[RenderableType]) -> list[RenderableType]:
+    """The generations two by two: the one that serves, and the one that comes or stands by."""
+    from rich.table import Table
+
+    grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    grid.add_column(ratio=1)
+    grid.add_column(ratio=1)
+    for at in range(0, len(drawn), 2):
+        grid.add_row(*drawn[at : at + 2])
+    return [grid]
+
+
+def _requests(frame: Frame, width: int, rows: int) -> list[RenderableType]:
+    """What the threads do: the longest requests first."""
+    from rich.text import Text
+
+    found: list[tuple[float, str, Mapping[str, Any]]] = [
+        (float(one.get("age_s") or 0), worker.name, one)
+        for worker in frame.workers
+        for one in mappings(worker.said.get("requests_now"))
+    ]
+    if not found:
+        return [Text("no request in the application now", style="dim")]
+    found.sort(key=lambda one: -one[0])
+    lines: list[RenderableType] = [Text(f"requests now: {len(found)}, the longest first", style="dim")]
+    for _, name, one in found[:rows]:
+        line = Text(f"  {name:>6}  {sentence(dict(one))}", style="cyan")
+        line.truncate(width, overflow="ellipsis")
+        lines.append(line)
+    return lines

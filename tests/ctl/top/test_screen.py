@@ -1,0 +1,82 @@
+"""The screen of ``ctl top``, at some widths."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from releve.ctl.top.sample import Frame, frame, sample
+from releve.ctl.top.screen import draw
+
+
+def worker(generation: int, number: int, requests: int, **more: Any) -> dict[str, Any]:
+    said: dict[str, Any] = {"generation": generation, "worker": number, "pid": generation * 1000 + number}
+    said |= {"requests": requests, "state": "serving", "busy": 1}
+    return {**said, "connections": 4, "pss_bytes": 80 << 20, "threads": 8, "statuses": {"5xx": 0}, **more}
+
+
+def during_an_upgrade(workers: int = 2) -> Frame:
+    now = [{"age_s": 12.3, "method": "GET", "target": "/report/" + "x" * 300, "peer": "192.0.2.7:4242"}]
+
+    def of(old: int, new: int) -> dict[str, Any]:
+        before = [worker(7, number, old) for number in range(1, workers + 1)]
+        after = [worker(8, number, new, requests_now=now if number == 1 else []) for number in range(1, workers + 1)]
+        operation = {
+            "verb": "upgrade",
+            "number": 3,
+            "phase": "probation",
+            "since_s": 4.2,
+            "phases": {"preflight": 0.1, "boot": 1.5, "probation": 2.0},
+            "doing": "5 requests",
+        }
+        return {
+            "service": {"name": "shop", "app": "shop.wsgi:app", "state": "on trial", "operation": operation},
+            "generations": [
+                {"generation": 7, "state": "standby", "release": "41", "workers": before},
+                {"generation": 8, "state": "serving", "release": "42", "active": True, "workers": after},
+            ],
+            "workers": before + after,
+        }
+
+    return frame(sample(0.0, of(10, 0), of(10, 0)), sample(1.0, of(20, 30), of(20, 30)))
+
+
+def shown(found: Frame, width: int, height: int = 40, trouble: str = "") -> list[str]:
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, height=height, markup=False, emoji=False, highlight=False)
+    console.print(draw(found, "08:15:00", width, height, trouble))
+    return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_an_upgrade_and_the_change_of_the_guard(width: int) -> None:
+    lines = shown(during_an_upgrade(), width)
+    text = "\n".join(lines)
+    assert max(map(len, lines)) <= width
+    for word in ("shop shop.wsgi:app", "on trial", "80.0 req/s", "busy 4/32", "✓ preflight 0.1s", "✓ boot 1.5s"):
+        assert word in text, text
+    assert "› probation: 5" in text and "✓ probation" not in text
+    for name in ("7.1", "7.2", "8.1", "8.2", "7001", "8002"):
+        assert name in text
+    [old] = [line for line in lines if "generation 7" in line]
+    assert ("generation 8" in old) is (width >= 150), "side by side where there is room"
+    assert "12s  GET /report/xxx" in text and ("█" in text or width < 80)
+
+
+def test_the_busiest_workers_are_shown_where_there_is_no_room_for_all() -> None:
+    lines = shown(during_an_upgrade(workers=40), 80, 24)
+    assert len(lines) < 40 and any("more that answered fewer requests" in line for line in lines)
+
+
+def test_what_cannot_be_known_now_is_said() -> None:
+    assert "no supervisor answers" in "\n".join(shown(during_an_upgrade(), 80, trouble="no supervisor answers"))
+
+
+def test_an_idle_service_of_another_release() -> None:
+    nothing: dict[str, Any] = {"service": {"state": "serving"}, "generations": [{"generation": 1}]}
+    lines = shown(frame(sample(0.0, nothing, {}), sample(0.0, nothing, {})), 80)
+    assert lines[0].startswith("service  serving") and lines[1].startswith("- req/s")
+    assert "no workers yet" in "\n".join(lines) and lines[-1] == "no request in the application now"
