@@ -53,14 +53,12 @@ def _result(verb: str, attempt: int, mine: dict[str, Any], after: dict[str, Any]
     changes = VERBS[verb].changes or "generation"
     done = now.get(changes) not in (None, before.get(changes))
     status = Status.DONE if done else Status.ROLLED_BACK if after.get("outcome") == "rolled back" else Status.FAILED
-    became = "it was done all the same, and stays" if done else "it was undone"
+    became = "it completed and stays in force" if done else "it was undone"
     reason = f": {after['reason']}" if after.get("reason") else ""
     return {
         "event": "result",
         "status": int(status),
-        "message": (
-            f"the supervisor was killed during {verb} {attempt} and another one has taken over; {became}{reason}"
-        ),
+        "message": (f"the supervisor was killed during {verb} {attempt}, and another one took over; {became}{reason}"),
         "serving": f"generation {now.get('generation')}, {now.get('directory')}",
-        "next": "" if done else "ctl history has both attempts; try again",
+        "next": "" if done else "`ctl history` shows both attempts; try again",
     }

@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
         hints.led_on(error, ctl.commands).show()
         return Status.USAGE
     except (KeyboardInterrupt, click.Abort):
-        render.say("interrupted; nothing was asked for")
+        render.say("interrupted; no request was sent")
         return Status.INTERRUPTED
 
 
@@ -114,84 +114,84 @@ def _watch(told: dict[str, Any], interval_s: float, count: int | None) -> int:
     return watch(found.path, Manner(interval_s, count, order.json))
 
 
-@ctl.command(short_help="Switch to what is on disk now.")
+@ctl.command(short_help="Switch to the code and settings on disk.")
 @click.option(
     "--directory",
     metavar="FOLDER",
     callback=options.path,
     shell_complete=by_metavar,
-    help="Release to start, this time only.",
+    help="Release to start (this upgrade only).",
 )
 @click.option(
     "--python",
     metavar="PATH",
     callback=options.path,
     shell_complete=by_metavar,
-    help="Interpreter to use, this time only.",
+    help="Interpreter to use (this upgrade only).",
 )
-@click.option("--dry-run", is_flag=True, help="Boot and check it, and end it again; what serves is not touched.")
+@click.option("--dry-run", is_flag=True, help="Boot and check the new generation, then stop it; it gets no traffic.")
 @options.waits
 def upgrade(directory: str | None, python: str | None, dry_run: bool, **told: Any) -> int:
-    """Start what is on disk beside what runs, and switch to it once it has proved good."""
+    """Start the code and settings on disk in a new generation, and switch to it if it passes its checks."""
     return options.order("upgrade", told, waits=True, directory=directory, python=python, dry_run=dry_run or None)
 
 
-@ctl.command(short_help="Apply new settings, never new code.")
+@ctl.command(short_help="Apply new settings without new code.")
 @options.waits
 def reload(**told: Any) -> int:
-    """Read the settings again and replace the workers; never new code."""
+    """Read the settings again and replace the workers; the code stays the same."""
     return options.order("reload", told, waits=True)
 
 
-@ctl.command(short_help="Go back to what served before.")
+@ctl.command(short_help="Go back to the previous generation or release.")
 @options.waits
 def rollback(**told: Any) -> int:
-    """Go back: end a probation, or to the generation that stands by, or else to the release before."""
+    """Go back to the previous generation if it is on probation or standby, else start the previous release."""
     return options.order("rollback", told, waits=True)
 
 
-@ctl.command(short_help="End the service gracefully.")
+@ctl.command(short_help="Stop the service gracefully.")
 @click.option("--now", is_flag=True, help="Do not wait for requests in flight.")
 @options.waits
 def stop(now: bool, **told: Any) -> int:
-    """Answer what has been accepted, then end the service."""
+    """Finish the requests in flight, then stop the service."""
     return options.order("stop", told, waits=True, now=now)
 
 
-@ctl.command(short_help="Run more workers, or fewer.", context_settings={"ignore_unknown_options": True})
+@ctl.command(short_help="Change the number of workers.", context_settings={"ignore_unknown_options": True})
 @click.argument("workers", required=False, metavar="N|+N|-N")
 @click.option("--reset", is_flag=True, help="Go back to the number in the configuration.")
 @options.waits
 def scale(workers: str | None, reset: bool, **told: Any) -> int:
-    """Run N workers, or N more or fewer; it sticks until a reload or --reset."""
+    """Run N workers, or N more or fewer, until a reload or --reset."""
     if (workers is None) is not reset:
         raise click.UsageError("cannot scale: give a number of workers (5, +1, -1) or --reset")
     if workers is not None and not re.fullmatch(r"[+-]?[0-9]{1,6}", workers):
-        raise click.UsageError(f"cannot scale to {workers!r}: write a number of workers, as 5, +1 or -1")
+        raise click.UsageError(f"cannot scale to {workers!r}: write a number of workers, such as 5, +1 or -1")
     if workers is not None and int(workers) == 0:
-        raise click.UsageError("cannot scale to 0 workers: `ctl stop` ends the service")
+        raise click.UsageError("cannot scale to 0 workers: `ctl stop` stops the service")
     number = None if workers is None else workers if workers[0] in "+-" else int(workers)
     return options.order("scale", told, waits=True, workers=number, reset=reset or None)
 
 
-@ctl.command(short_help="End an operation before its commit.")
+@ctl.command(short_help="Cancel an operation before its commit.")
 @options.timed
 def abort(**told: Any) -> int:
-    """End an upgrade or a reload before its commit; what served before goes on."""
+    """Cancel an upgrade or a reload before its commit; the old generation keeps serving."""
     return options.order("abort", told, waits=False)
 
 
 @ctl.command(short_help="Replace the supervisor itself.")
 @options.waits
 def reexec(**told: Any) -> int:
-    """Replace the supervisor by the releve that is installed now; workers, listeners and pid stay."""
+    """Replace the supervisor with the releve that is installed now; workers, listeners and pid stay."""
     return options.order("reexec", told, waits=True)
 
 
 @ctl.command(short_help="Reopen the log files, after a rotation.")
 @options.timed
 def reopen(**told: Any) -> int:
-    """Reopen the log files in every process; returns when nothing is written to the old ones any more."""
+    """Reopen the log files in every process; returns when no process writes to the old files."""
     return options.order("reopen", told, waits=False)
 
 
@@ -206,14 +206,14 @@ def reopen(**told: Any) -> int:
 @options.since
 @options.asks
 def history(limit: int | None, since: datetime | None, **told: Any) -> int:
-    """List the attempts, the newest last."""
+    """List the attempts: starts, upgrades and other operations, newest last."""
     if since is None:
         return options.order("history", told, waits=False, limit=limit or HISTORY_SHOWN)
     return options.order("history", told, waits=False, narrow=lambda found: attempts.newest(found, since, limit))
 
 
 @ctl.command(short_help="Show the log, or the access log.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written, also over a rotation, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines, also after a rotation, until Ctrl-C.")
 @click.option(
     "-n",
     "--lines",
@@ -224,9 +224,9 @@ def history(limit: int | None, since: datetime | None, **told: Any) -> int:
 @options.since
 @click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Only of this generation.")
 @click.option("--worker", metavar="WORKER", help="Only of this worker: 2, or 8.2 for one of generation 8.")
-@click.option("--level", type=click.Choice(LEVELS), help="Only messages of Relève that are at least that severe.")
+@click.option("--level", type=click.Choice(LEVELS), help="Only messages of Relève of this level or above.")
 @click.option("--access", is_flag=True, help="The access log.")
-@click.option("--where", is_flag=True, help="Only say where the logs go, and the command that reads them.")
+@click.option("--where", is_flag=True, help="Only print where the logs go and the command that reads them.")
 @options.asks
 def logs(
     follow: bool,
@@ -239,9 +239,9 @@ def logs(
     where: bool,
     **told: Any,
 ) -> int:
-    """Show the log: from the journal under systemd, else from the file of log.file or log.access.
+    """Show the log: from the journal under systemd, else from the file set by log.file or log.access.
 
-    Messages of Relève and what the application writes are in one log. ctl reads it with the rights of your user.
+    It contains the messages of Relève and the output of the application. ctl reads it with the rights of your user.
     """
     from releve.ctl.logs import logs as reading
     from releve.ctl.logs.selection import Selection, named_worker
@@ -258,57 +258,57 @@ def logs(
     return reading.show(said, wanted, reading.Manner(follow, order.json, where))
 
 
-@ctl.command(short_help="Validate what an upgrade would read.")
+@ctl.command(short_help="Validate the configuration and the release.")
 @options.timed
 def check(**told: Any) -> int:
-    """Validate what an upgrade would read now; nothing is started."""
+    """Validate the configuration and the release that an upgrade would use; nothing is started."""
     return options.order("check", told, waits=False)
 
 
-@ctl.command(short_help="Show each worker and what it serves now.")
+@ctl.command(short_help="Show each worker and its requests in flight.")
 @options.asks
 def workers(**told: Any) -> int:
-    """Show each worker of each generation, and the requests that it serves now."""
+    """Show each worker of each generation, and its requests in flight."""
     return options.order("workers", told, waits=False)
 
 
-@ctl.command(short_help="Show where the threads of a process are.")
+@ctl.command(short_help="Show the stacks of a process.")
 @click.argument("process", required=False, metavar="[WORKER|master|PID]")
-@click.option("--all", "every", is_flag=True, help="Of all workers and masters.")
+@click.option("--all", "every", is_flag=True, help="All workers and masters.")
 @options.timed
 def dump(process: str | None, every: bool, **told: Any) -> int:
     """Show the stack of each thread of a process, with the request that it serves.
 
-    WORKER is a number, as 2 (of the generation in service) or 8.2; master, or 8.master, is the process that has forked
-    them. It answers whatever it is doing, also when it hangs; what it does goes on.
+    WORKER is a number: 2 (in the generation that serves) or 8.2 (in generation 8). master, or 8.master, is the process
+    that forked the workers. This also works for a process that hangs, and does not interrupt it.
     """
     if (process is None) is not every:
         raise click.UsageError("cannot dump: name a worker (2, 8.2, a pid), master, or --all")
     return options.order("dump", told, waits=False, process=process, all=every or None)
 
 
-@ctl.command(short_help="Tell load balancers to go elsewhere.")
+@ctl.command(short_help="Tell load balancers to send no new clients.")
 @options.asks
 def drain(**told: Any) -> int:
-    """Answer 503 at `readiness` (or at upgrade.check's path), so that load balancers send no new clients; serve as
-    before.
+    """Answer 503 at the path of `readiness` (or upgrade.check), so that load balancers send no new clients; serve all
+    clients that still come.
     """
     return options.order("drain", told, waits=False)
 
 
-@ctl.command(short_help="End the draining.")
+@ctl.command(short_help="Tell load balancers to send clients again.")
 @options.asks
 def undrain(**told: Any) -> int:
-    """Be ready again for load balancers."""
+    """End a drain: load balancers may send new clients again."""
     return options.order("undrain", told, waits=False)
 
 
-@ctl.command(short_help="Look for trouble to come, and say what to do.")
+@ctl.command(short_help="Find problems, and say what to do about them.")
 @options.timed
 def doctor(**told: Any) -> int:
-    """Examine configuration, service and host, and say what to do; exit status 8 if there are problems.
+    """Find problems of configuration, service and host, and say what to do; exit status 8 if there are any.
 
-    `releve doctor -c FILE` does the same, as far as it can, for a service that does not run.
+    `releve doctor -c FILE` examines a service that does not run.
     """
     return options.order("doctor", told, waits=False)
 

@@ -54,9 +54,9 @@ Command = Callable[..., Any]
 def of_instance(command: Command) -> Command:
     """The options that say which instance."""
     command = click.option(
-        "--socket", metavar="PATH", help="Control socket of the instance.", shell_complete=completion.sockets
+        "--socket", metavar="PATH", help="Control socket of the service.", shell_complete=completion.sockets
     )(command)
-    text = "Configuration file that the instance was started with."
+    text = "Configuration file that the service was started with."
     return click.option("-c", "--config", metavar="FILE", help=text, shell_complete=completion.configs)(command)
 
 
@@ -70,20 +70,20 @@ def timed(command: Command) -> Command:
     """The options of a verb that may take a while."""
     timeout = click.FloatRange(min=0, min_open=True)
     return asks(
-        click.option("--timeout", type=timeout, metavar="SECONDS", help="Wait at most so long; the operation goes on.")(
-            command
-        )
+        click.option(
+            "--timeout", type=timeout, metavar="SECONDS", help="Wait at most this long; the operation continues."
+        )(command)
     )
 
 
 def waits(command: Command) -> Command:
     """The options of a verb that starts an operation."""
-    return timed(click.option("--no-wait", is_flag=True, help="Return when it has been accepted.")(command))
+    return timed(click.option("--no-wait", is_flag=True, help="Return when the operation has started.")(command))
 
 
 def since(command: Command) -> Command:
     """The option that takes the moment where a list or a log begins."""
-    text = f"Only what is since then, such as {moment.EXAMPLES}."
+    text = f"Only entries since TIME: {moment.EXAMPLES}."
     return click.option("--since", callback=moment.option, metavar="TIME", help=text)(command)
 
 

@@ -94,19 +94,19 @@ def ask(found: Found, order: Order) -> Event:
             "message": f"detached; {VERBS[order.verb].goes_on or 'nothing was touched'}",
         }
     except TimedOut as error:
-        goes_on = VERBS[order.verb].goes_on or "the supervisor hangs, or is stopped; its log may say why"
+        goes_on = VERBS[order.verb].goes_on or "the supervisor hangs or is stopped; its log may say why"
         return {"status": int(Status.INTERRUPTED), "message": f"timed out: {error}; {goes_on}"}
     except ConversationLost as error:
         if attempts and (known := aftermath(found.path, order.verb, attempts[0])) is not None:
             return known
         if pidfd is not None and has_ended(pidfd, DEPARTURE_TIMEOUT_S) and not os.path.exists(found.path):
             # one that is killed leaves its socket
-            return {"status": int(Status.DONE), "message": "stopped; it was being stopped already"}
+            return {"status": int(Status.DONE), "message": "stopped; a stop was already under way"}
         return {
             "status": int(Status.UNEXPECTED),
             "message": f"cannot tell how the {order.verb} ended: {error}",
             "serving": "unknown",
-            "next": "`ctl status` shows what runs now, the service's log what happened",
+            "next": "`ctl status` shows what runs now, and the log of the service what happened",
         }
     if (
         pidfd is not None
@@ -114,7 +114,7 @@ def ask(found: Found, order: Order) -> Event:
         and result["status"] == Status.DONE
         and not has_ended(pidfd, DEPARTURE_TIMEOUT_S)
     ):
-        render.say("warning: the supervisor's process has not ended yet")
+        render.say("warning: the supervisor process has not exited yet")
     return result
 
 

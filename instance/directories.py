@@ -87,7 +87,7 @@ def untrusted(directory: Path, uid: int) -> str | None:
         if seen.st_uid not in (0, uid):
             return f"{folder} belongs to {ownership.user(seen.st_uid)}"
         if seen.st_mode & stat.S_IWOTH and not (sticky_helps and seen.st_mode & stat.S_ISVTX):
-            return f"everybody may write in {folder}"
+            return f"every user may write in {folder}"
     if uid != os.geteuid():
         return None
     with paths.folder(directory) as found:  # somebody further up could put another one in its place
@@ -110,8 +110,7 @@ def _open_to(directory: Path, uid: int, access: Access) -> str | None:
     ):
         return None
     return (
-        "the members of control_group may not enter it, and its mode is not ours to change; chgrp "
-        f"{access.group} and chmod g+x it"
+        f"members of control_group may not enter it, and Relève does not own it; chgrp {access.group} and chmod g+x it"
     )
 
 

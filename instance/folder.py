@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from releve.instance.ownership import open_to, ours
 
-A_LINK = "a symbolic link, in a folder that somebody else may write in"
+A_LINK = "a symbolic link, in a folder that another user may write in"
 WALK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 # Not to wait: for who has a lease on it (F_SETLEASE of fcntl(2)), or for what the kernel has not got to say yet
 # (/proc/kmsg).
@@ -98,7 +98,7 @@ class Folder:
             if self.foreign and stat.S_ISREG(seen.st_mode) and seen.st_nlink > 1 and flags & (os.O_WRONLY | os.O_RDWR):
                 raise OSError(
                     errno.EMLINK,
-                    "a file with a second name, in a folder that somebody else may write in",
+                    "a file with a second name, in a folder that another user may write in",
                     self._path_of(name),
                 )
             if flags & os.O_TRUNC:
@@ -156,7 +156,7 @@ class Folder:
             if stat.S_ISLNK(seen.st_mode):
                 raise OSError(errno.ELOOP, "it is a symbolic link", self._path_of(name))
             if inode is not None and (seen.st_dev, seen.st_ino) != inode:
-                raise FileNotFoundError(errno.ENOENT, "another file lies there", self._path_of(name))
+                raise FileNotFoundError(errno.ENOENT, "another file is there", self._path_of(name))
             by_descriptor = f"/proc/self/fd/{fd}"  # the one way to change a socket's file, and none other's
             if (uid, gid) != (-1, -1):
                 os.chown(by_descriptor, uid, gid)
@@ -198,7 +198,7 @@ class Folder:
         with open(self.open_regular(name), "rb") as file:
             seen = os.fstat(file.fileno())
             if self.foreign or not ours(seen) or seen.st_mode & stat.S_IWOTH:
-                raise PermissionError(errno.EPERM, "somebody else may have written it", self._path_of(name))
+                raise PermissionError(errno.EPERM, "another user may have written it", self._path_of(name))
             return file.read(most_bytes)
 
     def bind(self, sock: socket.socket, name: str, path: str = "") -> tuple[int, int]:
@@ -217,7 +217,7 @@ class Folder:
                 seen = os.fstat(folder.fd)
                 if seen.st_uid != os.geteuid() or stat.S_IMODE(seen.st_mode) & 0o077:
                     raise PermissionError(
-                        errno.EPERM, "somebody else replaces what is created in this folder", self.path
+                        errno.EPERM, "another user replaces what is created in this folder", self.path
                     )
                 inode = folder._bind_new(sock, "s", f"/proc/self/fd/{folder.fd}/s")
                 folder.rename("s", name, self)

@@ -20,7 +20,7 @@ def open_to(fd: int, seen: os.stat_result, path: str) -> str | None:
     if not ours(seen):
         return f"{path} belongs to {user(seen.st_uid)}"
     if seen.st_mode & stat.S_IWOTH:
-        return f"everybody may write in {path}"
+        return f"every user may write in {path}"
     # A user shares a group on purpose; what root shares with one is not to lead root anywhere.
     if seen.st_mode & stat.S_IWGRP and os.geteuid() == 0 and (seen.st_gid != 0 or _has_access_list(fd)):
         return (

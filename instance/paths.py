@@ -112,7 +112,7 @@ def _walk(path: str, *, last: bool) -> tuple[Folder, str]:
             if name in ("", "."):
                 continue
             if name == ".." and here.foreign:
-                raise OSError(errno.ELOOP, "'..' leads out of a folder that somebody else may write in", path)
+                raise OSError(errno.ELOOP, "'..' leads out of a folder that another user may write in", path)
             target = None if here.in_proc else here.link(name)
             if target is not None:
                 links += 1

@@ -38,8 +38,8 @@ MEANING = {
     Status.NOT_RUNNING: "not running",
     Status.FAILED: "failed; the old generation is still serving",
     Status.ROLLED_BACK: "rolled back",
-    Status.INTERRUPTED: "timed out waiting, or interrupted; the operation goes on",
-    Status.BUSY: "busy: another operation is under way",
+    Status.INTERRUPTED: "timed out waiting, or interrupted; the operation continues",
+    Status.BUSY: "busy: another operation is running",
     Status.DEGRADED: "done, but the service is degraded",
 }
 

@@ -22,7 +22,7 @@ LINES_MAX, TEXT_MAX = 20, 4000  # of one worker's output, lines and characters
 REPLY_MAX = 20  # attempts that one answer of the supervisor tells with their symptoms and crashes: they may be long
 KEYS = ("failures", "output")
 
-HOW = ("", "in the middle of its response", "asked by the supervisor")  # by `recorder.Kind`
+HOW = ("", "in the middle of its response", "request of the supervisor")  # by `recorder.Kind`
 
 Evidence = dict[str, Any]
 

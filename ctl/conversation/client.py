@@ -45,8 +45,8 @@ def converse(
             f"the connection to the supervisor broke: {(error.strerror or str(error)).lower()}"
         ) from error
     except ProtocolError as error:
-        raise ConversationLost(f"what answered is not a supervisor of this kind: {error}") from error
-    raise ConversationLost("the supervisor ended the conversation before there was a result")
+        raise ConversationLost(f"the answer is not one of a supervisor: {error}") from error
+    raise ConversationLost("the supervisor closed the connection without a result")
 
 
 def supervisor_pidfd(sock: socket.socket) -> int | None:

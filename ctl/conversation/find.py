@@ -75,7 +75,7 @@ def find(
     if told_socket is None and told_config is None:
         told_socket = environ.get(SOCKET_VARIABLE) or None
     if told_socket is not None:
-        return _ask_path(str(absolute(told_socket, folder)), "nothing accepts there; is the service started?")
+        return _ask_path(str(absolute(told_socket, folder)), "nothing listens there; is the service started?")
     cards = scan(environ, uid, places)
     if told_config is not None:
         return _by_config(absolute(told_config, folder), cards, environ, uid, places)
@@ -84,7 +84,7 @@ def find(
         card for card in cards if card.folder in here or (card.config and os.path.dirname(card.config) in here)
     )
     if mine:
-        return _only(mine, "several services belong to this folder")
+        return _only(mine, "several services were started in this folder")
     if (folder / USUAL_FILE).exists():
         return _by_config(folder / USUAL_FILE, cards, environ, uid, places)
     with contextlib.suppress(InstanceError):
@@ -92,13 +92,13 @@ def find(
         if own.is_dir() or holders.listening(str(own / SOCKET_NAME)):  # one was started here: no other one is meant
             return _ask_path(
                 str(own / SOCKET_NAME),
-                "a service was started in this folder, and none runs; for another one: ctl -c FILE",
+                "the service of this folder does not run; for another one: ctl -c FILE",
             )
     running = _reachable(cards)
     hidden = closed(uid, places)
     if not running and hidden:
         raise _may_not_enter(hidden[0])
-    return _only(running, "several services run, none was started in this folder", guessed=True)
+    return _only(running, "several services run, and none was started in this folder", guessed=True)
 
 
 def connect(path: str) -> socket.socket | None:
@@ -127,7 +127,8 @@ def connect(path: str) -> socket.socket | None:
     except BlockingIOError as error:
         sock.close()
         raise FindError(
-            Status.INTERRUPTED, f"cannot connect to {path}: it takes no connection; the supervisor hangs, or is stopped"
+            Status.INTERRUPTED,
+            f"cannot connect to {path}: it accepts no connection; the supervisor hangs or is stopped",
         ) from error
     except OSError as error:
         sock.close()
@@ -170,9 +171,9 @@ def _ask_path(path: str, hint: str) -> Found:
             raise FindError(Status.NOT_RUNNING, f"not running: {path}: {hint}")
         if time.monotonic() > limit:
             why = (
-                "it serves, but its supervisor was killed and no other one has started yet"
+                "the workers serve, but the supervisor was killed and no other one has started yet"
                 if orphaned
-                else f"its supervisor runs (pid {pid}), but {path} was removed and is not recreated"
+                else f"the supervisor runs (pid {pid}), but {path} was removed and not recreated"
             )
             raise FindError(Status.UNEXPECTED, f"cannot reach the service: {why}; see its log")
         time.sleep(_LOOK_S)
@@ -245,12 +246,12 @@ def _taken(ports: Iterable[int]) -> str:
     for port in ports:
         pid = holders.at_port(port)
         if pid is not None:
-            return f"nothing accepts there, but pid {pid} listens on its port {port}: {holders.command(pid)}"
+            return f"nothing listens there, but pid {pid} listens on its port {port}: {holders.command(pid)}"
     return ""
 
 
 def _may_not_enter(folder: Path) -> FindError:
-    unknown = "" if _somebody_listens(folder) else ", so it cannot be told whether the service runs"
+    unknown = "" if _somebody_listens(folder) else ", so ctl cannot tell whether the service runs"
     advice = "use the user that runs the service, root, or a member of its control_group"
     return FindError(
         Status.UNEXPECTED,

@@ -12,17 +12,17 @@ TRACEBACK_LINES = 15
 GOOD = (Status.DONE, Status.DEGRADED)
 
 NEXT = {
-    Status.UNEXPECTED: "see the service's log, then `ctl status`",
-    Status.FAILED: "put it right and try again; `ctl history` has the attempts",
-    Status.ROLLED_BACK: "put the release right and upgrade again; `ctl history` has the attempts",
-    Status.INTERRUPTED: "`ctl status` shows how it goes on",
-    Status.BUSY: "wait for it (`ctl status`), or end it with `ctl abort`",
+    Status.UNEXPECTED: "see the log of the service, then `ctl status`",
+    Status.FAILED: "fix the cause and try again; `ctl history` lists the attempts",
+    Status.ROLLED_BACK: "fix the release and upgrade again; `ctl history` lists the attempts",
+    Status.INTERRUPTED: "`ctl status` shows the progress",
+    Status.BUSY: "wait for it (`ctl status`), or cancel it with `ctl abort`",
     Status.DEGRADED: "`ctl status` says why",
 }
 SERVING = {
     Status.USAGE: "as before; nothing was touched",
     Status.FAILED: "the old generation, as before",
-    Status.ROLLED_BACK: "the generation before",
+    Status.ROLLED_BACK: "the previous generation",
 }
 
 

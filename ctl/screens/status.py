@@ -154,9 +154,9 @@ def _part(generation: dict[str, Any]) -> Part:
         ("releve", f"{release}, lent by the supervisor" if generation.get("lent") else generation.get("releve")),
         (
             "orphaned",
-            "its master is gone; its workers serve on under the supervisor" if generation.get("orphaned") else None,
+            "its master exited; its workers keep serving under the supervisor" if generation.get("orphaned") else None,
         ),
-        ("code", "not preloaded: each worker imports for itself" if generation.get("preloaded") is False else None),
+        ("code", "not preloaded: each worker imports it" if generation.get("preloaded") is False else None),
         ("losses", generation.get("losses")),
         *(("crash", line) for line in history.crash(_mapping((_list(generation.get("crashes")) or [None])[-1]))),
         ("mixed code", ", ".join(map(render.line, _list(generation.get("mixed"))))),
@@ -222,8 +222,7 @@ def _draining(draining: dict[str, Any]) -> str:
     deaf = ", ".join(map(render.line, _list(draining.get("unheard"))))
     but = f"; generation {deaf} cannot tell load balancers: its releve is too old" if deaf else ""
     return (
-        f"since {render.age(draining.get('since_s'))}: load balancers are told to go elsewhere; ctl "
-        f"undrain ends it{but}"
+        f"since {render.age(draining.get('since_s'))}: load balancers send no new clients; `ctl undrain` ends it{but}"
     )
 
 

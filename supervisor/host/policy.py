@@ -115,7 +115,7 @@ class Policy:
         if seen.st_mode & stat.S_ISVTX and self._trusted(inside):
             return None
         if seen.st_mode & stat.S_IWOTH:
-            return f"everybody may write in {above}"
+            return f"every user may write in {above}"
         if seen.st_mode & stat.S_IWGRP and (seen.st_gid == self.group or seen.st_gid not in (0, os.getegid())):
             return f"its group may write in {above}"
         return None

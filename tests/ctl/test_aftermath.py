@@ -34,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, *histories: Any) -> Any:
 def test_what_serves_now_tells_whether_it_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
     done = asked(monkeypatch, [MINE, adopted("done", 8)])
     assert (done["status"], done["next"]) == (Status.DONE, "")
-    assert "it was done all the same, and stays" in done["message"]
+    assert "it completed and stays in force" in done["message"]
     assert done["serving"] == "generation 8, /srv/2"
 
 

@@ -196,13 +196,13 @@ def test_what_was_ignored_is_named(ctl: Ctl, fake: Start) -> None:
 @pytest.mark.parametrize(
     ("steps", "why"),
     [
-        ([], "ended the conversation before there was a result"),
-        ([phase("boot", "begin")], "ended the conversation before there was a result"),
-        ([{"raw": '{"event": "result", "status": 0'}], "ended the conversation before there was a result"),
-        ([{"raw": "HTTP/1.1 400 Bad Request\r\n\r\n"}], "not a supervisor of this kind"),
-        ([{"raw": "[1, 2]\n"}], "not a supervisor of this kind"),
-        ([{"raw": "\xff\xfe\n"}], "not a supervisor of this kind"),
-        ([{"raw": "x" * 100_000}] * (LINE_MAX_BYTES // 100_000 + 2), "not a supervisor of this kind"),
+        ([], "closed the connection without a result"),
+        ([phase("boot", "begin")], "closed the connection without a result"),
+        ([{"raw": '{"event": "result", "status": 0'}], "closed the connection without a result"),
+        ([{"raw": "HTTP/1.1 400 Bad Request\r\n\r\n"}], "not one of a supervisor"),
+        ([{"raw": "[1, 2]\n"}], "not one of a supervisor"),
+        ([{"raw": "\xff\xfe\n"}], "not one of a supervisor"),
+        ([{"raw": "x" * 100_000}] * (LINE_MAX_BYTES // 100_000 + 2), "not one of a supervisor"),
         ([{"raw": '{"event": "result"}\n'}], "no exit status"),
         ([{"raw": '{"event": "result", "status": "0"}\n'}], "no exit status"),
         ([{"raw": '{"event": "result", "status": true}\n'}], "no exit status"),
@@ -228,7 +228,7 @@ def test_timeout(ctl: Ctl, fake: Start) -> None:
     server = fake(phase("boot", "begin"), {"hang": True})
     ended = ctl("--socket", str(server.path), "upgrade", "--timeout", "0.2")
     assert ended.returncode == Status.INTERRUPTED
-    assert ended.stderr == "timed out: no result in 0.2 s; the upgrade goes on: ctl status, ctl abort\n"
+    assert ended.stderr == "timed out: no result in 0.2 s; the upgrade continues: ctl status, ctl abort\n"
     server.said()
     assert server.said() == "gone"
 
@@ -388,7 +388,7 @@ if sys.argv[2] == "in order":
 
 @pytest.mark.parametrize(
     ("how", "status", "words"),
-    [("in order", 0, "stopped; it was being stopped already"), ("killed", 1, "cannot tell how")],
+    [("in order", 0, "stopped; a stop was already under way"), ("killed", 1, "cannot tell how")],
 )
 def test_a_stop_that_comes_when_it_has_all_but_ended(
     ctl: Ctl, tmp_path: Path, how: str, status: int, words: str

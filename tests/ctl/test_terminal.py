@@ -50,14 +50,14 @@ def test_ctrl_c_detaches_and_says_so(fake: Callable[..., Any], on_terminal: Call
     terminal.type(b"\x03")
     shown = terminal.read_until(None)
     assert terminal.process.wait(WAIT_S) == 6
-    assert "detached; the upgrade goes on: ctl status, ctl abort\n" in shown and "Traceback" not in shown
+    assert "detached; the upgrade continues: ctl status, ctl abort\n" in shown and "Traceback" not in shown
     assert server.said()["verb"] == "upgrade" and server.said() == "gone"
     assert terminal.raw.count("\x1b[?25l") == terminal.raw.count("\x1b[?25h")
 
 
 @pytest.mark.parametrize(
     ("verb", "words"),
-    [("stop", "the stop goes on"), ("rollback", "the rollback goes on"), ("reload", "the reload goes on")],
+    [("stop", "the stop continues"), ("rollback", "the rollback continues"), ("reload", "the reload continues")],
 )
 def test_an_interrupt_names_the_verb(fake: Callable[..., Any], environ: dict[str, str], verb: str, words: str) -> None:
     server = fake({"hang": True})

@@ -62,10 +62,10 @@ def test_prepare_refuses_what_others_can_write(tmp_path: Path) -> None:
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
     with pytest.raises(
-        InstanceError, match=rf"cannot use {open_to_all}: everybody may write in {open_to_all}; choose another"
+        InstanceError, match=rf"cannot use {open_to_all}: every user may write in {open_to_all}; choose another"
     ):
         directories.prepare(open_to_all, UID)
-    with pytest.raises(InstanceError, match=f"everybody may write in {open_to_all}"):
+    with pytest.raises(InstanceError, match=f"every user may write in {open_to_all}"):
         directories.prepare(open_to_all / "shop", UID)
     open_to_all.chmod(0o1777)  # as /tmp: nobody can rename what is not theirs
     directories.prepare(open_to_all / "mine", UID)

@@ -32,7 +32,7 @@ def test_a_user_is_named_or_numbered() -> None:
 @pytest.mark.parametrize(("mode", "open_to_all"), [(0o700, False), (0o755, False), (0o757, True), (0o1777, True)])
 def test_a_folder_that_everybody_may_write_in(tmp_path: Path, mode: int, open_to_all: bool) -> None:
     tmp_path.chmod(mode)
-    assert open_to(tmp_path) == (f"everybody may write in {tmp_path}" if open_to_all else None)
+    assert open_to(tmp_path) == (f"every user may write in {tmp_path}" if open_to_all else None)
     tmp_path.chmod(0o700)
 
 

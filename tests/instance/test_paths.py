@@ -130,7 +130,7 @@ def place() -> Iterator[Path]:
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(OSError, match="somebody else may write in") as caught:
+    with pytest.raises(OSError, match="another user may write in") as caught:
         os.close(paths.open_file(path, os.O_WRONLY | os.O_CREAT))
     assert caught.value.errno == errno.ELOOP
     return str(caught.value.filename)
@@ -295,7 +295,7 @@ def test_variables_are_not_read_through_a_link_of_the_user(place: Path) -> None:
     link.symlink_to(secret)
     nobody = pwd.getpwnam("nobody")
     with pytest.raises(
-        ReleaseError, match="cannot read env_file: a symbolic link, in a folder that somebody else may write in"
+        ReleaseError, match="cannot read env_file: a symbolic link, in a folder that another user may write in"
     ):
         read_variables(str(link), nobody.pw_uid)
     os.chown(secret, NOBODY, -1)  # what is the user's own is no secret to it

@@ -335,7 +335,7 @@ def test_a_log_folder_that_the_user_exchanges_for_a_link_leads_nowhere(open_fold
         reopened = service.ctl("reopen")
         assert reopened.returncode == 4
         assert (
-            f"cannot open the access log {site}/logs/access.log: a symbolic link, in a folder that somebody else may"
+            f"cannot open the access log {site}/logs/access.log: a symbolic link, in a folder that another user may"
             in reopened.stderr
         )
         assert service.who()["release"] == "one"

@@ -72,7 +72,7 @@ def test_why_a_release_was_refused_is_in_the_answer_the_history_the_status_and_t
         assert (asked["status"], asked["request"], asked["how"]) == (
             500,
             "GET /healthz HTTP/1.1",
-            "asked by the supervisor",
+            "request of the supervisor",
         )
         assert asked["trace"].endswith("ConnectionError: database 'shop' is not there")
         assert said["evidence"]["output"][0]["lines"] == ["cannot reach the database"]

@@ -53,9 +53,9 @@ def test_a_line_may_come_in_pieces(ends: tuple[socket.socket, socket.socket]) ->
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (b"", "the supervisor ended the conversation before there was a result"),
-        (lines(RESULT).rstrip(b"\n"), "the supervisor ended the conversation before there was a result"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answered is not a supervisor of this kind: cannot read a message"),
+        (b"", "the supervisor closed the connection without a result"),
+        (lines(RESULT).rstrip(b"\n"), "the supervisor closed the connection without a result"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the answer is not one of a supervisor: cannot read a message"),
         (b"[]\n", "not a JSON object"),
         (lines({"event": "result"}), "the result has no exit status: None"),
         (lines({"event": "result", "status": True}), "the result has no exit status: True"),

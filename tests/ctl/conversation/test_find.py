@@ -136,7 +136,7 @@ def test_no_other_one_where_one_was_started_and_has_ended(
     name = instance_name(tmp_path / "blog", None)
     instance(name, tmp_path / "blog", alive=False, directory=Path(runtime_directory(None, name, {}, UID, places)))
     error = refused(look, tmp_path / "blog")
-    assert error.status is Status.NOT_RUNNING and "none runs" in str(error)
+    assert error.status is Status.NOT_RUNNING and "the service of this folder does not run" in str(error)
 
 
 def test_several_are_listed_with_the_option_that_names_each(
@@ -284,7 +284,7 @@ def test_a_supervisor_that_takes_no_connection(
             one.setblocking(False)
             one.connect_ex(str(tmp_path / "ctl.sock"))
         error = refused(look, tmp_path, told_socket="ctl.sock")
-    assert error.status is Status.INTERRUPTED and "hangs, or is stopped" in str(error)
+    assert error.status is Status.INTERRUPTED and "hangs or is stopped" in str(error)
 
 
 @pytest.mark.parametrize("name", ["shop", "releve@shop", "another"])
@@ -314,7 +314,7 @@ def test_a_service_in_a_folder_that_one_may_not_enter(
         # one's own is no stranger's
         assert refusal().status is (Status.NOT_RUNNING if name == "another" else Status.UNEXPECTED)
     if name != "another":  # it is shut, and stopped
-        assert f"cannot look into {shut}: permission denied, so it cannot be told whether the service runs;" in str(
+        assert f"cannot look into {shut}: permission denied, so ctl cannot tell whether the service runs;" in str(
             refusal()
         )
         monkeypatch.setattr(os, "access", lambda path, how: Path(path) not in (shut, file))  # the file has secrets

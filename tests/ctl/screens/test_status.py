@@ -99,8 +99,8 @@ generation 8 (master 820, 3m12s): serving
   commit      0123456789ab
   python      3.12.1 (/srv/shop/releases/42/.venv/bin/python)
   releve      0.1.0, lent by the supervisor
-  orphaned    its master is gone; its workers serve on under the supervisor
-  code        not preloaded: each worker imports for itself
+  orphaned    its master exited; its workers keep serving under the supervisor
+  code        not preloaded: each worker imports it
   mixed code  shop.py, views.py
   worker    pid  state      age  requests  connections  busy  memory  revision
   8.1       821  serving  3m12s     1,204            3     1  43 MiB  1

@@ -108,7 +108,7 @@ def test_what_is_resolved_at_last_counts(shop: Path) -> None:
         (DEPLOY, 0, 0o755, "belongs to uid 4244"),
         (0, GROUP, 0o775, "its group may write in"),
         (0, APP, 0o775, "its group may write in"),
-        (0, 0, 0o777, "everybody may write in"),
+        (0, 0, 0o777, "every user may write in"),
     ],
 )
 def test_a_folder_that_a_member_can_exchange_admits_nothing(

@@ -191,7 +191,7 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("writable", {"writable": ("/srv/shop",)}, [PROBLEM]),
     (
         "control",
-        {"control": ("control.directories: /srv is ignored: everybody may write in /", "the file")},
+        {"control": ("control.directories: /srv is ignored: every user may write in /", "the file")},
         [PROBLEM, PROBLEM],
     ),
     ("stale", {"stale": ("/run/releve/shop/gen-3.sock",)}, [WARNING]),
