@@ -70,7 +70,8 @@ class Plain:
                 self.texts[phase] = render.line(event["text"])
             if event.get("state") in MARKS:
                 took = f" ({render.age(event['seconds'])})" if event.get("seconds") is not None else ""
-                text = f": {self.texts[phase]}" if phase in self.texts else ""
+                told = phase in self.texts and event["state"] != "failed"  # the outcome says why
+                text = f": {self.texts[phase]}" if told else ""
                 render.say(f"{phase} {event['state']}{took}{text}", self.stream)
 
 
@@ -105,7 +106,10 @@ class Terminal:
             phase = self.phases.setdefault(name, Phase(name, self.clock()))
             phase.state = str(event.get("state"))
             phase.seconds = event.get("seconds") if phase.state in MARKS else None
-            phase.text = render.line(event["text"]) if event.get("text") else phase.text
+            if phase.state == "failed":
+                phase.text = ""  # the outcome says why
+            elif event.get("text"):
+                phase.text = render.line(event["text"])
             self._started().refresh()
 
     def _started(self) -> Live:

@@ -30,6 +30,7 @@ async def perform(service: Service, operation: Operation, job: Job) -> Event:
         "%s %d %s by %s", operation.verb, attempt, "resumed, started" if operation.recorded else "started", operation.by
     )
     operation.begun = True
+    logged = False
     try:
         if operation.stop_reason:
             raise asyncio.CancelledError
@@ -43,6 +44,7 @@ async def perform(service: Service, operation: Operation, job: Job) -> Event:
         outcome = result(done, message, degraded=list(service.condition.degraded.values()))
     except (Exception, asyncio.CancelledError) as error:
         outcome = _outcome(service, operation, job.remedy, error, before)
+        logged = isinstance(error, StepFailed) and error.logged
     outcome.update(
         verb=operation.verb,
         operation=operation.number,
@@ -52,7 +54,7 @@ async def perform(service: Service, operation: Operation, job: Job) -> Event:
         notes=operation.notes,
         figures=operation.figures,
     )
-    _log(operation, outcome)
+    _log(operation, {**outcome, "traceback": ""} if logged else outcome)
     if operation.recorded:
         evidence = {key: outcome[key] for key in EVIDENCE if outcome.get(key)}
         words = "aborted" if outcome.get("aborted") else OUTCOMES.get(outcome["status"], "failed")

@@ -180,7 +180,9 @@ class Hooks:
             with operation.step(name, beside=name == "after_switch"):
                 await self._run(name, step, reason)
         except StepFailed as error:
-            operation.note("\n".join(filter(None, (error.reason, error.traceback))))
+            log.warning("%s %d: %s", operation.verb, operation.number, error.reason)
+            before = " | ".join(line.strip() for line in error.traceback.splitlines())
+            operation.note(f"{error.reason}; before that: {before}" if before else error.reason, logged=True)
         except asyncio.CancelledError:
             operation.note(f"the hook {name} was killed")
 
@@ -210,11 +212,10 @@ class Hooks:
             self._remove_pid()
         if status is None:
             late = f"the hook {name} was killed after {command.timeout:g} s; fix it, or raise hooks.{name}.timeout"
-            raise StepFailed(name, late, output.tail)
+            raise StepFailed(name, late, output.tail(), logged=True)
         if status != 0:
-            raise StepFailed(
-                name, f"the hook {name} {children.describe_status(status)}{output.last_words}", output.tail
-            )
+            ended = f"the hook {name} {children.describe_status(status)}{output.last_words}"
+            raise StepFailed(name, ended, output.tail(but=1), logged=True)
 
     def _environment(self, name: str, pin: Pin, step: str, reason: str) -> dict[str, str]:
         old = self._old
@@ -291,10 +292,10 @@ class Output:
         self._take(self._rest)
         self._rest = b""
 
-    @property
-    def tail(self) -> str:
-        """The last lines."""
-        return "\n".join([*self._lines][-TAIL_LINES:])
+    def tail(self, *, but: int = 0) -> str:
+        """The last lines, ``but`` for so many at the end."""
+        lines = [*self._lines]
+        return "\n".join(lines[: len(lines) - but][-TAIL_LINES:])
 
     @property
     def last_words(self) -> str:

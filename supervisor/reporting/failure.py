@@ -10,13 +10,23 @@ class StepFailed(Exception):
 
     ``step`` is the user's word for where, ``reason`` one line that says what and
     what to do, ``traceback`` the last lines of the application's own, if any; ``evidence`` is for the history.
+    ``logged``: the log has the traceback already, line by line.
     """
 
-    def __init__(self, step: str, reason: str, traceback: str = "", evidence: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        step: str,
+        reason: str,
+        traceback: str = "",
+        evidence: dict[str, Any] | None = None,
+        *,
+        logged: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.step = step
         self.reason = reason
         self.traceback = traceback
+        self.logged = logged
         self.evidence = dict(evidence or {})
 
 

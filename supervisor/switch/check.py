@@ -16,6 +16,7 @@ from releve.config.kinds.http import parse_expect
 from releve.config.settings.upgrade import Check
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.generation import Generation
+from releve.supervisor.switch.page import first_words
 
 ANSWER_MAX_BYTES = 1024 * 1024
 EXCERPT_MAX = 200
@@ -78,7 +79,7 @@ async def ask(sock: socket.socket, check: Check) -> CheckResult:
         raise CheckFailed(f"cannot pass the check: GET {target}: {error}") from error
     if not any(answer.status in statuses for statuses in parse_expect(check.expect)):
         what = f"GET {target} answered {answer.status} (expected {check.expect})"
-        raise CheckFailed(f"cannot pass the check: {what}{_excerpt(answer.body)}{_hint(answer, check)}")
+        raise CheckFailed(f"cannot pass the check: {what}{_page(answer)}{_hint(answer, check)}")
     return CheckResult(answer.status, time.monotonic() - started)
 
 
@@ -179,6 +180,11 @@ def _dechunk(rest: bytes) -> bytes | None:
 def _excerpt(body: bytes) -> str:
     text = " ".join(body[: EXCERPT_MAX * 4].decode("utf-8", "replace").split())
     return f": {text[:EXCERPT_MAX]}{'…' if len(text) > EXCERPT_MAX else ''}" if text else ""
+
+
+def _page(answer: Answer) -> str:
+    words = first_words(answer.body, answer.fields.get("content-type", ""), EXCERPT_MAX)
+    return f": {words}" if words else ""
 
 
 def _hint(answer: Answer, check: Check) -> str:

@@ -124,7 +124,9 @@ def test_a_hook_that_fails_before_the_switch_ends_the_upgrade(tmp_path: Path) ->
         done = service.ctl("upgrade")
         said = done.stdout + done.stderr
         assert done.returncode == 4, said
-        assert "the hook before exited with status 3: no such table: shop" in said and "looking" in said
+        assert "the hook before exited with status 3: no such table: shop" in said
+        assert said.count("looking") == said.count("no such table: shop") == 1, "each line stands once"
+        assert service.log().count("looking") == 1
         assert "the hook on_failure exited with status 9 and printed nothing" in said
         assert "before failed" in done.stderr, "a step of its own in the progress"
         assert service.pids() == before, "nothing was started"

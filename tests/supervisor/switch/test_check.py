@@ -100,7 +100,7 @@ def test_a_whole_answer_passes_though_the_connection_stays(answer: bytes) -> Non
         (
             Check(),
             _response("400 Bad Request", b"<h1>Bad Request (400)</h1>"),
-            "cannot pass the check: GET / answered 400 (expected 200-399): <h1>Bad Request (400)</h1>; "
+            "cannot pass the check: GET / answered 400 (expected 200-399): Bad Request (400); "
             "if the application refuses the Host 'localhost' (Django's ALLOWED_HOSTS), set upgrade.check.host to one "
             "that it accepts",
         ),
