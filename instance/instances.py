@@ -63,13 +63,19 @@ def instance_name(folder: Path, config: Path | None) -> str:
     It is made of absolute paths with their links not followed: a new release behind the same link is the same instance.
     """
     source = config if config is not None else folder
+    return f"{readable_name(folder, config)}-{_short_hash(os.fsencode(source))}"
+
+
+def readable_name(folder: Path, config: Path | None) -> str:
+    """What people call an instance, safe in a path: ``shop`` for ``/etc/releve/shop.yaml``, and for
+    ``/srv/shop/releve.yaml``.
+    """
     readable = (
         config.stem
         if config is not None and config.name != USUAL_FILE
         else (config.parent if config is not None else folder).name
     )
-    safe = re.sub(r"[^A-Za-z0-9_.]+", "-", readable).strip("-.")[:40] or "service"
-    return f"{safe}-{_short_hash(os.fsencode(source))}"
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", readable).strip("-.")[:40] or "service"
 
 
 def unit_name(stem: str) -> str:

@@ -16,7 +16,7 @@ from releve.instance.instances import InstanceError
 from releve.instance.protocol import Status
 from releve.server.shared import faults
 from releve.server.shared.runtime import CARD_NAME
-from releve.server.shared.system import raise_descriptor_limit
+from releve.server.shared.system import raise_descriptor_limit, set_title
 from releve.supervisor.channels.door import doors
 from releve.supervisor.host import children, system
 from releve.supervisor.keepsake import revival
@@ -59,6 +59,7 @@ def run(configuration: Configuration) -> int:
     if lock is None:  # another one supervises, or there is nothing to
         sentry.dismiss()
         return Status.DONE
+    set_title(f"releve: supervisor {configuration.title}", "releve")
     try:
         allowed.warn(folders.runtime)
         _warn_of_history(folders.state)

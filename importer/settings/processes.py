@@ -205,7 +205,11 @@ SETTINGS = (
         "There is none; `ctl` finds the service, and `ctl status --json` has the pids.",
     ),
     without(
-        "proc_name", "text", None, "-n --name", "Processes keep their command lines; `ctl status` tells them apart."
+        "proc_name",
+        "text",
+        None,
+        "-n --name",
+        "Their titles have the name of the configuration file: `releve: worker 8.1 shop`.",
     ),
     without("default_proc_name", "text", "gunicorn", "", "As `proc_name`."),
     without("worker_tmp_dir", "text", None, "--worker-tmp-dir", "Not needed: heartbeats are in memory, on no disk."),

@@ -120,6 +120,8 @@ class Master:
             self._flush()
             return 1
         fault("master_imported")
+        # not before: the application may look at the command line
+        system.set_title(f"releve: master gen {self._boot.generation} {self._boot.service}".rstrip(), "releve-master")
         self._hear_signals()
         self._controller.boot()
         fault("master_forked")

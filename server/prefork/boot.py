@@ -60,6 +60,7 @@ class Boot:
     board: int
     crash: int
     door: int = -1  # a listening socket, at which the next supervisor finds this generation; -1: there is none
+    service: str = ""  # its name, for the titles of processes; an older supervisor does not say it
     keepsake: int = -1  # what that supervisor must know; opaque to this release, but for what `guard.py` reads
 
 
@@ -124,6 +125,7 @@ def read_boot(message: Message, fds: list[int]) -> Boot:
             exchange_send=send,
             board=board,
             crash=crash,
+            service=str(message.get("service", "")),
             door=extras.get("door", -1),
             keepsake=extras.get("keepsake", -1),
         )

@@ -120,6 +120,7 @@ class Spawner:
                 early=self.early,
                 access=output.standard.output if revision.access == output.STANDARD_OUTPUT else revision.access,
                 release=self._boot.directory,
+                service=self._boot.service,
             )
         )
 

@@ -34,7 +34,9 @@ DESCRIPTORS_SPARE = 1024  # of a worker, beside those of its connections: for th
 PIPE_BYTES = 4096  # PIPE_BUF: what several processes write to one pipe does not mix (pipe(7))
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PR_SET_DUMPABLE = 4
+_PR_SET_NAME = 15
 _PR_SET_NO_NEW_PRIVS = 38
+_ARG_START, _ARG_END = 48 - 3, 49 - 3  # fields of proc_pid_stat(5), counted from the one after the name
 
 # Signals that mean something to the supervisor and nothing to its masters and workers.
 SUPERVISOR_SIGNALS = (
@@ -225,6 +227,24 @@ def hide_from_equals() -> None:
     A program that is executed from here is what programs usually are. No core is dumped.
     """
     _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def set_title(title: str, name: str) -> None:
+    """Have ``ps``, ``pgrep -f`` and ``systemctl status`` show ``title`` for this process, and ``top`` ``name``.
+
+    The title takes the place of the command line in this process's memory, and is cut to the room that there is; a name
+    has up to 15 bytes (PR_SET_NAME of prctl(2)). What fails is ignored: nothing depends on it.
+    """
+    with contextlib.suppress(OSError, LookupError, ValueError):
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+        with open("/proc/self/stat", "rb") as stats, open("/proc/self/cmdline", "rb") as command:
+            fields = stats.read().rpartition(b")")[2].split()
+            start, end = int(fields[_ARG_START]), int(fields[_ARG_END])
+            if not start or len(command.read()) != end - start:  # not the memory that is shown
+                return
+        text = title.encode("utf-8", "replace")[: end - start - 1].decode("utf-8", "ignore").encode()
+        # A zero at the end: without it, the kernel takes what follows, the environment, for more of the title.
+        ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
 
 
 def _prctl(what: int, value: int) -> None:

@@ -33,3 +33,4 @@ class WorkerSetup:
     astray: Callable[[], list[str]] = list  # files that ``load`` has loaded through a link that deploys move
     access: int = -1  # descriptor of the access log; -1: there is none
     release: str = ""  # its folder, for the log
+    service: str = ""  # its name, for the title of the process

@@ -63,6 +63,7 @@ def run_worker(setup: WorkerSetup) -> NoReturn:
 def _live(setup: WorkerSetup) -> NoReturn:
     settings = setup.settings
     system.settle_signals(system.SUPERVISOR_SIGNALS)
+    system.set_title(f"releve: worker {setup.generation}.{setup.number} {setup.service}".rstrip(), "releve-worker")
     output.begin(settings.log, Who(setup.generation, setup.number, setup.release))
     recorder = setup.board.recorder(setup.slot, setup.number)
     if recorder is not None:

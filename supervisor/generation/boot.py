@@ -23,11 +23,14 @@ Phase = Callable[[str], None]
 _STACK_S = 2.0  # how long a hung process may take to write its stack
 
 
-def order(pin: Pin, settings: Settings, number: int, revision: int, workers: int, listeners: list[Listener]) -> Message:
-    """The message that a master boots by; ``docs/protocol.md``."""
+def order(
+    pin: Pin, settings: Settings, number: int, revision: int, workers: int, listeners: list[Listener], service: str = ""
+) -> Message:
+    """The message that a master boots by; ``docs/protocol.md``. ``service``: the name of it."""
     return {
         "type": "boot",
         "link": LINK_VERSION,
+        "service": service,
         "generation": number,
         "revision": revision,
         "app": settings.app,
@@ -59,6 +62,7 @@ class Boot:
     def __init__(self, app: str) -> None:
         loop = asyncio.get_running_loop()
         self.on_phase: Phase = lambda text: None
+        self.service = ""  # its name, for the titles of processes
         self.hello: Message = {}  # what the master said of itself
         self._app = app
         self._phase = ""

@@ -167,7 +167,8 @@ class Generation:
         extras: dict[str, int] = {}
         if self.door is not None and self.door.socket is not None and keepsake >= 0 and self.can("door"):
             extras = {"door": self.door.socket.fileno(), "keepsake": keepsake}
-        message = boot.order(self.pin, self.settings, self.number, self.revision, workers, self.listeners)
+        told = self.pin, self.settings, self.number, self.revision, workers, self.listeners
+        message = boot.order(*told, self.booting.service)
         with self.files.lent(self.revision, self.settings.log, self.hello.get("settings", [])) as files:
             extras |= files
             announced = [key for key in EXTRAS if key in extras]

@@ -46,6 +46,11 @@ class Configuration:
         """The name of the instance."""
         return instances.instance_name(self.folder, self.path)
 
+    @property
+    def title(self) -> str:
+        """What people call it: the name of its file, or of its folder."""
+        return instances.readable_name(self.folder, self.path)
+
     def read(self) -> Loaded:
         """The settings as they are now. Raises ConfigError, with every problem found."""
         from releve.config.reading import load, sources

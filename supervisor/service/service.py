@@ -90,6 +90,7 @@ class Service:
         """The next generation, not yet spawned."""
         self.last_number += 1
         generation = Generation(self.last_number, pin, settings, list(listeners))
+        generation.booting.service = self.configuration.title
         try:
             generation.door = open_door(self.folders.runtime, generation.number)
         except OSError as error:

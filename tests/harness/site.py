@@ -94,7 +94,7 @@ class Site:
 
     def masters(self) -> list[int]:
         """Their pids, inside."""
-        found = self.box.run("pgrep", "-f", "releve.server --link")
+        found = self.box.run("pgrep", "-f", "^releve: master ")
         return [int(word) for word in found.stdout.split()]
 
     def systemctl(self, verb: str) -> tuple[int, str]:

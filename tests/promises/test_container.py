@@ -97,7 +97,7 @@ def test_from_the_first_request_to_the_last(open_folder: Path) -> None:
 def test_kill_9_of_pid_1_ends_everything_and_a_kill_of_anything_else_does_not(open_folder: Path) -> None:
     with running(open_folder) as container:
         init = container.init
-        master = next(p for p in psutil.Process(init).children() if "releve.server" in " ".join(p.cmdline()))
+        master = next(p for p in psutil.Process(init).children() if p.cmdline()[0].startswith("releve: master "))
         master.kill()
         eventually(lambda: not master.is_running(), "it is reaped")
         assert get(container)[0] == b"ok"

@@ -50,7 +50,7 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "log": ("log: {file: /home/needy/log, access: /var/log/needy/access}\n", ("/home/needy", "/var/log/needy"),
         "test -s /home/needy/log"),
     "spool_directory": ("spool_directory: /srv/spool\n", ("/srv/spool",), "true"),
-    "umask": ("umask: '0007'\n", (), "grep -q 0007 /proc/$(pgrep -f 'releve.server --link' | head -1)/status"),
+    "umask": ("umask: '0007'\n", (), "grep -q 0007 /proc/$(pgrep -f '^releve: master ' | head -1)/status"),
     "no_new_privileges": ("no_new_privileges: false\n", (), "install -m 4755 /usr/bin/id /srv/needy/id"),
     "limits.connections": ("limits: {connections: 500}\n", (), "true"),
 }  # fmt: skip
