@@ -94,7 +94,7 @@ class Sentry:
                 if said is not None:
                     self.ORDERS[said["type"]](self, said, fds)
             except Unfit as error:
-                log.error("ignored what the supervisor said: %s", error)
+                log.error("ignored an invalid message of the supervisor: %s", error)
             finally:
                 close_all(fds)
             if self._status is not None:
@@ -109,7 +109,7 @@ class Sentry:
         try:
             what = json.loads(os.pread(fds[1], os.fstat(fds[1]).st_size, 0))
         except (ValueError, RecursionError, OSError) as error:
-            raise Unfit(f"watch with a file that cannot be read: {error}") from error
+            raise Unfit(f"watch with an unreadable file: {error}") from error
         if self._pidfd >= 0:
             os.close(self._pidfd)
         self._pidfd, self._what = fds.pop(0), what
@@ -125,7 +125,7 @@ class Sentry:
     def _end_ward(self) -> None:
         """It hangs."""
         if self._pidfd >= 0:
-            log.error("the supervisor hangs: it is ended, and another one follows")
+            log.error("the supervisor hangs: killing it, and starting another")
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def _goodbye(self, message: Message, fds: list[int]) -> None:
@@ -155,7 +155,7 @@ class Sentry:
             return
         self._tries += 1
         if self._tries > TRIES:
-            log.error("started %d supervisors, and none has stayed: giving up", TRIES)
+            log.error("started %d supervisors, and each exited: giving up", TRIES)
             self._status = 1
             return
         self._due = None
@@ -169,7 +169,7 @@ class Sentry:
             ours.close()
             self._due = time.monotonic() + self._delay_s
         else:
-            log.warning("the supervisor has gone without a goodbye: started another one")
+            log.warning("the supervisor exited unexpectedly: started another")
             self._link = ours
         finally:
             theirs.close()
@@ -178,7 +178,7 @@ class Sentry:
     def _told_to_end(self) -> None:
         """SIGTERM: from systemd, which may take this for the main process while there is no other (``PIDFile=``)."""
         if self._link is None and self._pidfd < 0:
-            log.warning("SIGTERM, and there is no supervisor: leaving")
+            log.warning("SIGTERM without a supervisor: exiting")
             self._status = 0
             return
         self._terminated = time.monotonic()

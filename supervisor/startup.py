@@ -147,10 +147,10 @@ def _lock(runtime: Path, allowed: Permit, arrived: Succession | None, *, new: bo
         if new:
             raise
         # several guards may each have started one
-        log.info("not needed: the supervisor with pid %s has taken over", error.pid)
+        log.info("not needed: the supervisor with pid %s took over", error.pid)
         return None
     if not new and not (runtime / CARD_NAME).exists() and not any(doors(runtime)):
-        log.info("not needed: the service was stopped meanwhile")  # in order: one that is killed leaves its card behind
+        log.info("not needed: the service was stopped")  # in order: one that is killed leaves its card behind
         lock.release()
         return None
     return lock
@@ -159,6 +159,6 @@ def _lock(runtime: Path, allowed: Permit, arrived: Succession | None, *, new: bo
 def _warn_of_history(state: Path) -> None:
     if instances.is_temporary(state, os.geteuid()):
         log.warning(
-            "the history is kept in %s, which may not outlive a boot or a container: set state_directory to keep it",
+            "the history is in %s, which may not survive a reboot or a new container: set state_directory to keep it",
             state,
         )

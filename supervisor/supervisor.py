@@ -156,16 +156,20 @@ class Supervisor:
         if self._broken is not None:
             if not self._adoption.adopted and self._arrived is None:
                 raise self._broken
-            log.error("%s; what runs goes on with the settings that it has", self._broken)
+            log.error("%s; what runs keeps its settings", self._broken)
 
     def _tell_of_trouble(self) -> None:
         """Say what is wrong from the start, and does not keep the service from being served."""
         if self.service.history.trouble:
-            log.warning("the history is in trouble, upgrades will be refused: %s", self.service.history.trouble)
+            log.warning(
+                "cannot write the history: %s; upgrades are refused until it can be written",
+                self.service.history.trouble,
+            )
         for name in unclaimed(self.service.settings.listen, self.service.listeners.inherited):
             log.warning(
-                "nothing listens on the inherited socket %s: its clients wait for ever; add fd:%s to listen, or drop "
-                "it",
+                "no listener uses the inherited socket %s: its clients wait forever; add fd:%s to listen, or remove "
+                "the "
+                "socket",
                 name,
                 name,
             )
@@ -294,7 +298,7 @@ class Supervisor:
         """What a rescue could not wait to write, until the disk takes it."""
         history = self.service.history
         if history.pending and not history.flush() and self.dispatcher.stopping is None:
-            log.warning("the history waits for the disk: %s", history.trouble)
+            log.warning("cannot write the history yet: %s", history.trouble)
             asyncio.get_running_loop().call_later(_FLUSH_S, self._flush_history)
 
 

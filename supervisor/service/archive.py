@@ -83,7 +83,7 @@ class Archive:
             generation.door.note(keepsake.record(dataclasses.replace(kept, held=_held(generation, kept))))
         except OSError as error:
             log.error(
-                "cannot write the record of generation %d: %s; if this supervisor is killed, that generation ends",
+                "cannot write the record of generation %d: %s; that generation exits if this supervisor is killed",
                 generation.number,
                 error,
                 extra=generation.tag,
@@ -94,7 +94,7 @@ class Archive:
             log.warning(
                 "%s is on a disk, so the environments of releases are written to that disk, readable "
                 "only by this user; "
-                "a runtime_directory below /run keeps them in memory",
+                "set runtime_directory to a folder below /run to keep them in memory",
                 runtime,
             )
         self._told_of_disk = True

@@ -91,7 +91,7 @@ class Condition:
                 f"mixed code: workers of generation {generation.number} were started from changed files"
             )
         elif generation.news.astray and os.path.realpath(generation.pin.directory) != generation.pin.resolved:
-            self.degraded["code"] = f"mixed code: generation {generation.number} may load more code of another release"
+            self.degraded["code"] = f"mixed code: generation {generation.number} may import code of another release"
         else:
             self.degraded.pop("code", None)
 

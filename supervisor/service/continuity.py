@@ -79,5 +79,5 @@ class Continuity:
 
     def _terminated(self) -> None:
         if self._systemd and time.monotonic() < self._mistaken_until:
-            log.info("SIGTERM to the guard, which systemd still took for the main process: stopping")
+            log.info("stopping: SIGTERM came to the guard, which systemd still took for the main process")
             self.on_terminated()

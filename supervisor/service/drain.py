@@ -104,15 +104,15 @@ def asked_path(settings: Settings, serving: Generation | None) -> str:
         raise StepFailed(
             "drain",
             (
-                "cannot drain: nothing would tell the load balancer; set readiness: /ready (or "
-                "upgrade.check), and ctl reload"
+                "cannot drain: the load balancer has no path to ask; set readiness: /ready (or "
+                "upgrade.check), then ctl reload"
             ),
         )
     if serving is not None and serving.hello and FEATURE not in serving.hello.get("features", []):
         raise StepFailed(
             "drain",
-            f"cannot drain: the releve {serving.hello.get('releve')} of generation {serving.number} "
-            "knows no readiness; "
-            "install a releve of this supervisor's age in the release, or none, and ctl upgrade",
+            f"cannot drain: releve {serving.hello.get('releve')} of generation {serving.number} does not know "
+            "readiness; "
+            "install the supervisor's releve in the release, or none, then ctl upgrade",
         )
     return path

@@ -170,8 +170,8 @@ def _lives(pid: int) -> bool:
 def _held(how: str, pid: int | None) -> LockHeld:
     who = f"the supervisor with pid {pid}" if pid else "another supervisor"
     return LockHeld(
-        f"cannot start: {who} already runs this service ({how}); it goes on serving. "
-        "Use ctl upgrade for new code, ctl stop to end it, or give this one a runtime_directory of its own",
+        f"cannot start: {who} already runs this service ({how}), and keeps serving. "
+        "Use ctl upgrade for new code, ctl stop to stop it, or set another runtime_directory for this one",
         pid,
     )
 
@@ -189,7 +189,7 @@ def _refuse_planted(directory: Path) -> None:
         found = [os.path.join(directory, name) for name in os.listdir(directory) if OURS.fullmatch(name)]
         reason = next(filter(None, (directories.planted(path, os.geteuid()) for path in found)), None)
     except OSError as error:
-        raise LockError(f"cannot look into {directory}: {(error.strerror or str(error)).lower()}") from error
+        raise LockError(f"cannot read {directory}: {(error.strerror or str(error)).lower()}") from error
     if reason is not None:
         raise LockError(
             f"cannot use {directory}: {reason}; check who can write there, and remove it, or choose "

@@ -14,8 +14,8 @@ from releve.server.scoreboard.scoreboard import Record
 from releve.server.shared.lost_lines import lost, lost_words
 from releve.supervisor.generation.generation import Generation
 
-AGAIN = "the log is written again"
-LEFT = "the processes that could not write the log have ended; whether the others can is not known yet"
+AGAIN = "the log can be written again"
+LEFT = "the processes that could not write the log exited; it is not known yet if the others can"
 
 
 class LogHealth:
@@ -53,9 +53,7 @@ class LogHealth:
             self._gone += sum(self._losing[who] for who in self._losing.keys() - losing)
             self._places, self._answered = places, None
             lines = lost_words(sum(losing.values()) + self._gone)
-            self.words = (
-                f"the log cannot be written ({places}), {lines}; free some space, or check what it is written to"
-            )
+            self.words = f"the log cannot be written ({places}), {lines}; free some space, or check where it goes"
             told = self.words if not self._losing else ""
         else:
             if self._losing and ended == self._losing.keys() and places == self._places:

@@ -84,7 +84,7 @@ class SentryProcess:
             )
         except (OSError, subprocess.SubprocessError) as error:
             ours.close()
-            log.error("cannot start a sentry: %s; if this supervisor is killed, none follows", error)
+            log.error("cannot start a sentry: %s; if this supervisor is killed, no other starts", error)
             self._again()
             return
         finally:
@@ -111,7 +111,7 @@ class SentryProcess:
             if message.get("type") == "terminated":
                 self.on_terminated()
         if link is not None and link.ended:
-            log.warning("the sentry has ended, pid %d: another one follows", self.pid)
+            log.warning("the sentry (pid %d) exited; starting another", self.pid)
             self._close()
             self._again()
 

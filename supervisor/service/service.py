@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
+from releve.config.grammar import counted
 from releve.config.settings.settings import Settings
 from releve.supervisor.channels.door import open_door
 from releve.supervisor.channels.exchange import Exchange
@@ -95,7 +96,7 @@ class Service:
             generation.door = open_door(self.folders.runtime, generation.number)
         except OSError as error:
             log.warning(
-                "cannot make a door for generation %d: %s; it leaves when this supervisor is killed",
+                "cannot make a door for generation %d: %s; it exits if this supervisor is killed",
                 generation.number,
                 error,
             )
@@ -354,7 +355,7 @@ class Service:
         if generation is self.standby:
             if self._standby.called_back:
                 return  # the rollback sees to it
-            log.warning("the generation that stood by has lost its master; it retires", extra=generation.tag)
+            log.warning("the standby generation lost its master; it retires", extra=generation.tag)
             self.retire(generation)
         elif generation is self.active:
             self.condition.lose_master(generation)
@@ -376,7 +377,8 @@ class Service:
         if serving is None or serving.state is GenerationState.GONE:
             return "nothing is serving"
         workers = serving.roster.serving() if serving.state is GenerationState.SERVING else len(serving.workers)
-        return f"generation {serving.number} is serving {serving.pin.resolved} with {workers} workers{self.drain.words}"
+        shown = counted(workers, "worker")
+        return f"generation {serving.number} is serving {serving.pin.resolved} with {shown}{self.drain.words}"
 
     def describe(self, generation: Generation | None) -> dict[str, Any] | None:
         """A generation as the history keeps it."""

@@ -84,7 +84,7 @@ async def reexec(outgoing: Outgoing, operation: Operation) -> str:
         try:
             await _hear_out()
             if outgoing.stopping():
-                raise StepFailed("exec", "cannot replace the supervisor: the service is being stopped")
+                raise StepFailed("exec", "cannot replace the supervisor: the service is stopping")
             _need_guard(outgoing, "exec")
             _exec(outgoing, operation)
         finally:

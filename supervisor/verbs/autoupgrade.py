@@ -46,7 +46,7 @@ class AutoUpgrade:
                 log.error("%s", error)
                 return
             self._watcher = watcher
-            log.info("Watching %s (%s)", where, settings.watch)
+            log.info("watching %s (%s)", where, settings.watch)
 
     def stop(self) -> None:
         """Stop watching."""
@@ -63,9 +63,9 @@ class AutoUpgrade:
             self.syntax_errors = syntax_errors(files)  # of another Python's grammar only an upgrade can tell
         if self.syntax_errors:
             for error in self.syntax_errors:
-                log.error("not upgraded: %s; %s", error, self._service.serving_words())
+                log.error("cannot upgrade: %s; %s", error, self._service.serving_words())
             return
-        log.info("Changed: %s", ", ".join(files[:5]) or self._mode[1])
+        log.info("changed: %s", ", ".join(files[:5]) or self._mode[1])
         self._try()
 
     def _try(self) -> None:

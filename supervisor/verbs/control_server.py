@@ -160,7 +160,7 @@ class ControlServer:
                 return
             # now that its request is read: unread, it would cost the client our answer
             if not self._permit.admits(peer):
-                log.warning("refused a request of %s (pid %d)", name, peer.pid)
+                log.warning("refused a request from %s (pid %d)", name, peer.pid)
                 writer.write(encode(result(Status.UNEXPECTED, _refusal(name, self._permit))))
                 return
             verb, arguments = verbs.read(decode(line))
@@ -191,7 +191,7 @@ class ControlServer:
 
     async def _follow(self, operation: Operation, arguments: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         if arguments.get("wait") is False:
-            began = result(Status.DONE, f"{operation.verb} {operation.number} has begun", operation=operation.number)
+            began = result(Status.DONE, f"{operation.verb} {operation.number} started", operation=operation.number)
             writer.write(encode(began))
             return
         events = operation.watch()

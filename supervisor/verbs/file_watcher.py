@@ -73,7 +73,7 @@ class Watcher:
             self.stop()
             raise WatchError(
                 f"cannot watch {self._directory}: {(error.strerror or str(error)).lower()}; the "
-                "service runs on without. "
+                "service keeps running unwatched. "
                 "If it is a limit, raise fs.inotify.max_user_watches and max_user_instances"
             ) from error
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from releve.config.errors import ConfigError
 from releve.config.frozen import dataclass
+from releve.config.grammar import counted
 from releve.instance import symptoms
 from releve.instance.protocol import Event, Status, result
 from releve.supervisor.host import policy
@@ -58,7 +59,7 @@ async def history(context: Context, arguments: Arguments, by: str) -> Event:
     limit = arguments.get("limit")
     history = context.service.history
     entries = symptoms.thinned(history.entries(limit if isinstance(limit, int) else None))
-    return result(Status.DONE, f"{len(entries)} attempts", entries=entries, pending=history.pending)
+    return result(Status.DONE, counted(len(entries), "attempt"), entries=entries, pending=history.pending)
 
 
 async def check(context: Context, arguments: Arguments, by: str) -> Event:
@@ -71,7 +72,7 @@ async def check(context: Context, arguments: Arguments, by: str) -> Event:
             Status.USAGE, str(error), step="configuration", reason=str(error), serving=service.serving_words()
         )
     except StepFailed as error:
-        return failure(error, Status.FAILED, service.serving_words(), "remove the cause; nothing was touched")
+        return failure(error, Status.FAILED, service.serving_words(), "remove the cause; nothing was changed")
     target.listeners.abandon()
     pin = target.pin
     return result(
@@ -125,19 +126,19 @@ async def abort(context: Context, arguments: Arguments, by: str) -> Event:
     operation = context.dispatcher.operation
     serving = context.service.serving_words
     if operation is None:
-        return result(Status.USAGE, "cannot abort: no operation is under way that could be ended", serving=serving())
+        return result(Status.USAGE, "cannot abort: no operation is under way", serving=serving())
     what, ended_by = f"{operation.verb} {operation.number}", operation.stop_reason
     if not operation.interrupt(f"aborted by {by}") and not ended_by:
         if not operation.undoing:
             return result(Status.USAGE, f"cannot abort {what}: it is committed", serving=serving())
-        ended_by = "it was being undone" if operation.dry else "it had failed, and was being undone"
+        ended_by = "it is being undone" if operation.dry else "it failed and is being undone"
     before = operation.committed
     await operation.finished.wait()
     if operation.committed and not before and "rollback" in context.service.condition.degraded:
-        return result(Status.DEGRADED, f"ended {what}, but there was no way back: {serving()}", serving=serving())
-    done = f"{what} was ended already: {ended_by}" if ended_by else f"aborted {what}"
+        return result(Status.DEGRADED, f"aborted {what}, but could not go back: {serving()}", serving=serving())
+    done = f"{what} was already ending: {ended_by}" if ended_by else f"aborted {what}"
     if operation.committed:  # all that was left to abort
-        done = f"ended the hook of {what}, which is committed"
+        done = f"killed the hook of {what}, which is committed"
     return result(Status.DONE, done, serving=serving())
 
 
@@ -177,7 +178,7 @@ async def dump(context: Context, arguments: Arguments, by: str) -> Event:
             names = ", ".join(f"{process.name} (pid {process.pid})" for process in known) or "none"
             return result(
                 Status.USAGE,
-                f"cannot dump {name!r}: no such process; there are {names}",
+                f"cannot dump {name!r}: no such process; the processes are {names}",
                 serving=service.serving_words(),
             )
         chosen = [one]
@@ -185,7 +186,9 @@ async def dump(context: Context, arguments: Arguments, by: str) -> Event:
     dumping.fit(answers)
     silent = [f"{answer['process']}: {answer['trouble']}" for answer in answers if answer["trouble"]]
     failed = len(silent) == len(answers)
-    message = f"cannot dump {'; '.join(silent)}" if failed else f"{len(answers) - len(silent)} processes"
+    message = (
+        f"cannot dump {'; '.join(silent)}" if failed else counted(len(answers) - len(silent), "process", "processes")
+    )
     return result(Status.FAILED if failed else Status.DONE, message, processes=answers, serving=service.serving_words())
 
 
@@ -195,20 +198,22 @@ async def drain(context: Context, arguments: Arguments, by: str) -> Event:
     path = draining.asked_path(service.settings, service.serving)
     before = service.drain.seconds
     if before is not None:
-        return result(Status.DONE, f"drained already, since {draining.clock(before)}; ctl undrain ends it")
+        return result(Status.DONE, f"already drained since {draining.clock(before)}; ctl undrain ends the drain")
     _record(context, "drain", by, service.drain.begin)
     service.tell_roles()
-    return result(Status.DONE, f"drained: {path} answers 503, requests are served as before; ctl undrain ends it")
+    return result(
+        Status.DONE, f"drained: {path} answers 503, and requests are served as usual; ctl undrain ends the drain"
+    )
 
 
 async def undrain(context: Context, arguments: Arguments, by: str) -> Event:
     """They are welcome again."""
     service = context.service
     if service.drain.seconds is None:
-        return result(Status.DONE, "it is not drained")
+        return result(Status.DONE, "not drained")
     _record(context, "undrain", by, service.drain.end)
     service.tell_roles()
-    return result(Status.DONE, "no longer drained: new clients are welcome")
+    return result(Status.DONE, "no longer drained: load balancers may send new clients")
 
 
 def _record(context: Context, verb: str, by: str, change: Callable[[], object]) -> None:
@@ -218,7 +223,7 @@ def _record(context: Context, verb: str, by: str, change: Callable[[], object]) 
     attempt = service.history.begin({"verb": verb, "by": by, "from": described}, rescue=True)
     change()
     service.history.finish(attempt, "done", to=described)
-    log.info("%s %d, asked by %s: %s", verb, attempt, by, service.serving_words())
+    log.info("%s %d by %s: %s", verb, attempt, by, service.serving_words())
     if context.dispatcher.stopping is None:
         service.announcer.serving()
 

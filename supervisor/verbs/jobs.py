@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from releve import __version__
+from releve.config.grammar import counted
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.operations.hooks import Hooks
 from releve.supervisor.operations.reload import reload
@@ -19,7 +20,7 @@ from releve.supervisor.takeover.reexec import Outgoing, reexec
 from releve.supervisor.takeover.settlement import settle as settle_adoption
 
 _UPGRADE_AGAIN = "remove the cause, then ctl upgrade again; ctl history keeps this attempt"
-_REEXEC_AGAIN = "correct the installation of releve, then ctl reexec again"
+_REEXEC_AGAIN = "fix the installation of releve, then ctl reexec again"
 
 
 def starting(service: Service) -> Job:
@@ -70,7 +71,7 @@ def rehearsal(service: Service, configuration: Configuration) -> Job:
         new = await rehearse(service, operation, from_configuration(service, configuration))
         return (
             f"would serve {new.pin.resolved} with {new.pin.python} (Python {new.pin.python_version}); "
-            "nothing was touched"
+            "nothing was changed"
         )
 
     return Job("upgrade", work, _UPGRADE_AGAIN, dry=True)
@@ -82,7 +83,7 @@ def reloading(service: Service) -> Job:
     async def work(operation: Operation) -> str:
         generation = await reload(service, operation, service.configuration)
         fresh = sum(worker.revision == generation.revision for worker in generation.workers.values())
-        return f"reloaded: generation {generation.number} has {fresh} new workers"
+        return f"reloaded: generation {generation.number} has {counted(fresh, 'new worker')}"
 
     return Job("reload", work, "remove the cause, then ctl reload again")
 
@@ -109,7 +110,7 @@ def scaling(service: Service, number: int, reset: bool) -> Job:
 
     async def work(operation: Operation) -> str:
         await scale(service, operation, number, reset)
-        return f"{number} workers" + ("" if reset else ", until a reload or ctl scale --reset")
+        return counted(number, "worker") + ("" if reset else " until a reload or ctl scale --reset")
 
     return Job("scale", work)
 
@@ -129,7 +130,7 @@ def following(service: Service, before: str) -> Job:
     async def work(operation: Operation) -> str:
         with operation.step("takeover"):
             service.tell_roles()
-        return f"releve {__version__} follows releve {before} as the supervisor; {service.serving_words()}"
+        return f"releve {__version__} replaced releve {before} as the supervisor; {service.serving_words()}"
 
     return Job("reexec", work, _REEXEC_AGAIN)
 
@@ -141,6 +142,6 @@ def recovering(service: Service, lost: Generation) -> Job:
 
     async def work(operation: Operation) -> str:
         new = await upgrade(service, operation, from_generation(service, lost), manner)
-        return f"generation {new.number} follows generation {lost.number}, from the same release"
+        return f"generation {new.number} replaced generation {lost.number}, from the same release"
 
-    return Job("recover", work, "the supervisor tries again; ctl upgrade to another release ends that")
+    return Job("recover", work, "the supervisor tries again until ctl upgrade to another release")

@@ -58,10 +58,7 @@ class Permit:
                 folder = blocked(runtime, self.group)
                 if folder is not None:
                     log.warning(
-                        (
-                            "the members of control_group may not pass %s: chmod o+x it, or choose another "
-                            "runtime_directory"
-                        ),
+                        ("members of control_group cannot enter %s: chmod o+x it, or choose another runtime_directory"),
                         folder,
                     )
 
@@ -77,7 +74,7 @@ def permit(control_group: str | None, *, revived: bool = False) -> Permit:
     except InstanceError as error:
         if not revived:
             raise
-        log.error("%s; until then only root and this user may use it", error)
+        log.error("%s; until then only root and this user may use ctl", error)
         return Permit(os.geteuid())
 
 
@@ -89,7 +86,7 @@ def _permit(control_group: str | None) -> Permit:
     assert number is not None
     if uid != 0 and number not in (os.getegid(), *os.getgroups()):
         raise InstanceError(
-            f"cannot let the group {control_group} use ctl: the user that runs this is no member; "
-            "make it one (systemd: SupplementaryGroups=), or change control_group"
+            f"cannot let the group {control_group} use ctl: this user is not a member; "
+            "add it to the group (systemd: SupplementaryGroups=), or change control_group"
         )
     return Permit(uid, number)

@@ -100,12 +100,13 @@ class Stop:
         service.history.begin(entry, rescue=True, number=operation.number)
         current = dispatcher.operation
         if current is not None:
-            current.interrupt("the service is being stopped", final=True)
+            current.interrupt("the service is stopping", final=True)
             await current.finished.wait()
         pre_stop_s = service.settings.timeouts.pre_stop
         if self._pace is Pace.PRE_STOP and pre_stop_s is not None and service.active is not None:
             log.info(
-                "serving on for %gs (timeouts.pre_stop); another SIGTERM ends that, ctl stop --now ends everything",
+                "serving for another %g s (timeouts.pre_stop); another SIGTERM ends this wait, ctl stop --now stops "
+                "at once",
                 pre_stop_s,
             )
             with operation.step("pre-stop"), suppress(TimeoutError):

@@ -61,7 +61,7 @@ class Upkeep:
                 made.append("the control socket")
                 self._task = self._task if self._task and not self._task.done() else asyncio.create_task(self._bind())
             if made:
-                log.warning("recreated what was missing in %s: %s", self._runtime, ", ".join(made))
+                log.warning("recreated missing files in %s: %s", self._runtime, ", ".join(made))
                 self._service.tell_roles()
         except (LockError, instances.InstanceError, record.RecordError, OSError) as error:
             self._say(str(error))
@@ -79,7 +79,7 @@ class Upkeep:
             elif generation.number not in self._unknowing:
                 self._unknowing.add(generation.number)
                 log.warning(
-                    "its door is gone and it cannot take another; a new supervisor will not find it",
+                    "its door was deleted and it cannot take another; a new supervisor will not find it",
                     extra=generation.tag,
                 )
         return made
@@ -104,7 +104,7 @@ class Upkeep:
     def _say(self, trouble: str) -> None:
         """Once, for as long as it lasts."""
         if trouble != self._trouble:
-            log.error("cannot restore the runtime directory, so ctl may not find this service: %s", trouble)
+            log.error("cannot restore the runtime directory: %s; ctl may not find this service", trouble)
             self._trouble = trouble
 
 

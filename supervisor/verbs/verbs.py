@@ -109,11 +109,11 @@ async def ask(context: Context, verb: str, arguments: Arguments, by: str) -> Ope
         current = dispatcher.operation
         assert current is not None
         if admission is Admission.FOLLOW:
-            log.info("%s, asked by %s, waits for %s %d", verb, by, current.verb, current.number)
+            log.info("%s by %s waits for %s %d", verb, by, current.verb, current.number)
             with suppress(TimeoutError):
                 async with asyncio.timeout(FOLLOW_S):
                     await current.finished.wait()
-        current.interrupt(f"{verb} by {by} goes first")
+        current.interrupt(f"{verb} by {by} takes its place")
         await current.finished.wait()
     if admission in (Admission.BUSY, Admission.NOTHING):
         return _refuse(dispatcher, verb, admission)
@@ -126,14 +126,12 @@ async def ask(context: Context, verb: str, arguments: Arguments, by: str) -> Ope
 def _refuse(dispatcher: Dispatcher, verb: str, admission: Admission) -> Event:
     current, serving = dispatcher.stopping or dispatcher.operation, dispatcher.service.serving_words()
     if admission is Admission.NOTHING or current is None:
-        return result(
-            admission.status, f"cannot {verb}: no operation is under way that could be ended", serving=serving
-        )
+        return result(admission.status, f"cannot {verb}: no operation is under way", serving=serving)
     return result(
         admission.status,
         f"cannot {verb}: {current.verb} {current.number} by {current.by} is under way "
-        f"({current.phase or 'beginning'}, {current.seconds:.1f}s)",
+        f"({current.phase or 'starting'}, {current.seconds:.1f} s)",
         operation={"verb": current.verb, "number": current.number, "by": current.by, "phase": current.phase},
         serving=serving,
-        next="wait for it (ctl status), or end it (ctl abort)",
+        next="wait for it (ctl status), or abort it (ctl abort)",
     )

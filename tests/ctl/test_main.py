@@ -165,14 +165,14 @@ def test_busy_names_the_operation_under_way(ctl: Ctl, fake: Start) -> None:
         result(
             7,
             "cannot upgrade: upgrade 17 by root is under way (boot, 3.0s)",
-            next="wait for it (ctl status), or end it (ctl abort)",
+            next="wait for it (ctl status), or abort it (ctl abort)",
         )
     )
     ended = ctl("--socket", str(server.path), "upgrade")
     assert ended.returncode == Status.BUSY
     assert ended.stderr.splitlines() == [
         "cannot upgrade: upgrade 17 by root is under way (boot, 3.0s)",
-        "  next  wait for it (ctl status), or end it (ctl abort)",
+        "  next  wait for it (ctl status), or abort it (ctl abort)",
     ]
 
 

@@ -144,7 +144,7 @@ def test_missing_workers_are_said_everywhere_for_as_long_as_they_are_missing(
         shown.stdout
     )
     assert re.match(
-        r"degraded: 1 of 4 workers, .*; generation \d+ is serving .* with 1 workers", service.status()["message"]
+        r"degraded: 1 of 4 workers, .*; generation \d+ is serving .* with 1 worker", service.status()["message"]
     )
     assert service.get("/release")
     assert any(re.match(r"Degraded: 1 of 4 workers, .*; generation \d+ is serving", line) for line in systemd[1].lines)

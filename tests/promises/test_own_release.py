@@ -123,7 +123,7 @@ def test_what_a_generation_imports_late_and_starts_by_name_is_of_its_release(tmp
             assert not service.status()["service"]["degraded"]  # the link leads here yet
             service.flip(other)
             (degraded,) = service.status()["service"]["degraded"]
-            assert degraded.startswith(f"mixed code: generation {number} may load more code of another release")
+            assert degraded.startswith(f"mixed code: generation {number} may import code of another release")
             assert set(says(service, "/imports").values()) == {name}
             assert says(service, "/starts") == {"tool": name, "python": home, "child": name, "environment": home}
             assert service.serving() == number

@@ -59,7 +59,7 @@ def test_it_ends_by_itself(tmp_path: Path) -> None:
     with serving(tmp_path, timeouts={"pre_stop": "300ms"}) as service:
         os.kill(service.pid, signal.SIGTERM)
         assert ended(service) == 0
-        assert "serving on for 0.3s" in service.log()
+        assert "serving for another 0.3 s" in service.log()
 
 
 def test_who_joins_a_stop_does_not_cut_it_short(tmp_path: Path) -> None:

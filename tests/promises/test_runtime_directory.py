@@ -65,7 +65,7 @@ def test_what_was_removed_is_made_again_and_works(tmp_path: Path) -> None:
             for name in names:
                 (runtime / name).unlink()
             look(service)
-        assert f"recreated what was missing in {runtime}: the lock, the door of generation 1" in service.log()
+        assert f"recreated missing files in {runtime}: the lock, the door of generation 1" in service.log()
         shutil.rmtree(runtime)
         shown = service.ctl("status")  # waits for the socket, which its supervisor makes again by itself
         assert shown.returncode == 0 and "serving" in shown.stdout
@@ -91,7 +91,7 @@ def test_a_directory_that_goes_with_the_supervisor_comes_with_the_next_one(tmp_p
         eventually(lambda: service.status()["service"]["operation"] is None, "it has taken over")
         assert service.workers() == workers
         assert "gen-1.sock: it was missing" in service.log()
-        assert "the service was stopped meanwhile" not in service.log()
+        assert "the service was stopped" not in service.log()
 
 
 def test_ctl_names_who_holds_the_port(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_an_old_release_that_cannot_take_another_door_is_named(tmp_path: Path) -
     with serving(tmp_path, workers=1, env={"PYTHONPATH": str(peers.peer("v1"))}, upgrade={"standby": "off"}) as service:
         (service.control_socket.parent / "gen-1.sock").unlink()
         service.must("scale", "2")
-        assert "its door is gone and it cannot take another; a new supervisor will not find it" in service.log()
+        assert "its door was deleted and it cannot take another; a new supervisor will not find it" in service.log()
         service.configure(env=None)
         service.do("upgrade")
         (service.control_socket.parent / "gen-2.sock").unlink()

@@ -67,7 +67,7 @@ def test_a_stop_goes_before_everything(tmp_path: Path) -> None:
         eventually(lambda: (service.status()["service"]["operation"] or {}).get("phase") == "boot", "the upgrade boots")
         stops = [service.begin_ctl("stop") for _ in range(2)]
         status, said = outcome(upgrade)
-        assert status == 4 and "the service is being stopped" in said
+        assert status == 4 and "the service is stopping" in said
         told = [outcome(stop) for stop in stops]
         assert all(status in (0, 3) for status, _ in told), told
         assert service.process is not None and service.process.wait(30) == 0

@@ -98,7 +98,7 @@ def test_code_that_may_be_of_two_releases_is_said(tmp_path: Path) -> None:
         (tmp_path / "now").unlink()
         (tmp_path / "now").symlink_to("two")
         condition.judge()
-        assert "may load more code of another release" in condition.degraded["code"]
+        assert "may import code of another release" in condition.degraded["code"]
         service.active.news.mixed = ["app.py"]
         condition.judge()
         assert "started from changed files" in condition.degraded["code"]

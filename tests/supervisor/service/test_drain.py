@@ -46,7 +46,7 @@ def test_a_release_that_does_not_hear_of_it_is_named() -> None:
         picture = drain.picture()
         assert picture is not None and picture["unheard"] == [2]
         assert asked_path(Settings(readiness="/ready"), one) == "/ready"
-        with pytest.raises(StepFailed, match="the releve 1.0 of generation 2 knows no readiness"):
+        with pytest.raises(StepFailed, match="releve 1.0 of generation 2 does not know readiness"):
             asked_path(Settings(readiness="/ready"), deaf)
         one.end()
         deaf.end()
@@ -55,5 +55,5 @@ def test_a_release_that_does_not_hear_of_it_is_named() -> None:
 
 
 def test_a_drain_that_no_load_balancer_would_see_is_refused() -> None:
-    with pytest.raises(StepFailed, match="nothing would tell the load balancer"):
+    with pytest.raises(StepFailed, match="the load balancer has no path to ask"):
         asked_path(Settings(upgrade=Upgrade(check=None)), None)

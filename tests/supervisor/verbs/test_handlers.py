@@ -50,13 +50,13 @@ async def under_way(**what: Any) -> Operation:
     [
         ({}, Status.DONE, "aborted upgrade 4"),
         ({"committed": True}, Status.USAGE, "cannot abort upgrade 4: it is committed"),
-        ({"stop_reason": "the other one"}, Status.DONE, "upgrade 4 was ended already: the other one"),
-        ({"undoing": True}, Status.DONE, "upgrade 4 was ended already: it had failed, and was being undone"),
-        ({"undoing": True, "dry": True}, Status.DONE, "upgrade 4 was ended already: it was being undone"),
+        ({"stop_reason": "the other one"}, Status.DONE, "upgrade 4 was already ending: the other one"),
+        ({"undoing": True}, Status.DONE, "upgrade 4 was already ending: it failed and is being undone"),
+        ({"undoing": True, "dry": True}, Status.DONE, "upgrade 4 was already ending: it is being undone"),
         (
             {"no_way_back": True},
             Status.DEGRADED,
-            "ended upgrade 4, but there was no way back: generation 1 is serving",
+            "aborted upgrade 4, but could not go back: generation 1 is serving",
         ),
     ],
 )
