@@ -60,7 +60,7 @@ def _command(global_conf: Mapping[str, str], local_conf: Mapping[str, str], argu
         )
     if _reloading():
         raise _refused(
-            "pserve --reload restarts the whole server; leave it out and write `watch = code` in the server's section"
+            "pserve --reload restarts the whole server; drop it and write `watch = code` in the server's section"
         )
     named, server, app = _named(arguments, told)
     path = absolute(named, working_folder(os.environ))
@@ -73,7 +73,8 @@ def _command(global_conf: Mapping[str, str], local_conf: Mapping[str, str], argu
     if differing:
         what = ", ".join(differing)
         raise _refused(
-            f"[server:{server}] of {path} says otherwise than what was given for {what}; name it: --server-name NAME"
+            f"[server:{server}] of {path} differs from what was given for {what}; choose the section: --server-name "
+            "NAME"
         )
     load(path, names=names)  # says what is wrong with it
     # the name of the server also says that it is a PasteDeploy file, whatever its ending

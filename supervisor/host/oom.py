@@ -12,9 +12,9 @@ from pathlib import Path
 _KILLS = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 KILLED = "the kernel's OOM killer: out of memory"
-PERHAPS = "perhaps the kernel's OOM killer: out of memory?"
+PERHAPS = "possibly the kernel's OOM killer: out of memory"
 NOT = "not the kernel's OOM killer"
-UNKNOWN = "out of memory? the kernel's counters of that cannot be read here"
+UNKNOWN = "unknown if out of memory: cannot read the kernel's counters"
 
 
 class Oom:

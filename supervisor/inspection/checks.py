@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from releve.config.frozen import dataclass
+from releve.config.grammar import counted
 from releve.server.shared.system import DESCRIPTORS_SPARE
 from releve.supervisor.inspection.facts import Facts
 from releve.supervisor.systemd import unit
@@ -47,13 +48,13 @@ class Check:
 
 def _health(facts: Facts) -> Iterator[Finding]:
     for reason in facts.degraded:
-        yield Finding("health", PROBLEM, reason, "ctl status and the log say more")
+        yield Finding("health", PROBLEM, reason, "see ctl status and the log")
     if facts.drained_s is not None:
         yield Finding(
             "health",
             WARNING,
-            f"drained for {facts.drained_s / 60:.0f} minutes: new clients go elsewhere",
-            "ctl undrain ends it",
+            f"drained for {facts.drained_s / 60:.0f} min: load balancers send new clients elsewhere",
+            "ctl undrain ends the drain",
         )
 
 
@@ -63,7 +64,7 @@ def _history(facts: Facts) -> Iterator[Finding]:
             "history",
             PROBLEM,
             f"the history cannot be written: {facts.history_trouble}",
-            "until it can, upgrades are refused",
+            "remove the cause; until then upgrades are refused",
         )
 
 
@@ -95,10 +96,10 @@ def _tasks(facts: Facts) -> Iterator[Finding]:
             "tasks",
             PROBLEM,
             (
-                f"{'an upgrade' if facts.workers else 'a start'} takes {more} more processes and threads, "
-                f"and {left} are left ({bound})"
+                f"{'an upgrade' if facts.workers else 'a start'} needs {more} more processes and threads, "
+                f"and {left} are available ({bound})"
             ),
-            f"raise {bound}, or have fewer workers or threads",
+            f"raise {bound}, or lower workers or threads",
         )
 
 
@@ -108,7 +109,7 @@ def _backlog(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "backlog",
             WARNING,
-            f"limits.backlog is {backlog}, and the kernel cuts every accept queue at {facts.somaxconn}",
+            f"limits.backlog is {backlog}, but the kernel limits each accept queue to {facts.somaxconn}",
             f"sysctl -w net.core.somaxconn={backlog}, or lower limits.backlog",
         )
 
@@ -126,7 +127,7 @@ def _ports(facts: Facts) -> Iterator[Finding]:
             "ports",
             WARNING,
             (
-                f"port {port} lies in the range of clients' own ports ({low} to {high}): one of them may "
+                f"port {port} is in the range of outgoing ports ({low} to {high}): a client on this host may "
                 "hold it when the service starts"
             ),
             f"sysctl -w net.ipv4.ip_local_reserved_ports={port}, or listen on another port",
@@ -135,7 +136,7 @@ def _ports(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "ports",
             WARNING,
-            f"there are {high - low + 1} ports for outgoing connections ({low} to {high})",
+            f"only {counted(high - low + 1, 'port')} for outgoing connections ({low} to {high})",
             "sysctl -w net.ipv4.ip_local_port_range='32768 60999'",
         )
 
@@ -150,10 +151,10 @@ def _memory(facts: Facts) -> Iterator[Finding]:
             "memory",
             PROBLEM,
             (
-                f"an upgrade takes about {more // _MIB} MiB more for its time, and "
-                f"{facts.available_bytes // _MIB} MiB are there"
+                f"an upgrade needs about {more // _MIB} MiB more while it runs, and "
+                f"{facts.available_bytes // _MIB} MiB are available"
             ),
-            "fewer workers, or more memory" if rolling else "upgrade.mode: rolling, fewer workers, or more memory",
+            "lower workers, or add memory" if rolling else "set upgrade.mode: rolling, lower workers, or add memory",
         )
 
 
@@ -167,9 +168,8 @@ def _overcommit(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "overcommit",
             WARNING,
-            "the kernel promises no more memory than it has (vm.overcommit_memory=2), and "
-            f"{facts.commit_left_bytes // _MIB} MiB are left: "
-            "a fork may be refused",
+            "the kernel does not overcommit memory (vm.overcommit_memory=2), and "
+            f"{facts.commit_left_bytes // _MIB} MiB are available: a fork may fail",
             "raise vm.overcommit_ratio, or sysctl -w vm.overcommit_memory=0",
         )
 
@@ -178,27 +178,27 @@ def _unit(facts: Facts) -> Iterator[Finding]:
     told, settings = facts.unit, facts.settings
     if told is None:
         return
-    again = "make the unit again (releve systemd-unit), systemctl daemon-reload"
+    again = "make the unit again (releve systemd-unit), then systemctl daemon-reload"
     for name, least_s in (("TimeoutStartUSec", unit.start_s(settings)), ("TimeoutStopUSec", unit.stop_s(settings))):
         seconds = told.seconds(name)
         if seconds is not None and seconds < least_s:
             directive = name.replace("USec", "Sec=")
             yield Finding(
-                "unit", PROBLEM, f"{directive}{seconds:g} cuts off what the configuration allows {least_s} s for", again
+                "unit", PROBLEM, f"{directive}{seconds:g} is too short: the configuration allows {least_s} s", again
             )
     if told.get("KillMode") not in ("mixed", None):
         yield Finding(
             "unit",
             PROBLEM,
             f"KillMode={told.get('KillMode')}: a stop kills workers in the middle of requests",
-            "KillMode=mixed, or " + again,
+            "set KillMode=mixed, or " + again,
         )
     if told.get("Type") not in ("notify", "notify-reload", None):
         yield Finding(
             "unit",
             WARNING,
             f"Type={told.get('Type')}: systemd does not wait until the service serves",
-            "Type=notify, or " + again,
+            "set Type=notify, or " + again,
         )
     stored = told.number("FileDescriptorStoreMax")
     if stored is not None and stored < len(settings.listen):
@@ -207,12 +207,14 @@ def _unit(facts: Facts) -> Iterator[Finding]:
         )
     if told.get("PIDFile") == "":
         yield Finding(
-            "unit", WARNING, "PIDFile= is not set: if the supervisor is killed, systemd ends its workers too", again
+            "unit", WARNING, "PIDFile= is not set: if the supervisor is killed, systemd stops its workers too", again
         )
     if told.seconds("WatchdogUSec") in (0.0, None) and told.get("WatchdogUSec") is not None:
-        yield Finding("unit", WARNING, "WatchdogSec= is not set: nobody ends a supervisor that hangs", again)
+        yield Finding(
+            "unit", WARNING, "WatchdogSec= is not set: systemd does not restart a supervisor that hangs", again
+        )
     for words in lacking(needs(settings, *facts.real), told, facts.strange_groups, facts.absent):
-        yield Finding("unit", PROBLEM, f"the unit does not go with the configuration: {words}", again)
+        yield Finding("unit", PROBLEM, f"the unit does not match the configuration: {words}", again)
 
 
 def _database(facts: Facts) -> Iterator[Finding]:
@@ -226,11 +228,11 @@ def _database(facts: Facts) -> Iterator[Finding]:
             WARNING,
             (
                 f"during an upgrade {times} workers run {settings.threads} threads each: {most} database "
-                "connections, if each has one"
+                "connections, one for each thread"
             ),
             (
-                f"see that the database allows them (PostgreSQL: {DATABASE_USUAL} unless told otherwise), "
-                "use a pooler, or fewer threads"
+                f"check that the database allows them (PostgreSQL: {DATABASE_USUAL} by default), "
+                "use a pooler, or lower threads"
             ),
         )
 
@@ -241,17 +243,20 @@ def _import(facts: Facts) -> Iterator[Finding]:
             "import",
             PROBLEM,
             (
-                f"the master has {found}, which the import (or sitecustomize, before it) has left: after "
-                "the fork no worker has a whole one"
+                f"the import (or sitecustomize before it) left {found} in the master: after the fork no worker can "
+                "use it"
             ),
-            "open it in hooks.after_fork or at the first request; preload: false helps against what the import leaves",
+            "open it in hooks.after_fork or at the first request; or set preload: false, if the import leaves it",
         )
 
 
 def _release(facts: Facts) -> Iterator[Finding]:
     if facts.release_trouble:
         yield Finding(
-            "release", PROBLEM, facts.release_trouble, "until then releve does not start, and an upgrade is refused"
+            "release",
+            PROBLEM,
+            facts.release_trouble,
+            "correct this; until then releve does not start, and upgrades are refused",
         )
 
 
@@ -265,10 +270,9 @@ def _symlink(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "symlink",
             WARNING,
-            f"directory ({settings.directory}) is no symlink: a deploy overwrites the release that "
-            "runs, and there is nothing to roll back "
-            "to once the standby has ended",
-            "a folder for each release, and directory: a symlink that the deploy flips",
+            f"directory ({settings.directory}) is not a symlink: a deploy overwrites the release that "
+            "runs, and there is nothing to roll back to once the standby exits",
+            "use a folder for each release, and set directory to a symlink that the deploy flips",
         )
 
 
@@ -282,10 +286,10 @@ def _interpreter(facts: Facts) -> Iterator[Finding]:
             "interpreter",
             PROBLEM,
             (
-                f"the interpreter {facts.python} is in another release than {facts.resolved}: when that "
-                "one is deleted, nothing starts"
+                f"the interpreter {facts.python} is not in {facts.resolved}, but in another release: if that "
+                "release is deleted, nothing starts"
             ),
-            "a virtual environment in each release, or one outside of all; set python",
+            "make a virtual environment in each release, or one outside of all releases; set python",
         )
 
 
@@ -294,7 +298,7 @@ def _clock(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "clock",
             WARNING,
-            "the clock of this host is not synchronised: times in log and history may be wrong",
+            "the clock of this host is not synchronized: times in the log and the history may be wrong",
             "timedatectl set-ntp true",
         )
     if facts.clock_jump_s is not None and abs(facts.clock_jump_s) > CLOCK_JUMP_S:
@@ -302,10 +306,10 @@ def _clock(facts: Facts) -> Iterator[Finding]:
             "clock",
             WARNING,
             (
-                f"the clock was set by {facts.clock_jump_s:+.0f} s since the service started: older times "
-                "in log and history are off by that"
+                f"the clock was changed by {facts.clock_jump_s:+.0f} s since the service started: older times "
+                "in the log and the history are off by that"
             ),
-            "nothing needs to be done: no deadline goes by that clock",
+            "nothing to do: no deadline depends on that clock",
         )
 
 
@@ -319,8 +323,8 @@ def _proxy(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "proxy",
                 PROBLEM,
-                f"proxy.trusted has {text}: whoever connects from there may say that it is any other client",
-                "name the proxies alone",
+                f"proxy.trusted has {text}: anyone who connects from there can pose as any client",
+                "list the proxies only",
             )
 
 
@@ -332,7 +336,7 @@ def _root(facts: Facts) -> Iterator[Finding]:
 def _writable(facts: Facts) -> Iterator[Finding]:
     for path in facts.writable:
         yield Finding(
-            "writable", PROBLEM, f"everybody may write to {path}, and so change what runs", f"chmod o-w {path}"
+            "writable", PROBLEM, f"every user may write to {path}, and so change what runs", f"chmod o-w {path}"
         )
 
 
@@ -345,19 +349,28 @@ def _control(facts: Facts) -> Iterator[Finding]:
 
 def _stale(facts: Facts) -> Iterator[Finding]:
     for path in facts.stale:
-        yield Finding("stale", WARNING, f"{path} was left by a service that has ended", f"rm {path}")
+        yield Finding("stale", WARNING, f"{path} was left by a service that exited", f"rm {path}")
 
 
 CHECKS = (
-    Check("health", "the service is not degraded, and not drained", _health, ("workers",)),
+    Check("health", "the service is neither degraded nor drained", _health, ("workers",)),
     Check("history", "the history can be written", _history, ("workers",)),
-    Check("descriptors", "open files suffice for limits.connections", _descriptors, ("descriptors_hard",)),
-    Check("tasks", "processes and threads suffice for another generation", _tasks, ("tasks_left",)),
+    Check(
+        "descriptors", "the limit of open files is enough for limits.connections", _descriptors, ("descriptors_hard",)
+    ),
+    Check("tasks", "enough processes and threads are available for another generation", _tasks, ("tasks_left",)),
     Check("backlog", "the kernel's net.core.somaxconn allows limits.backlog", _backlog, ("somaxconn",)),
-    Check("ports", "no listener lies among clients' own ports, of which there are enough", _ports, ("port_range",)),
-    Check("memory", "there is memory for a second generation", _memory, ("workers", "pss_bytes", "available_bytes")),
-    Check("overcommit", "the kernel grants forks their memory", _overcommit, ("overcommit",)),
-    Check("unit", "systemd's timeouts and settings of the unit go with the configuration", _unit, ("unit",)),
+    Check(
+        "ports", "no listener is in the range of outgoing ports, and there are enough of those", _ports, ("port_range",)
+    ),
+    Check(
+        "memory",
+        "enough memory is available for a second generation",
+        _memory,
+        ("workers", "pss_bytes", "available_bytes"),
+    ),
+    Check("overcommit", "the kernel has memory for forks", _overcommit, ("overcommit",)),
+    Check("unit", "timeouts and settings of the systemd unit match the configuration", _unit, ("unit",)),
     Check(
         "database",
         f"an upgrade opens no more than {DATABASE_USUAL} database connections, one for each thread",
@@ -365,19 +378,19 @@ CHECKS = (
     ),
     Check(
         "import",
-        "the application's import leaves no threads and connections in a master that forks",
+        "the import of the application leaves no threads or connections in the master",
         _import,
         ("workers",),
     ),
-    Check("release", "directory, interpreter and user of the release are there", _release),
-    Check("symlink", "the release's directory is a symlink, which deploys flip", _symlink, ("resolved",)),
+    Check("release", "directory, interpreter and user of the release exist", _release),
+    Check("symlink", "the directory of the release is a symlink that deploys flip", _symlink, ("resolved",)),
     Check("interpreter", "the interpreter is not in another release", _interpreter, ("python",)),
-    Check("clock", "the clock is synchronised, and was not set since the start", _clock, ("synchronised",)),
-    Check("proxy", "proxy.trusted names proxies, not the world", _proxy),
+    Check("clock", "the clock is synchronized, and was not changed since the start", _clock, ("synchronised",)),
+    Check("proxy", "proxy.trusted lists proxies, not whole networks", _proxy),
     Check("root", "the application does not run as root", _root),
-    Check("writable", "not everybody may write to what runs", _writable),
-    Check("control", "control limits what members of control_group may do", _control),
-    Check("stale", "no files of dead processes lie in the runtime directory", _stale, ("workers",)),
+    Check("writable", "only some users may write to what runs", _writable),
+    Check("control", "members of control_group cannot change what control allows them", _control),
+    Check("stale", "the runtime directory has no files of dead processes", _stale, ("workers",)),
 )
 
 

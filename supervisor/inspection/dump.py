@@ -37,11 +37,11 @@ _FRAME = re.compile(r'  File ".*", line .*')
 # the thread that would have answered is not worth a line
 _WATCHES = re.compile(r'/server/(?:process/)?stacks\.py", line \d+ in _answer$')
 _STATES = {
-    "T": "it is stopped (SIGSTOP, or a frozen group): SIGCONT lets it go on",
+    "T": "it is stopped (SIGSTOP, or a frozen group): SIGCONT resumes it",
     "t": "it is stopped by a debugger",
-    "Z": "it has ended",
-    "X": "it has ended",
-    "": "it has ended",
+    "Z": "it exited",
+    "X": "it exited",
+    "": "it exited",
 }
 
 
@@ -144,22 +144,23 @@ async def _ask_by_signal(process: Process) -> tuple[str, str, str]:
     """What it writes when it is signalled, a note on that, and why it writes nothing."""
     can = process.generation.can("stacks")
     number = _signal_of(process) if can else int(OLD_SIGNAL)
-    silent = f"it did not answer for {ASKED_S:g}s"
+    silent = f"it did not answer within {ASKED_S:g} s"
     caught = proc.signal_set(process.pid, "SigCgt")
     if not number or (caught is not None and not caught >> (number - 1) & 1):
-        why = f"{silent}, and" if can else "its release has no dumps, or"
+        why = f"{silent}, and it has" if can else "its release cannot dump stacks, or it has"
         return (
             "",
             "",
             _silence(
-                process.pid, f"{why} it listens to no signal for them: it is just starting, or the application took it"
+                process.pid,
+                f"{why} no handler for the signal: it is still starting, or the application took the signal",
             ),
         )
     async with process.generation.crashes.file.reading:
         text = await _signal(process, number)
     if text:
-        return text, f"{silent if can else 'its release answers in no other way'}: its stacks were taken by signal", ""
-    return "", "", _silence(process.pid, f"it did not answer for {ANSWER_S + ASKED_S * can:g}s")
+        return text, f"{silent if can else 'its release answers signals only'}: its stacks were taken by signal", ""
+    return "", "", _silence(process.pid, f"it did not answer within {ANSWER_S + ASKED_S * can:g} s")
 
 
 def _signal_of(process: Process) -> int:

@@ -187,7 +187,7 @@ def members(settings: Settings, config: Path | None, uid: int) -> tuple[str, ...
         with suppress(OSError):
             seen = os.stat(path)
             if seen.st_gid == group and seen.st_mode & stat.S_IWGRP:
-                found.append(f"members of control_group may write to {path}, and so change what they may do")
+                found.append(f"members of control_group may write to {path}, and so change what control allows them")
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import Any
 
+from releve.config.grammar import counted
 from releve.instance.protocol import Event, Status, result
 from releve.server.scoreboard.inflight import serving
 from releve.server.shared.states import HEARING
@@ -38,7 +39,11 @@ async def snapshot(service: Service, *, durations: bool = False) -> Event:
         for (one, worker), told in zip(crew, workers, strict=True):
             told["durations"] = _durations(one, worker)
     busy = sum(len(worker["requests_now"]) for worker in workers)
-    return result(Status.DONE, f"{len(workers)} workers, {busy} requests in the application", workers=workers)
+    return result(
+        Status.DONE,
+        f"{counted(len(workers), 'worker')}, {counted(busy, 'request')} in the application",
+        workers=workers,
+    )
 
 
 async def _ping(crew: list[tuple[Generation, Worker]]) -> None:

@@ -161,7 +161,7 @@ def understand(written: bytes) -> Keepsake:
             drained_ns=data.get("drained_ns"),
         )
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise KeepsakeError(f"cannot understand the keepsake of a generation: {error!r}") from error
+        raise KeepsakeError(f"cannot parse the keepsake of a generation: {error!r}") from error
 
 
 def _held(packed: dict[str, Any]) -> Held:

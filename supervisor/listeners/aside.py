@@ -47,4 +47,4 @@ def bring_back(listener: Listener, backlog: int) -> None:
             listener.aside = None
         listener.socket.listen(backlog)
     except OSError as error:
-        raise refusal(listener.address, error, ADVICE.get(error.errno or 0, "ctl upgrade binds it anew")) from error
+        raise refusal(listener.address, error, ADVICE.get(error.errno or 0, "ctl upgrade binds it again")) from error

@@ -67,7 +67,7 @@ def open_inherited(address: Address, inherited: Mapping[str, socket.socket]) -> 
     if given is None:
         names = ", ".join(name for name in inherited if not stored.is_ours(name)) or "none"
         raise ListenError(
-            f"cannot listen on {address}: no such socket was passed on (passed on: {names}); "
+            f"cannot listen on {address}: no such socket was passed (passed: {names}); "
             "start the service by a socket unit with FileDescriptorName=, or change listen"
         )
     stream = given.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM

@@ -18,7 +18,7 @@ from releve.instance import paths
 
 # What the user can change, by what the kernel says of an address.
 ADVICE = {
-    errno.EADDRINUSE: "another process listens there (ss -ltnp shows which): stop it, or change listen",
+    errno.EADDRINUSE: "another process listens there (ss -ltnp shows it): stop it, or change listen",
     errno.EADDRNOTAVAIL: "this host has no such address: change listen",
     errno.EAFNOSUPPORT: "this host has no IPv6: change listen",
 }

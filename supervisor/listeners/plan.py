@@ -31,8 +31,8 @@ def plan_listeners(
     addresses = expand(wanted, inherited)
     if len(addresses) > kernel.LISTENERS_MAX:
         raise ListenError(
-            f"cannot listen: {len(addresses)} sockets, and the kernel passes on {kernel.LISTENERS_MAX} "
-            "at once; use fewer"
+            f"cannot listen on {len(addresses)} sockets: the kernel passes at most {kernel.LISTENERS_MAX} at once; use "
+            "fewer"
         )
     usable = {listener.name: listener for listener in held if _reachable(listener)}
     keep: list[Listener] = []

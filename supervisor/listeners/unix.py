@@ -28,8 +28,8 @@ _ADVICE = {
     errno.ENOENT: "its folder does not exist: create it, or let systemd do so with RuntimeDirectory=",
     errno.ENOTDIR: "its folder is not a folder: change listen",
     errno.EACCES: "this user may not write to its folder: change its owner, or change listen",
-    errno.EROFS: "choose a folder that can be written to",
-    errno.ELOOP: "use the path without the link, or a folder that only root may write in",
+    errno.EROFS: "choose a writable folder",
+    errno.ELOOP: "use the path without the symlink, or a folder that only root may write to",
 }
 
 
@@ -92,8 +92,7 @@ def refuse_live(address: Address) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise ListenError(
-            f"cannot listen on {address}: there is a file that is not a socket, and it is left alone; "
-            "remove it or change listen"
+            f"cannot listen on {address}: a file that is not a socket is there; remove it or change listen"
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
@@ -108,8 +107,7 @@ def refuse_live(address: Address) -> None:
         except OSError:
             pass
     raise ListenError(
-        f"cannot listen on {address}: another server is alive on it, and goes on; stop it (ss -lxp "
-        "shows it) or change listen"
+        f"cannot listen on {address}: another server listens there; stop it (ss -lxp shows it) or change listen"
     ) from OSError(errno.EADDRINUSE, "address already in use")
 
 

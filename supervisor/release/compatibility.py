@@ -5,18 +5,18 @@ from __future__ import annotations
 from releve.config.settings.settings import Settings
 from releve.server.shared.link import LINK_VERSION, Message
 
-_REMEDY = "install a releve of this supervisor's age in the release, or none"
+_REMEDY = "install the supervisor's releve in the release, or none"
 
 
 def objection(hello: Message, settings: Settings) -> str:
     """Why a generation that says this cannot be booted with these settings; empty if it can."""
     if hello.get("link") != LINK_VERSION:
         return (
-            f"cannot boot: the release's releve {hello.get('releve')} speaks link version {hello.get('link')}, "
+            f"cannot boot: releve {hello.get('releve')} of the release speaks link version {hello.get('link')}, "
             f"this supervisor speaks {LINK_VERSION}; {_REMEDY}"
         )
     if settings.mounts and not knows(hello, "mounts"):
-        return f"cannot boot: the release's releve {hello.get('releve')} does not know mounts; {_REMEDY}"
+        return f"cannot boot: releve {hello.get('releve')} of the release does not know mounts; {_REMEDY}"
     return ""
 
 

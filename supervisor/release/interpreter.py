@@ -77,7 +77,7 @@ def choose_python(settings: Settings, resolved: str) -> str:
     if not os.path.exists(chosen):
         raise ReleaseError(
             "interpreter",
-            f"{refusal}it is a link to {os.readlink(chosen)}, which does not exist; make the virtual environment anew",
+            f"{refusal}it is a link to {os.readlink(chosen)}, which does not exist; make the virtual environment again",
         )
     if not os.path.isfile(chosen) or not os.access(chosen, os.X_OK):
         raise ReleaseError(
@@ -111,16 +111,16 @@ async def probe(
     except (OSError, subprocess.SubprocessError) as error:
         reason = reason_of(error)
         raise ReleaseError(
-            "interpreter", f"cannot run {python}: {reason}; change python, or make the virtual environment anew"
+            "interpreter", f"cannot run {python}: {reason}; change python, or make the virtual environment again"
         ) from error
-    said = f"; its last words: {ended.last_words}" if ended.last_words else ""
+    said = f"; its last output: {ended.last_words}" if ended.last_words else ""
     if ended.status is None:
-        raise ReleaseError("interpreter", f"cannot use {python}: it did not start within {timeout_s:g}s{said}")
+        raise ReleaseError("interpreter", f"cannot use {python}: it did not start within {timeout_s:g} s{said}")
     answer = _answer(ended.output)
     if answer is None:
         raise ReleaseError(
             "interpreter",
-            f"cannot use {python}: it is no working Python, it {children.describe_status(ended.status)}{said}",
+            f"cannot use {python}: it is not a working Python: it {children.describe_status(ended.status)}{said}",
         )
     if answer.version < OLDEST_PYTHON:
         version, oldest = ".".join(map(str, answer.version[:2])), ".".join(map(str, OLDEST_PYTHON))

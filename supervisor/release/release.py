@@ -74,7 +74,7 @@ async def pin(settings: Settings, base_environ: Mapping[str, str], bounds: Bound
         raise ReleaseError(
             "interpreter",
             f"cannot lend Relève to {python}: {settings.user or 'this user'} may not read {OUR_SERVER}; "
-            "install releve into the environment of the release, or Relève itself where everybody may read it",
+            "install releve in the environment of the release, or the supervisor's where every user may read it",
         )
     return Pin(
         directory=settings.directory,

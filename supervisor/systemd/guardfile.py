@@ -30,7 +30,7 @@ class GuardFile:
                 folder.write(name, f"{pid}\n".encode(), 0o644)
         except OSError as error:
             log.warning(
-                "cannot write %s: %s; if this supervisor is killed, systemd starts the service anew",
+                "cannot write %s: %s; if this supervisor is killed, systemd restarts the service",
                 self._path,
                 error.strerror,
             )

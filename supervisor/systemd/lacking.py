@@ -45,15 +45,15 @@ def lacking(
     starts_as = told.get("User", "")
     as_root = starts_as in ("", "root", "0")
     if needed.root and not as_root:
-        yield f"User={starts_as}: it has to start as root, {needed.root}"
+        yield f"User={starts_as}: releve must start as root, {needed.root}"
     if needed.rights and told.get("NoNewPrivileges") == "yes":
-        yield "NoNewPrivileges=yes: what the application starts may gain no rights (no_new_privileges)"
+        yield "NoNewPrivileges=yes: programs of the application cannot gain rights (no_new_privileges)"
     if not as_root:
         yield from _privileges(needed, told, strange)
     yield from _folders(needed, told, absent)
     mode = told.get("RuntimeDirectoryMode", "")
     if "control_group" in (needed.calls or {}).values() and mode and not mode.endswith(("1", "5", "7")):
-        yield f"RuntimeDirectoryMode={mode}: a reload by systemd shuts the members of control_group out"
+        yield f"RuntimeDirectoryMode={mode}: a reload by systemd locks out the members of control_group"
 
 
 def _privileges(needed: Needs, told: Mapping[str, str], strange: Collection[str]) -> Iterator[str]:
@@ -86,7 +86,7 @@ def _folders(needed: Needs, told: Mapping[str, str], absent: Collection[str]) ->
         if read_only and not any(_within(path, one) for one in writable):
             yield f"ReadWritePaths= lacks {path}"
         elif read_only and path in absent and not any(_within(path, one) for one in made):
-            yield f"{path} is not there, and the unit does not make it"
+            yield f"{path} does not exist, and the unit does not make it"
     if homes in ("yes", "tmpfs") and needed.hidden(HOMES):
         yield f"ProtectHome={homes} hides {needed.hidden(HOMES)[0]}"
     if told.get("PrivateTmp") == "yes" and needed.hidden(TEMPORARY):

@@ -100,7 +100,7 @@ def _root(settings: Settings) -> str:
     if owner is not None:
         return f"to give a socket to {owner} (listen)"
     return (
-        "" if settings.no_new_privileges else "so that what the application starts may gain rights (no_new_privileges)"
+        "" if settings.no_new_privileges else "so that programs of the application can gain rights (no_new_privileges)"
     )
 
 

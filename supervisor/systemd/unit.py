@@ -74,8 +74,8 @@ def unit(settings: Settings, place: Place) -> str:
         "Install": iter(["WantedBy=multi-user.target"]),
     }
     head = (
-        f"# Made by: releve systemd-unit -c {place.config}\n# Make it again when timeouts, listen, user or "
-        "limits have changed there.\n"
+        f"# Made by: releve systemd-unit -c {place.config}\n"
+        "# Make it again after a change of timeouts, listen, user or limits there.\n"
     )
     return head + "".join(f"\n[{name}]\n" + "\n".join(lines) + "\n" for name, lines in sections.items())
 
@@ -85,23 +85,20 @@ def _unit(settings: Settings, place: Place) -> Iterator[str]:
     yield "After=network.target"
     sockets = sorted({address.name.partition(":")[0] for address in settings.listen if address.kind == "fd"})
     if sockets:
-        yield f"# The socket unit that passes on {', '.join(sockets)} (FileDescriptorName=)."
+        yield f"# The socket unit that passes {', '.join(sockets)} (FileDescriptorName=)."
         yield f"Requires={place.unit}.socket"
 
 
 def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield "Type=notify"
-    yield (
-        "# The supervisor that follows one that was killed reports for itself; PIDFile= names the process "
-        "that starts it."
-    )
+    yield "# After a kill, the next supervisor reports its own pid; PIDFile= names the process that starts it."
     yield "NotifyAccess=all"
     yield f"PIDFile={whole(_today(settings.runtime_directory or f'/run/releve/{place.unit}'))}/{GUARD_NAME}"
     yield f"ExecStart={program(f'{place.commands}/releve')} -c {' '.join(map(word, (place.config, *place.options)))}"
     yield f"ExecReload={program(f'{place.commands}/ctl')} -c {word(place.config)} upgrade"
-    yield "# The supervisor drains the workers and leaves last; only what is then left is killed."
+    yield "# The supervisor drains the workers and exits last; systemd kills only what remains then."
     yield "KillMode=mixed"
-    yield "# Starting again does not help against a configuration error (2)."
+    yield "# A restart does not fix a configuration error (2)."
     yield "Restart=on-failure"
     yield "RestartPreventExitStatus=2"
     yield (
@@ -111,12 +108,12 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield f"TimeoutStartSec={start_s(settings)}"
     yield "# Above timeouts.pre_stop, timeouts.drain and timeouts.linger."
     yield f"TimeoutStopSec={stop_s(settings)}"
-    yield "# The master in service ends a supervisor that hangs after 25 s; this is for one that cannot."
+    yield "# The master in service kills a supervisor that hangs for 25 s; this is for a master that cannot."
     yield "WatchdogSec=60"
     yield "TimeoutAbortSec=5"
-    yield "# During an upgrade there are two generations: losing one process to memory must not stop the other."
+    yield "# An upgrade runs two generations: if one process runs out of memory, the other must keep running."
     yield "OOMPolicy=continue"
-    yield "# systemd keeps the listening sockets over a restart and a crash: no connection is refused meanwhile."
+    yield "# systemd keeps the listening sockets during a restart and after a crash: no connection is refused."
     yield f"FileDescriptorStoreMax={2 * len(settings.listen) + 16}"
     yield f"LimitNOFILE={settings.limits.connections + DESCRIPTORS_SPARE}"
     needed = needs(settings, place.config, place.commands, *place.real)
@@ -169,7 +166,7 @@ def _identity(settings: Settings, needed: Needs) -> Iterator[str]:
     elif needed.root:
         yield f"# It starts as root, {needed.root}; masters and workers run as {whole(settings.user)}."
     else:
-        yield "# From the start, so that nothing ever runs as root."
+        yield "# From the start: nothing ever runs as root."
         yield f"User={whole(settings.user)}"
     if settings.group is not None and not needed.root:
         yield f"Group={whole(settings.group)}"
@@ -184,7 +181,7 @@ def _identity(settings: Settings, needed: Needs) -> Iterator[str]:
 
 
 def _hardening(settings: Settings, needed: Needs) -> Iterator[str]:
-    yield "# Hardening; systemd-analyze security rates it. What is left out, and why:"
+    yield "# Hardening, rated by systemd-analyze security. Left out, and why:"
     yield (
         "#   PrivateUsers: ctl, run by root, would look like nobody.  ProcSubset=pid: the memory of "
         "workers is shown from /proc."
@@ -197,7 +194,7 @@ def _hardening(settings: Settings, needed: Needs) -> Iterator[str]:
     if settings.user is None or settings.no_new_privileges:
         yield "NoNewPrivileges=yes"
     if needed.calls is not None:
-        yield "# The application writes where this says, and nowhere else; add its folders (media, a database file)."
+        yield "# The application can write here only; add its folders (media, a database file)."
         yield "ProtectSystem=strict"
         writable = needed.writable
     else:
@@ -206,12 +203,12 @@ def _hardening(settings: Settings, needed: Needs) -> Iterator[str]:
     if writable:
         yield "ReadWritePaths=" + " ".join(listed(f"-{path}") for path in writable)
     if needed.hidden(HOMES):
-        yield "# The configuration, the release, its interpreter or a file that is written is in a home folder."
+        yield "# The configuration, the release, its interpreter or a written file is in a home folder."
         yield "ProtectHome=read-only"
     else:
         yield "ProtectHome=yes"
     if needed.hidden(TEMPORARY):
-        yield "# Something of it is in /tmp, which others must see."
+        yield "# A file of the service is in /tmp, and other processes must see it."
         yield "PrivateTmp=no"
     else:
         yield "PrivateTmp=yes"
@@ -230,7 +227,7 @@ def _hardening(settings: Settings, needed: Needs) -> Iterator[str]:
         "RestrictRealtime=yes",
         "RestrictSUIDSGID=yes",
         "RestrictNamespaces=yes",
-        "# AF_NETLINK: names of hosts and interfaces are looked up through it.",
+        "# AF_NETLINK: host and interface names are looked up through it.",
         "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
         "RemoveIPC=yes",
         "KeyringMode=private",
@@ -247,7 +244,7 @@ def _hardening(settings: Settings, needed: Needs) -> Iterator[str]:
 
 
 _WHY = {
-    "capset": "By this call the supervisor keeps its capability from the release",
-    "chown": "It gives away what it owns",
+    "capset": "The supervisor uses this call to keep its capability from the release",
+    "chown": "It gives files to another user or group",
 }
 _GROUPS = {"chown": "@chown"}

@@ -164,7 +164,7 @@ CASES = {
     "release directory gone": Case(gone_directory, "directory", ("does not exist", "current")),
     "interpreter gone": Case(gone_interpreter, "interpreter", ("venv-that-was-removed", "does not exist")),
     "virtual environment broken": Case(broken_venv, "interpreter", (r"\.venv/bin/python", "/nonexistent/python3.11")),
-    "no interpreter at all": Case(no_python, "interpreter", ("no working Python", "no python here")),
+    "no interpreter at all": Case(no_python, "interpreter", ("not a working Python", "no python here")),
     "an incompatible interpreter": Case(old_python, "interpreter", (r"it is Python [23]\.\d+", r"3\.11 or later")),
     "an incompatible releve": Case(
         foreign_server, "boot", ("releve 9.0 speaks link version 99", "this supervisor speaks 1")

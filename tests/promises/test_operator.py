@@ -104,7 +104,7 @@ def test_a_worker_says_where_its_threads_are_whatever_they_do(tmp_path: Path, wa
             assert all(thread["stack"] for thread in one["threads"])
             # Its own word, but where nobody can get at the lock.
             assert one["note"] == (
-                "it did not answer for 2s: its stacks were taken by signal" if way == "/holds_the_lock" else ""
+                "it did not answer within 2 s: its stacks were taken by signal" if way == "/holds_the_lock" else ""
             )
         plain = service.ctl("dump", "1").stdout
         assert re.search(rf"thread \d: [\d.]+s  GET {re.escape(target)}  127\.0\.0\.1:\d+\n", plain), plain
@@ -283,7 +283,7 @@ def test_a_release_that_knows_nothing_of_it(tmp_path: Path) -> None:
         service.start()
         refused = service.ctl("drain")
         assert refused.returncode == 2 and "does not know readiness" in refused.stderr
-        assert "its release has no dumps" in dumped(service, "1")["trouble"]
+        assert "its release cannot dump stacks" in dumped(service, "1")["trouble"]
         (worker,) = json.loads(service.must("workers", "--json"))["workers"]
         assert worker["requests_now"] == [] and worker["heartbeat_age_s"] < 30
         service.configure(env=None)
@@ -337,7 +337,7 @@ def test_the_doctor_examines_what_runs_and_what_does_not(tmp_path: Path) -> None
         (service.releases / "one").chmod(0o777)
         plain = service.ctl("doctor").stdout
         assert (
-            re.search(r"^problem +writable +everybody may write to .*releases/one", plain, re.MULTILINE)
+            re.search(r"^problem +writable +every user may write to .*releases/one", plain, re.MULTILINE)
             and "do: chmod o-w" in plain
         )
         (service.releases / "one").chmod(0o755)

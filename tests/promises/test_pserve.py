@@ -246,7 +246,7 @@ def test_a_section_that_is_another_one_than_pserve_has_read_is_refused(tmp_path:
 
     (tmp_path / "a.ini").write_text("[server:main]\nport = 1\n")
     with pytest.raises(
-        paste.Refused, match="says otherwise than what was given for port, workers; name it: --server-name NAME"
+        paste.Refused, match="differs from what was given for port, workers; choose the section: --server-name NAME"
     ):
         paste._command({"__file__": str(tmp_path / "a.ini")}, {"port": "2", "workers": "3"}, ())
 

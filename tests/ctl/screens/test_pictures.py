@@ -51,9 +51,9 @@ DOCTOR: dict[str, Any] = {
             "check": "proxy",
             "severity": "problem",
             "text": "proxy.trusted has 0.0.0.0/0",
-            "advice": "name the proxies alone",
+            "advice": "list the proxies only",
         },
-        {"check": "clock", "severity": "ok", "text": "the clock is synchronised", "advice": ""},
+        {"check": "clock", "severity": "ok", "text": "the clock is synchronized", "advice": ""},
     ],
 }
 
@@ -95,8 +95,8 @@ def test_a_dump_folds_our_frames_and_counts_the_idle() -> None:
 def test_the_doctors_findings_each_with_its_advice() -> None:
     assert plain(doctor, DOCTOR).splitlines() == [
         "problem  proxy  proxy.trusted has 0.0.0.0/0",
-        "                do: name the proxies alone",
-        "ok       clock  the clock is synchronised",
+        "                do: list the proxies only",
+        "ok       clock  the clock is synchronized",
         "2 checks: 1 problem, 0 warnings",
     ]
 

@@ -171,5 +171,5 @@ def test_a_configuration_that_members_may_write_is_a_finding(shop: Path) -> None
     os.chown(file, 0, GROUP)
     file.chmod(0o664)
     assert facts.members(settings, file, 0) == (
-        f"members of control_group may write to {file}, and so change what they may do",
+        f"members of control_group may write to {file}, and so change what control allows them",
     )

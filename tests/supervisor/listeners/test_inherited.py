@@ -59,9 +59,7 @@ def test_sockets_of_another_process_or_nonsense(server: socket.socket) -> None:
 def test_a_name_that_was_not_passed_on_and_one_that_nobody_wants(server: socket.socket) -> None:
     inherited = _pass_on({}, server)
     assert list(inherited) == ["unknown"]
-    with pytest.raises(
-        ListenError, match=r"cannot listen on fd:web: no such socket was passed on \(passed on: unknown\)"
-    ):
+    with pytest.raises(ListenError, match=r"cannot listen on fd:web: no such socket was passed \(passed: unknown\)"):
         open_listener(Address("fd", name="web"), 5, inherited)
     assert unclaimed([tcp()], inherited) == ["unknown"]
     assert unclaimed([Address("fd", name="unknown")], inherited) == []

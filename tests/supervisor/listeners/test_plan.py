@@ -112,5 +112,5 @@ def test_a_commit_that_cannot_give_a_socket_away_says_so_and_goes_on(tmp_path: P
 def test_more_sockets_than_the_kernel_passes_on_are_not_opened() -> None:
     """Also where a few names stand for many: a host has several addresses, and so has a name of inherited sockets."""
     wanted = [Address("tcp", "127.0.0.1", port) for port in range(20_000, 20_001 + kernel.LISTENERS_MAX)]
-    with pytest.raises(ListenError, match="241 sockets, and the kernel passes on 240 at once"):
+    with pytest.raises(ListenError, match="241 sockets: the kernel passes at most 240 at once"):
         plan_listeners([], wanted, 64, {})

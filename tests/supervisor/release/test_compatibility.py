@@ -27,7 +27,7 @@ def test_a_release_that_we_cannot_work_with_is_refused_with_what_to_install(
 ) -> None:
     said = objection({"releve": "0.9", **hello}, settings)
     assert reason in said
-    assert not said or ("releve 0.9" in said and "install a releve of this supervisor's age" in said)
+    assert not said or ("releve 0.9" in said and "install the supervisor's releve" in said)
     assert bool(said) is bool(reason)
 
 

@@ -93,7 +93,7 @@ def test_a_program_that_is_no_python_shows_its_last_words(tmp_path: Path) -> Non
     assert refused(tmp_path, python=str(broken)) == (
         "interpreter",
         (
-            f"cannot use {broken}: it is no working Python, it exited with status 7; its last words: first "
+            f"cannot use {broken}: it is not a working Python: it exited with status 7; its last output: first "
             "| lost my library"
         ),
     )
@@ -112,7 +112,7 @@ def test_an_old_python_is_named(tmp_path: Path) -> None:
 
 def test_an_interpreter_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
     hangs = _program(tmp_path / "python", f"sleep 60 & echo $! > {tmp_path}/pid; echo waiting >&2; wait")
-    with pytest.raises(ReleaseError, match=r"it did not start within 0\.5s; its last words: waiting"):
+    with pytest.raises(ReleaseError, match=r"it did not start within 0\.5 s; its last output: waiting"):
         asyncio.run(probe(str(hangs), str(tmp_path), os.environ, Identity(), 0.5))
     sleeper = int((tmp_path / "pid").read_text())
     # Its parent is gone, so it is somebody else's to reap: gone or a zombie will do.
@@ -158,4 +158,4 @@ def test_the_interpreter_is_never_run_as_root_for_a_user(tmp_path: Path) -> None
     spy = _program(tmp_path / "python", 'id -u >&2; id -G >&2; echo "$HOME $USER" >&2; exit 9')
     _, reason = refused(tmp_path, user="nobody", python=str(spy))
     groups = subprocess.run(["id", "-G", "nobody"], capture_output=True, text=True, check=True).stdout.strip()
-    assert f"its last words: 65534 | {groups} | /nonexistent nobody" in reason
+    assert f"its last output: 65534 | {groups} | /nonexistent nobody" in reason

@@ -214,7 +214,7 @@ def test_a_folder_that_is_not_there_is_refused_and_leaves_no_thread(tmp_path: Pa
     async def run() -> None:
         watcher = Watcher("code", str(tmp_path / "none" / "x"), asyncio.get_running_loop(), lambda changed: None)
         with pytest.raises(
-            WatchError, match="cannot watch .*none/x: no such file or directory; the service runs on without"
+            WatchError, match="cannot watch .*none/x: no such file or directory; the service keeps running unwatched"
         ):
             watcher.start()
 
