@@ -46,7 +46,6 @@ OTHERS = {
     "import": "did you mean `releve import`?",
     "init": "did you mean `releve init`?",
     "log": "the log is on the standard error of releve, or in log.file; under systemd `journalctl -u NAME` shows it",
-    "restart": "`ctl upgrade` starts what is on disk now, `ctl reload` applies new settings; both replace the workers",
     "run": _START,
     "schema": "did you mean `releve schema`?",
     "serve": _START,

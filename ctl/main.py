@@ -174,6 +174,26 @@ def scale(workers: str | None, reset: bool, **told: Any) -> int:
     return options.order("scale", told, waits=True, workers=number, reset=reset or None)
 
 
+@ctl.command(short_help="Replace a worker: another one serves first.")
+@click.argument("worker", required=False, metavar="[WORKER|PID]")
+@click.option("--all", "every", is_flag=True, help="Each worker in turn.")
+@options.waits
+def restart(worker: str | None, every: bool, **told: Any) -> int:
+    """Replace a worker of the generation in service: another one serves first, then the old one finishes its requests.
+
+    WORKER is a number, as 2 or 8.2, or a pid. Code and settings stay the same: `ctl upgrade` starts new code, `ctl
+    reload` applies new settings.
+    """
+    if worker is None and not every:
+        raise click.UsageError(
+            "cannot restart: name a worker (2, 8.2, a pid) or --all; `ctl upgrade` starts new code, `ctl reload` "
+            "applies new settings, and both replace all workers"
+        )
+    if worker is not None and every:
+        raise click.UsageError("cannot restart: name a worker or --all, not both")
+    return options.order("restart", told, waits=True, worker=worker, all=every or None)
+
+
 @ctl.command(short_help="Cancel an operation before its commit.")
 @options.timed
 def abort(**told: Any) -> int:

@@ -16,6 +16,7 @@ class Verb:
     goes_on: str = ""  # what goes on after an interrupted wait, and what can be done about it; empty: nothing does
     shows: str = ""  # what there is in its result to be shown as a picture, by the module of its name in ``screens/``
     changes: str = ""  # what of a generation it changes, as the history has it
+    undone: bool = True  # where its supervisor dies; else the master goes on with it
     asks: bool = False  # what it prints is all that it is for
 
 
@@ -37,4 +38,5 @@ VERBS = {
     "undrain": Verb(),
     "doctor": Verb(asks=True, shows="findings"),
     "logs": Verb(asks=True),
+    "restart": Verb("the restart goes on: ctl status, ctl workers", undone=False),
 }

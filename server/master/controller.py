@@ -82,6 +82,7 @@ class Controller:
             "resume": self._traffic.resume,
             "pause": self._traffic.pause,
             "quit": self._quit,
+            "replace": self._recycling.restart,
             "scale": self._scaling.scale,
             "reload": self._reload.prepare,
             "switch": self._reload.switch,

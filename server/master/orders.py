@@ -57,6 +57,7 @@ TABLE: dict[str, Legal] = {
     "door": Legal(frozenset(Posture) - {Posture.LEAVING}, frozenset(Change)),
     "reopen": Legal(frozenset(Posture), frozenset(Change)),
     "stacks": Legal(frozenset(Posture), frozenset(Change)),
+    "replace": Legal(frozenset({Posture.RESUMED}), frozenset({Change.NONE})),
     "scale": Legal(_STEADY, frozenset({Change.NONE})),
     "reload": Legal(_STEADY, frozenset({Change.NONE})),
     "switch": Legal(frozenset({Posture.RESUMED}), frozenset({Change.PREPARED})),

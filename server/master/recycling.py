@@ -1,20 +1,35 @@
-"""In the master: the workers that asked to be replaced. A replacement serves first, then they retire; one at a time."""
+"""In the master: the workers that are to be replaced, since they ask for it or the supervisor does (`ctl restart`).
+
+A replacement serves first, then they retire; one at a time.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from releve.server.master.pending import ACK_S, DROP_S, Pending, PendingOrders
 from releve.server.master.plan import Plan
 from releve.server.master.vacancies import backoff_s
 from releve.server.prefork.lifecycle import Lifecycle
 from releve.server.prefork.workers import Worker, Workers
+from releve.server.process.messages import MalformedOrder
+from releve.server.shared.link import Message
 from releve.server.shared.states import UP, WorkerState
 
 RETRY_S = 1.0  # at least, after a replacement has failed
 
 log = logging.getLogger("releve.master")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Why a worker is to be replaced."""
+
+    reason: str
+    asked: bool = True  # by the worker itself: it is tried again until it is done
+    order: object = None  # id of the supervisor's order, which is answered at the first try
 
 
 class RecyclingQueue:
@@ -33,15 +48,42 @@ class RecyclingQueue:
         self._pending = pending_orders
         self._lifecycle = lifecycle
         self._now = now
-        self._queue: dict[int, str] = {}  # number of a worker -> why
+        self._queue: dict[int, Wish] = {}  # by the number of the worker
         self._busy = False
         self._failures = 0  # in a row
         self._due = float("-inf")  # the next try, after a failure
 
     def ask(self, worker: Worker, reason: str) -> None:
         """A worker asks to be replaced."""
-        self._queue.setdefault(worker.number, reason)
+        before = self._queue.get(worker.number)
+        self._queue[worker.number] = Wish(reason) if before is None else replace(before, asked=True)
         self.step()
+
+    def restart(self, order: Message, fds: list[int]) -> None:
+        """The supervisor asks: answered when the replacement serves and the worker accepts no more. Its turn is next.
+
+        Raises MalformedOrder where it cannot be.
+        """
+        number = int(order["worker"])
+        worker, before = self._workers.get(number), self._queue.get(number)
+        if worker is None or not _stays(worker):
+            raise MalformedOrder(f"cannot replace worker {number}: it does not serve")
+        if before is not None and before.order is not None:
+            raise MalformedOrder(f"cannot replace {worker}: it is being replaced already")
+        if self._crowded:
+            raise MalformedOrder(
+                f"cannot replace {worker}: as many workers as serve still finish their requests; wait until some exit"
+            )
+        wish = Wish("is restarted by order", asked=False) if before is None else before
+        others = {other: its for other, its in self._queue.items() if other != number}
+        self._queue = {number: replace(wish, order=order["id"]), **others}
+        self._due = float("-inf")
+        self.step()
+
+    @property
+    def _crowded(self) -> bool:
+        """Whether as many retire as serve."""
+        return sum(worker.dismissed for worker in self._workers) >= len(self._workers) / 2
 
     def next_due(self) -> float | None:
         """When ``step`` must be called though nothing happens (monotonic)."""
@@ -50,12 +92,12 @@ class RecyclingQueue:
     def step(self) -> None:
         """Begin the next one, if that can be done now."""
         for number in [number for number in self._queue if not _stays(self._workers.get(number))]:
-            del self._queue[number]
+            self._drop(number, "it does not serve any more")
         if self._busy or not self._queue or self._now() < self._due or not self._plan.settled:
             return
-        if sum(worker.dismissed for worker in self._workers) >= len(self._workers) / 2:
-            return  # as many retire as serve: wait until some have left
-        number, reason = next(iter(self._queue.items()))
+        if self._crowded:
+            return  # wait until some have left
+        number, wish = next(iter(self._queue.items()))
         old = self._workers.get(number)
         assert old is not None, "those that have gone are out of the queue"
         forked, trouble = self._lifecycle.spawn(self._plan.current, 1)
@@ -64,16 +106,16 @@ class RecyclingQueue:
             return
         new = forked[0]
         self._busy = True
-        log.info("%s %s; replacing it with %s", old, reason, new)
+        log.info("%s %s; replacing it with %s", old, wish.reason, new)
 
         def serving(pending: Pending) -> None:
             if _stays(old) and self._plan.settled and new.state is WorkerState.SERVING:
-                del self._queue[number]
                 self._failures = 0
-                self._retire(old)
+                self._retire(old, self._queue.pop(number).order)
                 return
             if new.state is not WorkerState.GONE and not new.dismissed and _stays(old):
                 self._lifecycle.dismiss(new, DROP_S, None)  # forked in vain
+            self._refuse(number, "the generation is in the middle of another change")
             self._over()
 
         def lost(pending: Pending, worker: Worker) -> None:
@@ -84,23 +126,46 @@ class RecyclingQueue:
             Pending("replace", frozenset({WorkerState.SERVING, WorkerState.PAUSED}), {new.number}, serving, lost)
         )
 
-    def _retire(self, worker: Worker) -> None:
-        """Have a worker give its idle connections to its siblings, finish what it has, and leave."""
+    def _retire(self, worker: Worker, order: object) -> None:
+        """Have a worker give its idle connections to its siblings, finish what it has, and leave. ``order``: the id of
+        the one to answer, if there is one.
+        """
 
         def paused(pending: Pending) -> None:
             if worker.state in UP:
                 self._lifecycle.dismiss(worker, self._plan.current.settings.upgrade.retire, None)
+            self._pending.answer(pending)
             self._over()
 
         worker.dismissed = True
         waiting = self._lifecycle.give_up([worker])
-        self._pending.start(Pending("retire", frozenset({WorkerState.PAUSED}), waiting, paused), within_s=ACK_S)
+        self._pending.start(
+            Pending("retire", frozenset({WorkerState.PAUSED}), waiting, paused, id=order), within_s=ACK_S
+        )
 
     def _complain(self, old: Worker, why: str) -> None:
+        self._refuse(old.number, why)
+        if old.number not in self._queue:
+            return  # it was only ordered: who did so knows
         self._failures += 1
         wait_s = max(RETRY_S, backoff_s(self._failures))
         self._due = self._now() + wait_s
         log.error("cannot replace %s: %s; it keeps serving, trying again in %g s", old, why, wait_s)
+
+    def _refuse(self, number: int, why: str) -> None:
+        """Answer the order for a worker, if there is one, that it was not carried out."""
+        wish = self._queue.get(number)
+        if wish is None or wish.order is None:
+            return
+        if wish.asked:
+            self._queue[number] = replace(wish, order=None)
+        else:
+            del self._queue[number]
+        self._pending.fail(wish.order, "workers", f"cannot replace worker {number}: {why}")
+
+    def _drop(self, number: int, why: str) -> None:
+        self._refuse(number, why)
+        self._queue.pop(number, None)
 
     def _over(self) -> None:
         self._busy = False

@@ -77,7 +77,7 @@ def hello(lent: bool) -> Message:
         "pid": os.getpid(),
         "settings": list(key_names()),
         # What this release can do beyond the first link version.
-        "features": ["door", "canary", "reopen", "stacks", "requests", "readiness", "new_door"],
+        "features": ["door", "canary", "reopen", "replace", "stacks", "requests", "readiness", "new_door"],
         "lent": lent,
     }
 

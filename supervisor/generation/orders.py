@@ -26,7 +26,7 @@ from releve.supervisor.reporting.log import log
 
 MASTER_S = 10.0  # the same for resume and pause; it waits for its workers for up to 6 s
 # orders that a master may miss: nothing hangs on them but a log file, or a question
-_PATIENT = frozenset({"reopen", "stacks"})
+_PATIENT = frozenset({"reopen", "replace", "stacks"})
 _ENDING_S = 2.0  # how long one that is killed may take to end
 
 

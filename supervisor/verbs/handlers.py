@@ -21,6 +21,7 @@ from releve.supervisor.inspection import facts, workload
 from releve.supervisor.inspection import logs as places_of_logs
 from releve.supervisor.inspection import status as picture
 from releve.supervisor.operations import reopen as reopening
+from releve.supervisor.operations import restart as restarting
 from releve.supervisor.operations import scale as scaling
 from releve.supervisor.operations.target import from_configuration
 from releve.supervisor.reporting.failure import StepFailed
@@ -236,3 +237,10 @@ async def doctor(context: Context, arguments: Arguments, by: str) -> Event:
 async def logs(context: Context, arguments: Arguments, by: str) -> Event:
     """Where the lines of the service go; ``ctl`` reads them with the rights of its own user."""
     return places_of_logs.places(context.service)
+
+
+async def restart(context: Context, arguments: Arguments, by: str) -> Operation:
+    """Other workers of the same release in the place of one, or of each."""
+    name, everything = str(arguments.get("worker", "")), bool(arguments.get("all"))
+    numbers = restarting.chosen(context.service, name, everything)
+    return context.dispatcher.begin(jobs.restarting(context.service, numbers), by)

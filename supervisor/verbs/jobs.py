@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from releve import __version__
 from releve.config.grammar import counted
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.operations.hooks import Hooks
 from releve.supervisor.operations.reload import reload
+from releve.supervisor.operations.restart import restart
 from releve.supervisor.operations.rollback import rollback
 from releve.supervisor.operations.scale import scale
 from releve.supervisor.operations.target import Choose, from_cold, from_configuration, from_generation, from_history
@@ -113,6 +116,16 @@ def scaling(service: Service, number: int, reset: bool) -> Job:
         return counted(number, "worker") + ("" if reset else " until a reload or ctl scale --reset")
 
     return Job("scale", work)
+
+
+def restarting(service: Service, numbers: Sequence[int]) -> Job:
+    """Other workers in the place of some, from the same release."""
+
+    async def work(operation: Operation) -> str:
+        assert service.active is not None, "its workers were chosen"
+        return await restart(operation, service.active, numbers)
+
+    return Job("restart", work, "remove the cause, then ctl restart again; ctl reload replaces all workers")
 
 
 def replacing(outgoing: Outgoing) -> Job:

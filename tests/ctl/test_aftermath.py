@@ -23,12 +23,12 @@ def adopted(outcome: str | None, generation: int, **more: Any) -> dict[str, Any]
     }
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, *histories: Any) -> Any:
+def asked(monkeypatch: pytest.MonkeyPatch, *histories: Any, verb: str = "upgrade") -> Any:
     """The result, where the supervisor's history is these one after the other; the last one stays."""
     left = list(histories)
     monkeypatch.setattr(module, "AGAIN_S", 0.0)
     monkeypatch.setattr(module, "_history", lambda path: left.pop(0) if len(left) > 1 else left[0])
-    return aftermath("/run/shop/ctl.sock", "upgrade", 4)
+    return aftermath("/run/shop/ctl.sock", verb, 4)
 
 
 def test_what_serves_now_tells_whether_it_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,6 +43,11 @@ def test_what_serves_as_before_was_undone(outcome: str, status: Status, monkeypa
     undone = asked(monkeypatch, [MINE, adopted(outcome, 7, reason="it was too slow")])
     assert undone["status"] == status
     assert undone["message"].endswith("it was undone: it was too slow") and undone["next"]
+
+
+def test_what_the_master_goes_on_with_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = asked(monkeypatch, [MINE, adopted("done", 7)], verb="restart")
+    assert found["status"] == Status.FAILED and "its master goes on with it; `ctl workers` shows" in found["message"]
 
 
 def test_it_waits_until_somebody_has_come_and_settled_it(monkeypatch: pytest.MonkeyPatch) -> None:

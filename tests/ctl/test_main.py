@@ -52,6 +52,8 @@ REQUESTS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["check"], "check", {}),
     (["reopen"], "reopen", {}),
     (["workers"], "workers", {}),
+    (["restart", "8.2"], "restart", {"worker": "8.2", "wait": True}),
+    (["restart", "--all", "--no-wait"], "restart", {"all": True, "wait": False}),
     (["dump", "8.2"], "dump", {"process": "8.2"}),
     (["dump", "--all"], "dump", {"all": True}),
     (["drain"], "drain", {}),

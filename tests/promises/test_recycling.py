@@ -36,3 +36,33 @@ def test_workers_that_grow_are_replaced(tmp_path: Path) -> None:
             load.wait(200)
             eventually(lambda: not first & service.workers(), "it was replaced")
         assert "MiB of memory (limits.rss)" in service.log()
+
+
+def test_a_worker_is_restarted_by_its_name(tmp_path: Path) -> None:
+    with serving(tmp_path, workers=2) as service:
+        first = service.workers()
+        with strictly(*service.addresses, serving=service.serving()) as load:
+            said = service.must("restart", "1")
+            assert "replaced 1.1 by 1.3" in said
+            eventually(lambda: len(service.workers()) == 2 and len(first & service.workers()) == 1, "one has gone")
+            load.wait(50)
+            service.must("restart", "--all")
+            eventually(lambda: not first & service.workers(), "all have gone")
+            load.wait(50)
+        assert service.serving() == 1
+        assert service.ask("history")["entries"][-1]["verb"] == "restart"
+        ended = service.ctl("restart", "9.9")
+        assert ended.returncode == 2 and "no such worker in service; there are 1." in ended.stderr
+        ended = service.ctl("restart")
+        assert ended.returncode == 2 and "`ctl upgrade` starts new code" in ended.stderr.replace("\n", " ")
+
+
+def test_a_replacement_that_cannot_serve_leaves_the_worker(tmp_path: Path) -> None:
+    with serving(tmp_path, start=False, workers=1, preload=False) as service:
+        release = service.release("one")
+        service.start()
+        first = service.workers()
+        (release / "app.py").write_text("raise RuntimeError('not today')")
+        ended = service.ctl("restart", "1")
+        assert ended.returncode == 4 and "not today" in ended.stderr
+        assert service.workers() == first

@@ -7,6 +7,7 @@ import pytest
 from harness.crew import Crew
 from releve.server.master.orders import Change, Posture
 from releve.server.master.recycling import RETRY_S, RecyclingQueue
+from releve.server.process.messages import MalformedOrder
 from releve.server.shared.states import WorkerState
 
 
@@ -67,3 +68,51 @@ def test_who_has_gone_meanwhile_needs_no_replacement(crew: Crew, queue: Recyclin
     queue.step()
     assert len(crew.workers) == 1
     assert queue.next_due() is None
+
+
+def test_an_order_is_answered_when_the_other_one_serves(crew: Crew, queue: RecyclingQueue) -> None:
+    one, other = crew.up(WorkerState.SERVING)
+    queue.ask(one, "has grown")
+    queue.restart({"id": 5, "worker": other.number}, [])
+    first = list(crew.workers)[-1]
+    crew.come(first, WorkerState.READY)
+    crew.come(first, WorkerState.SERVING)
+    crew.come(one, WorkerState.PAUSED)
+    assert crew.answers() == [], "the one under way was nobody's order"
+    queue.step()
+    second = list(crew.workers)[-1]
+    crew.come(second, WorkerState.READY)
+    crew.come(second, WorkerState.SERVING)
+    assert crew.told(other) == ["pause"]
+    crew.come(other, WorkerState.PAUSED)
+    assert crew.answers() == [{"type": "done", "id": 5}]
+
+
+def test_an_ordered_replacement_that_fails_is_said_and_not_tried_again(crew: Crew, queue: RecyclingQueue) -> None:
+    one, other = crew.up(WorkerState.SERVING)
+    crew.refuses = True
+    queue.restart({"id": 5, "worker": one.number}, [])
+    [failed] = crew.answers()
+    assert (failed["type"], failed["id"], failed["step"]) == ("failed", 5, "workers")
+    assert failed["reason"].startswith(f"cannot replace worker {one.number}: cannot fork")
+    assert queue.next_due() is None and len(crew.workers) == 2
+    queue.ask(other, "has grown")
+    queue.restart({"id": 6, "worker": other.number}, [])
+    assert [said["id"] for said in crew.answers()] == [6]
+    assert queue.next_due() is not None, "it had asked by itself"
+
+
+def test_what_cannot_be_ordered(crew: Crew, queue: RecyclingQueue) -> None:
+    one, other = crew.up(WorkerState.SERVING)
+    with pytest.raises(MalformedOrder, match="cannot replace worker 99: it does not serve"):
+        queue.restart({"id": 5, "worker": 99}, [])
+    queue.restart({"id": 6, "worker": one.number}, [])
+    with pytest.raises(MalformedOrder, match="is being replaced already"):
+        queue.restart({"id": 7, "worker": one.number}, [])
+    other.dismissed = True
+    with pytest.raises(MalformedOrder, match="it does not serve"):
+        queue.restart({"id": 8, "worker": other.number}, [])
+    crew.end(one)
+    queue.step()
+    [failed] = crew.answers()
+    assert (failed["id"], failed["reason"]) == (6, f"cannot replace worker {one.number}: it does not serve any more")

@@ -1,0 +1,59 @@
+"""Restarting workers: which are meant, and the order for each."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from releve.supervisor.operations.restart import chosen, restart
+from releve.supervisor.reporting.failure import StepFailed
+from releve.supervisor.reporting.operation import Operation
+
+
+def generation(**changes: Any) -> Any:
+    workers = {n: SimpleNamespace(number=n, pid=800 + n, state="serving") for n in (1, 2)}
+    workers[3] = SimpleNamespace(number=3, pid=803, state="leaving")
+    settings = SimpleNamespace(timeouts=SimpleNamespace(boot=30.0))
+    said = {"number": 8, "orphaned": False, "can": lambda feature: True, "workers": workers, "settings": settings}
+    return SimpleNamespace(**{**said, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "everything", "found"),
+    [("2", False, [2]), ("8.2", False, [2]), ("802", False, [2]), ("", True, [1, 2])],
+)
+def test_which_are_meant(name: str, everything: bool, found: list[int]) -> None:
+    assert chosen(SimpleNamespace(active=generation()), name, everything) == found  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("active", "name", "why"),
+    [
+        (None, "2", "the master of the generation in service is gone"),
+        (generation(orphaned=True), "2", "ctl upgrade starts another"),
+        (generation(can=lambda feature: False), "2", "ctl reload replaces all"),
+        (generation(), "7.2", r"no such worker in service; there are 8\.1 \(pid 801\), 8\.2"),
+        (generation(), "", "no such worker in service"),
+    ],
+)
+def test_what_cannot_be_restarted(active: Any, name: str, why: str) -> None:
+    with pytest.raises(StepFailed, match=why):
+        chosen(SimpleNamespace(active=active), name, False)  # type: ignore[arg-type]
+
+
+def test_one_after_the_other() -> None:
+    one = generation()
+    given: list[tuple[str, int]] = []
+
+    async def give(kind: str, *, worker: int, timeout_s: float) -> None:
+        given.append((kind, worker))
+        del one.workers[worker]
+        one.workers[worker + 10] = SimpleNamespace(number=worker + 10)
+
+    one.orders = SimpleNamespace(give=give)
+    said = asyncio.run(restart(Operation("restart", "root", 3), one, [1, 2, 99]))
+    assert given == [("replace", 1), ("replace", 2)]
+    assert said.startswith("replaced 8.1 by 8.11, 8.2 by 8.12;")
