@@ -199,6 +199,8 @@ class Controller:
             log.error(
                 "%s; starting another %s", worker.failure.get("reason"), f"in {wait_s:.2g} s" if wait_s else "now"
             )
+        elif self._pending.fails_with(worker):  # the supervisor logs the reason, with the operation that fails
+            log.info("%s %s", worker, system.describe_exit(status))
         else:
             log.error("%s", worker.failure.get("reason"))
         self._outbox.send(

@@ -112,8 +112,7 @@ class Master:
                 self._spawner.remember_source()
             elif not self._preload():
                 return 0
-        except BootError as error:
-            log.error("%s", error.reason)
+        except BootError as error:  # the supervisor logs it, with the operation that fails for it
             self._outbox.send(
                 {"type": "failed", "step": error.step, "reason": clip(error.reason), "traceback": clip(error.traceback)}
             )

@@ -4,7 +4,6 @@ supervisor.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,8 +14,6 @@ from releve.server.shared.states import WorkerState
 
 ACK_S = 6.0  # how long a worker may take to say that it serves, or has paused; a switch waits for both
 DROP_S = 5.0  # deadline of workers that were never resumed
-
-log = logging.getLogger("releve.master")
 
 
 @dataclass
@@ -84,6 +81,10 @@ class PendingOrders:
             if not pending.waiting:
                 self._finish(pending)
 
+    def fails_with(self, worker: Worker) -> bool:
+        """Whether an order waits for this worker, and its failure is the order's."""
+        return any(worker.number in pending.waiting and pending.lost is not None for pending in self._list)
+
     def expire(self, now: float) -> None:
         """Do without the late ones, where the deadline has passed."""
         for pending in self:
@@ -118,11 +119,10 @@ class PendingOrders:
             self._outbox.send({"type": "done", "id": pending.id, **results})
 
     def fail(self, order_id: object, step: str, reason: str, trace: str = "") -> None:
-        """Send ``failed`` for an order, or, without an id, for the boot."""
+        """Send ``failed`` for an order, or, without an id, for the boot. The supervisor logs the reason."""
         message: Message = {"type": "failed", "step": step, "reason": clip(reason), "traceback": clip(trace)}
         if order_id is not None:
             message["id"] = order_id
-        log.error("%s", reason)
         self._outbox.send(message)
 
     def _finish(self, pending: Pending) -> None:

@@ -181,8 +181,10 @@ class Master:
             raise StepFailed(SILENT, str(error)) from error
 
     def answer(self, message: Message, failure: StepFailed | None) -> None:
-        """``done`` or ``failed`` has come for an order, which may wait no more."""
+        """``done`` or ``failed`` has come for an order, which may wait no more: then a failure is logged."""
         if failure is not None:
+            if message["id"] not in self._orders:
+                log.error("%s", failure.reason, extra=self.tag)
             self._refuse(message["id"], failure)
         elif (waiting := self._orders.get(message["id"])) is not None and not waiting.done():
             waiting.set_result(message)

@@ -123,7 +123,7 @@ def _kept(service: Service, operation: Operation, error: BaseException) -> Event
 
 def _log(operation: Operation, outcome: Event) -> None:
     if outcome["status"] in (Status.DONE, Status.DEGRADED):
-        log.info("%s %d done in %.2fs: %s", operation.verb, operation.number, operation.seconds, outcome["message"])
+        log.info("%s %d done in %.2f s: %s", operation.verb, operation.number, operation.seconds, outcome["message"])
         return
     ended = (
         ""

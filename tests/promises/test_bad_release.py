@@ -276,7 +276,7 @@ class Picture:
 def test_bad_release(service: Service, load: Load, name: str) -> None:
     case = CASES[name]
     good = dict(service.settings)
-    before = Picture.of(service)
+    before, logged = Picture.of(service), len(service.log())
     try:
         shutil.rmtree(service.releases / "bad", ignore_errors=True)
         service.configure(**case.settings)
@@ -299,6 +299,8 @@ def test_bad_release(service: Service, load: Load, name: str) -> None:
     if case.status == 4 and "history" not in case.step:
         assert history["outcome"] == "failed", history
         assert re.fullmatch(case.step, history["step"]), history
+    if case.step == "import":
+        assert service.log()[logged:].count(" ERROR ") == 1, "the reason is logged once, with what failed for it"
     eventually(lambda: Picture.of(service) == before, f"all is as before: {Picture.of(service)} is {before}", 5.0)
     report = load.report()
     assert report["failed"] == 0, report["failures"]

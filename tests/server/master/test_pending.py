@@ -48,7 +48,9 @@ def test_who_ends_has_arrived_unless_somebody_minds(crew: Crew) -> None:
     one, other = crew.up(WorkerState.SERVING)
     calm, minding = Ended([one]), Ended([one, other], minds=True)
     crew.pending.start(calm.pending)
+    assert not crew.pending.fails_with(one)
     crew.pending.start(minding.pending)
+    assert crew.pending.fails_with(one)
     crew.end(one)
     assert calm.done == [calm.pending]
     assert minding.lost == [one]

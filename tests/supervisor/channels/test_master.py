@@ -90,7 +90,7 @@ async def asked(theirs: Link) -> Message:
     return received[0]
 
 
-def test_an_order_waits_for_its_own_answer() -> None:
+def test_an_order_waits_for_its_own_answer(caplog: pytest.LogCaptureFixture) -> None:
     async def story(master: Master, told: Told, theirs: Link, process: subprocess.Popen[bytes]) -> None:
         first = asyncio.create_task(master.order("pause", to=4))
         second = asyncio.create_task(master.order("resume"))
@@ -106,6 +106,9 @@ def test_an_order_waits_for_its_own_answer() -> None:
         with pytest.raises(StepFailed, match="it cannot"):
             await first
         master.answer({"type": "done", "id": 99}, None)  # which waits no more
+        assert not caplog.messages, "whoever waits says it"
+        master.answer({"type": "failed", "id": 99}, StepFailed("reopen", "it cannot reopen"))
+        assert caplog.messages == ["it cannot reopen"]
 
     with_one(story)
 
