@@ -25,9 +25,9 @@ def variable_objection(name: str, value: str) -> str | None:
     if size <= VARIABLE_MAX_BYTES:
         return None
     return (
-        f"{name} has {size:,} bytes with its name, and the kernel takes {VARIABLE_MAX_BYTES:,} of one "
+        f"{name} has {size:,} bytes with its name, and the kernel accepts {VARIABLE_MAX_BYTES:,} per "
         "variable (execve(2)); "
-        "write it to a file, and give the application the path"
+        "write it to a file, and pass the path to the application"
     )
 
 
@@ -45,9 +45,9 @@ def environment_objection(environment: Mapping[str, str]) -> str | None:
         return None
     largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
     return (
-        f"all variables have {whole:,} bytes together, and the kernel takes {most:,} (a quarter of the "
-        "stack's limit, execve(2)); "
-        f"the largest are {', '.join(largest)}: write them to files, and give the application the paths"
+        f"all variables have {whole:,} bytes together, and the kernel accepts {most:,} (a quarter of the "
+        "stack limit, execve(2)); "
+        f"the largest are {', '.join(largest)}: write them to files, and pass the paths to the application"
     )
 
 

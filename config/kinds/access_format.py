@@ -15,7 +15,7 @@ from releve.config.settings.key import Rules
 PRESETS = {
     "common": '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s',
     "combined": '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
-    "json": "one JSON object a line",
+    "json": "one JSON object per line",
 }
 
 ATOMS = {
@@ -25,12 +25,12 @@ ATOMS = {
     "t": "time of the line, as in `[24/Nov/2026:03:05:08 +0000]`",
     "r": "request line",
     "m": "method",
-    "U": "path as it was asked for, with the prefix of a mounted application; percent-decoded, without the query",
-    "q": "query, empty if there is none",
+    "U": "path of the request with the prefix of a mounted application, percent-decoded, without the query",
+    "q": "query, or empty",
     "H": "protocol",
     "s": "status",
-    "B": "bytes of the response's body",
-    "b": "bytes of the response's body, `-` for 0",
+    "B": "bytes of the response body",
+    "b": "bytes of the response body, `-` for 0",
     "f": "`Referer`",
     "a": "`User-Agent`",
     "T": "duration of the request in whole seconds",
@@ -72,7 +72,7 @@ def check_format(text: str) -> None:
             _check_atom(match["atom"])
         elif match["percent"] is None:
             raise ValueError(
-                f"the % at column {match.start() + 1} begins no atom such as %(h)s or "
+                f"the % at column {match.start() + 1} does not start an atom such as %(h)s or "
                 f"%({{x-request-id}}i)s; write %% for a percent sign"
             )
         atoms += match["percent"] is None
@@ -88,17 +88,18 @@ def check_format(text: str) -> None:
 def _check_atom(atom: str) -> None:
     if atom not in ATOMS:
         raise ValueError(
-            f"unknown atom %({atom})s; known are {', '.join(ATOMS)} and {', '.join(f'{{name}}{of}' for of in NAMED)}"
+            f"unknown atom %({atom})s; the atoms are {', '.join(ATOMS)} and "
+            f"{', '.join(f'{{name}}{of}' for of in NAMED)}"
         )
 
 
 def _check_named(name: str, of: str) -> None:
     if of not in NAMED:
         raise ValueError(
-            f"unknown atom %({{{name}}}{of})s; after the name stands "
+            f"unknown atom %({{{name}}}{of})s; after the name comes "
             f"{', '.join(f'{of} ({what})' for of, what in NAMED.items())}"
         )
     if not (_VARIABLE if of == "e" else _TOKEN).fullmatch(name):
         raise ValueError(f"{name!r} is not the name of a {NAMED[of]}")
     if name.lower().removeprefix("http_" if of == "e" else "").replace("_", "-") in CREDENTIALS:
-        raise ValueError(f"{name} holds credentials, which are never logged")
+        raise ValueError(f"{name} contains credentials, which are never logged")

@@ -42,12 +42,12 @@ def unix_address(path: str, folder: str) -> Address:
     if path.startswith("@"):
         raise ValueError("abstract sockets have no permissions and are not supported; write a path")
     if path.endswith("/"):
-        raise ValueError("it names a folder, not a socket")
+        raise ValueError("it is a folder, not a socket")
     absolute = join(folder, parse_path(path, {}))
     length = len(os.fsencode(absolute))
     if length > UNIX_PATH_MAX_BYTES:
         raise ValueError(
-            f"the path has {length} bytes, a Unix socket takes {UNIX_PATH_MAX_BYTES} (unix(7)); choose a shorter folder"
+            f"the path has {length} bytes, the limit is {UNIX_PATH_MAX_BYTES} (unix(7)); choose a shorter folder"
         )
     return Address("unix", path=absolute)
 
@@ -69,7 +69,7 @@ def parse_network(text: str, rules: Rules) -> str:
     if text.lower() in ("unix", "unix:"):
         return "unix:"
     if text == "*":
-        raise ValueError("write 0.0.0.0/0 and ::/0 to trust everybody")
+        raise ValueError("write 0.0.0.0/0 and ::/0 to trust every peer")
     try:
         return str(ipaddress.ip_network(text) if "/" in text else ipaddress.ip_address(text))
     except ValueError as error:

@@ -18,7 +18,7 @@ def parse_prefix(text: str) -> str:
     Raises ValueError.
     """
     if text == "/":
-        raise ValueError("the prefix of everything is written ''")
+        raise ValueError("the prefix for all paths is ''")
     if not text:
         return text
     if not text.startswith("/"):
@@ -26,7 +26,7 @@ def parse_prefix(text: str) -> str:
     if "//" in text:
         raise ValueError(f"a prefix has no empty segment; write {re.sub('/+', '/', text).rstrip('/')}")
     if text.endswith("/"):
-        raise ValueError(f"a prefix covers what is below it without a / at its end; write {text.rstrip('/')}")
+        raise ValueError(f"a prefix also covers all paths below it and ends without /; write {text.rstrip('/')}")
     if re.search("%[0-9A-Fa-f]{2}", text):
         raise ValueError(f"a prefix is written as text, not percent-encoded; write {unquote(text)}")
     if not text.isprintable() or any(character in text for character in "?#"):
@@ -84,5 +84,5 @@ def check_header(name: str, value: str) -> None:
     if not _TOKEN.fullmatch(name):
         raise ValueError("expected the name of a header field")
     if name.lower() in ("host", "content-length", "transfer-encoding", "connection"):
-        raise ValueError("use host for it" if name.lower() == "host" else "a check sets it by itself")
+        raise ValueError("use host for it" if name.lower() == "host" else "the check sets it itself")
     printable(value)

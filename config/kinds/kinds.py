@@ -30,7 +30,7 @@ def convert(kind: str, text: str, rules: Rules) -> Any:
         if word in words.DENIALS:
             raise ValueError(f"write {word}")
         if kind in ("duration", "size", "count", "share"):
-            raise ValueError("it cannot be switched off")
+            raise ValueError("it cannot be off")
     return PARSERS[kind](text, rules)
 
 

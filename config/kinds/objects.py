@@ -17,7 +17,7 @@ def parse_app(text: str, rules: Rules) -> str:
     module, colon, name = text.partition(":")
     if "/" in module or module.endswith(".py"):
         dotted = module.removesuffix(".py").strip("./").replace("/", ".")
-        raise ValueError(f"a module, not a file, is imported; write {dotted}:{name or 'application'}")
+        raise ValueError(f"expected a module, not a file; write {dotted}:{name or 'application'}")
     if not colon and _MODULE.fullmatch(text):
         raise ValueError(f"the object is missing; write {text}:application")
     called, opening, _ = name.partition("(")
@@ -43,7 +43,7 @@ def parse_function(text: str, rules: Rules) -> str:
     """``module:function``; the server calls it without arguments."""
     module, colon, name = text.partition(":")
     if text.endswith("()"):
-        raise ValueError(f"it is called without saying so; write {text.removesuffix('()')}")
+        raise ValueError(f"Relève calls it anyway; write {text.removesuffix('()')}")
     if not colon or not _MODULE.fullmatch(module) or not _MODULE.fullmatch(name):
         raise ValueError("expected module:function, such as mysite.workers:after_fork")
     return text

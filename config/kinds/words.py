@@ -50,7 +50,7 @@ def parse_name(text: str, rules: Rules) -> str:
 def parse_argument(text: str, rules: Rules) -> str:
     """Text for a command: several lines will do, but execve(2) carries no NUL."""
     if "\0" in text:
-        raise ValueError("a command cannot hold a NUL character")
+        raise ValueError("a command cannot contain a NUL character")
     return text
 
 
@@ -59,7 +59,9 @@ def parse_verb(text: str, rules: Rules) -> str:
     if text not in CONTROL_VERBS:
         meant = nearest(text, CONTROL_VERBS)
         raise ValueError(
-            f"no such verb; did you mean {meant!r}?" if meant else f"no such verb; there are {', '.join(CONTROL_VERBS)}"
+            f"no such verb; did you mean {meant!r}?"
+            if meant
+            else f"no such verb; the verbs are {', '.join(CONTROL_VERBS)}"
         )
     return text
 
@@ -69,7 +71,7 @@ def check_variable(name: str, value: str) -> None:
     if not name or "=" in name or "\0" in name:
         raise ValueError("expected the name of a variable")
     if "\0" in value:
-        raise ValueError("a variable cannot hold a NUL character")
+        raise ValueError("a variable cannot contain a NUL character")
     if (reason := kernel.variable_objection(name, value)) is not None:
         raise ValueError(reason)
 
@@ -82,5 +84,5 @@ def either(words: Sequence[str]) -> str:
 def printable(text: str) -> str:
     """The text, which has no control characters. Raises ValueError."""
     if any(ord(character) < 0x20 or ord(character) == 0x7F for character in text):
-        raise ValueError("control characters cannot be used here")
+        raise ValueError("control characters are not allowed here")
     return text

@@ -45,7 +45,7 @@ def _of_what_is_served(document: Written, entries: Mapping[str, Written], overri
     """One of ``app`` and ``mounts`` says what is served, and not both."""
     app = overrides.get("app", entries.get("app"))
     if app is None and "mounts" not in entries and isinstance(document.content, (dict, type(None))):
-        text = "cannot do without app, the application to serve: write app: mysite.wsgi:application"
+        text = "cannot start without app, the application to serve: write app: mysite.wsgi:application"
         return [Problem(Place(document.place.source), text)]
     if app is not None and "mounts" in entries:
         text = f"cannot use mounts and app together (app is at {app.place}): mount it at '' instead"
@@ -57,7 +57,7 @@ def _of_control(document: Written, entries: Mapping[str, Written], found: Mappin
     """``control`` has no meaning without ``control_group``."""
     if found.get("control_group") is not None or found.get("control", Control()) == Control():
         return []
-    text = "cannot use control without control_group: it limits what the members of that group may do"
+    text = "cannot use control without control_group: it limits the members of that group"
     return [Problem(_named_at(document, entries, "control"), text)]
 
 

@@ -65,7 +65,7 @@ def _without_waiting(path: str, flags: int) -> int:
     fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
     if stat.S_ISFIFO(os.fstat(fd).st_mode):
         os.close(fd)
-        raise OSError(errno.EINVAL, "it is a FIFO, and no file")
+        raise OSError(errno.EINVAL, "it is a FIFO, not a file")
     return fd
 
 

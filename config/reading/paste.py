@@ -73,10 +73,7 @@ def _entries(section: Section) -> dict[str, Written]:
         if option in ADDRESSES:
             continue
         if first in _OF_THE_APP:
-            text = (
-                f"cannot use {option!r} here: the application is the one that this file makes (--app-name "
-                "NAME chooses it)"
-            )
+            text = f"cannot use {option!r} here: this file makes the application (--app-name NAME chooses it)"
             problems.append(Problem(written.named_at, text))
             continue
         meant = None if first in top else nearest(option, [*key_names(), *ADDRESSES])
@@ -91,7 +88,7 @@ def _entries(section: Section) -> dict[str, Written]:
         _place(entries, option.split(".", 1 if first == "env" else -1), written, problems)
     listen = _listen(section.options, problems)
     if listen and "listen" in entries:
-        text = "cannot use listen beside host, port and unix_socket: write all addresses in one of the two ways"
+        text = "cannot use listen together with host, port and unix_socket: use either for all addresses"
         problems.append(Problem(entries["listen"].named_at, text))
     elif listen:
         entries["listen"] = _with(list(listen), listen[0]) if len(listen) > 1 else listen[0]

@@ -95,13 +95,13 @@ def _listen(key: str, written: Written, rules: Rules, problems: Problems) -> tup
     """One address or a list of them."""
     items = written.content if isinstance(written.content, list) else [written]
     if not items:
-        raise ValueError("nothing would listen")
+        raise ValueError("it is empty")
     found: list[Address] = []
     for item in items:
         try:
             address = _address(item, problems)
             if str(address) in map(str, found):
-                raise ValueError("it is there twice")
+                raise ValueError("it is given twice")
         except ValueError as error:
             relation = "as" if item is written else "in"
             problems.append(Problem(item.place, f"cannot use {item.described()} {relation} {key}: {error}"))
@@ -109,9 +109,9 @@ def _listen(key: str, written: Written, rules: Rules, problems: Problems) -> tup
             found.append(address)
     if len(found) > kernel.LISTENERS_MAX:
         raise ValueError(
-            f"{len(found)} addresses are more than {kernel.LISTENERS_MAX}, and the kernel passes on no "
+            f"{len(found)} addresses exceed the limit of {kernel.LISTENERS_MAX}, because the kernel passes on no "
             "more sockets at once; "
-            "use fewer (0.0.0.0 or [::] stands for all of a host), or a second service"
+            "use fewer (0.0.0.0 or [::] is all addresses of a host), or a second service"
         )
     return tuple(found)
 
@@ -185,7 +185,7 @@ def _mounts(key: str, written: Written, rules: Rules, problems: Problems) -> tup
     if not isinstance(written.content, dict):
         raise ValueError("expected a block of prefixes and applications, such as /api: mysite.api:application")
     if not written.content:
-        raise ValueError("nothing would be served")
+        raise ValueError("it is empty")
     found = []
     for prefix, item in written.content.items():
         try:

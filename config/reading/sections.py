@@ -70,7 +70,7 @@ def read_section(path: Path, names: Names) -> Section:
 
 def _section(path: Path, name: str, variables: Mapping[str, str], depth: int) -> Section:
     if depth > _USES_MAX:
-        raise _refused(path, 0, f"cannot read [server:{name}]: its uses go in a circle")
+        raise _refused(path, 0, f"cannot read [server:{name}]: its `use` lines form a circle")
     text = read_text(path)
     whole = absolute(path)
     folder = str(whole.parent)
@@ -162,7 +162,7 @@ def _value(parser: configparser.ConfigParser, path: Path, section: str, option: 
         return parser.get(section, option)
     except configparser.Error as error:
         lacking = getattr(error, "reference", "")  # of an InterpolationMissingOptionError
-        given = f"there is no {lacking}; give it as --define {lacking}=VALUE (to pserve: {lacking}=VALUE)"
+        given = f"there is no {lacking}; pass --define {lacking}=VALUE (to pserve: {lacking}=VALUE)"
         reason = given if lacking else " ".join(error.message.split())
         raise _refused(path, line, f"cannot read {option} in [{section}]: {reason}") from None
 

@@ -72,7 +72,7 @@ def unknown(name: str, prefix: str, known: Iterable[str], written: Written) -> s
         return f"unknown key here; did you mean {_at_the_top(far[1], far[1])}?"
     if near:
         return f"unknown key; did you mean {near[1]!r}?"
-    return f"unknown key; known are {', '.join(here)}" if prefix else "unknown key"
+    return f"unknown key; the keys are {', '.join(here)}" if prefix else "unknown key"
 
 
 def _at_the_top(words: str, key: str) -> str:

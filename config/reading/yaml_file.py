@@ -99,7 +99,7 @@ class _Tree:
         place = _place(node.start_mark, self._source)
         number = id(node)
         if number in self._open:
-            self.problems.append(Problem(named_at or place, "cannot use an alias inside of what it stands for"))
+            self.problems.append(Problem(named_at or place, "cannot use an alias inside the node that it names"))
         elif number not in self._contents:
             self._open.add(number)
             self._contents[number] = self._content(node, place)

@@ -28,8 +28,8 @@ class Control:
         None,
         "folders",
         (
-            "Folders that must contain each release that they upgrade to, and each interpreter that they "
-            "name; or anywhere."
+            "Folders that must contain each release, and each interpreter, that members of control_group "
+            "upgrade to; or anywhere."
         ),
         off="anywhere",
         restart=True,

@@ -13,9 +13,9 @@ class Command:
     """A command in ``hooks``: a text for ``/bin/sh -c``, or a list that is run as it is; and how long it may take."""
 
     run: str | tuple[str, ...] = key(
-        "", "run", "Text for the shell, or a list: a program and its arguments.", required=True, upgrade=True
+        "", "run", "Command line for the shell, or a list: a program and its arguments.", required=True, upgrade=True
     )
-    timeout: float = key(60.0, "duration", "After which it is ended.", upgrade=True)
+    timeout: float = key(60.0, "duration", "Time limit of the command; it is killed after that.", upgrade=True)
 
 
 def _command(text: str) -> Any:
@@ -31,18 +31,26 @@ class Hooks:
     """``hooks``: what is run at the turns of an upgrade (commands), and in each worker (functions)."""
 
     before: Command | None = _command(
-        "Before a new generation is started; migrations, say. If it fails, nothing is touched."
+        "Runs before a new generation starts; for example migrations. If it fails, nothing is started."
     )
     after_ready: Command | None = _command(
-        "When the new workers are ready and checked. If it fails, they get no traffic, ever."
+        "Runs when the new workers are ready and passed the check. If it fails, they never get traffic."
     )
-    after_switch: Command | None = _command("When they serve, beside the probation. Its failure is noted.")
-    after_commit: Command | None = _command("When the new generation is committed. Its failure is noted.")
-    on_failure: Command | None = _command("When an upgrade has failed before it served. Its failure is noted.")
-    on_rollback: Command | None = _command("When the old generation serves again. Its failure is noted.")
-    after_fork: str | None = _function("In each new worker before it is ready. If it fails, the worker has not booted.")
-    on_pause: str | None = _function("In a worker that has paused, and whose last request has ended.")
-    on_resume: str | None = _function("In a worker that had paused, before it accepts again.")
+    after_switch: Command | None = _command(
+        "Runs when the new workers serve, during the probation. If it fails, nothing is undone.",
+    )
+    after_commit: Command | None = _command(
+        "Runs when the new generation is committed. If it fails, nothing is undone.",
+    )
+    on_failure: Command | None = _command(
+        "Runs when an upgrade failed before the new generation served. If it fails, nothing is undone.",
+    )
+    on_rollback: Command | None = _command("Runs when the old generation serves again. If it fails, nothing is undone.")
+    after_fork: str | None = _function(
+        "Runs in each new worker before it is ready. If it fails, the worker does not boot.",
+    )
+    on_pause: str | None = _function("Runs in a worker that paused, after its last request.")
+    on_resume: str | None = _function("Runs in a worker that paused, before it accepts connections again.")
     on_exit: str | None = _function(
-        "In each worker that leaves, when its last connection has gone; before its functions of atexit."
+        "Runs in each worker that exits, after its last connection and before its atexit functions."
     )

@@ -13,16 +13,16 @@ class Limits:
     """``limits``: what one client may ask for."""
 
     request_line: int = key(8190, "size", "Longest request line.", minimum=64, maximum=HEAD_MAX_BYTES)
-    headers: int = key(100, "count", "Most header fields in one request.", minimum=1, maximum=10_000)
+    headers: int = key(100, "count", "Largest number of header fields in one request.", minimum=1, maximum=10_000)
     header: int = key(8190, "size", "Longest single header field.", minimum=64, maximum=HEAD_MAX_BYTES)
-    head: int = key(65536, "size", "Longest request head in all.", minimum=256, maximum=HEAD_MAX_BYTES)
+    head: int = key(65536, "size", "Longest request head, all lines together.", minimum=256, maximum=HEAD_MAX_BYTES)
     body: int | None = key(None, "size", "Longest request body.", off="unlimited", minimum=1)
     spool: int | None = key(
         1 << 30,
         "size",
         (
-            "Most bytes of request bodies that one worker keeps in files while clients send them; off: no "
-            "files, and slow bodies hold threads."
+            "Total size of the files in which one worker keeps request bodies while clients send them. off: no "
+            "files, and a slow body occupies a thread."
         ),
         off="off",
         minimum=1,
@@ -31,8 +31,8 @@ class Limits:
         None,
         "count",
         (
-            "Requests in one worker that the application gets before their body is complete; auto: a "
-            "quarter of threads, of fast clients."
+            "Number of requests in one worker that the application may get before their body is complete. auto: a "
+            "quarter of threads, for fast clients."
         ),
         off="auto",
         minimum=1,
@@ -41,15 +41,24 @@ class Limits:
     connections: int = key(
         10000,
         "count",
-        "Most open connections of one worker; beyond that, the longest idle one is closed.",
+        "Largest number of open connections of one worker. Beyond that, the one that is idle longest is closed.",
         minimum=1,
         maximum=1_000_000,
     )
-    requests: int | None = key(None, "count", "Requests after which a worker is replaced.", off="off", minimum=1)
-    requests_jitter: int = key(
-        0, "count", "Up to so many more, by chance, so that workers are not replaced together.", minimum=0
+    requests: int | None = key(
+        None,
+        "count",
+        "Number of requests after which a worker is replaced.",
+        off="off",
+        minimum=1,
     )
-    rss: int | None = key(None, "size", "Resident memory beyond which a worker is replaced.", off="off", minimum=1)
+    requests_jitter: int = key(
+        0,
+        "count",
+        "Largest random number that is added to limits.requests, so that workers are not replaced together.",
+        minimum=0,
+    )
+    rss: int | None = key(None, "size", "Resident memory above which a worker is replaced.", off="off", minimum=1)
     backlog: int = key(
         2048,
         "count",

@@ -15,20 +15,20 @@ class Log:
     level: str = key(
         "info",
         "choice",
-        "Least severe message of Relève itself written.",
+        "Lowest level of the messages of Relève that are logged.",
         choices=("debug", "info", "warning", "error"),
     )
     file: str = key(
         "-",
         "log",
-        "Where the log and the application's standard output and error go: a file, or - to leave them where they are.",
+        "Where the log and the output of the application go: a file, or - for the standard streams of releve.",
     )
     format: str = key(
         "auto",
         "choice",
         (
-            "text; json, an object a line; or auto: entries with fields where standard error is systemd's "
-            "journal, else text."
+            "text; json: one object per line; auto: entries with fields if standard error is the journal of "
+            "systemd, else text."
         ),
         choices=("auto", "text", "json"),
     )
@@ -36,8 +36,8 @@ class Log:
         "tagged",
         "choice",
         (
-            "What Python code writes to standard output and error: tagged, each line in format with "
-            "generation and worker; or plain, as it is."
+            "Lines that Python code writes to standard output and error. tagged: in format, with generation "
+            "and worker; plain: unchanged."
         ),
         choices=("tagged", "plain"),
     )
@@ -45,5 +45,5 @@ class Log:
     access_format: str = key(
         "combined",
         "access_format",
-        "A line of the access log: common, combined, json, or a format with atoms such as %(h)s.",
+        "Format of the access log: common, combined, json, or a format with atoms such as %(h)s.",
     )

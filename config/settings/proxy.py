@@ -13,11 +13,10 @@ class Proxy:
     trusted: tuple[str, ...] = key(
         ("127.0.0.1", "::1", "unix:"),
         "networks",
-        (
-            "Peers whose X-Forwarded-For, -Proto and -Prefix are believed: addresses, networks, and unix: "
-            "for Unix sockets."
-        ),
+        ("Peers whose X-Forwarded-For, -Proto and -Prefix count: addresses, networks, and unix: for Unix sockets."),
     )
     protocol: bool = key(
-        False, "flag", "Trusted peers begin each connection with a PROXY protocol header; no other peer may connect."
+        False,
+        "flag",
+        "Require a PROXY protocol header from trusted peers, on each connection. No other peer may connect.",
     )

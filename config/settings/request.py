@@ -14,8 +14,8 @@ class Request:
         None,
         "size",
         (
-            "Longest chunked body that is decoded before the application gets it, with a Content-Length "
-            "(longer: 413); off: as it comes."
+            "Longest chunked body that Relève decodes first, so that the application gets a Content-Length "
+            "(longer: 413). off: pass it on as it arrives."
         ),
         off="off",
         minimum=1,

@@ -15,6 +15,7 @@ from dataclasses import field
 from typing import Any
 
 from releve.config.frozen import dataclass
+from releve.config.grammar import counted
 from releve.config.settings.address import Address
 from releve.config.settings.control import Control
 from releve.config.settings.hooks import Hooks
@@ -50,27 +51,33 @@ class Settings:
     afresh for each generation.
     """
 
-    app: str = key("", "app", "The WSGI application, as module:object; or mounts instead.", upgrade=True, required=True)
+    app: str = key(
+        "",
+        "app",
+        "WSGI application, as module:object. Required, unless mounts is set.",
+        upgrade=True,
+        required=True,
+    )
     mounts: tuple[Mount, ...] = key(
         (),
         "mounts",
-        "Several applications instead of app: path prefixes and the module:object that each is served by.",
+        "Several applications instead of app: a block of path prefixes, each with the module:object that serves it.",
         upgrade=True,
     )
     on_app_error: str = key(
         "refuse",
         "choice",
-        "A mounted application that cannot be imported: refuse the release, or isolate it (503 for its prefix only).",
+        "If a mounted application cannot be imported: refuse the release, or isolate it (503 for its prefix).",
         choices=("refuse", "isolate"),
         upgrade=True,
     )
     include: tuple[str, ...] = key(
-        (), "patterns", "More files, as conf.d/*.yaml, relative to this one; their keys are added to it."
+        (), "patterns", "More files, such as conf.d/*.yaml, relative to this one. Their keys are added to it."
     )
     directory: str = key(
         "",
         "path",
-        "Folder of the release; default: the configuration file's own. Resolved afresh for each generation.",
+        "Folder of the release; default: the folder of the file. Its links are resolved for each new generation.",
         upgrade=True,
     )
     listen: tuple[Address, ...] = key(
@@ -82,91 +89,107 @@ class Settings:
     threads: int = key(
         8,
         "count",
-        "Requests at once in one worker; with 1 the application runs in the main thread only.",
+        "Number of requests that one worker runs at once. With 1, the application runs in the main thread only.",
         minimum=1,
         maximum=1000,
     )
     python: str | None = key(
         None,
         "python",
-        "Interpreter, relative to directory; auto: the directory's .venv or venv, else the supervisor's own.",
+        "Python interpreter, relative to directory. auto: the one in .venv or venv there, else that of the supervisor.",
         off="auto",
         upgrade=True,
     )
     preload: bool | None = key(
         None,
         "flag",
-        "Import in the master and fork after; auto: unless the import leaves threads or connected sockets.",
+        "Import the application in the master, before the fork. auto: if the import leaves no threads or sockets.",
         off="auto",
         upgrade=True,
     )
-    preload_modules: tuple[str, ...] = key((), "modules", "More modules to import at preload.", upgrade=True)
+    preload_modules: tuple[str, ...] = key(
+        (),
+        "modules",
+        "More modules to import with the application at preload.",
+        upgrade=True,
+    )
     env: dict[str, str] = key({}, "variables", "Environment variables for the application.", upgrade=True)
     env_file: str | None = key(
-        None, "path", "File of NAME=value lines for the application's environment.", off="off", upgrade=True
+        None,
+        "path",
+        "File with more environment variables for the application: lines NAME=value.",
+        off="off",
+        upgrade=True,
     )
     user: str | None = key(
-        None, "name", "User that masters and workers run as; only when started as root.", off="off", upgrade=True
+        None,
+        "name",
+        "User that masters and workers run as. The supervisor must be started as root.",
+        off="off",
+        upgrade=True,
     )
     group: str | None = key(None, "name", "Group that masters and workers run as.", off="off", upgrade=True)
-    umask: int | None = key(None, "mode", "File mode mask of masters and workers.", off="off", upgrade=True)
+    umask: int | None = key(None, "mode", "File mode creation mask of masters and workers.", off="off", upgrade=True)
     no_new_privileges: bool = key(
         True,
         "flag",
         (
-            "With user: what masters and workers start gains nothing by set-user-ID programs, as sudo and "
-            "some mailers are."
+            "With user: masters, workers and their children gain no rights from set-user-ID programs such as sudo and "
+            "some mailers."
         ),
         upgrade=True,
     )
     control_group: str | None = key(
         None,
         "name",
-        "Group whose members may use ctl, besides root and the user that the supervisor runs as.",
+        "Group whose members may use ctl, in addition to root and the user of the supervisor.",
         off="off",
         restart=True,
     )
     runtime_directory: str | None = key(
         None,
         "path",
-        "Folder of the control socket and the lock; auto: $RUNTIME_DIRECTORY, else the user's runtime folder.",
+        "Folder of the control socket and the lock. auto: $RUNTIME_DIRECTORY, else the runtime folder of the user.",
         off="auto",
         restart=True,
     )
     state_directory: str | None = key(
         None,
         "path",
-        "Folder of the history; auto: $STATE_DIRECTORY, else the user's state folder.",
+        "Folder of the history. auto: $STATE_DIRECTORY, else the state folder of the user.",
         off="auto",
         restart=True,
     )
     spool_directory: str | None = key(
         None,
         "path",
-        "Folder for the files of limits.spool; auto: $TMPDIR, /var/tmp or the system's temporary folder.",
+        "Folder for the files of limits.spool. auto: $TMPDIR, /var/tmp or the temporary folder of the system.",
         off="auto",
     )
     readiness: str | None = key(
         None,
         "target",
         (
-            "Path that Relève itself answers for load balancers: 200, or 503 while `ctl drain` lasts or a "
-            "stop; off: upgrade.check's path is."
+            "Path that Relève answers itself, for load balancers: 200, or 503 during a drain (`ctl drain`) or a "
+            "stop. off: they use the path of upgrade.check."
         ),
         off="off",
     )
-    limits: Limits = block(Limits(), "What one client may ask for.")
+    limits: Limits = block(Limits(), "Limits of a request and of a worker.")
     request: Request = block(Request(), "How requests reach the application.")
     timeouts: Timeouts = block(Timeouts(), "How long to wait.")
-    upgrade: Upgrade = block(Upgrade(), "How generations follow one another.")
-    proxy: Proxy = block(Proxy(), "What is believed of a proxy in front.")
+    upgrade: Upgrade = block(Upgrade(), "How an upgrade checks a new generation and switches to it.")
+    proxy: Proxy = block(Proxy(), "Which proxies Relève trusts, and for what.")
     control: Control = block(Control(), "What members of control_group may do.")
-    hooks: Hooks = block(Hooks(), "Commands at the turns of an upgrade, and functions in each worker.")
-    log: Log = block(Log(), "What is written to logs, and where.")
+    hooks: Hooks = block(Hooks(), "Commands at the steps of an upgrade, and functions in each worker.")
+    log: Log = block(Log(), "What Relève writes to its logs, and where.")
     watch: str = key(
         "off",
         "choice",
-        "Upgrade by itself: release (the directory's symlink is flipped) or code (a file is saved; for development).",
+        (
+            "Upgrade automatically. release: when the symlink of directory changes; code: when a file is "
+            "saved, for development."
+        ),
         choices=("off", "release", "code"),
     )
 
@@ -177,7 +200,7 @@ class Settings:
             return self.app
         prefixes = [mount.prefix or "/" for mount in self.mounts]
         shown = ", ".join(prefixes[:_MOUNTS_SHOWN]) + (", …" if len(prefixes) > _MOUNTS_SHOWN else "")
-        return f"{len(prefixes)} {'application' if len(prefixes) == 1 else 'applications'} ({shown})"
+        return f"{counted(len(prefixes), 'application')} ({shown})"
 
 
 # The blocks, by their keys.

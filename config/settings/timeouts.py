@@ -11,22 +11,22 @@ class Timeouts:
     """``timeouts``: how long to wait for a client, for a boot, for a stop."""
 
     header: float = key(
-        10.0, "duration", "For a whole request head, from its first byte; and for the first byte of a connection."
+        10.0, "duration", "For the first byte of a connection, and for a whole request head from its first byte."
     )
     keepalive: float = key(75.0, "duration", "For the next request of an idle connection.")
-    body: float = key(30.0, "duration", "Without a byte of the request body.")
-    write: float = key(30.0, "duration", "Without the client taking a byte of the response.")
+    body: float = key(30.0, "duration", "For the next bytes of a request body.")
+    write: float = key(30.0, "duration", "For the client to read the next bytes of a response.")
     min_rate: int | None = key(
         240,
         "size",
-        "Bytes a second that a client must send of a body or take of a response, on average.",
+        "Bytes per second, on average, that a client must send of a body or read of a response.",
         off="off",
         minimum=1,
     )
     request: float | None = key(
         None,
         "duration",
-        "Since the application took or gave a byte; then its stack is logged, and its worker replaced.",
+        "For the application to read or write the next bytes. Then Relève logs its stack and replaces the worker.",
         off="off",
     )
     boot: float = key(60.0, "duration", "For a new generation, from its start until all its workers are ready.")
@@ -34,8 +34,8 @@ class Timeouts:
         5.0,
         "duration",
         (
-            "At the first start, for an address of listen that this host does not have yet, or that "
-            "another process still holds."
+            "For an address of listen that, at the first start, this host does not have yet or "
+            "another process still uses."
         ),
         off="off",
         start=True,
@@ -44,11 +44,9 @@ class Timeouts:
     pre_stop: float | None = key(
         None,
         "duration",
-        "At a stop, how long to serve on as before, while balancers in front take notice; then the drain begins.",
+        "At a stop: how long to keep serving while load balancers notice. Then the drain begins.",
         off="off",
     )
-    drain: float = key(30.0, "duration", "For requests in flight, at a stop.")
-    linger: float = key(5.0, "duration", "Silence after which an idle connection is closed, at a stop.")
-    exit: float = key(
-        5.0, "duration", "For the end of a worker that has served its last request: hooks.on_exit, threads, atexit."
-    )
+    drain: float = key(30.0, "duration", "At a stop: for requests in flight.")
+    linger: float = key(5.0, "duration", "At a stop: silence after which an idle connection is closed.")
+    exit: float = key(5.0, "duration", "For a worker to exit after its last request: hooks.on_exit, threads, atexit.")

@@ -114,7 +114,7 @@ def test_the_environment_counts(importing: Import) -> None:
         ("gunicorn.conf.py a:b", "import sys\nsys.exit(3)\n", "cannot read gunicorn.conf.py: SystemExit: 3"),
         ("gunicorn.conf.py a:b", "import os\nos._exit(3)\n", ("cannot read gunicorn.conf.py: Python ended with status "
 "3")),
-        ("gunicorn.conf.py a/b.py", "", "a module, not a file, is imported"),
+        ("gunicorn.conf.py a/b.py", "", "expected a module, not a file"),
         ("gunicorn.conf.py a:b", "raw_env = ['A=\\udcff']\n", ("cannot write it as YAML: it has bytes that are not "
 "UTF-8")),
         ("--python gone gunicorn.conf.py a:b", "",
@@ -154,7 +154,7 @@ def test_what_cannot_be_imported(importing: Import, tmp_path: Path, words: str, 
         ("bind = 'fd://3'\n", "write FileDescriptorName=http in the socket unit"),
         ("keepalive = 0\nthreads = 2\n", "connections are always kept for a while"),
         (("access_log_format = '%(h)s %({cookie}i)s'\naccesslog = "
-"'-'\n"), "cookie holds credentials, which are never logged; left out"),
+"'-'\n"), "cookie contains credentials, which are never logged; left out"),
         ("loglevel = 'critical'\n", "`critical` is `error`"),
         ("import os\ndel os.environ['HOME']\n", "gunicorn.conf.py removes HOME from the environment"),
         ("user = 'www'\n", "group: not set; here it is the user's own"),

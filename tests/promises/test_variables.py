@@ -70,7 +70,7 @@ def test_a_variable_that_is_too_long_is_named(service: Service, variables: Path)
     assert (result["status"], result["step"]) == (4, "environment")
     for said in (result["reason"], service.ctl("check").stdout + service.ctl("check").stderr, checked.stderr):
         assert (
-            f"{variables}:2: cannot use this line: BIG has 140,004 bytes with its name, and the kernel takes 131,071"
+            f"{variables}:2: cannot use this line: BIG has 140,004 bytes with its name, and the kernel accepts 131,071"
             in said
         )
     assert checked.returncode == 2
@@ -84,7 +84,7 @@ def test_more_addresses_than_the_kernel_passes_on_are_refused(service: Service, 
     done = subprocess.run(
         [PYTHON, "-m", "releve", "check", "-c", str(file)], capture_output=True, text=True, timeout=60
     )
-    assert done.returncode == 2 and "300 addresses are more than 240" in done.stderr
+    assert done.returncode == 2 and "300 addresses exceed the limit of 240" in done.stderr
 
 
 def test_variables_that_are_too_long_together_are_named(service: Service, variables: Path) -> None:

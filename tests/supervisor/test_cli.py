@@ -233,9 +233,7 @@ def test_what_a_pastedeploy_file_lacks_is_said_with_the_flag_that_gives_it(relev
         "[app:main]\nuse = egg:site\n[server:main]\nuse = egg:releve#main\nport = %(http_port)s\n"
     )
     refused = releve("check", "-c", "x.ini")
-    assert (
-        refused.returncode == 2 and "give it as --define http_port=VALUE (to pserve: http_port=VALUE)" in refused.stderr
-    )
+    assert refused.returncode == 2 and "pass --define http_port=VALUE (to pserve: http_port=VALUE)" in refused.stderr
     assert releve("check", "-c", "x.ini", "--define", "http_port=8001").stdout.startswith(f"{tmp_path}/x.ini: valid; ")
 
 

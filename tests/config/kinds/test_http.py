@@ -20,7 +20,7 @@ def test_a_prefix_is_kept_as_it_is_written(prefix: str) -> None:
 @pytest.mark.parametrize(
     ("prefix", "why"),
     [
-        ("/", "the prefix of everything is written ''"),
+        ("/", "the prefix for all paths is ''"),
         ("api/", "write /api"),
         ("/a//b/", "write /a/b"),
         ("/api/", "write /api"),
@@ -48,7 +48,7 @@ def test_a_header_field_that_a_check_may_not_send() -> None:
     check_header("X-A", "b")
     for name, value, why in (
         ("Host", "a", "use host"),
-        ("Connection", "a", "by itself"),
+        ("Connection", "a", "the check sets it"),
         ("X A", "a", "name of a header"),
     ):
         with pytest.raises(ValueError, match=why):

@@ -40,7 +40,7 @@ def test_names_and_texts_hold_nothing_that_is_not_seen() -> None:
 
 def test_a_verb_that_is_none_names_the_nearest() -> None:
     assert parse_verb("upgrade", {}) == "upgrade"
-    for word, why in (("upgrad", "did you mean 'upgrade'"), ("x", "there are status, upgrade")):
+    for word, why in (("upgrad", "did you mean 'upgrade'"), ("x", "the verbs are status, upgrade")):
         with pytest.raises(ValueError, match=why):
             parse_verb(word, {})
 

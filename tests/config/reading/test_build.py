@@ -9,14 +9,17 @@ from harness.configurations import loaded, refused
 from releve.config.errors import ConfigError
 
 BAD: dict[str, tuple[str | bytes, list[str]]] = {
-    "empty": ("", ["releve.yaml: cannot do without app, the application to serve: write app: mysite.wsgi:application"]),
+    "empty": (
+        "",
+        ["releve.yaml: cannot start without app, the application to serve: write app: mysite.wsgi:application"],
+    ),
     "only a comment": (
         "# nothing\n",
-        ["releve.yaml: cannot do without app, the application to serve: write app: mysite.wsgi:application"],
+        ["releve.yaml: cannot start without app, the application to serve: write app: mysite.wsgi:application"],
     ),
     "no app": (
         "workers: 3",
-        ["releve.yaml: cannot do without app, the application to serve: write app: mysite.wsgi:application"],
+        ["releve.yaml: cannot start without app, the application to serve: write app: mysite.wsgi:application"],
     ),
     "app is empty": ("app:", ["releve.yaml:1:5: cannot use an empty value as app: it is required"]),
     "a list": (

@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, reaso
 def test_a_fifo_has_nobody_wait(tmp_path: Path) -> None:
     """The supervisor reads the file, also at a reload: as long as it waited, it would hear no command."""
     os.mkfifo(tmp_path / "env")
-    with pytest.raises(ConfigError, match="cannot read env_file: it is a fifo, and no file"):
+    with pytest.raises(ConfigError, match="cannot read env_file: it is a fifo, not a file"):
         read_env_file(tmp_path / "env")
     assert read_env_file("/dev/null") == {}
 

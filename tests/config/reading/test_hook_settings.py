@@ -23,7 +23,7 @@ from releve.config.settings.wire import from_wire
         ("before: [[a]]", "expected a text, or a list of texts"),
         ("before: [a, ]\n  after_ready: [a, {b: c}]", "expected a text, or a list of texts"),
         ("before: {timeout: 3s}", "the key run is missing"),
-        ("before: {run: a, timeout: off}", "as hooks.before.timeout: it cannot be switched off"),
+        ("before: {run: a, timeout: off}", "as hooks.before.timeout: it cannot be off"),
         ("before: {run: a, timeout: 5}", "write 5s"),
         ("before: {run: a, times: 5}", "cannot use 'times' in hooks.before"),
         ("before: {run: }", "as hooks.before.run: expected a text"),

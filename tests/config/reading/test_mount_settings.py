@@ -22,7 +22,7 @@ def test_mounts_travel_over_the_link(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prefix", "reason"),
     [
-        ("/", "the prefix of everything is written ''"),
+        ("/", "the prefix for all paths is ''"),
         ("api", "a prefix begins with /; write /api"),
         ("/api/", "write /api"),
         ("/a//b", "write /a/b"),
@@ -43,4 +43,4 @@ def test_app_and_mounts_exclude_each_other(tmp_path: Path) -> None:
         problem
         == "releve.yaml:2:1: cannot use mounts and app together (app is at releve.yaml:1:6): mount it at '' instead"
     )
-    assert "cannot do without app" in refused(tmp_path, "workers: 2\n")[0]
+    assert "cannot start without app" in refused(tmp_path, "workers: 2\n")[0]

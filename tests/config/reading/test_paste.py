@@ -80,7 +80,7 @@ def test_a_variable_of_the_environment_comes_before_the_file(tmp_path: Path) -> 
         ("port = x\n", "site.ini:6:8: cannot use '127.0.0.1:x' as listen: 'x' is not a port"),
         ("app = a:b\n", "site.ini:6:1: cannot use 'app' here: the application is the one that this file makes"),
         ("mounts./x = a:b\n", "site.ini:6:1: cannot use 'mounts./x' here"),
-        ("host = a\nlisten = :80\n", "site.ini:7:1: cannot use listen beside host, port and unix_socket"),
+        ("host = a\nlisten = :80\n", "site.ini:7:1: cannot use listen together with host, port and unix_socket"),
         ("unix_socket_perms = 600\n", "site.ini:6:1: cannot use unix_socket_perms without unix_socket"),
         ("unix_socket = @x\n", "site.ini:6:15: cannot use '@x' as unix_socket: abstract sockets"),
         ("upgrade.check = /a\nupgrade.check.path = /b\n",
@@ -93,7 +93,7 @@ def test_a_variable_of_the_environment_comes_before_the_file(tmp_path: Path) -> 
 "own")),
         ("port = %(nowhere)s\n",
          "site.ini:6: cannot read port in [server:main]: there is no nowhere; "
-         "give it as --define nowhere=VALUE (to pserve: nowhere=VALUE)"),
+         "pass --define nowhere=VALUE (to pserve: nowhere=VALUE)"),
         ("port\n", "site.ini:6: cannot read it as a PasteDeploy file: this is neither a [section] nor NAME = value"),
         ("port = 1\nport = 2\n", ("site.ini:7: cannot read it as a PasteDeploy file: option 'port' in section "
 "'server:main' "
@@ -102,7 +102,7 @@ def test_a_variable_of_the_environment_comes_before_the_file(tmp_path: Path) -> 
 "it")),
         ("[server:other]\nuse = egg:waitress#main\n", ("site.ini:7:7: cannot use 'egg:waitress#main': that is another "
 "server")),
-        ("[server:other]\nuse = other\n", "cannot read [server:other]: its uses go in a circle"),
+        ("[server:other]\nuse = other\n", "cannot read [server:other]: its `use` lines form a circle"),
         ("[server:other]\nuse = config:gone.ini\n", "gone.ini: cannot read the configuration: no such file"),
     ],
 )  # fmt: skip

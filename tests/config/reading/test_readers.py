@@ -26,12 +26,12 @@ BAD_LINES = [
     ("zzz: 3", "1: cannot use 'zzz': unknown key"),
     (
         "log: {zzz: 3}",
-        "7: cannot use 'zzz' in log: unknown key; known are access, access_format, file, format, level, output",
+        "7: cannot use 'zzz' in log: unknown key; the keys are access, access_format, file, format, level, output",
     ),
     ("upgrade: {check: {pth: /}}", "19: cannot use 'pth' in upgrade.check: unknown key; did you mean 'path'?"),
     # Keys that exist only once they work.
     ("forwarded_allow_ips: '*'", "1: cannot use 'forwarded_allow_ips': unknown key; did you mean 'proxy.trusted'?"),
-    ("proxy: {trusted: ['*']}", "19: cannot use '*' in proxy.trusted: write 0.0.0.0/0 and ::/0 to trust everybody"),
+    ("proxy: {trusted: ['*']}", "19: cannot use '*' in proxy.trusted: write 0.0.0.0/0 and ::/0 to trust every peer"),
     (
         "proxy: {trusted: 10.0.0.1/8}",
         "18: cannot use '10.0.0.1/8' as proxy.trusted: that is an address in a network; write 10.0.0.0/8",
@@ -42,7 +42,7 @@ BAD_LINES = [
     ),
     (
         "upgrade: {trial: 5s}",
-        "11: cannot use 'trial' in upgrade: unknown key; known are canary, check, mode, probation, retire, standby",
+        "11: cannot use 'trial' in upgrade: unknown key; the keys are canary, check, mode, probation, retire, standby",
     ),
     ("upgrade: {probation: 0}", "22: cannot use '0' as upgrade.probation: 0 does not mean off; write off"),
     ("upgrade: {canary: 10}", "19: cannot use '10' as upgrade.canary: a share is written in percent; write 10%"),
@@ -52,7 +52,7 @@ BAD_LINES = [
     ("upgrade: {canary: no}", "19: cannot use 'no' as upgrade.canary: write off"),
     ("upgrade: {canary: {share: 0.5%}}", "27: cannot use '0.5%' as upgrade.canary.share: at least 1%"),
     ("upgrade: {canary: {share: 0%}}", "27: cannot use '0%' as upgrade.canary.share: it cannot be 0"),
-    ("upgrade: {canary: {share: off}}", "27: cannot use 'off' as upgrade.canary.share: it cannot be switched off"),
+    ("upgrade: {canary: {share: off}}", "27: cannot use 'off' as upgrade.canary.share: it cannot be off"),
     (
         "upgrade: {canary: {share: 33.333%}}",
         "27: cannot use '33.333%' as upgrade.canary.share: at most two digits after the point",
@@ -74,7 +74,7 @@ BAD_LINES = [
     ("env: {A: }", "9: cannot use an empty value as env.A: write '' for an empty one"),
     ("env: {A: [b]}", "10: cannot use a list as env.A: expected text"),
     ("env: {'A=B': c}", "14: cannot use 'c' as env.A=B: expected the name of a variable"),
-    ('env: {A: "\\0"}', "10: cannot use '\\x00' as env.A: a variable cannot hold a NUL character"),
+    ('env: {A: "\\0"}', "10: cannot use '\\x00' as env.A: a variable cannot contain a NUL character"),
     # The application
     ("app2: x", "1: cannot use 'app2': unknown key; did you mean 'app'?"),
     # Durations
@@ -101,7 +101,7 @@ BAD_LINES = [
     ("timeouts: {boot: ''}", "18: cannot use '' as timeouts.boot: expected a duration such as 30s, 5m, 1h30m or 250ms"),
     ("timeouts: {boot: 8d}", "18: cannot use '8d' as timeouts.boot: at most 7d"),
     ("timeouts: {boot: 0.1ms}", "18: cannot use '0.1ms' as timeouts.boot: at least 1ms"),
-    ("timeouts: {drain: off}", "19: cannot use 'off' as timeouts.drain: it cannot be switched off"),
+    ("timeouts: {drain: off}", "19: cannot use 'off' as timeouts.drain: it cannot be off"),
     ("upgrade: {standby: 0}", "20: cannot use '0' as upgrade.standby: 0 does not mean off; write off"),
     ("upgrade: {standby: 0s}", "20: cannot use '0s' as upgrade.standby: 0 does not mean off; write off"),
     ("upgrade: {standby: never}", "20: cannot use 'never' as upgrade.standby: write off"),
@@ -118,7 +118,7 @@ BAD_LINES = [
     ),
     ("limits: {head: 1GiB}", "16: cannot use '1GiB' as limits.head: at most 16MiB"),
     ("limits: {head: 100}", "16: cannot use '100' as limits.head: at least 256"),
-    ("limits: {head: unlimited}", "16: cannot use 'unlimited' as limits.head: it cannot be switched off"),
+    ("limits: {head: unlimited}", "16: cannot use 'unlimited' as limits.head: it cannot be off"),
     # Numbers
     ("workers: 0", "10: cannot use '0' as workers: at least 1"),
     ("workers: -1", "10: cannot use '-1' as workers: at least 1"),
@@ -152,7 +152,7 @@ BAD_LINES = [
         "python: python3.12",
         "9: cannot use 'python3.12' as python: expected a path such as .venv/bin/python or /usr/bin/python3",
     ),
-    ('env_file: "a\\tb"', "11: cannot use 'a\\tb' as env_file: control characters cannot be used here"),
+    ('env_file: "a\\tb"', "11: cannot use 'a\\tb' as env_file: control characters are not allowed here"),
     # The check
     ("upgrade: {check: healthz}", "18: cannot use 'healthz' as upgrade.check: expected a path; write /healthz"),
     ("upgrade: {check: 'http://x/'}", "18: cannot use 'http://x/' as upgrade.check: expected a path such as /healthz"),
@@ -185,11 +185,11 @@ BAD_LINES = [
     ("upgrade: {check: {headers: {Host: c}}}", "35: cannot use 'c' as upgrade.check.headers.Host: use host for it"),
     (
         'upgrade: {check: {headers: {A: "b\\r\\nC: d"}}}',
-        "32: cannot use 'b\\r\\nC: d' as upgrade.check.headers.A: control characters cannot be used here",
+        "32: cannot use 'b\\r\\nC: d' as upgrade.check.headers.A: control characters are not allowed here",
     ),
     # Addresses
-    ("listen: []", "9: cannot use a list as listen: nothing would listen"),
-    ("listen: [':80', '0.0.0.0:80']", "17: cannot use '0.0.0.0:80' in listen: it is there twice"),
+    ("listen: []", "9: cannot use a list as listen: it is empty"),
+    ("listen: [':80', '0.0.0.0:80']", "17: cannot use '0.0.0.0:80' in listen: it is given twice"),
     (
         "listen: {unx: /a}",
         "9: cannot use a block of keys as listen: expected HOST:PORT, unix:PATH, fd:NAME or a block with the key unix",
@@ -216,8 +216,8 @@ def test_bad_line(tmp_path: Path, line: str, problem: str) -> None:
     ("app", "reason"),
     [
         ("mysite.wsgi", "the object is missing; write mysite.wsgi:application"),
-        ("mysite/wsgi.py", "a module, not a file, is imported; write mysite.wsgi:application"),
-        ("app.py:app", "a module, not a file, is imported; write app:app"),
+        ("mysite/wsgi.py", "expected a module, not a file; write mysite.wsgi:application"),
+        ("app.py:app", "expected a module, not a file; write app:app"),
         ("app:", "expected module:object, such as mysite.wsgi:application"),
         (":app", "expected module:object, such as mysite.wsgi:application"),
         ("a b:c", "expected module:object, such as mysite.wsgi:application"),

@@ -54,7 +54,7 @@ def test_a_section_says_what_pastedeploy_reads_in_it(text: str, tmp_path: Path) 
 def test_a_section_that_uses_itself_goes_in_a_circle(tmp_path: Path) -> None:
     file = tmp_path / "site.ini"
     file.write_text("[server:main]\nuse = config:site.ini#main\n")
-    with pytest.raises(ConfigError, match=r"cannot read \[server:main\]: its uses go in a circle"):
+    with pytest.raises(ConfigError, match=r"cannot read \[server:main\]: its `use` lines form a circle"):
         read_section(file, Names())
 
 

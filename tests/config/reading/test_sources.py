@@ -138,7 +138,7 @@ def test_without_a_file_and_an_application() -> None:
         load(None, Overrides(folder=Path("/")))
     assert (
         str(caught.value)
-        == "command line: cannot do without app, the application to serve: write app: mysite.wsgi:application"
+        == "command line: cannot start without app, the application to serve: write app: mysite.wsgi:application"
     )
 
 

@@ -57,7 +57,7 @@ def test_a_slip_at_the_top(name: str, meant: str) -> None:
         ("limits", "log_level", "unknown key here; did you mean log.level?"),
         ("timeouts", "keep_alive", "unknown key; did you mean 'keepalive'?"),
         ("timeouts", "standbye", "unknown key here; did you mean upgrade.standby?"),
-        ("timeouts", "news", "unknown key; known are bind, body, boot, drain, "),
+        ("timeouts", "news", "unknown key; the keys are bind, body, boot, drain, "),
     ],
 )
 def test_a_slip_in_a_block(block: str, name: str, meant: str) -> None:

@@ -73,7 +73,7 @@ BAD: dict[str, tuple[str | bytes, list[str]]] = {
     "a list as key": ("? [a, b]\n: c", ["releve.yaml:1:3: cannot use a list or block as a key"]),
     "an alias of itself": (
         "app: a:b\nenv: &e {A: *e}",
-        ["releve.yaml:2:10: cannot use an alias inside of what it stands for"],
+        ["releve.yaml:2:10: cannot use an alias inside the node that it names"],
     ),
     "an unknown alias": (
         "app: *x",
