@@ -12,7 +12,7 @@ from collections.abc import Callable
 from releve.config.settings.timeouts import Timeouts
 from releve.server.loop.connection import Connection, State
 from releve.server.loop.deadlines import Deadlines
-from releve.server.scoreboard.scoreboard import KINDS, Tally
+from releve.server.scoreboard.record import KINDS, Tally
 from releve.server.shared import closing
 from releve.server.shared.native import RLock, select, time
 

@@ -22,7 +22,7 @@ from releve.server.loop.connection import READ_BYTES, Connection, State
 from releve.server.loop.connections import Connections
 from releve.server.loop.handler import Handler
 from releve.server.loop.threads import Threads
-from releve.server.scoreboard.scoreboard import BUCKETS
+from releve.server.scoreboard.record import BUCKETS
 from releve.server.shared.native import time
 from releve.server.wsgi import call as calls
 from releve.server.wsgi.call import Call

@@ -22,8 +22,8 @@ from releve.server.http.forwarded import introduce
 from releve.server.http.head import Head
 from releve.server.loop.connection import Connection
 from releve.server.loop.socket_channel import SocketChannel
+from releve.server.scoreboard.record import POLLED_KIND
 from releve.server.scoreboard.recorder import Kind
-from releve.server.scoreboard.scoreboard import POLLED_KIND
 from releve.server.shared.native import time
 from releve.server.wsgi.access import AccessLog
 from releve.server.wsgi.call import Call, new_call

@@ -24,7 +24,7 @@ from releve.server.loop.handler import Handler
 from releve.server.loop.reader import Reader
 from releve.server.loop.threads import Threads
 from releve.server.loop.writer import Writer
-from releve.server.scoreboard.scoreboard import KINDS, Tally, bucket
+from releve.server.scoreboard.record import KINDS, Tally, bucket
 from releve.server.shared.link import EXIT_INTERNAL
 from releve.server.shared.native import os, select, time
 

@@ -11,7 +11,7 @@ from releve.config.grammar import counted
 from releve.config.settings.settings import Settings, key_names
 from releve.config.settings.wire import from_wire
 from releve.server.process.messages import FILES, MalformedOrder, files_of, names_of
-from releve.server.scoreboard import scoreboard
+from releve.server.scoreboard import header
 from releve.server.shared.link import EXCHANGE_VERSION, EXTRAS, LINK_VERSION, Link, Message, close_all
 from releve.server.shared.native import os, select, socket
 
@@ -70,7 +70,7 @@ def hello(lent: bool) -> Message:
         "type": "hello",
         "link": LINK_VERSION,
         "exchange": EXCHANGE_VERSION,
-        "scoreboard": scoreboard.VERSION,
+        "scoreboard": header.VERSION,
         "releve": getattr(releve, "__version__", ""),
         "python": sys.version.partition(" ")[0],
         "prefix": sys.prefix,

@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from releve.server.scoreboard.scoreboard import SLOTS
+from releve.server.scoreboard.header import SLOTS
 from releve.server.shared.link import Link, LinkError, Message
 from releve.server.shared.native import os, signal
 from releve.server.shared.noise import Noise

@@ -6,7 +6,7 @@ are is for the kernel to say (``evidence.py``).
 
 from __future__ import annotations
 
-from releve.server.scoreboard.scoreboard import SLOTS
+from releve.server.scoreboard.header import SLOTS
 from releve.server.shared.form import (
     PATH_MAX,
     Form,

@@ -12,7 +12,8 @@ import time
 
 from releve.config.frozen import dataclass
 from releve.server.scoreboard.inflight import InflightCall
-from releve.server.scoreboard.scoreboard import Record, Scoreboard
+from releve.server.scoreboard.record import Record
+from releve.server.scoreboard.scoreboard import Scoreboard
 from releve.server.shared import closing
 from releve.server.shared.link import Link, LinkError
 from releve.server.shared.states import WorkerState

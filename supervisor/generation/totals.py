@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from releve.config.frozen import dataclass
-from releve.server.scoreboard.scoreboard import BUCKETS, Record, quantile_s
+from releve.server.scoreboard.record import BUCKETS, Record, quantile_s
 
 REMEMBERED_S = 60.0
 EVERY_S = 5.0  # between two samples of the generation in service

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from releve.server.scoreboard.scoreboard import Record
+from releve.server.scoreboard.record import Record
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.host import proc
 from releve.supervisor.host.cpu import CpuMeter

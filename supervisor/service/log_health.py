@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from releve.config.settings.log import Log
-from releve.server.scoreboard.scoreboard import Record
+from releve.server.scoreboard.record import Record
 from releve.server.shared.lost_lines import lost, lost_words
 from releve.supervisor.generation.generation import Generation
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from releve.config.frozen import dataclass
 from releve.config.grammar import counted
-from releve.server.scoreboard.scoreboard import Record
+from releve.server.scoreboard.record import Record
 from releve.server.shared.states import WorkerState
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.listeners.accept_queue import accept_queue

@@ -19,7 +19,9 @@ from typing import Any
 
 from releve.server.scoreboard import scoreboard
 from releve.server.scoreboard.inflight import InflightCall
+from releve.server.scoreboard.record import Record
 from releve.server.scoreboard.recorder import Line, Sample
+from releve.server.scoreboard.scoreboard import Scoreboard
 from releve.server.shared.link import Link, Message
 
 PATIENCE_S = 20.0
@@ -56,9 +58,7 @@ run_worker(WorkerSetup(
 class Worker:
     """One worker process and the master's end of its control pair."""
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], control: Link, board: scoreboard.Scoreboard, slot: int
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], control: Link, board: Scoreboard, slot: int) -> None:
         self.process = process
         self.pid = process.pid
         self.control = control
@@ -66,7 +66,7 @@ class Worker:
         self._slot = slot
 
     @property
-    def numbers(self) -> scoreboard.Record:
+    def numbers(self) -> Record:
         return self._board.read(self._slot)
 
     @property
@@ -194,7 +194,7 @@ class Generation:
             command = ["prlimit", f"--fsize={limit_file_bytes}:{limit_file_bytes}", *command]
         process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, stderr=self._stderr)
         theirs.close()
-        worker = Worker(process, Link(ours), scoreboard.Scoreboard(self._board), number)
+        worker = Worker(process, Link(ours), Scoreboard(self._board), number)
         self.workers.append(worker)
         return worker
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from releve.ctl.top.sample import Traffic, frame, sample
-from releve.server.scoreboard.scoreboard import BUCKETS, bucket, quantile_s
+from releve.server.scoreboard.record import BUCKETS, bucket, quantile_s
 
 
 def status(*generations: dict[str, Any], **service: Any) -> dict[str, Any]:

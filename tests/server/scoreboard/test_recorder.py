@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.workers import Client, Generation, Worker, connect, eventually, request
 from releve.instance import symptoms
-from releve.server.scoreboard import recorder, scoreboard
+from releve.server.scoreboard import header, recorder, scoreboard
 from releve.server.scoreboard.recorder import Kind, Layout, Line, Recorder, Sample
 from releve.server.scoreboard.scoreboard import Scoreboard
 
@@ -176,7 +176,7 @@ def older() -> Iterator[int]:
     os.pwrite(fd, os.pread(made, 4096, 0), 0)
     os.pwrite(fd, struct.pack("=I", 2), 32)
     os.pwrite(fd, bytes(64), 96)
-    os.ftruncate(fd, os.fstat(made).st_size - scoreboard.SLOTS * LAYOUT.length)
+    os.ftruncate(fd, os.fstat(made).st_size - header.SLOTS * LAYOUT.length)
     os.close(made)
     yield fd
     os.close(fd)

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from releve.server.scoreboard import inflight, scoreboard
+from releve.server.scoreboard import header, inflight, scoreboard
 from releve.server.scoreboard.scoreboard import Scoreboard
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation import inflight as serving
@@ -102,7 +102,7 @@ def test_a_slot_that_there_is_not_is_empty_and_so_is_a_board_that_was_closed(fd:
 def test_a_header_that_promises_more_than_there_is_is_not_followed(fd: int, at: int, written: bytes) -> None:
     os.pwrite(fd, written, at)
     for board in (Scoreboard(fd), Scoreboard(fd, careful=True)):
-        for slot in range(scoreboard.SLOTS):
+        for slot in range(header.SLOTS):
             board.read(slot)
             board.calls(slot)
         board.close()

@@ -17,7 +17,8 @@ from releve.server.loop.connection import Connection, State, prepare
 from releve.server.loop.handler import Handler
 from releve.server.loop.loop import Loop
 from releve.server.scoreboard import scoreboard
-from releve.server.scoreboard.scoreboard import LEVEL, Scoreboard
+from releve.server.scoreboard.header import LEVEL
+from releve.server.scoreboard.scoreboard import Scoreboard
 from releve.server.wsgi.readiness import Readiness
 
 
