@@ -119,7 +119,7 @@ def _names(file: str | None, app: str | None, told: Mapping[str, Any]) -> Names 
         return None
     if app is not None:
         raise click.UsageError(
-            f"cannot serve {app!r} and {file}: the application is the one that the file makes; --app-name chooses it"
+            f"cannot serve {app!r} and {file}: the file makes the application; --app-name chooses it"
         )
     variables = []
     for text in told["define"] or ():

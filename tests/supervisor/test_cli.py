@@ -168,7 +168,7 @@ def test_errors_name_the_flag(told: Callable[..., Configuration]) -> None:
         (["check", "-c", "broken.yaml"], "broken.yaml:2:1: "),
         (["check", "-w", "0", "test:app"], "--workers"),
         (["--app-name", "shop", "test:app"], "without a PasteDeploy file"),
-        (["-c", "broken.ini", "test:app"], "the application is the one that the file makes"),
+        (["-c", "broken.ini", "test:app"], "the file makes the application"),
         (["-c", "broken.ini", "--define", "color"], "expected NAME=VALUE"),
         (["check", "-c", "broken.ini"], "broken.ini:2:1: "),
         (["import", "gone.py"], "gone.py: there is no such file"),

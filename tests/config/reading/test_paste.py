@@ -78,7 +78,7 @@ def test_a_variable_of_the_environment_comes_before_the_file(tmp_path: Path) -> 
         ("timeouts.drian = 3s\n", "site.ini:6:1: cannot use 'drian' in timeouts: unknown key; did you mean 'drain'?"),
         ("workers = many\n", "site.ini:6:11: cannot use 'many' as workers: expected a whole number or auto"),
         ("port = x\n", "site.ini:6:8: cannot use '127.0.0.1:x' as listen: 'x' is not a port"),
-        ("app = a:b\n", "site.ini:6:1: cannot use 'app' here: the application is the one that this file makes"),
+        ("app = a:b\n", "site.ini:6:1: cannot use 'app' here: this file makes the application"),
         ("mounts./x = a:b\n", "site.ini:6:1: cannot use 'mounts./x' here"),
         ("host = a\nlisten = :80\n", "site.ini:7:1: cannot use listen together with host, port and unix_socket"),
         ("unix_socket_perms = 600\n", "site.ini:6:1: cannot use unix_socket_perms without unix_socket"),
