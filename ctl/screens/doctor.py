@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any, TextIO
 
 from releve.ctl.screens import render
+from releve.ctl.screens import styled_lines as screen
+from releve.ctl.screens.styled_lines import Line, Piece, wrap
+from releve.ctl.screens.table import Column, Row, lay_out
 from releve.instance.protocol import Event
+
+COLUMNS = (Column("severity"), Column("check"), Column("text", rank=1, below="{}", least=30))
 
 STYLES = {"problem": "bold red", "warning": "yellow", "ok": "green", "unknown": "dim"}
 
@@ -16,33 +21,25 @@ def findings(result: Event) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
+def lines(result: Event, width: int | None) -> list[Line]:
+    """The findings, the advice below what it is about, and the sum of it."""
+    rows = [_row(one) for one in findings(result)]
+    table = lay_out(COLUMNS, rows, width, head=False) if rows else []
+    return [*table, *wrap(render.line(result.get("message")), width, "bold")]
+
+
 def show_plain(result: Event, stream: TextIO) -> None:
-    """As aligned text, the advice below what it is about."""
-    rows = [
-        (render.line(one.get("severity")), render.line(one.get("check")), render.line(one.get("text")))
-        for one in findings(result)
-    ]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
-    lines = []
-    for row, one in zip(rows, findings(result), strict=True):
-        lines.append(render.GAP.join((row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2])))
-        if one.get("advice"):
-            lines.append(" " * (sum(widths) + 2 * len(render.GAP)) + "do: " + render.line(one["advice"]))
-    print("\n".join([*lines, render.line(result.get("message"))]), file=stream)
+    """As aligned text."""
+    screen.show_plain(lines(result, None), stream)
 
 
 def show_rich(result: Event, stream: TextIO) -> None:
-    """As a table, for a terminal."""
-    from rich.table import Table
-    from rich.text import Text
+    """For a terminal, to its width."""
+    screen.show_rich(lines(result, render.console(stream).width), stream)
 
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for one in findings(result):
-        severity = render.line(one.get("severity"))
-        text = Text(render.line(one.get("text")))
-        if one.get("advice"):
-            text.append("\ndo: " + render.line(one["advice"]), style="cyan")
-        grid.add_row(Text(severity, style=STYLES.get(severity, "")), Text(render.line(one.get("check"))), text)
-    console = render.console(stream)
-    console.print(grid)
-    console.print(Text(render.line(result.get("message")), style="bold"))
+
+def _row(one: dict[str, Any]) -> Row:
+    severity = render.line(one.get("severity"))
+    advice = (Piece("do: " + render.line(one["advice"]), "cyan"),) if one.get("advice") else ()
+    cells = (severity, render.line(one.get("check")), render.line(one.get("text")))
+    return Row(cells, {"severity": STYLES.get(severity, "")}, advice)

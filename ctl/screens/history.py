@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from releve.ctl.screens import render
+from releve.ctl.screens import styled_lines as screen
+from releve.ctl.screens.styled_lines import Line, Piece
+from releve.ctl.screens.table import Column, Row, lay_out
 from releve.instance import symptoms
 from releve.instance.protocol import Event
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-HEAD = ("id", "began", "verb", "by", "generation", "outcome", "took", "why")
-NUMBERS = (0, 6)
-BELOW = (HEAD.index("by"), HEAD.index("why"))  # of each row, where a terminal is too narrow for all of them
-WHY_MIN = 30  # characters; the reason of a failure in a narrower column is hard to read
+COLUMNS = (
+    Column("id", right=True),
+    Column("began", rank=1, below="{}"),
+    Column("verb"),
+    Column("by", rank=4, below="by {}"),
+    Column("generation", rank=2, below="generation {}"),
+    Column("outcome"),
+    Column("took", right=True, rank=3, below="took {}"),
+    Column("why", rank=5, below="{}", least=30),
+)
 GOOD = ("done", "committed", "degraded")
 FRAMES_SHOWN = 3  # of a crash
 NONE = "no attempts"
@@ -36,18 +42,20 @@ def newest(result: Event, since: datetime, limit: int | None) -> Event:
     return {**result, "entries": found[-limit:] if limit else found}
 
 
-def row(entry: dict[str, Any]) -> tuple[str, ...]:
-    """The texts of one line of the table."""
-    return (
+def row(entry: dict[str, Any]) -> Row:
+    """One attempt."""
+    outcome = render.line(entry.get("outcome") or "running")
+    cells = (
         render.line(entry.get("id")),
         _when(entry.get("began")),
         render.line(entry.get("verb")),
         render.line(entry.get("by")),
         _step(entry),
-        render.line(entry.get("outcome") or "running"),
+        outcome,
         render.age(entry.get("seconds")),
         _why(entry),
     )
+    return Row(cells, {"outcome": _style(outcome)})
 
 
 def sentence(entry: dict[str, Any]) -> str:
@@ -66,57 +74,21 @@ def sentence(entry: dict[str, Any]) -> str:
     )
 
 
+def lines(result: Event, width: int | None) -> list[Line]:
+    """The table, and what is known of the last attempt."""
+    rows = [row(entry) for entry in entries(result)]
+    table = lay_out(COLUMNS, rows, width) if rows else [(Piece(NONE),)]
+    return [*table, *((Piece(line),) for line in _symptoms(result))]
+
+
 def show_plain(result: Event, stream: TextIO) -> None:
     """The table as aligned text."""
-    rows = [row(entry) for entry in entries(result)]
-    print("\n".join([*render.table(HEAD, rows, NUMBERS), *_symptoms(result)]) if rows else NONE, file=stream)
+    screen.show_plain(lines(result, None), stream)
 
 
 def show_rich(result: Event, stream: TextIO) -> None:
-    """The table, for a terminal."""
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = [row(entry) for entry in entries(result)]
-    console = render.console(stream)
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column, name in enumerate(HEAD):
-        grid.add_column(name, justify="right" if column in NUMBERS else "left", no_wrap=column < len(HEAD) - 1)
-    for cells in rows:
-        grid.add_row(*(Text(cell, style=_style(cells[5]) if column == 5 else "") for column, cell in enumerate(cells)))
-    if rows and _width(rows) > console.width:
-        _show_narrow(rows, console)
-    else:
-        console.print(grid if rows else NONE)
-    for line in _symptoms(result):
-        console.print(line)
-
-
-def _width(rows: list[tuple[str, ...]]) -> int:
-    """Of the table, in characters, with as much of the reasons as has to be."""
-    widths = [max(len(cells[column]) for cells in (HEAD, *rows)) for column in range(len(HEAD))]
-    return sum(widths[:-1]) + len(render.GAP) * (len(HEAD) - 1) + min(widths[-1], WHY_MIN)
-
-
-def _show_narrow(rows: list[tuple[str, ...]], console: Console) -> None:
-    """The table without its widest columns, which stand below each row."""
-    from rich.padding import Padding
-    from rich.text import Text
-
-    kept = [column for column in range(len(HEAD)) if column not in BELOW]
-    numbers = [kept.index(column) for column in NUMBERS]
-    head, *lines = render.table(
-        [HEAD[column] for column in kept], [[cells[column] for column in kept] for cells in rows], numbers
-    )
-    console.print(Text(head, style="dim"))
-    for text, cells in zip(lines, rows, strict=True):
-        shown = Text(text)
-        shown.highlight_words([cells[5]], _style(cells[5]))
-        console.print(shown)
-        by, why = (cells[column] for column in BELOW)
-        below = ": ".join([f"by {by}"] * (by != render.UNKNOWN) + [why] * (why != render.UNKNOWN))
-        if below:
-            console.print(Padding(Text(below), (0, 0, 0, 4)))
+    """The table for a terminal, to its width."""
+    screen.show_rich(lines(result, render.console(stream).width), stream)
 
 
 def _symptoms(result: Event) -> list[str]:
@@ -131,8 +103,9 @@ def _style(outcome: str) -> str:
 
 
 def _step(entry: dict[str, Any]) -> str:
-    old, new = _generation(entry.get("from")), _generation(entry.get("to"))
-    return new if old in (render.UNKNOWN, new) else f"{old} → {new}"
+    """From which generation to which; the one that there is, where nothing was before or came after."""
+    found = [_generation(entry.get(name)) for name in ("from", "to")]
+    return " → ".join(dict.fromkeys(one for one in found if one != render.UNKNOWN)) or render.UNKNOWN
 
 
 def _generation(described: Any) -> str:

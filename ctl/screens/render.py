@@ -43,7 +43,7 @@ def line(value: Any) -> str:
 
 def age(seconds: Any) -> str:
     """A duration in seconds as ``0.4s``, ``12s``, ``3m12s``, ``5h03m`` or ``12d04h``."""
-    if not _is_number(seconds):
+    if not is_number(seconds):
         return UNKNOWN
     whole = int(seconds)
     if whole < 10:
@@ -58,7 +58,7 @@ def age(seconds: Any) -> str:
 
 def size(count: Any) -> str:
     """A size in bytes as ``41 MiB``."""
-    if not _is_number(count):
+    if not is_number(count):
         return UNKNOWN
     value = float(count)
     for unit in UNITS:
@@ -70,20 +70,7 @@ def size(count: Any) -> str:
 
 def count(number: Any) -> str:
     """A count, its thousands apart."""
-    return f"{number:,}" if _is_number(number) else UNKNOWN
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), indent: str = "") -> list[str]:
-    """Aligned lines; ``right`` lists the columns of numbers."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    lines = []
-    for row in (head, *rows):
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append((indent + GAP.join(cells)).rstrip())
-    return lines
+    return f"{number:,}" if is_number(number) else UNKNOWN
 
 
 def facts(pairs: Sequence[tuple[str, str]], indent: str = "") -> list[str]:
@@ -117,5 +104,6 @@ def mute(stream: TextIO) -> None:
     os.close(null)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value of another release can be reckoned with."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,6 +1,6 @@
 """``ctl status``: the service, its generations, their workers.
 
-The result is first made into a ``Picture`` of plain texts; both renderings show all of it.
+The result is first made into a ``Picture`` of plain texts, which is then laid out to the terminal.
 """
 
 from __future__ import annotations
@@ -8,46 +8,53 @@ from __future__ import annotations
 from typing import Any, TextIO
 
 from releve.config.frozen import dataclass
-from releve.ctl.screens import history, render
+from releve.ctl.screens import figures, history, render
+from releve.ctl.screens import styled_lines as screen
+from releve.ctl.screens.figures import STYLES
+from releve.ctl.screens.styled_lines import Line, Piece, fact_lines, wrap
+from releve.ctl.screens.table import Column, Row, lay_out, left_out, narrow
 from releve.instance.protocol import Event
 
-HEAD = ("worker", "pid", "state", "age", "requests", "connections", "busy", "memory")
-NUMBERS = (1, 3, 4, 5, 6, 7)
+COLUMNS = (
+    Column("worker"),
+    Column("pid", right=True),
+    Column("state"),
+    Column("age", right=True, rank=8),
+    Column("busy", right=True, rank=1),
+    Column("cpu", right=True, rank=2),
+    Column("memory", right=True, rank=3),
+    Column("connections", right=True, rank=5),
+    Column("descriptors", right=True, rank=9),
+    Column("requests", right=True, rank=7),
+    Column("restarts", right=True, rank=6),
+)
+REVISION = Column("revision", rank=4)  # only in the middle of a reload
+INDENT = "  "
+MARK = "└ "
 COMMIT_SHOWN = 12  # signs of a commit's name
-ALARMS = ("degraded", "draining", "not upgraded", "history", "orphaned", "losses", "crash", "mixed code", "answers 503")
-STYLES = {
-    "serving": "bold green",
-    "ready": "green",
-    "attending": "green",
-    "standby": "cyan",
-    "paused": "cyan",
-    "booting": "yellow",
-    "starting": "yellow",
-    "stopping": "yellow",
-    "retiring": "dim",
-    "leaving": "dim",
-    "degraded": "bold red",
-    "failed": "bold red",
-}
+ALARMS = ("draining", "not upgraded", "history", "orphaned", "losses", "crash", "mixed code", "answers 503")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A generation: its title and state, facts about it, and of its workers a table (empty without workers)."""
+    """A generation: its title and state, facts about it, and its workers."""
 
     title: str
     state: str
     facts: list[tuple[str, str]]
-    head: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    columns: tuple[Column, ...]
+    rows: list[Row]
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What is shown of a service: its title and state, what is told of the whole, and one part for each generation."""
+    """What is shown of a service: its title, its state and the style of that, what is told of the whole, and one part
+    for each generation.
+    """
 
     title: str
     state: str
+    style: str
     facts: list[tuple[str, str]]
     parts: list[Part]
 
@@ -58,13 +65,13 @@ def picture(result: Event) -> Picture:
     words = [render.line(service.get("name")), render.line(service.get("app"))]
     named: list[tuple[str, Any]] = [
         ("config", service.get("config")),
-        ("listen", ", ".join(map(render.line, _list(service.get("listeners"))))),
-        ("workers", _wanted(service)),
+        ("listen", _listeners(service)),
+        ("workers", _workers(service)),
+        ("busy", _busy(_mapping(service.get("load")))),
         ("watch", None if service.get("watch") in (None, "off") else service.get("watch")),
         ("operation", _operation(_mapping(service.get("operation")))),
         ("you may", _may(_mapping(result.get("may")))),
         ("draining", _draining(_mapping(service.get("draining")))),
-        *(("degraded", reason) for reason in _list(service.get("degraded"))),
         *(("not upgraded", error) for error in _list(service.get("syntax_errors"))),
         (
             "history",
@@ -75,66 +82,56 @@ def picture(result: Event) -> Picture:
     up = f"pid {render.line(service.get('pid'))}, up {render.age(service.get('uptime_s'))}"
     return Picture(
         title=f"{' '.join(word for word in words if word != render.UNKNOWN) or 'service'} ({up})",
-        state=render.line(service.get("state")),
+        state=_headline(service),
+        style="bold red" if service.get("saturated") else STYLES.get(str(service.get("state")), ""),
         facts=_told(named),
         parts=[_part(_mapping(generation)) for generation in _list(result.get("generations"))],
     )
 
 
+def lines(result: Event, width: int | None) -> list[Line]:
+    """The picture, to a width."""
+    shown = picture(result)
+    found = [*_titled(shown.title, shown.state, shown.style, width), *fact_lines(shown.facts, width, INDENT, ALARMS)]
+    dropped: dict[str, None] = {}
+    for part in shown.parts:
+        found += [(Piece(""),), *_titled(part.title, part.state, STYLES.get(part.state, ""), width)]
+        found += fact_lines(part.facts, width, INDENT, ALARMS)
+        found += (
+            lay_out(part.columns, part.rows, width, indent=INDENT, mark=MARK)
+            if part.rows
+            else [(Piece(f"{INDENT}no workers", "dim"),)]
+        )
+        dropped |= dict.fromkeys(left_out(part.columns, part.rows, width, INDENT))
+    return [*found, *([(Piece(""),)] if dropped else []), *narrow(list(dropped), width)]
+
+
 def show_plain(result: Event, stream: TextIO) -> None:
     """The picture as aligned text."""
-    shown = picture(result)
-    lines = [f"{shown.title}: {shown.state}", *render.facts(shown.facts, "  ")]
-    for part in shown.parts:
-        lines += ["", f"{part.title}: {part.state}", *render.facts(part.facts, "  ")]
-        lines += render.table(part.head, part.rows, NUMBERS, "  ") if part.rows else ["  no workers"]
-    print("\n".join(lines), file=stream)
+    screen.show_plain(lines(result, None), stream)
 
 
 def show_rich(result: Event, stream: TextIO) -> None:
-    """The picture as a tree, for a terminal."""
-    from rich.console import Group
-    from rich.text import Text
-    from rich.tree import Tree
-
-    shown = picture(result)
-    tree = Tree(Group(_headline(shown.title, shown.state, "bold"), *_fact_lines(shown.facts)), guide_style="dim")
-    for part in shown.parts:
-        branch = tree.add(Group(_headline(part.title, part.state, "bold"), *_fact_lines(part.facts)))
-        branch.add(_workers(part) if part.rows else Text("no workers", style="dim"))
-    render.console(stream).print(tree)
+    """The picture for a terminal, to its width."""
+    screen.show_rich(lines(result, render.console(stream).width), stream)
 
 
-def _headline(title: str, state: str, style: str) -> Any:
-    from rich.text import Text
-
-    return Text.assemble((title, style), "  ", (state, STYLES.get(state, "")))
-
-
-def _fact_lines(facts: list[tuple[str, str]]) -> list[Any]:
-    from rich.table import Table
-    from rich.text import Text
-
-    if not facts:
-        return []
-    grid = Table.grid(padding=(0, 2))
-    for name, value in facts:
-        grid.add_row(Text(name, style="dim"), Text(value, style="bold red" if name in ALARMS else ""))
-    return [grid]
+def _titled(title: str, state: str, style: str, width: int | None) -> list[Line]:
+    """A title with its state, on one line if there is room for both."""
+    if width is None or len(title) + len(state) + 2 <= width:
+        return [(Piece(f"{title}: ", "bold"), Piece(state, style))]
+    return [*wrap(f"{title}:", width, "bold"), *wrap(state, width, style, INDENT)]
 
 
-def _workers(part: Part) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column, name in enumerate(part.head):
-        grid.add_column(name, justify="right" if column in NUMBERS else "left", no_wrap=column != 2)
-    for row in part.rows:
-        grid.add_row(
-            *(Text(cell, style=STYLES.get(cell, "") if column == 2 else "") for column, cell in enumerate(row))
-        )
-    return grid
+def _headline(service: dict[str, Any]) -> str:
+    """The state in a sentence: ``serving``; ``serving, saturated: all 16 threads busy for 12 s, 37 waiting``;
+    ``degraded: 3 of 4 workers``.
+    """
+    state = render.line(service.get("state"))
+    why = "; ".join(map(render.line, _list(service.get("degraded"))))
+    told = f"{state}: {why}" if why and state == "degraded" else f"{state}, degraded: {why}" if why else state
+    saturated = service.get("saturated")
+    return told if not saturated else f"{told}{';' if why else ','} saturated: {render.line(saturated)}"
 
 
 def _part(generation: dict[str, Any]) -> Part:
@@ -165,35 +162,62 @@ def _part(generation: dict[str, Any]) -> Part:
     workers = [_mapping(worker) for worker in _list(generation.get("workers"))]
     revisions = [render.line(worker.get("revision")) for worker in workers]
     differ = len(set(revisions)) > 1  # in the middle of a reload
-    rows = [_row(number, worker) for worker in workers]
     return Part(
         title=(
             f"generation {number} (master {render.line(generation.get('pid'))}, {render.age(generation.get('age_s'))})"
         ),
         state=render.line(generation.get("state")),
         facts=_told(named),
-        head=(*HEAD, "revision") if differ else HEAD,
-        rows=[(*row, revision) for row, revision in zip(rows, revisions, strict=True)] if differ else rows,
+        columns=(*COLUMNS, REVISION) if differ else COLUMNS,
+        rows=[_row(number, worker, [revision] * differ) for worker, revision in zip(workers, revisions, strict=True)],
     )
 
 
-def _row(number: str, worker: dict[str, Any]) -> tuple[str, ...]:
-    memory = worker.get("pss_bytes") if worker.get("pss_bytes") is not None else worker.get("rss_bytes")
-    return (
+def _row(number: str, worker: dict[str, Any], more: list[str]) -> Row:
+    state = render.line(worker.get("state"))
+    cells = (
         f"{number}.{render.line(worker.get('worker'))}",
         render.line(worker.get("pid")),
-        render.line(worker.get("state")),
+        state,
         render.age(worker.get("age_s")),
+        figures.busy(worker),
+        figures.cpu(worker),
+        figures.memory(worker),
+        figures.connections(worker),
+        figures.descriptors(worker),
         render.count(worker.get("requests")),
-        render.count(worker.get("connections")),
-        render.count(worker.get("busy")),
-        render.size(memory),
+        render.count(worker.get("restarts")),
+        *more,
     )
+    below = [Piece(text, "bold red") for text in figures.near(worker)]
+    below += [Piece(text, "yellow") for text in figures.restarts(worker)]
+    return Row(cells, {"state": STYLES.get(state, ""), **figures.styles(worker)}, tuple(below))
 
 
-def _wanted(service: dict[str, Any]) -> Any:
-    wanted = service.get("workers_wanted")
-    return f"{wanted} (scaled; `ctl scale --reset` goes back to the configuration)" if service.get("scaled") else wanted
+def _listeners(service: dict[str, Any]) -> str:
+    """Each with its queue, as far as it is known."""
+    known = {queue.get("listener"): queue for queue in map(_mapping, _list(service.get("queues")))}
+    told = []
+    for name in _list(service.get("listeners")):
+        queue = known.get(name) if isinstance(name, str) else None
+        lengths = f" (queue {render.count(queue.get('waiting'))}/{render.count(queue.get('most'))})" if queue else ""
+        told.append(render.line(name) + lengths)
+    return ", ".join(told)
+
+
+def _workers(service: dict[str, Any]) -> Any:
+    """How many serve, of how many there should be."""
+    serving, wanted = service.get("workers_serving"), service.get("workers_wanted")
+    told = f"{render.count(serving)}/{render.count(wanted)}" if render.is_number(serving) else wanted
+    return f"{told} (scaled; `ctl scale --reset` goes back to the configuration)" if service.get("scaled") else told
+
+
+def _busy(load: dict[str, Any]) -> str:
+    """Threads of all workers, and clients that wait."""
+    if not render.is_number(load.get("threads")):
+        return ""
+    waiting = f", {render.count(load.get('waiting'))} waiting" if load.get("waiting") else ""
+    return f"{render.count(load.get('busy'))}/{render.count(load.get('threads'))} threads{waiting}"
 
 
 def _operation(operation: dict[str, Any]) -> str:

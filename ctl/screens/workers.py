@@ -4,30 +4,32 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
-from releve.ctl.screens import render
-from releve.ctl.screens.status import STYLES
+from releve.ctl.screens import figures, render
+from releve.ctl.screens import styled_lines as screen
+from releve.ctl.screens.figures import STYLES
+from releve.ctl.screens.styled_lines import Line, Piece
+from releve.ctl.screens.table import Column, Row, lay_out, left_out, narrow
 from releve.instance.protocol import Event
 
-HEAD = (
-    "worker",
-    "pid",
-    "state",
-    "age",
-    "turned",
-    "connections",
-    "busy",
-    "requests",
-    "2xx",
-    "3xx",
-    "4xx",
-    "5xx",
-    "memory",
+COLUMNS = (
+    Column("worker"),
+    Column("pid", right=True),
+    Column("state"),
+    Column("age", right=True, rank=8),
+    Column("heartbeat", right=True),
+    Column("busy", right=True, rank=1),
+    Column("waiting", right=True, rank=10),
+    Column("connections", right=True, rank=7),
+    Column("requests", right=True, rank=6),
+    Column("2xx", right=True, rank=3),
+    Column("3xx", right=True, rank=5),
+    Column("4xx", right=True, rank=4),
+    Column("5xx", right=True, rank=2),
+    Column("cpu", right=True, rank=9),
+    Column("memory", right=True, rank=11),
 )
-NUMBERS = (1, *range(3, len(HEAD)))
-LATE_S = 2.0  # a loop that has not turned for so long hangs
-ARROW = "└ "
-# columns that ``ctl status`` has too: left out first where a terminal is narrow
-ELSEWHERE = ("memory", "age", "connections", "busy")
+LATE_S = 2.0  # an event loop that has not run for so long is stuck
+MARK = "└ "
 
 
 def workers(result: Event) -> list[dict[str, Any]]:
@@ -36,22 +38,29 @@ def workers(result: Event) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
-def row(worker: dict[str, Any]) -> tuple[str, ...]:
-    """The texts of one line of the table."""
+def row(worker: dict[str, Any]) -> Row:
+    """One worker, and below it what it serves now."""
     statuses = worker.get("statuses")
     statuses = statuses if isinstance(statuses, dict) else {}
-    memory = worker.get("pss_bytes") if worker.get("pss_bytes") is not None else worker.get("rss_bytes")
     heartbeat = worker.get("heartbeat_age_s")
-    return (
+    late = isinstance(heartbeat, (int, float)) and heartbeat >= LATE_S
+    state = render.line(worker.get("state"))
+    cells = (
         f"{render.line(worker.get('generation'))}.{render.line(worker.get('worker'))}",
         render.line(worker.get("pid")),
-        render.line(worker.get("state")),
+        state,
         render.age(worker.get("age_s")),
-        "now" if isinstance(heartbeat, (int, float)) and heartbeat < LATE_S else render.age(heartbeat),
-        *(render.count(worker.get(name)) for name in ("connections", "busy", "requests")),
+        render.age(heartbeat) if late or heartbeat is None else "now",
+        figures.busy(worker),
+        render.count(worker.get("waiting")),
+        figures.connections(worker),
+        render.count(worker.get("requests")),
         *(render.count(statuses.get(name)) for name in ("2xx", "3xx", "4xx", "5xx")),
-        render.size(memory),
+        figures.cpu(worker),
+        figures.memory(worker),
     )
+    styles = {"state": STYLES.get(state, ""), "heartbeat": "bold red" if late else "", **figures.styles(worker)}
+    return Row(cells, styles, tuple(Piece(request, "cyan") for request in requests(worker)))
 
 
 def requests(worker: dict[str, Any]) -> list[str]:
@@ -69,43 +78,19 @@ def sentence(request: dict[str, Any]) -> str:
     )
 
 
+def lines(result: Event, width: int | None) -> list[Line]:
+    """The table, and what it leaves out."""
+    rows = [row(one) for one in workers(result)]
+    if not rows:
+        return [(Piece("no workers"),)]
+    return [*lay_out(COLUMNS, rows, width, mark=MARK), *narrow(left_out(COLUMNS, rows, width), width)]
+
+
 def show_plain(result: Event, stream: TextIO) -> None:
     """The table as aligned text."""
-    known = workers(result)
-    head, *rows = render.table(HEAD, [row(one) for one in known], NUMBERS)
-    lines = [head] if known else ["no workers"]
-    for text, worker in zip(rows, known, strict=True):
-        lines += [text, *(f"  {ARROW}{request}" for request in requests(worker))]
-    print("\n".join(lines), file=stream)
+    screen.show_plain(lines(result, None), stream)
 
 
 def show_rich(result: Event, stream: TextIO) -> None:
-    """The table, for a terminal."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    console = render.console(stream)
-    known = workers(result)
-    rows = [row(one) for one in known]
-    widths = {column: max(len(cells[column]) for cells in (HEAD, *rows)) for column in range(len(HEAD))}
-    for name in ELSEWHERE:
-        if sum(widths.values()) + len(render.GAP) * (len(widths) - 1) > console.width:
-            del widths[HEAD.index(name)]
-    parts: list[Any] = []
-    for cells, worker in [(HEAD, {}), *zip(rows, known, strict=True)]:
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        for column, width in widths.items():
-            grid.add_column(justify="right" if column in NUMBERS else "left", width=width, no_wrap=True)
-        style = "dim" if not worker else ""
-        grid.add_row(
-            *(Text(cells[column], style=style or (_style(column, cells[column], worker))) for column in widths)
-        )
-        parts += [grid, *(Text(f"  {ARROW}{request}", style="cyan") for request in requests(worker))]
-    console.print(Group(*parts) if known else "no workers")
-
-
-def _style(column: int, cell: str, worker: dict[str, Any]) -> str:
-    if column == HEAD.index("turned") and cell not in ("now", render.UNKNOWN):
-        return "bold red"
-    return STYLES.get(cell, "") if column == HEAD.index("state") else ""
+    """The table for a terminal, to its width."""
+    screen.show_rich(lines(result, render.console(stream).width), stream)

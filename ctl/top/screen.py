@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from releve.ctl.screens import history, render
-from releve.ctl.screens.status import STYLES
+from releve.ctl.screens.figures import STYLES
 from releve.ctl.screens.workers import sentence
 from releve.ctl.top import words
 from releve.ctl.top.sample import FAST, SLOW, Frame, GenerationFrame, WorkerFrame, mappings

@@ -140,9 +140,7 @@ def test_missing_workers_are_said_everywhere_for_as_long_as_they_are_missing(
         lambda: any(map(expected.fullmatch, service.status()["service"]["degraded"])), "three of four are missing"
     )
     shown = service.ctl("status")
-    assert shown.returncode == 8 and re.search(r": degraded\n(.*\n)* +degraded +1 of 4 workers, ", shown.stdout), (
-        shown.stdout
-    )
+    assert shown.returncode == 8 and re.search(r": degraded: 1 of 4 workers, ", shown.stdout), shown.stdout
     assert re.match(
         r"degraded: 1 of 4 workers, .*; generation \d+ is serving .* with 1 worker", service.status()["message"]
     )

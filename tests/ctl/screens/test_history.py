@@ -57,6 +57,6 @@ def test_the_history_on_a_narrow_terminal_has_the_reason_below_each_row(monkeypa
         "id  began                verb      generation  outcome      took",
         " 9  2026-11-23 21:38:31  upgrade   1 → 2       done         5.5s",
         "    by root (pid 32399)",
-        "10  2026-11-23 21:38:31  rollback  1 → -       rolled back  3.0s",
+        "10  2026-11-23 21:38:31  rollback  1           rolled back  3.0s",
     ]
     assert " ".join(text.split()).endswith(f"by root (pid 32399): probation: {reason}")

@@ -8,54 +8,8 @@ from typing import Any
 
 import pytest
 
+from harness.results import DOCTOR, DUMP, WORKERS
 from releve.ctl.screens import doctor, dump, workers
-
-REQUEST = {"method": "GET", "target": "/report?\x1b[2J", "peer": "10.0.0.7:4711", "age_s": 12.3}
-WORKERS: dict[str, Any] = {
-    "status": 0,
-    "workers": [
-        {
-            "generation": 8, "worker": 2, "pid": 812, "state": "serving", "age_s": 192, "heartbeat_age_s": 0.001,
-            "connections": 3,
-            "busy": 1, "requests": 1204, "statuses": {"2xx": 1200, "3xx": 1, "4xx": 2, "5xx": 1}, "pss_bytes": 43 << 20,
-            "rss_bytes": 99 << 20, "requests_now": [REQUEST],
-        },
-        {"generation": 7, "worker": 1, "pid": 701, "state": "paused", "heartbeat_age_s": 31.0, "requests_now": []},
-    ],
-}  # fmt: skip
-DUMP: dict[str, Any] = {
-    "status": 0,
-    "processes": [
-        {
-            "process": "8.2", "pid": 812, "state": "serving", "trouble": "",
-            "threads": [
-                {"thread": "0x4", "number": 1, "role": "serving", "request": REQUEST,
-                 "stack": ['File "/v/server/lead.py", line 1 in a', 'File "/v/server/call.py", line 2 in b',
-                           'File "/srv/app.py", line 3 in c']},
-                {"thread": "0x5", "number": 2, "role": "leading", "request": None,
-                 "stack": ['File "/v/server/lead.py", line 1 in a', 'File "/v/server/loop.py", line 2 in b']},
-                {"thread": "0x6", "number": None, "role": "other", "request": None,
-                    "stack": ['File "/srv/own.py", line 1 in x']},
-                {"thread": "0x7", "number": 3, "role": "idle", "request": None, "stack": []},
-                {"thread": "0x8", "number": 4, "role": "idle", "request": None, "stack": []},
-            ],
-        },
-        {"process": "8.master", "pid": 800, "state": "serving", "trouble": "it is stopped (SIGSTOP)", "threads": []},
-    ],
-}  # fmt: skip
-DOCTOR: dict[str, Any] = {
-    "status": 8,
-    "message": "2 checks: 1 problem, 0 warnings",
-    "findings": [
-        {
-            "check": "proxy",
-            "severity": "problem",
-            "text": "proxy.trusted has 0.0.0.0/0",
-            "advice": "list the proxies only",
-        },
-        {"check": "clock", "severity": "ok", "text": "the clock is synchronized", "advice": ""},
-    ],
-}
 
 
 def plain(module: ModuleType, result: dict[str, Any]) -> str:
@@ -65,11 +19,14 @@ def plain(module: ModuleType, result: dict[str, Any]) -> str:
 
 
 def test_workers_and_below_each_what_it_serves() -> None:
-    assert plain(workers, WORKERS).splitlines() == [
-        "worker  pid  state      age  turned  connections  busy  requests    2xx  3xx  4xx  5xx  memory",
-        "8.2     812  serving  3m12s     now            3     1     1,204  1,200    1    2    1  43 MiB",
-        "  └ 12s  GET /report?\\x1b[2J  10.0.0.7:4711",
-        "7.1     701  paused       -     31s            -     -         -      -    -    -    -       -",
+    head, *lines = (line.split() for line in plain(workers, WORKERS).splitlines())
+    assert " ".join(head) == (
+        "worker pid state age heartbeat busy waiting connections requests 2xx 3xx 4xx 5xx cpu memory"
+    )
+    assert [" ".join(line) for line in lines] == [
+        "8.2 812 serving 3m12s now 1/8 2 3/10,000 1,204 1,200 1 2 1 12% 43 MiB",
+        "└ 12s GET /report?\\x1b[2J 10.0.0.7:4711",
+        "7.1 701 paused - 31s - - - - - - - - - -",
     ]
     assert plain(workers, {"workers": []}) == "no workers\n"
 
@@ -112,17 +69,18 @@ def test_the_rich_picture_says_the_same(
     assert [word for word in plain(module, result).split() if word not in said] == []
 
 
-def test_workers_on_a_narrow_terminal_leave_out_what_status_has_and_cut_nothing(
+def test_workers_on_a_narrow_terminal_leave_out_what_is_elsewhere_and_cut_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     stream = io.StringIO()
     workers.show_rich(WORKERS, stream)
     assert [line.rstrip() for line in stream.getvalue().splitlines()] == [
-        "worker  pid  state    turned  connections  busy  requests    2xx  3xx  4xx  5xx",
-        "8.2     812  serving     now            3     1     1,204  1,200    1    2    1",
+        "worker  pid  state    heartbeat  busy  requests    2xx  3xx  4xx  5xx",
+        "8.2     812  serving        now   1/8     1,204  1,200    1    2    1",
         "  └ 12s  GET /report?\\x1b[2J  10.0.0.7:4711",
-        "7.1     701  paused      31s            -     -         -      -    -    -    -",
+        "7.1     701  paused         31s     -         -      -    -    -    -",
+        "not shown at 80 columns: age, waiting, connections, cpu, memory",
     ]
 
 

@@ -7,72 +7,8 @@ from typing import Any
 
 import pytest
 
+from harness.results import FULL, WORKER
 from releve.ctl.screens import history, status
-
-WORKER = {
-    "worker": 1,
-    "pid": 821,
-    "state": "serving",
-    "age_s": 192,
-    "requests": 1204,
-    "connections": 3,
-    "busy": 1,
-    "rss_bytes": 99 << 20,
-    "pss_bytes": 43 << 20,
-    "revision": 1,
-}
-FULL: dict[str, Any] = {
-    "status": 8,
-    "message": "degraded",
-    "service": {
-        "name": "shop-1a9af1ca",
-        "app": "shop:app",
-        "pid": 812,
-        "uptime_s": 11520,
-        "config": "/srv/shop/releve.yaml",
-        "listeners": ["127.0.0.1:8000", "unix:/run/shop.sock"],
-        "state": "degraded",
-        "operation": {"verb": "upgrade", "phase": "boot", "since_s": 12, "by": "root (pid 5)"},
-        "degraded": ["worker 2 dies again and again", "history cannot be written"],
-        "syntax_errors": ["shop.py:3: invalid syntax"],
-        "history_pending": 2,
-        "workers_wanted": 3,
-        "scaled": True,
-        "watch": "code",
-    },
-    "generations": [
-        {
-            "generation": 8,
-            "state": "serving",
-            "pid": 820,
-            "age_s": 192,
-            "directory": "/srv/shop/current",
-            "resolved": "/srv/shop/releases/42",
-            "python": "/srv/shop/releases/42/.venv/bin/python",
-            "python_version": "3.12.1",
-            "releve": "0.1.0",
-            "lent": True,
-            "revision": "0123456789abcdef0123456789abcdef01234567",
-            "preloaded": False,
-            "orphaned": True,
-            "mixed": ["shop.py", "views.py"],
-            "workers": [
-                WORKER,
-                {**WORKER, "worker": 2, "pid": 90822, "state": "booting", "pss_bytes": None, "revision": 2},
-            ],
-        },
-        {"generation": 7, "state": "retiring", "workers": []},
-    ],
-    "last": {
-        "id": 12,
-        "verb": "upgrade",
-        "began": "2026-11-23T21:38:31+00:00",
-        "from": {"generation": 7},
-        "to": {"generation": 8},
-        "outcome": "done",
-        "seconds": 2.3,
-    },
-}
 
 
 def test_the_plain_status_says_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,14 +18,14 @@ def test_the_plain_status_says_everything(monkeypatch: pytest.MonkeyPatch) -> No
     assert (
         stream.getvalue()
         == """\
-shop-1a9af1ca shop:app (pid 812, up 3h12m): degraded
+shop-1a9af1ca shop:app (pid 812, up 3h12m): degraded: worker 2 dies again and again; history cannot be written; \
+saturated: all 16 threads busy for 12 s, 37 waiting
   config        /srv/shop/releve.yaml
-  listen        127.0.0.1:8000, unix:/run/shop.sock
-  workers       3 (scaled; `ctl scale --reset` goes back to the configuration)
+  listen        127.0.0.1:8000 (queue 30/2,048), unix:/run/shop.sock
+  workers       2/3 (scaled; `ctl scale --reset` goes back to the configuration)
+  busy          16/16 threads, 37 waiting
   watch         code
   operation     upgrade: boot for 12s, by root (pid 5)
-  degraded      worker 2 dies again and again
-  degraded      history cannot be written
   not upgraded  shop.py:3: invalid syntax
   history       2 lines wait for the disk
   last          #12 upgrade (generation 7 → 8) done in 2.3s, 2026-11-23 21:38:31
@@ -102,9 +38,12 @@ generation 8 (master 820, 3m12s): serving
   orphaned    its master exited; its workers keep serving under the supervisor
   code        not preloaded: each worker imports it
   mixed code  shop.py, views.py
-  worker    pid  state      age  requests  connections  busy  memory  revision
-  8.1       821  serving  3m12s     1,204            3     1  43 MiB  1
-  8.2     90822  booting  3m12s     1,204            3     1  99 MiB  2
+  worker    pid  state      age  busy  cpu  memory   connections  descriptors  requests  restarts  revision
+  8.1       821  serving  3m12s   1/8  12%  43 MiB      3/10,000    25/20,032     1,204         0  1
+  8.2     90822  booting  3m12s   1/8  12%  99 MiB  9,990/10,000    25/20,032     1,204        11  2
+    └ 9,990 of 10,000 connections
+    └ restarted 11 times, last 1m15s ago: worker 3 (pid 90820) was killed by SIGKILL (not by this host's OOM killer) \
+while serving GET /report
 
 generation 7 (master -, -): retiring
   no workers
@@ -112,7 +51,36 @@ generation 7 (master -, -): retiring
     )
 
 
-def test_the_tree_says_what_the_plain_text_says(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("service", "headline"),
+    [
+        ({"state": "serving"}, "serving"),
+        ({"state": "serving", "saturated": "all 2 busy"}, "serving, saturated: all 2 busy"),
+        ({"state": "degraded", "degraded": ["1 of 2 workers", "no log"]}, "degraded: 1 of 2 workers; no log"),
+        (
+            {"state": "degraded", "degraded": ["1 of 2 workers"], "saturated": "the only thread busy for 3 s"},
+            "degraded: 1 of 2 workers; saturated: the only thread busy for 3 s",
+        ),
+        ({"state": "on trial", "degraded": ["1 of 2 workers"]}, "on trial, degraded: 1 of 2 workers"),
+    ],
+)
+def test_the_headline(service: dict[str, Any], headline: str) -> None:
+    assert status.picture({"service": service}).state == headline
+
+
+def test_an_older_supervisor_says_less_and_what_is_missing_is_left_out() -> None:
+    worker = {name: WORKER[name] for name in ("worker", "pid", "state", "connections", "busy")}
+    result = {
+        "service": {"state": "serving", "listeners": ["127.0.0.1:8000"], "workers_wanted": 1},
+        "generations": [{"generation": 8, "workers": [worker]}],
+    }
+    shown = status.picture(result)
+    assert shown.facts == [("listen", "127.0.0.1:8000"), ("workers", "1")]
+    assert shown.parts[0].rows[0].cells == ("8.1", "821", "serving", "-", "1", "-", "-", "3", "-", "-", "-")
+    assert not shown.parts[0].rows[0].below
+
+
+def test_a_terminal_shows_what_the_plain_text_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     plain, rich = io.StringIO(), io.StringIO()
     status.show_plain(FULL, plain)
