@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
@@ -50,9 +51,15 @@ def answer(order: Order) -> Event:
 def locate(order: Order) -> Found:
     """The instance that is meant, connected. Raises FindError."""
     found = find(order.socket, order.config, os.environ, os.geteuid())
-    if found.guessed:
-        render.say(f"{render.line(found.label)}: the only running service")
+    if found.guessed and render.on_terminal(sys.stderr):
+        _say_which(found.label)
     return found
+
+
+@functools.cache
+def _say_which(label: str) -> None:
+    """Say which service is meant; once, however often it is asked."""
+    render.say(f"{render.line(label)}: the only running service")
 
 
 def unfound(error: FindError) -> Event:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from releve.ctl.logs.selection import Selection
 
+OURS, ACCESS = "releve", "releve-access"  # SYSLOG_IDENTIFIER of messages and output, and of the access log
 # From the most severe of syslog(3) to the least that is asked for; what the application wrote is told by its stream.
 PRIORITIES = {"debug": "debug", "info": "info", "warning": "warning", "error": "err"}
 
@@ -11,7 +12,8 @@ PRIORITIES = {"debug": "debug", "info": "info", "warning": "warning", "error": "
 def command(unit: str | None, of_user: bool, wanted: Selection, *, follow: bool, as_json: bool) -> list[str]:
     """The command line. ``unit`` None: by what Relève calls itself there."""
     argv = ["journalctl", *(["--user"] if of_user else [])]
-    argv += ["-u", unit] if unit else ["-t", "releve"]
+    argv += ["-u", unit] if unit else []
+    argv += ["-t", ACCESS] if wanted.access else [] if unit else ["-t", OURS, "-t", ACCESS]
     if wanted.lines is not None:
         argv += ["-n", str(wanted.lines)]
     if wanted.since is not None:
@@ -26,6 +28,4 @@ def command(unit: str | None, of_user: bool, wanted: Selection, *, follow: bool,
         argv.append(f"GENERATION={wanted.generation}")
     if wanted.worker is not None:
         argv.append(f"WORKER={wanted.worker}")
-    if wanted.access:
-        argv.append("_TRANSPORT=stdout")
     return argv

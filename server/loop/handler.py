@@ -146,7 +146,8 @@ class Handler:
                 call.kind = Kind.ASKED if ours is None else None
             outcome = call.run(ours or self.application, environ)
             connection.took_s = took_s = time.monotonic() - began
-            self.note(environ, call, outcome, took_s)
+            if not connection.private:
+                self.note(environ, call, outcome, took_s)
             if outcome.status >= 500 and self.refused(environ, call, outcome):
                 outcome = outcome._replace(status=NOT_COUNTED)
             elif polled or connection.private:

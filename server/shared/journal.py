@@ -1,4 +1,5 @@
-"""systemd's journal: its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL), and whether a descriptor leads there.
+"""systemd's journal: its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL), its streams, and whether a descriptor
+leads there.
 
 One datagram is one entry. journald adds by itself who sent it (``_PID``, ``_UID``, ``_SYSTEMD_UNIT``).
 """
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from releve.server.shared.native import os, socket
 
 ADDRESS = "/run/systemd/journal/socket"
+STREAMS = "/run/systemd/journal/stdout"
 VARIABLE = "JOURNAL_STREAM"  # systemd.exec(5): device and inode of the stream that systemd has connected
 SEND_S = 1.0  # how long a journald that does not read may hold a process up, for each entry
 
@@ -31,6 +33,20 @@ def leads_there(fd: int, environ: Mapping[str, str]) -> bool:
     except OSError:
         return False
     return (device, inode) == (str(found.st_dev), str(found.st_ino))
+
+
+def open_stream(identifier: str, priority: int, address: str = STREAMS) -> int:
+    """A new stream to the journal, of which each line is an entry with this SYSLOG_IDENTIFIER and PRIORITY.
+
+    The descriptor is the caller's, close-on-exec and non-blocking. sd_journal_stream_fd(3). Raises OSError.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        sock.connect(address)
+        sock.shutdown(socket.SHUT_RD)
+        # identifier, unit, priority, whether lines begin with theirs, and what else they are forwarded to
+        sock.sendall(f"{identifier}\n\n{priority}\n0\n0\n0\n0\n".encode())
+        return sock.detach()
 
 
 def encode(fields: Mapping[str, object]) -> bytes:

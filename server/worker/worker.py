@@ -37,7 +37,7 @@ from releve.server.worker.orders import IllegalOrder
 from releve.server.worker.recycle import Recycling
 from releve.server.worker.setup import Application, WorkerSetup
 from releve.server.worker.traffic import Traffic
-from releve.server.wsgi import hooks
+from releve.server.wsgi import access, hooks
 from releve.server.wsgi.access import AccessLog
 from releve.server.wsgi.application import BootError
 from releve.server.wsgi.call import Call
@@ -86,6 +86,14 @@ def _live(setup: WorkerSetup) -> NoReturn:
     worker.start()
 
 
+def _access_log(setup: WorkerSetup) -> AccessLog | None:
+    if setup.access < 0:
+        return None
+    log = setup.settings.log
+    fd = access.stream(setup.access, log.format) if log.access == "-" else -1
+    return AccessLog(setup.access if fd < 0 else fd, log.access_format)
+
+
 class Worker:
     """One worker, put together; reads its orders, and says what it has to say. Runs in the loop."""
 
@@ -95,7 +103,7 @@ class Worker:
         self._exit_s = settings.timeouts.exit
         self._control = setup.control
         self._observed: list[Link] = []  # a thread of its own answers on them
-        self._access = AccessLog(setup.access, settings.log.access_format) if setup.access >= 0 else None
+        self._access = _access_log(setup)
         tally = setup.board.tally(setup.slot)
         lost.tell(partial(tally.put, "lost"))
         answer = Handler(application, settings, access=self._access, readiness=Readiness(settings, setup.board))

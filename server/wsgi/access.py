@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Mapping
 from itertools import chain
 
 from releve.server.shared import system
+from releve.server.shared.journal import leads_there, open_stream
 from releve.server.shared.lost_lines import lost, lost_words
 from releve.server.shared.native import Lock, os, select, time
 from releve.server.wsgi.access_line import (
@@ -32,6 +34,7 @@ from releve.server.wsgi.access_line import (
 )
 
 FULL_LINES = 512  # then it is time to flush
+IDENTIFIER, PRIORITY = "releve-access", 6  # in the journal: SYSLOG_IDENTIFIER, and `info` of syslog(3)
 LONG_LINE = 4096  # characters; such a line is flushed at once
 KEPT_MAX_BYTES = 1 << 20  # of what a slow reader has not taken; more is dropped
 CLOSE_S = 1.0  # how long the last lines wait for a slow reader
@@ -46,6 +49,19 @@ _SHORT = {
 Usual = tuple[str, str, str, str, int, int | str, str, str]
 
 log = logging.getLogger("releve.worker")
+
+
+def stream(fd: int, form: str, environ: Mapping[str, str] = os.environ) -> int:
+    """A stream of its own to the journal, if ``fd`` leads there and the form of the log is ``auto``; -1: there is none.
+
+    There, lines of requests can be told from all that is written to standard output.
+    """
+    if form in ("text", "json") or not leads_there(fd, environ):
+        return -1
+    try:
+        return open_stream(IDENTIFIER, PRIORITY)
+    except OSError:
+        return -1
 
 
 class AccessLog:

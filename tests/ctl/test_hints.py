@@ -45,8 +45,6 @@ def test_the_error_of_a_command_line_leads_on(
     assert says in capsys.readouterr().err
 
 
-def test_no_verb_is_called_what_a_hint_is_for() -> None:
-    assert not set(main.ctl.commands) & set(hints.VERBS)
-    assert all(
-        any(verb in main.ctl.commands for verb in meant) or word in hints.OTHERS for word, meant in hints.VERBS.items()
-    )
+def test_every_hint_leads_to_something_that_there_is() -> None:
+    known = main.ctl.commands
+    assert all(word in hints.OTHERS or any(verb in known for verb in meant) for word, meant in hints.VERBS.items())

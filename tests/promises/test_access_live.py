@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from harness.service import Service, serving
 
@@ -52,6 +53,18 @@ def test_a_file_that_cannot_be_opened_fails_the_change_and_nothing_else(tmp_path
         service.configure(log={"access": "two.access"})
         service.do("reload")
         assert held(service) == [{"two.access"}]
+
+
+def test_the_checks_of_the_supervisor_are_left_out(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"log": {"access": "one.access"}, "upgrade": {"check": "/release"}}
+    with serving(tmp_path, start=False, workers=1, **settings) as service:
+        service.release("one")
+        service.start()
+        service.do("upgrade")
+        service.get("/release?mine")
+        service.must("stop")
+        lines = (tmp_path / "one.access").read_text().splitlines()
+        assert [line.split()[6] for line in lines] == ["/release?mine"]
 
 
 def _umask() -> int:

@@ -66,6 +66,9 @@ def test_the_journal_gets_fields(site: Site) -> None:
     assert failed["CODE_FILE"].endswith("call.py")
     assert [one["MESSAGE"] for one in entries(site, PROCESS="master", STREAM="stdout")] == ["imported"]
     assert any("generation 1 serves" in one["MESSAGE"] for one in entries(site, PROCESS="supervisor"))
+    access = [one for one in entries(site, SYSLOG_IDENTIFIER="releve-access") if "GET /" in one["MESSAGE"]]
+    assert len(access) == 2 and {(one["_PID"], one["PRIORITY"]) for one in access} == {(worker, "6")}
+    assert {one["_SYSTEMD_UNIT"] for one in access} == {site.unit}
     raw = [one for one in entries(site) if one["MESSAGE"] == "by os.write"]
     assert len(raw) == 2 and {one["_PID"] for one in raw} == {worker} and "GENERATION" not in raw[0]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from releve.server.shared import journal
-from releve.server.shared.journal import Journal, encode, leads_there
+from releve.server.shared.journal import Journal, encode, leads_there, open_stream
 
 
 def parse(data: bytes) -> dict[str, str]:
@@ -128,3 +128,21 @@ def test_where_a_descriptor_leads() -> None:
     finally:
         os.close(one)
         os.close(other)
+
+
+def test_a_stream_says_first_what_its_lines_are_called(tmp_path: Path) -> None:
+    address = str(tmp_path / "stdout")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as journald:
+        journald.bind(address)
+        journald.listen()
+        fd = open_stream("releve-access", 6, address)
+        try:
+            assert not os.get_inheritable(fd) and not os.get_blocking(fd)
+            os.write(fd, b"GET /\n")
+        finally:
+            os.close(fd)
+        taken, _ = journald.accept()
+        with taken, taken.makefile("rb") as lines:
+            assert lines.read().split(b"\n") == [b"releve-access", b"", b"6", b"0", b"0", b"0", b"0", b"GET /", b""]
+    with pytest.raises(OSError):
+        open_stream("releve-access", 6, str(tmp_path / "nobody"))

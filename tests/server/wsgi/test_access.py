@@ -16,7 +16,7 @@ import pytest
 from harness.sink import ENVIRON, TIME, Sink
 from releve.server.shared import system
 from releve.server.wsgi import access
-from releve.server.wsgi.access import AccessLog
+from releve.server.wsgi.access import AccessLog, stream
 
 
 def test_when_it_is_time_to_flush() -> None:
@@ -218,3 +218,25 @@ def test_workers_share_a_pipe_without_mixing_lines(tmp_path: Path) -> None:
     threads[0].join(30)
     os.close(reader)
     assert sorted(numbers(b"".join(got))) == sorted(3 * list(range(2000)))
+
+
+def test_in_the_journal_it_has_a_stream_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where standard output is the journal's, and nobody has asked for plain lines."""
+    opened: list[tuple[str, int]] = []
+
+    def open_stream(identifier: str, priority: int) -> int:
+        opened.append((identifier, priority))
+        return 99
+
+    monkeypatch.setattr("releve.server.wsgi.access.open_stream", open_stream)
+    with (tmp_path / "output").open("wb") as output:
+        seen = os.fstat(output.fileno())
+        journal = {"JOURNAL_STREAM": f"{seen.st_dev}:{seen.st_ino}"}
+        assert stream(output.fileno(), "auto", journal) == 99 and opened == [("releve-access", 6)]
+        assert stream(output.fileno(), "text", journal) == stream(output.fileno(), "auto", {}) == -1
+
+        def refuse(*_: object) -> int:
+            raise FileNotFoundError
+
+        monkeypatch.setattr("releve.server.wsgi.access.open_stream", refuse)
+        assert stream(output.fileno(), "auto", journal) == -1
