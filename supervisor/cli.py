@@ -41,22 +41,28 @@ FLAGS: tuple[tuple[tuple[str, ...], str, str, str, bool], ...] = (
         "Address to listen on, as 127.0.0.1:8000 or unix:/run/my.sock; may be repeated.",
         True,
     ),
-    (("-t", "--threads"), "threads", "N", "Requests at once in one worker.", False),
+    (("-t", "--threads"), "threads", "N", "Requests that a worker runs at the same time.", False),
     (
         ("--directory", "--chdir"),
         "directory",
         "FOLDER",
-        "Folder of the release; default: the current one, or the file's own.",
+        "Folder of the release; default: the current one, or that of the file.",
         False,
     ),
     (
         ("--python",),
         "python",
         "PATH",
-        "Interpreter; default: the folder's .venv or venv, else the one that runs releve.",
+        "Interpreter; default: .venv or venv of the folder, or the one that runs releve.",
         False,
     ),
-    (("--watch",), "watch", "off|release|code", "Upgrade by itself, on a flipped symlink or on saved code.", False),
+    (
+        ("--watch",),
+        "watch",
+        "off|release|code",
+        "Upgrade automatically when the symlink flips (release) or code is saved (code).",
+        False,
+    ),
 )
 PATHS = ("directory", "python")
 
@@ -66,17 +72,17 @@ OF_PASTE: tuple[tuple[tuple[str, ...], str, str, str, bool], ...] = (
         ("--server-name",),
         "server_name",
         "NAME",
-        "Of a PasteDeploy file (-c FILE.ini): the section [server:NAME]; default: main.",
+        "Section [server:NAME] of a PasteDeploy file (-c FILE.ini); default: main.",
         False,
     ),
-    (("--app-name",), "app_name", "NAME", "Of a PasteDeploy file: the application [app:NAME]; default: main.", False),
-    (("--define",), "define", "NAME=VALUE", "Of a PasteDeploy file: a variable given to it; may be repeated.", True),
+    (("--app-name",), "app_name", "NAME", "Application [app:NAME] of a PasteDeploy file; default: main.", False),
+    (("--define",), "define", "NAME=VALUE", "Variable for a PasteDeploy file; may be repeated.", True),
 )
 
-EPILOG = f"""Without -c and APP, ./{USUAL_FILE} is used if it is there. `releve check` validates the same command line
-and touches nothing, `releve systemd-unit -c FILE` prints a unit for systemd, `releve init` writes a first
-configuration, `releve import` makes one from gunicorn's, `releve schema` prints the JSON Schema of the file. While it
-runs: `ctl status`, `ctl upgrade`, `ctl stop` in the same folder."""
+EPILOG = f"""Without -c and APP, releve uses ./{USUAL_FILE} if it exists. `releve check` validates the same command line
+and changes nothing, `releve systemd-unit -c FILE` prints a unit for systemd, `releve init` writes a first
+configuration, `releve import` converts one of gunicorn, `releve schema` prints the JSON Schema of the file. While
+releve runs, use `ctl status`, `ctl upgrade`, `ctl stop` in the same folder."""
 
 
 def configuration(file: str | None, app: str | None, options: dict[str, Any]) -> Configuration:
@@ -93,15 +99,15 @@ def configuration(file: str | None, app: str | None, options: dict[str, Any]) ->
             given[key] = str(absolute(value, folder)) if key in PATHS and value != "auto" else value
     if app in SUBCOMMANDS:
         raise click.UsageError(
-            f"cannot run an application called {app!r}: write {app}:app; a command, as in `releve {app}`, comes first"
+            f"cannot run an application called {app!r}: write {app}:app; a command comes first, as in `releve {app}`"
         )
     if app is not None and (error := hints.misread(app, SUBCOMMANDS)):
         raise error
     if file is None and app is None:
         if not (folder / USUAL_FILE).exists():
             raise click.UsageError(
-                "cannot start: nothing says what to run; give -c FILE or an application (`releve -w 3 "
-                f"hello:app`), or have `releve init` write ./{USUAL_FILE}"
+                "cannot start: no application is given; use -c FILE, or an application as in `releve -w 3 "
+                f"hello:app`, or write ./{USUAL_FILE} with `releve init`"
             )
         file = USUAL_FILE
     return Configuration(
@@ -316,11 +322,11 @@ def _guarded(told: Configuration, action: Callable[[Configuration], int]) -> int
         print(error, file=sys.stderr)
         return Status.USAGE
     except KeyboardInterrupt:
-        print("interrupted before the service had started", file=sys.stderr)
+        print("interrupted before the service started", file=sys.stderr)
     return Status.UNEXPECTED
 
 
-SUMMARY = "Serve APP (module:object), or what the configuration file says, and supervise it."
+SUMMARY = "Serve APP (module:object), or the application of the configuration file, and supervise it."
 SCHEMA_SUMMARY = "Print the JSON Schema of the configuration file, for editors."
 
 
@@ -360,7 +366,7 @@ def _schema(arguments: Sequence[str]) -> int:
 
 # commands that take a configuration as ``releve`` does -> their help, and what they do with it
 CONFIGURED: dict[str, tuple[str, Callable[[Configuration], int]]] = {
-    "check": ("Validate the configuration and start nothing.", check),
+    "check": ("Validate the configuration without starting anything.", check),
     "doctor": (
         (
             "Examine the configuration and this host; `ctl doctor` examines the running service too. Exit "
@@ -369,7 +375,7 @@ CONFIGURED: dict[str, tuple[str, Callable[[Configuration], int]]] = {
         doctor,
     ),
     "systemd-unit": (
-        "Print a hardened systemd unit for the configuration, its timeouts computed from the settings.",
+        "Print a hardened systemd unit for the configuration, with timeouts computed from the settings.",
         print_unit,
     ),
 }

@@ -106,7 +106,7 @@ class Crashes:
         text = self.file.next()
         found = stack(text) if text else ""
         if not found and self.file.elsewhere:
-            found = "(the application has its own faulthandler write the stack, to a file of its own)"
+            found = "(no stack: the application's own faulthandler writes it, to another file)"
         whole = bool(text) and self.file.wants_all
         if (not booting or whole) and log.isEnabledFor(logging.ERROR):
             shown = text if whole else found

@@ -22,7 +22,7 @@ def chosen(service: Service, name: str, everything: bool) -> list[int]:
     generation = service.active
     if generation is None or generation.orphaned:
         raise StepFailed(
-            "preflight", "cannot restart: the master of the generation in service is gone; ctl upgrade starts another"
+            "preflight", "cannot restart: the master of the generation in service exited; ctl upgrade starts another"
         )
     if not generation.can(FEATURE):
         raise StepFailed(
@@ -36,7 +36,9 @@ def chosen(service: Service, name: str, everything: bool) -> list[int]:
     found = [one.number for one in workers.values() if short == str(one.number) or name == str(one.pid)]
     if not found:
         names = ", ".join(f"{generation.number}.{one.number} (pid {one.pid})" for _, one in sorted(workers.items()))
-        raise StepFailed("usage", f"cannot restart {name!r}: no such worker in service; there are {names or 'none'}")
+        raise StepFailed(
+            "usage", f"cannot restart {name!r}: no such worker in service; the workers are {names or 'none'}"
+        )
     return found[:1]
 
 
@@ -53,4 +55,6 @@ async def restart(operation: Operation, generation: Generation, numbers: Sequenc
             await generation.orders.give("replace", worker=number, timeout_s=patience_s)
             new = max(set(generation.workers) - before, default=None)
             done.append(f"{generation.number}.{number}" + ("" if new is None else f" by {generation.number}.{new}"))
-    return f"replaced {', '.join(done) or 'nothing: the workers are gone'}; those before finish their requests and exit"
+    return (
+        f"replaced {', '.join(done) or 'nothing: the workers exited'}; the old workers finish their requests and exit"
+    )

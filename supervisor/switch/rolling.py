@@ -46,7 +46,7 @@ async def roll(operation: Operation, old: Generation, new: Generation, workers: 
             come += 1
             await new.orders.give("scale", workers=come, timeout_s=new.settings.timeouts.boot + ORDER_S)
             await _prove_youngest(new)
-        operation.say(f"{come} of {workers} new workers serve, {left} old ones")
+        operation.say(f"{come} of {workers} new workers serve, and {left} old")
         soundness.demand(new, "switch", old=old)
 
 

@@ -183,7 +183,7 @@ def _identity(settings: Settings, needed: Needs) -> Iterator[str]:
 def _hardening(settings: Settings, needed: Needs) -> Iterator[str]:
     yield "# Hardening, rated by systemd-analyze security. Left out, and why:"
     yield (
-        "#   PrivateUsers: ctl, run by root, would look like nobody.  ProcSubset=pid: the memory of "
+        "#   PrivateUsers: the supervisor would not see that root runs ctl.  ProcSubset=pid: the memory of "
         "workers is shown from /proc."
     )
     yield (

@@ -103,8 +103,7 @@ def test_a_file_of_its_own_gets_what_faulthandler_writes(tmp_path: Path) -> None
         service.start()
         crash(service)
         assert (
-            crashed(service)[0]["stack"]
-            == "(the application has its own faulthandler write the stack, to a file of its own)"
+            crashed(service)[0]["stack"] == "(no stack: the application's own faulthandler writes it, to another file)"
         )
         assert "in parse_image" in own.read_text()
 

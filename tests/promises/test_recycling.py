@@ -52,7 +52,7 @@ def test_a_worker_is_restarted_by_its_name(tmp_path: Path) -> None:
         assert service.serving() == 1
         assert service.ask("history")["entries"][-1]["verb"] == "restart"
         ended = service.ctl("restart", "9.9")
-        assert ended.returncode == 2 and "no such worker in service; there are 1." in ended.stderr
+        assert ended.returncode == 2 and "no such worker in service; the workers are 1." in ended.stderr
         ended = service.ctl("restart")
         assert ended.returncode == 2 and "`ctl upgrade` starts new code" in ended.stderr.replace("\n", " ")
 

@@ -119,7 +119,7 @@ def test_options_of_one_upgrade(told: Callable[..., Configuration], tmp_path: Pa
 
 
 def test_the_usual_file_is_used_if_nothing_is_named(told: Callable[..., Configuration], tmp_path: Path) -> None:
-    with pytest.raises(click.UsageError, match=r"nothing says what to run; give -c FILE or an application"):
+    with pytest.raises(click.UsageError, match=r"no application is given; use -c FILE, or an application"):
         told()
     (tmp_path / "releve.yaml").write_text("app: shop:app\n")
     assert told().path == tmp_path / "releve.yaml" and told("-w", "3").path == tmp_path / "releve.yaml"
@@ -155,7 +155,7 @@ def test_errors_name_the_flag(told: Callable[..., Configuration]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "nothing says what to run"),
+        ([], "no application is given"),
         (["--bogus", "test:app"], "--bogus"),
         (["test:app", "other:app"], "other:app"),
         (["-w"], "requires an argument"),
@@ -164,7 +164,7 @@ def test_errors_name_the_flag(told: Callable[..., Configuration]) -> None:
         (["-c", "broken.yaml"], "broken.yaml:2:1: "),
         (["test:app", "check"], "check"),
         (["-w", "2", "check"], "write check:app"),
-        (["check"], "nothing says what to run"),
+        (["check"], "no application is given"),
         (["check", "-c", "broken.yaml"], "broken.yaml:2:1: "),
         (["check", "-w", "0", "test:app"], "--workers"),
         (["--app-name", "shop", "test:app"], "without a PasteDeploy file"),

@@ -32,10 +32,10 @@ def test_which_are_meant(name: str, everything: bool, found: list[int]) -> None:
 @pytest.mark.parametrize(
     ("active", "name", "why"),
     [
-        (None, "2", "the master of the generation in service is gone"),
+        (None, "2", "the master of the generation in service exited"),
         (generation(orphaned=True), "2", "ctl upgrade starts another"),
         (generation(can=lambda feature: False), "2", "ctl reload replaces all"),
-        (generation(), "7.2", r"no such worker in service; there are 8\.1 \(pid 801\), 8\.2"),
+        (generation(), "7.2", r"no such worker in service; the workers are 8\.1 \(pid 801\), 8\.2"),
         (generation(), "", "no such worker in service"),
     ],
 )
