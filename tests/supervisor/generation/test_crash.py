@@ -121,7 +121,7 @@ def test_where_the_stack_is_elsewhere_the_log_says_so(file: CrashFile) -> None:
     crashes = Crashes(file)
     os.write(file.fileno(), ELSEWHERE)
     crashes.note("it was killed", {"who": "gen=1"})
-    assert "a file of its own" in crashes.recent[0].stack
+    assert "to another file" in crashes.recent[0].stack
 
 
 def test_a_crash_is_what_its_picture_shows() -> None:
