@@ -26,7 +26,7 @@ from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.history import History
 from releve.supervisor.reporting.log import log, own
 from releve.supervisor.service.configuration import Configuration
-from releve.supervisor.service.lock import LockHeld, RuntimeLock
+from releve.supervisor.service.lock import LockError, LockHeld, RuntimeLock
 from releve.supervisor.service.sentry_process import SentryProcess
 from releve.supervisor.service.service import Service
 from releve.supervisor.supervisor import Supervisor
@@ -42,8 +42,16 @@ DESCRIPTORS = 8192
 def run(configuration: Configuration) -> int:
     """Be the supervisor of a service until it is stopped; returns the exit status of ``releve``.
 
-    Raises ConfigError (the settings), InstanceError and LockError (the folders).
+    Raises ConfigError (the settings), InstanceError and LockError (the folders), of which systemd is told.
     """
+    try:
+        return _run(configuration)
+    except (ConfigError, InstanceError, LockError) as error:
+        Notifier(os.environ).status(f"Cannot start: {error}")
+        raise
+
+
+def _run(configuration: Configuration) -> int:
     system.fill_standard()
     raise_descriptor_limit(DESCRIPTORS)
     arrived = _arrived()

@@ -200,6 +200,7 @@ class Supervisor:
                 self._say_where()
             await self.stop.ended.wait()
             return int(Status.DONE)
+        self.service.announcer.failed(start)
         if own.path is not None:
             print(f"releve: {outcome['message']}; the log is in {own.path}", file=sys.stderr)
         await end_all(self.service, dismiss_all(self.service))

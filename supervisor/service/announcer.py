@@ -46,6 +46,13 @@ class Announcer:
         if self._notifier.active:
             self._notifier.status(_sentence(self._serving()))
 
+    def failed(self, operation: Operation) -> None:
+        """The first operation has failed, and the service ends: with the reason, beside the exit status."""
+        outcome = operation.outcome or {}
+        reason = outcome.get("reason") or outcome.get("message", "")
+        at = f" at {outcome['step']}" if outcome.get("step") else ""
+        self._notifier.status(_sentence(f"{operation.verb} {operation.number} failed{at}: {reason}"))
+
     def _phase(self, operation: Operation, phase: str) -> None:
         self._notifier.status(f"{operation.verb} {operation.number}: {phase}; {self._serving()}")
 

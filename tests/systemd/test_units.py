@@ -66,9 +66,12 @@ def test_start_returns_only_when_a_generation_serves(site: Site) -> None:
 
 def test_a_first_release_that_does_not_boot_fails_the_start_and_says_why(site: Site) -> None:
     site.release(BROKEN.format(release="one"))
-    status, _ = site.systemctl("start")
-    assert status != 0
-    site.must_have_said("ModuleNotFoundError: No module named 'a_module_that_nobody_has'")
+    with drop_in(site, "[Service]\nRestart=no\n"):
+        status, _ = site.systemctl("start")
+        assert status != 0
+        site.must_have_said("ModuleNotFoundError: No module named 'a_module_that_nobody_has'")
+        assert site.show("ExecMainStatus") == "4"
+        assert site.show("StatusText").startswith("Start 1 failed at import: cannot import app: ")
 
 
 def test_a_configuration_error_fails_the_start_once(site: Site) -> None:
@@ -78,6 +81,7 @@ def test_a_configuration_error_fails_the_start_once(site: Site) -> None:
     assert site.show("NRestarts") == "0"
     assert site.show("ActiveState") == "failed"
     assert site.show("ExecMainStatus") == "2"
+    assert site.show("StatusText").startswith("Cannot start: /etc/releve/releve.yaml:")
     site.must_have_said("'wrokers'")
 
 

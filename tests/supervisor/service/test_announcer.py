@@ -77,3 +77,14 @@ def test_outside_systemd_nobody_is_asked_for_words() -> None:
     announcer.ready()
     announcer.condition()
     announcer.serving()
+
+
+def test_a_start_that_fails_leaves_its_reason(tmp_path: Path, manager: socket.socket) -> None:
+    announcer = Announcer(Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")}), condition(), lambda: SERVES)
+    operation = Operation("start", "releve", 1)
+    operation.finish({"status": 4, "message": "cannot import app: …", "step": "import", "reason": "cannot import app"})
+    announcer.failed(operation)
+    assert heard(manager) == ["STATUS=Start 1 failed at import: cannot import app"]
+    operation.finish({"status": 1, "message": "unexpected error"})
+    announcer.failed(operation)
+    assert heard(manager) == ["STATUS=Start 1 failed: unexpected error"]
