@@ -91,8 +91,12 @@ def fit(
         """What is left of the width; less than 0: they do not fit."""
         return width - len(indent) - sum(least[at] for at in shown) - len(render.GAP) * (len(shown) - 1)
 
-    while room() < 0 and (droppable := [at for at in shown if columns[at].rank]):
-        shown.remove(max(droppable, key=lambda at: columns[at].rank))
+    by_rank = sorted((at for at in shown if columns[at].rank), key=lambda at: columns[at].rank)
+    while room() < 0 and (droppable := [at for at in by_rank if at in shown]):
+        shown.remove(droppable[-1])
+    for at in by_rank:  # a narrow column may fit where a wider one of more importance did not
+        if at not in shown and room() >= least[at] + len(render.GAP):
+            shown = sorted((*shown, at))
     last = shown[-1]
     if columns[last].least:
         least[last] = min(longest[last], least[last] + max(0, room()))

@@ -15,7 +15,7 @@ COLUMNS = (
     Column("worker"),
     Column("pid", right=True),
     Column("state"),
-    Column("age", right=True, rank=8),
+    Column("age", right=True, rank=9),
     Column("heartbeat", right=True),
     Column("busy", right=True, rank=1),
     Column("waiting", right=True, rank=10),
@@ -25,7 +25,7 @@ COLUMNS = (
     Column("3xx", right=True, rank=5),
     Column("4xx", right=True, rank=4),
     Column("5xx", right=True, rank=2),
-    Column("cpu", right=True, rank=9),
+    Column("cpu", right=True, rank=8),
     Column("memory", right=True, rank=11),
 )
 LATE_S = 2.0  # an event loop that has not run for so long is stuck

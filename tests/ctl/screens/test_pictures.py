@@ -76,11 +76,11 @@ def test_workers_on_a_narrow_terminal_leave_out_what_is_elsewhere_and_cut_nothin
     stream = io.StringIO()
     workers.show_rich(WORKERS, stream)
     assert [line.rstrip() for line in stream.getvalue().splitlines()] == [
-        "worker  pid  state    heartbeat  busy  requests    2xx  3xx  4xx  5xx",
-        "8.2     812  serving        now   1/8     1,204  1,200    1    2    1",
+        "worker  pid  state    heartbeat  busy  requests    2xx  3xx  4xx  5xx  cpu",
+        "8.2     812  serving        now   1/8     1,204  1,200    1    2    1  12%",
         "  └ 12s  GET /report?\\x1b[2J  10.0.0.7:4711",
-        "7.1     701  paused         31s     -         -      -    -    -    -",
-        "not shown at 80 columns: age, waiting, connections, cpu, memory",
+        "7.1     701  paused         31s     -         -      -    -    -    -    -",
+        "not shown at 80 columns: age, waiting, connections, memory",
     ]
 
 

@@ -67,6 +67,13 @@ def test_a_long_text_is_wrapped_in_its_column_if_that_has_room_and_else_below() 
     assert sum(fit(REASONS, rows, 45).widths) + 6 <= 45
 
 
+def test_a_narrow_column_takes_the_room_that_a_wider_one_of_more_importance_leaves() -> None:
+    columns = (Column("id"), Column("connections", rank=1), Column("cpu", rank=2))
+    rows = (Row(("1", "10", "5%"), {}),)
+    assert laid_out(10, columns, rows) == ["id  cpu", "1   5%"]
+    assert laid_out(15, columns, rows) == ["id  connections", "1   10"]
+
+
 def test_styles_are_those_of_the_cells() -> None:
     head, first, *_ = lay_out(COLUMNS, ROWS, None)
     assert {piece.style for piece in head if piece.text.strip()} == {"dim"}
@@ -98,7 +105,7 @@ def test_a_screen_fits_its_terminal_and_shortens_nothing(
 
 @pytest.mark.parametrize(
     ("screen", "result", "first"),
-    [(status, FULL, ["age", "requests", "descriptors"]), (workers, WORKERS, ["memory", "age", "waiting", "cpu"])],
+    [(status, FULL, ["age", "requests", "descriptors"]), (workers, WORKERS, ["memory", "waiting", "connections"])],
 )
 def test_a_wide_terminal_shows_more_and_a_narrow_one_says_what_it_leaves_out(
     screen: ModuleType, result: dict[str, Any], first: list[str]
