@@ -277,13 +277,15 @@ class Supervisor:
     def _sample(self) -> None:
         """Remember what the generation in service has answered: the next one is compared with its last minute.
 
-        See where the logs are, and whether the service is saturated; remember what processor time its workers have had.
+        See where the logs are, and whether the service is saturated or fails; remember what processor time its workers
+        have had.
         """
         self._rotations.look()
         self.service.condition.judge_logs()
         if self.service.active is not None:
             self.service.active.traffic.sample()
-        self.service.saturation.look(self.service.load())
+        self.service.saturated()
+        self.service.failing()
         self.service.cpu.sample(worker.pid for one in self.service.generations() for worker in one.workers.values())
         if not self.stop.ended.is_set():
             asyncio.get_running_loop().call_later(SAMPLE_S, self._sample)

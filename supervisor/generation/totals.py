@@ -116,6 +116,13 @@ class RunningTotals:
             self._samples.popleft()
         return self._total
 
+    def recent(self, seconds: float) -> tuple[Totals, float]:
+        """What came in the last so many seconds or a little longer, as far as that is remembered; and in how many."""
+        total = self.sample()
+        now = self._samples[-1][0]
+        when, before = next((one for one in reversed(self._samples) if now - one[0] >= seconds), self._samples[0])
+        return total - before, now - when
+
     def last_minute(self) -> Totals:
         """What came in the time that is remembered, up to now."""
         total = self.sample()

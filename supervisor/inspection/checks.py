@@ -12,28 +12,18 @@ from collections.abc import Callable, Iterator
 from releve.config.frozen import dataclass
 from releve.config.grammar import counted
 from releve.server.shared.system import DESCRIPTORS_SPARE
+from releve.supervisor.inspection import live_checks
 from releve.supervisor.inspection.facts import Facts
+from releve.supervisor.inspection.finding import PROBLEM, WARNING, Finding
 from releve.supervisor.systemd import unit
 from releve.supervisor.systemd.lacking import lacking
 from releve.supervisor.systemd.needs import needs
-
-OK, UNKNOWN, WARNING, PROBLEM = "ok", "unknown", "warning", "problem"
 
 PORTS_LEAST = 10_000  # of the ephemeral range: connections to one database or upstream, of a minute
 DATABASE_USUAL = 100  # max_connections of PostgreSQL
 CLOCK_JUMP_S = 5.0
 NETWORK_BITS = {4: 8, 6: 16}  # the widest network that can belong to one owner of proxies
 _MIB = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that a check has found, and what to do."""
-
-    check: str
-    severity: str
-    text: str
-    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +344,8 @@ def _stale(facts: Facts) -> Iterator[Finding]:
 
 CHECKS = (
     Check("health", "the service is neither degraded nor drained", _health, ("workers",)),
+    Check("load", "a thread is free, and few requests are answered with 5xx", live_checks.load, ("workers",)),
+    Check("limits", "no worker is near a limit of its own", live_checks.limits, ("workers",)),
     Check("history", "the history can be written", _history, ("workers",)),
     Check(
         "descriptors", "the limit of open files is enough for limits.connections", _descriptors, ("descriptors_hard",)

@@ -9,8 +9,9 @@ from dataclasses import asdict
 
 from releve.config.grammar import counted
 from releve.instance.protocol import Event, Status, result
-from releve.supervisor.inspection.checks import CHECKS, OK, PROBLEM, UNKNOWN, WARNING, Finding
+from releve.supervisor.inspection.checks import CHECKS
 from releve.supervisor.inspection.facts import Facts
+from releve.supervisor.inspection.finding import OK, PROBLEM, UNKNOWN, WARNING, Finding
 
 
 def examine(facts: Facts) -> list[Finding]:

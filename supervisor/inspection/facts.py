@@ -24,7 +24,8 @@ from releve.supervisor.host import system
 from releve.supervisor.host.identity import IdentityError, group_id, identify
 from releve.supervisor.host.policy import Policy
 from releve.supervisor.host.usage import memory, opened
-from releve.supervisor.inspection import host_facts
+from releve.supervisor.inspection import host_facts, worker_use
+from releve.supervisor.inspection.worker_use import WorkerUse
 from releve.supervisor.release.errors import ReleaseError
 from releve.supervisor.release.interpreter import choose_python
 from releve.supervisor.release.release import real_places, resolve_directory
@@ -44,6 +45,9 @@ class Facts:
     uid: int = -1
     workers: int | None = None  # in service
     degraded: tuple[str, ...] = ()
+    saturated: str | None = None  # every thread is busy: how many, for how long
+    failing: str | None = None  # many requests are answered with 5xx: how many
+    crew: tuple[WorkerUse, ...] = ()  # the workers in service
     drained_s: float | None = None
     history_trouble: str = ""
     descriptors_hard: int | None = None  # that one process may open
@@ -87,6 +91,9 @@ async def of_service(service: Service) -> Facts:
         uid=os.geteuid() if pin is None else pin.identity.uid,
         workers=len(workers),
         degraded=tuple(service.condition.degraded.values()),
+        saturated=service.saturated(),
+        failing=service.failing(),
+        crew=() if serving is None else tuple(worker_use.of_generation(serving, service.cpu)),
         drained_s=service.drain.seconds,
         history_trouble=service.history.trouble or "",
         pss_bytes=sum(pss) if workers and len(pss) == len(workers) else None,

@@ -30,9 +30,10 @@ def snapshot(service: Service, doing: ServiceState, operation: Operation | None,
     degraded = list(service.condition.degraded.values())
     load = service.load()
     saturated = load.words if service.saturation.look(load) else None
+    failing = service.failing()
     return result(
         Status.DEGRADED if state == "degraded" else Status.DONE,
-        _message(state, degraded, saturated, service.serving_words()),
+        _message(state, degraded, {"saturated": saturated, "failing": failing}, service.serving_words()),
         service={
             "name": service.configuration.name,
             "app": service.settings.served,
@@ -55,6 +56,7 @@ def snapshot(service: Service, doing: ServiceState, operation: Operation | None,
             "degraded": degraded,
             "draining": service.drain.picture(),
             "saturated": saturated,
+            "failing": failing,
             "load": {
                 "busy": load.busy,
                 "threads": load.threads or None,
@@ -86,12 +88,14 @@ def _state(service: Service, doing: ServiceState) -> str:
     return str(doing.value)
 
 
-def _message(state: str, degraded: list[str], saturated: str | None, serving: str) -> str:
+def _message(state: str, degraded: list[str], pressed: dict[str, str | None], serving: str) -> str:
+    """In one line. ``pressed``: what else there is to say, by a word of state; None: it is not so."""
     why = degraded if state == "degraded" else []
-    if saturated and why:
-        why = [*why, f"saturated: {saturated}"]
-    elif saturated:
-        state, why = f"{state}, saturated", [saturated]
+    for word, told in pressed.items():
+        if told and why:
+            why = [*why, f"{word}: {told}"]
+        elif told:
+            state, why = f"{state}, {word}", [told]
     return f"{state}: {'; '.join([*why, serving])}"
 
 

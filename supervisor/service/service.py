@@ -36,6 +36,7 @@ from releve.supervisor.service.condition import Condition, Subject
 from releve.supervisor.service.configuration import Configuration
 from releve.supervisor.service.continuity import Continuity
 from releve.supervisor.service.drain import Drain
+from releve.supervisor.service.error_rate import WINDOW_S, ErrorRate
 from releve.supervisor.service.held_listeners import HeldListeners
 from releve.supervisor.service.saturation import Load, Saturation, load_of
 from releve.supervisor.service.sentry_process import SentryProcess
@@ -76,6 +77,7 @@ class Service:
         self.condition = Condition(self._subject)
         self.cpu = CpuMeter()  # of the workers
         self.saturation = Saturation()
+        self.errors = ErrorRate()
         self.drain = Drain(self.generations)
         self.announcer = Announcer(notifier, self.condition, self.serving_words)
         self.folders = folders
@@ -370,6 +372,16 @@ class Service:
     def load(self) -> Load:
         """How busy the workers in service are now."""
         return load_of(self.serving, self.listeners.in_service)
+
+    def saturated(self) -> str | None:
+        """How long every thread has been busy, for people; None: one is free."""
+        load = self.load()
+        return load.words if self.saturation.look(load) else None
+
+    def failing(self) -> str | None:
+        """How many requests were answered with 5xx, for people; None: few."""
+        serving = self.serving
+        return None if serving is None else self.errors.look(*serving.traffic.recent(WINDOW_S))
 
     def serving_words(self) -> str:
         """What is serving now, for the end of an error message."""

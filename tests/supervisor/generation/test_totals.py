@@ -45,6 +45,18 @@ def test_a_new_worker_in_the_slot_of_a_dead_one_adds_to_what_that_one_did() -> N
     assert board.traffic.sample() == total
 
 
+def test_what_came_recently_and_in_how_many_seconds() -> None:
+    board = Board()
+    board.records[0] = record(10, 1000)
+    assert board.traffic.recent(10.0)[0].requests == 0, "nobody knows when those came"
+    board.now, board.records[0] = 1003.0, record(10, 1030)
+    assert (board.traffic.recent(10.0)[0].requests, board.traffic.recent(10.0)[1]) == (30, 3.0)
+    board.now, board.records[0] = 1012.0, record(10, 1060, 4)
+    recent, seconds = board.traffic.recent(9.0)
+    assert (recent.requests, recent.errors, seconds) == (30, 4, 9.0)
+    assert board.traffic.recent(10.0)[1] == 12.0
+
+
 def test_the_last_minute_is_no_longer_than_that() -> None:
     board = Board()
     for second in range(0, 200, 5):

@@ -15,8 +15,10 @@ from releve.config.settings.settings import Settings
 from releve.config.settings.timeouts import Timeouts
 from releve.config.settings.upgrade import Upgrade
 from releve.supervisor.inspection import doctor
-from releve.supervisor.inspection.checks import CHECKS, OK, PROBLEM, UNKNOWN, WARNING
+from releve.supervisor.inspection.checks import CHECKS
 from releve.supervisor.inspection.facts import Facts
+from releve.supervisor.inspection.finding import OK, PROBLEM, UNKNOWN, WARNING
+from releve.supervisor.inspection.worker_use import WorkerUse
 from releve.supervisor.systemd import unit
 from releve.supervisor.systemd.loaded import Unit
 
@@ -76,6 +78,11 @@ STRICT = unit_with(ProtectSystem="strict", ReadWritePaths="/var")
 CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("health", {"degraded": ("no worker is serving",)}, [PROBLEM]),
     ("health", {"drained_s": 3.0}, [WARNING]),
+    ("load", {"saturated": "all 16 threads busy for 12 s"}, [PROBLEM]),
+    ("load", {"failing": "230 of 240 requests in the last 10 s were answered with 5xx (95.8%)"}, [PROBLEM]),
+    ("limits", {"crew": (WorkerUse("8.1", 4711), WorkerUse("8.2", 4712, cpu_percent=99.6))}, [WARNING]),
+    ("limits", {"crew": (WorkerUse("8.1", 4711, 9, 10, 90, 100),)}, [WARNING, WARNING]),
+    ("limits", {"crew": (WorkerUse("8.1", 4711, 8, 10, 80, 100, 80.0),)}, [OK]),
     ("history", {"history_trouble": "no space left on device"}, [PROBLEM]),
     ("descriptors", {"descriptors_hard": 11_023}, [WARNING]),
     ("descriptors", {"descriptors_hard": 10_000}, [WARNING]),

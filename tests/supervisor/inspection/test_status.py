@@ -57,6 +57,7 @@ def told(
     degraded: tuple[str, ...] = (),
     operation: Operation | None = None,
     load: Load = CALM,
+    failing: str | None = None,
 ) -> dict[str, Any]:
     """The result, as it goes over the control socket."""
     settings = Settings(app="shop:app")
@@ -67,6 +68,7 @@ def told(
         serving=generations[0] if generations else None,
         load=lambda: load,
         saturation=Saturation(),
+        failing=lambda: failing,
         cpu=CpuMeter(),
         history=SimpleNamespace(entries=lambda limit: [{"number": 3}], pending=0),
         configuration=SimpleNamespace(name="shop", path=None),
@@ -128,6 +130,15 @@ def test_saturation(load: Load, degraded: tuple[str, ...], message: str, saturat
     told_of = {"busy": load.busy, "threads": load.threads, "waiting": load.waiting, "full_s": load.full_s}
     assert found["service"]["load"] == told_of
     assert found["service"]["queues"] == [{"listener": "127.0.0.1:80", "waiting": 0, "most": 9}]
+
+
+def test_a_service_that_fails() -> None:
+    found = told(failing="9 of 10", load=Load(1, 1, 0, 5.0))
+    assert found["message"] == (
+        "serving, saturated: the only thread busy for 5 s; failing: 9 of 10; generation 7 serves"
+    )
+    assert told(failing="9 of 10")["message"] == "serving, failing: 9 of 10; generation 7 serves"
+    assert (found["service"]["failing"], told()["service"]["failing"]) == ("9 of 10", None)
 
 
 def test_an_operation_under_way() -> None:
