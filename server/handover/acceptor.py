@@ -21,6 +21,7 @@ from functools import partial
 from releve.server.handover import exchange
 from releve.server.handover.diversion import Diversion
 from releve.server.handover.room import Room
+from releve.server.handover.shortage import BACKOFF_S, Shortage
 from releve.server.loop.connection import Connection, State, peer_text, prepare
 from releve.server.loop.loop import Loop
 from releve.server.shared.native import os, select, socket
@@ -30,11 +31,8 @@ BATCH = 16  # connections taken per wake-up and door
 GLANCE_S = 0.005  # between two glances
 PRESS_S = 0.1  # newcomers that nobody has taken for so long press
 PRESSED_S = 1.0  # how long doors stay open for them
-BACKOFF_S = 0.1  # without a free descriptor
 # More than any accept queue holds: what was queued when the sweep began has come when so many have.
 SWEEP_MAX = 8192
-
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 Door = Callable[[], Connection | None]  # takes the next one in, if there is one
 
@@ -79,7 +77,7 @@ class Acceptor:
         self._exhausted = False  # backing off
         self._pressed_until = 0.0  # monotonic
         self._pressing = False  # a timer runs
-        self._complained: set[int] = set()
+        self._shortage = Shortage(loop)
         self._noise = Noise(lambda line: log.error("%s", line))
         self._glanced_at = 0.0  # monotonic
         self._answers_seen = 0
@@ -305,10 +303,7 @@ class Acceptor:
         self.exchange = -1
 
     def _back_off(self, what: str, error: OSError) -> None:
-        if error.errno not in self._complained:
-            self._complained.add(error.errno or 0)
-            why = "; raise LimitNOFILE (ulimit -n) or lower limits.connections" if error.errno in _EXHAUSTED else ""
-            log.error("cannot %s: %s%s; trying again every %g s", what, error.strerror, why, BACKOFF_S)
+        self._shortage.note(what, error)
         self._exhausted = True
         self.update()
         self._loop.at("doors", self._loop.now() + BACKOFF_S, self._recover)
