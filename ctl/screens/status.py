@@ -31,6 +31,7 @@ COLUMNS = (
 REVISION = Column("revision", rank=4)  # only in the middle of a reload
 INDENT = "  "
 MARK = "└ "
+PRESSED = ("saturated", "failing")  # what a service may be beside its state, each with its reason
 COMMIT_SHOWN = 12  # signs of a commit's name
 ALARMS = ("draining", "not upgraded", "history", "orphaned", "losses", "crash", "mixed code", "answers 503")
 
@@ -83,7 +84,7 @@ def picture(result: Event) -> Picture:
     return Picture(
         title=f"{' '.join(word for word in words if word != render.UNKNOWN) or 'service'} ({up})",
         state=_headline(service),
-        style="bold red" if service.get("saturated") else STYLES.get(str(service.get("state")), ""),
+        style="bold red" if any(service.get(name) for name in PRESSED) else STYLES.get(str(service.get("state")), ""),
         facts=_told(named),
         parts=[_part(_mapping(generation)) for generation in _list(result.get("generations"))],
     )
@@ -130,8 +131,10 @@ def _headline(service: dict[str, Any]) -> str:
     state = render.line(service.get("state"))
     why = "; ".join(map(render.line, _list(service.get("degraded"))))
     told = f"{state}: {why}" if why and state == "degraded" else f"{state}, degraded: {why}" if why else state
-    saturated = service.get("saturated")
-    return told if not saturated else f"{told}{';' if why else ','} saturated: {render.line(saturated)}"
+    for name in PRESSED:
+        if service.get(name):
+            told, why = f"{told}{';' if why else ','} {name}: {render.line(service[name])}", told
+    return told
 
 
 def _part(generation: dict[str, Any]) -> Part:

@@ -56,6 +56,11 @@ generation 7 (master -, -): retiring
     [
         ({"state": "serving"}, "serving"),
         ({"state": "serving", "saturated": "all 2 busy"}, "serving, saturated: all 2 busy"),
+        ({"state": "serving", "failing": "9 of 10"}, "serving, failing: 9 of 10"),
+        (
+            {"state": "serving", "saturated": "all 2 busy", "failing": "9 of 10"},
+            "serving, saturated: all 2 busy; failing: 9 of 10",
+        ),
         ({"state": "degraded", "degraded": ["1 of 2 workers", "no log"]}, "degraded: 1 of 2 workers; no log"),
         (
             {"state": "degraded", "degraded": ["1 of 2 workers"], "saturated": "the only thread busy for 3 s"},
