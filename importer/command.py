@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from releve.config.errors import ConfigError
+from releve.config.grammar import counted
 from releve.config.reading.build import build
 from releve.config.reading.sources import logical_folder
 from releve.config.reading.yaml_file import parse
@@ -39,16 +40,16 @@ def convert(site: Site, environ: Mapping[str, str]) -> tuple[str, Draft]:
         entry = draft.entries.get(key)
         if environ.get(variable) and (entry is None or variable not in entry.comment):
             draft.remarks[variable] = (
-                f"{variable} is set in the environment: here it comes before {key} in the file; start releve without it"
+                f"{variable} is set in the environment, and overrides {key} of the file; start releve without it"
             )
     sources = [name for name in (site.file, COMMAND_LINE if site.app or _told(site) else None) if name]
     head = [
         (
             f"Made by `releve import` from {' and '.join(sources) or 'the defaults of gunicorn'}; {PAGE} "
-            "says what behaves differently."
+            "says what is different."
         )
     ]
-    tail = ["Without an equivalent, or different here:", *draft.remarks.values()] if draft.remarks else []
+    tail = ["No equivalent, or different here:", *draft.remarks.values()] if draft.remarks else []
     try:
         text = document.render(head, draft.entries, tail)
         build(parse(text, "releve.yaml", site.folder), {})
@@ -56,7 +57,7 @@ def convert(site: Site, environ: Mapping[str, str]) -> tuple[str, Draft]:
         raise ImportFailure(f"cannot write it as YAML: {error}") from None
     except ConfigError as error:
         problems = "; ".join(problem.text for problem in error.problems)
-        raise ImportFailure(f"cannot carry over what gunicorn was told: {problems}") from None
+        raise ImportFailure(f"cannot convert the settings of gunicorn: {problems}") from None
     return text, draft
 
 
@@ -81,7 +82,10 @@ def _import(
         print(remark, file=sys.stderr)
     where = "standard output" if output in (None, "-") else output
     print(
-        f"{len(draft.entries)} keys written to {where}, {len(draft.remarks)} remarks; `releve check -c FILE` reads it",
+        (
+            f"wrote {counted(len(draft.entries), 'key')} to {where}, with "
+            f"{counted(len(draft.remarks), 'remark')}; `releve check -c FILE` validates it"
+        ),
         file=sys.stderr,
     )
     return Status.DONE

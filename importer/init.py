@@ -46,7 +46,7 @@ def _init(folder: Path, app: str | None, output: str, force: bool) -> int:
     kind = f" ({chosen.framework}, {chosen.file})" if chosen.framework else f" ({chosen.file})"
     print(f"wrote {output}: app {chosen.app}{kind}", file=sys.stderr)
     if (folder / "gunicorn.conf.py").is_file():
-        print("gunicorn.conf.py is not read here: `releve import` carries its settings over", file=sys.stderr)
+        print("`releve init` does not read gunicorn.conf.py; `releve import` converts its settings", file=sys.stderr)
     started = "releve" if output == USUAL_FILE else f"releve -c {output}"
     print(f"start it: {started}", file=sys.stderr)
     return Status.DONE
@@ -58,7 +58,7 @@ def _choose(found: Sequence[Found], app: str | None, folder: Path) -> Found:
         found = [one for one in found if one.app == app] or [Found(app, "", "the command line", (0, 0, 0))]
     if not found:
         raise ImportFailure(
-            f"cannot find a WSGI application in {folder}: no Python file there has one at its top level; "
+            f"cannot find a WSGI application in {folder}: no Python file defines one at its top level; "
             "name it: releve init MODULE:NAME"
         )
     if found[0].speaks_asgi:
@@ -79,7 +79,7 @@ def document_for(folder: Path, chosen: Found, others: Sequence[str], *, elsewher
         entries["env_file"] = Entry(str(folder / ".env") if elsewhere else ".env")
     tail = [f"Also found: {', '.join(others)}."] if others else []
     tail += _advice(chosen)
-    head = ["Made by `releve init`. Every key has a default: docs/configuration.md. `releve check` reads it."]
+    head = ["Made by `releve init`. Every key has a default: docs/configuration.md. `releve check` validates it."]
     try:
         text = document.render(head, entries, tail)
         build(parse(text, USUAL_FILE, str(folder)), {})
@@ -94,12 +94,12 @@ def document_for(folder: Path, chosen: Found, others: Sequence[str], *, elsewher
 
 def _advice(chosen: Found) -> list[str]:
     advice = [
-        "An upgrade proceeds only if this page answers on every new worker:",
+        "An upgrade switches only if every new worker answers this page:",
         "upgrade: {check: /health}",
     ]
     if chosen.framework == "Django":
         advice += [
-            "Migrate the database before the new code serves; the old code has to work with the result:",
+            "Migrate the database before the new code serves; the old code must work with the new schema:",
             "hooks: {before: python manage.py migrate --no-input}",
         ]
     return advice

@@ -15,18 +15,18 @@ from releve.importer.document.failure import ImportFailure
 from releve.instance.instances import USUAL_FILE
 from releve.instance.protocol import Status
 
-SUMMARY = """Write the configuration that does what a gunicorn does: to standard output, or to a file.
+SUMMARY = """Convert the settings of gunicorn to a configuration, on standard output or in a file.
 
-FILE is gunicorn's own (default: ./gunicorn.conf.py, if it is there); it is Python code, and it is run. A command line
-of gunicorn may follow after --: releve import -- gunicorn -w 3 -b :8000 mysite.wsgi. GUNICORN_CMD_ARGS and the other
-variables of gunicorn count too.
+FILE is the configuration file of gunicorn (default: ./gunicorn.conf.py, if it exists). It is Python code, and `releve
+import` runs it. A command line of gunicorn may follow after --: releve import -- gunicorn -w 3 -b :8000 mysite.wsgi.
+GUNICORN_CMD_ARGS and the other variables of gunicorn count too.
 
-What has no equivalent is said on standard error, and as comments in what is written."""
+Settings without an equivalent are listed on standard error, and as comments in the configuration."""
 
 INIT_SUMMARY = f"""Write a first {USUAL_FILE} for the application in this folder.
 
-Looks for Django (manage.py), Flask, Bottle, Falcon, Pyramid, and for wsgi.py, app.py and the like. It reads Python
-files and runs none of them. APP (module:object) says which application to serve where there is none to be found."""
+It looks for Django (manage.py), Flask, Bottle, Falcon, Pyramid, and for files such as wsgi.py and app.py. It reads
+Python files, and does not run them. APP (module:object) names the application if none is found."""
 
 
 def parser() -> click.Command:
@@ -39,14 +39,14 @@ def parser() -> click.Command:
             click.Option(
                 ["-o", "--output"],
                 metavar="FILE",
-                help="Write to this file, which must not be there yet.",
+                help="Write to this file, which must not exist yet.",
                 shell_complete=by_metavar,
             ),
-            click.Option(["--force"], is_flag=True, help="Overwrite it."),
+            click.Option(["--force"], is_flag=True, help="Overwrite the file if it exists."),
             click.Option(
                 ["--python"],
                 metavar="PATH",
-                help="Interpreter that runs gunicorn's file; default: the site's own.",
+                help="Interpreter that runs the file of gunicorn; default: that of the site.",
                 shell_complete=by_metavar,
             ),
         ],
@@ -69,7 +69,7 @@ def init_parser() -> click.Command:
                 help=f"Write to this file (default: {USUAL_FILE}); - for standard output.",
                 shell_complete=by_metavar,
             ),
-            click.Option(["--force"], is_flag=True, help="Overwrite it."),
+            click.Option(["--force"], is_flag=True, help="Overwrite the file if it exists."),
         ],
         callback=lambda **told: told,
         help=INIT_SUMMARY,

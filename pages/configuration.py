@@ -30,7 +30,7 @@ KINDS = {
     "flag": "`true`, `false`",
     "folders": "list of folders",
     "function": "`module:function`",
-    "headers": "block of names and texts",
+    "headers": "block of names and values",
     "host": "host name",
     "listen": "address or list",
     "log": "path or `-`",
@@ -49,7 +49,7 @@ KINDS = {
     "target": "path and query",
     "text": "text",
     "verbs": "list of verbs",
-    "variables": "block of names and texts",
+    "variables": "block of names and values",
     "workers": "number or `auto`",
 }
 

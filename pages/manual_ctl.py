@@ -23,7 +23,7 @@ def manual() -> str:
     common = _common()
     options = [*common.values(), *(one for one in roff.declared(ctl) if roff.same(one) not in common)]
     usage = f"[{roff.bold('-c')} {roff.italic('FILE')}] {roff.italic('VERB')} [{roff.italic('OPTION')}]..."
-    variable = (roff.bold(SOCKET_VARIABLE), roff.prose("The control socket, where neither -c nor --socket says it."))
+    variable = (roff.bold(SOCKET_VARIABLE), roff.prose("The control socket, if neither -c nor --socket is given."))
     sections = [
         ("SYNOPSIS", [roff.synopsis(["ctl"], usage)]),
         ("DESCRIPTION", _description()),
@@ -43,7 +43,7 @@ def manual() -> str:
         ("ENVIRONMENT", roff.terms([variable])),
         ("SEE ALSO", roff.see("releve(1)", "releve.yaml(5)")),
     ]
-    return roff.page("ctl", 1, "show a running releve, and tell it what to do", __version__, sections)
+    return roff.page("ctl", 1, "control a running releve", __version__, sections)
 
 
 def _description() -> list[str]:

@@ -16,26 +16,29 @@ from releve.supervisor import cli
 from releve.supervisor.supervisor import SIGNALS
 
 STATUSES = (
-    (0, "stopped when told to"),
+    (0, "stopped on request"),
     (1, "unexpected error; also: another supervisor already runs this service"),
-    (2, "usage or configuration error; starting again does not help"),
-    (4, "the first generation did not come up"),
+    (2, "usage or configuration error; a restart does not help"),
+    (4, "the first generation did not start"),
 )
 VARIABLES = (
-    ("RELEVE_*", "Settings, by their keys: `RELEVE_WORKERS`, `RELEVE_TIMEOUTS_DRAIN`."),
+    ("RELEVE_*", "One variable for each setting: `RELEVE_WORKERS`, `RELEVE_TIMEOUTS_DRAIN`."),
     (
         "PORT, WEB_CONCURRENCY",
-        "The port to listen on and the number of workers, as platforms set them. The log says so where they count.",
+        "The port to listen on and the number of workers, as platforms set them. The log says so if they are used.",
     ),
-    ("RUNTIME_DIRECTORY, STATE_DIRECTORY", "As systemd sets them: where the control socket and the history are."),
+    ("RUNTIME_DIRECTORY, STATE_DIRECTORY", "Set by systemd: where the control socket and the history are."),
     ("LISTEN_FDS", "Sockets that systemd passes on; `listen: fd:NAME` takes one."),
-    ("NOTIFY_SOCKET, WATCHDOG_USEC", "How systemd is told what goes on."),
+    ("NOTIFY_SOCKET, WATCHDOG_USEC", "Set by systemd: where the supervisor reports its state."),
 )
 FILES = (
-    ("./releve.yaml", "The configuration, if neither -c nor APP says another."),
+    ("./releve.yaml", "The configuration, if neither -c nor APP is given."),
     (
         f"$RUNTIME_DIRECTORY/{SOCKET_NAME}",
-        "The control socket, by which `ctl` finds the supervisor. For root, the supervisor's user and `control_group`.",
+        (
+            "The control socket, where `ctl` finds the supervisor. Open to root, the user of the "
+            "supervisor and `control_group`."
+        ),
     ),
     ("$STATE_DIRECTORY", "The history of the attempts."),
 )
@@ -52,7 +55,7 @@ def manual() -> str:
     return roff.page(
         "releve",
         1,
-        "serve a WSGI application, and exchange it while it runs",
+        "serve a WSGI application, and upgrade it without downtime",
         __version__,
         [
             ("SYNOPSIS", _synopsis()),
@@ -60,7 +63,10 @@ def manual() -> str:
             (
                 "COMMANDS",
                 [
-                    roff.prose("They start nothing. `check`, `doctor` and `systemd-unit` take the options below, too."),
+                    roff.prose(
+                        "These do not start the service. `check`, `doctor` and `systemd-unit` also "
+                        "take the options below."
+                    ),
                     *commands,
                 ],
             ),
@@ -83,6 +89,7 @@ def _synopsis() -> list[str]:
             ["releve", "import"], f"[{roff.italic('OPTION')}]... [{roff.italic('FILE')}] [{roff.italic('APP')}]"
         )
     )
+    lines.append(roff.synopsis(["releve", "init"], f"[{roff.italic('OPTION')}]... [{roff.italic('APP')}]"))
     lines.append(roff.synopsis(["releve", "schema"], ""))
     return "\n.br\n".join(lines).split("\n")
 
@@ -91,23 +98,22 @@ def _description() -> list[str]:
     return roff.paragraphs(
         "`releve` is a supervisor with a server built in: it starts a generation of the application "
         "APP (`module:object`), a fresh "
-        "interpreter with its workers, and exchanges it for another one when it is told to, without losing a request.",
-        "Everything beyond the options below is said in a YAML file; see `releve.yaml`(5). Without -c "
+        "interpreter with its workers. On request it replaces it with another one, without losing a request.",
+        "All other settings are in a YAML file; see `releve.yaml`(5). Without -c "
         "and APP, ./releve.yaml is used if it "
-        "is there. An option wins over the file.",
-        "The interpreter of a generation is the release's own: .venv/bin/python of its folder, if "
-        "there is one. It need not have Relève "
-        "installed. While it runs, `ctl`(1) shows it and tells it what to do.",
+        "exists. An option overrides the file.",
+        "The interpreter of a generation is that of the release: .venv/bin/python of its folder, if "
+        "there is one. Relève does not have to be installed there. `ctl`(1) controls a running service.",
     )
 
 
 def _does(verb: str, arguments: dict[str, object]) -> str:
     if arguments.get("hurry"):
-        return f"As `ctl {verb}` does; a second one ends the wait of `timeouts.pre_stop`."
+        return f"Like `ctl {verb}`; a second one ends the wait of `timeouts.pre_stop`."
     words = "".join(
         f" --{key}" if value is True else f" {value}" for key, value in arguments.items() if key not in reference.UNSAID
     )
-    return f"As `ctl {verb}{words}` does."
+    return f"Like `ctl {verb}{words}`."
 
 
 if __name__ == "__main__":

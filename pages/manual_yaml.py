@@ -28,8 +28,8 @@ upgrade:
 VALUES = (
     ("duration", "`30s`, `5m`, `1h30m`, `250ms`. A bare number has no unit and is refused."),
     ("size", "`8190`, `64KiB`, `1MiB`, `1MB`. A bare number is bytes."),
-    ("none at all", "`off`, `unlimited` or `auto`; the list says which word a key takes. `0` never means none."),
-    ("text", "Always what it looks like: nothing becomes a number or a truth value behind your back."),
+    ("none", "`off`, `unlimited` or `auto`; the list below says which word a key takes. `0` never means none."),
+    ("text", "Text stays text: it is never turned into a number or a boolean."),
     (
         "path",
         (
@@ -73,10 +73,9 @@ def manual() -> str:
 
 def _description() -> list[str]:
     return roff.paragraphs(
-        "One YAML file says everything about one service of `releve`. Keys that are given twice, "
-        "unknown keys, tags and merge keys are "
+        "One YAML file configures one service of `releve`. Duplicate keys, unknown keys, tags and merge keys are "
         "errors; `releve check -c FILE` names the line and column of each, and the nearest known key.",
-        "A flag comes before a variable, a variable before the file, the file before the default. The "
+        "A flag overrides a variable, a variable overrides the file, and the file overrides the default. The "
         "variables are `RELEVE_` and the key "
         "in capitals (`RELEVE_WORKERS`, `RELEVE_TIMEOUTS_DRAIN`), and `PORT` and `WEB_CONCURRENCY` as "
         "other servers know them.",

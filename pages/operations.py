@@ -19,8 +19,8 @@ from releve.supervisor.verbs.verbs import FOLLOW_S, VERBS
 _ADMISSION = {
     Admission.RUN: "runs",
     Admission.BUSY: "refused, 7",
-    Admission.INTERRUPT: "ends the operation first",
-    Admission.FOLLOW: f"waits {FOLLOW_S:g} s for it, then ends it",
+    Admission.INTERRUPT: "cancels the operation first",
+    Admission.FOLLOW: f"waits {FOLLOW_S:g} s for it, then cancels it",
     Admission.JOIN: "joins it",
     Admission.NOTHING: "refused, 2",
 }

@@ -19,7 +19,7 @@ def write(path: Path, text: str, force: bool) -> None:
         else:
             os.link(beside, path)
     except FileExistsError:
-        raise ImportFailure(f"cannot write {path}: it is there already; --force overwrites it") from None
+        raise ImportFailure(f"cannot write {path}: it exists already; --force overwrites it") from None
     except OSError as error:
         raise ImportFailure(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
     finally:

@@ -26,7 +26,7 @@ def execute(location: str, folder: str, environ: Mapping[str, str], python: str)
     if not target.startswith("python:"):
         target = os.path.join(folder, target)
         if not os.path.isfile(target):
-            raise ImportFailure(f"cannot read {name}: there is no such file")
+            raise ImportFailure(f"cannot read {name}: no such file")
     out = os.memfd_create("configuration")
     try:
         ended = subprocess.run(
@@ -36,13 +36,13 @@ def execute(location: str, folder: str, environ: Mapping[str, str], python: str)
         )  # fmt: skip
         size = os.fstat(out).st_size
         said: dict[str, Any] = (
-            json.loads(os.pread(out, size, 0)) if size else {"error": f"Python ended with status {ended.returncode}"}
+            json.loads(os.pread(out, size, 0)) if size else {"error": f"Python exited with status {ended.returncode}"}
         )
     except subprocess.TimeoutExpired:
-        raise ImportFailure(f"cannot read {name}: it ran for {_TIMEOUT_S:g}s without an end") from None
+        raise ImportFailure(f"cannot read {name}: it did not finish in {_TIMEOUT_S:g} s") from None
     except OSError as error:
         raise ImportFailure(
-            f"cannot run {name} with {python}: {(error.strerror or str(error)).lower()}; choose another by --python"
+            f"cannot run {name} with {python}: {(error.strerror or str(error)).lower()}; choose another with --python"
         ) from None
     finally:
         os.close(out)
@@ -50,7 +50,7 @@ def execute(location: str, folder: str, environ: Mapping[str, str], python: str)
         lines = "".join(f"\n  {line}" for line in said.get("lines", ()))
         advice = ""
         if "ImportError" in said["error"] or "ModuleNotFoundError" in said["error"]:
-            advice = f"; it was run with {python}: name the site's own interpreter by --python PATH"
+            advice = f"; it ran with {python}; choose the interpreter of the site with --python PATH"
         raise ImportFailure(f"cannot read {name}: {said['error']}{advice}{lines}")
     return said
 
@@ -63,8 +63,8 @@ def notes_on(found: Mapping[str, Any], name: str) -> list[str]:
             meant = nearest(word, SETTINGS, likeness=0.85)
             if meant and not word.isupper():
                 notes.append(
-                    f"{word} = {values.shown(value)} ({name}): no setting of gunicorn, which ignores "
-                    f"it; was {meant} meant?"
+                    f"{word} = {values.shown(value)} ({name}): not a setting of gunicorn, which ignores "
+                    f"it; did you mean {meant}?"
                 )
     if found["unset"]:
         notes.append(f"{name} removes {', '.join(found['unset'])} from the environment: start releve without")

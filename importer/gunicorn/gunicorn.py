@@ -45,7 +45,7 @@ def read(
     except ValueError as error:
         raise ImportFailure(f"cannot read {ARGUMENTS}: {error}") from None
     if file is not None and told.config:
-        raise ImportFailure(f"cannot read two files, {file} and {told.config}: name one")
+        raise ImportFailure(f"cannot read two files, {file} and {told.config}: give one")
     location = file or told.config or more.config
     if location is None and os.path.exists(os.path.join(folder, USUAL_FILE)):
         location = USUAL_FILE

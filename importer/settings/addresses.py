@@ -12,7 +12,7 @@ from releve.importer.settings.draft import Draft, within
 from releve.importer.settings.setting import Setting, carried, without
 
 _FD_FIRST = 3  # the first that systemd passes on: sd_listen_fds(3)
-_HTTP2 = "Relève speaks HTTP/1.1; a proxy in front speaks HTTP/2 with the clients."
+_HTTP2 = "Relève speaks HTTP/1.1; let a proxy in front speak HTTP/2 with the clients."
 
 
 def _listen(setting: Setting, draft: Draft) -> None:
@@ -79,7 +79,10 @@ SETTINGS = (
         "bool",
         False,
         "--reuse-port",
-        "Never: the kernel would reset queued clients when a process leaves. Old and new workers share one listener.",
+        (
+            "Not supported: the kernel would reset queued clients when a process exits. Old and new "
+            "workers share one listener."
+        ),
         "true",
     ),
     without(
@@ -94,7 +97,7 @@ SETTINGS = (
         "networks",
         "127.0.0.1,::1",
         "--uwsgi-allow-from",
-        "The uwsgi protocol is not spoken; see `protocol`.",
+        "The uwsgi protocol is not supported; see `protocol`.",
     ),
     without("http_protocols", "text", "h1", "--http-protocols", _HTTP2),
     without("http2_cleartext", "any", "off", "--http2-cleartext", _HTTP2),

@@ -19,19 +19,21 @@ _REQUESTS = "Wrap the application in a WSGI middleware."
 SETTINGS = (
     without("on_starting", "hook", None, "", _IN_SUPERVISOR),
     without(
-        "when_ready", "hook", None, "", "The service manager is told (`Type=notify`), and `ctl upgrade` returns then."
+        "when_ready",
+        "hook",
+        None,
+        "",
+        "Relève notifies the service manager (`Type=notify`), and `ctl upgrade` returns then.",
     ),
     without(
         "on_reload",
         "hook",
         None,
         "",
-        "A reload starts workers anew from the same master; put it in the application's import.",
+        "A reload starts new workers from the same master; put it in the import of the application.",
     ),
     without("on_exit", "hook", None, "", "Do it where the service is started (`ExecStopPost=`)."),
-    without(
-        "pre_exec", "hook", None, "", "There is no such exec: an upgrade starts a fresh master beside the old one."
-    ),
+    without("pre_exec", "hook", None, "", "There is no exec: an upgrade starts a new master beside the old one."),
     without(
         "pre_fork",
         "hook",
@@ -45,7 +47,7 @@ SETTINGS = (
         "hook",
         None,
         "",
-        "Put it at the end of the application's module; for after a preload, as `post_fork`.",
+        "Put it at the end of the application's module; after a preload, use `hooks.after_fork` as for `post_fork`.",
     ),
     without("pre_request", "hook", None, "", _REQUESTS),
     without("post_request", "hook", None, "", _REQUESTS),
@@ -60,9 +62,9 @@ SETTINGS = (
         None,
         "",
         (
-            "`ctl status` and the log say how each worker ended; what a worker does at its own end is "
-            "`hooks.on_exit` (hooks.md)."
+            "`ctl status` and the log say how each worker exited; `hooks.on_exit` runs in a worker that "
+            "exits (hooks.md)."
         ),
     ),
-    without("nworkers_changed", "hook", None, "", "`ctl status` says how many there are; nothing is called."),
+    without("nworkers_changed", "hook", None, "", "`ctl status` shows the number of workers; no function is called."),
 )

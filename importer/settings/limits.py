@@ -6,7 +6,7 @@ from releve.importer.settings.draft import COUNT_MAX, Draft, within
 from releve.importer.settings.setting import Setting, carried, without
 
 _HEAD_BYTES = 65536  # limits.head by default
-_STRICT = "Requests are parsed strictly, without a switch; a client that sends others has to be corrected."
+_STRICT = "Requests are always parsed strictly; a client that sends invalid ones must be corrected."
 
 
 def _line(setting: Setting, draft: Draft) -> None:
@@ -56,7 +56,7 @@ SETTINGS = (
         8190,
         "--limit-request-field_size",
         "limits.header",
-        "The same; `limits.head`, for the whole head, is raised where it would be smaller.",
+        "The same; `limits.head`, for the whole head, is raised if it would be smaller.",
         carry=_field_size,
     ),
     without("casefold_http_method", "bool", False, "--casefold-http-method", _STRICT, "true"),

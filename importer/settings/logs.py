@@ -8,12 +8,9 @@ from releve.importer.settings.draft import Draft
 from releve.importer.settings.setting import Setting, carried, without
 
 COMBINED = PRESETS["combined"]  # gunicorn's default is the same text
-_LOG = (
-    "Messages go to standard error; what starts the service sends them on: systemd to its journal, which "
-    "forwards to syslog."
-)
-_LOGGING = "Messages of Relève go to standard error; loggers of the application are set up by the application."
-_METRICS = "Nothing is pushed; `ctl status --json` has the figures of every worker."
+_LOG = "Messages go to standard error. systemd sends them to its journal, which can forward them to syslog."
+_LOGGING = "Messages of Relève go to standard error; the application configures its own loggers."
+_METRICS = "Relève does not push metrics; `ctl status --json` shows the numbers of every worker."
 
 
 def _access(setting: Setting, draft: Draft) -> None:
@@ -24,7 +21,7 @@ def _access(setting: Setting, draft: Draft) -> None:
         try:
             check_format(text)
         except ValueError as error:
-            draft.remark("access_log_format", f"{error}; left out, so that it is the default, combined")
+            draft.remark("access_log_format", f"{error}; left out, so the default applies: combined")
         else:
             draft.put("log.access_format", text, of="access_log_format")
 
@@ -55,7 +52,7 @@ SETTINGS = (
         None,
         "--access-logfile",
         "log.access",
-        "The same; none at all is `off` (Relève's default is standard output).",
+        "The same; no access log is `off` (the default of Relève is standard output).",
         carry=_access,
     ),
     carried(
@@ -65,7 +62,7 @@ SETTINGS = (
         "--access-logformat",
         "log.access_format",
         (
-            "The same atoms, but for headers with credentials, which are never logged. `%(h)s` is the "
+            "The same atoms, except headers with credentials, which are never logged. `%(h)s` is the "
             "client behind a trusted proxy."
         ),
     ),
@@ -76,7 +73,7 @@ SETTINGS = (
         "-",
         "--error-logfile --log-file",
         "log.file",
-        "The same, for what the application writes too.",
+        "The same, also for the output of the application.",
         carry=_errors,
     ),
     without(
@@ -84,10 +81,10 @@ SETTINGS = (
         "bool",
         False,
         "--capture-output",
-        "Always so: what the application prints goes where Relève's output goes.",
+        "Always on: what the application prints goes where the output of Relève goes.",
         "true",
     ),
-    without("enable_stdio_inheritance", "bool", False, "-R --enable-stdio-inheritance", "Always so.", "true"),
+    without("enable_stdio_inheritance", "bool", False, "-R --enable-stdio-inheritance", "Always on.", "true"),
     without("logconfig", "text", None, "--log-config", _LOGGING),
     without("logconfig_dict", "dict", {}, "", _LOGGING),
     without("logconfig_json", "text", None, "--log-config-json", _LOGGING),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from releve.importer.settings.setting import without
 
-_NEVER = "Says what gunicorn itself shall do, not how to serve."
-_OURS = "Relève's control socket is made by itself, mode 0600, in `runtime_directory`."
-_DIRTY = "There are no dirty workers; run long tasks in a queue's own workers."
+_NEVER = "Controls gunicorn itself, not how it serves."
+_OURS = "Relève always creates a control socket, mode 0600, in `runtime_directory`."
+_DIRTY = "There are no dirty workers; run long tasks in the workers of a task queue."
 
 
 SETTINGS = (
@@ -23,10 +23,10 @@ SETTINGS = (
         "bool",
         False,
         "--print-config",
-        f"{_NEVER} `releve check -c FILE` says where values come from.",
+        f"{_NEVER} `releve check -c FILE` prints where values come from.",
         "true",
     ),
-    without("spew", "bool", False, "--spew", "There is none; `ctl dump WORKER` shows what a worker does.", "true"),
+    without("spew", "bool", False, "--spew", "`ctl dump WORKER` shows what a worker does.", "true"),
     without("control_socket", "text", "gunicorn.ctl", "--control-socket", _OURS),
     without("control_socket_disable", "bool", False, "--no-control-socket", _OURS, "true"),
     without("control_socket_mode", "mode", 0o600, "--control-socket-mode", _OURS),

@@ -21,7 +21,7 @@ def _app(setting: Setting, draft: Draft) -> None:
     target = site.app or site["wsgi_app"]
     if not target:
         raise ImportFailure(
-            "cannot tell what is served: neither the file (wsgi_app) nor a command line names an application; "
+            "cannot tell what is served: neither the file (wsgi_app) nor the command line names an application; "
             "name it: releve import FILE mysite.wsgi:application"
         )
     origin = "the command line" if site.app else f"wsgi_app, {site.values['wsgi_app'].origin}"
@@ -85,7 +85,9 @@ def _account(setting: Setting, draft: Draft) -> None:
     if told is not None:
         draft.put(setting.key, told, of=setting.name)
     elif setting.name == "group" and draft.site["user"] is not None:
-        draft.remarks["group"] = "group: not set; here it is the user's own (gunicorn keeps that of whoever starts it)"
+        draft.remarks["group"] = (
+            "group: not set; here it is the group of the user (gunicorn keeps the group that started it)"
+        )
 
 
 def _preload(setting: Setting, draft: Draft) -> None:
@@ -106,7 +108,7 @@ SETTINGS = (
         ".",
         "--chdir",
         "directory",
-        "Folder of the release, which comes first in `sys.path`. A symlink to it is followed anew at each upgrade.",
+        "Folder of the release, which comes first in `sys.path`. A symlink to it is resolved again at each upgrade.",
         carry=_chdir,
     ),
     carried(
@@ -124,8 +126,8 @@ SETTINGS = (
         [],
         "-e --env",
         "env",
-        "The same, one key each; a changed one comes with `ctl upgrade`, not with a reload. "
-        "Secrets are better off in a file of their own, `env_file`.",
+        "The same, one key each; a change needs `ctl upgrade`, a reload is not enough. "
+        "Keep secrets in a separate file, `env_file`.",
         differs=True,
         action="append",
         carry=_environment,
@@ -139,10 +141,17 @@ SETTINGS = (
         None,
         "-g --group",
         "group",
-        "The same. Without it, the user's own group (gunicorn keeps that of root).",
+        "The same. Without it, the group of the user (gunicorn keeps that of root).",
         carry=_account,
     ),
-    without("initgroups", "bool", False, "--initgroups", "Always so: the user's supplementary groups are set.", "true"),
+    without(
+        "initgroups",
+        "bool",
+        False,
+        "--initgroups",
+        "Always on: Relève sets the supplementary groups of the user.",
+        "true",
+    ),
     carried(
         "umask",
         "mode",
@@ -172,11 +181,11 @@ SETTINGS = (
         False,
         "--reload",
         "watch",
-        "`watch: code`: an upgrade for each saved file, and the old code serves on if the new one fails.",
+        "`watch: code`: an upgrade for each saved file; the old code keeps serving if the new one fails.",
         action="true",
         carry=_reload,
     ),
-    without("reload_engine", "text", "auto", "--reload-engine", "There is one, by inotify."),
+    without("reload_engine", "text", "auto", "--reload-engine", "There is one engine, inotify."),
     without(
         "reload_extra_files",
         "texts",
@@ -188,13 +197,13 @@ SETTINGS = (
         ),
         "append",
     ),
-    without("sendfile", "bool", None, "--no-sendfile", "There is no switch.", "false"),
+    without("sendfile", "bool", None, "--no-sendfile", "Always on, if the file system can.", "false"),
     without(
         "daemon",
         "bool",
         False,
         "-D --daemon",
-        "It stays in the foreground; a service manager keeps it: `releve systemd-unit -c FILE`.",
+        "Relève stays in the foreground, under a service manager: `releve systemd-unit -c FILE`.",
         "true",
     ),
     without(
@@ -202,7 +211,7 @@ SETTINGS = (
         "text",
         None,
         "-p --pid",
-        "There is none; `ctl` finds the service, and `ctl status --json` has the pids.",
+        "There is no pid file; `ctl` finds the service, and `ctl status --json` shows the pids.",
     ),
     without(
         "proc_name",
@@ -212,8 +221,8 @@ SETTINGS = (
         "Their titles have the name of the configuration file: `releve: worker 8.1 shop`.",
     ),
     without("default_proc_name", "text", "gunicorn", "", "As `proc_name`."),
-    without("worker_tmp_dir", "text", None, "--worker-tmp-dir", "Not needed: heartbeats are in memory, on no disk."),
-    without("tmp_upload_dir", "text", None, "", "Not needed: it is not used by gunicorn either."),
+    without("worker_tmp_dir", "text", None, "--worker-tmp-dir", "Not needed: heartbeats are in memory, not on a disk."),
+    without("tmp_upload_dir", "text", None, "", "Not needed: gunicorn does not use it either."),
     carried(
         "paste",
         "text",

@@ -18,7 +18,7 @@ def _trusted(setting: Setting, draft: Draft) -> None:
     draft.put(setting.key, [*dict.fromkeys(networks), "unix:"], of=name)
     if by_protocol and site["forwarded_allow_ips"] != site["proxy_allow_ips"]:
         text = "with the PROXY protocol the trusted peers are those of proxy_allow_ips, for both"
-        draft.remark("forwarded_allow_ips", f"{text}; add to proxy.trusted the clients whose headers count")
+        draft.remark("forwarded_allow_ips", f"{text}; add the clients whose headers count to proxy.trusted")
 
 
 def _protocol(setting: Setting, draft: Draft) -> None:
@@ -46,8 +46,8 @@ SETTINGS = (
         "--proxy-protocol",
         "proxy.protocol",
         (
-            "Both versions are accepted, and every connection must begin so: one without that header is "
-            "closed, on every listener."
+            "Both versions are accepted. On every listener, each connection must begin with that header, or "
+            "it is closed."
         ),
         differs=True,
         action="optional",
@@ -59,7 +59,7 @@ SETTINGS = (
         "127.0.0.1,::1",
         "--proxy-allow-from",
         "proxy.trusted",
-        "With the PROXY protocol these are the trusted peers; without, it has no meaning.",
+        "With the PROXY protocol these are the trusted peers; without it, they have no effect.",
     ),
     without(
         "secure_scheme_headers",
@@ -80,7 +80,7 @@ SETTINGS = (
         "lower",
         "drop",
         "--header-map",
-        "Always as `drop`: names with an underscore never reach the application.",
+        "Always `drop`: names with an underscore never reach the application.",
     ),
     without("root_path", "text", "", "--root-path", ASGI),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from releve.importer.settings.setting import without
 
-_TLS = "TLS is the work of a proxy in front, which sends `X-Forwarded-Proto` (see proxies.md)."
+_TLS = "Let a proxy in front do TLS and send `X-Forwarded-Proto` (see proxies.md)."
 
 
 SETTINGS = (

@@ -14,7 +14,7 @@ _BOOT_S = 60  # timeouts.boot by default
 
 ASGI = "Relève serves WSGI; ASGI applications (FastAPI, Starlette) stay with an ASGI server."
 GREENLETS = (
-    "Greenlets (gevent, eventlet) and tornado have no equivalent: take them out, monkey-patching too "
+    "Greenlets (gevent, eventlet) and tornado have no equivalent: remove them, also monkey-patching "
     "(where it has to stay: `threads: 1`). "
     "`threads`, left at 8, says how many requests are served at once in a worker; threads that only "
     "wait are cheap, and "
@@ -34,7 +34,7 @@ def _workers(setting: Setting, draft: Draft) -> None:
     told = draft.site["workers"]
     draft.put(setting.key, within(setting.key, told), of="workers")
     if told < 1:
-        draft.remark("workers", "at least one worker serves; gunicorn would start none until it is told to")
+        draft.remark("workers", "at least one worker serves; gunicorn would start none until TTIN")
 
 
 def _threads(setting: Setting, draft: Draft) -> None:
@@ -57,7 +57,7 @@ def _connections(setting: Setting, draft: Draft) -> None:
     if kind != "sync":
         draft.put(setting.key, within(setting.key, draft.site[setting.name]), of=setting.name)
     if kind != "gthread" and draft.site.values[setting.name].given:
-        without_meaning = "without a meaning for sync workers, and left out"
+        without_meaning = "no meaning for sync workers; left out"
         draft.remark(setting.name, without_meaning if kind == "sync" else setting.text)
 
 
@@ -71,8 +71,8 @@ def _timeout(setting: Setting, draft: Draft) -> None:
     if worker_kind(draft.site) == "sync":
         draft.put(setting.key, "off" if seconds == 0 else seconds_text(seconds), of="timeout")
     elif draft.site.values["timeout"].given:
-        text = "a heartbeat for this kind of worker, which is always watched here"
-        draft.remark("timeout", f"{text}; timeouts.request bounds a request, where you want that")
+        text = "for this kind of worker a heartbeat, which Relève always watches"
+        draft.remark("timeout", f"{text}; timeouts.request limits the time of a request")
     if seconds > _BOOT_S:
         draft.put("timeouts.boot", seconds_text(seconds), of="timeout")
 
@@ -81,7 +81,7 @@ def _drain(setting: Setting, draft: Draft) -> None:
     seconds = draft.site[setting.name]
     draft.put(setting.key, seconds_text(seconds), of=setting.name)
     if seconds == 0:
-        draft.remark(setting.name, "the shortest time there is, for none at all")
+        draft.remark(setting.name, "the shortest time, for none at all")
 
 
 def _keepalive(setting: Setting, draft: Draft) -> None:
@@ -91,7 +91,7 @@ def _keepalive(setting: Setting, draft: Draft) -> None:
     if seconds:
         draft.put(setting.key, seconds_text(seconds), of="keepalive")
     else:
-        text = "connections are always kept for a while; the default is 75s, and timeouts.keepalive may be shorter"
+        text = "connections are always kept open for a while: 75s by default, or timeouts.keepalive"
         draft.remark("keepalive", text)
 
 
@@ -169,5 +169,5 @@ SETTINGS = (
     without("asgi_lifespan", "lower", "auto", "--asgi-lifespan", ASGI),
     without("asgi_loop", "lower", "auto", "--asgi-loop", ASGI),
     without("websocket_max_message_size", "int", 16777216, "--websocket-max-message-size", ASGI),
-    without("http_parser", "lower", "auto", "--http-parser", "There is one parser, in Python, and it is fast."),
+    without("http_parser", "lower", "auto", "--http-parser", "There is only one parser."),
 )

@@ -54,8 +54,8 @@ def test_the_file_that_is_written_passes_the_check(importing: Import, tmp_path: 
     status, out, err = importing("gunicorn.conf.py", "mysite.wsgi", "-o", "releve.yaml")
     assert (status, out) == (0, "")
     assert (
-        "certfile = '/etc/x.pem' (gunicorn.conf.py): TLS is the work of a proxy" in err
-        and "written to releve.yaml" in err
+        "certfile = '/etc/x.pem' (gunicorn.conf.py): Let a proxy in front do TLS" in err
+        and "keys to releve.yaml" in err
     )
     command = [sys.executable, "-m", "releve", "check", "-c", "releve.yaml"]
     checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
@@ -73,7 +73,7 @@ def test_the_file_that_is_written_passes_the_check(importing: Import, tmp_path: 
 def test_a_file_that_is_there_is_not_overwritten(importing: Import, tmp_path: Path) -> None:
     (tmp_path / "releve.yaml").write_text("app: mine:app\n")
     status, out, err = importing("-o", "releve.yaml", "--", "gunicorn", "a:b")
-    assert (status, out) == (2, "") and "it is there already; --force overwrites it" in err
+    assert (status, out) == (2, "") and "it exists already; --force overwrites it" in err
     assert (tmp_path / "releve.yaml").read_text() == "app: mine:app\n"
     assert importing("-o", "releve.yaml", "--force", "--", "gunicorn", "a:b")[0] == 0
     assert "app: a:b" in (tmp_path / "releve.yaml").read_text()
@@ -95,30 +95,30 @@ def test_the_environment_counts(importing: Import) -> None:
         and "# workers, WEB_CONCURRENCY in the environment" in out
     )
     assert "0 remarks" in err
-    assert "PORT is set in the environment: here it comes before listen" in importing("--", "-b", ":1", "a:b")[2]
+    assert "PORT is set in the environment, and overrides listen" in importing("--", "-b", ":1", "a:b")[2]
 
 
 @pytest.mark.parametrize(
     ("words", "text", "says"),
     [
-        ("gunicorn.conf.py", "workers = 1\n", "neither the file (wsgi_app) nor a command line names an application"),
-        ("gone.py", "", "cannot read gone.py: there is no such file"),
-        ("gunicorn.conf.py a:b -- -c b.py", "", "cannot read two files, gunicorn.conf.py and b.py: name one"),
+        ("gunicorn.conf.py", "workers = 1\n", "neither the file (wsgi_app) nor the command line names an application"),
+        ("gone.py", "", "cannot read gone.py: no such file"),
+        ("gunicorn.conf.py a:b -- -c b.py", "", "cannot read two files, gunicorn.conf.py and b.py: give one"),
         ("gunicorn.conf.py a:b", "workers = 'many'\n", ("cannot use 'many' as workers (gunicorn.conf.py): expected a "
 "whole "
 "number")),
         ("gunicorn.conf.py a:b", "bind = '*:80'\n", "cannot use '*:80' of bind (gunicorn.conf.py) as an address"),
         ("gunicorn.conf.py a:b", "raw_env = ['A']\n", "cannot use 'A' as raw_env: expected NAME=VALUE"),
         ("gunicorn.conf.py a:b", "import gunicorm\n",
-         "cannot read gunicorn.conf.py: ModuleNotFoundError: No module named 'gunicorm'; it was run with"),
+         "cannot read gunicorn.conf.py: ModuleNotFoundError: No module named 'gunicorm'; it ran with"),
         ("gunicorn.conf.py a:b", "import sys\nsys.exit(3)\n", "cannot read gunicorn.conf.py: SystemExit: 3"),
-        ("gunicorn.conf.py a:b", "import os\nos._exit(3)\n", ("cannot read gunicorn.conf.py: Python ended with status "
+        ("gunicorn.conf.py a:b", "import os\nos._exit(3)\n", ("cannot read gunicorn.conf.py: Python exited with status "
 "3")),
         ("gunicorn.conf.py a/b.py", "", "expected a module, not a file"),
         ("gunicorn.conf.py a:b", "raw_env = ['A=\\udcff']\n", ("cannot write it as YAML: it has bytes that are not "
 "UTF-8")),
         ("--python gone gunicorn.conf.py a:b", "",
-         "cannot run gunicorn.conf.py with gone: no such file or directory; choose another by --python"),
+         "cannot run gunicorn.conf.py with gone: no such file or directory; choose another with --python"),
         ("-- gunicorn --wrokers 3 a:b", "", ("cannot read the command line of gunicorn: unrecognized arguments: "
 "--wrokers")),
         ("gunicorn.conf.py a:b", "worker_class = 'aiohttp.GunicornWebWorker'\n",
@@ -142,7 +142,7 @@ def test_what_cannot_be_imported(importing: Import, tmp_path: Path, words: str, 
         ("worker_class = 'gevent'\n", "worker_class = 'gevent' (gunicorn.conf.py): Greenlets"),
         ("worker_class = 'eventlet'\n", "WebSockets are not served: Socket.IO can do with long polling"),
         ("raw_env = ['A=1']\n",
-            ("raw_env = ['A=1'] (gunicorn.conf.py): The same, one key each; a changed one comes with "
+            ("raw_env = ['A=1'] (gunicorn.conf.py): The same, one key each; a change needs "
 "`ctl "
 "upgrade`")),
         ("graceful_timeout = 9\n", "(`atexit`, threads) has `timeouts.exit`, 5 s, then"),
@@ -150,18 +150,18 @@ def test_what_cannot_be_imported(importing: Import, tmp_path: Path, words: str, 
         ("def worker_exit(server, worker):\n    pass\n", "name it in `hooks.on_exit`; `atexit` works too"),
         ("pidfile = '/run/x.pid'\n", "`ctl` finds the service"),
         ("def post_fork(server, worker):\n    pass\n", "post_fork = <post_fork> (gunicorn.conf.py): "),
-        ("worker = 3\n", "worker = 3 (gunicorn.conf.py): no setting of gunicorn, which ignores it; was workers meant?"),
+        ("worker = 3\n", "worker = 3 (gunicorn.conf.py): not a setting of gunicorn, which ignores it; did you mean"),
         ("bind = 'fd://3'\n", "write FileDescriptorName=http in the socket unit"),
-        ("keepalive = 0\nthreads = 2\n", "connections are always kept for a while"),
+        ("keepalive = 0\nthreads = 2\n", "connections are always kept open for a while"),
         (("access_log_format = '%(h)s %({cookie}i)s'\naccesslog = "
 "'-'\n"), "cookie contains credentials, which are never logged; left out"),
         ("loglevel = 'critical'\n", "`critical` is `error`"),
         ("import os\ndel os.environ['HOME']\n", "gunicorn.conf.py removes HOME from the environment"),
-        ("user = 'www'\n", "group: not set; here it is the user's own"),
+        ("user = 'www'\n", "group: not set; here it is the group of the user"),
         ("proxy_protocol = True\nforwarded_allow_ips = '*'\n", ("with the PROXY protocol the trusted peers are those "
 "of "
 "proxy_allow_ips")),
-        ("timeout = 90\nthreads = 3\n", "a heartbeat for this kind of worker"),
+        ("timeout = 90\nthreads = 3\n", "for this kind of worker a heartbeat"),
         ("workers = 0\n", "at least one worker serves"),
     ],
 )  # fmt: skip

@@ -95,7 +95,7 @@ def test_the_file_is_valid_and_says_what_was_found(folder: Path, capsys: pytest.
     said = capsys.readouterr().err.splitlines()
     assert said == [
         "wrote releve.yaml: app shop.wsgi:application (Django, shop/wsgi.py)",
-        "gunicorn.conf.py is not read here: `releve import` carries its settings over",
+        "`releve init` does not read gunicorn.conf.py; `releve import` converts its settings",
         "start it: releve",
     ]
     settings = load(folder / "releve.yaml").settings
@@ -116,7 +116,7 @@ def test_the_advice_is_valid_once_it_is_taken(folder: Path) -> None:
 def test_a_file_that_is_there_is_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(folder, {"app.py": FLASK, "releve.yaml": "mine"})
     assert init.run([]) == 2
-    assert "cannot write releve.yaml: it is there already; --force overwrites it" in capsys.readouterr().err
+    assert "cannot write releve.yaml: it exists already; --force overwrites it" in capsys.readouterr().err
     assert (folder / "releve.yaml").read_text() == "mine"
     assert sorted(os.listdir(folder)) == ["app.py", "releve.yaml"]
     assert init.run(["--force"]) == 0

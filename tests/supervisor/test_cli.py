@@ -171,7 +171,7 @@ def test_errors_name_the_flag(told: Callable[..., Configuration]) -> None:
         (["-c", "broken.ini", "test:app"], "the file makes the application"),
         (["-c", "broken.ini", "--define", "color"], "expected NAME=VALUE"),
         (["check", "-c", "broken.ini"], "broken.ini:2:1: "),
-        (["import", "gone.py"], "gone.py: there is no such file"),
+        (["import", "gone.py"], "gone.py: no such file"),
         (["import", "--bogus"], "--bogus"),
     ],
 )
@@ -239,7 +239,7 @@ def test_what_a_pastedeploy_file_lacks_is_said_with_the_flag_that_gives_it(relev
 
 def test_a_configuration_is_imported(releve: Releve) -> None:
     ended = releve("import", "--", "gunicorn", "-w", "3", "shop:app", PORT="8001")
-    assert ended.returncode == 0 and ended.stderr.splitlines()[-1].startswith("8 keys written to standard output")
+    assert ended.returncode == 0 and ended.stderr.splitlines()[-1].startswith("wrote 8 keys to standard output")
     assert "\napp: shop:app " in ended.stdout and "\nlisten: 0.0.0.0:8001 " in ended.stdout
 
 

@@ -11,7 +11,7 @@ from releve.importer.document.output import write
 def test_a_file_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
     path = tmp_path / "releve.yaml"
     write(path, "one", force=False)
-    with pytest.raises(ImportFailure, match="it is there already; --force overwrites it"):
+    with pytest.raises(ImportFailure, match="it exists already; --force overwrites it"):
         write(path, "two", force=False)
     assert path.read_text() == "one"
     write(path, "three", force=True)
