@@ -1,8 +1,9 @@
 """In master and workers: where standard output and error lead, and what the application writes to them.
 
-What Python code writes (``print``, tracebacks, handlers of logging) is written line by line, each one tagged with the
-process that it comes from. What a C library or another program writes goes to the same descriptors as it is. Nobody
-reads it on its way: no process of ours that hangs or dies can hold it up or lose it (docs/adr/0027-output.md).
+What Python code writes (``print``, tracebacks, handlers of logging) is tagged with the process that it comes from: each
+line, or the first of those that come in one write, as a record of logging with its traceback does. What a C library or
+another program writes goes to the same descriptors as it is. Nobody reads it on its way: no process of ours that hangs
+or dies can hold it up or lose it (docs/adr/0027-output.md).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from releve.server.shared.native import get_ident, os
 
 STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
 UNENDED_MAX_BYTES = 1 << 20  # of a line that does not end; then it is written all the same
+
+TRACEBACK = b"Traceback (most recent call last):\n"  # it is printed call by call, and is one thing
 
 _NAMES = {STANDARD_OUTPUT: "stdout", STANDARD_ERROR: "stderr"}
 
@@ -57,7 +60,8 @@ class Lines(io.RawIOBase):
 
     def __init__(self, fd: int) -> None:
         self.name = f"<{_NAMES[fd]}>"
-        self.tag: Callable[[list[str]], None] | None = None  # writes lines; None: they are written as they are
+        # writes what came at once, one line or several; None: it is written as it is
+        self.tag: Callable[[str], None] | None = None
         self.sink = Sink(fd, "text")
         self._fd = fd
 
@@ -80,9 +84,11 @@ class Lines(io.RawIOBase):
             return 0
         end = data.rfind(b"\n") + 1
         line = begun.pop(here, None)
-        if end:
+        if end and not (self.tag is not None and _goes_on(line, data)):
             self.put(bytes(line) + data[:end] if line else data[:end])
             line = None
+        elif end:
+            end = 0
         if end < len(data):
             line = line or bytearray()
             line += data[end:]
@@ -102,7 +108,7 @@ class Lines(io.RawIOBase):
         if self.tag is None:
             self.sink.put(data)
         else:
-            self.tag(data.removesuffix(b"\n").decode("utf-8", "backslashreplace").split("\n"))
+            self.tag(data.removesuffix(b"\n").decode("utf-8", "backslashreplace"))
 
 
 def begin(settings: Log, who: Who) -> None:
@@ -146,6 +152,15 @@ def settle(before: dict[tuple[int, int], int]) -> None:
             _end(key)
 
 
+def _goes_on(line: bytearray | None, data: bytes) -> bool:
+    """Whether a traceback that has begun is not over with this: its last line is that of a call."""
+    begins = bytes(line[: len(TRACEBACK)]) if line else b""
+    if (begins + data[: len(TRACEBACK)])[: len(TRACEBACK)] != TRACEBACK:
+        return False
+    last = data[data.rfind(b"\n", 0, -1) + 1 :]
+    return last.startswith((b" ", b"\t")) or last == TRACEBACK
+
+
 def _forked() -> None:
     """In a child: the parent has the lines that were begun still, and a recorder of its own."""
     global kept
@@ -158,12 +173,9 @@ def _end(key: tuple[int, int]) -> None:
         _streams[key[0]].put(bytes(line))
 
 
-def _tagger(sink: Sink, who: Who, stream: str) -> Callable[[list[str]], None]:
-    def write(lines: list[str]) -> None:
-        tag = who.tag()
-        sink.write(
-            *(Entry("info", tag, line, process=who.process, release=who.release, stream=stream) for line in lines)
-        )
+def _tagger(sink: Sink, who: Who, stream: str) -> Callable[[str], None]:
+    def write(text: str) -> None:
+        sink.write(Entry("info", who.tag(), text, process=who.process, release=who.release, stream=stream))
 
     return write
 

@@ -31,7 +31,8 @@ SLOW_S = 1.0  # how long a reader that does not read may hold a process up, once
 class Entry:
     """One line.
 
-    ``who`` is its tag (``gen=8 worker=2 pid=812``); ``stream`` is set for what the application wrote itself.
+    ``who`` is its tag (``gen=8 worker=2 pid=812``); ``stream`` is set for what the application wrote itself, which may
+    be several lines of one write.
     """
 
     level: str  # one of PRIORITIES
@@ -119,7 +120,8 @@ def _word(entry: Entry) -> str:
 
 
 def _one_line(entry: Entry) -> str:
-    return entry.message if entry.stream else one_line(entry.message)
+    """Of the application's own lines, those after the first are indented, so that a reader sees what they belong to."""
+    return entry.message.replace("\n", "\n  ") if entry.stream else one_line(entry.message)
 
 
 def _ended(trace: str) -> str:

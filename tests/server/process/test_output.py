@@ -36,6 +36,55 @@ def untagged(text: str) -> list[str]:
     return [re.sub(TAG, "", line, count=1) for line in lines]
 
 
+def entries(text: str) -> list[str]:
+    """What has a tag each, with the lines that belong to it."""
+    return re.split(f"^(?={TAG.replace('(', '(?:')})", text, flags=re.MULTILINE)[1:]
+
+
+def copied(text: str) -> list[str]:
+    """The lines of one entry, as somebody copies them: without its tag, and the others without their indent."""
+    first, *others = text.splitlines()
+    assert all(line.startswith("  ") for line in others), text
+    return [*untagged(first), *(line[2:] for line in others)]
+
+
+def test_what_is_written_at_once_has_one_tag_and_a_traceback_copies_out_clean(tmp_path: Path) -> None:
+    _, err = run(
+        tmp_path,
+        """
+        import traceback
+        def fail():
+            try:
+                {}["card"]
+            except KeyError:
+                raise ValueError("no card\\nat all")
+        try:
+            fail()
+        except ValueError:
+            logging.exception("payment failed")
+            print("after it", file=sys.stderr)
+            traceback.print_exc()
+        print("the end", file=sys.stderr)
+        """,
+    )
+    logged, after, first, chained, second, end = map(copied, entries(err))
+    assert logged[:2] == ["ERROR:root:payment failed", "Traceback (most recent call last):"]
+    assert (after, end) == (["after it"], ["the end"])
+    assert [*first, *chained, *second] == logged[1:]
+    assert first[-1] == "KeyError: 'card'" and second[-2:] == ["ValueError: no card", "at all"]
+
+
+def test_a_traceback_that_breaks_off_is_written_all_the_same(tmp_path: Path) -> None:
+    _, err = run(
+        tmp_path,
+        """
+        sys.stderr.write("Traceback (most recent call last):\\n")
+        sys.stderr.write("  File 'x'\\n")
+        """,
+    )
+    assert copied(err) == ["Traceback (most recent call last):", "  File 'x'"]
+
+
 def test_each_line_is_tagged_whatever_wrote_it(tmp_path: Path) -> None:
     out, err = run(
         tmp_path,
@@ -56,8 +105,9 @@ def test_each_line_is_tagged_whatever_wrote_it(tmp_path: Path) -> None:
         """,
     )
     assert untagged(out) == ["one", "ünï", "cøde", "", "bytes \\xff", "a", "b", "original"]
-    assert untagged(err)[:3] == ["lone \\udc80", "WARNING:root:by default", "Traceback (most recent call last):"]
-    assert untagged(err)[-1] == "ZeroDivisionError: division by zero"
+    *others, traceback = entries(err)
+    assert untagged("".join(others)) == ["lone \\udc80", "WARNING:root:by default"]
+    assert copied(traceback)[::4] == ["Traceback (most recent call last):", "ZeroDivisionError: division by zero"]
 
 
 def test_what_others_write_comes_as_it_is(tmp_path: Path) -> None:
