@@ -20,6 +20,7 @@ from releve.config.completion import by_metavar
 from releve.ctl import hints, options
 from releve.ctl.conversation.find import FindError
 from releve.ctl.order import answer, locate, present, unfound
+from releve.ctl.screens import config as in_force
 from releve.ctl.screens import history as attempts
 from releve.ctl.screens import render
 from releve.instance.protocol import MEANING, Status
@@ -230,6 +231,18 @@ def history(limit: int | None, since: datetime | None, **told: Any) -> int:
     if since is None:
         return options.order("history", told, waits=False, limit=limit or HISTORY_SHOWN)
     return options.order("history", told, waits=False, narrow=lambda found: attempts.newest(found, since, limit))
+
+
+@ctl.command(short_help="Show the settings in force, and where each was written.")
+@click.option("--all", "every", is_flag=True, help="Also those that are the default.")
+@options.asks
+def config(every: bool, **told: Any) -> int:
+    """Show the settings of the generation in service, and where each comes from: file and line, variable or flag.
+
+    They are those of its start or its last reload, whatever stands in the file by now (`ctl check` reads that). Values
+    of env, headers and passwords in URLs are not shown.
+    """
+    return options.order("config", told, waits=False, narrow=(lambda found: found) if every else in_force.written)
 
 
 @ctl.command(short_help="Show the log, or the access log.")

@@ -38,5 +38,6 @@ VERBS = {
     "undrain": Verb(),
     "doctor": Verb(asks=True, shows="findings"),
     "logs": Verb(asks=True),
+    "config": Verb(asks=True, shows="settings"),
     "restart": Verb("the restart goes on: ctl status, ctl workers", undone=False),
 }

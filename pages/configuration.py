@@ -13,7 +13,7 @@ from releve.config.kinds.defaults import default_text
 from releve.config.kinds.numbers import share_text, size_text
 from releve.config.kinds.words import either
 from releve.config.settings.hooks import Command
-from releve.config.settings.key import key_of
+from releve.config.settings.key import key_of, settings_of
 from releve.config.settings.settings import GROUPS, Settings
 from releve.config.settings.upgrade import Canary, Check
 from releve.pages.marked import Tables, main
@@ -65,9 +65,9 @@ def about(block: type[Any]) -> str:
 
 def reference() -> str:
     """The tables: the top level, each block, and the blocks that stand for one value."""
-    top = [field for field in dataclasses.fields(Settings) if field.name not in GROUPS]
+    top = [field for field in settings_of(Settings) if field.name not in GROUPS]
     parts = ["### The top level", _table(top, "")]
-    for field in dataclasses.fields(Settings):
+    for field in settings_of(Settings):
         if field.name in GROUPS:
             parts += [
                 f"### `{field.name}`",

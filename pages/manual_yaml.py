@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from releve import __version__
-from releve.config.settings.key import key_of
+from releve.config.settings.key import key_of, settings_of
 from releve.config.settings.settings import GROUPS, Settings
 from releve.pages import configuration as reference
 from releve.pages import roff
@@ -48,14 +48,14 @@ VALUES = (
 
 def manual() -> str:
     """The text of ``releve.yaml.5``, as roff."""
-    top = [field for field in dataclasses.fields(Settings) if field.name not in GROUPS]
+    top = [field for field in settings_of(Settings) if field.name not in GROUPS]
     sections = [
         ("DESCRIPTION", _description()),
         ("EXAMPLE", roff.example(EXAMPLE)[1:]),
         ("VALUES", roff.terms((roff.italic(kind), roff.prose(text)) for kind, text in VALUES)),
         ("SETTINGS", _settings(top, "")),
     ]
-    for field in dataclasses.fields(Settings):
+    for field in settings_of(Settings):
         if field.name in GROUPS:
             group = [
                 roff.prose(field.metadata["help"]),

@@ -1,4 +1,4 @@
-"""Defaults of settings, as they are written in YAML."""
+"""Values of settings, and their defaults, as they are written in YAML."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import dataclasses
 from typing import Any
 
 from releve.config.kinds.numbers import duration_text, mode_text, share_text, size_text
+from releve.config.settings.key import Rules, key_of, settings_of
 
 
 def default_text(field: dataclasses.Field[Any]) -> str:
     """The default of a setting as it is written in YAML; empty if there is none."""
     value: Any = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    match field.metadata["kind"], value:
+    return value_text(field.metadata, value)
+
+
+def value_text(rules: Rules, value: Any) -> str:
+    """A value of a setting as it may be written in YAML, on one line."""
+    match rules["kind"], value:
         case _, None:
-            return str(field.metadata["off"])
+            return str(rules["off"])
         case "duration", seconds:
             return duration_text(seconds)
         case "share", share:
@@ -28,11 +34,19 @@ def default_text(field: dataclasses.Field[Any]) -> str:
             return ", ".join(map(str, addresses))
         case "networks", networks:
             return ", ".join(networks)
-        case "modules" | "patterns", _:
-            return "[]"
-        case "mounts", _:
-            return "{}"
+        case "mounts", mounts:
+            return _block({mount.prefix or "''": mount.app for mount in mounts})
         case _, dict():
-            return "{}"
+            return _block(value)
+        case _, list() | tuple():
+            return f"[{', '.join(map(str, value))}]"
+        case _, value if dataclasses.is_dataclass(value):
+            parts = {key_of(one): (one, getattr(value, one.name)) for one in settings_of(type(value))}
+            said = {name: value_text(one.metadata, part) for name, (one, part) in parts.items() if part != one.default}
+            return _block(said)
         case _:
             return str(value)
+
+
+def _block(pairs: dict[str, Any]) -> str:
+    return f"{{{', '.join(f'{name}: {value}' for name, value in pairs.items())}}}"

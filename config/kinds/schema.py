@@ -18,7 +18,7 @@ from releve.config.kinds.access_format import PRESETS
 from releve.config.kinds.defaults import default_text
 from releve.config.settings.control import CONTROL_VERBS
 from releve.config.settings.hooks import Command
-from releve.config.settings.key import Rules, key_of
+from releve.config.settings.key import Rules, key_of, settings_of
 from releve.config.settings.settings import GROUPS, Settings
 from releve.config.settings.upgrade import Canary, Check
 
@@ -107,7 +107,7 @@ def schema_text() -> str:
 
 
 def _block(kind: type[Any]) -> Schema:
-    fields = dataclasses.fields(kind)
+    fields = settings_of(kind)
     required = [field.name for field in fields if field.metadata.get("required")]
     block: Schema = {
         "type": "object",

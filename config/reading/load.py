@@ -15,7 +15,7 @@ from releve.config.reading.build import build
 from releve.config.reading.sections import Names, is_paste
 from releve.config.reading.sources import Overrides, logical_folder, read_overrides
 from releve.config.reading.written import Document, Written
-from releve.config.settings.settings import Settings
+from releve.config.settings.settings import GROUPS, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,20 @@ def load(path: Path | None, overrides: Overrides | None = None, names: Names | N
         document = paste.read(path, names or Names(), told)
     else:
         document = yaml_file.read(path)
-    return Loaded(build(document.written, told), document.path, sources, notes, document.included)
+    origins = {**written_at(document.written), **sources}
+    settings = dataclasses.replace(build(document.written, told), origins=origins)
+    return Loaded(settings, document.path, sources, notes, document.included)
+
+
+def written_at(document: Written) -> dict[str, str]:
+    """Where each setting of a document stands, by its dotted key: the file and the line."""
+    found: dict[str, str] = {}
+    for key, written in document.content.items() if isinstance(document.content, dict) else ():
+        below = written.content if key in GROUPS and isinstance(written.content, dict) else {}
+        for name, one in below.items() if key in GROUPS else [("", written)]:
+            place = one.named_at
+            found[f"{key}.{name}".rstrip(".")] = f"{place.source}:{place.line}" if place.line else place.source
+    return found
 
 
 def _without_file(folder: str) -> Document:

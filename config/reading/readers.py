@@ -21,7 +21,7 @@ from releve.config.reading.unknown import unknown
 from releve.config.reading.written import Written
 from releve.config.settings.address import Address
 from releve.config.settings.hooks import Command
-from releve.config.settings.key import Rules, key_of
+from releve.config.settings.key import Rules, key_of, settings_of
 from releve.config.settings.settings import GROUPS, Mount
 from releve.config.settings.upgrade import Canary, Check
 
@@ -39,7 +39,7 @@ def read_block(
     be used.
     """
     found: dict[str, Any] = {}
-    fields = {key_of(field): field for field in dataclasses.fields(kind)}
+    fields = {key_of(field): field for field in settings_of(kind)}
     for name, field in fields.items():
         rules, key, written = field.metadata, prefix + name, entries.get(name)
         if rules["kind"] == "group":

@@ -8,7 +8,7 @@ from releve.config.settings.key import key
 # The verbs of ctl (supervisor/verbs/verbs.py; a test compares).
 CONTROL_VERBS = (
     *("status", "upgrade", "reload", "rollback", "stop", "scale", "abort", "reexec", "history"),
-    *("check", "reopen", "workers", "dump", "drain", "undrain", "doctor", "logs", "restart"),
+    *("check", "reopen", "workers", "dump", "drain", "undrain", "doctor", "logs", "config", "restart"),
 )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from releve.config.settings.settings import GROUPS, Settings, rules
 
+UNKNOWN = "unknown"  # where a setting was written that an older release has kept
+
 
 def changed(old: Settings, new: Settings) -> list[str]:
     """The dotted keys whose values differ, in the order of the table."""
@@ -42,4 +44,8 @@ def _keep(old: Settings, new: Settings, keys: set[str]) -> Settings:
         below = {key.partition(".")[2]: attrgetter(key)(old) for key in keys if key.startswith(f"{group}.")}
         if below:
             top[group] = replace(getattr(new, group), **below)
+    if new.origins is not None:
+        before = dict.fromkeys(keys, UNKNOWN) if old.origins is None else old.origins
+        kept = {key: before[key] for key in keys if key in before}
+        top["origins"] = {**{key: origin for key, origin in new.origins.items() if key not in keys}, **kept}
     return replace(new, **top)

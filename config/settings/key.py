@@ -31,6 +31,11 @@ def block(default: Any, text: str) -> Any:
     return key(default, "group", text)
 
 
+def settings_of(block: type[Any]) -> list[dataclasses.Field[Any]]:
+    """The fields of a block, or of the top level, that are settings."""
+    return [field for field in dataclasses.fields(block) if "kind" in field.metadata]
+
+
 def key_of(field: dataclasses.Field[Any]) -> str:
     """The key of a field as it is written: one that is a word of Python has a ``_`` more here."""
     return field.name.removesuffix("_")

@@ -19,7 +19,7 @@ from releve.config.grammar import counted
 from releve.config.settings.address import Address
 from releve.config.settings.control import Control
 from releve.config.settings.hooks import Hooks
-from releve.config.settings.key import Rules, block, key
+from releve.config.settings.key import Rules, block, key, settings_of
 from releve.config.settings.limits import Limits
 from releve.config.settings.log import Log
 from releve.config.settings.proxy import Proxy
@@ -193,6 +193,10 @@ class Settings:
         choices=("off", "release", "code"),
     )
 
+    # Where each setting that is no default was written, by its dotted key: FILE:LINE, a variable or a flag, in words.
+    # None: nobody knows, since an older release has kept them.
+    origins: dict[str, str] | None = field(default=None, compare=False)
+
     @property
     def served(self) -> str:
         """What is served, in a few words: the application, or the prefixes of the mounted ones."""
@@ -205,14 +209,14 @@ class Settings:
 
 # The blocks, by their keys.
 GROUPS: dict[str, type[Any]] = {
-    top.name: type(top.default) for top in dataclasses.fields(Settings) if top.metadata["kind"] == "group"
+    top.name: type(top.default) for top in settings_of(Settings) if top.metadata["kind"] == "group"
 }
 
 
 def rules() -> dict[str, Rules]:
     """The table: what each ``key`` call says, by dotted key (``limits.head``), in the order of this file."""
     table: dict[str, Rules] = {}
-    for top in dataclasses.fields(Settings):
+    for top in settings_of(Settings):
         if top.name in GROUPS:
             table |= {f"{top.name}.{below.name}": below.metadata for below in dataclasses.fields(GROUPS[top.name])}
         else:

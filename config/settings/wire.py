@@ -23,7 +23,14 @@ def to_wire(settings: Settings) -> Wire:
     """Settings as plain JSON values; mounts as rows, since there may be a thousand in one message."""
     base = commonprefix([mount.place for mount in settings.mounts])
     rows = [[mount.prefix, mount.app, mount.place.removeprefix(base)] for mount in settings.mounts]
-    return {**dataclasses.asdict(dataclasses.replace(settings, mounts=())), "mounts": rows, "mounts_base": base}
+    plain = dataclasses.asdict(dataclasses.replace(settings, mounts=(), origins=None))
+    del plain["origins"]
+    return {**plain, "mounts": rows, "mounts_base": base}
+
+
+def to_keep(settings: Settings) -> Wire:
+    """The same for the next supervisor, with where they were written; for a master that would only make it longer."""
+    return {**to_wire(settings), "origins": settings.origins}
 
 
 def from_wire(wire: Wire) -> Settings:

@@ -25,7 +25,7 @@ from typing import Any
 
 from releve.config.frozen import dataclass
 from releve.config.settings.settings import Settings
-from releve.config.settings.wire import from_wire, to_wire
+from releve.config.settings.wire import from_wire, to_keep
 from releve.supervisor.host import memory
 from releve.supervisor.host.mark import Mark, mark
 from releve.supervisor.keepsake.packing import pack_listener, pack_pin, unpack_listener, unpack_pin
@@ -125,7 +125,7 @@ def _pack(kept: Keepsake) -> dict[str, Any]:
         "last_number": kept.last_number,
         "hello": kept.hello,
         "started": kept.started,
-        "coming": None if kept.coming is None else to_wire(kept.coming),
+        "coming": None if kept.coming is None else to_keep(kept.coming),
         "held": None if kept.held is None else dataclasses.asdict(kept.held),
         "drained_ns": kept.drained_ns,
     }

@@ -12,7 +12,7 @@ from typing import Any
 
 from releve.config.settings.address import Address
 from releve.config.settings.settings import Settings
-from releve.config.settings.wire import from_wire, to_wire
+from releve.config.settings.wire import from_wire, to_keep
 from releve.supervisor.host.identity import Identity
 from releve.supervisor.listeners.listener import Listener
 from releve.supervisor.release.release import Pin
@@ -27,7 +27,7 @@ def pack_pin(pin: Pin, settings: Settings) -> Packed:
     plain = {field.name: getattr(pin, field.name) for field in dataclasses.fields(Pin)}
     return {
         **plain,
-        "settings": to_wire(settings),
+        "settings": to_keep(settings),
         "identity": {name: getattr(pin.identity, name) for name in _IDENTITY},
     }
 

@@ -19,6 +19,7 @@ from releve.supervisor.inspection import doctor as examination
 from releve.supervisor.inspection import dump as dumping
 from releve.supervisor.inspection import facts, workload
 from releve.supervisor.inspection import logs as places_of_logs
+from releve.supervisor.inspection import settings as settings_in_force
 from releve.supervisor.inspection import status as picture
 from releve.supervisor.operations import reopen as reopening
 from releve.supervisor.operations import restart as restarting
@@ -244,3 +245,8 @@ async def restart(context: Context, arguments: Arguments, by: str) -> Operation:
     name, everything = str(arguments.get("worker", "")), bool(arguments.get("all"))
     numbers = restarting.chosen(context.service, name, everything)
     return context.dispatcher.begin(jobs.restarting(context.service, numbers), by)
+
+
+async def config(context: Context, arguments: Arguments, by: str) -> Event:
+    """The settings in force, and where each was written."""
+    return settings_in_force.picture(context.service)

@@ -79,6 +79,7 @@ VERBS: dict[str, Verb] = {
     "undrain": Verb(QUESTION, handlers.undrain),
     "doctor": Verb(QUESTION, handlers.doctor),
     "logs": Verb(QUESTION, handlers.logs),
+    "config": Verb(QUESTION, handlers.config),
     "restart": Verb(OPERATION, handlers.restart, Form(may={"worker": text(NAME_MAX), "all": flag, "wait": flag})),
 }
 

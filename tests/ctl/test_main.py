@@ -54,6 +54,7 @@ REQUESTS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["workers"], "workers", {}),
     (["restart", "8.2"], "restart", {"worker": "8.2", "wait": True}),
     (["restart", "--all", "--no-wait"], "restart", {"all": True, "wait": False}),
+    (["config"], "config", {}),
     (["dump", "8.2"], "dump", {"process": "8.2"}),
     (["dump", "--all"], "dump", {"all": True}),
     (["drain"], "drain", {}),

@@ -7,11 +7,12 @@ import pytest
 
 from releve.config.kinds.defaults import default_text
 from releve.config.kinds.kinds import PARSERS, convert
+from releve.config.settings.key import settings_of
 from releve.config.settings.settings import GROUPS, Settings
 from releve.config.settings.upgrade import Canary, Check
 
 BLOCKS: tuple[type[Any], ...] = (Settings, *GROUPS.values(), Check, Canary)
-FIELDS = [field for block in BLOCKS for field in dataclasses.fields(block)]
+FIELDS = [field for block in BLOCKS for field in settings_of(block)]
 WORDS = [field for field in FIELDS if field.metadata["kind"] in PARSERS and default_text(field)]
 
 
@@ -21,6 +22,6 @@ def test_a_default_is_read_as_itself(field: dataclasses.Field[object]) -> None:
 
 
 def test_lists_and_blocks() -> None:
-    texts = {field.name: default_text(field) for field in dataclasses.fields(Settings) if field.name not in GROUPS}
+    texts = {field.name: default_text(field) for field in settings_of(Settings) if field.name not in GROUPS}
     assert texts["listen"] == "127.0.0.1:8000"
     assert (texts["env"], texts["mounts"], texts["include"]) == ("{}", "{}", "[]")

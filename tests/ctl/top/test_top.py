@@ -42,7 +42,7 @@ def test_an_older_supervisor_is_asked_without(fake: Start) -> None:
 @pytest.mark.parametrize("answer", [{"event": "result", "status": 1, "message": "permission denied: ann"}, None])
 def test_who_says_nothing_is_away(fake: Start, answer: dict[str, Any] | None) -> None:
     server = fake(*([] if answer is None else [{"send": answer}]))
-    with pytest.raises(Away, match="permission denied" if answer else "before there was a result"):
+    with pytest.raises(Away, match="permission denied" if answer else "without a result"):
         ask(str(server.path))
 
 
