@@ -15,7 +15,7 @@ from releve.server.prefork.spawner import Spawner
 from releve.server.prefork.workers import Worker, Workers
 from releve.server.process import children
 from releve.server.shared import system
-from releve.server.shared.link import LOST_TERM_S
+from releve.server.shared.link import LOST_TERM_S, LOST_WORDS
 from releve.server.shared.native import signal
 from releve.server.shared.states import UP, WorkerState
 
@@ -121,8 +121,7 @@ class Lifecycle:
                 worker.kill_at = now + KILL_MARGIN_S
             if worker.lost_at is not None and worker.lost_at <= now:
                 worker.lost_at = None
-                reason = f"{worker} closed its control pair or became another program; terminating it"
-                log.error("%s", reason)
+                log.error("%s %s", worker, LOST_WORDS)
                 worker.signal(signal.SIGTERM)
                 worker.kill_at = min(now + LOST_TERM_S, now + LOST_TERM_S if worker.kill_at is None else worker.kill_at)
             if worker.kill_at is not None and worker.kill_at <= now:

@@ -36,6 +36,7 @@ EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h: an error of ours
 ORPHAN_S = 30.0
 LOST_S = 1.0  # so soon after the end of its control pair a worker has ended, or it is ended
 LOST_TERM_S = 5.0  # between SIGTERM and SIGKILL to it
+LOST_WORDS = "closed its control pair or became another program; terminating it"
 # Has masters and workers that have not answered write where each of their threads is (`ctl dump`): the first that they
 # try to take, away from both ends, where libraries take theirs.
 STACKS_SIGNAL = int(signal.SIGRTMAX) - 8

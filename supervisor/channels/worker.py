@@ -57,6 +57,7 @@ class Worker:
         self.last_exit: LastExit | None = None  # of the one before it, if that ended unasked
         # None: its release has no thread that answers, or there was no descriptor for it
         self.observer: Observer | None = None
+        self.dismissed = False  # it was told to leave; only known where there is no master
         # leaves and accepts, and has finished all that it had when it was told; only known where there is no master
         self.spent = False
         self.reopened = False  # its log files, as it was told last; only known where there is no master

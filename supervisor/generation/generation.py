@@ -77,7 +77,7 @@ class Generation:
         self.files = LentFiles()
         # Who does the rest.
         self.life = Life(number)
-        self.roster = Roster(f"gen={number}", lambda one: one.calls(self.board), self._is_ours, self._crashed)
+        self.roster = Roster(f"gen={number}", self._is_ours, lambda one: one.calls(self.board), self._crashed)
         self.master = Master(number, self._uid, self._hear, self._notice, self._master_ended, self._master_spoilt)
         self.orders = Orders(self.life, self.master, self.roster)
         self.booting = Boot(settings.app)
@@ -256,7 +256,7 @@ class Generation:
         self._killed = True
         self._name_strays()
         self.master.kill_group()
-        self.roster.signal(signal.SIGKILL)
+        self.roster.kill()
 
     def proved(self) -> None:
         """Booted and checked. Raises StepFailed, IllegalEvent."""
@@ -267,7 +267,7 @@ class Generation:
         against them.
         """
         self.crashes.forget()
-        self._last_revision = max(self._last_revision, self.revision, *(of for of, _ in self.roster.lost)) + 1
+        self._last_revision = max(self._last_revision, self.revision, *(of for of, _ in self.roster.losses.listed)) + 1
         return self._last_revision
 
     def reload(self, revision: int, settings: Settings, listeners: Sequence[Listener]) -> None:

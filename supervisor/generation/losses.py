@@ -1,5 +1,5 @@
-"""The losses of a generation: its workers that ended unasked, for as long as that is remembered; and what of them
-counts against it.
+"""The losses of a generation: its workers that ended unasked, in words and in numbers; and what of them counts against
+it.
 """
 
 from __future__ import annotations
@@ -10,22 +10,33 @@ from collections.abc import Callable, Iterable, Sequence
 
 from releve.config.grammar import counted
 
-REMEMBERED_S = 30.0
+REMEMBERED_S = 30.0  # for how long they are counted
+LISTED_MAX = 200  # the last ones: workers may crash for days
 
 
 class Losses:
-    """Workers of one generation that ended unasked, for as long as that is remembered; and why no others can be
-    started.
+    """Workers of one generation that ended unasked: each in words, and how many in the last half minute; and why no
+    others can be started.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.trouble = ""  # why the system refuses to fork
+        self.listed: list[tuple[int, str]] = []  # of a revision, in words; the oldest first
         self._now = now
         self._crashes: deque[float] = deque()  # monotonic; of those that had booted
         self._boots: deque[float] = deque()  # of those that had not
 
+    def enter(self, revision: int, words: str) -> None:
+        """One of a revision has ended, as ``words`` say."""
+        self.listed.append((revision, words))
+        del self.listed[:-LISTED_MAX]
+
+    def of(self, revision: int) -> list[str]:
+        """Those of a revision, in words."""
+        return [words for of, words in self.listed if of == revision]
+
     def note(self, *, booted: bool) -> None:
-        """One has ended."""
+        """One has ended that counts."""
         (self._crashes if booted else self._boots).append(self._now())
         self.count()
 
@@ -41,8 +52,11 @@ class Losses:
         """When they were, monotonic: crashes, and boots that failed; for the next program of this process."""
         return list(self._crashes), list(self._boots)
 
-    def take_over(self, crashes: Iterable[float], boots: Iterable[float]) -> None:
-        """Remember what another one has noted before."""
+    def take_over(
+        self, crashes: Iterable[float], boots: Iterable[float], listed: Iterable[tuple[int, str]] = ()
+    ) -> None:
+        """Remember what another one has noted before: the times of both kinds, and those that it has listed."""
+        self.listed.extend(listed)
         self._crashes.extend(crashes)
         self._boots.extend(boots)
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
 from releve.server.shared.link import STACKS_SIGNAL, Message
@@ -35,6 +35,11 @@ class News:
         self._boot = boot
         self._roster = roster
         self._crashes = crashes
+
+    def take_over(self, broken: Iterable[str], mixed: Iterable[str], astray: Iterable[str], stacks_signal: int) -> None:
+        """Know what another one was told before."""
+        self.broken, self.mixed, self.astray = list(broken), list(mixed), list(astray)
+        self.stacks_signal = stacks_signal
 
     def hear(self, message: Message, fds: list[int]) -> None:
         """One report, which has its form. Takes those of the descriptors that it keeps out of the list.

@@ -17,7 +17,7 @@ from releve.config.grammar import counted
 from releve.server.scoreboard.inflight import InflightCall
 from releve.server.shared import closing, form
 from releve.server.shared.form import Unfit
-from releve.server.shared.link import LOST_S, LOST_TERM_S, Link, Message
+from releve.server.shared.link import LOST_S, LOST_TERM_S, LOST_WORDS, Link, Message
 from releve.server.shared.noise import Noise
 from releve.server.shared.states import WorkerState
 from releve.supervisor.channels import reports
@@ -33,7 +33,6 @@ from releve.supervisor.reporting.log import log
 
 BATCH = 64  # messages of a worker read in one turn of the loop
 SLICE_S = 0.002  # and for how long, at which there may be hundreds of workers
-LOST_MAX = 200  # the last ones: workers may crash for days
 
 
 class Roster:
@@ -42,27 +41,26 @@ class Roster:
     def __init__(
         self,
         who: str,
+        ours: Callable[[Process], bool],
         calls: Callable[[Worker], list[InflightCall] | None] = lambda worker: None,
-        ours: Callable[[Process], bool] = lambda process: True,
         crashed: Callable[[str], None] = lambda words: None,
     ) -> None:
-        """``calls``: what the threads of a worker do, or did last; None: nobody knows.
+        """``ours``: whether a process can be a worker: whatever is held here is signalled with all that we may.
 
-        ``ours``: whether a process can be a worker.
+        ``calls``: what the threads of a worker do, or did last; None: nobody knows.
 
         ``crashed`` hears of each one that a fatal signal has ended, in words.
         """
         self._crashed = crashed
         self.workers: dict[int, Worker] = {}
         self.slots: set[int] = set()  # of the scoreboard, that workers of this generation have written, living and dead
-        self._commands = False  # them, from here: their master has gone
+        self._commands = False  # whether workers are commanded from here: their master has gone
         self._who = {"who": who}
         self._calls = calls
         self._ours = ours
         self._noise = Noise(lambda line: log.error("from a worker: %s", line, extra=self._who))
         self._oom = Oom()
-        self.lost: list[tuple[int, str]] = []  # workers that ended unasked: revision, and in words
-        self.toll = Losses()
+        self.losses = Losses()
         self._vacancies = Vacancies()
         self._loop = asyncio.get_running_loop()
         self._on_change: Callable[[], None] = lambda: None
@@ -80,7 +78,7 @@ class Roster:
         control, pidfd = fds[:2]
         del fds[:2]
         link = Link(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=control))
-        self.toll.trouble = ""
+        self.losses.trouble = ""
         self.slots.add(slot)
         worker = self.workers[number] = Worker(number, pid, slot, message["revision"], link, pidfd)
         if found is not None:  # it may have lived under another supervisor
@@ -111,11 +109,10 @@ class Roster:
             if worker.observer is None:
                 worker.observe()
 
-    def take_over(self, workers: Iterable[Worker], slots: Iterable[int], losses: Iterable[tuple[int, str]]) -> None:
+    def take_over(self, workers: Iterable[Worker], slots: Iterable[int]) -> None:
         """Hold what another roster has held."""
         self.workers.update((worker.number, worker) for worker in workers)
         self.slots.update(slots)
-        self.lost.extend(losses)
 
     def note_state(self, message: Message, fds: list[int]) -> None:
         """``state``: one changed its state."""
@@ -125,7 +122,7 @@ class Roster:
 
     def lack(self, message: Message, fds: list[int]) -> None:
         """``unfilled``: the master cannot fork."""
-        self.toll.trouble = message.get("reason", "")
+        self.losses.trouble = message.get("reason", "")
 
     def leave(self, message: Message, fds: list[int]) -> None:
         """``gone``: the master reaped one. Raises Unfit if it lives."""
@@ -134,29 +131,18 @@ class Roster:
             if evidence.pid_of(worker.pidfd) is not None and children.peek(worker.pidfd) is None:
                 raise Unfit(f"the exit of worker {worker.number}, which is still running")
             del self.workers[worker.number]
-            status = message.get("status", 0)
-            if not message.get("expected"):
-                self._lose(worker, status)
-            elif -status in crash.SIGNALS:  # on its way out
-                self._crashed(self._ending(worker, status))
-            elif status < 0 and (cut := serving.words(self._calls(worker) or [], time.monotonic())) != serving.IDLE:
-                log.warning(
-                    "worker %d (pid %d) was killed at its deadline %s", worker.number, worker.pid, cut, extra=self._who
-                )
+            self._judge(worker, message.get("status", 0), asked=bool(message.get("expected")))
             worker.close()
-
-    def losses(self, revision: int) -> list[str]:
-        """Workers of a revision that ended unasked, in words."""
-        return [words for of, words in self.lost if of == revision]
 
     def serving(self) -> int:
         """How many accept."""
         return sum(worker.state == WorkerState.SERVING for worker in self.workers.values())
 
-    def signal(self, number: int) -> None:
-        """Signal every worker."""
+    def kill(self) -> None:
+        """End every worker now."""
         for worker in self.workers.values():
-            worker.kill(number)
+            worker.dismissed = True
+            worker.kill(signal.SIGKILL)
 
     def close(self) -> None:
         """End what is left and forget it."""
@@ -177,18 +163,21 @@ class Roster:
         self._commands = True
         self._on_change = on_change
         for worker in self.workers.values():
+            worker.dismissed = worker.dismissed or worker.state == WorkerState.LEAVING  # whoever told it has gone
             self._loop.add_reader(worker.pidfd, self._ended, worker)
             self._loop.add_reader(worker.control.fileno(), self._read, worker)
 
     def tell(self, verb: str, fds: Sequence[int] = (), **keys: object) -> None:
         """Give every worker an order."""
         for worker in self.workers.values():
+            worker.dismissed = worker.dismissed or verb == "quit"
             worker.tell(verb, tuple(fds), **keys)
 
     def dismiss(self, revision: int) -> None:
         """Have the workers of a revision that has not served leave."""
         for worker in self.workers.values():
             if worker.revision == revision:
+                worker.dismissed = True
                 worker.tell("quit", deadline_s=0.0, linger_s=None)
 
     def reopen(self, revision: int, fds: Sequence[int], **keys: object) -> list[Worker]:
@@ -227,8 +216,7 @@ class Roster:
         if self.workers.get(worker.number) is not worker:
             return  # it has ended
         if number == signal.SIGTERM:
-            what = "worker %d (pid %d) closed its control pair or became another program; terminating it"
-            log.error(what, worker.number, worker.pid, extra=self._who)
+            log.error("worker %d (pid %d) %s", worker.number, worker.pid, LOST_WORDS, extra=self._who)
             self._loop.call_later(LOST_TERM_S, self._end, worker, signal.SIGKILL)
         worker.kill(number)
 
@@ -246,10 +234,7 @@ class Roster:
     def _ended(self, worker: Worker) -> None:
         self._stop_reading(worker)
         status = children.reap(worker.pidfd, worker.pid)
-        if worker.state != WorkerState.LEAVING:
-            self._lose(worker, children.UNSEEN if status is None else status)
-        elif status is not None and -status in crash.SIGNALS:
-            self._crashed(self._ending(worker, status))
+        self._judge(worker, children.UNSEEN if status is None else status, asked=worker.dismissed)
         self.workers.pop(worker.number, None)
         worker.close()
         self._on_change()
@@ -257,6 +242,19 @@ class Roster:
     def _stop_reading(self, worker: Worker) -> None:
         self._loop.remove_reader(worker.pidfd)
         self._loop.remove_reader(worker.control.fileno())
+
+    # ---------------------------------------------------------------- how they end
+
+    def _judge(self, worker: Worker, status: int, *, asked: bool) -> None:
+        """A worker has ended: it is lost, unless it was asked to leave; and even then it may not have come so far."""
+        if not asked:
+            self._lose(worker, status)
+        elif -status in crash.SIGNALS:
+            self._crashed(self._ending(worker, status))
+        elif status < 0 and (cut := serving.words(self._calls(worker) or [], time.monotonic())) != serving.IDLE:
+            log.warning(
+                "worker %d (pid %d) was killed at its deadline %s", worker.number, worker.pid, cut, extra=self._who
+            )
 
     def _ending(self, worker: Worker, status: int) -> str:
         how = (
@@ -274,7 +272,6 @@ class Roster:
         elif not booting:  # else whoever boots it says more
             log.warning("%s", words, extra=self._who)
         self._vacancies.leave(worker, words)
-        self.lost.append((worker.revision, words))
-        del self.lost[:-LOST_MAX]
+        self.losses.enter(worker.revision, words)
         if status or worker.state != WorkerState.LEAVING:  # who was sent SIGTERM, and finished, has not crashed
-            self.toll.note(booted=not booting)
+            self.losses.note(booted=not booting)

@@ -119,7 +119,7 @@ def _generation(generation: Generation, usage: dict[int, Usage], cpu: CpuMeter, 
         "preloaded": generation.news.preloaded,
         "mixed": [*generation.news.mixed, *generation.news.astray],
         "broken": generation.news.broken,
-        "losses": generation.roster.toll.words(),
+        "losses": generation.roster.losses.words(),
         "crashes": [one.picture() for one in generation.crashes.recent],
         "workers": [
             numbers(worker, worker.record(generation.board), usage.get(worker.pid), cpu, *NUMBERS)

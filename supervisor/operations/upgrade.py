@@ -206,7 +206,7 @@ async def prove(
     if settle:
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
-                await generation.until(lambda: bool(generation.trouble or generation.roster.losses(revision)))
+                await generation.until(lambda: bool(generation.trouble or generation.roster.losses.of(revision)))
     soundness.demand(generation, "check", revision=revision, when=SUDDENLY)
 
 

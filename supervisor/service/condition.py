@@ -79,7 +79,7 @@ class Condition:
         self._judge_code(generation)
         said, roster = self._health.summary, generation.roster
         self._health.words = self.degraded.pop("workers", "")  # perhaps of the program before us
-        words = self._health.look(roster.serving(), subject.wanted_workers, roster.toll, planned=self.planned())
+        words = self._health.look(roster.serving(), subject.wanted_workers, roster.losses, planned=self.planned())
         if words:
             self.degraded = {"workers": words, **self.degraded}
         if self._health.summary != said:

@@ -87,7 +87,7 @@ class Trial:
         self.old = old
         self.before = before
         self.check_failed: Violation | None = None
-        self.before_crashes = 0 if old is None else old.roster.toll.count()[0]
+        self.before_crashes = 0 if old is None else old.roster.losses.count()[0]
         self.notes: list[str] = []
         self._now = now
         self._begin = new.traffic.sample()
@@ -106,7 +106,7 @@ class Trial:
         Beside a canary it serves on, and may lose some meanwhile.
         """
         if self.old is not None and self.old.state is GenerationState.SERVING:
-            self.before_crashes = max(self.before_crashes, self.old.roster.toll.count()[0])
+            self.before_crashes = max(self.before_crashes, self.old.roster.losses.count()[0])
         return math.ceil(self.before_crashes * max(1.0, (self._now() - self._began) / REMEMBERED_S))
 
     def figures(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class Trial:
 
 
 def _has_news(new: Generation, lost: int) -> bool:
-    return len(new.roster.losses(new.revision)) > lost or new.orphaned
+    return len(new.roster.losses.of(new.revision)) > lost or new.orphaned
 
 
 @dataclass(slots=True)
@@ -199,7 +199,7 @@ def _master(trial: Trial) -> Violation | None:
 
 
 def _exit(trial: Trial) -> Violation | None:
-    losses = trial.new.roster.losses(trial.new.revision)
+    losses = trial.new.roster.losses.of(trial.new.revision)
     if unexcused(losses, trial.crashes_excused()):
         return Violation("exit", losses[0], trial.new.crash_stack(), {"workers": losses})
     if losses:
@@ -309,7 +309,7 @@ async def watch(
                 break
             with suppress(TimeoutError):  # a report of the master wakes us too
                 async with asyncio.timeout(min(TICK_S, rest_s)):
-                    await new.until(partial(_has_news, new, len(new.roster.losses(new.revision))))
+                    await new.until(partial(_has_news, new, len(new.roster.losses.of(new.revision))))
     finally:
         if asking is not None:
             asking.cancel()

@@ -20,8 +20,8 @@ def demand(
     ``old``: the one that it follows, whose own crashes excuse as many.
     """
     demand_master(generation, step, when=when)
-    lost = generation.roster.losses(generation.revision if revision is None else revision)
-    for loss in unexcused(lost, 0 if old is None else old.roster.toll.count()[0]):
+    lost = generation.roster.losses.of(generation.revision if revision is None else revision)
+    for loss in unexcused(lost, 0 if old is None else old.roster.losses.count()[0]):
         raise StepFailed(step, f"cannot trust generation {generation.number}: {loss}{when}", generation.crash_stack())
 
 

@@ -124,7 +124,7 @@ async def take(number: int, path: Path, link: Link, configured: Identity | None)
         kept = dataclasses.replace(kept, scaled=None, settings=kept.coming)
     generation = Generation(number, kept.pin, kept.settings, given.listeners, found)
     generation.started = kept.started
-    generation.roster.toll.take_over(*(_past(said.get(name, ())) for name in ("crashed", "unbooted")))
+    generation.roster.losses.take_over(_past(said.get("crashed", ())), _past(said.get("unbooted", ())))
     await _count(generation)
     return Adopted(generation, kept)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import releve
 from releve.config.frozen import dataclass
-from releve.server.shared.link import Link
+from releve.server.shared.link import STACKS_SIGNAL, Link
 from releve.supervisor.channels import relay
 from releve.supervisor.channels.door import Door
 from releve.supervisor.channels.master import Reached
@@ -159,8 +159,8 @@ def _pack_generation(service: Service, generation: Generation, listeners: list[L
         "started": generation.started,
         "workers": [_pack_worker(one) for one in generation.workers.values()],
         "slots": sorted(generation.roster.slots),
-        "lost": generation.roster.lost,
-        "losses": generation.roster.toll.times,
+        "lost": generation.roster.losses.listed,
+        "losses": generation.roster.losses.times,
         "stacks_signal": generation.news.stacks_signal,
         "crashes": [dataclasses.asdict(crash) for crash in generation.crashes.recent],
     }
@@ -300,14 +300,15 @@ def _hold(one: Packed, listeners: list[Listener]) -> Generation:
     pin, settings = unpack_pin(one["pin"])
     generation = Generation(int(one["number"]), pin, settings, [listeners[at] for at in one["listeners"]], found)
     generation.started = one.get("started", generation.started)
-    generation.news.broken, generation.news.mixed = list(one.get("broken", ())), list(one.get("mixed", ()))
-    generation.news.astray = list(one.get("astray", ()))
-    lost = [(int(revision), str(words)) for revision, words in one.get("lost", ())]
-    generation.roster.take_over(map(_unpack_worker, one["workers"]), one.get("slots", ()), lost)
-    generation.roster.toll.take_over(*one.get("losses", ((), ())))
-    generation.news.stacks_signal = one.get("stacks_signal", generation.news.stacks_signal)
-    crashes = (Crash(float(c["when"]), str(c["words"]), str(c["stack"])) for c in one.get("crashes", ()))
-    generation.crashes.recent.extend(crashes)
+    generation.news.take_over(
+        one.get("broken", ()), one.get("mixed", ()), one.get("astray", ()), one.get("stacks_signal", STACKS_SIGNAL)
+    )
+    generation.roster.take_over(map(_unpack_worker, one["workers"]), one.get("slots", ()))
+    crashes, boots = one.get("losses", ((), ()))
+    listed = [(int(revision), str(words)) for revision, words in one.get("lost", ())]
+    generation.roster.losses.take_over(crashes, boots, listed)
+    crashed = (Crash(float(c["when"]), str(c["words"]), str(c["stack"])) for c in one.get("crashes", ()))
+    generation.crashes.recent.extend(crashed)
     generation.news.observe()
     return generation
 

@@ -191,7 +191,7 @@ def test_a_worker_without_a_master_may_say_anything(said: list[tuple[Any, list[s
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: escaped.append(context))
         with generation() as (one, _, _):
             ours, theirs = pair()
-            one.roster.take_over([Worker(1, os.getpid(), 0, 1, ours, make_descriptor("process"), "serving")], [0], [])
+            one.roster.take_over([Worker(1, os.getpid(), 0, 1, ours, make_descriptor("process"), "serving")], [0])
             before = descriptors()
             one.command_alone()
             for message, kinds in said:
@@ -242,7 +242,7 @@ def test_a_worker_is_what_the_master_has_started_and_nothing_else() -> None:
             assert await claims(worker(other, number=2, slot=1), other) == [child, other]
             say(link, {"type": "gone", "worker": 1, "status": -9})
             await heard(link)
-            assert len(one.workers) == 2 and not one.roster.lost  # it lives
+            assert len(one.workers) == 2 and not one.roster.losses.listed  # it lives
         assert stranger.poll() is None
         stranger.kill()
         stranger.wait()
@@ -260,12 +260,12 @@ def test_a_worker_that_ends_while_it_is_looked_at_was_one(monkeypatch: pytest.Mo
         return process(pidfd)
 
     async def story() -> None:
-        roster = Roster("gen=1")
+        roster = Roster("gen=1", lambda process: True)
         fds = [make_descriptor("packets"), os.pidfd_open(child.pid)]
         roster.enter(worker(child.pid), fds)
         assert [one.pid for one in roster.workers.values()] == [child.pid] and fds == []
         roster.leave({"type": "gone", "worker": 1, "status": -signal.SIGKILL}, [])
-        assert len(roster.losses(1)) == 1
+        assert len(roster.losses.of(1)) == 1
 
     process = evidence.process
     monkeypatch.setattr(evidence, "process", late)

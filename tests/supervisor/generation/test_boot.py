@@ -87,7 +87,7 @@ class Hung:
     def __init__(self, *states: str) -> None:
         self.life = Life(1)
         self.aborted: list[Any] = []
-        self.roster = Roster("gen=1")
+        self.roster = Roster("gen=1", lambda process: True)
         self.has_ended = False
         self.master = cast(Master, SimpleNamespace(running=True, has_ended=False, signal=self.end_master))
         for number, state in enumerate(states, 1):

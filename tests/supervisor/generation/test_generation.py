@@ -144,7 +144,7 @@ def test_one_that_was_dismissed_before_a_reexec_keeps_its_time_where_its_master_
         one = generation(1, RETIRING)
         ours, theirs = pair()
         worker = Worker(1, os.getpid(), 0, 1, ours, os.pidfd_open(os.getpid()), "leaving")
-        one.roster.take_over([worker], [0], [])
+        one.roster.take_over([worker], [0])
         one.dismissal.go_on(100.0 + KILL_MARGIN_S)
         one._master_ended(-9)
         received = theirs.receive()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from releve.supervisor.generation.losses import REMEMBERED_S, Losses, unexcused
+from releve.supervisor.generation.losses import LISTED_MAX, REMEMBERED_S, Losses, unexcused
 
 
 class Clock:
@@ -55,8 +55,17 @@ def test_those_of_another_program_are_remembered_as_ones_own() -> None:
     before = Losses(clock)
     before.note(booted=True)
     after = Losses(clock)
-    after.take_over(*before.times)
-    assert after.count() == (1, 0)
+    after.take_over(*before.times, [(1, "worker 1")])
+    assert after.count() == (1, 0) and after.of(1) == ["worker 1"]
+
+
+def test_they_are_listed_by_their_revision_up_to_a_number() -> None:
+    losses = Losses(Clock())
+    losses.enter(1, "worker 1")
+    for number in range(LISTED_MAX):
+        losses.enter(2, f"worker {number}")
+    assert losses.of(1) == [] and len(losses.of(2)) == LISTED_MAX
+    assert losses.count() == (0, 0)
 
 
 def test_as_many_as_the_old_one_lost_are_excused() -> None:

@@ -51,7 +51,7 @@ class Stage:
         self.life = Life(1)
         self.life.state = state
         self.chief = Chief(self.life)
-        self.roster = Roster("gen=1")
+        self.roster = Roster("gen=1", lambda process: True)
         ours, self.theirs = pair()
         self.worker = Worker(1, os.getpid(), 1, 1, ours, os.pidfd_open(os.getpid()), "serving")
         self.roster.workers[1] = self.worker

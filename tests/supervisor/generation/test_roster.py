@@ -12,11 +12,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from releve.server.scoreboard.inflight import InflightCall
 from releve.server.shared.link import Link, pair
 from releve.server.shared.states import WorkerState
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation import roster as module
-from releve.supervisor.generation.roster import LOST_MAX, Roster
+from releve.supervisor.generation.roster import Roster
 
 
 class Crew:
@@ -24,7 +25,8 @@ class Crew:
 
     def __init__(self, *states: str) -> None:
         self.crashed: list[str] = []
-        self.roster = Roster("gen=1", crashed=self.crashed.append)
+        self.calls: list[InflightCall] = []
+        self.roster = Roster("gen=1", lambda process: True, lambda worker: self.calls, self.crashed.append)
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         self.theirs: dict[int, Link] = {}
         self.changed = asyncio.Event()
@@ -154,9 +156,9 @@ def test_the_end_of_an_orphan_is_a_loss_unless_it_was_leaving(state: str, number
         one.adopt()
         one.processes[1].send_signal(number)
         await one.until(lambda: not one.roster.workers)
-        assert (len(one.roster.losses(1)), len(one.crashed)) == (lost, crashed)
-        assert one.roster.losses(2) == []
-        crashes, boots = one.roster.toll.count()
+        assert (len(one.roster.losses.of(1)), len(one.crashed)) == (lost, crashed)
+        assert one.roster.losses.of(2) == []
+        crashes, boots = one.roster.losses.count()
         assert (crashes, boots) == ((0, lost) if state == "booting" else (lost, 0))
 
     run(story, state)
@@ -167,17 +169,65 @@ def test_an_orphan_that_has_closed_its_control_pair_is_ended(monkeypatch: pytest
         one.adopt()
         one.theirs[1].close()
         await one.until(lambda: not one.roster.workers)
-        assert "SIGTERM" in one.roster.losses(1)[0]
+        assert "SIGTERM" in one.roster.losses.of(1)[0]
 
     monkeypatch.setattr(module, "LOST_S", 0.0)
     run(story, "serving")
 
 
-def test_losses_are_kept_up_to_a_number() -> None:
+@pytest.mark.parametrize("led", [True, False])
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize(
+    ("number", "busy", "said"),
+    [
+        (signal.SIGKILL, True, "was killed at its deadline while serving GET /slow"),
+        (signal.SIGKILL, False, ""),
+        (signal.SIGSEGV, True, ""),
+    ],
+)
+def test_an_end_is_judged_alike_with_and_without_a_master(
+    led: bool, asked: bool, number: int, busy: bool, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def story(one: Crew) -> None:
+        one.calls = [InflightCall(1, 7, 1.0, "GET", "/slow")] if busy else []
+        if led:
+            one.processes[1].send_signal(number)
+            one.processes[1].wait()
+            one.roster.leave({"type": "gone", "worker": 1, "status": -number, "expected": asked}, [])
+        else:
+            one.adopt()
+            if asked:
+                one.roster.tell("quit", deadline_s=0.0, linger_s=None)
+            one.processes[1].send_signal(number)
+            await one.until(lambda: not one.roster.workers)
+        assert len(one.roster.losses.of(1)) == (not asked)
+        assert len(one.crashed) == (number == signal.SIGSEGV)
+        if asked:
+            assert (said in caplog.text) if said else "deadline" not in caplog.text
+        else:
+            assert "deadline" not in caplog.text
+
+    run(story, "serving")
+
+
+def test_who_leaves_without_an_order_and_without_a_master_is_lost_if_it_does_not_come_to_its_end() -> None:
+    async def story(one: Crew) -> None:
+        one.adopt()
         worker = one.roster.workers[1]
-        for _ in range(LOST_MAX + 10):
-            one.roster._lose(worker, 3)
-        assert len(one.roster.lost) == LOST_MAX
+        one.theirs[1].send({"type": "state", "state": "leaving"})  # somebody has sent it SIGTERM
+        await one.until(lambda: worker.state == WorkerState.LEAVING)
+        one.processes[1].kill()
+        await one.until(lambda: not one.roster.workers)
+        assert len(one.roster.losses.of(1)) == 1 and one.roster.losses.count() == (1, 0)
+
+    run(story, "serving")
+
+
+def test_workers_that_are_ended_from_here_are_no_losses() -> None:
+    async def story(one: Crew) -> None:
+        one.adopt()
+        one.roster.kill()
+        await one.until(lambda: not one.roster.workers)
+        assert one.roster.losses.of(1) == []
 
     run(story, "serving")

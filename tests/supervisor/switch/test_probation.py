@@ -60,8 +60,7 @@ class Generation:
     state: GenerationState = GenerationState.SERVING
     orphaned: bool = False
     traffic: Traffic = field(default_factory=Traffic)
-    lost: list[str] = field(default_factory=list)
-    toll: Losses = field(default_factory=Losses)
+    losses: Losses = field(default_factory=Losses)
     passes: Callable[[int], bool] = lambda number: True
     asked: int = 0
 
@@ -72,9 +71,6 @@ class Generation:
     @property
     def board(self) -> Generation:
         return self
-
-    def losses(self, revision: int) -> list[str]:
-        return self.lost
 
     def crash_stack(self) -> str:
         return "a stack"
@@ -177,19 +173,20 @@ def test_little_traffic_beside_polls() -> None:
 
 def test_a_worker_that_ends() -> None:
     new, old = pair()
-    new.lost.append("worker 1 (pid 100) was killed by SIGSEGV")
+    new.losses.enter(1, "worker 1 (pid 100) was killed by SIGSEGV")
     verdict = judge(new, old)
     assert broken(verdict) == "exit" and verdict.violation is not None
-    assert verdict.violation.reason == new.lost[0] and verdict.violation.traceback == "a stack"
+    assert verdict.violation.reason == new.losses.of(1)[0] and verdict.violation.traceback == "a stack"
 
 
 @pytest.mark.parametrize(("before", "bad"), [(2, False), (1, True)])
 def test_workers_that_end_as_those_of_the_old_generation_did(before: int, bad: bool) -> None:
     """A request that kills its worker, whichever release it is of."""
     new, old = pair()
-    new.lost += ["worker 1 (pid 100) was killed by SIGSEGV", "worker 2 (pid 101) was killed by SIGSEGV"]
+    new.losses.enter(1, "worker 1 (pid 100) was killed by SIGSEGV")
+    new.losses.enter(1, "worker 2 (pid 101) was killed by SIGSEGV")
     for _ in range(before):
-        old.toll.note(booted=True)
+        old.losses.note(booted=True)
     verdict = judge(new, old)
     assert broken(verdict) == ("exit" if bad else None)
     assert (
@@ -205,8 +202,8 @@ def test_workers_that_end_beside_a_canary_as_those_of_the_old_generation_do(stat
     old.state = state
 
     def come() -> None:
-        old.toll.note(booted=True)
-        new.lost.append("worker 1 (pid 100) was killed by SIGSEGV")
+        old.losses.note(booted=True)
+        new.losses.enter(1, "worker 1 (pid 100) was killed by SIGSEGV")
 
     async def main() -> Verdict:
         asyncio.get_running_loop().call_later(0.02, come)
