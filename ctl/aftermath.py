@@ -55,7 +55,7 @@ def _result(verb: str, attempt: int, mine: dict[str, Any], after: dict[str, Any]
     status = Status.DONE if done else Status.ROLLED_BACK if after.get("outcome") == "rolled back" else Status.FAILED
     became = "it completed and stays in force" if done else "it was undone"
     if not VERBS[verb].undone:
-        became, done, status = "its master goes on with it; `ctl workers` shows what was done", False, Status.FAILED
+        became, done, status = "the master continues it; `ctl workers` shows what was done", False, Status.FAILED
     reason = f": {after['reason']}" if after.get("reason") else ""
     return {
         "event": "result",

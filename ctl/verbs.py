@@ -39,5 +39,5 @@ VERBS = {
     "doctor": Verb(asks=True, shows="findings"),
     "logs": Verb(asks=True),
     "config": Verb(asks=True, shows="settings"),
-    "restart": Verb("the restart goes on: ctl status, ctl workers", undone=False),
+    "restart": Verb("the restart continues: ctl status, ctl workers", undone=False),
 }

@@ -21,7 +21,7 @@ class Limits:
         1 << 30,
         "size",
         (
-            "Total size of the files in which one worker keeps request bodies while clients send them. off: no "
+            "Total size of the files where one worker keeps request bodies while clients send them. off: no "
             "files, and a slow body occupies a thread."
         ),
         off="off",

@@ -54,7 +54,7 @@ class Upgrade:
     canary: Canary | None = key(
         None,
         "canary",
-        "Share (or share, for) of the new connections that a new generation serves on trial before the switch.",
+        "Share (or share, for) of the new connections that a new generation serves before the switch, as a trial.",
         off="off",
         supervisor=True,
     )

@@ -158,8 +158,8 @@ SETTINGS = (
         0,
         "-m --umask",
         "listen",
-        "It shapes nothing but the mode of Unix sockets, which is the `mode` of the address here. "
-        "The key `umask` is the application's, for the files that it makes.",
+        "It only sets the mode of Unix sockets: here the `mode` of the address. "
+        "The key `umask` is for the files that the application makes.",
         carry=_umask,
     ),
     carried(
@@ -168,7 +168,7 @@ SETTINGS = (
         False,
         "--preload",
         "preload",
-        "The same if it is on, but for random generators, which each worker seeds anew. Otherwise "
+        "The same if it is on, except that each worker seeds random generators again. Otherwise "
         "`auto`, the default, preloads where "
         "that is safe; an upgrade loads new code either way.",
         differs=True,

@@ -92,7 +92,7 @@ class RecyclingQueue:
     def step(self) -> None:
         """Begin the next one, if that can be done now."""
         for number in [number for number in self._queue if not _stays(self._workers.get(number))]:
-            self._drop(number, "it does not serve any more")
+            self._drop(number, "it no longer serves")
         if self._busy or not self._queue or self._now() < self._due or not self._plan.settled:
             return
         if self._crowded:

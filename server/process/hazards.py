@@ -95,7 +95,7 @@ def patches(threads: int) -> list[str]:
         patcher = sys.modules.get(module)
         if names := sorted(str(name) for name in getattr(patcher, kept, ()) if str(name)[:1] != "_"):
             asked = _askers(library, module)
-            by = f" (asked by {', '.join(asked[:3])})" if asked else ""
+            by = f" (imported by {', '.join(asked[:3])})" if asked else ""
             instead = ", or set threads: 1, because its locks do not work between threads" if threads > 1 else ""
             found.append(
                 f"{library} has patched {', '.join(names)}{by}: Relève runs requests in threads, and "

@@ -47,7 +47,7 @@ def test_what_serves_as_before_was_undone(outcome: str, status: Status, monkeypa
 
 def test_what_the_master_goes_on_with_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
     found = asked(monkeypatch, [MINE, adopted("done", 7)], verb="restart")
-    assert found["status"] == Status.FAILED and "its master goes on with it; `ctl workers` shows" in found["message"]
+    assert found["status"] == Status.FAILED and "the master continues it; `ctl workers` shows" in found["message"]
 
 
 def test_it_waits_until_somebody_has_come_and_settled_it(monkeypatch: pytest.MonkeyPatch) -> None:

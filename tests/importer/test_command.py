@@ -146,7 +146,7 @@ def test_what_cannot_be_imported(importing: Import, tmp_path: Path, words: str, 
 "`ctl "
 "upgrade`")),
         ("graceful_timeout = 9\n", "(`atexit`, threads) has `timeouts.exit`, 5 s, then"),
-        ("preload_app = True\n", "The same if it is on, but for random generators, which each worker seeds anew"),
+        ("preload_app = True\n", "The same if it is on, except that each worker seeds random generators again"),
         ("def worker_exit(server, worker):\n    pass\n", "name it in `hooks.on_exit`; `atexit` works too"),
         ("pidfile = '/run/x.pid'\n", "`ctl` finds the service"),
         ("def post_fork(server, worker):\n    pass\n", "post_fork = <post_fork> (gunicorn.conf.py): "),

@@ -115,4 +115,4 @@ def test_what_cannot_be_ordered(crew: Crew, queue: RecyclingQueue) -> None:
     crew.end(one)
     queue.step()
     [failed] = crew.answers()
-    assert (failed["id"], failed["reason"]) == (6, f"cannot replace worker {one.number}: it does not serve any more")
+    assert (failed["id"], failed["reason"]) == (6, f"cannot replace worker {one.number}: it no longer serves")

@@ -71,7 +71,7 @@ def test_a_patched_standard_library_is_the_applications_alone(
         remarks = [message["text"] for message in master.messages if message["type"] == "remark"]
         assert len(remarks) == 1
         assert remarks[0].startswith("gevent has patched os, select, signal, socket, threading, time")
-        assert "(asked by shop)" in remarks[0] and "remove monkey.patch_all() and the like" in remarks[0]
+        assert "(imported by shop)" in remarks[0] and "remove monkey.patch_all() and the like" in remarks[0]
         assert ("threads: 1" in remarks[0]) is (threads > 1)
         assert all(master.get().startswith("one ") for _ in range(6))
         assert master.done("scale", workers=3)["workers"] == 3
@@ -92,7 +92,7 @@ def test_who_has_asked_for_patches_is_told_of_eventlet_too(monkeypatch: pytest.M
     for one in (ModuleType("eventlet"), patcher, shop, other):
         monkeypatch.setitem(sys.modules, one.__name__, one)
     (said,) = hazards.patches(threads=4)
-    assert said.startswith("eventlet has patched os, socket (asked by shop): ")
+    assert said.startswith("eventlet has patched os, socket (imported by shop): ")
     assert said.endswith(
         "remove eventlet.monkey_patch(), or set threads: 1, because its locks do not work between threads"
     )
