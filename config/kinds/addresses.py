@@ -12,6 +12,8 @@ from releve.config.settings.address import Address
 from releve.config.settings.key import Rules
 
 EVERY_V4 = "0.0.0.0"
+# The keys of {unix: ..., mode: ..., owner: ..., group: ...} and the kinds of their values.
+UNIX_PARTS = {"unix": "text", "mode": "mode", "owner": "name", "group": "name"}
 
 _HOST_NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*"

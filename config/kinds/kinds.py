@@ -17,16 +17,21 @@ from releve.config.kinds import access_format, addresses, http, numbers, objects
 from releve.config.settings.key import Rules
 
 
+def is_off(text: str, rules: Rules) -> bool:
+    """Whether a text is the setting's own word for None (``off``, ``auto``, ``unlimited``)."""
+    return "off" in rules and text.lower() == rules["off"]
+
+
 def convert(kind: str, text: str, rules: Rules) -> Any:
     """The value of ``text`` for a setting of this kind.
 
     None is what the setting's own word for it (``off``, ``auto``, ``unlimited``)
     stands for. Raises ValueError with the reason.
     """
-    word = rules.get("off")
-    if word is not None and text.lower() == word:
+    if is_off(text, rules):
         return None
     if text.lower() in words.DENIALS:
+        word = rules.get("off")
         if word in words.DENIALS:
             raise ValueError(f"write {word}")
         if kind in ("duration", "size", "count", "share"):

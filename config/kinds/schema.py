@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from releve.config.kinds.access_format import PRESETS
+from releve.config.kinds.addresses import UNIX_PARTS
 from releve.config.kinds.defaults import default_text
 from releve.config.settings.control import CONTROL_VERBS
 from releve.config.settings.hooks import Command
@@ -44,7 +45,7 @@ _MOUNTS: Schema = {
 _RUN: Schema = {"anyOf": [_TEXT, {"type": "array", "items": {"type": _SCALAR}, "minItems": 1}]}
 _UNIX: Schema = {
     "type": "object",
-    "properties": {"unix": _TEXT, "mode": _MODE, "owner": _NAME, "group": _NAME},
+    "properties": {name: {"text": _TEXT, "mode": _MODE, "name": _NAME}[kind] for name, kind in UNIX_PARTS.items()},
     "required": ["unix"],
     "additionalProperties": False,
 }

@@ -13,8 +13,9 @@ from typing import Any
 from releve.config import kernel
 from releve.config.errors import Problem
 from releve.config.kinds import addresses
+from releve.config.kinds.addresses import UNIX_PARTS
 from releve.config.kinds.http import check_header, parse_prefix
-from releve.config.kinds.kinds import convert
+from releve.config.kinds.kinds import convert, is_off
 from releve.config.kinds.paths import join
 from releve.config.kinds.words import DENIALS, check_variable
 from releve.config.reading.unknown import unknown
@@ -25,9 +26,6 @@ from releve.config.settings.key import Rules, key_of, settings_of
 from releve.config.settings.settings import GROUPS, Mount
 from releve.config.settings.upgrade import Canary, Check
 
-# The keys of {unix: ..., mode: ..., owner: ..., group: ...} and the kinds of their values.
-UNIX_PARTS = {"unix": "text", "mode": "mode", "owner": "name", "group": "name"}
-
 Problems = list[Problem]
 Reader = Callable[[str, Written, Rules, Problems], Any]
 
@@ -35,16 +33,19 @@ Reader = Callable[[str, Written, Rules, Problems], Any]
 def read_block(
     kind: type[Any], prefix: str, entries: Mapping[str, Written], overrides: Mapping[str, Written], problems: Problems
 ) -> dict[str, Any]:
-    """What is written for the fields of ``kind``, by name; the last of a file's value and an override that can
-    be used.
+    """The values of a block: the arguments of ``kind``, its class, without those that are left out or not usable.
+
+    ``entries`` are what is written in the block, by key, ``overrides`` what is written elsewhere, by dotted key. Where
+    both have a usable value, the override counts. ``prefix`` is of dotted keys here, as in ``timeouts.``.
     """
     found: dict[str, Any] = {}
     fields = {key_of(field): field for field in settings_of(kind)}
     for name, field in fields.items():
         rules, key, written = field.metadata, prefix + name, entries.get(name)
         if rules["kind"] == "group":
-            block = entries_of(name, written, problems) if written else {}
-            found[name] = GROUPS[name](**read_block(GROUPS[name], f"{name}.", block, overrides, problems))
+            group = GROUPS[field.name]
+            block = {} if written is None else entries_of(name, written, problems)
+            found[field.name] = group(**read_block(group, f"{name}.", block, overrides, problems))
             continue
         for source in (written, overrides.get(key)):
             if source is None:
@@ -175,7 +176,7 @@ def _canary(key: str, written: Written, rules: Rules, problems: Problems) -> Can
     """``off``, a share, or a block."""
     if isinstance(written.content, dict):
         return Canary(**read_block(Canary, f"{key}.", written.content, {}, problems))
-    word = {**Canary.__dataclass_fields__["share"].metadata, "off": rules["off"]}
+    word = {**next(field.metadata for field in settings_of(Canary) if field.name == "share"), "off": rules["off"]}
     share = _word(key, written, word, problems)
     return None if share is None else Canary(share=share)
 
@@ -225,7 +226,7 @@ def _words_or_word(kind: str) -> Reader:
     read = _words(kind)
 
     def read_both(key: str, written: Written, rules: Rules, problems: Problems) -> tuple[str, ...] | None:
-        if isinstance(written.content, str) and written.content.lower() == rules["off"]:
+        if isinstance(written.content, str) and is_off(written.content, rules):
             return None
         if written.content is None:
             raise ValueError(f"write {rules['off']}, or a list; an empty one is written []")
