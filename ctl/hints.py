@@ -45,7 +45,6 @@ OTHERS = {
     "help": "write `ctl --help`",
     "import": "did you mean `releve import`?",
     "init": "did you mean `releve init`?",
-    "log": "the log is on the standard error of releve, or in log.file; under systemd `journalctl -u NAME` shows it",
     "run": _START,
     "schema": "did you mean `releve schema`?",
     "serve": _START,

@@ -17,12 +17,9 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from releve.instance import directories, instances, paths
-
-if TYPE_CHECKING:
-    pass
 
 FILE_NAME = "history.jsonl"
 KEPT = 1000  # attempts
