@@ -242,7 +242,7 @@ def test_the_supervisor_is_killed(tmp_path: Path) -> None:
         load.wait(50)
         assert service.serving() == 1 and service.workers() == before
         said = outcome(upgrade)
-        assert said["status"] == 4 and "another one has taken over; it was undone" in said["message"]
+        assert said["status"] == 4 and "another one took over; it was undone" in said["message"]
         service.settled()
         assert last(service)["outcome"] == "interrupted"
 
