@@ -5,6 +5,7 @@ from __future__ import annotations
 from releve.ctl.logs.selection import Selection
 
 OURS, ACCESS = "releve", "releve-access"  # SYSLOG_IDENTIFIER of messages and output, and of the access log
+SYSTEMD = ("systemd", "systemd-coredump")  # of what systemd says of a unit
 # From the most severe of syslog(3) to the least that is asked for; what the application wrote is told by its stream.
 PRIORITIES = {"debug": "debug", "info": "info", "warning": "warning", "error": "err"}
 
@@ -13,7 +14,8 @@ def command(unit: str | None, of_user: bool, wanted: Selection, *, follow: bool,
     """The command line. ``unit`` None: by what Relève calls itself there."""
     argv = ["journalctl", *(["--user"] if of_user else [])]
     argv += ["-u", unit] if unit else []
-    argv += ["-t", ACCESS] if wanted.access else [] if unit else ["-t", OURS, "-t", ACCESS]
+    for identifier in (ACCESS,) if wanted.access else (OURS, *(SYSTEMD if unit else ())):
+        argv += ["-t", identifier]
     if wanted.lines is not None:
         argv += ["-n", str(wanted.lines)]
     if wanted.since is not None:

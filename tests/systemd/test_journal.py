@@ -88,3 +88,20 @@ def test_where_the_socket_of_the_journal_is_hidden_lines_have_priorities(site: S
         site.release(BROKEN.format(release="two"))
         assert site.systemctl("reload")[0] != 0
         assert any("a_module_that_nobody_has" in one["MESSAGE"] and one["PRIORITY"] == "3" for one in entries(site))
+
+
+def test_ctl_logs_reads_it(site: Site) -> None:
+    site.release(TALKATIVE.format(release="one"))
+    site.must("start")
+    site.ask("/hello")
+    site.box.run("journalctl", "--sync")
+
+    def logs(*arguments: str) -> str:
+        return site.box.must("/opt/releve/bin/ctl", "-c", "/etc/releve/releve.yaml", "logs", *arguments)
+
+    where = logs("--where")
+    assert f"systemd's journal, {site.unit}" in where and f"journalctl -u {site.unit} -t releve" in where
+    assert "start 1 started by releve" in logs("--since", "1h") and "GET /" not in logs("--since", "1h")
+    assert "GET /" in logs("--access")
+    said = [json.loads(line) for line in logs("--generation", "1", "--since", "1h", "--json").splitlines()]
+    assert {one["GENERATION"] for one in said} == {"1"}
