@@ -122,7 +122,7 @@ class Generation:
     def command_alone(self) -> None:
         """Its master has gone: its workers are commanded from here."""
         self.life.orphaned = True
-        self.roster.adopt(self._orphans_changed)
+        self.roster.adopt(self._orphans_changed, self.life.fate)
 
     async def counted(self, timeout_s: float = ORDER_S) -> None:
         """Until the master of a generation that was taken over has told of all its workers.

@@ -155,11 +155,13 @@ class Roster:
 
     # ---------------------------------------------------------------- without a master
 
-    def adopt(self, on_change: Callable[[], None]) -> None:
-        """The master is gone without a goodbye: from here on its workers are commanded from here."""
-        log.warning(
-            "the master exited; the supervisor commands its %s", counted(len(self.workers), "worker"), extra=self._who
-        )
+    def adopt(self, on_change: Callable[[], None], fate: str) -> None:
+        """The master is gone without a goodbye: from here on its workers are commanded from here.
+
+        ``fate``: how it ended, in words; empty if that is not known.
+        """
+        workers = counted(len(self.workers), "worker")
+        log.warning("%s; the supervisor commands its %s", fate or "the master exited", workers, extra=self._who)
         self._commands = True
         self._on_change = on_change
         for worker in self.workers.values():

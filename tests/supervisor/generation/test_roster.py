@@ -38,7 +38,7 @@ class Crew:
             self.roster.workers[number] = Worker(number, process.pid, number, 1, ours, pidfd, state)
 
     def adopt(self) -> None:
-        self.roster.adopt(self.changed.set)
+        self.roster.adopt(self.changed.set, "it was killed")
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
@@ -114,9 +114,10 @@ def test_the_workers_of_a_revision_are_told_and_no_others() -> None:
     run(story, "serving", "ready")
 
 
-def test_orphans_are_heard_on_their_control_pairs() -> None:
+def test_orphans_are_heard_on_their_control_pairs(caplog: pytest.LogCaptureFixture) -> None:
     async def story(one: Crew) -> None:
         one.adopt()
+        assert caplog.messages[0].startswith("it was killed; the supervisor commands its ")
         one.roster.tell("pause", to=2)
         assert one.heard(1) == [{"type": "pause", "to": 2}]
         worker = one.roster.workers[1]
