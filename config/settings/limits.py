@@ -66,3 +66,8 @@ class Limits:
         minimum=1,
         maximum=65_535,
     )
+
+    @property
+    def descriptors(self) -> int:
+        """How many descriptors the connections of one worker may take: a socket each, and the file of its body."""
+        return self.connections * (1 if self.spool is None else 2)

@@ -69,8 +69,7 @@ def _live(setup: WorkerSetup) -> NoReturn:
     if recorder is not None:
         Call.recorder = recorder
         output.keep(recorder.write)
-    each = 1 if settings.limits.spool is None else 2  # its socket, and the file of its body
-    system.raise_descriptor_limit(each * settings.limits.connections + system.DESCRIPTORS_SPARE)
+    system.raise_descriptor_limit(settings.limits.descriptors + system.DESCRIPTORS_SPARE)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     application, functions = load(setup)
     logs.revive()

@@ -59,18 +59,17 @@ def _history(facts: Facts) -> Iterator[Finding]:
 
 
 def _descriptors(facts: Facts) -> Iterator[Finding]:
-    limit, connections = facts.descriptors_hard, facts.settings.limits.connections
-    if limit is None or limit >= connections + DESCRIPTORS_SPARE:
+    limits, limit = facts.settings.limits, facts.descriptors_hard
+    needed = limits.descriptors + DESCRIPTORS_SPARE
+    if limit is None or limit >= needed:
         return
-    severity = PROBLEM if limit < connections else WARNING
+    severity = PROBLEM if limit < limits.connections else WARNING
+    spools = "" if limits.spool is None else ", each with a file for its body (limits.spool)"
     yield Finding(
         "descriptors",
         severity,
-        f"a process may open {limit} files, and limits.connections is {connections}",
-        (
-            f"raise LimitNOFILE= of the unit (ulimit -Hn) to {connections + DESCRIPTORS_SPARE}, or lower "
-            "limits.connections"
-        ),
+        f"a process may open {limit} files, and limits.connections is {limits.connections}{spools}",
+        f"raise LimitNOFILE= of the unit (ulimit -Hn) to {needed}, or lower limits.connections",
     )
 
 

@@ -115,7 +115,7 @@ def _service(settings: Settings, place: Place) -> Iterator[str]:
     yield "OOMPolicy=continue"
     yield "# systemd keeps the listening sockets during a restart and after a crash: no connection is refused."
     yield f"FileDescriptorStoreMax={2 * len(settings.listen) + 16}"
-    yield f"LimitNOFILE={settings.limits.connections + DESCRIPTORS_SPARE}"
+    yield f"LimitNOFILE={settings.limits.descriptors + DESCRIPTORS_SPARE}"
     needed = needs(settings, place.config, place.commands, *place.real)
     yield from _folders(settings, place)
     yield from _identity(settings, needed)

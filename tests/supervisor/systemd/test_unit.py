@@ -69,11 +69,11 @@ def test_what_the_supervisor_needs_to_keep_its_capability_to_itself() -> None:
     assert said(USUAL, "SystemCallFilter") == ["@system-service", "~@privileged"]
 
 
-def test_limits_follow_from_the_settings() -> None:
-    settings = Settings(
-        app="a:b", directory="/srv", limits=Limits(connections=50_000), listen=(Address("tcp", "::", 80),) * 3
-    )
-    assert int(said(settings, "LimitNOFILE")[0]) > 50_000
+@pytest.mark.parametrize(("spool", "each"), [(None, 1), (1 << 30, 2)])
+def test_limits_follow_from_the_settings(spool: int | None, each: int) -> None:
+    limits = Limits(connections=50_000, spool=spool)
+    settings = Settings(app="a:b", directory="/srv", limits=limits, listen=(Address("tcp", "::", 80),) * 3)
+    assert int(said(settings, "LimitNOFILE")[0]) > each * 50_000
     assert int(said(settings, "FileDescriptorStoreMax")[0]) >= 6
 
 
