@@ -190,10 +190,11 @@ class Controller:
                 "step": "workers",
                 "reason": f"{worker} {system.describe_exit(status)}{'' if ready else ' before it was ready'}",
             }
-        if not worker.dismissed and (status or not left):
+        counts = not worker.dismissed and bool(status or not left)  # as a loss, for the supervisor that comes
+        if counts:
             self._ended.append((self._now(), ready))
         if worker.dismissed or left:
-            log.info("%s %s", worker, system.describe_exit(status))
+            log.log(logging.WARNING if counts else logging.INFO, "%s %s", worker, system.describe_exit(status))
         elif worker.revision == self.plan.current.number and self._filling.missing:
             wait_s = self._filling.lose(worker, booted=ready)
             log.error(

@@ -34,6 +34,18 @@ def test_a_worker_that_leaves_by_sigterm_is_replaced_before_it_has_gone(master: 
     assert master.pids("serving") == new
 
 
+def test_a_worker_that_leaves_by_sigterm_and_does_not_come_to_its_end_is_a_loss(master: Master) -> None:
+    pids = master.up(workers=1)
+    request = Request(master, "/slow")
+    os.kill(pids[0], signal.SIGTERM)
+    master.expect("state", state="leaving")
+    master.serving(1)
+    gone = master.kill(pids[0])
+    assert (gone["status"], gone["expected"]) == (-signal.SIGKILL, False)
+    assert [line.split()[2] for line in master.log.splitlines() if "was killed by SIGKILL" in line] == ["WARNING"]
+    assert request.wait() != f"one {pids[0]}"
+
+
 def test_replacements_of_a_paused_generation_wait(master: Master) -> None:
     pids = master.up(workers=1)
     master.pause()
