@@ -44,6 +44,7 @@ LEVELS = (
     ("supervisor/keepsake",),
     ("supervisor/channels",),
     ("supervisor/generation",),
+    ("supervisor/condition",),
     ("supervisor/service",),
     ("supervisor/switch",),
     ("supervisor/operations",),

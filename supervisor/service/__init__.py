@@ -1,1 +1,1 @@
-"""Which generation serves or stands by; condition, lock, sentry."""
+"""Which generation serves or stands by; listeners, drain, lock, sentry."""

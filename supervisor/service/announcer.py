@@ -9,8 +9,8 @@ import os
 from collections.abc import Callable
 from functools import partial
 
+from releve.supervisor.condition.condition import Condition
 from releve.supervisor.reporting.operation import Operation
-from releve.supervisor.service.condition import Condition
 from releve.supervisor.systemd.notify import Notifier
 
 

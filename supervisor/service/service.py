@@ -20,6 +20,9 @@ from releve.config.grammar import counted
 from releve.config.settings.settings import Settings
 from releve.supervisor.channels.door import open_door
 from releve.supervisor.channels.exchange import Exchange
+from releve.supervisor.condition.condition import Condition, Subject
+from releve.supervisor.condition.error_rate import WINDOW_S, ErrorRate
+from releve.supervisor.condition.saturation import Load, Saturation, load_of
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import environment, system
@@ -32,13 +35,10 @@ from releve.supervisor.reporting.history import History
 from releve.supervisor.reporting.log import log, own
 from releve.supervisor.service.announcer import Announcer
 from releve.supervisor.service.archive import Standing
-from releve.supervisor.service.condition import Condition, Subject
 from releve.supervisor.service.configuration import Configuration
 from releve.supervisor.service.continuity import Continuity
 from releve.supervisor.service.drain import Drain
-from releve.supervisor.service.error_rate import WINDOW_S, ErrorRate
 from releve.supervisor.service.held_listeners import HeldListeners
-from releve.supervisor.service.saturation import Load, Saturation, load_of
 from releve.supervisor.service.sentry_process import SentryProcess
 from releve.supervisor.service.standby import Standby
 from releve.supervisor.systemd.notify import Notifier

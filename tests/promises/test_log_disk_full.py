@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.service import Service, eventually, serving
-from releve.supervisor.service.log_health import LEFT
+from releve.supervisor.condition.log_health import LEFT
 
 FULL = "/dev/full"  # whoever writes there finds the disk full: full(4)
 WORDS = "the log cannot be written ({}), "

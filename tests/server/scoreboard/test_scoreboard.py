@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from releve.server.scoreboard import header, inflight, scoreboard
 from releve.server.scoreboard.scoreboard import Scoreboard
 from releve.supervisor.channels.worker import Worker
+from releve.supervisor.condition.saturation import load_of
 from releve.supervisor.generation import inflight as serving
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
@@ -29,7 +30,6 @@ from releve.supervisor.host.cpu import CpuMeter
 from releve.supervisor.inspection import status, workload
 from releve.supervisor.inspection.worker_numbers import numbers
 from releve.supervisor.service import drain
-from releve.supervisor.service.saturation import load_of
 from releve.supervisor.switch.probation import Trial, last_minute
 
 SLOT = 3

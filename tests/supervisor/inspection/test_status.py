@@ -16,13 +16,13 @@ from releve.config.settings.settings import Settings
 from releve.instance.protocol import Status
 from releve.server.shared.link import pair
 from releve.supervisor.channels.worker import Worker
+from releve.supervisor.condition.saturation import Load, Saturation
 from releve.supervisor.generation.crash import Crash
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host.cpu import CpuMeter
 from releve.supervisor.inspection import status
 from releve.supervisor.reporting.operation import Operation
-from releve.supervisor.service.saturation import Load, Saturation
 from releve.supervisor.service.service import Service
 from releve.supervisor.service.states import ServiceState
 

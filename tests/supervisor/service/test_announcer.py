@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from releve.config.settings.log import Log
+from releve.supervisor.condition.condition import Condition, Subject
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.announcer import Announcer
-from releve.supervisor.service.condition import Condition, Subject
 from releve.supervisor.systemd.notify import Notifier
 
 SERVES = "generation 2 is serving /srv/shop with 3 workers"

@@ -11,8 +11,8 @@ import pytest
 
 from releve.supervisor.channels.board import Board
 from releve.supervisor.channels.worker import Worker
+from releve.supervisor.condition.saturation import Load, Saturation, load_of
 from releve.supervisor.generation.generation import Generation
-from releve.supervisor.service.saturation import Load, Saturation, load_of
 
 FULL = Load(16, 16, 37, 12.4)
 

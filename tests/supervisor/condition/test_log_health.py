@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from releve.config.settings.log import Log
-from releve.supervisor.service.log_health import AGAIN, LEFT, LogHealth
+from releve.supervisor.condition.log_health import AGAIN, LEFT, LogHealth
 
 LOG = Log(file="/logs/service", access="/logs/access")
 

@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
+from releve.supervisor.condition.health import GRACE_S, Health
 from releve.supervisor.generation.losses import Losses
-from releve.supervisor.service.health import GRACE_S, Health
 
 
 class Clock:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from releve.config.frozen import dataclass
 from releve.config.settings.log import Log
+from releve.supervisor.condition.health import Health
+from releve.supervisor.condition.log_health import LogHealth
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import AT_WORK, GenerationState
 from releve.supervisor.reporting.log import own
-from releve.supervisor.service.health import Health
-from releve.supervisor.service.log_health import LogHealth
 
 
 @dataclass(frozen=True, slots=True)

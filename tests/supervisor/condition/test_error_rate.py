@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from releve.supervisor.condition.error_rate import ErrorRate
 from releve.supervisor.generation.totals import Totals
-from releve.supervisor.service.error_rate import ErrorRate
 
 STORM, CALM, NOTHING = Totals(requests=240, errors=230), Totals(requests=120, errors=2), Totals()
 WORDS = "230 of 240 requests in the last 10 s were answered with 5xx (95.8%)"

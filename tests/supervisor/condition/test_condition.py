@@ -9,8 +9,8 @@ from pathlib import Path
 from harness.generations import Bare
 from harness.pins import PIN
 from releve.config.settings.log import Log
+from releve.supervisor.condition.condition import Condition, Subject
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.service.condition import Condition, Subject
 
 
 class Service:

@@ -1,0 +1,1 @@
+"""What is wrong with a service: missing workers, logs, errors, saturation."""
