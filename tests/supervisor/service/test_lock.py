@@ -163,7 +163,7 @@ def test_a_folder_of_others_is_refused(tmp_path: Path) -> None:
     open_to_all = tmp_path / "all"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
-    with pytest.raises(LockError, match=r"cannot use .*all: everybody may write"):
+    with pytest.raises(LockError, match=r"cannot use .*all: every user may write"):
         RuntimeLock.acquire(open_to_all)
     (tmp_path / "file").write_text("")
     with pytest.raises(LockError, match="cannot"):
