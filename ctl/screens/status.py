@@ -83,7 +83,7 @@ def picture(result: Event) -> Picture:
     up = f"pid {render.line(service.get('pid'))}, up {render.age(service.get('uptime_s'))}"
     return Picture(
         title=f"{' '.join(word for word in words if word != render.UNKNOWN) or 'service'} ({up})",
-        state=_headline(service),
+        state=headline(service),
         style="bold red" if any(service.get(name) for name in PRESSED) else STYLES.get(str(service.get("state")), ""),
         facts=_told(named),
         parts=[_part(_mapping(generation)) for generation in _list(result.get("generations"))],
@@ -124,7 +124,7 @@ def _titled(title: str, state: str, style: str, width: int | None) -> list[Line]
     return [*wrap(f"{title}:", width, "bold"), *wrap(state, width, style, INDENT)]
 
 
-def _headline(service: dict[str, Any]) -> str:
+def headline(service: dict[str, Any]) -> str:
     """The state in a sentence: ``serving``; ``serving, saturated: all 16 threads busy for 12 s, 37 waiting``;
     ``degraded: 3 of 4 workers``.
     """

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from releve.ctl.screens import history, render
 from releve.ctl.screens.figures import STYLES
+from releve.ctl.screens.status import headline
 from releve.ctl.screens.workers import sentence
 from releve.ctl.top import words
-from releve.ctl.top.sample import FAST, SLOW, Frame, GenerationFrame, WorkerFrame, mappings
+from releve.ctl.top.sample import FAST, SLOW, Frame, GenerationFrame, WorkerFrame, mappings, number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,9 +48,10 @@ def _headline(frame: Frame, clock: str) -> RenderableType:
 
     service = frame.service
     named = " ".join(render.line(service[name]) for name in ("name", "app") if service.get(name))
-    state = render.line(service.get("state"))
+    state = headline(dict(service))
+    style = STYLES.get(render.line(service.get("state")) if state == service.get("state") else "degraded", "")
     up = f"up {render.age(service.get('uptime_s'))}  {clock}  {KEYS}"
-    return Text.assemble((named or "service", "bold"), "  ", (state, STYLES.get(state, "")), "  ", (up, "dim"))
+    return Text.assemble((named or "service", "bold"), "  ", (state, style), "  ", (up, "dim"))
 
 
 def _numbers(frame: Frame) -> RenderableType:
@@ -57,7 +59,8 @@ def _numbers(frame: Frame) -> RenderableType:
 
     traffic = frame.traffic
     bad = bool(traffic.errors)
-    threads = frame.total("threads")
+    # those that take requests: a standby has as many again
+    threads = sum(number(one.said.get("threads")) for one in frame.workers if one.said.get("state") == "serving")
     return Text.assemble(
         (words.rate(traffic), "bold"),
         " req/s   ",

@@ -14,7 +14,7 @@ from releve.ctl.top.screen import draw
 
 def worker(generation: int, number: int, requests: int, **more: Any) -> dict[str, Any]:
     said: dict[str, Any] = {"generation": generation, "worker": number, "pid": generation * 1000 + number}
-    said |= {"requests": requests, "state": "serving", "busy": 1}
+    said |= {"requests": requests, "state": "serving" if generation == 8 else "paused", "busy": 1}
     return {**said, "connections": 4, "pss_bytes": 80 << 20, "threads": 8, "statuses": {"5xx": 0}, **more}
 
 
@@ -56,7 +56,7 @@ def test_an_upgrade_and_the_change_of_the_guard(width: int) -> None:
     lines = shown(during_an_upgrade(), width)
     text = "\n".join(lines)
     assert max(map(len, lines)) <= width
-    for word in ("shop shop.wsgi:app", "on trial", "80.0 req/s", "busy 4/32", "✓ preflight 0.1s", "✓ boot 1.5s"):
+    for word in ("shop shop.wsgi:app", "on trial", "80.0 req/s", "busy 4/16", "✓ preflight 0.1s", "✓ boot 1.5s"):
         assert word in text, text
     assert "› probation: 5" in text and "✓ probation" not in text
     for name in ("7.1", "7.2", "8.1", "8.2", "7001", "8002"):
@@ -69,6 +69,12 @@ def test_an_upgrade_and_the_change_of_the_guard(width: int) -> None:
 def test_the_busiest_workers_are_shown_where_there_is_no_room_for_all() -> None:
     lines = shown(during_an_upgrade(workers=40), 80, 24)
     assert len(lines) < 40 and any("more that answered fewer requests" in line for line in lines)
+
+
+def test_a_service_that_is_pressed_says_so() -> None:
+    said: dict[str, Any] = {"service": {"state": "serving", "saturated": "all 16 threads busy for 12 s"}}
+    lines = shown(frame(sample(0.0, said, {}), sample(0.0, said, {})), 100)
+    assert "serving, saturated: all 16 threads busy for 12 s" in lines[0]
 
 
 def test_what_cannot_be_known_now_is_said() -> None:
