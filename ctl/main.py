@@ -227,7 +227,7 @@ def reopen(**told: Any) -> int:
 @options.since
 @options.asks
 def history(limit: int | None, since: datetime | None, **told: Any) -> int:
-    """List the attempts: starts, upgrades and other operations, newest last."""
+    """List starts, upgrades and other operations, newest last."""
     if since is None:
         return options.order("history", told, waits=False, limit=limit or HISTORY_SHOWN)
     return options.order("history", told, waits=False, narrow=lambda found: attempts.newest(found, since, limit))

@@ -98,7 +98,7 @@ def ask(found: Found, order: Order) -> Event:
     except KeyboardInterrupt:
         return {
             "status": int(Status.INTERRUPTED),
-            "message": f"detached; {VERBS[order.verb].goes_on or 'nothing was touched'}",
+            "message": f"detached; {VERBS[order.verb].goes_on or 'nothing was changed'}",
         }
     except TimedOut as error:
         goes_on = VERBS[order.verb].goes_on or "the supervisor hangs or is stopped; its log may say why"

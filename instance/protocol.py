@@ -34,7 +34,7 @@ class Status(enum.IntEnum):
 MEANING = {
     Status.DONE: "done",
     Status.UNEXPECTED: "unexpected error, or permission denied",
-    Status.USAGE: "usage or configuration error; nothing was touched",
+    Status.USAGE: "usage or configuration error; nothing was changed",
     Status.NOT_RUNNING: "not running",
     Status.FAILED: "failed; the old generation is still serving",
     Status.ROLLED_BACK: "rolled back",

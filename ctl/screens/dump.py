@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from releve.config.grammar import counted
 from releve.ctl.screens import render
 from releve.ctl.screens.workers import sentence
 from releve.instance.protocol import Event
@@ -45,7 +46,7 @@ def lines(result: Event) -> Iterator[tuple[str, str]]:
             if one.get("role") != "idle":
                 yield from _thread(one)
         if idle:
-            yield f"  {idle} {'thread waits' if idle == 1 else 'threads wait'} for requests", "dim"
+            yield f"  {counted(idle, 'idle thread')}", "dim"
 
 
 def _thread(thread: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -63,7 +64,7 @@ def _thread(thread: dict[str, Any]) -> Iterator[tuple[str, str]]:
     stack = thread.get("stack")
     folded, shown = fold([render.line(line) for line in stack] if isinstance(stack, list) else [])
     if folded:
-        yield f"    … {folded} frame{'s' * (folded > 1)} of Relève", "dim"
+        yield f"    … {counted(folded, 'frame')} of Relève", "dim"
     for line in shown:
         yield f"    {line}", ""
 

@@ -20,7 +20,7 @@ NEXT = {
     Status.DEGRADED: "`ctl status` says why",
 }
 SERVING = {
-    Status.USAGE: "as before; nothing was touched",
+    Status.USAGE: "as before; nothing was changed",
     Status.FAILED: "the old generation, as before",
     Status.ROLLED_BACK: "the previous generation",
 }

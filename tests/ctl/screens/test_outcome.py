@@ -15,7 +15,7 @@ def test_several_problems_are_all_shown() -> None:
     lines = outcome.lines(
         {"event": "result", "status": 2, "message": problems, "reason": problems, "step": "configuration"}
     )
-    assert lines == [problems, "  step  configuration", "  serving  as before; nothing was touched"]
+    assert lines == [problems, "  step  configuration", "  serving  as before; nothing was changed"]
 
 
 def test_what_failed_in_a_release_that_was_refused_is_shown() -> None:

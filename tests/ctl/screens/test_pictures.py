@@ -42,7 +42,7 @@ def test_a_dump_folds_our_frames_and_counts_the_idle() -> None:
         '    File "/v/server/loop.py", line 2 in b',
         "  thread 0x6: serves no request",
         '    File "/srv/own.py", line 1 in x',
-        "  2 threads wait for requests",
+        "  2 idle threads",
         "",
         "8.master (pid 800): serving",
         "  it is stopped (SIGSTOP)",
