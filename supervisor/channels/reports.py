@@ -57,7 +57,14 @@ LINK: dict[str, Form] = {
     "remark": Form(needs={"text": text()}),
     "terminated": Form(),
     "ready": Form(),
-    "done": Form(needs={"id": whole()}, may={"late": several(_WORKER, SLOTS)}),
+    "done": Form(
+        needs={"id": whole()},
+        may={
+            "late": several(_WORKER, SLOTS),
+            "given": whole(),
+            "kept": whole(),
+        },
+    ),
     "failed": Form(may={"id": whole(), "step": word, "reason": text(), "traceback": text()}),
 }
 

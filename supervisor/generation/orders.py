@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from releve.config.grammar import counted
 from releve.server.shared.link import Message
 from releve.server.shared.states import AT_WORK, WorkerState
 from releve.supervisor.channels.exchange import Exchange
@@ -100,7 +101,8 @@ class Orders:
         before, after = life.state, life.after(GenerationEvent.PAUSED)
         with self._way_to("pause", to) as send:
             try:
-                await self.bring("pause", WorkerState.PAUSED, (send,), timeout_s, to=to.life.number)
+                done = await self.bring("pause", WorkerState.PAUSED, (send,), timeout_s, to=to.life.number)
+                self._tell_moved(done.get("given", 0), done.get("kept", 0), to.life.number)
             except StepFailed:
                 if not life.gone:
                     raise
@@ -108,6 +110,13 @@ class Orders:
                 if life.state is before:  # else it has ended, or was dismissed, meanwhile
                     life.state = after  # even when a worker is stuck: it was told, and accepts no more once it can hear
                 self.diverts = False
+
+    def _tell_moved(self, given: int, kept: int, to: int) -> None:
+        """Log how many idle connections a pause has moved, and how many stay for their next response."""
+        if given or kept:
+            stay = f"; {kept} stay for their next response" if kept else ""
+            moved = counted(given, "idle connection")
+            log.info("handed %s over to generation %d%s", moved, to, stay, extra=self._master.tag)
 
     @contextmanager
     def _way_to(self, verb: str, to: Receiver) -> Iterator[int]:
@@ -140,17 +149,21 @@ class Orders:
 
     async def bring(
         self, verb: str, state: WorkerState, fds: Sequence[int], timeout_s: float = ORDER_S, **keys: object
-    ) -> None:
-        """Bring all workers to a state, by way of the master or without it. Raises StepFailed."""
+    ) -> Message:
+        """Bring all workers to a state, by way of the master or without it; returns the master's answer, empty without
+        one.
+
+        Raises StepFailed.
+        """
         if not self._life.orphaned:
             try:
-                await self.give(verb, fds, min(timeout_s, MASTER_S), **keys)
-                return
+                return await self.give(verb, fds, min(timeout_s, MASTER_S), **keys)
             except StepFailed:
                 if not self._life.orphaned:
                     raise
                 log.warning("the supervisor commands its workers directly", extra=self._master.tag)
         await self._command(verb, state, fds, timeout_s, **keys)
+        return {}
 
     async def _command(
         self, verb: str, state: WorkerState, fds: Sequence[int], timeout_s: float, **keys: object

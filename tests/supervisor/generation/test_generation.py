@@ -14,7 +14,7 @@ import pytest
 
 from harness.pins import PIN
 from releve.config.settings.settings import Settings
-from releve.server.shared.link import pair
+from releve.server.shared.link import Message, pair
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.dismissal import KILL_MARGIN_S
 from releve.supervisor.generation.generation import Generation
@@ -77,9 +77,10 @@ def test_what_is_struck_in_an_order_stays_what_it_is(
     async def run() -> None:
         one, other = generation(1, state), generation(2, GenerationState.SERVING)
 
-        async def struck(*arguments: Any, **keys: Any) -> None:
+        async def struck(*arguments: Any, **keys: Any) -> Message:
             await asyncio.sleep(0)
             STRIKES[strike](one)
+            return {}
 
         one.orders.bring = struck  # type: ignore[method-assign]
         if event is GenerationEvent.PAUSED:

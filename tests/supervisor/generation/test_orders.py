@@ -30,13 +30,14 @@ class Chief:
         self.tag = {"who": "gen=1"}
         self.heard: list[tuple[str, dict[str, object]]] = []
         self.fails: StepFailed | None = None
+        self.answer: Message = {"type": "done"}
         self._life = life
 
     async def order(self, kind: str, fds: object, timeout_s: float, **keys: object) -> Message:
         self.heard.append((kind, keys))
         if self.fails is not None:
             raise self.fails
-        return {"type": "done"}
+        return self.answer
 
     def signal(self, number: int) -> None:
         assert number == signal.SIGKILL
@@ -95,6 +96,27 @@ def test_the_master_carries_it_out() -> None:
         await stage.orders.pause(stage.other)
         assert stage.chief.heard == [("pause", {"to": 2})] and stage.life.state is GenerationState.STANDBY
 
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({}, []),  # an older master
+        ({"given": 0, "kept": 0}, []),
+        ({"given": 1, "kept": 0}, ["handed 1 idle connection over to generation 2"]),
+        ({"given": 9, "kept": 3}, ["handed 9 idle connections over to generation 2; 3 stay for their next response"]),
+    ],
+)
+def test_how_many_connections_a_pause_has_moved_is_in_the_log(
+    counts: dict[str, int], said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(stage: Stage) -> None:
+        stage.chief.answer |= counts
+        await stage.orders.pause(stage.other)
+        assert caplog.messages == said
+
+    caplog.set_level("INFO")
     run(story)
 
 
