@@ -310,14 +310,14 @@ def test_interrupted_and_timed_out_waiting(service: Service) -> None:
     first.send_signal(signal.SIGINT)
     _, err = first.communicate(timeout=30)
     assert first.returncode == 6, err
-    one_error(err, "goes on")
+    one_error(err, "continues")
     assert service.status()["service"]["operation"]["verb"] == "upgrade"
     let_go(service)
     eventually(lambda: not service.status()["service"]["operation"], "the upgrade has ended by itself")
     (service.root / "go").unlink()
     limited = service.ctl("upgrade", "--timeout", "0.5")
     assert limited.returncode == 6, limited.stderr
-    one_error(limited.stderr, "goes on")
+    one_error(limited.stderr, "continues")
     let_go(service)
     eventually(lambda: not service.status()["service"]["operation"], "the upgrade has ended by itself")
 
