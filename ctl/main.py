@@ -76,7 +76,7 @@ def ctl(**_told: Any) -> None:
 
 
 @ctl.command()
-@click.option("--watch", is_flag=True, help="Show it live, as `ctl top` does.")
+@click.option("--watch", is_flag=True, help="Show it live, like `ctl top`.")
 @options.asks
 def status(watch: bool, **told: Any) -> int:
     """Show the service, its generations and their workers."""
@@ -90,15 +90,15 @@ def status(watch: bool, **told: Any) -> int:
     metavar="SECONDS",
     default=INTERVAL_S,
     show_default=True,
-    help="Look that often.",
+    help="Time between two refreshes.",
 )
-@click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="End after N looks.")
+@click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="Exit after N refreshes.")
 @options.asks
 def top(interval: float, count: int | None, **told: Any) -> int:
-    """Show live what the service does: requests a second, 5xx, durations, each worker, an upgrade phase by phase.
+    """Show live what the service does: requests per second, 5xx, durations, each worker, the phases of an upgrade.
 
-    On a terminal q or Ctrl-C ends it. Else it prints a line for each look (--json: an object). Durations are known to a
-    power of two: p99 <33ms means that 99 of 100 requests took less than 33 ms.
+    On a terminal, q or Ctrl-C exits. Elsewhere it prints one line per refresh (with --json: an object). Durations are
+    rounded up to a power of two: p99 <33ms means that 99 of 100 requests took less than 33 ms.
     """
     return _watch(told, interval, count)
 
@@ -175,14 +175,14 @@ def scale(workers: str | None, reset: bool, **told: Any) -> int:
     return options.order("scale", told, waits=True, workers=number, reset=reset or None)
 
 
-@ctl.command(short_help="Replace a worker: another one serves first.")
+@ctl.command(short_help="Replace a worker; its replacement serves first.")
 @click.argument("worker", required=False, metavar="[WORKER|PID]")
-@click.option("--all", "every", is_flag=True, help="Each worker in turn.")
+@click.option("--all", "every", is_flag=True, help="Replace all workers, one after another.")
 @options.waits
 def restart(worker: str | None, every: bool, **told: Any) -> int:
     """Replace a worker of the generation in service: another one serves first, then the old one finishes its requests.
 
-    WORKER is a number, as 2 or 8.2, or a pid. Code and settings stay the same: `ctl upgrade` starts new code, `ctl
+    WORKER is a number such as 2 or 8.2, or a pid. Code and settings stay the same: `ctl upgrade` starts new code, `ctl
     reload` applies new settings.
     """
     if worker is None and not every:
@@ -233,13 +233,13 @@ def history(limit: int | None, since: datetime | None, **told: Any) -> int:
     return options.order("history", told, waits=False, narrow=lambda found: attempts.newest(found, since, limit))
 
 
-@ctl.command(short_help="Show the settings in force, and where each was written.")
-@click.option("--all", "every", is_flag=True, help="Also those that are the default.")
+@ctl.command(short_help="Show the settings in force, and where each is set.")
+@click.option("--all", "every", is_flag=True, help="Also show the defaults.")
 @options.asks
 def config(every: bool, **told: Any) -> int:
     """Show the settings of the generation in service, and where each comes from: file and line, variable or flag.
 
-    They are those of its start or its last reload, whatever stands in the file by now (`ctl check` reads that). Values
+    They date from its start or its last reload; the file may have changed since (`ctl check` reads the file). Values
     of env, headers and passwords in URLs are not shown.
     """
     return options.order("config", told, waits=False, narrow=(lambda found: found) if every else in_force.written)

@@ -26,7 +26,7 @@ class Selection:
     def checked(self) -> Selection:
         """The same, with the number of lines where nobody has limited it. Raises ValueError for what cannot be."""
         if self.access and self.filters:
-            raise ValueError("access lines say no generation, worker or level; leave those options out with --access")
+            raise ValueError("access lines have no generation, worker or level; leave out those options with --access")
         return replace(self, lines=LINES) if self.lines is None and self.since is None else self
 
     @property
@@ -57,7 +57,7 @@ def named_worker(text: str | None, generation: int | None) -> tuple[int | None, 
         return generation, None
     match = re.fullmatch(r"(?:([0-9]{1,9})\.)?([0-9]{1,9})", text)
     if match is None:
-        raise ValueError(f"{text!r} is no worker; write its number, as 2, or 8.2 for one of generation 8")
+        raise ValueError(f"{text!r} is not a worker; write a number such as 2, or 8.2 for one of generation 8")
     of = generation if match[1] is None else int(match[1])
     if generation not in (None, of):
         raise ValueError(f"worker {text} is not of generation {generation}")

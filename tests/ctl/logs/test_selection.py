@@ -41,7 +41,7 @@ def test_how_many_where_nobody_says() -> None:
 
 
 def test_access_lines_cannot_be_filtered() -> None:
-    with pytest.raises(ValueError, match="access lines say no generation"):
+    with pytest.raises(ValueError, match="access lines have no generation"):
         Selection(access=True, worker=1).checked()
 
 
