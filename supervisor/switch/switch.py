@@ -1,4 +1,4 @@
-"""The switch: the change of the guard itself, forward to the new generation and back to the old one.
+"""The switch: how the traffic moves, forward to the new generation and back to the old one.
 
 Both ways the one that takes over accepts before the other one stops, so that at no
 moment nobody accepts; and both are a matter of milliseconds, since the other one is
