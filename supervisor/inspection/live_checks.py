@@ -19,7 +19,10 @@ def load(facts: Facts) -> Iterator[Finding]:
         )
     if facts.failing:
         yield Finding(
-            "load", PROBLEM, f"failing: {facts.failing}", "ctl logs --level error shows why; ctl history what changed"
+            "load",
+            PROBLEM,
+            f"failing: {facts.failing}",
+            "ctl logs --level error shows why, ctl logs --access which requests, ctl history what changed",
         )
 
 
