@@ -84,11 +84,11 @@ class Lines(io.RawIOBase):
             return 0
         end = data.rfind(b"\n") + 1
         line = begun.pop(here, None)
-        if end and not (self.tag is not None and _goes_on(line, data)):
+        if end and self.tag is not None and _goes_on(line, data):
+            end = 0
+        if end:
             self.put(bytes(line) + data[:end] if line else data[:end])
             line = None
-        elif end:
-            end = 0
         if end < len(data):
             line = line or bytearray()
             line += data[end:]
