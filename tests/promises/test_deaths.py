@@ -117,7 +117,7 @@ def test_a_new_generation_with_nothing_to_go_back_to_stays(tmp_path: Path) -> No
             lambda: [g["generation"] for g in service.status()["generations"]] == [2], "only the new one is left"
         )
         aborted = service.ask("abort")
-        assert aborted["status"] == 8 and "there was no way back" in aborted["message"], aborted
+        assert aborted["status"] == 8 and "could not go back" in aborted["message"], aborted
         out, err = ctl.communicate(timeout=60)
         assert ctl.returncode == 8 and "generation 1 exited" in json.loads(out)["message"], out + err
         judge(service, ctl.returncode, out + err)
