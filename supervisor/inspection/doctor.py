@@ -20,7 +20,7 @@ def examine(facts: Facts) -> list[Finding]:
     for check in CHECKS:
         unknown = any(getattr(facts, name) is None for name in check.needs)
         well = (
-            Finding(check.name, UNKNOWN, f"cannot tell whether {check.words}")
+            Finding(check.name, UNKNOWN, f"not checked: {check.words}")
             if unknown
             else Finding(check.name, OK, check.words)
         )
