@@ -28,7 +28,7 @@ def refusal(*arguments: str) -> str:
         (["--reload", "shop:app"], "cannot use --reload: write --watch code"),
         (["--host", "::1", "shop:app"], "cannot use --host: write --bind HOST:PORT"),
         (["-k", "gevent", "shop:app"], "write --threads N"),
-        (["--daemon", "shop:app"], "gunicorn's --daemon has no equivalent here. It stays in the foreground"),
+        (["--daemon", "shop:app"], "gunicorn's --daemon has no equivalent here. "),
         (["--wrkers", "3", "shop:app"], "--workers"),
         (["--bogus", "shop:app"], "--bogus"),
     ],
