@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 from pathlib import Path
 
 from harness.on_call import rows, troubled
@@ -17,6 +18,7 @@ def test_workers_crash_again_and_again(tmp_path: Path) -> None:
         line = rows()["workers crash again and again"].awaited(service)
         assert line.endswith(" was killed by SIGABRT while serving GET /crash")
         assert "losses" in service.ctl("status").stdout
+        assert re.search(r'File ".*app\.py", line \d+ in crash', service.ctl("logs", "--level", "error").stdout)
         assert service.log().count(" degraded: ") == 1
 
 
