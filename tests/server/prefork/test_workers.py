@@ -121,7 +121,7 @@ def test_objections(verb: str, posture: Posture, change: Change, why: str | None
 @pytest.mark.parametrize("verb", ["quit", "keep", "reopen"])
 def test_some_orders_are_always_legal(verb: str) -> None:
     assert all(objection(verb, *where) is None for where in itertools.product(Posture, Change))
-    crew = {"attend", "divert", "resume", "pause", "scale", "reload", "switch", "cancel"}
+    crew = {"attend", "divert", "resume", "pause", "scale", "reload", "replace", "switch", "cancel"}
     assert set(TABLE) == {"quit", "keep", "door", "reopen", "stacks", *crew}
 
 
