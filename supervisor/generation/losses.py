@@ -1,5 +1,5 @@
 """The losses of a generation: its workers that ended unasked, in words and in numbers; and what of them counts against
-it.
+it; and the places that they leave.
 """
 
 from __future__ import annotations
@@ -8,10 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from releve.config.frozen import dataclass
 from releve.config.grammar import counted
+from releve.supervisor.channels.worker import LastExit, Worker
 
 REMEMBERED_S = 30.0  # for how long they are counted
 LISTED_MAX = 200  # the last ones: workers may crash for days
+FREE_MAX = 512  # as many as there may be workers
 
 
 class Losses:
@@ -66,6 +69,34 @@ class Losses:
         parts = [counted(crashes, "crash", "crashes")] * bool(crashes) + [counted(boots, "failed boot")] * bool(boots)
         losses = f"{' and '.join(parts)} in {REMEMBERED_S:g} s" if parts else ""
         return ", ".join(filter(None, (losses, self.trouble)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    restarts: int
+    last: LastExit
+
+
+class Vacancies:
+    """The places of a generation's workers that ended unasked, until others take them: who replaces whom.
+
+    A replacement has a number and a slot of its own. It takes the place that has been free for the longest time, and so
+    tells how often that was freed, and how the last one ended.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._free: deque[_Place] = deque(maxlen=FREE_MAX)
+
+    def leave(self, worker: Worker, words: str) -> None:
+        """One has ended unasked, as ``words`` say."""
+        self._free.append(_Place(worker.restarts + 1, LastExit(words, self._now())))
+
+    def fill(self, worker: Worker) -> None:
+        """One has come: it takes a free place, if there is any."""
+        if self._free:
+            place = self._free.popleft()
+            worker.restarts, worker.last_exit = place.restarts, place.last
 
 
 def unexcused(lost: Sequence[str], before: int) -> Sequence[str]:

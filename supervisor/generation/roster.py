@@ -24,8 +24,7 @@ from releve.supervisor.channels import reports
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation import crash
 from releve.supervisor.generation import inflight as serving
-from releve.supervisor.generation.losses import Losses
-from releve.supervisor.generation.vacancies import Vacancies
+from releve.supervisor.generation.losses import Losses, Vacancies
 from releve.supervisor.host import children, evidence
 from releve.supervisor.host.evidence import Process
 from releve.supervisor.host.oom import Oom

@@ -8,8 +8,7 @@ from typing import Any
 
 from releve.instance.protocol import Event, Status, result
 from releve.supervisor.generation.generation import Generation
-from releve.supervisor.host.cpu import CpuMeter
-from releve.supervisor.host.usage import Usage, memory
+from releve.supervisor.host.usage import CpuMeter, Usage, memory
 from releve.supervisor.inspection.worker_numbers import numbers
 from releve.supervisor.listeners.accept_queue import accept_queue
 from releve.supervisor.reporting.operation import Operation

@@ -8,8 +8,7 @@ from typing import Any
 from releve.server.scoreboard.record import Record
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.host import proc
-from releve.supervisor.host.cpu import CpuMeter
-from releve.supervisor.host.usage import Usage
+from releve.supervisor.host.usage import CpuMeter, Usage
 
 LIMITS = ("threads", "waiting", "connections_max")  # which a release before them does not write
 

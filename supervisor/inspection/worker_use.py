@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from releve.config.frozen import dataclass
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.host import proc
-from releve.supervisor.host.cpu import CpuMeter
+from releve.supervisor.host.usage import CpuMeter
 
 NEAR = 0.9  # of a limit
 HOT_PERCENT = 90.0  # of one processor

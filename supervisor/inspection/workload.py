@@ -14,8 +14,7 @@ from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.inflight import describe
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.host.cpu import CpuMeter
-from releve.supervisor.host.usage import Usage, memory
+from releve.supervisor.host.usage import CpuMeter, Usage, memory
 from releve.supervisor.inspection.worker_numbers import numbers
 from releve.supervisor.service.service import Service
 

@@ -26,7 +26,7 @@ from releve.supervisor.condition.saturation import Load, Saturation, load_of
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.host import environment, system
-from releve.supervisor.host.cpu import CpuMeter
+from releve.supervisor.host.usage import CpuMeter
 from releve.supervisor.keepsake.keepsake import Role
 from releve.supervisor.keepsake.revival import Folders
 from releve.supervisor.listeners.listener import Listener, close_listener

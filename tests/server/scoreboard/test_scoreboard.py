@@ -26,7 +26,7 @@ from releve.supervisor.generation import inflight as serving
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
 from releve.supervisor.generation.totals import RunningTotals, Totals
-from releve.supervisor.host.cpu import CpuMeter
+from releve.supervisor.host.usage import CpuMeter
 from releve.supervisor.inspection import status, workload
 from releve.supervisor.inspection.worker_numbers import numbers
 from releve.supervisor.service import drain

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from releve.supervisor.channels.worker import LastExit, Worker
-from releve.supervisor.generation.vacancies import Vacancies
+from releve.supervisor.generation.losses import Vacancies
 
 
 def worker() -> Worker:

@@ -20,7 +20,7 @@ from releve.supervisor.condition.saturation import Load, Saturation
 from releve.supervisor.generation.crash import Crash
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.host.cpu import CpuMeter
+from releve.supervisor.host.usage import CpuMeter
 from releve.supervisor.inspection import status
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.service.service import Service

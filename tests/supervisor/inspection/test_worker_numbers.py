@@ -12,8 +12,7 @@ import pytest
 from releve.server.shared.link import pair
 from releve.supervisor.channels.board import Board
 from releve.supervisor.channels.worker import LastExit, Worker
-from releve.supervisor.host.cpu import CpuMeter
-from releve.supervisor.host.usage import Usage
+from releve.supervisor.host.usage import CpuMeter, Usage
 from releve.supervisor.inspection.worker_numbers import numbers
 
 

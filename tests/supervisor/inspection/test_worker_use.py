@@ -13,7 +13,7 @@ from releve.config.settings.settings import Settings
 from releve.server.shared.link import pair
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.generation import Generation
-from releve.supervisor.host.cpu import CpuMeter
+from releve.supervisor.host.usage import CpuMeter
 from releve.supervisor.inspection.worker_use import WorkerUse, of_generation
 
 

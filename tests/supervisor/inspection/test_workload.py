@@ -19,7 +19,7 @@ from releve.server.shared.link import Link, Message, pair
 from releve.server.shared.states import HEARING, WorkerState
 from releve.supervisor.channels.worker import Worker
 from releve.supervisor.generation.states import GenerationState
-from releve.supervisor.host.cpu import CpuMeter
+from releve.supervisor.host.usage import CpuMeter
 from releve.supervisor.inspection import workload
 from releve.supervisor.service.service import Service
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from releve.supervisor.host import proc
-from releve.supervisor.host.cpu import CpuMeter
+from releve.supervisor.host.usage import CpuMeter
 
 
 class Clock:
