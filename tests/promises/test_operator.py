@@ -125,7 +125,7 @@ def test_every_kind_of_process_can_be_asked(tmp_path: Path) -> None:
         assert [one["process"] for one in everyone] == ["1.master", "1.1", "2.master", "2.1"]
         assert all(one["threads"] and not one["trouble"] for one in everyone)
         nobody = service.ctl("dump", "9")
-        assert nobody.returncode == 2 and "there are 1.master (pid " in nobody.stderr
+        assert nobody.returncode == 2 and "the processes are 1.master (pid " in nobody.stderr
         assert service.ctl("dump").returncode == service.ctl("dump", "1", "--all").returncode == 2
 
 
