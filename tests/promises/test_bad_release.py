@@ -167,7 +167,7 @@ CASES = {
     "no interpreter at all": Case(no_python, "interpreter", ("not a working Python", "no python here")),
     "an incompatible interpreter": Case(old_python, "interpreter", (r"it is Python [23]\.\d+", r"3\.11 or later")),
     "an incompatible releve": Case(
-        foreign_server, "boot", ("releve 9.0 speaks link version 99", "this supervisor speaks 1")
+        foreign_server, "boot", ("releve 9.0 of the release speaks link version 99", "this supervisor speaks 1")
     ),
     "syntax error": Case(bad_app("def application(:\n"), "import", ("SyntaxError", r"app\.py", r"def application\(:")),
     "ImportError": Case(
