@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from harness.noted import await_events, events, rest, serves
-from harness.workers import Client, Generation, Response, connect, request
+from harness.workers import Client, Generation, Response, connect, eventually, request
 
 HOP_BY_HOP = ("Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade")
 
@@ -55,7 +55,7 @@ def test_close_may_fail(generation: Generation, client: Client) -> None:
     answer = client.ask("/closing_fails")
     assert (answer.status, answer.body) == (200, b"ok")
     assert await_events(generation) == ["close"]
-    assert "in close" in generation.log
+    eventually(lambda: "in close" in generation.log, "it is logged, which comes after the answer")
     serves(generation)
 
 
