@@ -16,11 +16,20 @@ from releve.server.prefork.lifecycle import Lifecycle
 from releve.server.prefork.workers import Worker, Workers
 from releve.server.process.messages import MalformedOrder
 from releve.server.shared.link import Message
-from releve.server.shared.states import UP, WorkerState
+from releve.server.shared.states import AT_WORK, UP, WorkerState
 
 RETRY_S = 1.0  # at least, after a replacement has failed
 
 log = logging.getLogger("releve.master")
+
+
+def _stays(worker: Worker) -> bool:
+    """Whether a worker serves, or stands by to serve again."""
+    return not worker.dismissed and worker.state in UP
+
+
+def _serves(worker: Worker) -> bool:
+    return not worker.dismissed and worker.state in AT_WORK
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ class RecyclingQueue:
         """
         number = int(order["worker"])
         worker, before = self._workers.get(number), self._queue.get(number)
-        if worker is None or not _stays(worker):
+        if worker is None or not _serves(worker):
             raise MalformedOrder(f"cannot replace worker {number}: it does not serve")
         if before is not None and before.order is not None:
             raise MalformedOrder(f"cannot replace {worker}: it is being replaced already")
@@ -91,15 +100,16 @@ class RecyclingQueue:
 
     def step(self) -> None:
         """Begin the next one, if that can be done now."""
-        for number in [number for number in self._queue if not _stays(self._workers.get(number))]:
-            self._drop(number, "it no longer serves")
-        if self._busy or not self._queue or self._now() < self._due or not self._plan.settled:
+        self._sort_out()
+        if self._busy or self._now() < self._due or not self._plan.settled:
             return
         if self._crowded:
             return  # wait until some have left
-        number, wish = next(iter(self._queue.items()))
-        old = self._workers.get(number)
-        assert old is not None, "those that have gone are out of the queue"
+        able = (worker for worker in map(self._workers.get, self._queue) if worker is not None and _serves(worker))
+        old = next(able, None)
+        if old is None:
+            return
+        number, wish = old.number, self._queue[old.number]
         forked, trouble = self._lifecycle.spawn(self._plan.current, 1)
         if not forked:
             self._complain(old, trouble)
@@ -109,12 +119,14 @@ class RecyclingQueue:
         log.info("%s %s; replacing it with %s", old, wish.reason, new)
 
         def serving(pending: Pending) -> None:
-            if _stays(old) and self._plan.settled and new.state is WorkerState.SERVING:
+            wish = self._queue.get(number)  # none any more: the order was refused while it paused
+            if wish is not None and _serves(old) and self._plan.settled and new.state is WorkerState.SERVING:
                 self._failures = 0
-                self._retire(old, self._queue.pop(number).order)
+                del self._queue[number]
+                self._retire(old, wish.order)
                 return
             if new.state is not WorkerState.GONE and not new.dismissed and _stays(old):
-                self._lifecycle.dismiss(new, DROP_S, None)  # forked in vain
+                self._lifecycle.dismiss(new, DROP_S, None)  # forked in vain; else it takes the place of the old one
             self._refuse(number, "the generation is in the middle of another change")
             self._over()
 
@@ -163,13 +175,14 @@ class RecyclingQueue:
             del self._queue[number]
         self._pending.fail(wish.order, "workers", f"cannot replace worker {number}: {why}")
 
-    def _drop(self, number: int, why: str) -> None:
-        self._refuse(number, why)
-        self._queue.pop(number, None)
+    def _sort_out(self) -> None:
+        """Strike off those that leave. Who stands by keeps its wish, for when it serves again: it asks only once."""
+        for number in list(self._queue):
+            worker = self._workers.get(number)
+            if worker is None or not _serves(worker):
+                self._refuse(number, "it no longer serves")
+            if worker is None or not _stays(worker):
+                self._queue.pop(number, None)
 
     def _over(self) -> None:
         self._busy = False
-
-
-def _stays(worker: Worker | None) -> bool:
-    return worker is not None and not worker.dismissed and worker.state in (WorkerState.SERVING, WorkerState.ATTENDING)

@@ -7,6 +7,7 @@ import pytest
 from harness.crew import Crew
 from releve.server.master.orders import Change, Posture
 from releve.server.master.recycling import RETRY_S, RecyclingQueue
+from releve.server.prefork.workers import Worker
 from releve.server.process.messages import MalformedOrder
 from releve.server.shared.states import WorkerState
 
@@ -116,3 +117,76 @@ def test_what_cannot_be_ordered(crew: Crew, queue: RecyclingQueue) -> None:
     queue.step()
     [failed] = crew.answers()
     assert (failed["id"], failed["reason"]) == (6, f"cannot replace worker {one.number}: it no longer serves")
+
+
+def pause(crew: Crew, queue: RecyclingQueue, *workers: Worker) -> None:
+    """As an upgrade does."""
+    crew.plan.posture = Posture.PAUSED
+    for worker in workers:
+        crew.come(worker, WorkerState.PAUSED)
+    queue.step()
+
+
+def resume(crew: Crew, queue: RecyclingQueue, *workers: Worker) -> None:
+    """As an upgrade that is rolled back does."""
+    crew.plan.posture = Posture.RESUMED
+    for worker in workers:
+        crew.come(worker, WorkerState.SERVING)
+    queue.step()
+
+
+def test_an_ordered_replacement_that_boots_longer_than_a_pause_is_in_vain(crew: Crew, queue: RecyclingQueue) -> None:
+    one, other = crew.up(WorkerState.SERVING)
+    queue.restart({"id": 5, "worker": one.number}, [])
+    new = list(crew.workers)[-1]
+    pause(crew, queue, one, other)
+    [failed] = crew.answers()
+    assert (failed["id"], failed["reason"]) == (5, f"cannot replace worker {one.number}: it no longer serves")
+    resume(crew, queue, one, other)
+    crew.come(new, WorkerState.READY)
+    crew.come(new, WorkerState.SERVING)
+    assert crew.told(new) == ["quit"] and not one.dismissed
+    assert crew.answers() == []
+    crew.come(new, WorkerState.LEAVING)
+    crew.end(new)
+    queue.restart({"id": 6, "worker": one.number}, [])
+    assert len(crew.workers) == 3, "the next order has its turn"
+
+
+def test_who_asked_before_a_pause_is_replaced_after_it(crew: Crew, queue: RecyclingQueue) -> None:
+    one, other = crew.up(WorkerState.SERVING)
+    queue.ask(one, "has grown")
+    new = list(crew.workers)[-1]
+    pause(crew, queue, one, other)
+    resume(crew, queue, one, other)
+    crew.come(new, WorkerState.READY)
+    crew.come(new, WorkerState.SERVING)
+    assert crew.told(one) == ["pause"] and not new.dismissed
+
+
+def test_a_replacement_that_is_ready_while_paused_does_not_stay(crew: Crew, queue: RecyclingQueue) -> None:
+    one, other = crew.up(WorkerState.SERVING)
+    queue.ask(one, "has grown")
+    new = list(crew.workers)[-1]
+    pause(crew, queue, one, other)
+    crew.come(new, WorkerState.READY)
+    crew.pending.settle(new, {}, WorkerState.PAUSED)  # as `Traffic.join`
+    assert crew.told(new) == ["quit"]
+    crew.come(new, WorkerState.LEAVING)
+    crew.end(new)
+    resume(crew, queue, other)
+    assert len(crew.workers) == 2, "who asked does not serve yet"
+    resume(crew, queue, one)
+    assert len(crew.workers) == 3, "its turn again"
+
+
+def test_a_replacement_takes_the_place_of_one_that_has_ended(crew: Crew, queue: RecyclingQueue) -> None:
+    one, other = crew.up(WorkerState.SERVING)
+    queue.ask(one, "has grown")
+    new = list(crew.workers)[-1]
+    pause(crew, queue, one, other)
+    crew.end(one)
+    queue.step()
+    crew.come(new, WorkerState.READY)
+    crew.pending.settle(new, {}, WorkerState.PAUSED)
+    assert not new.dismissed
