@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,8 @@ STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
 UNENDED_MAX_BYTES = 1 << 20  # of a line that does not end; then it is written all the same
 
 TRACEBACK = b"Traceback (most recent call last):\n"  # it is printed call by call, and is one thing
+# The exception, below the calls; lines of its own that are indented may follow it, as pydantic and yaml have them.
+_EXCEPTION = re.compile(rb"\n[^ \t]")
 
 _NAMES = {STANDARD_OUTPUT: "stdout", STANDARD_ERROR: "stderr"}
 
@@ -84,7 +87,7 @@ class Lines(io.RawIOBase):
             return 0
         end = data.rfind(b"\n") + 1
         line = begun.pop(here, None)
-        if end and self.tag is not None and _goes_on(line, data):
+        if end and holding and self.tag is not None and _goes_on(line, data):
             end = 0
         if end:
             self.put(bytes(line) + data[:end] if line else data[:end])
@@ -131,6 +134,15 @@ def keep(where: Keep) -> None:
     kept = where
 
 
+def hold() -> None:
+    """In the worker: its loop runs, and settles what waits; from now on a traceback waits for its exception.
+
+    Before that, and in the master, nobody would settle it: its lines are written as they come.
+    """
+    global holding
+    holding = True
+
+
 def drain() -> None:
     """Write every line that was begun and has not ended: nobody will end it. Never raises."""
     for name in _NAMES.values():
@@ -153,19 +165,21 @@ def settle(before: dict[tuple[int, int], int]) -> None:
 
 
 def _goes_on(line: bytearray | None, data: bytes) -> bool:
-    """Whether a traceback that has begun is not over with this: its last line is that of a call."""
+    """Whether a traceback that has begun is not over with this: no line of it is that of the exception."""
     begins = bytes(line[: len(TRACEBACK)]) if line else b""
     if (begins + data[: len(TRACEBACK)])[: len(TRACEBACK)] != TRACEBACK:
         return False
-    last = data[data.rfind(b"\n", 0, -1) + 1 :]
-    return last.startswith((b" ", b"\t")) or last == TRACEBACK
+    since = bytes(line[max(0, line.rfind(b"\n")) :]) if line else b""  # what came before was looked at when it came
+    return _EXCEPTION.search(since + data) is None
 
 
 def _forked() -> None:
-    """In a child: the parent has the lines that were begun still, and a recorder of its own."""
-    global kept
+    """In a child: the parent has the lines that were begun still, a loop that settles them, and a recorder of its
+    own.
+    """
+    global kept, holding
     begun.clear()
-    kept = None
+    kept, holding = None, False
 
 
 def _end(key: tuple[int, int]) -> None:
@@ -195,6 +209,7 @@ def _replace(name: str, stream: Lines) -> None:
 
 standard = Standard()
 begun: dict[tuple[int, int], bytearray] = {}  # descriptor and thread -> the line that it has begun
+holding = False  # a traceback may wait for its exception
 kept: Keep | None = None  # keeps the last lines where others find them (`recorder.py`)
 os.register_at_fork(after_in_child=_forked)
 _streams: dict[int, Lines] = {}

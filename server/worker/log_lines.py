@@ -18,6 +18,7 @@ class LogLines:
         self._loop = loop
         self._retrying = False  # to write logs that have lost lines
         self._settling = False  # a line of the application's waits for its end
+        output.hold()
 
     def step(self) -> None:
         """After each turn in which a line waits."""

@@ -17,6 +17,7 @@ from releve.config.settings.log import Log
 from releve.server.process import output
 from releve.server.shared.log import Who
 output.begin(Log(**{settings}), Who(8, 2, "/srv/42"))
+output.hold()
 """
 TAG = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (STDOUT|STDERR) gen=8 worker=2 pid=\d+ "
 
@@ -83,6 +84,40 @@ def test_a_traceback_that_breaks_off_is_written_all_the_same(tmp_path: Path) -> 
         """,
     )
     assert copied(err) == ["Traceback (most recent call last):", "  File 'x'"]
+
+
+def test_a_traceback_is_over_with_its_exception_also_if_that_ends_in_an_indented_line(tmp_path: Path) -> None:
+    """As those of pydantic and yaml do: it must not wait for the next line, which a process that ends never writes."""
+    _, err = run(
+        tmp_path,
+        """
+        import traceback
+        class Invalid(Exception):
+            pass
+        try:
+            raise Invalid("1 error for Order\\ncard\\n  field required")
+        except Invalid:
+            traceback.print_exc()
+        os._exit(0)
+        """,
+    )
+    (said,) = map(copied, entries(err))
+    assert said[0] == "Traceback (most recent call last):" and said[-2:] == ["card", "  field required"]
+
+
+@pytest.mark.parametrize("where", ["output.holding = False", "if os.fork(): os._exit(os.wait()[1])"])
+def test_where_no_loop_runs_a_traceback_is_written_as_it_comes(tmp_path: Path, where: str) -> None:
+    """In the master, in an import, and in a child of the worker: a hard end in the middle of it loses nothing."""
+    _, err = run(
+        tmp_path,
+        f"""
+        {where}
+        sys.stderr.write("Traceback (most recent call last):\\n")
+        sys.stderr.write("  File 'x'\\n")
+        os._exit(0)
+        """,
+    )
+    assert untagged(err) == ["Traceback (most recent call last):", "  File 'x'"]
 
 
 def test_each_line_is_tagged_whatever_wrote_it(tmp_path: Path) -> None:
