@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 
-from releve.server.shared.link import Link, LinkError, Message
+from releve.server.shared.link import Link, LinkError, Message, close_all
 from releve.server.shared.native import os
 
 RETRY_S = 0.02  # ETOOMANYREFS is not announced by POLLOUT, so the queue is tried again by the clock
@@ -16,12 +16,58 @@ _LATER = {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS}
 log = logging.getLogger("releve.master")
 
 
+def _file(fd: int) -> tuple[int, int] | None:
+    """What a descriptor refers to; None if it is closed."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+class Waiting:
+    """A message that waits, with duplicates of its descriptors: whoever sent it may close them."""
+
+    def __init__(self, message: Message, fds: Sequence[int]) -> None:
+        """As long as no descriptor is free for a duplicate, those of the sender are taken, if they are still open."""
+        self.message = message
+        self.fds = list(fds)
+        self._files = [_file(fd) for fd in fds]
+        self._owned = not fds
+        self.own()
+
+    def own(self) -> None:
+        """Duplicate the descriptors, if that is still to be done and can be done."""
+        if self._owned or self.stale:
+            return
+        own: list[int] = []
+        try:
+            for fd in self.fds:
+                own.append(os.dup(fd))
+        except OSError:  # no descriptor is free (EMFILE, ENFILE)
+            close_all(own)
+            return
+        self.fds, self._owned = own, True
+
+    @property
+    def stale(self) -> bool:
+        """Whether the sender has closed a descriptor before there was a duplicate: the process that the message tells
+        of has ended.
+        """
+        return not self._owned and (None in self._files or [_file(fd) for fd in self.fds] != self._files)
+
+    def close(self) -> None:
+        """Close the duplicates."""
+        if self._owned:
+            close_all(self.fds)
+
+
 class Outbox:
-    """Messages in their order. Owns the link; keeps duplicates of the descriptors of messages that wait."""
+    """Messages in their order. Owns the link, and the descriptors of messages that wait."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._queue: deque[tuple[Message, list[int]]] = deque()
+        self._queue: deque[Waiting] = deque()
         self.broken = False
 
     @property
@@ -34,22 +80,21 @@ class Outbox:
         if self.broken:
             return
         if self._queue or not self._try(message, list(fds)):
-            self._queue.append((message, [os.dup(fd) for fd in fds]))
+            self._queue.append(Waiting(message, fds))
 
     def flush(self) -> None:
         """Send what waits, as far as it goes."""
-        while self._queue and self._try(*self._queue[0]):
-            _, fds = self._queue.popleft()
-            for fd in fds:
-                os.close(fd)
+        for waiting in self._queue:
+            waiting.own()
+        while self._queue and (self._queue[0].stale or self._try(self._queue[0].message, self._queue[0].fds)):
+            self._queue.popleft().close()
 
     def close(self) -> None:
         """Close the link; drop what waits, and everything from now on."""
         self.broken = True
         self._link.close()
         while self._queue:
-            for fd in self._queue.popleft()[1]:
-                os.close(fd)
+            self._queue.popleft().close()
 
     def attach(self, link: Link) -> None:
         """Send over another link from now on, to a supervisor that has come after the one that went."""

@@ -10,7 +10,6 @@ import pytest
 
 from releve.server.master.orders import TABLE, Change, Posture, objection
 from releve.server.prefork.fork import fork
-from releve.server.prefork.outbox import Outbox
 from releve.server.prefork.workers import NEXT, IllegalTransition, Worker, Workers
 from releve.server.shared import native
 from releve.server.shared.link import EXIT_INTERNAL, pair
@@ -123,35 +122,6 @@ def test_some_orders_are_always_legal(verb: str) -> None:
     assert all(objection(verb, *where) is None for where in itertools.product(Posture, Change))
     crew = {"attend", "divert", "resume", "pause", "scale", "reload", "replace", "switch", "cancel"}
     assert set(TABLE) == {"quit", "keep", "door", "reopen", "stacks", *crew}
-
-
-def test_outbox_keeps_the_order_and_the_descriptors_while_nobody_reads() -> None:
-    ours, theirs = pair()
-    outbox = Outbox(ours)
-    read_end, write_end = os.pipe()
-    for number in range(600):
-        outbox.send({"type": "x", "n": number}, (read_end,) if number == 599 else ())
-    assert outbox.waiting
-    os.close(read_end)
-    got: list[int] = []
-    fds: list[int] = []
-    while len(got) < 600:
-        outbox.flush()
-        try:
-            while (received := theirs.receive()) is not None:
-                got.append(received[0]["n"])
-                fds += received[1]
-        except BlockingIOError:
-            pass
-    assert got == list(range(600)) and not outbox.waiting
-    os.write(write_end, b"y")
-    assert os.read(fds[0], 1) == b"y"
-    theirs.close()
-    outbox.send({"type": "x"})
-    assert outbox.broken
-    outbox.close()
-    for fd in (*fds, write_end):
-        os.close(fd)
 
 
 def test_whatever_the_child_does_ends_the_child() -> None:
