@@ -38,7 +38,9 @@ from releve.server.wsgi.mounts import broken
 
 FLUSH_S = 2.0  # for the last messages, at the end
 BATCH = 64  # messages of one worker read in one turn of the loop, in which the others have theirs
+SLICE_S = 0.02  # and for how long: what is no message may be large
 LAST_WORDS_MAX = 4096  # more than a socket holds
+LAST_WORDS_S = 0.5  # and for how long: what it has started may hold its end, and say more and more
 
 log = logging.getLogger("releve.master")
 
@@ -221,12 +223,12 @@ class Master:
             wait_s = min(RETRY_S, RETRY_S if wait_s is None else wait_s)
         return None if wait_s is None else math.ceil(wait_s * 1000)
 
-    def _listen(self, worker: Worker, most: int = BATCH) -> None:
+    def _listen(self, worker: Worker, most: int = BATCH, within_s: float = SLICE_S) -> None:
         """Take what a worker has said, as much of it as there is a turn for."""
         if worker.heard_out:
             return
-        link, noise = worker.control, worker.noise
-        for message, fds in link.messages(lambda error: noise.hear(str(error)), most):
+        link, noise, until = worker.control, worker.noise, time.monotonic() + within_s
+        for message, fds in link.messages(lambda error: noise.hear(str(error)), most, until):
             close_all(fds)  # none is expected
             try:
                 word = form.read(WORDS, message, ())
@@ -245,7 +247,7 @@ class Master:
     def _reap(self, worker: Worker) -> None:
         status = worker.reap()
         if status is not None:
-            self._listen(worker, LAST_WORDS_MAX)  # what it said between the last look and its end
+            self._listen(worker, LAST_WORDS_MAX, LAST_WORDS_S)  # what it said between the last look and its end
             self._controller.note_exit(worker, status)
 
     def _read_link(self) -> None:

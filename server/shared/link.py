@@ -18,7 +18,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from releve.server.shared.native import os, select, signal, socket
+from releve.server.shared.native import os, select, signal, socket, time
 
 LINK_VERSION = 1
 EXCHANGE_VERSION = 1
@@ -120,18 +120,24 @@ class Link:
         return message, fds
 
     def messages(
-        self, garbled: Callable[[Garbled], None] | None = None, most: int | None = None
+        self,
+        garbled: Callable[[Garbled], None] | None = None,
+        most: int | None = None,
+        until: float | None = None,
     ) -> Iterator[tuple[Message, list[int]]]:
         """What can be read now, each message with its descriptors (close-on-exec, owned by the caller).
 
         ``garbled`` hears of what is no message: it was one packet, the next one is whole. Without it, that ends the
-        link. ``most``: so many packets are read at most, those among them.
+        link. ``most``: so many packets are read at most, those among them. ``until``: after that moment (monotonic) no
+        more packets are read, but one is in any case: a large one takes milliseconds, whether it is a message or not.
 
         Stops as well at the end of the link, which ``ended`` and ``trouble`` tell, and once it is closed.
         """
-        for _ in itertools.count() if most is None else range(most):
+        for place in itertools.count() if most is None else range(most):
             if self.ended or self.socket.fileno() < 0:
                 return
+            if place and until is not None and time.monotonic() >= until:
+                return  # there may be more, for the next turn
             try:
                 received = self.receive()
             except BlockingIOError:

@@ -212,9 +212,9 @@ class Master:
         self._on_quiet()
 
     def _read_link(self, link: Link, most: int, until: float) -> None:
-        for message, fds in link.messages(lambda error: self._noise.hear(str(error)), most):
+        for message, fds in link.messages(lambda error: self._noise.hear(str(error)), most, until):
             self._take(message, fds, link.sender)
-            if self._link is not link or time.monotonic() >= until:  # it was hung up meanwhile
+            if self._link is not link:  # it was hung up meanwhile
                 break
         if link.trouble:
             log.error("cannot follow the master: %s", link.trouble, extra=self.tag)

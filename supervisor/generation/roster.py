@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from releve.config.grammar import counted
 from releve.server.scoreboard.inflight import InflightCall
@@ -32,6 +33,7 @@ from releve.supervisor.reporting.log import log
 
 BATCH = 64  # messages of a worker read in one turn of the loop
 SLICE_S = 0.002  # and for how long, at which there may be hundreds of workers
+NOISE_WORDS = "sends only invalid messages on its control pair; terminating it"
 
 
 class Roster:
@@ -57,7 +59,6 @@ class Roster:
         self._who = {"who": who}
         self._calls = calls
         self._ours = ours
-        self._noise = Noise(lambda line: log.error("from a worker: %s", line, extra=self._who))
         self._oom = Oom()
         self.losses = Losses()
         self._vacancies = Vacancies()
@@ -166,7 +167,8 @@ class Roster:
         for worker in self.workers.values():
             worker.dismissed = worker.dismissed or worker.state == WorkerState.LEAVING  # whoever told it has gone
             self._loop.add_reader(worker.pidfd, self._ended, worker)
-            self._loop.add_reader(worker.control.fileno(), self._read, worker)
+            noise = Noise(partial(log.error, "from worker %d: %s", worker.number, extra=self._who))
+            self._loop.add_reader(worker.control.fileno(), self._read, worker, noise)
 
     def tell(self, verb: str, fds: Sequence[int] = (), **keys: object) -> None:
         """Give every worker an order."""
@@ -197,28 +199,30 @@ class Roster:
         """Whether every worker has come to a state, or is on its way out."""
         return all(worker.state in (state, WorkerState.LEAVING) for worker in self.workers.values())
 
-    def _read(self, worker: Worker) -> None:
+    def _read(self, worker: Worker, noise: Noise) -> None:
         link, until = worker.control, time.monotonic() + SLICE_S
-        for message, fds in link.messages(lambda error: self._noise.hear(str(error)), BATCH):
+        for message, fds in link.messages(lambda error: noise.hear(str(error)), BATCH, until):
             closing.close(fds)
             try:
                 self._hear(worker, form.read(reports.CONTROL, message, ()))
             except Unfit as error:
-                self._noise.hear(str(error))
-            if time.monotonic() >= until:
-                break  # there may be more, for the next turn
+                noise.hear(str(error))
         if link.trouble:
             log.error("cannot follow worker %d: %s", worker.number, link.trouble, extra=self._who)
         if link.ended:
             self._loop.remove_reader(link.fileno())
-            self._loop.call_later(LOST_S, self._end, worker, signal.SIGTERM)  # it ends, or has become another program
+            # it ends, or has become another program
+            self._loop.call_later(LOST_S, self._end, worker, signal.SIGTERM, LOST_WORDS)
+        elif noise.too_much:
+            self._loop.remove_reader(link.fileno())
+            self._end(worker, signal.SIGTERM, NOISE_WORDS)
 
-    def _end(self, worker: Worker, number: int) -> None:
+    def _end(self, worker: Worker, number: int, why: str) -> None:
         if self.workers.get(worker.number) is not worker:
             return  # it has ended
         if number == signal.SIGTERM:
-            log.error("worker %d (pid %d) %s", worker.number, worker.pid, LOST_WORDS, extra=self._who)
-            self._loop.call_later(LOST_TERM_S, self._end, worker, signal.SIGKILL)
+            log.error("worker %d (pid %d) %s", worker.number, worker.pid, why, extra=self._who)
+            self._loop.call_later(LOST_TERM_S, self._end, worker, signal.SIGKILL, why)
         worker.kill(number)
 
     def _hear(self, worker: Worker, message: Message | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterable
 
 import pytest
@@ -114,4 +115,18 @@ def test_a_link_that_is_closed_meanwhile_says_no_more() -> None:
         assert message == {"type": "one"}
         ours.close()
     assert not ours.ended
+    theirs.close()
+
+
+def test_until_holds_for_what_is_no_message_too_and_one_packet_is_read_in_any_case() -> None:
+    """A large one takes milliseconds to be found invalid, and thousands of them a turn of the loop that others need."""
+    ours, theirs = pair()
+    heard: list[Garbled] = []
+    for data in (b"[]", b"{", b'{"type": "one"}', b'{"type": "two"}'):
+        theirs.socket.send(data)
+    for count in (1, 2):
+        assert types(ours.messages(heard.append, until=0.0)) == [] and len(heard) == count
+    assert types(ours.messages(heard.append, until=0.0)) == ["one"]
+    assert types(ours.messages(heard.append, until=time.monotonic() + 600)) == ["two"]
+    ours.close()
     theirs.close()

@@ -15,6 +15,7 @@ import pytest
 from harness.descriptors import descriptors, only_open
 from harness.pins import PIN
 from releve.server.shared.link import Link, Message, pair
+from releve.server.shared.noise import Noise
 from releve.supervisor.channels.master import SILENT, Master, Reached
 from releve.supervisor.host import children
 from releve.supervisor.reporting.failure import StepFailed
@@ -204,5 +205,45 @@ def test_a_link_that_is_closed_by_a_master_that_lives_is_given_up(monkeypatch: p
                 await asyncio.sleep(0)
         assert told.spoilt == ["its link is closed, but it is still running"]
         assert master.fileno() == -1 and not master.has_ended
+
+    with_one(story)
+
+
+def test_who_sends_only_garbage_has_its_slice_of_a_turn_and_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+    hear = Noise.hear
+
+    def count(noise: Noise, what: str) -> None:
+        heard.append(what)
+        hear(noise, what)
+
+    monkeypatch.setattr(Noise, "hear", count)
+    monkeypatch.setattr("releve.server.shared.noise.TOO_MUCH", 2)
+
+    async def story(master: Master, told: Told, theirs: Link, process: subprocess.Popen[bytes]) -> None:
+        for _ in range(4):
+            theirs.socket.send(b"[{},{}]")
+        for read in (1, 2, 3):
+            assert not told.spoilt
+            master._read(within_s=0.0)  # a slice that is over when the first packet has been read
+            assert len(heard) == read
+        assert told.spoilt == ["its link carries only invalid messages"] and master.fileno() == -1
+
+    with_one(story)
+
+
+def test_the_last_words_of_a_master_are_bounded_where_they_are_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+    monkeypatch.setattr(Noise, "hear", lambda noise, what: heard.append(what))
+    monkeypatch.setattr("releve.supervisor.channels.master.LAST_WORDS_S", 0.0)
+
+    async def story(master: Master, told: Told, theirs: Link, process: subprocess.Popen[bytes]) -> None:
+        asyncio.get_running_loop().remove_reader(master.fileno())  # as if it had no turn any more
+        for _ in range(4):
+            theirs.socket.send(b"[{},{}]")
+        master.signal(signal.SIGKILL)
+        async with asyncio.timeout(TEN_S):
+            await told.ends.get()
+        assert len(heard) == 1
 
     with_one(story)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from releve.server.scoreboard.inflight import InflightCall
+from releve.server.shared import noise
 from releve.server.shared.link import Link, pair
 from releve.server.shared.states import WorkerState
 from releve.supervisor.channels.worker import Worker
@@ -231,4 +232,37 @@ def test_workers_that_are_ended_from_here_are_no_losses() -> None:
         await one.until(lambda: not one.roster.workers)
         assert one.roster.losses.of(1) == []
 
+    run(story, "serving")
+
+
+def test_an_orphan_that_sends_only_garbage_is_ended(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(one: Crew) -> None:
+        one.adopt()
+        for _ in range(4):
+            one.theirs[1].socket.send(b"[{},{}]")
+        one.theirs[2].socket.send(b"{")  # once is not enough, and the others' is not its
+        await one.until(lambda: 1 not in one.roster.workers)
+        assert "SIGTERM" in one.roster.losses.of(1)[0]
+        assert "sends only invalid messages on its control pair; terminating it" in caplog.text
+        one.theirs[2].send({"type": "spent"})
+        await one.until(lambda: one.roster.workers[2].spent)
+        assert one.processes[2].poll() is None
+
+    monkeypatch.setattr(noise, "TOO_MUCH", 3)
+    run(story, "serving", "serving")
+
+
+def test_an_orphan_that_sends_garbage_has_its_slice_of_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(one: Crew) -> None:
+        heard: list[str] = []
+        counted = noise.Noise(heard.append, now=lambda: 20.0 * len(heard))  # each is a line of its own
+        for _ in range(3):
+            one.theirs[1].socket.send(b"[{},{}]")
+        for read in (1, 2, 3):
+            one.roster._read(one.roster.workers[1], counted)
+            assert len(heard) == read
+
+    monkeypatch.setattr(module, "SLICE_S", 0.0)
     run(story, "serving")
