@@ -1,7 +1,8 @@
 """An entry of a log file: one line of Relève or of the application, with the lines that belong to it.
 
 The forms are those that ``server/shared/log.py`` writes: text and JSON. What else is in the file (what a C library
-wrote, access lines where they go to the same file) is an entry that says nothing of itself.
+wrote, access lines where they go to the same file) is an entry that says nothing of itself. The application may write
+anything: no line raises.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ STREAMS = ("stdout", "stderr")
 
 _TEXT = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?P<word>[A-Z]+) "
-    r"(?:gen=(?P<generation>\d+) )?(?:worker=(?P<worker>\d+) )?pid=(?P<pid>\d+) (?P<message>.*)",
-    re.DOTALL,
+    r"(?:gen=(?P<generation>\d{1,18}) )?(?:worker=(?P<worker>\d{1,18}) )?pid=(?P<pid>\d{1,18}) (?P<message>.*)",
+    re.DOTALL | re.ASCII,
 )
-_ACCESS = re.compile(r"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]")
+_ACCESS = re.compile(r"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Entry:
     def as_json(self) -> dict[str, Any]:
         """The entry for programs, by the names of ``log.format: json``; what it does not say is left out."""
         if self.text.startswith("{"):
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 return dict(json.loads(self.text))
         named = {
             "time": None if self.time is None else self.time.isoformat(),
@@ -89,11 +90,14 @@ def entry(lines: list[str], zone: str = "") -> Entry:
 
 def _of_json(text: str) -> Entry:
     try:
-        said = json.loads(text)
-    except ValueError:
+        return _of_object(text, json.loads(text))
+    except (ValueError, RecursionError):  # also where a value of it is nested too deep to be written as text
         return Entry(text)
-    stream = said.get("stream") if said.get("stream") in STREAMS else ""
-    level = said.get("level") if said.get("level") in LEVELS else ""
+
+
+def _of_object(text: str, said: dict[str, Any]) -> Entry:
+    stream = str(said["stream"]) if said.get("stream") in STREAMS else ""
+    level = str(said["level"]) if said.get("level") in LEVELS else ""
     trace = f"\n{said['exception']}" if said.get("exception") else ""
     return Entry(
         text,

@@ -57,11 +57,17 @@ def test_an_access_line_has_a_time_and_no_tag(line: str) -> None:
         "{not json",
         '{"level": 5, "stream": [], "pid": true, "time": 1}',
         "2026-13-45 99:99:99 INFO pid=1 x",
+        f"2026-11-23 21:38:31 INFO pid={'9' * 5000} more digits than int() reads",
+        "2026-11-23 21:38:31 INFO gen=\u0665 pid=1 a digit of another script",
+        f'{{"pid": {"9" * 5000}}}',
+        f'{{"message": {"[" * 100_000}{"]" * 100_000}}}',
+        f'{{"message": {"[" * 900}{"]" * 900}}}',  # json reads it, and as a text it is too deep
     ],
 )
 def test_whatever_else_stands_there_is_an_entry(line: str) -> None:
     assert entry([line]).text == line
     assert entry([line]).time is None
+    entry([line]).as_json()
 
 
 def test_one_that_says_nothing_of_itself_is_its_text() -> None:
