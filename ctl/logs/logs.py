@@ -71,7 +71,7 @@ def show(said: Event, wanted: Selection, manner: Manner) -> int:
 def _say_where(log: Place, access: Place, chosen: Place, wanted: Selection, manner: Manner) -> int:
     facts = [("messages", log.words()), ("access lines", access.words())]
     if chosen.refusal() is None:
-        facts.append(("read with", shlex.join(_command(chosen, wanted, manner))))
+        facts.append(("read with", render.line(shlex.join(_command(chosen, wanted, manner)))))
     print("\n".join(render.facts(facts)))
     return Status.DONE
 
@@ -89,7 +89,8 @@ def _run_journalctl(argv: list[str]) -> int:
     try:
         os.execvp(argv[0], argv)
     except OSError as error:
-        render.say(f"cannot run {argv[0]}: {(error.strerror or str(error)).lower()}; run: {shlex.join(argv)}")
+        why = (error.strerror or str(error)).lower()
+        render.say(f"cannot run {argv[0]}: {why}; run: {render.line(shlex.join(argv))}")
         return Status.FAILED
 
 
@@ -111,17 +112,24 @@ def _read(path: str, zone: str, wanted: Selection, manner: Manner) -> int:
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         hint = "; read it as root, or as a member of its group" if isinstance(error, PermissionError) else ""
-        render.say(f"cannot read the log {path}: {why}{hint}")
+        render.say(f"cannot read the log {render.line(path)}: {why}{hint}")
         return Status.FAILED
     return Status.DONE
 
 
 def _write(entries: Iterable[Entry], manner: Manner) -> None:
     """Write them at once: what is followed is read through pipes too."""
-    safe = render.on_terminal(sys.stdout)  # an escape sequence in a line must not move the cursor
+    terminal = sys.stdout.isatty()  # whatever TERM says: an escape sequence in a line must not move the cursor
     for one in entries:
         if manner.json:
-            print(json.dumps(one.as_json()))
+            print(_as_json(one))
         else:
-            print(render.clean(one.text) if safe else one.text)
+            print(render.clean(one.text) if terminal else one.text)
     sys.stdout.flush()
+
+
+def _as_json(one: Entry) -> str:
+    try:
+        return json.dumps(one.as_json())
+    except RecursionError:  # a line of the application that can be read just so, and not written
+        return json.dumps({"message": one.text})
