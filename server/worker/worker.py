@@ -89,8 +89,8 @@ def _access_log(setup: WorkerSetup) -> AccessLog | None:
     if setup.access < 0:
         return None
     log = setup.settings.log
-    fd = access.stream(setup.access, log.format) if log.access == "-" else -1
-    return AccessLog(setup.access if fd < 0 else fd, log.access_format)
+    connect = partial(access.stream, setup.access, log.format) if log.access == "-" else access.nowhere
+    return AccessLog(setup.access, log.access_format, connect)
 
 
 class Worker:

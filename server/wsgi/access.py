@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 
 from releve.server.shared import system
@@ -39,6 +39,8 @@ LONG_LINE = 4096  # characters; such a line is flushed at once
 KEPT_MAX_BYTES = 1 << 20  # of what a slow reader has not taken; more is dropped
 CLOSE_S = 1.0  # how long the last lines wait for a slow reader
 
+_BROKEN = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)  # a stream whose reader has gone
+
 # The presets for a usual request; without referer and agent: formatted, and cut to nothing.
 _SHORT = {
     "common": '%s - - %s "%s %s HTTP/1.1" %s %s%.0s%.0s\n',
@@ -49,6 +51,11 @@ _SHORT = {
 Usual = tuple[str, str, str, str, int, int | str, str, str]
 
 log = logging.getLogger("releve.worker")
+
+
+def nowhere() -> int:
+    """No stream to open."""
+    return -1
 
 
 def stream(fd: int, form: str, environ: Mapping[str, str] = os.environ) -> int:
@@ -71,11 +78,15 @@ class AccessLog:
     did not take all: flush again when it may have read.
     """
 
-    def __init__(self, fd: int, access_format: str) -> None:
-        """``fd`` is where to write, not owned; ``access_format`` a preset or a format with atoms."""
+    def __init__(self, fd: int, access_format: str, connect: Callable[[], int] = nowhere) -> None:
+        """``fd`` is where to write, not owned; ``access_format`` a preset or a format with atoms.
+
+        ``connect`` opens a stream to write to instead, or returns -1; it is called again when that stream breaks.
+        """
         self.long = False
-        self._fd = fd
-        self._pipe = not system.is_regular(fd)
+        self._given = self._fd = fd
+        self._connect = connect
+        self._choose()
         self._line = json_line if access_format == "json" else compile_format(PRESETS.get(access_format, access_format))
         self._preset = (
             "common"
@@ -197,8 +208,17 @@ class AccessLog:
         if len(line) > LONG_LINE:
             self.long = True
 
-    def _write(self, data: bytes) -> bytes:
-        """Write; returns what is left to write later."""
+    def _choose(self) -> bool:
+        """Write to a new stream from now on, or else to what was given; False if that is where it went before."""
+        broken, fd = self._fd, self._connect()
+        self._fd = self._given if fd < 0 else fd
+        self._pipe = not system.is_regular(self._fd)
+        if broken != self._given:
+            os.close(broken)
+        return self._fd != broken
+
+    def _write(self, data: bytes, *, elsewhere: bool = True) -> bytes:
+        """Write; returns what is left to write later. ``elsewhere``: to another stream, if this one breaks."""
         at = 0
         try:
             if self._ragged and data:
@@ -210,6 +230,9 @@ class AccessLog:
         except BlockingIOError:
             return self._bounded(data[at:])
         except OSError as error:
+            if elsewhere and error.errno in _BROKEN and self._choose():
+                self._midline = self._ragged = False
+                return self._write(data[data.rfind(b"\n", 0, at) + 1 :], elsewhere=False)
             last = data[data.rfind(b"\n", 0, -1) + 1 :]  # is kept, so that something tries again
             self._lose(max(0, data.count(b"\n", at) - 1), error, waiting=1)
             return last

@@ -240,3 +240,51 @@ def test_in_the_journal_it_has_a_stream_of_its_own(tmp_path: Path, monkeypatch: 
 
         monkeypatch.setattr("releve.server.wsgi.access.open_stream", refuse)
         assert stream(output.fileno(), "auto", journal) == -1
+
+
+def test_a_stream_that_breaks_is_opened_again_and_else_what_was_given_is_written_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As journald's does when it is started anew without its old streams."""
+    opened: list[socket.socket] = []
+
+    def connect() -> int:
+        if len(opened) == 2:
+            return -1  # journald is not to be reached any more
+        reader, writer = socket.socketpair()
+        opened.append(reader)
+        return writer.detach()
+
+    with (tmp_path / "output").open("wb") as output:
+        log = AccessLog(output.fileno(), "common", connect)
+        descriptors = len(os.listdir("/proc/self/fd"))
+        got: list[int] = []
+        for first in range(0, 6, 2):
+            wide(log, 2, first)
+            log.flush()
+            if first < 4:
+                got += numbers(opened[-1].recv(65536))
+                opened[-1].close()
+        assert not log.kept
+    assert got == [0, 1, 2, 3] and numbers((tmp_path / "output").read_bytes()) == [4, 5]
+    assert len(os.listdir("/proc/self/fd")) == descriptors - 3, "the broken streams, and what was given"
+    assert not caplog.records, "nothing was lost"
+
+
+def test_a_stream_that_breaks_at_once_each_time_is_not_opened_for_ever(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = 0
+
+    def connect() -> int:
+        nonlocal opened
+        opened += 1
+        reader, writer = socket.socketpair()
+        reader.close()
+        return writer.detach()
+
+    with (tmp_path / "output").open("wb") as output:
+        log = AccessLog(output.fileno(), "common", connect)
+        wide(log, 3)
+        log.flush()
+    assert opened == 2 and log.kept and "cannot write the access log: Broken pipe" in caplog.text
