@@ -18,13 +18,14 @@ import asyncio
 import itertools
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from releve.config.frozen import dataclass
 from releve.server.shared import closing, form
 from releve.server.shared.form import Unfit
-from releve.server.shared.link import Link, LinkError, Message, pair
+from releve.server.shared.link import Link, LinkError, Message, clip, pair
 from releve.server.shared.noise import Noise
 from releve.supervisor.channels import reports
 from releve.supervisor.host import children, evidence, system
@@ -40,6 +41,8 @@ SLICE_S = 0.02  # and for how long: one that is large takes as long to read as h
 LAST_WORDS_MAX = 4096  # more than a socket holds: what is read at most of a master that has died
 LAST_WORDS_S = 0.5  # and for how long: others may hold its end, and say more and more
 ENDING_S = 2.0  # how long a process may take to end whose link has
+OWED_MAX = 32  # answers that nobody waits for, of which a failure is logged
+REASON_MAX = 500  # characters of such a failure in the log
 
 Hear = Callable[[Message, list[int]], None]
 
@@ -82,6 +85,8 @@ class Master:
         self._link: Link | None = None
         self._pidfd = -1
         self._orders: dict[int, asyncio.Future[Message]] = {}
+        # numbers of orders that nobody waits for (any more) and that are not answered yet, the last ones
+        self._owed: deque[int] = deque(maxlen=OWED_MAX)
         self._ids = itertools.count(1)
         self.tag = {"who": f"gen={generation}"}  # identity for a log line
         self._noise = Noise(lambda line: log.error("link of the master: %s", line, extra=self.tag))
@@ -157,10 +162,14 @@ class Master:
             ) from None
         finally:
             del self._orders[number]
+            if answer.cancelled():  # it came too late, or whoever asked has gone
+                self._owed.append(number)
 
     def tell(self, kind: str, fds: Sequence[int] = (), **keys: object) -> None:
         """Give an order whose answer nobody waits for. Raises StepFailed when it cannot be sent."""
-        self.send({"type": kind, "id": next(self._ids), **keys}, fds)
+        number = next(self._ids)
+        self.send({"type": kind, "id": number, **keys}, fds)
+        self._owed.append(number)
 
     def assure(self, within_s: float) -> None:
         """Say that we are alive, and will say so again within that time.
@@ -180,14 +189,25 @@ class Master:
         except LinkError as error:
             raise StepFailed(SILENT, str(error)) from error
 
-    def answer(self, message: Message, failure: StepFailed | None) -> None:
-        """``done`` or ``failed`` has come for an order, which may wait no more: then a failure is logged."""
+    def answer(self, message: Message, failure: StepFailed | None) -> bool:
+        """``done`` or ``failed`` has come for an order. A failure that nobody waits for is logged.
+
+        Whether that order was given and had no answer: a master could fill the log with answers to others.
+        """
+        number = message["id"]
+        if number in self._owed:
+            self._owed.remove(number)
+            if failure is not None:
+                log.error("%s", clip(failure.reason, REASON_MAX), extra=self.tag)
+            return True
+        waiting = self._orders.get(number)
+        if waiting is None or waiting.done():
+            return False
         if failure is not None:
-            if message["id"] not in self._orders:
-                log.error("%s", failure.reason, extra=self.tag)
-            self._refuse(message["id"], failure)
-        elif (waiting := self._orders.get(message["id"])) is not None and not waiting.done():
+            waiting.set_exception(failure)
+        else:
             waiting.set_result(message)
+        return True
 
     def _refuse(self, number: object, failure: StepFailed) -> None:
         waiting = self._orders.get(number) if type(number) is int else None

@@ -18,6 +18,7 @@ from releve.supervisor.reporting.failure import StepFailed
 from releve.supervisor.reporting.log import log
 
 REMARKS_MAX = 20  # kept of one generation
+LATE_MAX = 20  # workers that a line of the log names
 
 
 class News:
@@ -74,9 +75,11 @@ class News:
             self.remarks.append(message["text"])
 
     def _done(self, message: Message, fds: list[int]) -> None:
-        if message.get("late"):
-            log.warning("no answer yet from worker %s", ", ".join(map(str, message["late"])), extra=self._master.tag)
-        self._master.answer(message, None)
+        late = message.get("late", [])
+        if self._master.answer(message, None) and late:
+            more = f" and {len(late) - LATE_MAX} more" if len(late) > LATE_MAX else ""
+            names = ", ".join(map(str, late[:LATE_MAX]))
+            log.warning("no answer yet from worker %s%s", names, more, extra=self._master.tag)
 
     def _failed(self, message: Message, fds: list[int]) -> None:
         step, trace = message.get("step", "boot"), message.get("traceback", "")

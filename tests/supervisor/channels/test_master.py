@@ -16,7 +16,7 @@ from harness.descriptors import descriptors, only_open
 from harness.pins import PIN
 from releve.server.shared.link import Link, Message, pair
 from releve.server.shared.noise import Noise
-from releve.supervisor.channels.master import SILENT, Master, Reached
+from releve.supervisor.channels.master import OWED_MAX, REASON_MAX, SILENT, Master, Reached
 from releve.supervisor.host import children
 from releve.supervisor.reporting.failure import StepFailed
 
@@ -106,10 +106,38 @@ def test_an_order_waits_for_its_own_answer(caplog: pytest.LogCaptureFixture) -> 
         master.answer({"type": "failed", "id": orders["pause"]["id"]}, StepFailed("pause", "it cannot"))
         with pytest.raises(StepFailed, match="it cannot"):
             await first
-        master.answer({"type": "done", "id": 99}, None)  # which waits no more
         assert not caplog.messages, "whoever waits says it"
-        master.answer({"type": "failed", "id": 99}, StepFailed("reopen", "it cannot reopen"))
-        assert caplog.messages == ["it cannot reopen"]
+
+    with_one(story)
+
+
+def test_a_failure_that_nobody_waits_for_is_logged_once_and_shortened(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(master: Master, told: Told, theirs: Link, process: subprocess.Popen[bytes]) -> None:
+        master.tell("reopen")
+        told_number = (await asked(theirs))["id"]
+        with pytest.raises(StepFailed):
+            await master.order("pause", timeout_s=0.01)
+        late_number = (await asked(theirs))["id"]
+        for number, why in ((told_number, "x" * 5000), (late_number, "it cannot pause")):
+            assert master.answer({"type": "failed", "id": number}, StepFailed("order", why))
+            assert not master.answer({"type": "failed", "id": number}, StepFailed("order", "once more"))
+        assert caplog.messages == ["…" + "x" * REASON_MAX, "it cannot pause"]
+
+    with_one(story)
+
+
+def test_answers_to_what_was_not_ordered_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(master: Master, told: Told, theirs: Link, process: subprocess.Popen[bytes]) -> None:
+        for number in (0, 7, 99):
+            assert not master.answer({"type": "failed", "id": number}, StepFailed("order", "a line for the log"))
+            assert not master.answer({"type": "done", "id": number}, None)
+        for _ in range(OWED_MAX + 1):
+            master.tell("keep")
+            last = (await asked(theirs))["id"]
+        oldest = last - OWED_MAX
+        assert not master.answer({"type": "failed", "id": oldest}, StepFailed("order", "long ago"))
+        assert master.answer({"type": "done", "id": last}, None)
+        assert not caplog.messages
 
     with_one(story)
 

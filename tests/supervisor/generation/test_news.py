@@ -23,6 +23,7 @@ class Heard:
         self.calls: list[str] = []
         self.hello = {"features": features}
         self.tag = {"who": "gen=1"}
+        self.ordered = True
 
     def stack(self) -> str:
         return "the stack"
@@ -30,8 +31,9 @@ class Heard:
     def fail(self, failure: StepFailed) -> None:
         self.answers.append(failure)
 
-    def answer(self, message: object, failure: StepFailed | None) -> None:
+    def answer(self, message: object, failure: StepFailed | None) -> bool:
         self.answers.append(failure)
+        return self.ordered
 
     def enter(self, *arguments: object) -> None:
         self.calls.append("enter")
@@ -64,6 +66,13 @@ def test_an_order_that_is_done_is_answered_and_who_is_late_is_logged(caplog: pyt
     one, heard = news()
     one.hear({"type": "done", "id": 1, "late": [3]}, [])
     assert heard.answers == [None] and "no answer yet from worker 3" in caplog.text
+    caplog.clear()
+    one.hear({"type": "done", "id": 2, "late": list(range(1, 513))}, [])
+    assert caplog.messages[0].endswith("19, 20 and 492 more")
+    caplog.clear()
+    heard.ordered = False
+    one.hear({"type": "done", "id": 99, "late": [3]}, [])
+    assert not caplog.messages, "nobody has ordered that"
 
 
 def test_what_a_release_says_of_itself_is_known() -> None:
