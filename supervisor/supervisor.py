@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from releve.config.errors import ConfigError
@@ -269,10 +270,9 @@ class Supervisor:
 
     def _assure(self) -> None:
         """Tell every master that we do not hang: the one in service would end us, and start another one."""
+        self._again_after(ASSURE_EVERY_S, self._assure)
         self.service.continuity.assure(self.service.generations(), SILENCE_S)
         self._upkeep.look()
-        if not self.stop.ended.is_set():
-            asyncio.get_running_loop().call_later(ASSURE_EVERY_S, self._assure)
 
     def _sample(self) -> None:
         """Remember what the generation in service has answered: the next one is compared with its last minute.
@@ -280,6 +280,7 @@ class Supervisor:
         See where the logs are, and whether the service is saturated or fails; remember what processor time its workers
         have had.
         """
+        self._again_after(SAMPLE_S, self._sample)
         self._rotations.look()
         self.service.condition.judge_logs()
         if self.service.active is not None:
@@ -287,8 +288,11 @@ class Supervisor:
         self.service.saturated()
         self.service.failing()
         self.service.cpu.sample(worker.pid for one in self.service.generations() for worker in one.workers.values())
+
+    def _again_after(self, seconds: float, act: Callable[[], None]) -> None:
+        """Have what is done now be done again, also where it fails this time; until the service has stopped."""
         if not self.stop.ended.is_set():
-            asyncio.get_running_loop().call_later(SAMPLE_S, self._sample)
+            asyncio.get_running_loop().call_later(seconds, act)
 
     def _upgrade_for_watch(self, mode: str) -> bool:
         """An upgrade because files changed; False when it has to wait."""
