@@ -46,16 +46,21 @@ class Listener:
 def reached_at(listener: Listener) -> str:
     """Where clients reach it: ``http://127.0.0.1:8000``, ``unix:/run/shop.sock``; the port that the kernel chose for 0.
 
-    For an inherited socket, with the name that it was passed on by.
+    For an inherited socket, with the name that it was passed on by: it may be of any family. Never raises.
     """
     if listener.address.kind == "unix":
         return str(listener.address)  # the kernel has the name that it was bound by, beside that path
-    where = listener.socket.getsockname()
-    if isinstance(where, tuple):
-        host, port = where[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    else:  # bytes, with a zero in front: an abstract address (unix(7))
-        url = f"unix:{os.fsdecode(where).replace(chr(0), '@')}"
+    try:
+        where = listener.socket.getsockname()
+    except OSError:
+        return listener.name
+    match listener.socket.family, where:
+        case (socket.AF_INET | socket.AF_INET6, (host, port, *_)):
+            url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        case socket.AF_UNIX, str() | bytes():  # bytes, with a zero in front: an abstract address (unix(7))
+            url = f"unix:{os.fsdecode(where).replace(chr(0), '@')}"
+        case family, _:  # (2, 8000) of AF_VSOCK: what has no URL
+            url = f"{getattr(family, 'name', family)} {where}"
     return f"{url} ({listener.name})" if listener.address.kind == "fd" else url
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -34,3 +36,21 @@ def test_an_inherited_socket_is_shown_by_what_it_is_and_by_its_name(server: sock
         with web.socket, app.socket:
             assert reached_at(web) == f"http://127.0.0.1:{server.getsockname()[1]} (fd:web)"
             assert reached_at(app) == "unix:@releve-test-listener (fd:app)"
+
+
+def refuses() -> None:
+    raise OSError("no name")
+
+
+@pytest.mark.parametrize(
+    ("family", "getsockname", "shown"),
+    [
+        (socket.AF_VSOCK, lambda: (2, 8000), "AF_VSOCK (2, 8000) (fd:web)"),
+        (99, lambda: b"\x00\x01", r"99 b'\x00\x01' (fd:web)"),  # the module has no name for it
+        (socket.AF_INET, refuses, "fd:web"),
+    ],
+)
+def test_an_inherited_socket_of_any_family_has_words(family: Any, getsockname: Any, shown: str) -> None:
+    """A line of the log once ended a service that had started."""
+    sock: Any = SimpleNamespace(family=family, getsockname=getsockname)
+    assert reached_at(Listener("fd:web", Address("fd", name="web"), sock, inherited=True, inode=None)) == shown
