@@ -26,7 +26,7 @@ from releve.server.master.traffic import Traffic
 from releve.server.master.vacancies import Filling
 from releve.server.prefork.boot import Boot, Revision
 from releve.server.prefork.lifecycle import Lifecycle
-from releve.server.prefork.outbox import Outbox
+from releve.server.prefork.outbox import Outbox, send_failure
 from releve.server.prefork.spawner import Spawner
 from releve.server.prefork.workers import IllegalTransition, Worker, Workers
 from releve.server.process import stacks
@@ -332,7 +332,7 @@ class Controller:
 
     def _fail_boot(self, failure: Message) -> None:
         self.exit_status = 1
-        self._pending.refuse(None, failure)
+        send_failure(self._outbox, failure)
         self.leave(DROP_S, None)
 
     def _quit(self, order: Message, fds: list[int]) -> None:

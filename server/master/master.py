@@ -17,7 +17,7 @@ from functools import partial
 from releve.server.master.controller import Controller
 from releve.server.master.orders import ESTABLISHED, Posture
 from releve.server.prefork.boot import Boot, await_boot, hello, read_boot
-from releve.server.prefork.outbox import RETRY_S, Outbox
+from releve.server.prefork.outbox import RETRY_S, Outbox, send_failure
 from releve.server.prefork.spawner import IGNORED, Spawner
 from releve.server.prefork.words import WORDS
 from releve.server.prefork.workers import IllegalTransition, Worker, Workers
@@ -65,7 +65,7 @@ def run(link: Link, *, lent: bool, early: Sequence[str] = ()) -> int:
     try:
         boot = read_boot(*received)
     except MalformedOrder as error:
-        outbox.send({"type": "failed", "step": "boot", "reason": str(error), "traceback": ""})
+        send_failure(outbox, {"step": "boot", "reason": str(error)})
         return 1
     return Master(link, outbox, boot, lent=lent, early=early).run()
 
@@ -114,10 +114,8 @@ class Master:
                 self._spawner.remember_source()
             elif not self._preload():
                 return 0
-        except BootError as error:  # the supervisor logs it, with the operation that fails for it
-            self._outbox.send(
-                {"type": "failed", "step": error.step, "reason": clip(error.reason), "traceback": clip(error.traceback)}
-            )
+        except BootError as error:
+            send_failure(self._outbox, {"step": error.step, "reason": error.reason, "traceback": error.traceback})
             self._flush()
             return 1
         fault("master_imported")

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from releve.server.prefork.outbox import Outbox
+from releve.server.prefork.outbox import Outbox, log_failure, send_failure
 from releve.server.prefork.workers import Worker
-from releve.server.shared.link import Message, clip
+from releve.server.shared.link import Message
 from releve.server.shared.states import WorkerState
 
 ACK_S = 6.0  # how long a worker may take to say that it serves, or has paused; a switch waits for both
@@ -97,13 +97,13 @@ class PendingOrders:
         return [pending.deadline for pending in self._list if pending.deadline is not None]
 
     def refuse(self, order_id: object, failure: Message) -> None:
-        """Answer that an order was not carried out, for a reason that a worker gave."""
-        self.fail(
-            order_id,
-            str(failure.get("step", "workers")),
-            str(failure.get("reason")),
-            str(failure.get("traceback") or ""),
-        )
+        """Answer that an order was not carried out, for a reason that a worker gave. Without an id, nobody waits for
+        the answer: the reason is logged.
+        """
+        if order_id is None:
+            log_failure(failure)
+        else:
+            send_failure(self._outbox, failure, id=order_id)
 
     def drop(self, pending: Pending, why: str) -> None:
         """Wait no longer; the order has failed, since something else came between."""
@@ -118,12 +118,9 @@ class PendingOrders:
         if pending.id is not None:
             self._outbox.send({"type": "done", "id": pending.id, **results})
 
-    def fail(self, order_id: object, step: str, reason: str, trace: str = "") -> None:
-        """Send ``failed`` for an order, or, without an id, for the boot. The supervisor logs the reason."""
-        message: Message = {"type": "failed", "step": step, "reason": clip(reason), "traceback": clip(trace)}
-        if order_id is not None:
-            message["id"] = order_id
-        self._outbox.send(message)
+    def fail(self, order_id: object, step: str, reason: str) -> None:
+        """Answer that an order was not carried out, for a reason of ours; as ``refuse``."""
+        self.refuse(order_id, {"step": step, "reason": reason})
 
     def _finish(self, pending: Pending) -> None:
         self._list.remove(pending)

@@ -156,24 +156,27 @@ class RecyclingQueue:
         )
 
     def _complain(self, old: Worker, why: str) -> None:
-        self._refuse(old.number, why)
-        if old.number not in self._queue:
-            return  # it was only ordered: who did so knows
+        answered = self._refuse(old.number, why)
+        if old.number not in self._queue:  # it was only ordered: who did so knows, if the order was not refused before
+            if not answered and _stays(old):
+                log.error("cannot replace %s: %s; it stays", old, why)
+            return
         self._failures += 1
         wait_s = max(RETRY_S, backoff_s(self._failures))
         self._due = self._now() + wait_s
         log.error("cannot replace %s: %s; it keeps serving, trying again in %g s", old, why, wait_s)
 
-    def _refuse(self, number: int, why: str) -> None:
-        """Answer the order for a worker, if there is one, that it was not carried out."""
+    def _refuse(self, number: int, why: str) -> bool:
+        """Answer the order for a worker, if there is one, that it was not carried out; returns whether there is."""
         wish = self._queue.get(number)
         if wish is None or wish.order is None:
-            return
+            return False
         if wish.asked:
             self._queue[number] = replace(wish, order=None)
         else:
             del self._queue[number]
         self._pending.fail(wish.order, "workers", f"cannot replace worker {number}: {why}")
+        return True
 
     def _sort_out(self) -> None:
         """Strike off those that leave. Who stands by keeps its wish, for when it serves again: it asks only once."""

@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 
-from releve.server.shared.link import Link, LinkError, Message, close_all
+from releve.server.shared.link import Link, LinkError, Message, clip, close_all
 from releve.server.shared.native import os
 
 RETRY_S = 0.02  # ETOOMANYREFS is not announced by POLLOUT, so the queue is tried again by the clock
@@ -23,6 +23,28 @@ def _file(fd: int) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def send_failure(outbox: Outbox, failure: Message, **order: object) -> None:
+    """Send ``failed`` for the boot, or for an order (``id``), with ``step``, ``reason`` and ``traceback`` of what a
+    worker said or the master found.
+
+    The supervisor logs it, with the operation that fails for it; where none hears it, it is logged here.
+    """
+    message: Message = {
+        "type": "failed",
+        "step": str(failure.get("step", "workers")),
+        "reason": clip(str(failure.get("reason"))),
+        "traceback": clip(str(failure.get("traceback") or "")),
+        **order,
+    }
+    if not outbox.send(message):
+        log_failure(message)
+
+
+def log_failure(failure: Message) -> None:
+    """Log what nobody is told."""
+    log.error("%s", "\n".join(filter(None, (failure.get("reason"), failure.get("traceback")))))
 
 
 class Waiting:
@@ -75,12 +97,13 @@ class Outbox:
         """Whether ``flush`` should be called again after ``RETRY_S``."""
         return bool(self._queue)
 
-    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Send now or later; quietly dropped once the supervisor has gone."""
+    def send(self, message: Message, fds: Sequence[int] = ()) -> bool:
+        """Send now or later; returns False if it is dropped, since the supervisor has gone."""
         if self.broken:
-            return
+            return False
         if self._queue or not self._try(message, list(fds)):
             self._queue.append(Waiting(message, fds))
+        return not self.broken
 
     def flush(self) -> None:
         """Send what waits, as far as it goes."""

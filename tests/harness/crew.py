@@ -22,6 +22,7 @@ class Crew:
         self.now = 100.0  # monotonic
         self.workers = Workers()
         self.said: list[Message] = []  # to the supervisor
+        self.alone = False  # the supervisor has gone
         self.refuses = False  # the system forks nothing
         self.diversion = -1
         revision: Any = SimpleNamespace(number=1, settings=Settings(app="x:y", workers=2))
@@ -37,8 +38,10 @@ class Crew:
     def clock(self) -> float:
         return self.now
 
-    def send(self, message: Message, fds: tuple[int, ...] = ()) -> None:
-        self.said.append(message)
+    def send(self, message: Message, fds: tuple[int, ...] = ()) -> bool:
+        if not self.alone:
+            self.said.append(message)
+        return not self.alone
 
     def mixed(self) -> list[str]:
         return []

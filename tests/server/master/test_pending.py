@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.crew import Crew
 from releve.server.master.pending import Pending
 from releve.server.prefork.workers import Worker
@@ -91,3 +93,16 @@ def test_without_a_number_nobody_is_answered(crew: Crew) -> None:
     crew.pending.start(waits.pending)
     crew.pending.drop(waits.pending, "of this")
     assert crew.answers() == []
+
+
+@pytest.mark.parametrize("why", ["no supervisor", "no number"])
+def test_a_failure_that_nobody_hears_of_is_logged(crew: Crew, why: str, caplog: pytest.LogCaptureFixture) -> None:
+    crew.alone = why == "no supervisor"
+    crew.pending.refuse(1 if crew.alone else None, {"step": "workers", "reason": "no memory", "traceback": "line 1"})
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [("ERROR", "no memory\nline 1")]
+    assert crew.answers() == []
+    caplog.clear()
+    crew.alone = False
+    crew.pending.fail(1, "workers", "no memory")
+    assert not caplog.records, "the supervisor logs it"
+    assert [said["id"] for said in crew.answers()] == [1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -115,3 +116,21 @@ def test_a_quit_that_serves_on_ends_at_its_deadline_or_when_it_is_said_again(mas
         master.order("quit", deadline_s=0.5, linger_s=0.2)
     assert master.answer(quit_)["type"] == "done" and master.exit_status() == 0
     assert "one" not in request.wait()
+
+
+def test_a_boot_that_fails_when_the_supervisor_has_gone_says_why_in_the_log(folder: Path) -> None:
+    (folder / "app.py").write_text(
+        """
+import os, time
+while not os.path.exists("go"):
+    time.sleep(0.01)
+raise RuntimeError("no memory")
+"""
+    )
+    with Master(folder) as master:
+        master.boot()
+        master.expect("phase", phase="import")
+        master.link.close()
+        (folder / "go").touch()
+        assert master.process.wait(WAIT_S) == 1
+        assert "ERROR" in master.log and "cannot import app: RuntimeError: no memory" in master.log

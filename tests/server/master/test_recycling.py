@@ -190,3 +190,16 @@ def test_a_replacement_takes_the_place_of_one_that_has_ended(crew: Crew, queue: 
     crew.come(new, WorkerState.READY)
     crew.pending.settle(new, {}, WorkerState.PAUSED)
     assert not new.dismissed
+
+
+def test_why_a_replacement_failed_is_logged_though_its_order_was_refused_before(
+    crew: Crew, queue: RecyclingQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = crew.up(WorkerState.SERVING)
+    queue.restart({"id": 5, "worker": one.number}, [])
+    new = list(crew.workers)[-1]
+    pause(crew, queue, one, other)
+    assert [said["id"] for said in crew.answers()] == [5]
+    new.failure = {"reason": "no memory"}
+    crew.end(new)
+    assert f"cannot replace {one}: no memory; it stays" in caplog.text

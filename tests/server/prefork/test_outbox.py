@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from releve.server.prefork.outbox import Outbox
+from releve.server.prefork.outbox import Outbox, send_failure
 from releve.server.shared import native
 from releve.server.shared.link import Link, pair
 
@@ -104,3 +104,18 @@ def test_a_descriptor_that_its_sender_has_closed_meanwhile_is_not_sent(
         os.close(fd)
     outbox.close()
     theirs.close()
+
+
+def test_a_failure_that_no_supervisor_hears_of_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    ours, theirs = pair()
+    outbox = Outbox(ours)
+    send_failure(outbox, {"reason": "no memory"})
+    assert [message for message, _ in theirs.messages()] == [
+        {"type": "failed", "step": "workers", "reason": "no memory", "traceback": ""}
+    ]
+    theirs.close()
+    assert not caplog.records
+    for _ in range(2):  # the first one finds that it has gone
+        send_failure(outbox, {"step": "import", "reason": "no module", "traceback": "line 1"})
+    assert [record.getMessage() for record in caplog.records] == ["no module\nline 1"] * 2
+    outbox.close()
