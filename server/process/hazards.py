@@ -14,6 +14,7 @@ from releve.config.frozen import dataclass
 from releve.server.shared.native import os, socket
 
 BEFORE = "by sitecustomize or a .pth file"  # what runs in an interpreter before we do
+UNNAMED = "a thread without a name"  # started by native code; it shows the name of whoever started it
 _SHARED_BY_FORK = ("socket:", "anon_inode:[eventpoll]")
 
 
@@ -50,7 +51,7 @@ def early(*ours: int) -> list[str]:
 
 def threads() -> list[str]:
     """The threads beside the main one, as ``find`` describes them."""
-    return [f'thread "{name}"' for name in _other_threads().values()]
+    return list(_other_threads().values())
 
 
 def find(before: Stock) -> list[str]:
@@ -61,7 +62,7 @@ def find(before: Stock) -> list[str]:
     wake one for what is another's. Datagram sockets (syslog, statsd) are harmless.
     """
     known = set(before.descriptors.values())
-    texts = [f'thread "{name}"' for tid, name in _other_threads().items() if tid not in before.threads]
+    texts = [text for tid, text in _other_threads().items() if tid not in before.threads]
     for fd, what in sorted(descriptors().items()):
         if what.startswith(_SHARED_BY_FORK) and (
             what not in known or (fd not in before.descriptors and "eventpoll" in what)
@@ -73,8 +74,13 @@ def find(before: Stock) -> list[str]:
 
 
 def missed(early: Sequence[str]) -> list[str]:
-    """In a worker: what it lacks of the threads that its master had before the import, in words."""
+    """In a worker: what it lacks of the threads that its master had before the import, in words.
+
+    Any thread that the master did not have may be one without a name, started again.
+    """
     living = threads() if early else []
+    if set(living) - set(early):
+        living.append(UNNAMED)
     return [
         f"{text} was started before the import ({BEFORE}) and does not run in workers, because a fork "
         "keeps only one thread: "
@@ -134,17 +140,27 @@ def _askers(library: str, module: str) -> list[str]:
 
 
 def _other_threads() -> dict[int, str]:
+    """The threads beside the main one, by their identifiers, in words."""
     names = {getattr(thread, "native_id", None): thread.name for thread in threading.enumerate()}
     main, found = os.getpid(), {}
+    ours = _name(main)
     for tid in sorted(int(name) for name in os.listdir("/proc/self/task")):
         if tid == main:
             continue
-        try:
-            with open(f"/proc/self/task/{tid}/comm", encoding="utf-8", errors="replace") as file:
-                found[tid] = names.get(tid) or file.read().strip()
-        except OSError:
+        if (shown := _name(tid)) is None:
             continue  # it has just ended
+        name = names.get(tid) or (shown if shown != ours else "")
+        found[tid] = f'thread "{name}"' if name else UNNAMED
     return found
+
+
+def _name(tid: int) -> str | None:
+    """The name that a thread of this process shows in ``/proc``; None if it has ended."""
+    try:
+        with open(f"/proc/self/task/{tid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return None
 
 
 def _describe(fd: int) -> str:

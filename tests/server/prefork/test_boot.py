@@ -324,6 +324,29 @@ def test_threads_of_sitecustomize_are_told_as_what_they_are(tmp_path: Path, prel
         assert all(one.startswith('thread "agent" was started before the import (by sitecustomize') for one in remarks)
 
 
+NATIVE = """
+import ctypes
+libc = ctypes.CDLL(None)
+def start(): libc.pthread_create(ctypes.byref(ctypes.c_ulong()), None, libc.pause, None)
+start()
+"""
+
+
+@pytest.mark.parametrize("preload", [None, False])
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "started again"])
+def test_threads_of_native_code_have_no_name_to_be_told_by(tmp_path: Path, preload: bool | None, again: bool) -> None:
+    """One that is started again shows the name of another process than the one before."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(NATIVE + AGAIN * again)
+    with Master(write(tmp_path), PYTHONPATH=str(site)) as master:
+        master.boot(preload=preload)
+        master.expect("ready")
+        remarks = [message["text"] for message in master.messages if message["type"] == "remark"]
+        assert len(remarks) == (0 if again else 1)
+        assert all(one.startswith("a thread without a name was started before the import") for one in remarks)
+
+
 def test_what_sitecustomize_opens_is_told(tmp_path: Path) -> None:
     site = tmp_path / "site"
     site.mkdir()
