@@ -233,18 +233,41 @@ def set_title(title: str, name: str) -> None:
     """Have ``ps``, ``pgrep -f`` and ``systemctl status`` show ``title`` for this process, and ``top`` ``name``.
 
     The title takes the place of the command line in this process's memory, and is cut to the room that there is; a name
-    has up to 15 bytes (PR_SET_NAME of prctl(2)). What fails is ignored: nothing depends on it.
+    has up to 15 bytes (PR_SET_NAME of prctl(2)). A title that somebody else has set, as an application does with
+    setproctitle, stays. What fails is ignored: nothing depends on it.
     """
+    room = len(_started)
+    text = title.encode("utf-8", "replace")[: max(0, room - 1)].decode("utf-8", "ignore").encode()
+    # A zero at the end: without it, the kernel takes what follows, the environment, for more of the title.
+    _show(text.ljust(room, b"\0"), name)
+
+
+def show_command(name: str) -> None:
+    """Have this process show the command again with which it was started, and ``top`` ``name``; as ``set_title``."""
+    _show(_started, name)
+
+
+def _show(command: bytes, name: str) -> None:
+    global _shown
     with contextlib.suppress(OSError, LookupError, ValueError):
+        if _command() != _shown:
+            return  # it is another's
         ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
-        with open("/proc/self/stat", "rb") as stats, open("/proc/self/cmdline", "rb") as command:
-            fields = stats.read().rpartition(b")")[2].split()
-            start, end = int(fields[_ARG_START]), int(fields[_ARG_END])
-            if not start or len(command.read()) != end - start:  # not the memory that is shown
-                return
-        text = title.encode("utf-8", "replace")[: end - start - 1].decode("utf-8", "ignore").encode()
-        # A zero at the end: without it, the kernel takes what follows, the environment, for more of the title.
-        ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        start, end = int(fields[_ARG_START]), int(fields[_ARG_END])
+        if start and end - start == len(command):  # else it is not the memory that is shown
+            ctypes.memmove(start, command, len(command))
+            _shown = command
+
+
+def _command() -> bytes:
+    """What this process shows as its command line, each word with a zero; empty if that cannot be read."""
+    try:
+        with open("/proc/self/cmdline", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
 
 
 def _prctl(what: int, value: int) -> None:
@@ -349,3 +372,6 @@ def lock_holders(file: str | int) -> list[int]:
     except (OSError, LookupError, ValueError):
         pass
     return found
+
+
+_started = _shown = _command()  # when this was imported, before an application was; and by us since

@@ -44,6 +44,7 @@ from releve.server.wsgi.call import Call
 from releve.server.wsgi.readiness import Readiness
 
 EXIT_LEFT = 0  # gracefully
+NAME = "releve-worker"  # of the process, in top
 
 # Each system call gives the interpreter lock away and may wait this long per competing thread to get it back.
 SWITCH_INTERVAL_S = 0.0005
@@ -63,7 +64,10 @@ def run_worker(setup: WorkerSetup) -> NoReturn:
 def _live(setup: WorkerSetup) -> NoReturn:
     settings = setup.settings
     system.settle_signals(system.SUPERVISOR_SIGNALS)
-    system.set_title(f"releve: worker {setup.generation}.{setup.number} {setup.service}".rstrip(), "releve-worker")
+    if setup.application is None:
+        system.show_command(NAME)  # until it is imported: it may look at the command line
+    else:
+        _set_title(setup)
     output.begin(settings.log, Who(setup.generation, setup.number, setup.release))
     recorder = setup.board.recorder(setup.slot, setup.number)
     if recorder is not None:
@@ -72,6 +76,7 @@ def _live(setup: WorkerSetup) -> NoReturn:
     system.raise_descriptor_limit(settings.limits.descriptors + system.DESCRIPTORS_SPARE)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     application, functions = load(setup)
+    _set_title(setup)
     logs.revive()
     worker = Worker(setup, application, functions)
     intake = worker.loop.connections.intake
@@ -83,6 +88,10 @@ def _live(setup: WorkerSetup) -> NoReturn:
         report_failure(setup.control, BootError(reason, step="workers"))
         end_process(EXIT_BOOT)
     worker.start()
+
+
+def _set_title(setup: WorkerSetup) -> None:
+    system.set_title(f"releve: worker {setup.generation}.{setup.number} {setup.service}".rstrip(), NAME)
 
 
 def _access_log(setup: WorkerSetup) -> AccessLog | None:

@@ -324,6 +324,22 @@ def test_threads_of_sitecustomize_are_told_as_what_they_are(tmp_path: Path, prel
         assert all(one.startswith('thread "agent" was started before the import (by sitecustomize') for one in remarks)
 
 
+@pytest.mark.parametrize("preload", [None, False])
+def test_an_import_finds_the_command_line_and_workers_have_their_title_then(
+    tmp_path: Path, preload: bool | None
+) -> None:
+    look = 'import shutil; shutil.copyfile("/proc/self/cmdline", f"{os.path.dirname(__file__)}/{os.getpid()}.seen")'
+    with Master(write(tmp_path, APP + look)) as master:
+        master.boot(preload=preload)
+        master.expect("ready")
+        seen = [file.read_bytes().split(b"\0") for file in tmp_path.glob("*.seen")]
+        assert len(seen) == (1 if preload is None else 2)
+        assert all(b"--link" in words and b"releve.server" in words for words in seen)
+        for number, worker in master.workers.items():
+            title = Path(f"/proc/{worker.pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+            assert title.startswith(f"releve: worker 7.{number}")
+
+
 NATIVE = """
 import ctypes
 libc = ctypes.CDLL(None)

@@ -58,6 +58,36 @@ def test_a_title_takes_the_place_of_the_command_line_and_of_nothing_else() -> No
     assert arguments == [["-c", *command[3:]], True]
 
 
+OTHERS = """
+import ctypes, os
+from releve.server.shared.system import set_title, show_command
+def seen(name):
+    with open(f"/proc/self/{name}", "rb") as file:
+        return file.read()
+command = seen("cmdline")
+set_title("releve: ours", "releve-test")
+assert seen("cmdline").rstrip(b"\\0") == b"releve: ours"
+show_command("releve-back")
+assert (seen("cmdline"), seen("comm")) == (command, b"releve-back\\n")
+set_title("releve: ours again", "releve-test")
+child = os.fork()
+if not child:
+    start = int(seen("stat").rpartition(b")")[2].split()[45])
+    theirs = b"shop: payments".ljust(len(command), b"\\0")
+    ctypes.memmove(start, theirs, len(theirs))
+    set_title("releve: not this", "releve-not")
+    show_command("releve-not")
+    os._exit((seen("cmdline"), seen("comm")) != (theirs, b"releve-test\\n"))
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+set_title("releve: third", "releve-test")
+assert seen("cmdline").rstrip(b"\\0") == b"releve: third"
+"""
+
+
+def test_the_command_is_shown_again_and_a_title_of_the_applications_stays() -> None:
+    subprocess.run([sys.executable, "-c", OTHERS], check=True, timeout=60)
+
+
 def test_a_title_that_cannot_be_set_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(*_: object) -> None:
         raise FileNotFoundError
