@@ -239,8 +239,8 @@ def history(limit: int | None, since: datetime | None, **told: Any) -> int:
 def config(every: bool, **told: Any) -> int:
     """Show the settings of the generation in service, and where each comes from: file and line, variable or flag.
 
-    They date from its start or its last reload; the file may have changed since (`ctl check` reads the file). Values
-    of env, headers and passwords in URLs are not shown.
+    They date from its start or its last reload; the file may have changed since (`ctl check` reads the file). Secrets
+    are not shown: values of env and headers, logins and query values in URLs, arguments of hooks.
     """
     return options.order("config", told, waits=False, narrow=(lambda found: found) if every else in_force.written)
 

@@ -12,7 +12,9 @@ import pytest
 from releve.config.reading.load import load
 from releve.config.reading.sources import Overrides
 from releve.config.settings.diff import UNKNOWN, apply_reload
+from releve.config.settings.hooks import Command
 from releve.config.settings.settings import Settings, rules
+from releve.config.settings.upgrade import Check
 from releve.config.settings.wire import from_wire, to_keep, to_wire
 from releve.supervisor.inspection.settings import picture, shown
 
@@ -24,7 +26,7 @@ upgrade:
   canary: {share: 20%, for: 90s}
 env: {DATABASE_URL: "postgres://shop:hunter2@db/shop"}
 hooks:
-  after_commit: curl https://me:hunter2@example.org/done
+  after_commit: TOKEN=hunter2 curl -d hunter2 https://me:hunter2@example.org/done
 """
 
 
@@ -56,13 +58,41 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
     rows = told(read(tmp_path))
     assert rows["env"][0] == "{DATABASE_URL: ***}"
     assert rows["upgrade.check"][0] == "{path: /up, headers: {Authorization: ***}}"
-    assert rows["hooks.after_commit"][0].endswith("https://me:***@example.org/done}")
+    assert rows["hooks.after_commit"][0] == "{run: curl …}"
     assert "hunter2" not in json.dumps(rows) and "Bearer" not in json.dumps(rows)
 
 
 @pytest.mark.parametrize(("key", "value", "text"), [("umask", 0o27, "0027"), ("include", ("a", "b"), "[a, b]")])
 def test_a_value_in_words(key: str, value: Any, text: str) -> None:
     assert shown(rules()[key], value).strip("'\"") in (text, text.lstrip("0"))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("postgres://shop:hunter2@db/shop", "postgres://***@db/shop"),
+        ("postgres://shop:hun@ter2@db/shop", "postgres://***@db/shop"),
+        ("postgres://shop:hun/t?er=2@db/shop", "postgres://***@db/shop"),
+        ("git+https://hunter2@example.org/x.git", "git+https://***@example.org/x.git"),
+        ("https://example.org/@user", "https://example.org/@user"),
+        ("http://127.0.0.1:8000/", "http://127.0.0.1:8000/"),
+        ("https://example.org/x?key=hunter2&b=hunter2;c=", "https://example.org/x?key=***&b=***&c=***"),
+        ("/up?hunter2", "/up?***"),
+        ("/up?a=hunter2#hunter2", "/up?a=***"),
+        ('%(h)s "%(r)s" ?a=b', '%(h)s "%(r)s" ?a=b'),
+        (("/a", "/b?c=hunter2"), "[/a, /b?c=***]"),
+        (Check("/up?t=hunter2", headers={"A": "hunter2"}), "{path: /up?t=***, headers: {A: ***}}"),
+        (Command("migrate"), "{run: migrate}"),
+        (Command("A=1 B='hunter2 x' ./migrate --key hunter2"), "{run: ./migrate …}"),
+        (Command("A=$(echo hunter2 hunter2) ./migrate"), "{run: …}"),
+        (Command("echo 'hunter2"), "{run: …}"),
+        (Command("(hunter2)"), "{run: …}"),
+        (Command(("/usr/bin/env", "A=hunter2", "x"), 5.0), "{run: /usr/bin/env …, timeout: 5s}"),
+        (Command(("A=hunter2", "x")), "{run: …}"),
+    ],
+)
+def test_what_of_a_value_is_shown(value: Any, text: str) -> None:
+    assert shown({"kind": "text"}, value) == text
 
 
 def test_they_come_to_the_next_supervisor_and_not_to_a_master(tmp_path: Path) -> None:
