@@ -17,17 +17,15 @@ import click
 
 from releve import __version__
 from releve.config.completion import by_metavar
-from releve.ctl import hints, options
+from releve.ctl import attempts, hints, options
 from releve.ctl.conversation.find import FindError
 from releve.ctl.order import answer, locate, present, unfound
 from releve.ctl.screens import config as in_force
-from releve.ctl.screens import history as attempts
 from releve.ctl.screens import render
 from releve.instance.protocol import MEANING, Status
 
 LEVELS = ("debug", "info", "warning", "error")  # of messages
 INTERVAL_S = 1.0  # between two looks of top
-HISTORY_SHOWN = 20  # attempts
 
 EPILOG = "\b\nExit status:\n" + "\n".join(f"  {int(status)}  {meaning}" for status, meaning in MEANING.items())
 
@@ -228,9 +226,9 @@ def reopen(**told: Any) -> int:
 @options.asks
 def history(limit: int | None, since: datetime | None, **told: Any) -> int:
     """List starts, upgrades and other operations, newest last."""
-    if since is None:
-        return options.order("history", told, waits=False, limit=limit or HISTORY_SHOWN)
-    return options.order("history", told, waits=False, narrow=lambda found: attempts.newest(found, since, limit))
+    order = options.written("history", told)
+    found = attempts.last(order, limit) if since is None else attempts.since(order, since, limit)
+    return present(order, found)
 
 
 @ctl.command(short_help="Show the settings in force, and where each is set.")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from releve.config.legible import legible, one_line
+from releve.instance.protocol import LINE_MAX_BYTES, encode
 
 if TYPE_CHECKING:
     from releve.server.scoreboard.recorder import Line, Sample
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 FAILURES_MAX = 3
 WORKERS_MAX = 2  # whose output is shown: those that wrote last
 LINES_MAX, TEXT_MAX = 20, 4000  # of one worker's output, lines and characters
+REPLY_BYTES = LINE_MAX_BYTES - (1 << 16)  # of the attempts in one answer of the supervisor, which is one line
 REPLY_MAX = 20  # attempts that one answer of the supervisor tells with their symptoms and crashes: they may be long
 KEYS = ("failures", "output")
 
@@ -89,6 +91,15 @@ def thinned(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     attempt["evidence"] = {key: value for key, value in evidence.items() if key not in KEYS}
         kept.append(attempt)
     return kept[::-1]
+
+
+def fitting(attempts: list[dict[str, Any]], most_bytes: int = REPLY_BYTES) -> list[dict[str, Any]]:
+    """Of attempts, the newest last, the newest that fit into one answer."""
+    for number, attempt in enumerate(reversed(attempts)):
+        most_bytes -= len(encode(attempt))
+        if most_bytes < 0:
+            return attempts[len(attempts) - number :]
+    return attempts
 
 
 def _when(one: Sample) -> float:

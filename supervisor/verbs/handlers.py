@@ -57,11 +57,14 @@ async def status(context: Context, arguments: Arguments, by: str) -> Event:
 
 
 async def history(context: Context, arguments: Arguments, by: str) -> Event:
-    """The last attempts."""
+    """The last attempts; the newest of them where not all fit into one answer."""
     limit = arguments.get("limit")
     history = context.service.history
-    entries = symptoms.thinned(history.entries(limit if isinstance(limit, int) else None))
-    return result(Status.DONE, counted(len(entries), "attempt"), entries=entries, pending=history.pending)
+    attempts = symptoms.thinned(history.entries(limit if isinstance(limit, int) else None))
+    entries = symptoms.fitting(attempts)
+    left_out = len(attempts) - len(entries)
+    more = {"left_out": left_out} if left_out else {}
+    return result(Status.DONE, counted(len(entries), "attempt"), entries=entries, pending=history.pending, **more)
 
 
 async def check(context: Context, arguments: Arguments, by: str) -> Event:

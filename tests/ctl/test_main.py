@@ -48,7 +48,7 @@ REQUESTS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["abort"], "abort", {}),
     (["history"], "history", {"limit": 20}),
     (["history", "-n", "3"], "history", {"limit": 3}),
-    (["history", "--since", "2h", "-n", "3"], "history", {}),
+    (["history", "--since", "2h", "-n", "3"], "history", {"limit": 20}),
     (["check"], "check", {}),
     (["reopen"], "reopen", {}),
     (["workers"], "workers", {}),

@@ -112,3 +112,12 @@ def test_an_answer_has_room_for_the_crashes_of_the_last_attempts() -> None:
         and kept[0]["crashes"] == [{**crashes[-1], "stack": ""}]
         and kept[-1]["crashes"] == crashes
     )
+
+
+def test_the_newest_attempts_that_fit_into_one_answer() -> None:
+    attempts = [{"id": number, "reason": "é" * 1000} for number in range(1000)]
+    assert symptoms.fitting(attempts[:10]) == attempts[:10]
+    fitting = symptoms.fitting(attempts)
+    assert fitting == attempts[-len(fitting) :] and 100 < len(fitting) < 1000
+    assert len(protocol.encode({"entries": fitting})) < protocol.LINE_MAX_BYTES
+    assert symptoms.fitting([{"reason": "x" * protocol.LINE_MAX_BYTES}]) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from releve.instance.protocol import Event, Status
+from releve.instance.protocol import LINE_MAX_BYTES, Event, Status, encode
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.verbs import handlers
 
@@ -94,3 +94,17 @@ def test_a_rollback_of_what_is_on_trial_ends_that(degraded: tuple[str, ...], on_
     operation, said = asyncio.run(asyncio.wait_for(story(), 20))
     assert operation.stop_reason == "rollback by ann (pid 1)"
     assert (said["status"], said["message"]) == (status, "ended upgrade 4: generation 1 is serving")
+
+
+@pytest.mark.parametrize(("kept", "limit", "least", "cut"), [(30, 20, 20, False), (2000, None, 900, True)])
+def test_a_history_that_is_too_long_for_one_answer(kept: int, limit: int | None, least: int, cut: bool) -> None:
+    attempts = [{"id": number, "reason": "x" * 1000} for number in range(kept)]
+
+    def entries(limit: int | None) -> list[dict[str, Any]]:
+        return attempts if limit is None else attempts[-limit:]
+
+    context: Any = SimpleNamespace(service=SimpleNamespace(history=SimpleNamespace(entries=entries, pending=0)))
+    answer = asyncio.run(handlers.history(context, {} if limit is None else {"limit": limit}, "somebody"))
+    assert len(encode(answer)) < LINE_MAX_BYTES
+    assert answer["entries"] == attempts[-len(answer["entries"]) :] and len(answer["entries"]) >= least
+    assert answer.get("left_out") == (kept - len(answer["entries"]) if cut else None)

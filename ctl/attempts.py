@@ -1,0 +1,52 @@
+"""The attempts that a supervisor keeps: the last ones, or those since a time.
+
+A history may be longer than one answer. Those since a time are asked for in growing numbers, until one is older than
+that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+
+from releve.config.grammar import counted
+from releve.ctl.order import Order, answer
+from releve.ctl.screens import history, render
+from releve.instance.protocol import Event, Status
+
+COUNTS = (20, 100, 500, 2500)  # a history keeps fewer than the last
+SHOWN = COUNTS[0]  # where nobody says how many, nor since when
+
+
+def last(order: Order, limit: int | None) -> Event:
+    """The result with the last ones."""
+    result = _ask(order, limit or SHOWN)
+    _say_left_out(result)
+    return result
+
+
+def since(order: Order, time: datetime, limit: int | None) -> Event:
+    """The result with those that began at ``time`` or later, and at most ``limit`` of them."""
+    result: Event = {}
+    for count in COUNTS:
+        before, result = result, _ask(order, count)
+        if result["status"] == Status.UNEXPECTED and before:  # an older supervisor answers more than ctl reads
+            render.say(f"older attempts are not shown: {render.line(result['message'])}")
+            result = before
+            break
+        known = history.entries(result)
+        found = history.entries(history.newest(result, time, limit))
+        if len(known) < count or len(found) < len(known):
+            break
+    if len(found) == len(known):
+        _say_left_out(result)
+    return history.newest(result, time, limit)
+
+
+def _ask(order: Order, count: int) -> Event:
+    return answer(dataclasses.replace(order, arguments={"limit": count}))
+
+
+def _say_left_out(result: Event) -> None:
+    if render.is_number(result.get("left_out")):
+        render.say(f"not shown, for lack of room in the answer: {counted(result['left_out'], 'older attempt')}")
