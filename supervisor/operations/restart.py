@@ -33,7 +33,8 @@ def chosen(service: Service, name: str, everything: bool) -> list[int]:
     if everything:
         return sorted(one.number for one in workers.values() if one.state == WorkerState.SERVING)
     short = name.removeprefix(f"{generation.number}.")
-    found = [one.number for one in workers.values() if short == str(one.number) or name == str(one.pid)]
+    found = [one.number for one in workers.values() if short == str(one.number)]
+    found = found or [one.number for one in workers.values() if name == str(one.pid)]  # as `ctl dump`: numbers first
     if not found:
         names = ", ".join(f"{generation.number}.{one.number} (pid {one.pid})" for _, one in sorted(workers.items()))
         raise StepFailed(

@@ -29,6 +29,13 @@ def test_which_are_meant(name: str, everything: bool, found: list[int]) -> None:
     assert chosen(SimpleNamespace(active=generation()), name, everything) == found  # type: ignore[arg-type]
 
 
+def test_a_number_is_meant_before_a_pid() -> None:
+    """In a container pids are as low as numbers."""
+    one = generation()
+    one.workers[1].pid = 2
+    assert chosen(SimpleNamespace(active=one), "2", False) == [2]  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("active", "name", "why"),
     [
