@@ -214,6 +214,8 @@ def read(fd: int) -> Succession:
         for one in packed["generations"]:  # whatever is wrong with them shall show now
             unpack_pin(one["pin"])
             GenerationState(one["state"])
+            for worker in one["workers"]:
+                _last_exit(worker)
         succession = Succession(str(packed.get("releve")), bequest, packed)
         assert all(isinstance(number, int) for number in succession.descriptors)
     except (*_UNFIT, AssertionError) as error:
@@ -330,9 +332,14 @@ def _unpack_worker(one: Packed) -> Worker:
     worker = Worker(one["number"], one["pid"], one["slot"], one["revision"], control, one["pidfd"], one["state"])
     worker.started = one.get("started", worker.started)
     worker.restarts = one.get("restarts", 0)
-    last = one.get("last_exit")
-    worker.last_exit = None if last is None else LastExit(*last)
+    worker.last_exit = _last_exit(one)
     return worker
+
+
+def _last_exit(one: Packed) -> LastExit | None:
+    """How the one before a worker ended. A newer program may say more of it than is read here."""
+    last = one.get("last_exit")
+    return None if last is None else LastExit(str(last[0]), float(last[1]))
 
 
 def _unpack_held(held: Packed | None) -> Held | None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness import peers
+from releve.supervisor.channels.worker import LastExit
 from releve.supervisor.takeover import succession
 from releve.supervisor.takeover.succession import SuccessionError
 
@@ -36,6 +37,7 @@ def test_what_a_newer_one_adds_is_passed_over() -> None:
     packed = handed(version=7, novelty={"a": 1})
     packed["bequest"]["novelty"] = packed["generations"][0]["novelty"] = packed["generations"][0]["pin"]["novelty"] = 1
     packed["generations"][0]["pin"]["settings"]["novelty"] = 1
+    packed["generations"][0]["workers"][0]["last_exit"] = ["worker 1 was killed", 5.0, "a novelty"]
     found = read(packed)
     assert found.bequest.lock == 5 and found.going_on == (9, 1.0) and found.generations == 1
 
@@ -59,6 +61,8 @@ def test_what_an_older_one_does_not_say_has_defaults() -> None:
         lambda packed: packed["generations"][0].update(state="dreaming"),
         lambda packed: packed["generations"][0].pop("pin"),
         lambda packed: packed["generations"][0].update(link="ten"),
+        lambda packed: packed["generations"][0]["workers"][0].update(last_exit=["worker 1 was killed"]),
+        lambda packed: packed["generations"][0]["workers"][0].update(last_exit=["worker 1 was killed", "at noon"]),
     ],
 )
 def test_what_cannot_be_understood_is_refused(spoil: Any) -> None:
@@ -74,3 +78,9 @@ def test_no_json(tmp_path: Path) -> None:
     with pytest.raises(SuccessionError):
         succession.read(fd)
     os.close(fd)
+
+
+def test_of_how_the_one_before_a_worker_ended_what_is_known_here_is_read() -> None:
+    newer = {"last_exit": ["worker 1 was killed", 5, "a novelty"]}
+    assert succession._last_exit(newer) == LastExit("worker 1 was killed", 5.0)
+    assert succession._last_exit({}) is succession._last_exit({"last_exit": None}) is None
