@@ -58,6 +58,7 @@ class Worker:
         # None: its release has no thread that answers, or there was no descriptor for it
         self.observer: Observer | None = None
         self.dismissed = False  # it was told to leave; only known where there is no master
+        self.killed = False  # from here, without having been told to leave
         # leaves and accepts, and has finished all that it had when it was told; only known where there is no master
         self.spent = False
         self.reopened = False  # its log files, as it was told last; only known where there is no master

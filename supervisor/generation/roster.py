@@ -141,7 +141,7 @@ class Roster:
     def kill(self) -> None:
         """End every worker now."""
         for worker in self.workers.values():
-            worker.dismissed = True
+            worker.killed, worker.dismissed = not worker.dismissed, True
             worker.kill(signal.SIGKILL)
 
     def close(self) -> None:
@@ -257,9 +257,8 @@ class Roster:
         elif -status in crash.SIGNALS:
             self._crashed(self._ending(worker, status))
         elif status < 0 and (cut := serving.words(self._calls(worker) or [], time.monotonic())) != serving.IDLE:
-            log.warning(
-                "worker %d (pid %d) was killed at its deadline %s", worker.number, worker.pid, cut, extra=self._who
-            )
+            when = "with its generation" if worker.killed else "at its deadline"
+            log.warning("worker %d (pid %d) was killed %s %s", worker.number, worker.pid, when, cut, extra=self._who)
 
     def _ending(self, worker: Worker, status: int) -> str:
         how = (

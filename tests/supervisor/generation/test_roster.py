@@ -225,12 +225,19 @@ def test_who_leaves_without_an_order_and_without_a_master_is_lost_if_it_does_not
     run(story, "serving")
 
 
-def test_workers_that_are_ended_from_here_are_no_losses() -> None:
+@pytest.mark.parametrize(("told", "when"), [(False, "with its generation"), (True, "at its deadline")])
+def test_workers_that_are_ended_from_here_are_no_losses(
+    told: bool, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def story(one: Crew) -> None:
+        one.calls = [InflightCall(1, 7, 1.0, "GET", "/slow")]
         one.adopt()
+        if told:
+            one.roster.tell("quit", deadline_s=0.0, linger_s=None)
         one.roster.kill()
         await one.until(lambda: not one.roster.workers)
         assert one.roster.losses.of(1) == []
+        assert f"was killed {when} while serving GET /slow" in caplog.text
 
     run(story, "serving")
 
