@@ -42,7 +42,8 @@ class Lifecycle:
         """Fork some workers and report each; returns those forked, and why they are fewer if they are.
 
         ``first``: at the boot of the generation, which the supervisor bounds; later each has ``timeouts.boot`` to be
-        ready. ``failed``: for each, how many boots in its place have failed in a row; none, if that is empty.
+        ready. ``failed``: for each, how many boots in its place have failed in a row; none, if that is empty: then
+        they replace nobody that has ended.
         """
         files = self._spawner.mixed() if number and not first else []
         new: list[Worker] = []
@@ -56,20 +57,24 @@ class Lifecycle:
             worker.failed_before = failures
             if not first:
                 worker.ready_by = self._now() + revision.settings.timeouts.boot
-            self.report(worker)
+            self.report(worker, replaces=bool(failed))
         if files:
             log.warning("mixed code: %s started after %s changed on disk", names(new), ", ".join(files))
             self._outbox.send({"type": "mixed", "files": files})
         return new, ""
 
-    def report(self, worker: Worker) -> None:
-        """Tell the supervisor of a worker, and hand it a duplicate of the control end and of the pidfd."""
+    def report(self, worker: Worker, *, replaces: bool = False) -> None:
+        """Tell the supervisor of a worker, and hand it a duplicate of the control end and of the pidfd.
+
+        ``replaces``: it was forked for the place of one that had ended.
+        """
         message = {
             "type": "worker",
             "worker": worker.number,
             "pid": worker.pid,
             "slot": worker.slot,
             "revision": worker.revision,
+            "replaces": replaces,
         }
         self._outbox.send(message, (worker.control.fileno(), worker.pidfd))
 

@@ -48,6 +48,7 @@ LINK: dict[str, Form] = {
     "unsafe": Form(may={"found": several(text())}),
     "worker": Form(
         needs={"worker": _WORKER, "pid": whole(1, PID_MAX), "slot": whole(0, SLOTS - 1), "revision": whole()},
+        may={"replaces": flag},
         brings=[("control pair", is_packets), ("process", is_pidfd)],
     ),
     "state": Form(needs={"worker": _WORKER, "state": word}),

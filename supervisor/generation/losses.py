@@ -73,6 +73,7 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
+    revision: int
     restarts: int
     last: LastExit
 
@@ -80,8 +81,8 @@ class _Place:
 class Vacancies:
     """The places of a generation's workers that ended unasked, until others take them: who replaces whom.
 
-    A replacement has a number and a slot of its own. It takes the place that has been free for the longest time, and so
-    tells how often that was freed, and how the last one ended.
+    A replacement has a number and a slot of its own. It takes the place in its revision that has been free for the
+    longest time, and so tells how often that was freed, and how the last one ended.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -90,12 +91,13 @@ class Vacancies:
 
     def leave(self, worker: Worker, words: str) -> None:
         """One has ended unasked, as ``words`` say."""
-        self._free.append(_Place(worker.restarts + 1, LastExit(words, self._now())))
+        self._free.append(_Place(worker.revision, worker.restarts + 1, LastExit(words, self._now())))
 
     def fill(self, worker: Worker) -> None:
-        """One has come: it takes a free place, if there is any."""
-        if self._free:
-            place = self._free.popleft()
+        """One has come that replaces another: it takes a free place of its revision, if there is any."""
+        place = next((one for one in self._free if one.revision == worker.revision), None)
+        if place is not None:
+            self._free.remove(place)
             worker.restarts, worker.last_exit = place.restarts, place.last
 
 

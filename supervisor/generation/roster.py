@@ -83,7 +83,8 @@ class Roster:
         worker = self.workers[number] = Worker(number, pid, slot, message["revision"], link, pidfd)
         if found is not None:  # it may have lived under another supervisor
             worker.started = time.monotonic() - found.age_s
-        self._vacancies.fill(worker)
+        if message.get("replaces", True):  # an older release does not say for whom it forks
+            self._vacancies.fill(worker)
 
     def _vet(self, number: int, pid: int, pidfd: int) -> Process | None:
         """The process is what the message says, the master's and its user's: we signal it with all that we may.

@@ -43,6 +43,7 @@ def test_at_the_boot_of_the_generation_no_worker_has_a_time_of_its_own(crew: Cre
     assert later.ready_by == crew.now + crew.plan.current.settings.timeouts.boot
     assert later.failed_before == 3
     assert [message["worker"] for message in crew.said] == [first.number, later.number], "each is reported"
+    assert [message["replaces"] for message in crew.said] == [False, True]
 
 
 def test_one_that_is_not_ready_in_time_says_where_it_hangs_and_is_killed(

@@ -77,8 +77,8 @@ def test_as_many_as_the_old_one_lost_are_excused() -> None:
     assert unexcused(lost, 1) == lost and unexcused(lost, 2) == () and unexcused([], 0) == ()
 
 
-def worker() -> Worker:
-    return cast(Worker, SimpleNamespace(restarts=0, last_exit=None))
+def worker(revision: int = 1) -> Worker:
+    return cast(Worker, SimpleNamespace(revision=revision, restarts=0, last_exit=None))
 
 
 def test_a_replacement_tells_how_often_its_place_was_freed_and_how_the_last_one_ended() -> None:
@@ -100,3 +100,12 @@ def test_a_replacement_tells_how_often_its_place_was_freed_and_how_the_last_one_
         places.fill(one)
     assert (fourth.restarts, fourth.last_exit) == (2, LastExit("worker 3 exited with status 1", 130.0))
     assert (fifth.restarts, sixth.restarts, sixth.last_exit) == (1, 0, None)
+
+
+def test_a_worker_of_another_revision_takes_no_place() -> None:
+    places = Vacancies(lambda: 100.0)
+    places.leave(worker(1), "worker 1 was killed")
+    reloaded, back = worker(2), worker(1)
+    places.fill(reloaded)
+    places.fill(back)  # where the reload was withdrawn
+    assert (reloaded.restarts, back.restarts) == (0, 1)

@@ -273,3 +273,23 @@ def test_an_orphan_that_sends_garbage_has_its_slice_of_a_turn(monkeypatch: pytes
 
     monkeypatch.setattr(module, "SLICE_S", 0.0)
     run(story, "serving")
+
+
+@pytest.mark.parametrize(
+    ("said", "restarts"), [({"replaces": True}, 1), ({"replaces": False}, 0), ({}, 1)], ids=["yes", "no", "older"]
+)
+def test_only_a_worker_that_replaces_another_tells_how_that_ended(said: dict[str, object], restarts: int) -> None:
+    async def story(one: Crew) -> None:
+        one.processes[1].kill()
+        one.processes[1].wait()
+        one.roster.leave({"type": "gone", "worker": 1, "status": -signal.SIGKILL}, [])
+        new, (ours, theirs) = one.processes[2], pair()
+        one.roster.workers.pop(2).close()  # its process is another worker's from here on
+        fds = [os.dup(ours.fileno()), os.pidfd_open(new.pid)]
+        one.roster.enter({"type": "worker", "worker": 3, "pid": new.pid, "slot": 3, "revision": 1, **said}, fds)
+        worker = one.roster.workers[3]
+        assert worker.restarts == restarts and (worker.last_exit is not None) == bool(restarts)
+        ours.close()
+        theirs.close()
+
+    run(story, "serving", "serving")
