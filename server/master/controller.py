@@ -272,6 +272,8 @@ class Controller:
                 if pending.verb == "reload":
                     self._pending.drop(pending, "the supervisor exited")
             self._reload.withdraw(lambda _: None)
+        self._pending.forget()
+        self._recycling.forget()
         self.guard.alarm(self._now())
 
     def take_stock(self) -> None:

@@ -111,6 +111,11 @@ class PendingOrders:
         if pending.id is not None:
             self.fail(pending.id, "order", f"cannot finish {pending.verb}: {why}")
 
+    def forget(self) -> None:
+        """Answer none of them any more: the supervisor has gone, and the next one numbers its orders from 1 again."""
+        for pending in self._list:
+            pending.id = None
+
     def answer(self, pending: Pending, **results: object) -> None:
         """Send ``done`` for it, if it has a number."""
         if pending.late:

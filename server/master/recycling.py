@@ -89,6 +89,10 @@ class RecyclingQueue:
         self._due = float("-inf")
         self.step()
 
+    def forget(self) -> None:
+        """Answer no order any more, and carry out none: the supervisor has gone. What workers asked for stays."""
+        self._queue = {number: replace(wish, order=None) for number, wish in self._queue.items() if wish.asked}
+
     @property
     def _crowded(self) -> bool:
         """Whether as many retire as serve."""
@@ -119,7 +123,7 @@ class RecyclingQueue:
         log.info("%s %s; replacing it with %s", old, wish.reason, new)
 
         def serving(pending: Pending) -> None:
-            wish = self._queue.get(number)  # none any more: the order was refused while it paused
+            wish = self._queue.get(number)  # none any more: the order was refused in a pause, or forgotten
             if wish is not None and _serves(old) and self._plan.settled and new.state is WorkerState.SERVING:
                 self._failures = 0
                 del self._queue[number]

@@ -55,11 +55,11 @@ class Reload:
             self._pending.answer(pending, workers=[w.number for w in self._workers.up(coming.number)])
 
         def lost(pending: Pending, worker: Worker) -> None:
-            self.withdraw(lambda _: self._pending.refuse(order["id"], worker.failure or {}))
+            self._fail(pending.id, worker.failure or {})
 
         new, trouble = self._lifecycle.spawn(coming, coming.settings.workers)
         if trouble:
-            self.withdraw(lambda _: self._pending.refuse(order["id"], {"step": "workers", "reason": trouble}))
+            self._fail(order["id"], {"step": "workers", "reason": trouble})
         else:
             self._pending.start(
                 Pending(
@@ -76,14 +76,14 @@ class Reload:
                 f"cannot switch: only {len(new)} of {coming.settings.workers} new workers run; the "
                 "old ones keep serving"
             )
-            self.withdraw(lambda _: self._pending.refuse(order["id"], {"step": "switch", "reason": reason}))
+            self._fail(order["id"], {"step": "switch", "reason": reason})
             return
         self._plan.change = Change.SWITCHING
 
         def resumed(pending: Pending) -> None:
             if not any(w.state is WorkerState.SERVING for w in self._workers.up(coming.number)):
                 reason = "cannot switch: no new worker started to serve; the old ones keep serving"
-                self.withdraw(lambda _: self._pending.refuse(pending.id, {"step": "switch", "reason": reason}))
+                self._fail(pending.id, {"step": "switch", "reason": reason})
                 return
             old = self._workers.standing(self._plan.current.number)
             self._spawner.close(self._plan.current)
@@ -125,6 +125,10 @@ class Reload:
         if self._coming is None or self._coming.number != order["revision"]:
             raise MalformedOrder(f"cannot {order['type']}: revision {order['revision']} is not the one prepared")
         return self._coming
+
+    def _fail(self, order_id: object, failure: Message) -> None:
+        """Withdraw it, then answer the order that has failed."""
+        self.withdraw(lambda pending: self._pending.refuse(pending.id, failure), order_id)
 
     def withdraw(self, then: Callable[[Pending], None], order_id: object = None) -> None:
         """End the new workers of a reload, then go on."""

@@ -42,7 +42,7 @@ class Scaling:
             self._scale_down(order["id"], standing[wanted:])
 
     def _scale_up(self, order_id: object, number: int, before: int) -> None:
-        def back(failure: Message) -> None:
+        def back(order_id: object, failure: Message) -> None:
             self._plan.target, self._plan.change = before, Change.NONE
             self._count()
             for worker in new:
@@ -51,11 +51,11 @@ class Scaling:
             self._pending.refuse(order_id, failure)
 
         def lost(pending: Pending, worker: Worker) -> None:
-            back(worker.failure or {})
+            back(pending.id, worker.failure or {})
 
         new, trouble = self._lifecycle.spawn(self._plan.current, number)
         if trouble:
-            back({"step": "workers", "reason": trouble})
+            back(order_id, {"step": "workers", "reason": trouble})
             return
         # A worker that is ready in a paused generation counts as paused (`Traffic.join`).
         awaited = frozenset({WorkerState.SERVING, WorkerState.PAUSED})

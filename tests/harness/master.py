@@ -128,11 +128,18 @@ class Master:
         self.link.send({"type": kind, **keys}, fds or [])
 
     def boot(
-        self, app: str = "app:application", preload: bool | None = None, wire: Message | None = None, **settings: Any
+        self,
+        app: str = "app:application",
+        preload: bool | None = None,
+        wire: Message | None = None,
+        more_fds: tuple[int, ...] = (),
+        **settings: Any,
     ) -> None:
-        """Send ``boot``, with these settings and, in ``wire``, what shall differ of the message itself."""
+        """Send ``boot``, with these settings and, in ``wire`` and ``more_fds``, what shall differ of the message
+        itself.
+        """
         self.expect("hello")
-        fds = [self.listener.fileno(), *(end.fileno() for end in self.exchange), self.board, self.crash]
+        fds = [self.listener.fileno(), *(end.fileno() for end in self.exchange), self.board, self.crash, *more_fds]
         keys: dict[str, Any] = {
             "link": LINK_VERSION,
             "generation": 7,

@@ -12,7 +12,7 @@ import pytest
 
 from harness.master import APP, WAIT_S, Master, Request, answered, client_of, unanswered
 from harness.workers import eventually, hold
-from releve.server.shared.link import Message
+from releve.server.shared.link import Link, Message
 
 
 def test_pause_and_resume(master: Master) -> None:
@@ -155,3 +155,36 @@ def test_a_supervisor_slow_to_read_loses_no_message(master: Master) -> None:
     assert len(master.workers) == 60
     master.done("resume")
     assert len(master.pids("serving")) == 60
+
+
+def test_an_order_of_a_supervisor_that_has_gone_is_not_answered_to_the_next_one(master: Master) -> None:
+    """Its number may be that of another order by then."""
+    name = str(master.directory / "door")
+    (master.directory / "go").touch()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+        door.bind(name)
+        door.listen()
+        app = master.directory / "app.py"
+        app.write_text("import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.01)\n" + app.read_text())
+        keepsake = os.memfd_create("keepsake")
+        master.up(preload=False, wire={"door": True, "keepsake": True}, more_fds=(door.fileno(), keepsake))
+        os.close(keepsake)
+    (master.directory / "go").unlink()
+    order = master.order("scale", workers=3)
+    master.expect("worker", worker=3)
+    master.link.close()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock.connect(name)
+    master.link = Link(sock)
+    for worker in master.workers.values():
+        os.close(worker.control)
+        os.close(worker.pidfd)
+    master.workers.clear()
+    master.expect("hello", adopted=True)
+    before = len(master.messages)
+    (master.directory / "go").touch()
+    master.expect("state", worker=3, state="serving")
+    last = master.order("stacks")
+    master.answer(last)
+    answered = [message["id"] for message in master.messages[before:] if message["type"] in ("done", "failed")]
+    assert order not in answered and answered == [last]

@@ -106,3 +106,14 @@ def test_a_failure_that_nobody_hears_of_is_logged(crew: Crew, why: str, caplog: 
     crew.pending.fail(1, "workers", "no memory")
     assert not caplog.records, "the supervisor logs it"
     assert [said["id"] for said in crew.answers()] == [1]
+
+
+def test_what_is_forgotten_goes_on_and_is_not_answered(crew: Crew) -> None:
+    (one,) = crew.up(WorkerState.SERVING, 1)
+    ended = Ended([one])
+    crew.pending.start(ended.pending)
+    crew.pending.forget()
+    crew.come(one, WorkerState.PAUSED)
+    assert ended.done == [ended.pending]
+    crew.pending.answer(ended.pending)
+    assert crew.answers() == []

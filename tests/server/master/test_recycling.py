@@ -203,3 +203,24 @@ def test_why_a_replacement_failed_is_logged_though_its_order_was_refused_before(
     new.failure = {"reason": "no memory"}
     crew.end(new)
     assert f"cannot replace {one}: no memory; it stays" in caplog.text
+
+
+def test_an_order_of_a_supervisor_that_has_gone_is_forgotten(crew: Crew, queue: RecyclingQueue) -> None:
+    one, other = crew.up(WorkerState.SERVING)
+    queue.restart({"id": 5, "worker": one.number}, [])
+    queue.restart({"id": 6, "worker": other.number}, [])
+    queue.ask(other, "has grown")
+    queue.forget()
+    new = list(crew.workers)[-1]
+    crew.come(new, WorkerState.READY)
+    crew.come(new, WorkerState.SERVING)
+    assert crew.told(new) == ["quit"] and not one.dismissed, "it is not carried out"
+    crew.come(new, WorkerState.LEAVING)
+    crew.end(new)
+    queue.step()
+    second = list(crew.workers)[-1]
+    crew.come(second, WorkerState.READY)
+    crew.come(second, WorkerState.SERVING)
+    assert crew.told(other) == ["pause"], "it had asked by itself"
+    crew.come(other, WorkerState.PAUSED)
+    assert crew.answers() == []

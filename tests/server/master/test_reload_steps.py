@@ -111,3 +111,20 @@ def test_cancel_ends_the_new_ones(crew: Crew, reloading: Reloading) -> None:
     crew.end(new)
     assert crew.plan.settled
     assert crew.answers() == [{"type": "done", "id": 2}]
+
+
+def test_where_the_order_is_forgotten_a_failure_is_logged_and_answered_to_nobody(
+    crew: Crew, reloading: Reloading, caplog: pytest.LogCaptureFixture
+) -> None:
+    reloading.coming.settings = Settings(app="x:y", workers=2)
+    with mock.patch.object(reloads, "read_revision", lambda order, fds: reloading.coming):
+        reloading.reload.prepare({"id": 1}, [])
+    one, other = (worker for worker in crew.workers if worker.revision == 2)
+    one.failure = {"step": "import", "reason": "no memory"}
+    crew.come(other, WorkerState.READY)
+    crew.end(one)  # it is withdrawn when the other one has ended too
+    crew.pending.forget()
+    crew.end(other)
+    assert crew.answers() == []
+    assert "no memory" in caplog.text
+    assert crew.plan.change is Change.NONE

@@ -55,3 +55,17 @@ def test_no_workers_are_no_number(crew: Crew, scaling: Scaling) -> None:
     with pytest.raises(MalformedOrder):
         scaling.scale({"id": 1, "workers": 0}, [])
     assert crew.plan.target == 2
+
+
+def test_where_the_order_is_forgotten_a_failure_is_logged_and_answered_to_nobody(
+    crew: Crew, scaling: Scaling, caplog: pytest.LogCaptureFixture
+) -> None:
+    crew.up(WorkerState.SERVING)
+    scaling.scale({"id": 1, "workers": 3}, [])
+    crew.pending.forget()
+    new = list(crew.workers)[-1]
+    new.failure = {"step": "workers", "reason": "no memory"}
+    crew.end(new)
+    assert crew.answers() == []
+    assert "no memory" in caplog.text
+    assert (crew.plan.target, crew.plan.change) == (2, Change.NONE)
