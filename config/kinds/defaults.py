@@ -11,8 +11,11 @@ from releve.config.settings.key import Rules, key_of, settings_of
 
 def default_text(field: dataclasses.Field[Any]) -> str:
     """The default of a setting as it is written in YAML; empty if there is none."""
-    value: Any = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    return value_text(field.metadata, value)
+    return value_text(field.metadata, _default(field))
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def value_text(rules: Rules, value: Any) -> str:
@@ -41,8 +44,8 @@ def value_text(rules: Rules, value: Any) -> str:
         case _, list() | tuple():
             return f"[{', '.join(map(str, value))}]"
         case _, value if dataclasses.is_dataclass(value):
-            parts = {key_of(one): (one, getattr(value, one.name)) for one in settings_of(type(value))}
-            said = {name: value_text(one.metadata, part) for name, (one, part) in parts.items() if part != one.default}
+            parts = [(one, getattr(value, one.name)) for one in settings_of(type(value))]
+            said = {key_of(one): value_text(one.metadata, part) for one, part in parts if part != _default(one)}
             return _block(said)
         case _:
             return str(value)

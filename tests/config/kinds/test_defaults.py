@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from releve.config.kinds.defaults import default_text
+from releve.config.kinds.defaults import default_text, value_text
 from releve.config.kinds.kinds import PARSERS, convert
 from releve.config.settings.key import settings_of
 from releve.config.settings.settings import GROUPS, Settings
@@ -25,3 +25,8 @@ def test_lists_and_blocks() -> None:
     texts = {field.name: default_text(field) for field in settings_of(Settings) if field.name not in GROUPS}
     assert texts["listen"] == "127.0.0.1:8000"
     assert (texts["env"], texts["mounts"], texts["include"]) == ("{}", "{}", "[]")
+
+
+def test_of_a_block_what_is_the_default_is_left_out() -> None:
+    assert value_text({"kind": "check"}, Check("/up")) == "{path: /up}"
+    assert value_text({"kind": "check"}, Check("/up", headers={"A": "b"})) == "{path: /up, headers: {A: b}}"
