@@ -36,7 +36,7 @@ def since(order: Order, time: datetime, limit: int | None) -> Event:
             break
         known = history.entries(result)
         found = history.entries(history.newest(result, time, limit))
-        if len(known) < count or len(found) < len(known):
+        if len(known) + _left_out(result) < count or len(found) < len(known):
             break
     if len(found) == len(known):
         _say_left_out(result)
@@ -47,6 +47,11 @@ def _ask(order: Order, count: int) -> Event:
     return answer(dataclasses.replace(order, arguments={"limit": count}))
 
 
+def _left_out(result: Event) -> int:
+    count = result.get("left_out")
+    return count if isinstance(count, int) else 0
+
+
 def _say_left_out(result: Event) -> None:
-    if render.is_number(result.get("left_out")):
-        render.say(f"not shown, for lack of room in the answer: {counted(result['left_out'], 'older attempt')}")
+    if count := _left_out(result):
+        render.say(f"not shown, for lack of room in the answer: {counted(count, 'older attempt')}")

@@ -42,7 +42,7 @@ class Supervisor:
         (Supervisor(), 0, None, 300, [20, 100, 500], ""),
         (Supervisor(), 0, 150, 150, [20, 100, 500], ""),
         (Supervisor(room=60), 250, None, 50, [20, 100], ""),
-        (Supervisor(room=60), 0, None, 60, [20, 100], "not shown, for lack of room in the answer: 40 older attempts"),
+        (Supervisor(room=60), 0, None, 60, [20, 100, 500], "for lack of room in the answer: 240 older attempts"),
         (Supervisor(room=200, older=True), 0, None, 100, [20, 100, 500], "not shown: a message is too long"),
     ],
 )
