@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from releve.ctl.screens import render
+from releve.instance.thresholds import HOT_PERCENT, NEAR
 
-NEAR = 0.9  # of a limit, from which on it is a warning
-HOT_PERCENT = 90.0  # of one processor, which is all that a worker can use for long
 STYLES = {
     "serving": "bold green",
     "ready": "green",

@@ -239,12 +239,15 @@ class Generation:
             self.door.forget()  # it leaves, whoever follows us
         self.dismissal.begin(deadline_s, linger_s, serve_on=serve_on)
         if self.orphaned:
-            self.roster.tell("quit", **self.dismissal.order)
+            self._dismiss_workers()
             return
         try:
             self.master.tell("quit", **self.dismissal.order)
         except StepFailed:
             self.master.signal(signal.SIGKILL)  # it hangs, or has just died: its workers hear it from us, when it has
+
+    def _dismiss_workers(self) -> None:
+        self.roster.tell("quit", **self.dismissal.order)
 
     def kill(self) -> None:
         """End every process of it now."""
@@ -316,7 +319,7 @@ class Generation:
         if self.workers and self.state is not GenerationState.BOOTING and not self._killed:
             self.command_alone()
             if self.state is GenerationState.RETIRING:
-                self.roster.tell("quit", **self.dismissal.order)
+                self._dismiss_workers()
         else:
             self._finish()
         self._notice()
@@ -331,7 +334,7 @@ class Generation:
                 self.on_lost(self)
         elif self.dismissal.serves_on and all(worker.spent for worker in self.workers.values()):
             self.dismissal.end_service()
-            self.roster.tell("quit", **self.dismissal.order)
+            self._dismiss_workers()
         self._notice()
 
     def _finish(self) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from releve.config.frozen import dataclass
+from releve.instance.thresholds import HOT_PERCENT, NEAR
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.host import proc
 from releve.supervisor.host.usage import CpuMeter
-
-NEAR = 0.9  # of a limit
-HOT_PERCENT = 90.0  # of one processor
 
 
 @dataclass(frozen=True, slots=True)
