@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -42,7 +43,7 @@ def execute(location: str, folder: str, environ: Mapping[str, str], python: str)
         raise ImportFailure(f"cannot read {name}: it did not finish in {_TIMEOUT_S:g} s") from None
     except OSError as error:
         raise ImportFailure(
-            f"cannot run {name} with {python}: {(error.strerror or str(error)).lower()}; choose another with --python"
+            f"cannot run {name} with {python}: {_why(python, environ, error)}; choose another with --python"
         ) from None
     finally:
         os.close(out)
@@ -53,6 +54,17 @@ def execute(location: str, folder: str, environ: Mapping[str, str], python: str)
             advice = f"; it ran with {python}; choose the interpreter of the site with --python PATH"
         raise ImportFailure(f"cannot read {name}: {said['error']}{advice}{lines}")
     return said
+
+
+def _why(python: str, environ: Mapping[str, str], error: OSError) -> str:
+    """Why an interpreter did not start.
+
+    For a bare name execvp(3) says EACCES if any folder of PATH may not be searched, though the program is in none.
+    """
+    named = "/" in python or any(os.path.lexists(os.path.join(one, python)) for one in os.get_exec_path(environ))
+    if isinstance(error, PermissionError) and not named:
+        return os.strerror(errno.ENOENT).lower()
+    return (error.strerror or str(error)).lower()
 
 
 def notes_on(found: Mapping[str, Any], name: str) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import atexit
 import functools
 import importlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -54,5 +55,6 @@ def open_to_all(environment: dict[str, str]) -> None:
     """Have a service with this environment run a Relève that its user may read: before its start, if ``user`` comes
     later only.
     """
-    if found := packages():
-        environment.setdefault("PYTHONPATH", str(found))
+    found, folders = packages(), [one for one in environment.get("PYTHONPATH", "").split(os.pathsep) if one]
+    if found and str(found) not in folders:
+        environment["PYTHONPATH"] = os.pathsep.join([*folders, str(found)])

@@ -15,6 +15,7 @@ from harness.workers import Client, Generation, Worker, busy, connect, eventuall
 from releve.config.settings.timeouts import Timeouts
 from releve.server.handover.exchange import HOPS_MAX, Parcel, give, take
 from releve.server.loop.connection import REST_MAX_BYTES
+from releve.server.shared.system import raise_descriptor_limit
 
 NAME = "127.0.0.1:8000"
 
@@ -239,6 +240,7 @@ def test_a_pipelined_request_is_answered_once_and_in_order(old: Generation, new:
 
 
 def test_a_thousand_idle_connections(old: Generation, new: Generation) -> None:
+    raise_descriptor_limit(2048)  # a login often gives 1,024, and the clients are all of this process
     ones, others = [old.start() for _ in range(2)], [new.start() for _ in range(2)]
     for worker in ones:
         worker.resume()
