@@ -84,9 +84,9 @@ def one_round(server: Server, folder: Path, seconds: int) -> Round:
     load = next(load for load in LOADS if load.name == "browser")
     running = Running(server, folder)
     try:
-        measure(running.port, load, 1)
+        measure(running, load, 1)
         before = cpu_s(running)
-        figure: Figure = measure(running.port, load, seconds)
+        figure: Figure = measure(running, load, seconds)
         assert figure.errors == 0, figure
         return Round(figure.rate, (cpu_s(running) - before) / (figure.rate * seconds) * 1e6)
     finally:

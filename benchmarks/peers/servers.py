@@ -86,6 +86,34 @@ http {
 }
 """
 
+# Before the servers of the load `nginx`, with nothing but what it needs to run here. Its folder is inside the server's.
+FRONT = Server(
+    "front",
+    (),
+    ("nginx", "-p", "{home}", "-c", "{home}/config"),
+    "nginx as a proxy, at its defaults: HTTP/1.0 and a new connection for each request",
+    """
+{user}
+daemon off;
+pid {home}/pid;
+error_log stderr;
+events { }
+http {
+    access_log off;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    server {
+        listen 127.0.0.1:{port};
+        location / { proxy_pass http://unix:{home}/../socket; }
+    }
+}
+""",
+    "nginx",
+)
+
 SERVERS = (
     Server(
         "releve",
@@ -165,5 +193,35 @@ SERVERS = (
         "the ceiling: `return 200`, C, no application, no access log",
         NGINX,
         "nginx",
+    ),
+)
+# Those of the load `nginx`: the same programs, on a Unix socket.
+BEHIND = (
+    Server(
+        "releve",
+        (str(ROOT),),
+        ("{bin}/releve", "-w", "1", "--threads", "8", "-b", "unix:{home}/socket", "{app}:application"),
+    ),
+    Server(
+        "gunicorn-gthread",
+        ("gunicorn",),
+        ("{bin}/gunicorn", "-w", "1", "--threads", "8", "-b", "unix:{home}/socket", "{app}:application"),
+    ),
+    Server(
+        "granian",
+        ("granian",),
+        (
+            "{bin}/granian",
+            "--interface",
+            "wsgi",
+            "--uds",
+            "{home}/socket",
+            "--workers",
+            "1",
+            "--blocking-threads",
+            "8",
+            "--no-ws",
+            "{app}:application",
+        ),
     ),
 )
