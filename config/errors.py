@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 from releve.config.frozen import dataclass
@@ -47,6 +46,8 @@ def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | Non
     """The known word that ``word`` was probably meant to be, if any; ``likeness`` is between 0 and 1 (the same
     word).
     """
+    import difflib  # only a mistake needs it
+
     found = difflib.get_close_matches(word.lower().replace("-", "_"), list(known), n=1, cutoff=likeness)
     return found[0] if found else None
 

@@ -8,7 +8,6 @@ Standard library only; nothing here changes anything.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pwd
 import re
@@ -192,6 +191,8 @@ def _check_length(directory: Path, source: str) -> None:
 
 
 def _short_hash(data: bytes) -> str:
+    import hashlib  # with OpenSSL: 2 ms of each ctl, which seldom names an instance by its path
+
     return hashlib.sha256(data).hexdigest()[:8]
 
 
