@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import secrets
 import signal
 import subprocess
 import time
@@ -80,7 +81,10 @@ VARIABLES: dict[str, str] = {
     "RELEVE_OLD_REVISION": "its git commit, if it is a work tree",
     "RELEVE_STEP": "in `on_failure` and `on_rollback`: the step that failed; otherwise empty",
     "RELEVE_REASON": "why it failed; otherwise empty",
+    "RELEVE_HOOK_ID": "an identifier of this run of the hook",
 }
+_ID = "RELEVE_HOOK_ID"
+_ENVIRON_MAX_BYTES = 1 << 20
 
 
 class Hooks:
@@ -191,16 +195,18 @@ class Hooks:
         command, pin = self._command(name), self._pin
         assert command is not None and pin is not None
         output = Output(name, self._operation)
+        identifier = secrets.token_hex(16)
+        self._note_start(identifier)  # before there is a process: the supervisor may be killed at any moment
         try:
             status = await program.follow(
                 ["/bin/sh", "-c", command.run] if isinstance(command.run, str) else command.run,
                 command.timeout,
                 directory=pin.resolved,
-                environment=self._environment(name, pin, step, reason),
+                environment={**self._environment(name, pin, step, reason), _ID: identifier},
                 identity=pin.identity,
                 grace_s=GRACE_S,
                 hear=output.hear,
-                started=self._write_pid,
+                started=lambda pid: self._note_start(identifier, pid),
             )
         except (OSError, subprocess.SubprocessError) as error:
             why = getattr(error, "strerror", None) or str(error)
@@ -209,7 +215,7 @@ class Hooks:
             ) from error
         finally:
             output.flush()
-            self._remove_pid()
+            self._remove_note()
         if status is None:
             late = f"the hook {name} was killed after {command.timeout:g} s; fix it, or raise hooks.{name}.timeout"
             raise StepFailed(name, late, output.tail(), logged=True)
@@ -233,12 +239,14 @@ class Hooks:
         }
         return {**pin.environment, "PATH": first(os.path.dirname(pin.python), pin.environment.get("PATH")), **values}
 
-    def _write_pid(self, pid: int) -> None:
+    def _note_start(self, identifier: str, pid: int = 0) -> None:
+        """Write down which hook runs, for ``end_left_over``; pid 0 while it is being started."""
         if self._runtime is not None:
             with suppress(OSError), paths.folder(self._runtime) as folder:
-                folder.write(HOOK_NAME, f"{pid} {proc.started_at(pid)}\n".encode(), 0o600)
+                started = proc.started_at(pid) if pid else 0
+                folder.write(HOOK_NAME, f"{pid} {started} {identifier}\n".encode(), 0o600)
 
-    def _remove_pid(self) -> None:
+    def _remove_note(self) -> None:
         if self._runtime is not None:
             with suppress(OSError):
                 paths.remove(self._runtime / HOOK_NAME)
@@ -258,12 +266,29 @@ def end_left_over(runtime: Path) -> None:
     with suppress(OSError, ValueError), paths.folder(runtime) as folder:
         said = folder.read_ours(HOOK_NAME, _LINE_MAX_BYTES).decode("ascii")
         folder.remove(HOOK_NAME)
-        pid, _, started = said.strip().partition(" ")
+        pid, started, *identifier = said.split()  # no identifier: an older release has written it
+        if pid == "0":
+            pid, started = _find(*identifier)
         group = int(pid)
         # A hook leads a session of its own; nothing else is ever ended by this file, whatever it says.
         if group > 1 and started == proc.started_at(group) and os.getsid(group) == group != os.getsid(0):
             log.warning("killed pid %d, a hook that the previous supervisor left running", group)
             system.kill_group(group, signal.SIGKILL)
+
+
+def _find(identifier: str) -> tuple[str, str]:
+    """The process of a hook whose supervisor was killed while it started it, and when it was started (``proc``): the
+    first that leads a session and has the identifier in its environment. Raises ValueError.
+    """
+    mark, found = f"{_ID}={identifier}".encode("ascii"), []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
+            if mark in file.read(_ENVIRON_MAX_BYTES).split(b"\0") and os.getsid(int(name)) == int(name):
+                found.append((int(proc.started_at(int(name)) or 0), name))
+    if not found:
+        raise ValueError("no such process")
+    started, pid = min(found)
+    return pid, str(started)
 
 
 class Output:

@@ -290,6 +290,8 @@ def everybody_is_the_user(service: Service) -> None:
     for process in about(service.root):
         with contextlib.suppress(psutil.Error):
             command = process.cmdline()  # first: what is being started is still the supervisor
+            if not command:  # it has just ended, or is being replaced by another program
+                continue
             lesser = set(process.uids()) <= {pwd.getpwnam(name).pw_uid for name in (USER, OTHER)}
             ours = command[0].startswith("releve: supervisor ") or (
                 command[0] == OURS and {"releve", "releve.supervisor.sentry"} & set(command)

@@ -324,10 +324,34 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def test_a_hook_that_was_left_over_is_ended(tmp_path: Path, bystander: subprocess.Popen[bytes]) -> None:
-    (tmp_path / HOOK_NAME).write_text(f"{bystander.pid} {proc.started_at(bystander.pid)}\n")
+@pytest.mark.parametrize("identifier", [" 1f2e", ""])  # none: as older releases write it
+def test_a_hook_that_was_left_over_is_ended(
+    tmp_path: Path, bystander: subprocess.Popen[bytes], identifier: str
+) -> None:
+    (tmp_path / HOOK_NAME).write_text(f"{bystander.pid} {proc.started_at(bystander.pid)}{identifier}\n")
     hooks.end_left_over(tmp_path)
     assert bystander.wait(10) == -9
+    assert not (tmp_path / HOOK_NAME).exists()
+
+
+def test_a_hook_is_ended_whose_supervisor_was_killed_while_it_started_it(tmp_path: Path) -> None:
+    environment = {**os.environ, "RELEVE_HOOK_ID": "1f2e"}
+    led = ["sh", "-c", "sleep 60 & wait"]
+    with (
+        subprocess.Popen(led, start_new_session=True, env=environment) as hook,
+        subprocess.Popen(["sleep", "60"], start_new_session=True, env={**os.environ, "RELEVE_HOOK_ID": "1f2"}) as other,
+        subprocess.Popen(["sleep", "60"], env=environment) as member,
+    ):
+        (tmp_path / HOOK_NAME).write_text("0 0 1f2e\n")
+        hooks.end_left_over(tmp_path)
+        try:
+            assert hook.wait(10) == -9 and not (tmp_path / HOOK_NAME).exists()
+            assert (other.poll(), member.poll()) == (None, None)
+        finally:
+            other.kill()
+            member.kill()
+    (tmp_path / HOOK_NAME).write_text("0 0 1f2e\n")
+    hooks.end_left_over(tmp_path)  # none is left
     assert not (tmp_path / HOOK_NAME).exists()
 
 
