@@ -5,10 +5,9 @@ differ. A shape is a head that was checked, cut at the values that differ. A req
 between them needs those values checked and nothing else: what was legal, framed, and free of repetitions is so again.
 
 Values of credentials, and whatever decides where a message ends, are never part of a shape. A client whose requests
-are all different soon has none, and is read line by line (``fasthead.py``).
+are all different soon has none, and is read by ``fasthead.py``.
 
-Measured (one core, CPython 3.11, twelve browser headers of which two differ): 1.1 µs against 3.7 µs for
-``fast_environ``.
+Measured (one core, CPython 3.11, twelve browser headers of which two differ): 1.1 µs against 5 µs for ``fast_environ``.
 """
 
 from __future__ import annotations
@@ -17,17 +16,16 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from releve.config.settings.limits import Limits
-from releve.server.http.fasthead import key_of
+from releve.server.http.fasthead import keeps, key_of
 from releve.server.http.forwarded import concerns
 
 CREDENTIALS = frozenset(("HTTP_COOKIE", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION"))
 # what more than `isprintable` has checked: the same in all of a shape
 _DECISIVE = frozenset(("HTTP_HOST", "HTTP_CONNECTION"))
-_KEPT = frozenset(("", "keep-alive"))
 _TARGET = ("RAW_URI", "REQUEST_URI", "PATH_INFO", "QUERY_STRING")
 _END = "\r\n\r\n"
 
-VALUES_MAX = 6  # that differ; with more it is no faster than line by line
+VALUES_MAX = 6  # that differ; with more it is hardly faster than `fast_environ`
 LEARN_MAX = 8  # misses for one connection; then its client is taken for one that does not repeat itself
 SHAPES_MAX = 64  # kept in a worker for the connections to come
 HEAD_MAX = 4096  # bytes of one that has a shape
@@ -121,7 +119,9 @@ def learn(head: str, environ: Environ, base: Environ, previous: Shape | None, li
     ``previous`` is the shape that did not fit: a line that was another one there has a value that differs. ``None``:
     too many do, or the head is not one for this.
     """
-    if "CONTENT_LENGTH" in environ or environ.get("HTTP_CONNECTION", "").lower() not in _KEPT or len(head) > HEAD_MAX:
+    if "CONTENT_LENGTH" in environ or environ["SERVER_PROTOCOL"] != "HTTP/1.1" or len(head) > HEAD_MAX:
+        return None
+    if not keeps(environ):
         return None
     first, *lines = head[: -len(_END)].split("\r\n")
     known = {} if previous is None else previous.lines

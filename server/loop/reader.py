@@ -127,13 +127,11 @@ class Reader:
         if environ is None:
             return False
         head = usual(environ)
-        if head is None:
-            return False
         whole = end
         length = environ.get("CONTENT_LENGTH")
         if length is not None:
             whole += int(length)
-            if whole > len(data) or (self._limits.body is not None and int(length) > self._limits.body):
+            if whole > len(data):
                 return False
         elif whole == len(data) and connection.learned < LEARN_MAX and not connection.polite and head.keep_alive:
             connection.learned += 1
