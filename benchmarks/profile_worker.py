@@ -92,7 +92,7 @@ def main() -> None:
         len(REQUESTS),
     )
     show(
-        "read a head: by known lines",
+        "read a head: over all of its lines",
         lambda: [fast_environ(data, len(data), base, limits) for data in REQUESTS],
         len(REQUESTS),
     )
@@ -111,6 +111,7 @@ def main() -> None:
                     "127.0.0.1",
                     "GET",
                     "/page/1?x=1",
+                    "HTTP/1.1",
                     200,
                     13,
                     "https://www.example.org/",
@@ -131,20 +132,24 @@ def whole(access: AccessLog, base: dict[str, Any], known: shapes.Shape) -> float
         classes=[0] * 10,
         ready=None,
         plain=True,
+        giving=False,
+        register=None,
         idle_s=75.0,
         deadlines=SimpleNamespace(put=None),
         tally=Scoreboard(make()).tally(0),
     )
-    unusual: Any = None
-    answer: Any = SimpleNamespace(application=application, access=access, own=frozenset())
+    answer: Any = SimpleNamespace(application=application, access=access, own=frozenset(), prepare=None)
+    reader: Any = SimpleNamespace(usual=None, unusual=None)
+    settle: Any = None
     connection = Connection.__new__(Connection)
     client: Any = Client()
     connection.socket, connection.shape, connection.channel = client, known, SocketChannel(client, Settings().timeouts)
     connection.host, connection.port, connection.keeps, connection.call = "127.0.0.1", "4711", lambda: True, None
     connection.mark = b"127.0.0.1:4711"
+    connection.polite, connection.registered, connection.buffer = False, True, bytearray()
     connection.requests = connection.hops = connection.tick = 0
     connection.deadline, connection.trust = 0.0, None
-    serve = fast_path(connections, threads, answer, unusual, unusual)
+    serve = fast_path(connections, threads, answer, reader, settle)
 
     def turn() -> None:
         for _ in range(500):

@@ -72,7 +72,7 @@ class Acceptor:
         self._loop = loop
         self._connections = loop.connections
         self._threads = loop.threads
-        self._read = loop.reader.read
+        self._read, self._serve = loop.reader.read, loop.serve
         self._prefaced = prefaced
         self._exhausted = False  # backing off
         self._pressed_until = 0.0  # monotonic
@@ -209,9 +209,9 @@ class Acceptor:
     def _admits(self) -> bool:
         return self.room.left and (self._has_thread() or (self._is_pressed() and self.crowded()))
 
-    def _of(self, width: Width) -> dict[int, Callable[[], None]]:
+    def _of(self, width: Width) -> dict[int, Callable[[], bool]]:
         """The doors that are open then, and what happens when somebody comes."""
-        doors: dict[int, Callable[[], None]] = {}
+        doors: dict[int, Callable[[], bool]] = {}
         if width is not Width.SHUT and self._listening:
             for name, sock in self.listeners.items():
                 doors[sock.fileno()] = partial(self._on_event, partial(self._accept, name, sock))
@@ -219,24 +219,35 @@ class Acceptor:
             doors[self.exchange] = partial(self._on_event, self._receive)
         return doors
 
-    def _on_event(self, door: Door) -> None:
+    def _on_event(self, door: Door) -> bool:
+        """False: the lead was lost, and with it the right to change anything here."""
         # for the one that waits, and no further ones
         if not self.room.left and self._is_pressed() and not self.room.make():
             self._pressed_until = 0.0
-        self._let_in(door, BATCH, self._admits)
+        if not self._let_in(door, BATCH, self._admits, self._serve):
+            return False
         self.update()
+        return True
 
-    def _let_in(self, door: Door, most: int, room: Callable[[], bool]) -> None:
+    def _let_in(
+        self, door: Door, most: int, room: Callable[[], bool], serve: Callable[[Connection], bool] | None = None
+    ) -> bool:
+        """Let up to ``most`` in. ``serve`` answers those who have sent their request, before the next one is let in.
+        False: the lead was lost in that.
+        """
         for _ in range(most):
             connection = door() if room() else None
             if connection is None:
-                return
+                return True
             if self.diversion is not None and not connection.hops and self.diversion.take(connection):
                 continue
             if connection.buffer or not connection.fresh:
                 self._connections.welcome(connection)
-            else:
+            elif serve is None or connection.owes_preface:
                 self._read(connection)  # most clients have sent their request by now
+            elif not serve(connection):
+                return False
+        return True
 
     def _accept(self, name: str, sock: socket.socket) -> Connection | None:
         while True:

@@ -38,9 +38,9 @@ class Channel(Protocol):
         """
         ...
 
-    def finish(self, data: bytes | memoryview) -> None:
-        """Send the last bytes of a response, without blocking: whoever owns the connection afterwards sends what the
-        client did not take.
+    def finish(self, data: bytes | memoryview, before: bytes = b"") -> None:
+        """Send the last bytes of a response, ``before`` in front of them, without blocking: whoever owns the connection
+        afterwards sends what the client did not take.
 
         Raises ClientGone.
         """

@@ -77,13 +77,13 @@ def fast_environ(data: bytes, end: int, base: dict[str, Any], limits: Limits) ->
     if method not in _METHODS or target[:1] != "/" or "#" in target:
         return None
     try:
-        fields: dict[str, str] = dict(map(_split, lines, _COLON_AND_SPACE, _ONCE))  # type: ignore[arg-type]
+        fields: dict[str, str] = dict(map(_split, lines, _COLON_AND_SPACE, _ONCE))
     except ValueError:  # a line without: its value is empty, or stands right behind the colon, or it is none
         if not all(map(str.__contains__, lines, _COLON)):
             return None
-        fields = dict(map(_split, lines, _COLON, _ONCE))  # type: ignore[arg-type]
+        fields = dict(map(_split, lines, _COLON, _ONCE))
     environ = base.copy()
-    environ.update(zip(map(_names.get, fields), map(_strip, fields.values())))  # type: ignore[arg-type]
+    environ.update(zip(map(_names.get, fields), map(_strip, fields.values()), strict=True))  # type: ignore[arg-type]
     if None in environ:  # a name that was not seen before
         keys = list(map(key_of, fields))
         if "" in keys:
@@ -113,9 +113,7 @@ def keeps(environ: dict[str, Any]) -> bool:
 
 def usual(environ: dict[str, Any]) -> Usual:
     """The short form for an environ just made by ``fast_environ``."""
-    return Usual(
-        environ["REQUEST_METHOD"], environ["RAW_URI"], keeps(environ), _VERSIONS[environ["SERVER_PROTOCOL"]]
-    )
+    return Usual(environ["REQUEST_METHOD"], environ["RAW_URI"], keeps(environ), _VERSIONS[environ["SERVER_PROTOCOL"]])
 
 
 def forget() -> None:

@@ -72,17 +72,17 @@ class Start:
         self.named = False
         self.closing = False
         self.plain = 200 <= status < 500 and status not in (204, 205, 304)
-        self._written = ("", -1, b"")
+        self._written = ("", -1, True, (1, 1), b"")
 
-    def head(self, length: int) -> bytes:
-        """The head of a response with ``length`` bytes on a connection that stays; the last one is kept as long as its
-        date is right.
+    def head(self, length: int, keep: bool = True, version: tuple[int, int] = (1, 1)) -> bytes:
+        """The head of a response with ``length`` bytes, on a connection that stays or not; the last one is kept as long
+        as its date is right.
         """
         date = date_line()
-        written, size, head = self._written  # replaced as a whole, so that any thread may read it
-        if written is not date or size != length:
-            head = response_head(self, Framing(True, length, False, True), (1, 1))
-            self._written = (date, length, head)
+        written, size, kept, of, head = self._written  # replaced as a whole, so that any thread may read it
+        if written is not date or size != length or kept is not keep or of != version:
+            head = response_head(self, Framing(True, length, False, keep), version)
+            self._written = (date, length, keep, version, head)
         return head
 
     def headers(self, length: int | None) -> Headers:

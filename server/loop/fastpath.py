@@ -1,9 +1,9 @@
 """In the leader: the way of a usual request, from its bytes to those of its response, in one function.
 
-Most requests are alike: one read brings a whole head without a body, and of the shape that the client's last one had
-(``shape.py``); the application returns a list of one piece; one send takes all; the connection stays. Those go through
-here. Whatever is different leaves at the point where it differs: to the loop, or to ``call.py``. Nothing is decided
-here that they would decide otherwise.
+Most requests are alike: one read brings all of one, most often of the shape that the client's last one had
+(``shape.py``), or else one that ``reader.py`` finds usual; the application returns a list of one piece; one send takes
+all. Those go through here. Whatever is different leaves at the point where it differs: to the loop, or to ``call.py``.
+Nothing is decided here that they would decide otherwise.
 
 The function is long because calling another one costs a tenth of a microsecond, of four in all; it is a closure because
 a variable of an outer function is read in half the time of an attribute (``benchmarks/profile_worker.py``).
@@ -18,9 +18,10 @@ from io import BytesIO
 
 from releve.server.http.fasthead import Usual
 from releve.server.http.forwarded import introduce
-from releve.server.loop.connection import READ_BYTES, Connection, State
+from releve.server.loop.connection import READ_BYTES, REST_MAX_BYTES, Connection, State
 from releve.server.loop.connections import Connections
 from releve.server.loop.handler import Handler
+from releve.server.loop.reader import Reader
 from releve.server.loop.threads import Threads
 from releve.server.scoreboard.record import BUCKETS
 from releve.server.shared.native import time
@@ -35,13 +36,13 @@ def fast_path(
     connections: Connections,
     threads: Threads,
     answer: Handler,
-    received: Callable[[Connection, bytes], None],
+    reader: Reader,
     settle: Callable[[Connection], None],
 ) -> Callable[[Connection], bool]:
-    """What serves an idle connection that has a shape, an empty buffer, and something to read: whether the lead is
-    still ours.
+    """What serves an idle connection of a client, just accepted or with something to read, and with an empty buffer:
+    whether the lead is still ours.
 
-    ``received`` goes on with what was read, where that is not usual, ``settle`` with a connection that was answered.
+    ``reader`` reads what has no known shape, ``settle`` goes on with a connection that was answered.
     """
     application, access = answer.application, answer.access
     log_usual = access.usual if access is not None and access.short else None
@@ -49,6 +50,8 @@ def fast_path(
     put_token, take_token = threads.token.append, threads.token.remove
     durations, longest = connections.tally.durations, BUCKETS - 1
     inflight = connections.tally.inflight
+    register = connections.register
+    read_usual, unusual, prepare = reader.usual, reader.unusual, answer.prepare
     enter, inflight_view, place = inflight.pack, inflight.view, inflight.place
     own = answer.own
     now = time.monotonic
@@ -56,30 +59,45 @@ def fast_path(
 
     def serve(connection: Connection) -> bool:
         try:
-            data = connection.socket.recv(READ_BYTES)
+            # While connections are given away, what is left behind a request has to fit the message.
+            data = connection.socket.recv(REST_MAX_BYTES if connections.giving else READ_BYTES)
         except BlockingIOError:
+            if not connection.registered:  # it was just accepted
+                register(connection)
             return True
         except OSError:
             data = b""
-        shape, channel = connection.shape, connection.channel
-        assert shape is not None and channel is not None
-        environ = shape.read(str(data, "latin-1"))
+        shape = connection.shape
+        environ = None if shape is None else shape.read(str(data, "latin-1"))
         if environ is None:
-            received(connection, data)
-            return True
-        environ["REMOTE_ADDR"] = host = connection.host
-        environ["REMOTE_PORT"] = connection.port
-        environ["wsgi.input"] = BytesIO()
-        if shape.forwarded:
-            introduce(environ, connection.trust)
+            found = read_usual(connection, data)
+            if found is None:
+                unusual(connection, data)
+                return True
+            environ, head, whole_bytes = found
+            connection.fresh = False
+            method, target, keep_alive, version = head
             host = environ["REMOTE_ADDR"]
-        method, target = shape.method, environ["RAW_URI"]
+            authorized = "HTTP_AUTHORIZATION" in environ
+        else:
+            assert shape is not None
+            head = None
+            environ["REMOTE_ADDR"] = host = connection.host
+            environ["REMOTE_PORT"] = connection.port
+            environ["wsgi.input"] = BytesIO()
+            if shape.forwarded:
+                introduce(environ, connection.trust)
+                host = environ["REMOTE_ADDR"]
+            method, target, authorized = shape.method, environ["RAW_URI"], shape.authorized
         if not threads.open or (own and environ["PATH_INFO"] in own):
             if not threads.open and answer.ours(connection, environ) is None and connections.share(connection, data):
                 return True
-            connection.state, connection.environ, connection.head = busy, environ, Usual(method, target, True)
+            if head is not None and whole_bytes < len(data):
+                connection.buffer += data[whole_bytes:]
+            connection.state, connection.environ, connection.head = busy, environ, head or Usual(method, target, True)
             ready.append(connection)
             return True
+        channel = connection.channel or prepare(connection)
         connection.state = busy  # not by `enter`: IDLE may become that
         # What the client sent, before the application can change it.
         referer, agent = environ.get("HTTP_REFERER", "-"), environ.get("HTTP_USER_AGENT", "-")
@@ -91,6 +109,12 @@ def fast_path(
             channel,
             environ,
         )
+        protocol = "HTTP/1.1"
+        if head is not None:
+            call.keep_alive, call.version = keep_alive, version
+            protocol = environ["SERVER_PROTOCOL"]
+            if whole_bytes < len(data):
+                connection.buffer += data[whole_bytes:]
         outcome: Outcome | None = None
         began = now()
         enter(inflight_view, place, began, connection.mark, data)
@@ -105,7 +129,7 @@ def fast_path(
             except BaseException as error:  # SystemExit in a view ends the request, not the worker
                 outcome = call.fail(error)
             else:
-                whole = call.whole(iterable) if connections.plain else None
+                whole = call.whole(iterable) if connections.plain and not connection.polite else None
                 if whole is None:
                     outcome = context.run(call.complete, iterable)
                 else:
@@ -116,6 +140,8 @@ def fast_path(
                     call.state = over
                     if sent < len(whole):
                         outcome = call.finish(memoryview(whole)[sent:])
+                    elif head is not None and (not keep_alive or connection.buffer):
+                        outcome = call.usual_outcome()  # `settle` closes it, or goes on with what is there
         except BaseException:  # ours: the application's own were answered
             log.exception("cannot finish a request: internal error")
             outcome = Outcome(500, 0, False, "internal error")
@@ -123,21 +149,21 @@ def fast_path(
             threads.end_child()
         ended = now()
         took_s = ended - began
-        if log_usual is not None and outcome is None and not shape.authorized:
-            log_usual(host, method, target, call.status, call.sent_bytes, referer, agent)
+        if log_usual is not None and call.state is over and not authorized and (outcome is None or not outcome.error):
+            log_usual(host, method, target, protocol, call.status, call.sent_bytes, referer, agent)
         elif access is not None:
             answer.note(environ, call, outcome or call.usual_outcome(), took_s)
         connection.call = None
         try:
             take_token(connection)
         except ValueError:
-            connection.outcome, connection.head = outcome or call.usual_outcome(), Usual(method, target, True)
+            connection.outcome, connection.head = outcome or call.usual_outcome(), head or Usual(method, target, True)
             connection.took_s = took_s
             threads.lose(connection)
             return False
         threads.answered += 1
         if outcome is not None:
-            connection.outcome, connection.head = outcome, Usual(method, target, True)
+            connection.outcome, connection.head = outcome, head or Usual(method, target, True)
             connection.took_s = took_s
             settle(connection)
             return True
@@ -147,6 +173,8 @@ def fast_path(
         connection.requests += 1
         connection.hops = 0
         connection.state = idle
+        if not connection.registered:
+            register(connection)
         deadline = ended + connections.idle_s
         if connection.tick >= 0 and connection.deadline <= deadline:
             connection.deadline = deadline  # its bucket is early enough: all that `put` would do

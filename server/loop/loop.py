@@ -60,7 +60,7 @@ class Loop:
         self.ended: Callable[[], NoReturn] = lambda: os._exit(0)  # called in the leader after `stop`
         # the same, in an exception that nobody expected
         self.failed: Callable[[], NoReturn] = lambda: os._exit(EXIT_INTERNAL)
-        self._handlers: dict[int, Callable[[], None]] = {}
+        self._handlers: dict[int, Callable[[], object]] = {}
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self._hurry = False
         self._stopped = False
@@ -70,7 +70,7 @@ class Loop:
         self._writer = Writer(self.connections, settings, answer.access)
         self._collecting = Collecting(self.connections, self._writer, settings)
         self.reader = Reader(self.connections, self.threads, answer, self._collecting, self._writer, settings.limits)
-        self._serve = fast_path(self.connections, self.threads, answer, self.reader.received, self.settle)
+        self.serve = fast_path(self.connections, self.threads, answer, self.reader, self.settle)
         self.connections.dropped = self._collecting.forget
         self.watch(self.threads.wakeup, self._take_back)
 
@@ -123,8 +123,8 @@ class Loop:
         """End after this turn."""
         self._stopped = True
 
-    def watch(self, fd: int, handler: Callable[[], None], events: int = select.EPOLLIN) -> None:
-        """Call ``handler`` whenever the descriptor is ready."""
+    def watch(self, fd: int, handler: Callable[[], object], events: int = select.EPOLLIN) -> None:
+        """Call ``handler`` whenever the descriptor is ready. It returns False if the lead was lost in it."""
         self._handlers[fd] = handler
         self._epoll.register(fd, events)
 
@@ -153,11 +153,20 @@ class Loop:
         for fd, _ in events:
             connection = table_get(fd)
             if connection is None:
-                if fd in self._handlers:
-                    self._handlers[fd]()
+                handler = self._handlers.get(fd)
+                if handler is not None and handler() is False:
+                    self._hurry = True
+                    return False
+                while ready:
+                    if not self._dispatch(ready.popleft()):
+                        return False
                 continue
-            if connection.state is _IDLE and connection.shape is not None and not connection.buffer:
-                if not self._serve(connection):
+            if (
+                connection.state is _IDLE
+                and not connection.buffer
+                and (connection.shape is not None or not (connection.private or connection.owes_preface))
+            ):
+                if not self.serve(connection):
                     self._hurry = True  # the next leader does what is due after this turn
                     return False
             else:

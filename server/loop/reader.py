@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from io import BytesIO
+from typing import Any
 
 from releve.config.settings.limits import Limits
-from releve.server.http.fasthead import fast_environ, usual
+from releve.server.http.fasthead import Usual, fast_environ, usual
 from releve.server.http.forwarded import concerns, introduce
 from releve.server.http.head import EMPTY_LINE, END, HTTPError, Partial, head_end, parse_head, skip_empty_lines
 from releve.server.http.proxy_protocol import PrefaceError, read_preface
@@ -30,6 +31,8 @@ from releve.server.wsgi.environ import split_peer
 
 # Looking a member up in its Enum costs more than all else in a comparison.
 _IDLE, _BUSY = State.IDLE, State.BUSY
+
+Environ = dict[str, Any]
 
 log = logging.getLogger("releve.worker")
 
@@ -71,7 +74,7 @@ class Reader:
             self._connections.close(connection)
             return
         connection.fresh = False
-        if connection.buffer or connection.private or connection.owes_preface or not self._usual(connection, data):
+        if connection.buffer or connection.private or connection.owes_preface or not self._make_ready(connection, data):
             connection.buffer += data
             self.advance(connection)
 
@@ -114,25 +117,24 @@ class Reader:
             return False
         return True
 
-    def _usual(self, connection: Connection, data: bytes) -> bool:
-        """Make a plain, complete request ready, its body included.
-
-        False: nothing was done, the strict parser reads it.
+    def usual(self, connection: Connection, data: bytes) -> tuple[Environ, Usual, int] | None:
+        """The first request in ``data``, if it is plain and its body is all there: its environ, its head in short, and
+        how many bytes it has. ``None``: nothing was done, the strict parser reads it.
         """
         end = data.find(END) + len(END)
         if end < len(END):
-            return False
+            return None
         base = connection.base or connection.base_environ()
         environ = fast_environ(data, end, base, self._limits)
         if environ is None:
-            return False
+            return None
         head = usual(environ)
         whole = end
         length = environ.get("CONTENT_LENGTH")
         if length is not None:
             whole += int(length)
             if whole > len(data):
-                return False
+                return None
         elif whole == len(data) and connection.learned < LEARN_MAX and not connection.polite and head.keep_alive:
             connection.learned += 1
             connection.shape = learn(data.decode("latin-1"), environ, base, connection.shape, self._limits)
@@ -144,6 +146,14 @@ class Reader:
         environ["wsgi.input"] = BytesIO(data[end:whole])
         if concerns(environ):
             introduce(environ, connection.trust)
+        return environ, head, whole
+
+    def _make_ready(self, connection: Connection, data: bytes) -> bool:
+        """Make a plain request ready to be answered. False: it is none, and nothing was done."""
+        found = self.usual(connection, data)
+        if found is None:
+            return False
+        environ, head, whole = found
         if (
             not self._threads.open
             and self._answer.ours(connection, environ) is None
@@ -158,6 +168,15 @@ class Reader:
         connection.state = _BUSY
         self._connections.ready.append(connection)
         return True
+
+    def unusual(self, connection: Connection, data: bytes) -> None:
+        """Go on with what ``usual`` does not read; nothing: the client has closed the connection."""
+        if not data:
+            self._connections.close(connection)
+            return
+        connection.fresh = False
+        connection.buffer += data
+        self.advance(connection)
 
     def advance(self, connection: Connection) -> None:
         """Go as far as the bytes at hand allow."""

@@ -110,19 +110,22 @@ class SocketChannel:
             self.moved_at = began + waited_s
             return data
 
-    def finish(self, data: bytes | memoryview) -> None:
-        """Send the last bytes of a response; what the client does not take at once is left in ``unsent``.
+    def finish(self, data: bytes | memoryview, before: bytes = b"") -> None:
+        """Send the last bytes of a response, ``before`` in front of them, in one system call and without copying them
+        together; what the client does not take at once is left in ``unsent``.
 
         Raises ClientGone.
         """
         try:
-            sent = self._socket.send(data)
+            sent = self._socket.sendmsg((before, data)) if before else self._socket.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             raise _gone(error) from error
-        if sent < len(data):
-            self.unsent = Rest(memoryview(data)[sent:])
+        if sent < len(before):
+            self.unsent = Rest(memoryview(before[sent:] + bytes(data)))
+        elif sent - len(before) < len(data):
+            self.unsent = Rest(memoryview(data)[sent - len(before) :])
 
     def finish_file(self, file: int, offset: int, count: int) -> int:
         """Send the last part of a response from a file, likewise. Raises as ``sendfile``."""

@@ -43,12 +43,12 @@ _BROKEN = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)  # a stream whose read
 
 # The presets for a usual request; without referer and agent: formatted, and cut to nothing.
 _SHORT = {
-    "common": '%s - - %s "%s %s HTTP/1.1" %s %s%.0s%.0s\n',
-    "combined": '%s - - %s "%s %s HTTP/1.1" %s %s "%s" "%s"\n',
+    "common": '%s - - %s "%s %s %s" %s %s%.0s%.0s\n',
+    "combined": '%s - - %s "%s %s %s" %s %s "%s" "%s"\n',
 }
 
-# remote, clock, method, target, status, bytes, referer, agent
-Usual = tuple[str, str, str, str, int, int | str, str, str]
+# remote, clock, method, target, protocol, status, bytes, referer, agent
+Usual = tuple[str, str, str, str, str, int, int | str, str, str]
 
 log = logging.getLogger("releve.worker")
 
@@ -134,15 +134,25 @@ class AccessLog:
         )
 
     def usual(
-        self, remote: str, method: str, target: str, status: int, sent_bytes: int, referer: str, agent: str
+        self,
+        remote: str,
+        method: str,
+        target: str,
+        protocol: str,
+        status: int,
+        sent_bytes: int,
+        referer: str,
+        agent: str,
     ) -> None:
-        """The same in a short way, for a preset that is ``short``: an HTTP/1.1 request without credentials, all of it
-        printable text.
+        """The same in a short way, for a preset that is ``short``: a request without credentials, all of it printable
+        text.
         """
         second = int(time.time())
         if second != self._second:
             self._tick(second)
-        self.lines.append((remote or "-", self._clock, method, target, status, sent_bytes or "-", referer, agent))
+        self.lines.append(
+            (remote or "-", self._clock, method, target, protocol, status, sent_bytes or "-", referer, agent)
+        )
 
     def refuse(
         self, peer: str, status: int, sent_bytes: int = 0, duration_s: float = 0.0, request_line: str = "-"
@@ -193,8 +203,9 @@ class AccessLog:
 
     def _escaped(self, line: str | Usual) -> str:
         assert not isinstance(line, str)
-        remote, clock, method, target, status, sent_bytes, referer, agent = line
-        values = (escape(remote), clock, method, escape(target), status, sent_bytes, escape(referer), escape(agent))
+        remote, clock, method, target, protocol, status, sent_bytes, referer, agent = line
+        client, words = escape(remote), (method, escape(target), protocol)
+        values = (client, clock, *words, status, sent_bytes, escape(referer), escape(agent))
         return (_SHORT[self._preset] % values).removesuffix("\n")
 
     def _tick(self, second: int) -> None:

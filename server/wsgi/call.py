@@ -114,7 +114,7 @@ class Call:
         """Send what the application has returned, close it, and drop what it left of the request."""
         complete = False
         try:
-            whole = self.whole(iterable) if type(iterable) is list and self.keeps() else None
+            whole = self.whole(iterable) if type(iterable) is list and (not self.keep_alive or self.keeps()) else None
             if whole is not None:
                 self.state = _OVER
                 return self.finish(memoryview(whole))
@@ -173,11 +173,8 @@ class Call:
         self._send(data, None)
 
     def whole(self, iterable: object) -> bytes | None:
-        """The usual response: a list of one piece that is all of a small body, to a client that may stay.
-
-        Its bytes, to be sent at once.
-
-        ``None``: it is another one, and nothing is decided.
+        """The usual response: a list of one piece that is all of a small body, to a client that may stay, or wants to
+        go. Its bytes, to be sent at once. ``None``: it is another one, and nothing is decided.
         """
         if type(iterable) is not list or len(iterable) != 1:
             return None
@@ -189,8 +186,6 @@ class Call:
             or self.state is not _STARTED
             or self.body is not None
             or self.method == "HEAD"
-            or self.version != (1, 1)
-            or not self.keep_alive
         ):
             return None
         length = len(data)
@@ -199,7 +194,7 @@ class Call:
         self.state = _SENDING
         self.status = start.status
         self.sent_bytes = length
-        return start.head(length) + data
+        return start.head(length, self.keep_alive, self.version) + data
 
     def finish(self, data: memoryview) -> Outcome:
         """Send what is due of ``whole``, and that was all."""
@@ -211,7 +206,7 @@ class Call:
 
     def usual_outcome(self) -> Outcome:
         """What became of a call whose response was ``whole``."""
-        return Outcome(self.status, self.sent_bytes, True, None)
+        return Outcome(self.status, self.sent_bytes, self.keep_alive, None)
 
     @property
     def headers(self) -> Headers:
@@ -354,6 +349,9 @@ class Call:
         if sum(map(len, parts)) <= JOIN_BYTES:
             parts = (b"".join(parts),)
         try:
+            if last and len(parts) == 2:
+                self.channel.finish(parts[1], parts[0])
+                return
             for part in parts[:-1] if last else parts:
                 if part:
                     self.channel.write(part)

@@ -85,7 +85,7 @@ class Pieces:
     def finish_file(self, file: int, offset: int, count: int) -> int:
         raise AssertionError("wsgi.input sends no file")
 
-    def finish(self, data: bytes | memoryview) -> None:
+    def finish(self, data: bytes | memoryview, before: bytes = b"") -> None:
         raise AssertionError("wsgi.input ends no response")
 
     @property

@@ -54,8 +54,8 @@ class PairChannel:
         self.writes.pop()
         return len(data)
 
-    def finish(self, data: bytes | memoryview) -> None:
-        self.write(data)
+    def finish(self, data: bytes | memoryview, before: bytes = b"") -> None:
+        self.write(before + bytes(data))
 
     def received(self) -> bytes:
         """Everything the client gets, to the end."""

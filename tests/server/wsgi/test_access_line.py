@@ -60,7 +60,8 @@ def test_the_short_way_makes_the_same_lines(preset: str, requests: list[tuple[st
         environ = ENVIRON | {"RAW_URI": "/" + target, "HTTP_REFERER": referer, "HTTP_USER_AGENT": agent}
         one.add(environ, 200, sent, 0.0)
         if short:
-            other.usual(environ["REMOTE_ADDR"], environ["REQUEST_METHOD"], "/" + target, 200, sent, referer, agent)
+            words = (environ["REQUEST_METHOD"], "/" + target, environ["SERVER_PROTOCOL"])
+            other.usual(environ["REMOTE_ADDR"], *words, 200, sent, referer, agent)
         else:
             other.add(environ, 200, sent, 0.0)
     one_text, other_text = one.text(), other.text()
