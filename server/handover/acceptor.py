@@ -160,9 +160,9 @@ class Acceptor:
         entitled = min(BATCH, self._threads.answered - self._answers_seen)
         self._glanced_at, self._answers_seen = now, self._threads.answered
         for name, sock in self.listeners.items() if self._listening else ():
-            self._let_in(partial(self._accept, name, sock), entitled, self._has_room)
+            self._let_in(partial(self._accept, name, sock), entitled, self._has_room, self._read)
         if self.exchange >= 0:
-            self._let_in(self._receive, entitled, self._has_room)
+            self._let_in(self._receive, entitled, self._has_room, self._read)
 
     def sweep(self, *, listeners: bool = True, exchange: bool = True) -> Iterator[Connection]:
         """With the doors shut: whatever has queued at them, until nothing is left (or no descriptor is free).
@@ -224,28 +224,27 @@ class Acceptor:
         # for the one that waits, and no further ones
         if not self.room.left and self._is_pressed() and not self.room.make():
             self._pressed_until = 0.0
-        if not self._let_in(door, BATCH, self._admits, self._serve):
-            return False
-        self.update()
-        return True
+        kept = self._let_in(door, BATCH, self._admits, self._serve)
+        if kept:
+            self.update()
+        return kept
 
     def _let_in(
-        self, door: Door, most: int, room: Callable[[], bool], serve: Callable[[Connection], bool] | None = None
+        self, door: Door, most: int, room: Callable[[], bool], go_on: Callable[[Connection], bool | None]
     ) -> bool:
-        """Let up to ``most`` in. ``serve`` answers those who have sent their request, before the next one is let in.
-        False: the lead was lost in that.
+        """Let up to ``most`` in; ``go_on`` with each before the next one: most have sent their request by now.
+
+        False: it has said that the lead was lost.
         """
         for _ in range(most):
             connection = door() if room() else None
             if connection is None:
-                return True
+                break
             if self.diversion is not None and not connection.hops and self.diversion.take(connection):
                 continue
             if connection.buffer or not connection.fresh:
                 self._connections.welcome(connection)
-            elif serve is None or connection.owes_preface:
-                self._read(connection)  # most clients have sent their request by now
-            elif not serve(connection):
+            elif go_on(connection) is False:
                 return False
         return True
 

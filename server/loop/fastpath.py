@@ -46,12 +46,12 @@ def fast_path(
     """
     application, access = answer.application, answer.access
     log_usual = access.usual if access is not None and access.short else None
-    classes, ready, put_deadline = connections.classes, connections.ready, connections.deadlines.put
+    classes, put_deadline = connections.classes, connections.deadlines.put
     put_token, take_token = threads.token.append, threads.token.remove
     durations, longest = connections.tally.durations, BUCKETS - 1
     inflight = connections.tally.inflight
     register = connections.register
-    read_usual, unusual, prepare = reader.usual, reader.unusual, answer.prepare
+    read_usual, unusual, make_ready, prepare = reader.usual, reader.unusual, reader.make_ready, answer.prepare
     enter, inflight_view, place = inflight.pack, inflight.view, inflight.place
     own = answer.own
     now = time.monotonic
@@ -62,7 +62,7 @@ def fast_path(
             # While connections are given away, what is left behind a request has to fit the message.
             data = connection.socket.recv(REST_MAX_BYTES if connections.giving else READ_BYTES)
         except BlockingIOError:
-            if not connection.registered:  # it was just accepted
+            if not connection.registered:  # it was just accepted, as below
                 register(connection)
             return True
         except OSError:
@@ -75,9 +75,8 @@ def fast_path(
                 unusual(connection, data)
                 return True
             environ, head, whole_bytes = found
-            connection.fresh = False
             method, target, keep_alive, version = head
-            host = environ["REMOTE_ADDR"]
+            host, protocol = environ["REMOTE_ADDR"], environ["SERVER_PROTOCOL"]
             authorized = "HTTP_AUTHORIZATION" in environ
         else:
             assert shape is not None
@@ -88,14 +87,10 @@ def fast_path(
             if shape.forwarded:
                 introduce(environ, connection.trust)
                 host = environ["REMOTE_ADDR"]
-            method, target, authorized = shape.method, environ["RAW_URI"], shape.authorized
+            method, target, protocol, authorized = shape.method, environ["RAW_URI"], "HTTP/1.1", shape.authorized
+            whole_bytes = len(data)
         if not threads.open or (own and environ["PATH_INFO"] in own):
-            if not threads.open and answer.ours(connection, environ) is None and connections.share(connection, data):
-                return True
-            if head is not None and whole_bytes < len(data):
-                connection.buffer += data[whole_bytes:]
-            connection.state, connection.environ, connection.head = busy, environ, head or Usual(method, target, True)
-            ready.append(connection)
+            make_ready(connection, data, environ, head or Usual(method, target, True), whole_bytes)
             return True
         channel = connection.channel or prepare(connection)
         connection.state = busy  # not by `enter`: IDLE may become that
@@ -109,10 +104,9 @@ def fast_path(
             channel,
             environ,
         )
-        protocol = "HTTP/1.1"
         if head is not None:
+            connection.fresh = False
             call.keep_alive, call.version = keep_alive, version
-            protocol = environ["SERVER_PROTOCOL"]
             if whole_bytes < len(data):
                 connection.buffer += data[whole_bytes:]
         outcome: Outcome | None = None
@@ -173,7 +167,7 @@ def fast_path(
         connection.requests += 1
         connection.hops = 0
         connection.state = idle
-        if not connection.registered:
+        if not connection.registered:  # it was just accepted
             register(connection)
         deadline = ended + connections.idle_s
         if connection.tick >= 0 and connection.deadline <= deadline:

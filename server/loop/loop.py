@@ -152,25 +152,17 @@ class Loop:
             access.flush()
         for fd, _ in events:
             connection = table_get(fd)
+            kept = True  # the lead
             if connection is None:
                 handler = self._handlers.get(fd)
-                if handler is not None and handler() is False:
-                    self._hurry = True
-                    return False
-                while ready:
-                    if not self._dispatch(ready.popleft()):
-                        return False
-                continue
-            if (
-                connection.state is _IDLE
-                and not connection.buffer
-                and (connection.shape is not None or not (connection.private or connection.owes_preface))
-            ):
-                if not self.serve(connection):
-                    self._hurry = True  # the next leader does what is due after this turn
-                    return False
+                kept = handler is None or handler() is not False
+            elif connection.state is _IDLE and not connection.buffer:
+                kept = self.serve(connection)
             else:
                 self._on_connection(connection)
+            if not kept:
+                self._hurry = True  # the next leader does what is due after this turn
+                return False
             while ready:  # at most one, but for those that came in through a door
                 if not self._dispatch(ready.popleft()):
                     return False
@@ -262,8 +254,6 @@ class Loop:
     def _on_connection(self, connection: Connection) -> None:
         if connection.queued:
             self.connections.unregister(connection)  # it has brought enough for now
-        elif connection.state is _IDLE:
-            self.reader.read(connection)
         elif connection.state is _BUSY:
             self.connections.unregister(connection)
         elif connection.state is _CLOSING:

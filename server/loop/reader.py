@@ -70,13 +70,11 @@ class Reader:
 
     def received(self, connection: Connection, data: bytes) -> None:
         """Go on with what was read on a connection of the loop; nothing: the client has closed it."""
-        if not data:
-            self._connections.close(connection)
-            return
-        connection.fresh = False
-        if connection.buffer or connection.private or connection.owes_preface or not self._make_ready(connection, data):
-            connection.buffer += data
-            self.advance(connection)
+        found = None if connection.buffer else self.usual(connection, data)
+        if found is None:
+            self.unusual(connection, data)
+        else:
+            self.make_ready(connection, data, *found)
 
     def go_on(self, connection: Connection) -> None:
         """Go on with what a connection has brought behind the request before."""
@@ -119,10 +117,11 @@ class Reader:
 
     def usual(self, connection: Connection, data: bytes) -> tuple[Environ, Usual, int] | None:
         """The first request in ``data``, if it is plain and its body is all there: its environ, its head in short, and
-        how many bytes it has. ``None``: nothing was done, the strict parser reads it.
+        how many bytes it has. ``None``: the strict parser reads it (``unusual``), as all of private connections, and
+        what may have a header of the PROXY protocol before it.
         """
         end = data.find(END) + len(END)
-        if end < len(END):
+        if end < len(END) or connection.private or connection.owes_preface:
             return None
         base = connection.base or connection.base_environ()
         environ = fast_environ(data, end, base, self._limits)
@@ -140,26 +139,23 @@ class Reader:
             connection.shape = learn(data.decode("latin-1"), environ, base, connection.shape, self._limits)
             if connection.shape is None:
                 connection.learned = LEARN_MAX  # it does not repeat itself
-            elif connection.channel is None:
-                self._answer.prepare(connection)
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = connection.host, connection.port
         environ["wsgi.input"] = BytesIO(data[end:whole])
         if concerns(environ):
             introduce(environ, connection.trust)
         return environ, head, whole
 
-    def _make_ready(self, connection: Connection, data: bytes) -> bool:
-        """Make a plain request ready to be answered. False: it is none, and nothing was done."""
-        found = self.usual(connection, data)
-        if found is None:
-            return False
-        environ, head, whole = found
+    def make_ready(self, connection: Connection, data: bytes, environ: Environ, head: Usual, whole: int) -> None:
+        """Have a usual request answered in its turn: the first ``whole`` bytes of ``data``, all that was read. Or by
+        another worker, if no thread is free here.
+        """
+        connection.fresh = False
         if (
             not self._threads.open
             and self._answer.ours(connection, environ) is None
             and self._connections.share(connection, data)
         ):
-            return True
+            return
         connection.head = head
         connection.environ = environ
         if whole < len(data):
@@ -167,7 +163,6 @@ class Reader:
         # not by `enter`: IDLE and READING may become that, and this is the way of every other request
         connection.state = _BUSY
         self._connections.ready.append(connection)
-        return True
 
     def unusual(self, connection: Connection, data: bytes) -> None:
         """Go on with what ``usual`` does not read; nothing: the client has closed the connection."""
