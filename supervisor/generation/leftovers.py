@@ -17,6 +17,7 @@ import asyncio
 import os
 import select
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -33,7 +34,6 @@ from releve.supervisor.reporting.log import log
 TERM_S = 2.0  # between SIGTERM and SIGKILL
 KILL_S = 1.0  # for the end after that
 _VARIABLE = f"{GENERATION_VARIABLE}=".encode()
-_ENVIRON_MAX_BYTES = 1 << 20
 _STRAYS_MAX = 10  # named in one line
 
 _living: Counter[int] = Counter()  # numbers of generations
@@ -64,14 +64,15 @@ class Holder:
 def find(left: Left) -> list[Holder]:
     """Those that hold a listener of a generation whose processes have all ended."""
     found: dict[int, Holder] = {}
+    until = time.monotonic() + proc.EXEC_S
     for pid, ours in _candidates(left):
         try:
             pidfd = system.open_pidfd(pid)
         except OSError:  # it has just ended
             continue
         process = evidence.process(pidfd)
-        holds = process is not None and process.pid == pid and process.runs_as(left.uid) and _may_be_of(pid, left, ours)
-        listener = _held(pid, left.listeners) if holds else None
+        is_user = process is not None and process.pid == pid and process.runs_as(left.uid)
+        listener = _held(pid, left.listeners) if is_user and _may_be_of(pid, left, ours, until) else None
         if listener is None or pid in found or not evidence.same_process(process, evidence.process(pidfd)):
             os.close(pidfd)
         else:
@@ -151,13 +152,12 @@ def _candidates(left: Left) -> Iterator[tuple[int, bool]]:
             yield process.pid, False
 
 
-def _may_be_of(pid: int, left: Left, ours: bool) -> bool:
+def _may_be_of(pid: int, left: Left, ours: bool, until: float) -> bool:
     """Whether a descendant of ours does not say that it is of another generation that lives, and anybody else known to
-    be of this one.
+    be of this one; ``until`` as in ``proc.environment``.
     """
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            variables = set(file.read(_ENVIRON_MAX_BYTES).split(b"\0"))
+        variables = proc.environment(pid, until if ours else 0.0)  # for those of the whole host it is not waited
     except OSError:
         return False
     if not ours:

@@ -5,10 +5,15 @@ child of ours, or ``evidence.py`` has looked at it before and after.
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 
 # where they are in what ``stat`` returns
 STATE, PARENT, GROUP, SESSION, USER_TICKS, SYSTEM_TICKS, STARTED = 0, 1, 2, 3, 11, 12, 19
+
+EXEC_S = 0.05  # that a process may take for an execve(2)
+_EXEC_PAUSE_S = 0.001  # between two looks whether it is over
+_ENVIRON_MAX_BYTES = 1 << 20
 
 
 def stat(pid: int) -> list[str]:
@@ -84,6 +89,21 @@ def blocking(pid: int, number: int) -> set[int] | None:
         return None
     sets = {task: signal_set(pid, "SigBlk", task) for task in tasks}
     return {task for task, blocked in sets.items() if blocked is not None and blocked >> (number - 1) & 1}
+
+
+def environment(pid: int, until: float) -> frozenset[bytes]:
+    """The variables that a process was started with, each ``NAME=value``; proc_pid_environ(5). Raises OSError,
+    also if it has ended.
+
+    They are empty for a moment in the middle of an execve(2), as of a process whose start has just been reported to its
+    parent: until then (monotonic) they are read again.
+    """
+    while True:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            found = file.read(_ENVIRON_MAX_BYTES)
+        if found or time.monotonic() >= until:
+            return frozenset(found.split(b"\0"))
+        time.sleep(_EXEC_PAUSE_S)
 
 
 def children(pid: int) -> list[int]:

@@ -84,7 +84,6 @@ VARIABLES: dict[str, str] = {
     "RELEVE_HOOK_ID": "an identifier of this run of the hook",
 }
 _ID = "RELEVE_HOOK_ID"
-_ENVIRON_MAX_BYTES = 1 << 20
 
 
 class Hooks:
@@ -280,15 +279,15 @@ def _find(identifier: str) -> tuple[str, str]:
     """The process of a hook whose supervisor was killed while it started it, and when it was started (``proc``): the
     first that leads a session and has the identifier in its environment. Raises ValueError.
     """
-    mark, found = f"{_ID}={identifier}".encode("ascii"), []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
-            if mark in file.read(_ENVIRON_MAX_BYTES).split(b"\0") and os.getsid(int(name)) == int(name):
-                found.append((int(proc.started_at(int(name)) or 0), name))
+    mark, found, until = f"{_ID}={identifier}".encode("ascii"), [], time.monotonic() + proc.EXEC_S
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with suppress(OSError):
+            if os.getsid(pid) == pid and mark in proc.environment(pid, until):
+                found.append((int(proc.started_at(pid) or 0), str(pid)))
     if not found:
         raise ValueError("no such process")
-    started, pid = min(found)
-    return pid, str(started)
+    started, first_pid = min(found)
+    return first_pid, str(started)
 
 
 class Output:

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from harness.service import APPLICATION, Service, alive, serving
+from harness.service import APPLICATION, Service, alive, eventually, serving
 from harness.service import PYTHON as OURS
 
 PYTHON = "/usr/bin/python3"
@@ -288,12 +288,17 @@ def dead(pid: int) -> bool:
 def everybody_is_the_user(service: Service) -> None:
     """Nothing of a release runs as root, whatever a release says: root's are the supervisor and its sentry."""
     for process in about(service.root):
-        with contextlib.suppress(psutil.Error):
-            command = process.cmdline()  # first: what is being started is still the supervisor
-            if not command:  # it has just ended, or is being replaced by another program
-                continue
-            lesser = set(process.uids()) <= {pwd.getpwnam(name).pw_uid for name in (USER, OTHER)}
-            ours = command[0].startswith("releve: supervisor ") or (
-                command[0] == OURS and {"releve", "releve.supervisor.sentry"} & set(command)
-            )
-            assert lesser or ours, command
+        eventually(lambda one=process: is_right(one), f"{process} is the user's, ours, or has ended")
+
+
+def is_right(process: psutil.Process) -> bool:
+    """Of the user, or the supervisor or its sentry, or ended. False also in the middle of an exec."""
+    with contextlib.suppress(psutil.Error):
+        command = process.cmdline()  # first: what is being started is still the supervisor
+        if set(process.uids()) <= {pwd.getpwnam(name).pw_uid for name in (USER, OTHER)}:
+            return True
+        return bool(command) and (
+            command[0].startswith("releve: supervisor ")
+            or (command[0] == OURS and bool({"releve", "releve.supervisor.sentry"} & set(command)))
+        )
+    return True

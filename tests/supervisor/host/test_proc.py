@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -70,3 +71,23 @@ def test_of_one_that_is_not_there_nothing_is_known() -> None:
     assert proc.process_state(NOBODY) == "" and proc.started_at(NOBODY) is None
     assert proc.signal_set(NOBODY, "SigBlk") is None and proc.blocking(NOBODY, signal.SIGTERM) is None
     assert proc.children(NOBODY) == proc.open_children(NOBODY) == []
+
+
+def test_the_environment_of_one_that_was_just_started() -> None:
+    """In the middle of its exec a process shows none: about one look in ten meets that."""
+    waits = [sys.executable, "-S", "-c", "input()"]
+    for number in range(100):
+        with subprocess.Popen(waits, stdin=subprocess.PIPE, env={"A": str(number)}) as one:
+            assert proc.environment(one.pid, time.monotonic() + 10) == {f"A={number}".encode(), b""}
+            one.kill()
+
+
+def test_the_environment_of_one_that_has_none_or_has_ended() -> None:
+    with subprocess.Popen(["/bin/sleep", "60"], env={}) as one:
+        assert proc.environment(one.pid, time.monotonic() + proc.EXEC_S) == {b""}
+        one.kill()
+        os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(OSError):  # a zombie
+            proc.environment(one.pid, float("inf"))
+    with pytest.raises(OSError):
+        proc.environment(one.pid, float("inf"))
