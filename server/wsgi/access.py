@@ -153,6 +153,8 @@ class AccessLog:
         self.lines.append(
             (remote or "-", self._clock, method, target, protocol, status, sent_bytes or "-", referer, agent)
         )
+        if len(target) + len(referer) + len(agent) > LONG_LINE:
+            self.long = True
 
     def refuse(
         self, peer: str, status: int, sent_bytes: int = 0, duration_s: float = 0.0, request_line: str = "-"

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -288,7 +289,7 @@ def dead(pid: int) -> bool:
 def everybody_is_the_user(service: Service) -> None:
     """Nothing of a release runs as root, whatever a release says: root's are the supervisor and its sentry."""
     for process in about(service.root):
-        eventually(lambda one=process: is_right(one), f"{process} is the user's, ours, or has ended")
+        eventually(partial(is_right, process), f"{process} is the user's, ours, or has ended")
 
 
 def is_right(process: psutil.Process) -> bool:

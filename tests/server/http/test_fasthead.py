@@ -90,6 +90,8 @@ UNUSUAL = [
     head(b"X-DEL: \x7f"),
     head(b"X-C1: \x85"),
     head(b"Connection: x, close"),
+    head(b"Connection: keep-alive, x"),
+    head(b"X-Name:\t padded \t"),
     head(b"Connection: Close"),
     head(b"Connection: upgrade", b"Upgrade: websocket"),
     head(b"X-Tab: a\tb"),

@@ -47,28 +47,79 @@ SAME = [
 ENDS = ["/raise", "/exit", "/newline", "/text", "/twice", "/never", "/late", "/hop"]
 
 
-def ask(client: Client, target: str) -> tuple[int, dict[str, str], bytes]:
-    client.send(request(target))
+STRICTLY = "X-Tab: a\tb\r\n"  # a legal line that the short way leaves to the strict parser
+
+
+def ask(client: Client, target: str, more: str = "") -> tuple[int, dict[str, str], bytes]:
+    client.send(request(target, more=more))
     return seen(client.answer(head=target in ("/204", "/304")))
 
 
 @pytest.mark.parametrize("target", SAME[1:] + ENDS)
-def test_the_same_answer_as_on_a_new_connection(generation: Generation, worker: Worker, target: str) -> None:
-    fresh, used = connect(generation), warm(generation)
+def test_the_same_answer_as_by_the_strict_way(generation: Generation, worker: Worker, target: str) -> None:
+    strict, fresh, used = connect(generation), connect(generation), warm(generation)
     if target == "/short":  # breaks off in the middle
-        for client in (fresh, used):
-            client.send(request(target))
+        for client, more in ((strict, STRICTLY), (fresh, ""), (used, "")):
+            client.send(request(target, more=more))
             with pytest.raises(AssertionError, match="closed the connection after b'hello'"):
                 client.answer()
         return
-    expected = ask(fresh, target)
-    got = ask(used, target)
+    expected = ask(strict, target, STRICTLY)
+    got = [ask(fresh, target), ask(used, target)]
     if target.startswith("/way"):
-        assert (expected[2], got[2]) == (b"fast", b"fast"), "from the first request on"
+        assert (expected[2], *(one[2] for one in got)) == (b"slow", b"fast", b"fast")
     else:
-        assert got == expected
-    if got[1].get("connection") != "close":
-        assert ask(used, "/") == ask(fresh, "/")
+        assert got == [expected, expected]
+    if expected[1].get("connection") != "close":
+        assert ask(used, "/") == ask(fresh, "/") == ask(strict, "/", STRICTLY)
+
+
+# the way of asking: method, version, lines, body, and whether the connection stays
+ASKED = [
+    ("GET", "1.1", "Connection: close\r\n", "", False),
+    ("GET", "1.0", "", "", False),
+    ("GET", "1.0", "Connection: close\r\n", "", False),
+    ("GET", "1.0", "Connection: keep-alive\r\n", "", True),
+    ("POST", "1.1", "", "abc", True),
+    ("POST", "1.1", "Connection: close\r\n", "abc", False),
+    ("POST", "1.0", "Connection: close\r\n", "abc", False),
+    ("GET", "1.1", "Authorization: Basic eDp5\r\nX-A: b\r\n", "", True),
+]
+
+
+@pytest.mark.parametrize(("method", "version", "lines", "body", "stays"), ASKED)
+def test_however_it_is_asked(
+    generation: Generation, worker: Worker, method: str, version: str, lines: str, body: str, stays: bool
+) -> None:
+    """On a new connection, and on one that has brought others; all of one read."""
+
+    def answer(client: Client, target: str, more: str = "") -> tuple[int, dict[str, str], bytes]:
+        length = f"Content-Length: {len(body)}\r\n" if body else ""
+        client.send(f"{method} {target} HTTP/{version}\r\nHost: test\r\n{length}{lines}{more}\r\n{body}".encode())
+        return seen(client.answer())
+
+    def clients() -> tuple[Client, Client]:
+        return connect(generation), warm(generation)
+
+    target = "/echo" if body else "/"
+    expected = answer(connect(generation), target, STRICTLY)
+    assert expected[1].get("connection") == ("close" if not stays else "keep-alive" if version == "1.0" else None)
+    for client in clients():
+        assert answer(client, target) == expected
+        assert not stays or ask(client, "/")[2] == b"hello"
+        assert stays or client.ended()
+    for client in clients():
+        assert answer(client, "/way")[2] == b"fast"
+    assert answer(connect(generation), "/way", STRICTLY)[2] == b"slow"
+
+
+def test_a_newcomer_that_is_slow_to_answer_holds_up_nobody(generation: Generation, worker: Worker) -> None:
+    """It is answered as it is accepted, and loses the lead there."""
+    slow, others = connect(generation), [connect(generation) for _ in range(20)]
+    slow.send(request("/slow"))
+    assert [other.ask("/").body for other in others] == [b"hello"] * 20
+    assert slow.answer().body == b"slow"
+    assert slow.ask("/way").body == b"fast"
 
 
 def test_a_context_of_its_own_and_a_thread_of_the_pool(generation: Generation, worker: Worker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -60,16 +61,41 @@ def test_the_end_of_a_response_that_is_not_taken_is_left(ends: tuple[socket.sock
     blocked: list[str] = []
     one = channel(ours, blocked)
     one.finish(LARGE)
-    rest = one.unsent
-    assert rest is not None
+    assert one.unsent is not None
     assert not blocked
+    assert taken_of(one, ours, client) == LARGE
+
+
+def taken_of(one: SocketChannel, ours: socket.socket, client: socket.socket) -> bytes:
+    """All that a client gets of a response that was finished."""
     client.setblocking(False)
-    taken = 0
-    while rest.left_bytes:
-        taken += len(client.recv(1 << 20))
-        rest.send(ours)
+    taken = b""
+    while one.unsent is not None and one.unsent.left_bytes:
+        taken += client.recv(1 << 20)
+        one.unsent.send(ours)
     client.setblocking(True)
-    assert taken + len(take(client, len(LARGE) - taken)) == len(LARGE)
+    ours.shutdown(socket.SHUT_WR)
+    while data := client.recv(1 << 20):
+        taken += data
+    return taken
+
+
+@pytest.mark.parametrize("before", [b"head", bytes(range(256)) * (1 << 13)])
+@pytest.mark.parametrize("full", [False, True])
+def test_what_goes_before_it_is_sent_first_however_much_is_taken(
+    ends: tuple[socket.socket, socket.socket], before: bytes, full: bool
+) -> None:
+    """All, a part of what goes before, or nothing."""
+    ours, client = ends
+    queued = b""
+    if full:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                queued += b"q" * ours.send(b"q" * 65536)
+    one = channel(ours, [])
+    one.finish(LARGE, before)
+    assert one.unsent is not None and (not full or one.unsent.left_bytes == len(before) + len(LARGE))
+    assert taken_of(one, ours, client) == queued + before + LARGE
 
 
 def test_so_is_that_of_a_file_whoever_closes_it(ends: tuple[socket.socket, socket.socket], tmp_path: Path) -> None:

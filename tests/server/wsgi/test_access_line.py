@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.sink import ENVIRON, TIME, Sink
+from releve.server.wsgi.access import LONG_LINE, AccessLog
 from releve.server.wsgi.access_line import COMBINED, COMMON, clock, iso_clock
 
 
@@ -66,6 +67,17 @@ def test_the_short_way_makes_the_same_lines(preset: str, requests: list[tuple[st
             other.add(environ, 200, sent, 0.0)
     one_text, other_text = one.text(), other.text()
     assert re.sub(TIME, "", one_text) == re.sub(TIME, "", other_text) and one_text.count("\n") == len(requests)
+
+
+@pytest.mark.parametrize("which", ["target", "referer", "agent"])
+def test_a_long_line_is_to_be_flushed_at_once(which: str) -> None:
+    """However it was made: what 512 long ones hold has no bound but this."""
+    with open(os.devnull, "wb") as sink:
+        for size, long in ((10, False), (LONG_LINE, True)):
+            words = {"target": "/", "referer": "-", "agent": "-", which: "x" * size}
+            log = AccessLog(sink.fileno(), "combined")
+            log.usual("192.0.2.7", "GET", words["target"], "HTTP/1.1", 200, 1, words["referer"], words["agent"])
+            assert log.full is long
 
 
 def test_the_path_is_the_one_that_was_asked_for_also_of_a_mounted_application() -> None:
