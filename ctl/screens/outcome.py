@@ -1,14 +1,20 @@
-"""What ``ctl`` says when a verb has ended: the result, or what failed, what is serving, what to do next."""
+"""What ``ctl`` says when a verb has ended: the result, or what failed, what is serving, what to do next.
+
+In a pipe or a log each sentence is one line; on a terminal it is wrapped to the width, its rest indented.
+"""
 
 from __future__ import annotations
 
 from typing import TextIO
 
 from releve.ctl.screens import render
+from releve.ctl.screens import styled_lines as screen
+from releve.ctl.screens.styled_lines import Line, Piece, fact_lines, wrap
 from releve.instance import symptoms
 from releve.instance.protocol import Event, Status
 
 TRACEBACK_LINES = 15
+INDENT = "  "
 GOOD = (Status.DONE, Status.DEGRADED)
 
 NEXT = {
@@ -27,17 +33,21 @@ SERVING = {
 
 
 def say(result: Event, stream: TextIO) -> None:
-    """Everything a person needs of a result, plain: it may end up in a journal or a deploy log."""
-    print("\n".join(lines(result)), file=stream)
+    """Everything a person needs of a result; plain where it may end up in a journal or a deploy log."""
+    if render.on_terminal(stream):
+        screen.show_rich(lines(result, render.console(stream).width), stream)
+    else:
+        screen.show_plain(lines(result, None), stream)
 
 
-def lines(result: Event) -> list[str]:
+def lines(result: Event, width: int | None) -> list[Line]:
     """The message; the rest of the story where it is not simply done."""
     status = result["status"]
     message = render.clean(result.get("message") or f"ended with status {status}").rstrip()
+    shown = [line for part in message.splitlines() for line in _hanging(part, width, _style(status))]
     notes = _notes(result)
     if status == Status.DONE:
-        return [message, *render.facts(notes, "  ")]
+        return [*shown, *fact_lines(notes, width, INDENT)]
     reason = render.clean(result.get("reason") or "").strip()
     story = [
         ("step", render.line(result.get("step"))),
@@ -49,15 +59,27 @@ def lines(result: Event) -> list[str]:
     after = render.line(result.get("next", NEXT.get(status) if asked else None))
     traceback = render.clean(result.get("traceback") or "").rstrip().splitlines()
     told = symptoms.words(result.get("evidence"))
-    shown = [message, *render.facts(_present(story), "  ")]
+    shown += fact_lines(_present(story), width, INDENT)
     if traceback or told:
-        shown += [
-            "",
-            *(["    …"] if len(traceback) > TRACEBACK_LINES else []),
-            *(f"    {line}".rstrip() for line in [*traceback[-TRACEBACK_LINES:], *told]),
-            "",
-        ]
-    return [*shown, *render.facts(_present([("serving", serving), ("next", after)]), "  ")]
+        cut = ["…"] if len(traceback) > TRACEBACK_LINES else []
+        # never wrapped: the marks below a line of code point at what is above them
+        quoted = [f"    {line}" for line in [*cut, *traceback[-TRACEBACK_LINES:], *told]]
+        shown += [(Piece(text),) for text in ["", *quoted, ""]]
+    return [*shown, *fact_lines(_present([("serving", serving), ("next", after)]), width, INDENT)]
+
+
+def _hanging(text: str, width: int | None, style: str) -> list[Line]:
+    """A sentence on as many lines as it takes; all but the first are indented."""
+    room = None if width is None or len(text) <= width else width - len(INDENT)
+    first, *rest = wrap(text, room, style)
+    return [first, *((Piece(INDENT), *line) for line in rest)]
+
+
+def _style(status: int) -> str:
+    """A color for what failed, and for what did so in part; most results need none."""
+    if status in (Status.FAILED, Status.ROLLED_BACK):
+        return "bold red"
+    return "yellow" if status == Status.DEGRADED else ""
 
 
 def _notes(result: Event) -> list[tuple[str, str]]:

@@ -73,10 +73,10 @@ def count(number: Any) -> str:
     return f"{number:,}" if is_number(number) else UNKNOWN
 
 
-def facts(pairs: Sequence[tuple[str, str]], indent: str = "") -> list[str]:
+def facts(pairs: Sequence[tuple[str, str]]) -> list[str]:
     """One line for each name and value, the values aligned."""
     width = max((len(name) for name, _ in pairs), default=0)
-    return [f"{indent}{name.ljust(width)}{GAP}{value}".rstrip() for name, value in pairs]
+    return [f"{name.ljust(width)}{GAP}{value}".rstrip() for name, value in pairs]
 
 
 def console(stream: TextIO) -> Console:

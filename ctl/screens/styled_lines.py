@@ -36,7 +36,7 @@ def wrap(text: str, width: int | None, style: str = "", first: str = "") -> list
     parts = (
         [text]
         if room is None or len(text) <= room
-        else textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+        else textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
     )
     return [(Piece(first if not number else rest), Piece(part, style)) for number, part in enumerate(parts)]
 

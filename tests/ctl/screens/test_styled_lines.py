@@ -18,7 +18,7 @@ def test_a_text_is_wrapped_between_its_words_and_no_word_is_cut() -> None:
     ]
     assert [text_of(line) for line in wrap(f"3.12 ({PATH})", 30)] == ["3.12", f"({PATH})"]
     assert wrap("one two", None, "red") == [(Piece(""), Piece("one two", "red"))]
-    assert [text_of(line) for line in wrap("", 10)] == [""]
+    assert [text_of(line) for line in wrap("", 10)] == [text_of(line) for line in wrap(" " * 40, 10)] == [""]
     assert len(wrap("one two three four", 1)) == 1, "it gets a few characters, however narrow it is"
 
 
