@@ -96,14 +96,15 @@ def lines(result: Event, width: int | None) -> list[Line]:
     found = [*_titled(shown.title, shown.state, shown.style, width), *fact_lines(shown.facts, width, INDENT, ALARMS)]
     dropped: dict[str, None] = {}
     for part in shown.parts:
+        alike = [row for other in shown.parts if other.columns == part.columns for row in other.rows]
         found += [(Piece(""),), *_titled(part.title, part.state, STYLES.get(part.state, ""), width)]
         found += fact_lines(part.facts, width, INDENT, ALARMS)
         found += (
-            lay_out(part.columns, part.rows, width, indent=INDENT, mark=MARK)
+            lay_out(part.columns, part.rows, width, indent=INDENT, mark=MARK, others=alike)
             if part.rows
             else [(Piece(f"{INDENT}no workers", "dim"),)]
         )
-        dropped |= dict.fromkeys(left_out(part.columns, part.rows, width, INDENT))
+        dropped |= dict.fromkeys(left_out(part.columns, alike, width, INDENT))
     return [*found, *([(Piece(""),)] if dropped else []), *narrow(list(dropped), width)]
 
 

@@ -112,9 +112,12 @@ def lay_out(
     indent: str = "",
     head: bool = True,
     mark: str = "",
+    others: Sequence[Row] = (),
 ) -> list[Line]:
-    """The lines of a table. ``mark`` stands before what is below a row."""
-    layout = fit(columns, rows, width, indent, head=head)
+    """The lines of a table. ``mark`` stands before what is below a row. ``others``: rows of tables with the same
+    columns, with which this one is aligned.
+    """
+    layout = fit(columns, [*rows, *others], width, indent, head=head)
     last, names = layout.wraps, [column.name for column in columns]
     below = indent + (render.GAP if mark else BELOW) if last is None else " " * layout.before
     lines = [layout.line(names, ["dim"] * len(names))] if head else []

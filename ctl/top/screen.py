@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from releve.ctl.screens import history, render
@@ -33,7 +33,7 @@ def draw(frame: Frame, clock: str, width: int, height: int, trouble: str = "") -
     parts: list[RenderableType] = [_headline(frame, clock), _numbers(frame)]
     if trouble:
         parts.append(Text(trouble, style="bold red"))
-    parts += [_operation(frame), Text("")]
+    parts += [_operation(frame, width), Text("")]
     rows = max(2, (height - AROUND) // 2)
     beside = len(frame.generations) > 1 and width >= BESIDE
     room = rows if beside else max(1, rows // max(1, len(frame.generations)))
@@ -76,8 +76,8 @@ def _numbers(frame: Frame) -> RenderableType:
     )
 
 
-def _operation(frame: Frame) -> RenderableType:
-    """What is under way, phase by phase; else the last attempt."""
+def _operation(frame: Frame, width: int) -> RenderableType:
+    """What is under way, phase by phase; else the last attempt. The first phases make room for the last ones."""
     from rich.text import Text
 
     found = frame.operation
@@ -85,15 +85,19 @@ def _operation(frame: Frame) -> RenderableType:
         last = history.sentence(dict(frame.last))
         return Text(f"last: {last}" if last else "", style="dim")
     phase = render.line(found.get("phase"))
-    line = Text(f"{render.line(found.get('verb'))} {render.line(found.get('number'))}", style="bold")
+    head = Text(f"{render.line(found.get('verb'))} {render.line(found.get('number'))}", style="bold")
     done = found.get("phases")
-    for name, seconds in done.items() if isinstance(done, dict) else ():
-        if name != phase:
-            line.append(f"  {DONE[0]} {render.line(name)} {render.age(seconds)}", style=DONE[1])
-    line.append(f"  {DOING[0]} {phase}", style=DOING[1])
-    if found.get("doing"):
-        line.append(f": {render.line(found['doing'])}")
-    return line.append(f"  ({render.age(found.get('since_s'))} so far)", style="dim")
+    before = [
+        Text(f"  {DONE[0]} {render.line(name)} {render.age(seconds)}", style=DONE[1])
+        for name, seconds in (done.items() if isinstance(done, dict) else ())
+        if name != phase
+    ]
+    doing = f": {render.line(found['doing'])}" if found.get("doing") else ""
+    so_far = f"  ({render.age(found.get('since_s'))} so far)"
+    now = Text.assemble((f"  {DOING[0]} {phase}", DOING[1]), doing, (so_far, "dim"))
+    while before and len(head) + sum(map(len, before)) + len(now) > width:
+        del before[0]
+    return Text.assemble(head, *before, now)
 
 
 def _generation(one: GenerationFrame, frame: Frame, width: int, rows: int) -> RenderableType:
@@ -114,7 +118,8 @@ def _generation(one: GenerationFrame, frame: Frame, width: int, rows: int) -> Re
     busiest = sorted(one.workers, key=lambda worker: -worker.traffic.requests)[:rows]
     shown = [worker for worker in one.workers if worker in busiest]
     more = len(one.workers) - len(shown)
-    parts: list[RenderableType] = [title, _table(shown, width) if shown else Text("no workers yet", style="dim")]
+    table = _table(shown, frame.workers, width) if shown else Text("no workers yet", style="dim")
+    parts: list[RenderableType] = [title, table]
     if more:
         parts.append(Text(f"and {more} more that answered fewer requests", style="dim"))
     return Group(*parts, Text(""))
@@ -125,18 +130,20 @@ def _bar(share: float) -> str:
     return "█" * full + "░" * (BAR - full)
 
 
-def _table(workers: list[WorkerFrame], width: int) -> RenderableType:
+def _table(workers: list[WorkerFrame], every: Sequence[WorkerFrame], width: int) -> RenderableType:
+    """A row for each of the ``workers``; aligned with the tables of ``every`` other one."""
     from rich.table import Table
     from rich.text import Text
 
     rows = [_row(worker) for worker in workers]
-    kept = {column: max(len(cells[column]) for cells in (HEAD, *rows)) for column in range(len(HEAD))}
+    longest = [HEAD, *map(_row, every)]
+    kept = {column: max(len(cells[column]) for cells in longest) for column in range(len(HEAD))}
     for name in ELSEWHERE:
         if sum(kept.values()) + 2 * len(kept) > width:
             del kept[HEAD.index(name)]
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in kept:
-        grid.add_column(HEAD[column], justify="right" if column in NUMBERS else "left", no_wrap=True)
+    for column, least in kept.items():
+        grid.add_column(HEAD[column], justify="right" if column in NUMBERS else "left", no_wrap=True, min_width=least)
     for cells, worker in zip(rows, workers, strict=True):
         bad = bool(worker.traffic.errors)
         grid.add_row(*(Text(cells[column], style=_style(HEAD[column], cells[column], bad)) for column in kept))

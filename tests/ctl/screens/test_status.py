@@ -9,6 +9,7 @@ import pytest
 
 from harness.results import FULL, WORKER
 from releve.ctl.screens import history, status
+from releve.ctl.screens.styled_lines import text_of
 
 
 def test_the_plain_status_says_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,6 +72,17 @@ generation 7 (master -, -): retiring
 )
 def test_the_headline(service: dict[str, Any], headline: str) -> None:
     assert status.picture({"service": service}).state == headline
+
+
+def test_the_tables_of_generations_are_aligned_and_have_the_same_columns() -> None:
+    long = {**WORKER, "worker": 10, "pid": 4194304, "state": "attending"}
+    result = {
+        "service": {"state": "serving"},
+        "generations": [{"generation": 8, "workers": [WORKER]}, {"generation": 12, "workers": [long]}],
+    }
+    for width in (None, 200, 80, 60):
+        heads = [line for line in map(text_of, status.lines(result, width)) if line.startswith("  worker")]
+        assert len(heads) == 2 and len(set(heads)) == 1
 
 
 def test_an_older_supervisor_says_less_and_what_is_missing_is_left_out() -> None:

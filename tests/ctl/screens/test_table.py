@@ -74,6 +74,12 @@ def test_a_narrow_column_takes_the_room_that_a_wider_one_of_more_importance_leav
     assert laid_out(15, columns, rows) == ["id  connections", "1   10"]
 
 
+def test_a_table_is_aligned_with_others_and_leaves_out_what_they_leave_out() -> None:
+    others = (Row(("300", "serving", "somebody"), {}),)
+    assert laid_out(None, rows=ROWS[:1], others=others) == [" id  state    by", "  1  serving  root"]
+    assert laid_out(21, rows=ROWS[:1], others=others) == [" id  by", "  1  root"], "it alone would fit"
+
+
 def test_styles_are_those_of_the_cells() -> None:
     head, first, *_ = lay_out(COLUMNS, ROWS, None)
     assert {piece.style for piece in head if piece.text.strip()} == {"dim"}

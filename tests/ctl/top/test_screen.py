@@ -56,14 +56,38 @@ def test_an_upgrade_and_the_change_of_the_guard(width: int) -> None:
     lines = shown(during_an_upgrade(), width)
     text = "\n".join(lines)
     assert max(map(len, lines)) <= width
-    for word in ("shop shop.wsgi:app", "on trial", "80.0 req/s", "busy 4/16", "✓ preflight 0.1s", "✓ boot 1.5s"):
+    for word in ("shop shop.wsgi:app", "on trial", "80.0 req/s", "busy 4/16", "› probation: 5"):
         assert word in text, text
-    assert "› probation: 5" in text and "✓ probation" not in text
+    assert "✓ probation" not in text
     for name in ("7.1", "7.2", "8.1", "8.2", "7001", "8002"):
         assert name in text
     [old] = [line for line in lines if "generation 7" in line]
     assert ("generation 8" in old) is (width >= 150), "side by side where there is room"
     assert "12s  GET /report/xxx" in text and ("█" in text or width < 80)
+
+
+@pytest.mark.parametrize(
+    ("width", "told"),
+    [
+        (80, "upgrade 3  ✓ preflight 0.1s  ✓ boot 1.5s  › probation: 5 requests  (4.2s so far)"),
+        (62, "upgrade 3  ✓ boot 1.5s  › probation: 5 requests  (4.2s so far)"),
+        (61, "upgrade 3  › probation: 5 requests  (4.2s so far)"),
+    ],
+)
+def test_the_first_phases_make_room_for_what_is_under_way(width: int, told: str) -> None:
+    assert told in shown(during_an_upgrade(), width)
+
+
+def test_the_tables_of_generations_are_aligned() -> None:
+    said: dict[str, Any] = {"service": {"state": "serving"}, "workers": []}
+    said["generations"] = [
+        {"generation": number, "workers": [worker(number, 1, 0, connections=connections)]}
+        for number, connections in ((7, 4), (8, 123_456))
+    ]
+    for one in said["generations"]:
+        said["workers"] += one["workers"]
+    heads = [line for line in shown(frame(sample(0.0, said, said), sample(1.0, said, said)), 80) if "5xx  p50" in line]
+    assert len(heads) == 2 and len(set(heads)) == 1
 
 
 def test_the_busiest_workers_are_shown_where_there_is_no_room_for_all() -> None:
