@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from releve.ctl.screens import figures
+from releve.supervisor.service.states import ServiceState
 
 CALM: dict[str, Any] = {
     "busy": 4,
@@ -64,3 +65,7 @@ def test_restarts() -> None:
         "restarted 11 times, last 1m15s ago: worker 3 (pid 7) was killed"
     ]
     assert figures.restarts({"restarts": 0, "last_exit": None}) == []
+
+
+def test_each_state_of_a_service_has_a_color() -> None:
+    assert {state.value for state in ServiceState} <= set(figures.STYLES)
