@@ -31,7 +31,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-.PHONY: help run test lint format type cover bench soak chaos fuzz docs docs-compare site check wheel clean
+.PHONY: help run test lint format type cover bench soak chaos fuzz docs docs-compare screens site check wheel clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ docs-compare: $(RUNTIME) ## are those pages up to date?
 	@rm -rf $(CACHE)/docs && cp -r docs $(CACHE)/docs
 	@for page in $(RENDERED); do $(BIN)/python -m "releve.$${page%:*}" "$(CACHE)/docs/$${page#*:}"; done
 	@diff -r docs $(CACHE)/docs || { echo 'docs: not up to date; make docs renews them'; exit 1; }
+
+screens: $(INSTALLED) ## draw the pictures of docs/screens.md: a service in /tmp/shop, and what ctl shows of it
+	@$(BOX)/bin/python .ci/screens.py
 
 site: $(TOOLS) ## the documentation as a site, in .cache/site; strictly: a link that leads nowhere is an error
 	@$(BIN)/mkdocs build --strict --clean 2> $(CACHE)/site.log || { cat $(CACHE)/site.log; exit 1; }  # --quiet would count no warnings
