@@ -26,6 +26,7 @@ REPOSITORY = Path(__file__).parent.parent
 TARGET = REPOSITORY / "docs" / "screens"
 ROOT, NAMED = Path("/tmp/shop"), Path("/srv/shop")
 WIDTHS = {80: 40, 200: 50}  # columns, and rows of them
+FRAME = "\x1b[H"  # before each frame of a screen that is drawn again and again
 PATIENCE_S = 60.0
 ENVIRON = {
     "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
@@ -45,7 +46,7 @@ state_directory: {ROOT}/state
 log: {{file: {ROOT}/shop.log, access: {ROOT}/access.log}}
 upgrade:
   check: /healthz
-  probation: 6s
+  probation: 8s
 """
 
 APP = """\
@@ -175,15 +176,16 @@ def get(path: str) -> socket.socket:
     return sock
 
 
-def draw(name: str, typed: str, width: int, until: str = "") -> None:
-    """Type a command, and draw what it shows. ``until``: a command that goes on is ended when it shows that."""
+def draw(name: str, typed: str, width: int, until: Callable[[str], bool] | None = None) -> None:
+    """Type a command, and draw what it shows. ``until``: a command that goes on is ended once that holds of a frame."""
 
     def enough(shown: str) -> bool:
-        return bool(until) and frame_with(shown, until)
+        frames = shown.split(FRAME)
+        return until is not None and len(frames) > 2 and until(frames[-2])
 
     written = terminal.run(typed.split(), ROOT, ENVIRON, width, WIDTHS[width], enough)
     screen = terminal.Screen(width)
-    shown = written.rpartition("\x1b[H")[0] if until else written  # without the frame that was cut off
+    shown = written.rpartition(FRAME)[0] if until else written  # without the frame that was cut off
     screen.feed(shown.replace(str(ROOT), str(NAMED)))
     lines = screen.lines()
     for line in lines:
@@ -194,10 +196,9 @@ def draw(name: str, typed: str, width: int, until: str = "") -> None:
     print(f"{name}, {width} columns")
 
 
-def frame_with(shown: str, text: str) -> bool:
-    """Whether the last whole frame of a screen that is drawn again and again has ``text``."""
-    frames = shown.split("\x1b[H")
-    return len(frames) > 2 and text in frames[-2]
+def on_trial(frame: str) -> bool:
+    """Whether ``ctl top`` shows an upgrade's probation, with figures, once the generation before the last has gone."""
+    return "probation" in frame and "of the requests" in frame and "retiring" not in frame
 
 
 def scenes(width: int) -> None:
@@ -218,7 +219,7 @@ def scenes(width: int) -> None:
             ["ctl", "upgrade"], cwd=ROOT, env=ENVIRON, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
         eventually(lambda: (status()["service"].get("operation") or {}).get("phase") == "probation", "a probation")
-        draw("top", "ctl top", width, until="probation")
+        draw("top", "ctl top", width, until=on_trial)
         upgrade.wait(PATIENCE_S)
         for sock in waiting:
             sock.close()
@@ -228,10 +229,12 @@ def scenes(width: int) -> None:
 def main() -> None:
     """Draw all."""
     TARGET.mkdir(exist_ok=True)
-    for path in TARGET.glob("*.svg"):
-        path.unlink()
+    began_s = time.time()
     for width in WIDTHS:
         scenes(width)
+    for path in TARGET.glob("*.svg"):
+        if path.stat().st_mtime < began_s:  # a picture that is not drawn any longer
+            path.unlink()
 
 
 if __name__ == "__main__":

@@ -136,6 +136,18 @@ def test_every_result_is_linked_from_the_page_on_benchmarks() -> None:
     assert [path.name for path in (ROOT / "benchmarks" / "results").glob("*.md") if f"/{path.name})" not in page] == []
 
 
+def test_every_picture_is_shown_dark_and_light_and_loads_nothing() -> None:
+    """A page of the site loads nothing from elsewhere, and so does no picture; and they are small."""
+    page = (DOCS / "screens.md").read_text("utf-8")
+    pictures = {path.relative_to(DOCS).as_posix(): path.read_text("utf-8") for path in DOCS.glob("screens/*.svg")}
+    shown = re.findall(r'<source media="\(prefers-color-scheme: dark\)" srcset="(\S+)">\n<img .*?src="(\S+)" alt', page)
+    assert sorted(name for both in shown for name in both) == sorted(pictures) and pictures
+    assert all(dark.replace("-dark", "-light") == light for dark, light in shown)
+    outside = r"url\((?!#)|@import|@font-face|(?:href|src)=|https?://(?!www\.w3\.org/2000/svg)"
+    assert {name: re.findall(outside, text) for name, text in pictures.items() if re.search(outside, text)} == {}
+    assert sum(map(len, pictures.values())) < 400_000
+
+
 def test_every_decision_is_listed() -> None:
     listed = hook().decisions()
     assert [path.name for path in (DOCS / "adr").glob("*.md") if f"({path.name})" not in listed] == []
