@@ -143,6 +143,7 @@ def test_every_picture_is_shown_dark_and_light_and_loads_nothing() -> None:
     shown = re.findall(r'<source media="\(prefers-color-scheme: dark\)" srcset="(\S+)">\n<img .*?src="(\S+)" alt', page)
     assert sorted(name for both in shown for name in both) == sorted(pictures) and pictures
     assert all(dark.replace("-dark", "-light") == light for dark, light in shown)
+    assert re.findall(r'<a href="(\S+)"><picture>', page) == [light for _, light in shown if "-200-" in light]
     outside = r"url\((?!#)|@import|@font-face|(?:href|src)=|https?://(?!www\.w3\.org/2000/svg)"
     assert {name: re.findall(outside, text) for name, text in pictures.items() if re.search(outside, text)} == {}
     assert sum(map(len, pictures.values())) < 400_000
