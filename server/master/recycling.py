@@ -83,7 +83,7 @@ class RecyclingQueue:
             raise MalformedOrder(
                 f"cannot replace {worker}: as many workers as serve still finish their requests; wait until some exit"
             )
-        wish = Wish("is restarted by order", asked=False) if before is None else before
+        wish = Wish("was asked to leave (ctl restart)", asked=False) if before is None else before
         others = {other: its for other, its in self._queue.items() if other != number}
         self._queue = {number: replace(wish, order=order["id"]), **others}
         self._due = float("-inf")

@@ -89,6 +89,23 @@ def test_an_order_is_answered_when_the_other_one_serves(crew: Crew, queue: Recyc
     assert crew.answers() == [{"type": "done", "id": 5}]
 
 
+def test_the_log_says_who_wanted_a_worker_replaced(
+    crew: Crew, queue: RecyclingQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "releve.master")
+    one, other = crew.up(WorkerState.SERVING)
+    queue.restart({"id": 5, "worker": one.number}, [])
+    new = list(crew.workers)[-1]
+    assert f"{one} was asked to leave (ctl restart); replacing it with {new}" in caplog.messages
+    for state in (WorkerState.READY, WorkerState.SERVING):
+        crew.come(new, state)
+    crew.come(one, WorkerState.PAUSED)
+    crew.end(one)
+    queue.ask(other, "answered 50 requests (limits.requests)")
+    queue.restart({"id": 6, "worker": other.number}, [])
+    assert "answered 50 requests (limits.requests); replacing it with" in caplog.messages[-1], "it had asked by itself"
+
+
 def test_an_ordered_replacement_that_fails_is_said_and_not_tried_again(crew: Crew, queue: RecyclingQueue) -> None:
     one, other = crew.up(WorkerState.SERVING)
     crew.refuses = True
