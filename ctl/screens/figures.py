@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from releve.ctl.screens import render
@@ -47,9 +48,11 @@ def cpu(worker: dict[str, Any]) -> str:
     return f"{percent:.0f}%" if render.is_number(percent) else render.UNKNOWN
 
 
-def memory(worker: dict[str, Any]) -> str:
-    """Its share of what it has in common with others, where the kernel tells; else all of it."""
-    return render.size(worker["pss_bytes"] if worker.get("pss_bytes") is not None else worker.get("rss_bytes"))
+def memory(worker: Mapping[str, Any]) -> str:
+    """Its share of what it has in common with others, where the kernel tells; else all of it. A process that is about
+    to end has none, which says nothing of the worker.
+    """
+    return render.size(worker.get("pss_bytes") or worker.get("rss_bytes") or None)
 
 
 def styles(worker: dict[str, Any]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from releve.ctl.screens import history, render
-from releve.ctl.screens.figures import STYLES
+from releve.ctl.screens.figures import STYLES, memory
 from releve.ctl.screens.status import headline
 from releve.ctl.screens.workers import sentence
 from releve.ctl.top import words
@@ -152,7 +152,6 @@ def _table(workers: list[WorkerFrame], every: Sequence[WorkerFrame], width: int)
 
 def _row(worker: WorkerFrame) -> tuple[str, ...]:
     said, traffic = worker.said, worker.traffic
-    memory = said.get("pss_bytes") if said.get("pss_bytes") is not None else said.get("rss_bytes")
     return (
         worker.name,
         render.line(said.get("pid")),
@@ -163,7 +162,7 @@ def _row(worker: WorkerFrame) -> tuple[str, ...]:
         words.duration(traffic, SLOW),
         words.busy(said.get("busy"), said.get("threads")),
         render.count(said.get("connections")),
-        render.size(memory),
+        memory(said),
     )
 
 

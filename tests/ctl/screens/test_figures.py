@@ -26,6 +26,7 @@ def test_what_is_used_of_what_may_be() -> None:
     assert (figures.busy(CALM), figures.connections(CALM), figures.descriptors(CALM)) == ("4/8", "3/10,000", "25/1,024")
     assert (figures.cpu(CALM), figures.memory(CALM)) == ("12%", "43 MiB")
     assert figures.memory({"rss_bytes": 99 << 20, "pss_bytes": None}) == "99 MiB"
+    assert figures.memory({"rss_bytes": 0, "pss_bytes": 0}) == "-", "it has freed all, and ends"
 
 
 @pytest.mark.parametrize("value", [None, "x", [], True])

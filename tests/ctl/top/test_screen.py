@@ -78,6 +78,13 @@ def test_the_first_phases_make_room_for_what_is_under_way(width: int, told: str)
     assert told in shown(during_an_upgrade(), width)
 
 
+def test_a_worker_that_ends_uses_no_memory_that_is_worth_a_figure() -> None:
+    ending = worker(7, 1, 0, state="leaving", pss_bytes=0, rss_bytes=0)
+    said: dict[str, Any] = {"service": {}, "generations": [{"generation": 7, "workers": [ending]}], "workers": [ending]}
+    [row] = [line for line in shown(frame(sample(0.0, said, said), sample(1.0, said, said)), 80) if "leaving" in line]
+    assert row.split()[-1] == "-"
+
+
 def test_the_tables_of_generations_are_aligned() -> None:
     said: dict[str, Any] = {"service": {"state": "serving"}, "workers": []}
     said["generations"] = [
