@@ -20,9 +20,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import terminal
+import picture
 
 REPOSITORY = Path(__file__).parent.parent
+sys.path.insert(0, str(REPOSITORY / "tests"))
+
+from harness.terminal import Terminal  # noqa: E402
+
 TARGET = REPOSITORY / "docs" / "screens"
 ROOT, NAMED = Path("/tmp/shop"), Path("/srv/shop")
 WIDTHS = {80: 40, 200: 50}  # columns, and rows of them
@@ -183,16 +187,21 @@ def draw(name: str, typed: str, width: int, until: Callable[[str], bool] | None 
         frames = shown.split(FRAME)
         return until is not None and len(frames) > 2 and until(frames[-2])
 
-    written = terminal.run(typed.split(), ROOT, ENVIRON, width, WIDTHS[width], enough)
-    screen = terminal.Screen(width)
+    size = {"COLUMNS": str(width), "LINES": str(WIDTHS[width])}
+    process = Terminal(typed.split(), {**ENVIRON, **size}, columns=width, rows=WIDTHS[width], folder=ROOT)
+    try:
+        written = process.read(enough, typed, to_the_end=until is None, patience_s=2 * PATIENCE_S)
+    finally:
+        process.end()
+    screen = picture.Screen(width)
     shown = written.rpartition(FRAME)[0] if until else written  # without the frame that was cut off
     screen.feed(shown.replace(str(ROOT), str(NAMED)))
     lines = screen.lines()
     for line in lines:
         if re.search(r"/tmp|/home|/root|/work", line.plain):
             raise SystemExit(f"cannot draw {typed}: it names a path of this machine: {line.plain}")
-    for theme in terminal.THEMES:
-        terminal.picture(typed, lines, width, theme, TARGET / f"{name}-{width}-{theme}.svg")
+    for theme in picture.THEMES:
+        picture.draw(typed, lines, width, theme, TARGET / f"{name}-{width}-{theme}.svg")
     print(f"{name}, {width} columns")
 
 

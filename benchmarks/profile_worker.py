@@ -139,7 +139,7 @@ def whole(access: AccessLog, base: dict[str, Any], known: shapes.Shape) -> float
         tally=Scoreboard(make()).tally(0),
     )
     answer: Any = SimpleNamespace(application=application, access=access, own=frozenset(), prepare=None)
-    reader: Any = SimpleNamespace(usual=None, unusual=None)
+    reader: Any = SimpleNamespace(usual=None, unusual=None, make_ready=None)
     settle: Any = None
     connection = Connection.__new__(Connection)
     client: Any = Client()

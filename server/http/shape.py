@@ -7,7 +7,8 @@ between them needs those values checked and nothing else: what was legal, framed
 Values of credentials, and whatever decides where a message ends, are never part of a shape. A client whose requests
 are all different soon has none, and is read by ``fasthead.py``.
 
-Measured (one core, CPython 3.11, twelve browser headers of which two differ): 1.1 µs against 5 µs for ``fast_environ``.
+Measured (``benchmarks/profile_worker.py``, twelve browser headers of which two differ): less than a third of the time
+of ``fast_environ``.
 """
 
 from __future__ import annotations

@@ -1,18 +1,10 @@
-"""A terminal that no one looks at: a command runs on it, and what it shows becomes a picture (SVG)."""
+"""What a terminal shows of what a command writes, and a picture (SVG) of that."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
-import select
-import struct
-import subprocess
-import termios
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -20,7 +12,6 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-WAIT_S = 120.0  # for a command to end
 TOKEN = re.compile(r"\x1b\[(?P<told>[0-9;?]*)(?P<what>[A-Za-z])|(?P<sign>[^\x1b])")
 BLANK = (" ", "")
 
@@ -145,45 +136,7 @@ class Screen:
         return found
 
 
-def run(
-    command: Sequence[str],
-    folder: Path,
-    environ: Mapping[str, str],
-    width: int,
-    height: int,
-    enough: Callable[[str], bool] = lambda shown: False,
-) -> str:
-    """What a command in a folder writes to a terminal of that size, until it ends or ``enough`` of it was seen."""
-    master, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        env={**environ, "TERM": "xterm-256color", "COLUMNS": str(width), "LINES": str(height)},
-        start_new_session=True,
-    )
-    os.close(terminal)
-    written, until = b"", time.monotonic() + WAIT_S
-    try:
-        while not enough(written.decode(errors="ignore")):
-            if not select.select([master], [], [], max(0.0, until - time.monotonic()))[0]:
-                raise SystemExit(f"cannot draw: {' '.join(command)} has not ended after {WAIT_S:.0f} s")
-            with suppress(OSError):  # EIO: no process has the terminal any longer
-                if more := os.read(master, 65536):
-                    written += more
-                    continue
-            break
-    finally:
-        process.terminate()
-        process.wait()
-        os.close(master)
-    return written.decode()
-
-
-def picture(typed: str, lines: Sequence[Text], width: int, theme: str, path: Path) -> None:
+def draw(typed: str, lines: Sequence[Text], width: int, theme: str, path: Path) -> None:
     """Draw a command and what it shows into a file; at least as many lines as a short screen has."""
     with open(os.devnull, "w") as nowhere:
         console = Console(
