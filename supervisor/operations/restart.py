@@ -55,7 +55,7 @@ async def restart(operation: Operation, generation: Generation, numbers: Sequenc
             before = set(generation.workers)
             await generation.orders.give("replace", worker=number, timeout_s=patience_s)
             new = max(set(generation.workers) - before, default=None)
-            done.append(f"{generation.number}.{number}" + ("" if new is None else f" by {generation.number}.{new}"))
+            done.append(f"{generation.number}.{number}" + ("" if new is None else f" with {generation.number}.{new}"))
     return (
         f"replaced {', '.join(done) or 'nothing: the workers exited'}; the old workers finish their requests and exit"
     )

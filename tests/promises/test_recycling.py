@@ -43,7 +43,7 @@ def test_a_worker_is_restarted_by_its_name(tmp_path: Path) -> None:
         first = service.workers()
         with strictly(*service.addresses, serving=service.serving()) as load:
             said = service.must("restart", "1")
-            assert "replaced 1.1 by 1.3" in said
+            assert "replaced 1.1 with 1.3" in said
             assert " was asked to leave (ctl restart); replacing it with worker 3 (pid " in service.log()
             eventually(lambda: len(service.workers()) == 2 and len(first & service.workers()) == 1, "one has gone")
             load.wait(50)

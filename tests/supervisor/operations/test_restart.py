@@ -63,4 +63,4 @@ def test_one_after_the_other() -> None:
     one.orders = SimpleNamespace(give=give)
     said = asyncio.run(restart(Operation("restart", "root", 3), one, [1, 2, 99]))
     assert given == [("replace", 1), ("replace", 2)]
-    assert said.startswith("replaced 8.1 by 8.11, 8.2 by 8.12;")
+    assert said.startswith("replaced 8.1 with 8.11, 8.2 with 8.12;")
