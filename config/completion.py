@@ -7,11 +7,14 @@ For click's shell completion, which calls these while somebody waits at a TAB ke
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
-Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 
 _KINDS = {"FILE": "file", "PATH": "file", "FOLDER": "dir"}  # the shell itself lists these
 
@@ -21,9 +24,16 @@ def by_metavar(_context: click.Context, parameter: click.Parameter, incomplete: 
     metavar = parameter.metavar or ""
     if "|" in metavar:
         return words(metavar.split("|"), incomplete)
-    return [CompletionItem(incomplete, type=_KINDS[metavar])] if metavar in _KINDS else []
+    return [item(incomplete, _KINDS[metavar])] if metavar in _KINDS else []
 
 
 def words(known: list[str], incomplete: str) -> list[CompletionItem]:
     """Those of some words that begin so."""
-    return [CompletionItem(word) for word in known if word.startswith(incomplete)]
+    return [item(word) for word in known if word.startswith(incomplete)]
+
+
+def item(word: str, kind: str = "plain") -> CompletionItem:
+    """One word to complete to; of a kind ``file`` or ``dir`` what the shell itself lists."""
+    from click.shell_completion import CompletionItem  # for a TAB key only
+
+    return CompletionItem(word, type=kind)

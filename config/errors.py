@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from releve.config.frozen import dataclass
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where something was written: a file with line and column (both from 1), a variable or a flag (line 0)."""
 

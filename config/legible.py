@@ -8,6 +8,7 @@ halves of characters that cannot be encoded. Each is shown as what it is: ``\\x1
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 TEXT_MAX = 16 * 1024  # characters of a line; more is nothing that anybody reads
 TRACE_MAX = 64 * 1024
@@ -15,13 +16,21 @@ INDENT = "  "  # before what follows a line of the log: nothing of ours begins l
 
 # All but tab and line feed: C0, DEL and C1 controls; marks and overrides of direction; line and paragraph separators;
 # surrogates.
-HAZARD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_HAZARD = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 _BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
 
 
 def legible(text: str) -> str:
     """The text with everything that does more than show itself escaped; line feeds and tabs stay."""
-    return HAZARD.sub(_escape, text) if HAZARD.search(text) else text
+    return escaped(text, _escape)
+
+
+def escaped(text: str, escape: Callable[[re.Match[str]], str]) -> str:
+    """The text with each character that does more than show itself written as ``escape`` has it.
+
+    Its pattern takes 0.5 ms to compile, and nearly every text is printable, which excludes all of it.
+    """
+    return text if text.isprintable() else re.sub(_HAZARD, escape, text)
 
 
 def one_line(text: str) -> str:

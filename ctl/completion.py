@@ -6,12 +6,16 @@ Cards are read, nobody is connected to: a service that has just ended may still 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
+from releve.config.completion import item
 from releve.instance.cards import scan
 from releve.instance.instances import PLACES
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 FILE = "file"  # the shell itself lists these
 
@@ -29,6 +33,4 @@ def sockets(_context: click.Context, _parameter: click.Parameter, incomplete: st
 
 def _known(paths: list[str], incomplete: str) -> list[CompletionItem]:
     """Those that begin so; if there is none, whatever files there are."""
-    return [CompletionItem(path) for path in paths if path.startswith(incomplete)] or [
-        CompletionItem(incomplete, type=FILE)
-    ]
+    return [item(path) for path in paths if path.startswith(incomplete)] or [item(incomplete, FILE)]

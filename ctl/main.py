@@ -1,8 +1,7 @@
 """The command ``ctl``: its verbs and their options.
 
 Results go to standard output (``--json``: as one JSON value), progress and failures to standard error; the exit status
-is the outcome (``releve.instance.protocol.Status``). What only some verbs need (rich, YAML) is imported when they need
-it.
+is the outcome (``releve.instance.protocol.Status``). What only some verbs need is imported when they need it.
 """
 
 from __future__ import annotations
@@ -17,10 +16,9 @@ import click
 
 from releve import __version__
 from releve.config.completion import by_metavar
-from releve.ctl import attempts, hints, options
+from releve.ctl import hints, options
 from releve.ctl.conversation.find import FindError
 from releve.ctl.order import answer, locate, present, unfound
-from releve.ctl.screens import config as in_force
 from releve.ctl.screens import render
 from releve.instance.protocol import MEANING, Status
 
@@ -226,6 +224,8 @@ def reopen(**told: Any) -> int:
 @options.asks
 def history(limit: int | None, since: datetime | None, **told: Any) -> int:
     """List starts, upgrades and other operations, newest last."""
+    from releve.ctl import attempts
+
     order = options.written("history", told)
     found = attempts.last(order, limit) if since is None else attempts.since(order, since, limit)
     return present(order, found)
@@ -240,7 +240,9 @@ def config(every: bool, **told: Any) -> int:
     They date from its start or its last reload; the file may have changed since (`ctl check` reads the file). Secrets
     are not shown: values of env and headers, logins and query values in URLs, arguments of hooks.
     """
-    return options.order("config", told, waits=False, narrow=(lambda found: found) if every else in_force.written)
+    from releve.ctl.screens.config import written
+
+    return options.order("config", told, waits=False, narrow=(lambda found: found) if every else written)
 
 
 @ctl.command(short_help="Show the log, or the access log.")

@@ -10,8 +10,8 @@ import click
 EXAMPLES = "2h, 1d12h, yesterday, 08:15, 2026-11-30 or 2026-11-30T08:15:00Z"
 
 _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-_AGO = re.compile("".join(rf"(?:(?P<{unit}>\d{{1,6}}){unit})?" for unit in _UNITS) + r"(?: ago)?")
-_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
+_AGO = "".join(rf"(?:(?P<{unit}>\d{{1,6}}){unit})?" for unit in _UNITS) + r"(?: ago)?"
+_CLOCK = r"(\d{1,2}):(\d{2})(?::(\d{2}))?"
 _DAYS = {"today": 0, "yesterday": 1}
 
 
@@ -28,9 +28,9 @@ def moment(text: str, now: datetime) -> datetime:
     if words in _DAYS:
         return midnight - timedelta(days=_DAYS[words])
     try:
-        if (ago := _AGO.fullmatch(words)) and any(ago.groups()):
+        if (ago := re.fullmatch(_AGO, words)) and any(ago.groups()):
             return now - timedelta(**{_UNITS[unit]: int(number) for unit, number in ago.groupdict().items() if number})
-        if clock := _CLOCK.fullmatch(words):
+        if clock := re.fullmatch(_CLOCK, words):
             hour, minute, second = (int(part or 0) for part in clock.groups())
             return midnight.replace(hour=hour, minute=minute, second=second)
         stamp = datetime.fromisoformat(text.strip())

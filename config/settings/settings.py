@@ -163,7 +163,7 @@ class Settings:
     spool_directory: str | None = key(
         None,
         "path",
-        "Folder for the files of limits.spool. auto: $TMPDIR, /var/tmp or the temporary folder of the system.",
+        "Folder for the files of limits.spool. auto: $TMPDIR, /var/tmp or /tmp, the first that can be written.",
         off="auto",
     )
     readiness: str | None = key(

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from releve.config.legible import HAZARD, legible
+from releve.config.legible import escaped, legible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,7 @@ def clean(value: Any) -> str:
 
 def as_json(value: Any) -> str:
     """``value`` for programs, and for a terminal: what does more than show itself is escaped as JSON has it."""
-    return HAZARD.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, indent=2, ensure_ascii=False))
+    return escaped(json.dumps(value, indent=2, ensure_ascii=False), lambda found: f"\\u{ord(found[0]):04x}")
 
 
 def line(value: Any) -> str:

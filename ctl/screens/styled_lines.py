@@ -5,7 +5,6 @@ A width is in characters; None: the output is piped, and nothing is wrapped or l
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
@@ -33,12 +32,14 @@ def wrap(text: str, width: int | None, style: str = "", first: str = "") -> list
     """
     rest = " " * len(first)
     room = None if width is None else max(LEAST, width - len(first))
-    parts = (
-        [text]
-        if room is None or len(text) <= room
-        else textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
-    )
+    parts = [text] if room is None or len(text) <= room else _parts(text, room)
     return [(Piece(first if not number else rest), Piece(part, style)) for number, part in enumerate(parts)]
+
+
+def _parts(text: str, room: int) -> list[str]:
+    import textwrap  # few outputs are wider than a terminal
+
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def fact_lines(

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from releve.config.frozen import dataclass
 from releve.server.master.pending import ACK_S, DROP_S, Pending, PendingOrders
 from releve.server.master.plan import Plan
 from releve.server.master.vacancies import backoff_s

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from releve.config.frozen import dataclass
 from releve.server.master.plan import Plan
 from releve.server.prefork.lifecycle import Lifecycle
 from releve.server.prefork.outbox import Outbox

@@ -12,8 +12,8 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
+from releve.config.frozen import dataclass
 from releve.config.grammar import counted
 from releve.server.shared.native import os, select, signal, time
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import mmap
 import struct
-from dataclasses import dataclass
 
+from releve.config.frozen import dataclass
 from releve.server.scoreboard import inflight, record
 from releve.server.scoreboard.recorder import Layout
 from releve.server.shared.native import os

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
 
+from releve.config.frozen import dataclass
 from releve.server.shared.native import time
 
 RECORDS = 64  # of one worker: the leader's, and of as many threads; those beyond are not shown

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 
+from releve.config.frozen import dataclass
 from releve.server.scoreboard.inflight import Inflight
 from releve.server.shared.native import os, time
 

@@ -13,9 +13,9 @@ import math
 import struct
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from releve.config.frozen import dataclass
 from releve.server.shared.native import FOLDER, time
 
 # the worker, the number of the line (from 1), CLOCK_MONOTONIC (seconds); the text follows

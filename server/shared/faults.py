@@ -8,7 +8,6 @@ a test has made it. The tests under ``tests/faults`` are generated from ``POINTS
 from __future__ import annotations
 
 import contextlib
-import difflib
 import enum
 from typing import NoReturn
 
@@ -103,6 +102,8 @@ def read(text: str) -> Armed | None:
     point, _, mode = words.partition(":")
     for word, known in ((point, list(POINTS)), (mode, [one.value for one in Mode])):
         if word not in known:
+            import difflib  # only a mistake needs it
+
             near = difflib.get_close_matches(word, known, 1) or [", ".join(known)]
             raise ValueError(f"cannot arm {VARIABLE}={text}: {word!r} is not known; did you mean {near[0]}?")
     return Armed(point, Mode(mode), token or None)

@@ -20,9 +20,14 @@ RECORD_SUFFIX = ".json"  # in place of the door's
 
 # Those that are written beside first, under the same name with a dot before it and a pid behind it.
 _WRITTEN = "|".join((*map(re.escape, (CARD_NAME, GUARD_NAME, HOOK_NAME)), r"gen-\d+\.json"))
-OURS = re.compile(rf"{LOCK_NAME}|{re.escape(SOCKET_NAME)}|gen-\d+\.sock|(?:{_WRITTEN})|\.(?:{_WRITTEN})\.\d+")
+_OURS = rf"{LOCK_NAME}|{re.escape(SOCKET_NAME)}|gen-\d+\.sock|(?:{_WRITTEN})|\.(?:{_WRITTEN})\.\d+"
 
 
 def door_name(number: int) -> str:
     """The name of a generation's door."""
     return f"gen-{number}.sock"
+
+
+def is_ours(name: str) -> bool:
+    """Whether it is one of them, or was to become one."""
+    return re.fullmatch(_OURS, name) is not None

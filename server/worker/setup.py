@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from releve.config.frozen import dataclass
 from releve.config.settings.settings import Settings
 from releve.server.scoreboard.scoreboard import Scoreboard
 from releve.server.shared.link import Link
@@ -13,7 +13,7 @@ from releve.server.shared.native import socket
 Application = Callable[..., Iterable[bytes]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WorkerSetup:
     """What a worker is given at its fork. It owns the descriptors from then on."""
 

@@ -5,7 +5,6 @@ Whatever a client or an application has given can neither end its line nor leave
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Callable, Sequence
@@ -101,7 +100,7 @@ def _user(entry: Entry) -> str:
     if scheme.lower() != "basic":
         return "-"
     try:
-        user, colon, _ = base64.b64decode(credentials.strip(), validate=True).partition(b":")
+        user, colon, _ = binascii.a2b_base64(credentials.strip(), strict_mode=True).partition(b":")
     except (binascii.Error, ValueError):
         return "-"
     return user.decode("latin-1") if user and colon else "-"

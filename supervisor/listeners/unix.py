@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import socket
 import stat
 from collections.abc import Callable
@@ -114,7 +113,7 @@ def refuse_live(address: Address) -> None:
 def free_name(folder: Folder, name: str) -> str:
     """A free name, no longer than another one, so that the limit on paths holds for both."""
     hidden = "." if len(os.fsencode(name)) > 2 else ""
-    names = ((hidden + secrets.token_hex(4))[: len(os.fsencode(name))] for _ in range(_TRIES))
+    names = ((hidden + os.urandom(4).hex())[: len(os.fsencode(name))] for _ in range(_TRIES))
     return next((other for other in names if folder.free(other)), name)
 
 

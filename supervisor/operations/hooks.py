@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import secrets
 import signal
 import subprocess
 import time
@@ -194,7 +193,7 @@ class Hooks:
         command, pin = self._command(name), self._pin
         assert command is not None and pin is not None
         output = Output(name, self._operation)
-        identifier = secrets.token_hex(16)
+        identifier = os.urandom(16).hex()
         self._note_start(identifier)  # before there is a process: the supervisor may be killed at any moment
         try:
             status = await program.follow(

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from releve.instance import directories, holders, instances, paths
-from releve.server.shared.runtime import LOCK_NAME, OURS, SOCKET_NAME
+from releve.server.shared.runtime import LOCK_NAME, SOCKET_NAME, is_ours
 from releve.server.shared.system import lock_holders
 
 _CLEANER_S = 2.0  # how long a directory may be locked by one who cleans up
@@ -186,7 +186,7 @@ def _open(path: str, flags: int) -> int:
 def _refuse_planted(directory: Path) -> None:
     """Raises LockError for a link, or a file of somebody else, in the place of one of ours."""
     try:
-        found = [os.path.join(directory, name) for name in os.listdir(directory) if OURS.fullmatch(name)]
+        found = [os.path.join(directory, name) for name in os.listdir(directory) if is_ours(name)]
         reason = next(filter(None, (directories.planted(path, os.geteuid()) for path in found)), None)
     except OSError as error:
         raise LockError(f"cannot read {directory}: {(error.strerror or str(error)).lower()}") from error

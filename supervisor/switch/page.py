@@ -5,7 +5,6 @@ The page is the application's and may be anything: it is read once from front to
 
 from __future__ import annotations
 
-import html
 import re
 
 PAGE_MAX = 64 * 1024  # characters of a page that are looked at
@@ -42,7 +41,14 @@ def _without_tags(page: str) -> str:
         end = f"</{name}" if opens and name in _UNSEEN else "-->" if tag[1] else ">"
         found = small.find(end, begin + 1)
         if found < 0:  # it is cut off here
-            return html.unescape("".join(shown))
+            return _plain("".join(shown))
         at = found if end.startswith("</") else found + len(end)
     shown.append(page[at:])
-    return html.unescape("".join(shown))
+    return _plain("".join(shown))
+
+
+def _plain(text: str) -> str:
+    """A text without character references (``&lt;``)."""
+    import html  # its table of names costs a start 1 ms
+
+    return html.unescape(text)

@@ -8,7 +8,7 @@ understands it. What cannot be understood at all raises SuccessionError.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import dataclasses
 import json
 import os
@@ -192,7 +192,7 @@ def _pack_relay(one: Relay) -> Packed:
 
 
 def _pack_held(held: Held | None) -> Packed | None:
-    return None if held is None else {"data": base64.b64encode(held[0]).decode(), "fds": held[1]}
+    return None if held is None else {"data": binascii.b2a_base64(held[0], newline=False).decode(), "fds": held[1]}
 
 
 # ---------------------------------------------------------------- in the one that comes
@@ -343,7 +343,7 @@ def _last_exit(one: Packed) -> LastExit | None:
 
 
 def _unpack_held(held: Packed | None) -> Held | None:
-    return None if held is None else (base64.b64decode(held["data"]), list(held["fds"]))
+    return None if held is None else (binascii.a2b_base64(held["data"]), list(held["fds"]))
 
 
 def _listening(fd: int) -> socket.socket:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from releve.server.http.body import Input
 from releve.server.http.head import parse_head
 from releve.server.http.spool import Spool, Spools, spool_directory
 from releve.server.loop.socket_channel import SocketChannel
+from releve.server.shared import native
 
 
 @pytest.mark.parametrize("how", ["read", "pieces", "lines"])
@@ -72,3 +76,23 @@ def test_the_files_of_a_worker_hold_no_more_than_the_limit(tmp_path: Path) -> No
     assert spools.take(40)
     spools.release(60)
     assert spools.take(60)
+
+
+def test_on_a_file_system_without_unnamed_files_the_name_is_taken_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    opened = native.os.open
+    modes: list[int] = []
+
+    def open_(path: str, flags: int, mode: int) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        fd: int = opened(path, flags, mode)
+        modes.append(stat.S_IMODE(os.fstat(fd).st_mode))
+        return fd
+
+    monkeypatch.setattr(native.os, "open", open_)
+    one, other = Spool(str(tmp_path)), Spool(str(tmp_path))
+    one.write(b"one")
+    other.write(b"other")
+    assert (one.read(10), other.read(10), modes, os.listdir(tmp_path)) == (b"one", b"other", [0o600, 0o600], [])

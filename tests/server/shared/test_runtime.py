@@ -34,7 +34,7 @@ NAMES = (runtime.SOCKET_NAME, runtime.CARD_NAME, runtime.GUARD_NAME, runtime.HOO
     ],
 )
 def test_what_is_ours_is_told_from_the_sockets_of_a_configuration(name: str, ours: bool) -> None:
-    assert bool(runtime.OURS.fullmatch(name)) is ours
+    assert runtime.is_ours(name) is ours
 
 
 def test_a_door_is_found_by_its_name_and_its_record_by_the_same() -> None:
