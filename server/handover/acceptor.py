@@ -71,7 +71,7 @@ class Acceptor:
         self._listening = True  # when open: the listeners too, and not the exchange alone
         self._loop = loop
         self._connections = loop.connections
-        self._threads = loop.threads
+        self._executor = loop.executor
         self._read, self._serve = loop.reader.read, loop.serve
         self._prefaced = prefaced
         self._exhausted = False  # backing off
@@ -112,7 +112,7 @@ class Acceptor:
         wanted = self._wanted()
         if wanted is not self.width:
             before, self.width = self.width, wanted
-            self._answers_seen = self._threads.answered
+            self._answers_seen = self._executor.answered
             doors, open_before = self._of(wanted), self._of(before)
             for fd in open_before.keys() - doors.keys():
                 self._loop.unwatch(fd)
@@ -157,8 +157,8 @@ class Acceptor:
         now = self._loop.now()
         if self.width is not Width.SHUT or not self.resumed or self._exhausted or now - self._glanced_at < GLANCE_S:
             return
-        entitled = min(BATCH, self._threads.answered - self._answers_seen)
-        self._glanced_at, self._answers_seen = now, self._threads.answered
+        entitled = min(BATCH, self._executor.answered - self._answers_seen)
+        self._glanced_at, self._answers_seen = now, self._executor.answered
         for name, sock in self.listeners.items() if self._listening else ():
             self._let_in(partial(self._accept, name, sock), entitled, self._has_room, self._read)
         if self.exchange >= 0:
@@ -201,7 +201,7 @@ class Acceptor:
 
     def _has_thread(self) -> bool:
         # What was just let in has no thread yet: a sibling may have one.
-        return self._threads.free > len(self._connections.ready)
+        return self._executor.free > len(self._connections.ready)
 
     def _is_pressed(self) -> bool:
         return self._loop.now() < self._pressed_until

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import sys
 from collections import deque
 
 from releve.config.settings.settings import Settings
@@ -38,7 +39,8 @@ log = logging.getLogger("releve.worker")
 class Collecting:
     """Keeps bodies for the loop; counts the requests whose bodies a thread waits for."""
 
-    def __init__(self, connections: Connections, writer: Writer, settings: Settings) -> None:
+    def __init__(self, connections: Connections, writer: Writer, settings: Settings, *, at_once: bool = False) -> None:
+        """``at_once``: the application gets each request at once, and reads the body as it comes."""
         timeouts, limits = settings.timeouts, settings.limits
         self._connections = connections
         self._writer = writer
@@ -46,8 +48,8 @@ class Collecting:
         self._body_min_bytes = max(1, min_bytes(timeouts.body, timeouts.min_rate))
         self._spools = Spools(spool_directory(settings.spool_directory), limits.spool or 0)
         self._streams = 0  # requests that went to a thread before their body was complete
-        self._streams_max = streams_max(settings)
-        self._eager = limits.streams is not None or limits.spool is None  # they go at once
+        self._streams_max = streams_max(settings) if not at_once else sys.maxsize
+        self._eager = at_once or limits.streams is not None or limits.spool is None  # they go at once
         self._waiting: deque[Connection] = deque()  # for a thread, or for room
         self._stuck_bytes = 0  # of all files
 

@@ -65,6 +65,7 @@ class Connection:
 
     __slots__ = (
         "anonymous",
+        "awaits",
         "base",
         "body",
         "buffer",
@@ -116,6 +117,8 @@ class Connection:
         self.polite = False  # its next response says `Connection: close`
         self.owes_preface = False  # it begins with a header of the PROXY protocol, which was not read yet
         self.anonymous = False  # that header named no client: nothing is believed of it
+        # BUSY: a call in the loop's own thread hears what epoll says of the socket; None: nobody waits for that
+        self.awaits: Callable[[int], None] | None = None
         self.state = State.IDLE
         self.registered = False  # in the loop's epoll
         self.events = 0  # what for

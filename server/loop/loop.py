@@ -8,8 +8,6 @@ Level-triggered throughout: a leader that loses the lead in a call drops the res
 from __future__ import annotations
 
 import logging
-import sys
-import traceback
 from collections.abc import Callable
 from itertools import compress
 from typing import NoReturn
@@ -19,6 +17,7 @@ from releve.server.loop.collecting import Collecting
 from releve.server.loop.connection import Connection, State
 from releve.server.loop.connections import Connections
 from releve.server.loop.deadlines import TICK_S
+from releve.server.loop.executor import Executor
 from releve.server.loop.fastpath import fast_path
 from releve.server.loop.handler import Handler
 from releve.server.loop.reader import Reader
@@ -46,13 +45,19 @@ class Loop:
 
     now = staticmethod(time.monotonic)
 
-    def __init__(self, settings: Settings, answer: Handler, tally: Tally) -> None:
-        """``answer`` runs in the leader or another thread, and sets the connection's ``outcome``."""
+    def __init__(
+        self, settings: Settings, answer: Handler, tally: Tally, make: Callable[[Loop], Executor] | None = None
+    ) -> None:
+        """``answer`` runs in the leader or another thread, and sets the connection's ``outcome``. ``make`` makes the
+        executor; None: threads.
+        """
         self._epoll = select.epoll()
         self.connections = Connections(self._epoll, settings.timeouts, tally)
-        self.threads = Threads(settings.threads, answer, self._run, tally.inflight)
+        self.executor: Executor = (
+            Threads(settings.threads, answer, self._run, tally.inflight) if make is None else make(self)
+        )
         self.tally = tally
-        tally.put("threads", settings.threads)
+        tally.put("threads", self.executor.most)
         tally.put("connections_max", settings.limits.connections)
         self._full = False  # every thread is in the application, and the scoreboard says so
         self.after_turn: Callable[[], bool] = lambda: False  # True: there is more to do at once
@@ -68,11 +73,15 @@ class Loop:
         self._answer = answer
         self._access = answer.access
         self._writer = Writer(self.connections, settings, answer.access)
-        self._collecting = Collecting(self.connections, self._writer, settings)
-        self.reader = Reader(self.connections, self.threads, answer, self._collecting, self._writer, settings.limits)
-        self.serve = fast_path(self.connections, self.threads, answer, self.reader, self.settle)
+        self._collecting = Collecting(self.connections, self._writer, settings, at_once=self.executor.waits_for_bodies)
+        self.reader = Reader(self.connections, self.executor, answer, self._collecting, self._writer, settings.limits)
+        self.serve: Callable[[Connection], bool] = (
+            fast_path(self.connections, self.executor, answer, self.reader, self.settle)
+            if isinstance(self.executor, Threads)
+            else self._serve
+        )
         self.connections.dropped = self._collecting.forget
-        self.watch(self.threads.wakeup, self._take_back)
+        self.watch(self.executor.wakeup, self._take_back)
 
     # The turn
 
@@ -88,16 +97,36 @@ class Loop:
                 self._post()
                 if self._stopped:
                     self.ended()
-                if self.threads.tasks and self.threads.step_aside():
+                if self.executor.tasks and self.executor.step_aside():
                     return
         except BaseException:
             self.failed()
+
+    def step(self) -> float | None:
+        """One turn that waits for nothing, for an executor that has an event loop of its own. In how many seconds the
+        next one is due, 0 or more; None: when ``fileno`` is readable, which any turn is due for.
+
+        Ends the process at ``stop``, and if anything is raised in here.
+        """
+        try:
+            self._turn(wait=False)
+            self._hurry = self.after_turn()
+            self._post()
+            if self._stopped:
+                self.ended()
+            return 0.0 if self._is_due() else self._wait_s()
+        except BaseException:
+            self.failed()
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when there is something to do."""
+        return self._epoll.fileno()
 
     def _post(self) -> None:
         """Onto the scoreboard: once a turn, not once a request."""
         self.tally.beat()
         self.tally.put("connections", len(self.connections.table))
-        busy, most = self.threads.busy, self.threads.most
+        busy, most = self.executor.busy, self.executor.most
         self.tally.put("busy", min(busy, most))
         if self._full or busy >= most:
             self._post_full(busy >= most)
@@ -110,14 +139,14 @@ class Loop:
         if full is not self._full:
             self._full = full
             self.tally.put("full_ns", time.monotonic_ns() if full else 0)
-        self.tally.put("waiting", self.threads.waiting)
+        self.tally.put("waiting", self.executor.waiting)
 
     def disown(self) -> None:
         """In a child that the application forked: close what is ours; the connections and the wake-up too."""
         self._epoll.close()
         self.connections.disown()
-        self.threads.forked = True
-        os.close(self.threads.wakeup)
+        self.executor.forked = True
+        os.close(self.executor.wakeup)
 
     def stop(self) -> None:
         """End after this turn."""
@@ -141,16 +170,21 @@ class Loop:
         """Forget a timer, if there is one."""
         self._timers.pop(name, None)
 
-    def _turn(self) -> bool:
+    def _is_due(self) -> bool:
+        """Whether there is something to do though nothing has happened."""
+        connections, access = self.connections, self._access
+        return bool(self._hurry or connections.ready or connections.more or (access is not None and access.lines))
+
+    def _turn(self, wait: bool = True) -> bool:
         """Serve one batch of events. False: the lead was lost in a call, the rest of the batch is the next leader's."""
         connections = self.connections
         table_get, ready, more = connections.table.get, connections.ready, connections.more
         access = self._access
-        at_once = self._hurry or ready or more or (access is not None and access.lines)
+        at_once = not wait or self._hurry or ready or more or (access is not None and access.lines)
         events = self._epoll.poll(0.0 if at_once else self._wait_s(), EVENTS_MAX)
         if access is not None and (access.full or (not events and not more and access.pending)):
             access.flush()
-        for fd, _ in events:
+        for fd, happened in events:
             connection = table_get(fd)
             kept = True  # the lead
             if connection is None:
@@ -159,7 +193,7 @@ class Loop:
             elif connection.state is _IDLE and not connection.buffer:
                 kept = self.serve(connection)
             else:
-                self._on_connection(connection)
+                self._on_connection(connection, happened)
             if not kept:
                 self._hurry = True  # the next leader does what is due after this turn
                 return False
@@ -171,7 +205,7 @@ class Loop:
         now = self.now()
         for connection in connections.deadlines.due(now):
             self._expire(connection)
-        if self._request_s is not None and self.threads.overruns:
+        if self._request_s is not None and self.executor.overruns:
             self._look_at_overruns(now, self._request_s)
         for name, (due, action) in list(self._timers.items()):
             if due <= now and self._timers.get(name) == (due, action):  # not cancelled by another one just now
@@ -203,17 +237,17 @@ class Loop:
 
     def _dispatch(self, connection: Connection) -> bool:
         """Have a request answered: here, if a thread is free. False: the lead was lost in it."""
-        threads = self.threads
-        if not threads.open:
+        executor = self.executor
+        if not executor.open:
             if self._answer.answer_own(connection):
                 self.settle(connection)
                 return True
-            if threads.queue(connection):
+            if executor.queue(connection):
                 return True
-        if not threads.call(connection):
+        if not executor.call(connection):
             self._hurry = True  # the next leader does what is due after this turn
             return False
-        threads.answered += 1
+        executor.answered += 1
         self.settle(connection)
         return True
 
@@ -225,13 +259,13 @@ class Loop:
             waits.append(first)
         if self._access is not None and self._access.kept:
             waits.append(ACCESS_RETRY_S)
-        if self._request_s is not None and self.threads.overruns:
+        if self._request_s is not None and self.executor.overruns:
             waits.append(min(self._request_s, OVERRUNS_LOOK_S))
         return min(waits) if waits else None
 
     def _look_at_overruns(self, now: float, limit_s: float) -> None:
         """Show where a request is that has moved nothing for too long; once."""
-        for connection, overrun in list(self.threads.overruns.items()):
+        for connection, overrun in list(self.executor.overruns.items()):
             call, channel = connection.call, connection.channel
             if (
                 call is None
@@ -240,8 +274,7 @@ class Loop:
             ):
                 continue
             call.shown = True
-            frame = sys._current_frames().get(overrun.thread)
-            stack = "".join(traceback.format_stack(frame)) if frame is not None else "(its thread exited)"
+            stack = self.executor.stack(connection, overrun)
             text = (
                 f"{call.request()}: the application read and wrote nothing for {limit_s:g} s "
                 "(timeouts.request); its stack:"
@@ -251,11 +284,19 @@ class Loop:
 
     # The life of a connection
 
-    def _on_connection(self, connection: Connection) -> None:
+    def _serve(self, connection: Connection) -> bool:
+        """An idle connection of a client, just accepted or with something to read; the lead is never lost here."""
+        self.reader.read(connection)
+        return True
+
+    def _on_connection(self, connection: Connection, happened: int) -> None:
         if connection.queued:
             self.connections.unregister(connection)  # it has brought enough for now
         elif connection.state is _BUSY:
-            self.connections.unregister(connection)
+            if connection.awaits is None:
+                self.connections.unregister(connection)
+            else:
+                connection.awaits(happened)
         elif connection.state is _CLOSING:
             self._writer.swallow(connection)
         elif connection.state is _WRITING:
@@ -266,7 +307,7 @@ class Loop:
             self.reader.read(connection)
 
     def _take_back(self) -> None:
-        for connection in self.threads.returned():
+        for connection in self.executor.returned():
             self.settle(connection)
 
     def settle(self, connection: Connection) -> None:

@@ -24,8 +24,8 @@ from releve.server.loop.connection import (
     State,
 )
 from releve.server.loop.connections import Connections
+from releve.server.loop.executor import Executor
 from releve.server.loop.handler import Handler
-from releve.server.loop.threads import Threads
 from releve.server.loop.writer import Writer
 from releve.server.wsgi.environ import split_peer
 
@@ -43,14 +43,14 @@ class Reader:
     def __init__(
         self,
         connections: Connections,
-        threads: Threads,
+        executor: Executor,
         answer: Handler,
         collecting: Collecting,
         writer: Writer,
         limits: Limits,
     ) -> None:
         self._connections = connections
-        self._threads = threads
+        self._executor = executor
         self._answer = answer
         self._collecting = collecting
         self._writer = writer
@@ -151,7 +151,7 @@ class Reader:
         """
         connection.fresh = False
         if (
-            not self._threads.open
+            not self._executor.open
             and self._answer.ours(connection, environ) is None
             and self._connections.share(connection, data)
         ):
@@ -200,7 +200,7 @@ class Reader:
                 self._connections.deadlines.put(connection, self._connections.now() + self._connections.header_s)
             self._connections.register(connection)
             return
-        alone = self._threads.open or self._answer.is_own(connection, head)
+        alone = self._executor.open or self._answer.is_own(connection, head)
         if not alone and self._connections.share(connection, b""):
             return
         del buffer[:end]

@@ -24,12 +24,15 @@ a fast request does not come there.
 from __future__ import annotations
 
 import logging
+import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import Context
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from releve.server.loop.connection import Connection, shown_client, shown_peer, shown_request
+from releve.server.loop.executor import Overrun, Task
 from releve.server.scoreboard.inflight import LEADER, Inflight
 from releve.server.shared import system
 from releve.server.shared.link import EXIT_INTERNAL
@@ -41,8 +44,6 @@ SHORT_TICKS = 1000  # after the last of them
 QUIET_TICKS = 20  # without any call; then the monitor sleeps
 
 log = logging.getLogger("releve.worker")
-
-Task = Callable[[], object]
 
 
 class Runner:
@@ -60,21 +61,13 @@ class Runner:
         self.thread = 0  # its identifier
 
 
-class Overrun(NamedTuple):
-    """A call that lasts: the thread that is in it (its identifier, its number), and the monotonic time from which that
-    is known.
-    """
-
-    thread: int
-    since: float
-    number: int
-
-
 class Threads:
-    """The threads of one worker.
+    """The threads of one worker: an ``Executor``.
 
     ``free``, ``call``, ``queue``, ``returned`` belong to the leader; ``give_up`` to whoever is in a call.
     """
+
+    waits_for_bodies = False
 
     def __init__(
         self, threads: int, call: Callable[[Connection], None], turn: Callable[[], None], inflight: Inflight
@@ -156,15 +149,16 @@ class Threads:
         first.wake.release()
         self._monitor()
 
-    def run_in_main(self, last: Task) -> None:
-        """In the leader, when nothing is left for it: have the main thread do this, as soon as it has nothing else to
-        do.
+    def finish(self, last: Task, then: Callable[[], NoReturn]) -> NoReturn:
+        """In the leader, when nothing is left for it: have the main thread do the one, as soon as it has nothing else
+        to do, and do the other here.
         """
         if self.inline:
             self._last = last
             self.rouse()
         else:
             self.run(last, everywhere=False)
+        then()
 
     def _lead_for_ever(self) -> NoReturn:
         self._start.acquire()
@@ -359,6 +353,11 @@ class Threads:
     def end_child(self) -> NoReturn:
         """In a child that the application forked, which has come back from the view: it is no worker."""
         os._exit(EXIT_INTERNAL)
+
+    def stack(self, connection: Connection, overrun: Overrun) -> str:
+        """Where a call is that lasts."""
+        frame = sys._current_frames().get(overrun.thread)
+        return "".join(traceback.format_stack(frame)) if frame is not None else "(its thread exited)"
 
     def _answer(self, connection: Connection, number: int) -> None:
         self._inflight.begin(number, time.monotonic(), shown_peer(connection), shown_request(connection))

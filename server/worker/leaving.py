@@ -115,7 +115,7 @@ class Leaving:
 
     def _overdue(self) -> None:
         waiting = (State.COLLECTING, State.WRITING)
-        unfinished = self._loop.threads.busy + sum(
+        unfinished = self._loop.executor.busy + sum(
             one.state in waiting for one in self._loop.connections.table.values()
         )
         if unfinished:

@@ -71,15 +71,15 @@ class PauseHooks:
         """In each turn while it is ``active``, unless a pause is still to be completed: do what is next, once nobody is
         in the application.
         """
-        threads = self._loop.threads
-        if threads.tasks or (self._paused and threads.busy):
+        executor = self._loop.executor
+        if executor.tasks or (self._paused and executor.busy):
             return
-        if self._paused and not self._steps and self._swept_at != threads.answered:
+        if self._paused and not self._steps and self._swept_at != executor.answered:
             # once more if there was a request since: a check, on its private connection
-            self._swept_at = threads.answered
+            self._swept_at = executor.answered
             self._plan()
         if self._steps:
-            threads.run(*self._steps.popleft())
+            executor.run(*self._steps.popleft())
         elif self._held:
             self._release()
             self._accept()

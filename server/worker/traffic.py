@@ -176,7 +176,7 @@ class Traffic:
 
     def _share(self, connection: Connection, data: bytes) -> bool:
         alone = self.workers == 1 and not self._acceptor.crowded()
-        if alone or self.state not in AT_WORK or self._loop.threads.free:
+        if alone or self.state not in AT_WORK or self._loop.executor.free:
             return False
         return share(self._connections, connection, data, self._exchange_send)
 

@@ -82,7 +82,7 @@ def _live(setup: WorkerSetup) -> NoReturn:
     intake = worker.loop.connections.intake
     os.register_at_fork(before=intake.acquire, after_in_parent=intake.release, after_in_child=worker.disown)
     try:
-        worker.loop.threads.prepare()  # before it says that it is ready
+        worker.loop.executor.prepare()  # before it says that it is ready
     except RuntimeError as error:
         reason = f"cannot start the {settings.threads + 1} threads of a worker: {error}; {system.MORE_TASKS}"
         report_failure(setup.control, BootError(reason, step="workers"))
@@ -129,7 +129,7 @@ class Worker:
         acceptor.crowded = answer.crowded
         self.traffic = Traffic(setup, self.loop, acceptor, functions, self._tell)
         self.leaving = Leaving(self.loop, self.traffic, settings.timeouts, self._tell)
-        answer.before_blocking = self.loop.threads.give_up
+        answer.before_blocking = self.loop.executor.give_up
         answer.may_keep = self.traffic.may_keep
         self._lines = LogLines(self.loop)
         self._recycling = Recycling(settings.limits)
@@ -147,14 +147,14 @@ class Worker:
         """Serve, until the process ends."""
         self.traffic.send_state()
         fault("worker_ready")
-        self.loop.threads.start()
+        self.loop.executor.start()
 
     def disown(self) -> None:
         """In a child that the application forked: close everything of ours, so that our end is seen as one, and hear
         signals again.
         """
         self.loop.connections.intake.release()  # acquired before the fork, by this very thread
-        if self.loop.threads.forked:
+        if self.loop.executor.forked:
             return  # a child of the child: nothing of ours is left, and the numbers are the application's
         system.forget_signals((signal.SIGTERM, *system.SUPERVISOR_SIGNALS))
         stacks.disarm()
@@ -254,7 +254,7 @@ class Worker:
         if (
             traffic.state is WorkerState.SERVING
             and not self._asked
-            and (reason := self._recycling.due(self.loop.threads.answered))
+            and (reason := self._recycling.due(self.loop.executor.answered))
         ):
             self._ask_recycle(reason)
         if traffic.state is WorkerState.LEAVING:
@@ -273,9 +273,11 @@ class Worker:
         if self._access is not None:
             self._access.close()
         limit_s, left_s = self._exit_s, max(LEAST_S, self.leaving.due - self.loop.now())
-        self.loop.threads.run_in_main(self._last_steps.run)
         why = "timeouts.exit" if limit_s <= left_s else "its deadline"
-        end_after(self._last_steps, self._number, min(limit_s, left_s), why, EXIT_LEFT, self.loop.tally.beat)
+        end = partial(
+            end_after, self._last_steps, self._number, min(limit_s, left_s), why, EXIT_LEFT, self.loop.tally.beat
+        )
+        self.loop.executor.finish(self._last_steps.run, end)
 
     def _failed(self) -> NoReturn:
         log.exception("exiting at once: internal error in the event loop")

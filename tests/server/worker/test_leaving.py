@@ -38,7 +38,7 @@ class Worker:
             at=lambda name, due, action: self.timers.__setitem__(name, (due, action)),
             cancel=lambda name: self.timers.pop(name, None),
             stop=lambda: self.done.append("stop"),
-            threads=SimpleNamespace(busy=0),
+            executor=SimpleNamespace(busy=0),
             connections=SimpleNamespace(table=self.table, shorten_idle=lambda idle_s: self.done.append("shorten")),
         )
         self.pause_hooks = SimpleNamespace(leave=lambda: None)

@@ -16,6 +16,7 @@ from releve.config.settings.upgrade import Check, Upgrade
 from releve.server.loop.connection import Connection, State, prepare
 from releve.server.loop.handler import Handler
 from releve.server.loop.loop import Loop
+from releve.server.loop.threads import Threads
 from releve.server.scoreboard import scoreboard
 from releve.server.scoreboard.header import LEVEL
 from releve.server.scoreboard.scoreboard import Scoreboard
@@ -218,7 +219,8 @@ def test_what_a_client_does_not_take_of_readiness_is_sent_later(
 
     answer.before_blocking = before_blocking
     loop = Loop(settings, answer, board.tally(0))
-    loop.threads.out, loop.threads.open = threads_out, not threads_out
+    assert isinstance(loop.executor, Threads)
+    loop.executor.out, loop.executor.open = threads_out, not threads_out
     client, server = socket.socketpair()
     client.settimeout(20)
     prepare(server)
