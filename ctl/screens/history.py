@@ -20,7 +20,7 @@ COLUMNS = (
     Column("generation", rank=2, below="generation {}"),
     Column("outcome"),
     Column("took", right=True, rank=3, below="took {}"),
-    Column("why", rank=5, below="{}", least=30),
+    Column("details", rank=5, below="{}", least=30),
 )
 GOOD = ("done", "committed", "degraded")
 FRAMES_SHOWN = 3  # of a crash
@@ -53,7 +53,7 @@ def row(entry: dict[str, Any]) -> Row:
         _step(entry),
         outcome,
         render.age(entry.get("seconds")),
-        _why(entry),
+        _details(entry),
     )
     return Row(cells, {"outcome": _style(outcome)})
 
@@ -62,10 +62,11 @@ def sentence(entry: dict[str, Any]) -> str:
     """One attempt in one line, empty for none."""
     if not entry:
         return ""
-    why = _why(entry, frames=False)
+    # which release a generation serves is said elsewhere
+    details = _details(entry, frames=False, result=" → " not in _step(entry))
     outcome = render.line(entry.get("outcome") or "running")
     took = f" in {render.age(entry['seconds'])}" if entry.get("seconds") is not None else ""
-    end = f": {why}" if why != render.UNKNOWN else ""
+    end = f": {details}" if details != render.UNKNOWN else ""
     # said, since everywhere else it is the number of the attempt that follows the verb
     generation = f" (generation {_step(entry)})" if _step(entry) != render.UNKNOWN else ""
     return (
@@ -113,11 +114,20 @@ def _generation(described: Any) -> str:
     return render.line(described.get("generation") if isinstance(described, dict) else described)
 
 
-def _why(entry: dict[str, Any], *, frames: bool = True) -> str:
+def _details(entry: dict[str, Any], *, frames: bool = True, result: bool = True) -> str:
+    """Why it failed, and what it has done. ``frames``: with the calls of a crash; ``result``: also of one that is done.
+
+    Records of an older supervisor have no ``message``.
+    """
     step, reason = render.line(entry.get("step")), render.line(entry.get("reason"))
     why = "" if reason == render.UNKNOWN else reason if step == render.UNKNOWN else f"{step}: {reason}"
     failed = symptoms.brief(entry.get("evidence"))
-    return "; ".join(filter(None, (why, failed and render.line(failed), _since(entry, frames)))) or render.UNKNOWN
+    message = str(entry.get("message") or "")
+    if message in why or (entry.get("outcome") in GOOD and not result):
+        message = ""
+    done = message.partition("; ")[0]  # what follows was news for the user who asked for it
+    parts = (why, failed and render.line(failed), done and render.line(done), _since(entry, frames))
+    return "; ".join(filter(None, parts)) or render.UNKNOWN
 
 
 def _since(entry: dict[str, Any], frames: bool) -> str:

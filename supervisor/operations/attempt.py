@@ -20,6 +20,8 @@ from releve.supervisor.service.service import Service
 OUTCOMES = {Status.DONE: "done", Status.DEGRADED: "done", Status.ROLLED_BACK: "rolled back"}
 # of an outcome, what the history keeps
 EVIDENCE = ("step", "reason", "traceback", "evidence", "notes", "phases", "figures")
+# the same of one that is done, with its result in words
+RESULT = ("message", *EVIDENCE)
 
 
 async def perform(service: Service, operation: Operation, job: Job) -> Event:
@@ -56,7 +58,8 @@ async def perform(service: Service, operation: Operation, job: Job) -> Event:
     )
     _log(operation, {**outcome, "traceback": ""} if logged else outcome)
     if operation.recorded:
-        evidence = {key: outcome[key] for key in EVIDENCE if outcome.get(key)}
+        kept = RESULT if outcome["status"] in (Status.DONE, Status.DEGRADED) else EVIDENCE
+        evidence = {key: outcome[key] for key in kept if outcome.get(key)}
         words = "aborted" if outcome.get("aborted") else OUTCOMES.get(outcome["status"], "failed")
         if operation.dry and words == "done":
             words = "dry run"

@@ -44,7 +44,11 @@ def chosen(service: Service, name: str, everything: bool) -> list[int]:
 
 
 async def restart(operation: Operation, generation: Generation, numbers: Sequence[int]) -> str:
-    """Replace workers one after the other; what was done, in words. Raises StepFailed."""
+    """Replace workers one after the other; what was done, in words.
+
+    Raises StepFailed at the first that cannot be replaced: what keeps its replacement from serving keeps the others'
+    too, and to try each of them takes `timeouts.boot` each time. Every worker that was not replaced keeps serving.
+    """
     done: list[str] = []
     patience_s = 2 * generation.settings.timeouts.boot + ORDER_S  # another replacement may be under way
     with operation.step("replace"):
@@ -53,9 +57,22 @@ async def restart(operation: Operation, generation: Generation, numbers: Sequenc
                 continue  # it has been replaced meanwhile, or has ended: then another one has its place
             operation.say(f"worker {generation.number}.{number}, {place} of {len(numbers)}")
             before = set(generation.workers)
-            await generation.orders.give("replace", worker=number, timeout_s=patience_s)
+            try:
+                await generation.orders.give("replace", worker=number, timeout_s=patience_s)
+            except StepFailed as error:
+                left = [f"{generation.number}.{one}" for one in numbers[place - 1 :] if one in generation.workers]
+                reason = error.reason + _rest(done, left)
+                raise StepFailed(error.step, reason, error.traceback, error.evidence, logged=error.logged) from error
             new = max(set(generation.workers) - before, default=None)
             done.append(f"{generation.number}.{number}" + ("" if new is None else f" with {generation.number}.{new}"))
-    return (
-        f"replaced {', '.join(done) or 'nothing: the workers exited'}; the old workers finish their requests and exit"
-    )
+            operation.record(message=f"replaced {', '.join(done)}")  # also if it is interrupted after this one
+    if not done:
+        return "replaced nothing: the workers exited"
+    return f"replaced {', '.join(done)}; the old workers finish their requests and exit"
+
+
+def _rest(done: Sequence[str], left: Sequence[str]) -> str:
+    """What a failed replacement says of the other workers; nothing if only one was meant."""
+    if not done and len(left) < 2:
+        return ""
+    return f"; replaced {', '.join(done) or 'none'}; not replaced: {', '.join(left)}"

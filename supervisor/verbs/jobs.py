@@ -125,7 +125,8 @@ def restarting(service: Service, numbers: Sequence[int]) -> Job:
         assert service.active is not None, "its workers were chosen"
         return await restart(operation, service.active, numbers)
 
-    return Job("restart", work, "remove the cause, then ctl restart again; ctl reload replaces all workers")
+    again = "--all" if len(numbers) > 1 else "again"
+    return Job("restart", work, f"remove the cause, then ctl restart {again}; ctl upgrade starts the release on disk")
 
 
 def replacing(outgoing: Outgoing) -> Job:

@@ -320,7 +320,7 @@ def test_history_is_a_list_as_json_and_a_table_else(ctl: Ctl, fake: Start) -> No
     server = fake(result(0, "2 attempts", entries=entries))
     assert json.loads(ctl("--socket", str(server.path), "history", "--json").stdout) == entries
     lines = ctl("--socket", str(server.path), "history", env={"TZ": "UTC"}).stdout.splitlines()
-    assert lines[0].split() == ["id", "began", "verb", "by", "generation", "outcome", "took", "why"]
+    assert lines[0].split() == ["id", "began", "verb", "by", "generation", "outcome", "took", "details"]
     assert lines[1].split() == ["1", "2026-11-23", "21:38:31", "start", "releve", "1", "done", "0.8s", "-"]
     assert lines[2].split(maxsplit=7)[5:] == ["1", "failed", "1m05s  import: no module 'x'"]
 

@@ -51,7 +51,10 @@ def test_a_worker_is_restarted_by_its_name(tmp_path: Path) -> None:
             eventually(lambda: not first & service.workers(), "all have gone")
             load.wait(50)
         assert service.serving() == 1
-        assert service.ask("history")["entries"][-1]["verb"] == "restart"
+        one, every = service.ask("history")["entries"][-2:]
+        assert one["verb"] == every["verb"] == "restart"
+        assert one["message"].startswith("replaced 1.1 with 1.3;")
+        assert "replaced 1.1 with 1.3\n" in service.must("history", "-n", "2")
         ended = service.ctl("restart", "9.9")
         assert ended.returncode == 2 and "no such worker in service; the workers are 1." in ended.stderr
         ended = service.ctl("restart")
@@ -66,4 +69,17 @@ def test_a_replacement_that_cannot_serve_leaves_the_worker(tmp_path: Path) -> No
         (release / "app.py").write_text("raise RuntimeError('not today')")
         ended = service.ctl("restart", "1")
         assert ended.returncode == 4 and "not today" in ended.stderr
+        assert service.workers() == first
+
+
+def test_a_restart_of_all_ends_at_the_first_that_cannot_serve_and_says_what_is_left(tmp_path: Path) -> None:
+    with serving(tmp_path, start=False, workers=3, preload=False) as service:
+        release = service.release("one")
+        service.start()
+        first = service.workers()
+        (release / "app.py").write_text("raise RuntimeError('not today')")
+        ended = service.ctl("restart", "--all")
+        assert ended.returncode == 4
+        assert "not today; replaced none; not replaced: 1.1, 1.2, 1.3" in " ".join(ended.stderr.split())
+        assert "next     remove the cause, then ctl restart --all;" in ended.stderr
         assert service.workers() == first

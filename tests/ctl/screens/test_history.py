@@ -60,3 +60,39 @@ def test_the_history_on_a_narrow_terminal_has_the_reason_below_each_row(monkeypa
         "10  2026-11-23 21:38:31  rollback  1           rolled back  3.0s",
     ]
     assert " ".join(text.split()).endswith(f"by root (pid 32399): probation: {reason}")
+
+
+SERVED = {"from": {"generation": 8}, "to": {"generation": 8}}
+
+
+@pytest.mark.parametrize(
+    ("entry", "details", "last"),
+    [
+        # a record of an older supervisor has no message
+        ({"verb": "restart", "outcome": "done", **SERVED}, "-", ""),
+        (
+            {"verb": "restart", "outcome": "done", "message": "replaced 8.1 with 8.3; the old workers exit", **SERVED},
+            "replaced 8.1 with 8.3",
+            ": replaced 8.1 with 8.3",
+        ),
+        (
+            {"verb": "upgrade", "outcome": "done", "message": "generation 9 serves /srv/shop/2", "from": 8, "to": 9},
+            "generation 9 serves /srv/shop/2",
+            "",  # a status names the release below
+        ),
+        (
+            {"verb": "restart", "outcome": "failed", "step": "import", "message": "replaced 8.1 with 8.3"}
+            | {"reason": "cannot import shop; replaced 8.1 with 8.3; not replaced: 8.2", **SERVED},
+            "import: cannot import shop; replaced 8.1 with 8.3; not replaced: 8.2",
+            ": import: cannot import shop; replaced 8.1 with 8.3; not replaced: 8.2",
+        ),
+        (
+            {"verb": "restart", "outcome": "interrupted", "message": "replaced 8.1 with 8.3", **SERVED},
+            "replaced 8.1 with 8.3",
+            ": replaced 8.1 with 8.3",
+        ),
+    ],
+)
+def test_what_an_attempt_has_done(entry: dict[str, Any], details: str, last: str) -> None:
+    assert history.row(entry).cells[-1] == details
+    assert history.sentence({"began": "now", **entry}).endswith(f", now{last}")

@@ -83,7 +83,7 @@ def test_a_failure_says_what_can_be_done_about_it(
     outcome = ended(service, error)
     assert (outcome["status"], outcome.get("next")) == (status, what_next)
     assert outcome["serving"] == "generation 1 is serving"
-    assert [words for words, _ in service.kept] == [kept]
+    assert [(words, evidence.get("message")) for words, evidence in service.kept] == [(kept, None)]
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,10 @@ def test_a_failure_says_what_can_be_done_about_it(
 )
 def test_what_is_done_is_done_and_may_be_degraded(degraded: dict[str, str], status: Status) -> None:
     """A log that cannot be written says nothing against what was done."""
-    outcome = ended(Service(degraded), changes=True)
+    service = Service(degraded)
+    outcome = ended(service, changes=True)
     assert (outcome["status"], outcome["message"], outcome["generation"]) == (status, "generation 2 serves", 2)
+    assert [evidence["message"] for _, evidence in service.kept] == ["generation 2 serves"]
 
 
 @pytest.mark.parametrize("error", [StepFailed("after_commit", "it failed"), ValueError("nobody foresaw")])

@@ -64,3 +64,30 @@ def test_one_after_the_other() -> None:
     said = asyncio.run(restart(Operation("restart", "root", 3), one, [1, 2, 99]))
     assert given == [("replace", 1), ("replace", 2)]
     assert said.startswith("replaced 8.1 with 8.11, 8.2 with 8.12;")
+
+
+def test_the_first_that_fails_ends_it_and_says_what_was_replaced_and_what_was_not() -> None:
+    one = generation()
+    kept: list[dict[str, str]] = []
+
+    async def give(kind: str, *, worker: int, timeout_s: float) -> None:
+        if worker == 2:
+            raise StepFailed("import", "cannot import shop: not today", "Traceback", {"failures": []})
+        del one.workers[worker]
+        one.workers[worker + 10] = SimpleNamespace(number=worker + 10)
+
+    one.orders = SimpleNamespace(give=give)
+    operation = Operation("restart", "root", 3)
+    operation.record = lambda **values: kept.append(values)
+    with pytest.raises(StepFailed) as failed:
+        asyncio.run(restart(operation, one, [1, 2, 3, 99]))
+    assert failed.value.reason == ("cannot import shop: not today; replaced 8.1 with 8.11; not replaced: 8.2, 8.3")
+    found = failed.value
+    assert (found.step, found.traceback, found.evidence) == ("import", "Traceback", {"failures": []})
+    assert kept == [{"message": "replaced 8.1 with 8.11"}]
+    with pytest.raises(StepFailed, match=r"not today$"):
+        asyncio.run(restart(operation, one, [2]))
+
+
+def test_none_is_left_to_replace() -> None:
+    assert asyncio.run(restart(Operation("restart", "root", 3), generation(), [99])).startswith("replaced nothing")
