@@ -1,4 +1,4 @@
-"""The attempts that a supervisor keeps: the last ones, or those since a time.
+"""The attempts that a supervisor keeps: the last ones, those since a time, or one of them.
 
 A history may be longer than one answer. Those since a time are asked for in growing numbers, until one is older than
 that.
@@ -41,6 +41,12 @@ def since(order: Order, time: datetime, limit: int | None) -> Event:
     if len(found) == len(known):
         _say_left_out(result)
     return history.newest(result, time, limit)
+
+
+def one(order: Order, number: int) -> Event:
+    """The result with this attempt alone, in full."""
+    result = answer(dataclasses.replace(order, arguments={"attempt": number}))
+    return {**result, "whole": True} if result["status"] == Status.DONE else result
 
 
 def _ask(order: Order, count: int) -> Event:

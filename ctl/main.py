@@ -212,7 +212,8 @@ def reopen(**told: Any) -> int:
     return options.order("reopen", told, waits=False)
 
 
-@ctl.command()
+@ctl.command(short_help="List starts, upgrades and other operations.")
+@click.argument("number", required=False, type=click.IntRange(min=1), metavar="[ID]")
 @click.option(
     "-n",
     "--limit",
@@ -222,11 +223,18 @@ def reopen(**told: Any) -> int:
 )
 @options.since
 @options.asks
-def history(limit: int | None, since: datetime | None, **told: Any) -> int:
-    """List starts, upgrades and other operations, newest last."""
+def history(number: int | None, limit: int | None, since: datetime | None, **told: Any) -> int:
+    """List starts, upgrades and other operations, newest last; with ID, show one of them in full.
+
+    ID is a number of the list. Of a failed upgrade you see what `ctl upgrade` has printed, with the traceback.
+    """
     from releve.ctl import attempts
 
     order = options.written("history", told)
+    if number is not None:
+        if limit is not None or since is not None:
+            raise click.UsageError("cannot show it: give an ID, or --limit and --since, not both")
+        return present(order, attempts.one(order, number))
     found = attempts.last(order, limit) if since is None else attempts.since(order, since, limit)
     return present(order, found)
 

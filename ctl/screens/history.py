@@ -1,11 +1,11 @@
-"""``ctl history``: the attempts, the newest last."""
+"""``ctl history``: the attempts, the newest last; ``ctl history ID``: one of them in full."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, TextIO
 
-from releve.ctl.screens import render
+from releve.ctl.screens import attempt, render
 from releve.ctl.screens import styled_lines as screen
 from releve.ctl.screens.styled_lines import Line, Piece
 from releve.ctl.screens.table import Column, Row, lay_out
@@ -76,10 +76,18 @@ def sentence(entry: dict[str, Any]) -> str:
 
 
 def lines(result: Event, width: int | None) -> list[Line]:
-    """The table, and what is known of the last attempt."""
+    """The table, and what is known of the last attempt; or all of the one that was asked for."""
+    if result.get("whole"):
+        return [line for entry in entries(result) for line in _whole(entry, width)]
     rows = [row(entry) for entry in entries(result)]
     table = lay_out(COLUMNS, rows, width) if rows else [(Piece(NONE),)]
     return [*table, *((Piece(line),) for line in _symptoms(result))]
+
+
+def _whole(entry: dict[str, Any], width: int | None) -> list[Line]:
+    outcome = render.line(entry.get("outcome") or "running")
+    title = f"#{render.line(entry.get('id'))} {render.line(entry.get('verb'))}: {outcome}"
+    return attempt.lines(entry, title, _when(entry.get("began")), _style(outcome), width)
 
 
 def show_plain(result: Event, stream: TextIO) -> None:

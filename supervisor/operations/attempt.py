@@ -45,7 +45,7 @@ async def perform(service: Service, operation: Operation, job: Job) -> Event:
         done = Status.DEGRADED if service.condition.degraded.keys() - {"log"} else Status.DONE
         outcome = result(done, message, degraded=list(service.condition.degraded.values()))
     except (Exception, asyncio.CancelledError) as error:
-        outcome = _outcome(service, operation, job.remedy, error, before)
+        outcome = _outcome(service, operation, job.remedy.format(attempt=attempt), error, before)
         logged = isinstance(error, StepFailed) and error.logged
     outcome.update(
         verb=operation.verb,

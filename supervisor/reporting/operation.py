@@ -159,5 +159,5 @@ class Job:
 
     verb: str
     does: Work
-    remedy: str = ""
+    remedy: str = ""  # {attempt}: its number in the history
     dry: bool = False  # a rehearsal

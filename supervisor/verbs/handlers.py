@@ -57,14 +57,24 @@ async def status(context: Context, arguments: Arguments, by: str) -> Event:
 
 
 async def history(context: Context, arguments: Arguments, by: str) -> Event:
-    """The last attempts; the newest of them where not all fit into one answer."""
-    limit = arguments.get("limit")
+    """The last attempts; the newest of them where not all fit into one answer. Or one of them, by its number."""
+    limit, number = arguments.get("limit"), arguments.get("attempt")
     history = context.service.history
+    if isinstance(number, int):
+        return _one_of(history.entries(), number)
     attempts = symptoms.thinned(history.entries(limit if isinstance(limit, int) else None))
     entries = symptoms.fitting(attempts)
     left_out = len(attempts) - len(entries)
     more = {"left_out": left_out} if left_out else {}
     return result(Status.DONE, counted(len(entries), "attempt"), entries=entries, pending=history.pending, **more)
+
+
+def _one_of(attempts: list[dict[str, Any]], number: int) -> Event:
+    for attempt in attempts:
+        if attempt["id"] == number:
+            return result(Status.DONE, "1 attempt", entries=[attempt])
+    kept = f"#{attempts[0]['id']} to #{attempts[-1]['id']}" if attempts else "no attempts"
+    return result(Status.USAGE, f"cannot show #{number}: the history has {kept}; `ctl history` lists the last ones")
 
 
 async def check(context: Context, arguments: Arguments, by: str) -> Event:

@@ -22,7 +22,7 @@ from releve.supervisor.takeover.adoption import Adoption
 from releve.supervisor.takeover.reexec import Outgoing, reexec
 from releve.supervisor.takeover.settlement import settle as settle_adoption
 
-_UPGRADE_AGAIN = "remove the cause, then ctl upgrade again; ctl history keeps this attempt"
+_UPGRADE_AGAIN = "remove the cause, then ctl upgrade again; ctl history {attempt} shows this again"
 _REEXEC_AGAIN = "fix the installation of releve, then ctl reexec again"
 
 

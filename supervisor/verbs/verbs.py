@@ -70,7 +70,7 @@ VERBS: dict[str, Verb] = {
     "scale": Verb(OPERATION, handlers.scale, _WORKERS),
     "abort": Verb(END_OF_OPERATION, handlers.abort),
     "reexec": Verb(OPERATION, handlers.reexec, _WAITS),
-    "history": Verb(QUESTION, handlers.history, Form(may={"limit": whole()})),
+    "history": Verb(QUESTION, handlers.history, Form(may={"limit": whole(), "attempt": whole()})),
     "check": Verb(QUESTION, handlers.check),
     "reopen": Verb(QUESTION, handlers.reopen),
     "workers": Verb(QUESTION, handlers.workers, Form(may={"durations": flag})),

@@ -108,3 +108,20 @@ def test_a_history_that_is_too_long_for_one_answer(kept: int, limit: int | None,
     assert len(encode(answer)) < LINE_MAX_BYTES
     assert answer["entries"] == attempts[-len(answer["entries"]) :] and len(answer["entries"]) >= least
     assert answer.get("left_out") == (kept - len(answer["entries"]) if cut else None)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "number", "status", "found"),
+    [
+        ([3, 4, 5], 4, Status.DONE, [4]),
+        ([3, 4, 5], 2, Status.USAGE, "cannot show #2: the history has #3 to #5; `ctl history` lists the last ones"),
+        ([], 1, Status.USAGE, "cannot show #1: the history has no attempts; `ctl history` lists the last ones"),
+    ],
+)
+def test_one_attempt_is_told_in_full(attempts: list[int], number: int, status: Status, found: Any) -> None:
+    kept = [{"id": one, "evidence": {"failures": [{"trace": "KeyError"}]}} for one in attempts]
+    context: Any = SimpleNamespace(service=SimpleNamespace(history=SimpleNamespace(entries=lambda: kept)))
+    answer = asyncio.run(handlers.history(context, {"attempt": number}, "somebody"))
+    assert answer["status"] == status
+    shown = [one["id"] for one in answer["entries"] if one["evidence"]] if status == Status.DONE else answer["message"]
+    assert shown == found
