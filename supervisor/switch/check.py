@@ -21,6 +21,7 @@ from releve.supervisor.switch.page import first_words
 ANSWER_MAX_BYTES = 1024 * 1024
 EXCERPT_MAX = 200
 _URL_SAFE = "/?&=#%:;@!$'()*+,[]~"
+_OF_THE_SERVER = b"the application failed"  # on the page for an exception that the server caught, and logged
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -179,12 +180,14 @@ def _dechunk(rest: bytes) -> bytes | None:
 
 def _excerpt(body: bytes) -> str:
     text = " ".join(body[: EXCERPT_MAX * 4].decode("utf-8", "replace").split())
-    return f": {text[:EXCERPT_MAX]}{'…' if len(text) > EXCERPT_MAX else ''}" if text else ""
+    return f': "{text[:EXCERPT_MAX]}{"…" if len(text) > EXCERPT_MAX else ""}"' if text else ""
 
 
 def _page(answer: Answer) -> str:
     words = first_words(answer.body, answer.fields.get("content-type", ""), EXCERPT_MAX)
-    return f": {words}" if words else ""
+    if words[: len(words) // 2] == words[len(words) // 2 + 1 :]:  # a title that is the heading too
+        words = words[: len(words) // 2]
+    return f', with the text "{words}"' if words else ""
 
 
 def _hint(answer: Answer, check: Check) -> str:
@@ -194,6 +197,8 @@ def _hint(answer: Answer, check: Check) -> str:
             f"; if the application refuses the Host {check.host!r} (Django's ALLOWED_HOSTS), set upgrade.check.host to "
             "one that it accepts"
         )
+    if answer.status >= 500 and _OF_THE_SERVER not in answer.body:
+        return "; a traceback is shown if the application logs it to standard error (Django: only with LOGGING)"
     where = answer.fields.get("location", "")
     if answer.status in _REDIRECTS and where.startswith("https:") and not check.https:
         return "; it redirects to https: set upgrade.check.https to true"
