@@ -254,6 +254,7 @@ def config(every: bool, **told: Any) -> int:
 
 
 @ctl.command(short_help="Show the log, or the access log.")
+@click.argument("of_worker", required=False, metavar="[WORKER]")
 @click.option("-f", "--follow", is_flag=True, help="Keep printing new lines, also after a rotation, until Ctrl-C.")
 @click.option(
     "-n",
@@ -264,12 +265,18 @@ def config(every: bool, **told: Any) -> int:
 )
 @options.since
 @click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Only of this generation.")
-@click.option("--worker", metavar="WORKER", help="Only of this worker: 2, or 8.2 for one of generation 8.")
-@click.option("--level", type=click.Choice(LEVELS), help="Only messages of Relève of this level or above.")
+@click.option("--worker", metavar="WORKER", help="The same as the argument.")
+@click.option(
+    "-p",
+    "--level",
+    type=options.Level(LEVELS),
+    help="Only messages of Relève of this level or above. A traceback of the application is an error.",
+)
 @click.option("--access", is_flag=True, help="The access log.")
 @click.option("--where", is_flag=True, help="Only print where the logs go and the command that reads them.")
 @options.asks
 def logs(
+    of_worker: str | None,
     follow: bool,
     lines: int | None,
     since: datetime | None,
@@ -282,13 +289,16 @@ def logs(
 ) -> int:
     """Show the log: from the journal under systemd, else from the file set by log.file or log.access.
 
-    It contains the messages of Relève and the output of the application. ctl reads it with the rights of your user.
+    It contains the messages of Relève and the output of the application; with WORKER only those of one worker: 2, or
+    8.2 for one of generation 8. ctl reads it with the rights of your user.
     """
     from releve.ctl.logs import logs as reading
     from releve.ctl.logs.selection import Selection, named_worker
 
+    if worker is not None and of_worker is not None:
+        raise click.UsageError("cannot show the log: name one worker, as in `ctl logs 8.2`")
     try:
-        generation, number = named_worker(worker, generation)
+        generation, number = named_worker(of_worker or worker, generation)
         wanted = Selection(since, generation, number, level, access, lines).checked()
     except ValueError as error:
         raise click.UsageError(f"cannot show the log: {error}") from None

@@ -1,4 +1,4 @@
-"""Moments as a person writes them: ``2h`` ago, ``yesterday``, ``08:15``, ``2026-11-30 08:15``."""
+"""Moments as a person writes them: ``2h``, ``10 minutes ago``, ``yesterday``, ``08:15``, ``2026-11-30 08:15``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import click
 
 EXAMPLES = "2h, 1d12h, yesterday, 08:15, 2026-11-30 or 2026-11-30T08:15:00Z"
 
-_UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-_AGO = "".join(rf"(?:(?P<{unit}>\d{{1,6}}){unit})?" for unit in _UNITS) + r"(?: ago)?"
+# as systemd.time(7) has them: 10m, -10m, 10 min, 10 minutes ago
+_UNITS = {"weeks": "w|weeks?", "days": "d|days?", "hours": "h|hrs?|hours?", "minutes": "m|mins?|minutes?"}
+_UNITS["seconds"] = "s|secs?|seconds?"
+_PARTS = "".join(rf"(?:(?P<{name}>\d{{1,6}}) ?(?:{unit}) ?)?" for name, unit in _UNITS.items())
+_AGO = f"-?{_PARTS}(?:ago)?"
 _CLOCK = r"(\d{1,2}):(\d{2})(?::(\d{2}))?"
 _DAYS = {"today": 0, "yesterday": 1}
 
@@ -29,7 +32,7 @@ def moment(text: str, now: datetime) -> datetime:
         return midnight - timedelta(days=_DAYS[words])
     try:
         if (ago := re.fullmatch(_AGO, words)) and any(ago.groups()):
-            return now - timedelta(**{_UNITS[unit]: int(number) for unit, number in ago.groupdict().items() if number})
+            return now - timedelta(**{name: int(number) for name, number in ago.groupdict().items() if number})
         if clock := re.fullmatch(_CLOCK, words):
             hour, minute, second = (int(part or 0) for part in clock.groups())
             return midnight.replace(hour=hour, minute=minute, second=second)

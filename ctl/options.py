@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -85,6 +85,16 @@ def since(command: Command) -> Command:
     """The option that takes the moment where a list or a log begins."""
     text = f"Only entries since TIME: {moment.EXAMPLES}."
     return click.option("--since", callback=moment.option, metavar="TIME", help=text)(command)
+
+
+class Level(click.Choice[str]):
+    """A level of messages, also by the name that syslog and journalctl have for it."""
+
+    OTHERS: ClassVar = {"err": "error", "warn": "warning", "notice": "info"}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The level. Raises BadParameter."""
+        return super().convert(self.OTHERS.get(value, value), param, ctx)
 
 
 def path(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:

@@ -17,6 +17,7 @@ from releve.config.frozen import dataclass
 
 LEVELS = ("debug", "info", "warning", "error", "critical")  # from the least to the most severe
 STREAMS = ("stdout", "stderr")
+TRACEBACK = "Traceback (most recent call last):\n"
 
 _TEXT = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?P<word>[A-Z]+) "
@@ -30,7 +31,8 @@ _ACCESS = re.compile(r"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]",
 class Entry:
     """What a file says in one or more lines.
 
-    ``stream`` is set for what the application wrote; ``time`` None, ``level`` empty: it does not say.
+    ``stream`` is set for what the application wrote: then ``level`` is ``error`` if it is a traceback, else empty.
+    ``time`` None, ``level`` empty: it does not say.
     """
 
     text: str  # as it stands in the file, without the last line break
@@ -81,7 +83,7 @@ def entry(lines: list[str], zone: str = "") -> Entry:
     return Entry(
         text,
         time=_time(f"{match['time']}{zone}"),
-        level="" if word in STREAMS else word,
+        level=_of_output(text) if word in STREAMS else word,
         stream=word if word in STREAMS else "",
         message=match["message"],
         **{name: int(match[name]) if match[name] else None for name in ("generation", "worker", "pid")},
@@ -102,11 +104,16 @@ def _of_object(text: str, said: dict[str, Any]) -> Entry:
     return Entry(
         text,
         time=_time(str(said.get("time", ""))),
-        level="" if stream else level,
+        level=_of_output(str(said.get("message"))) if stream else level,
         stream=stream,
         message=f"{said.get('message', '')}{trace}",
         **{name: _number(said.get(name)) for name in ("generation", "worker", "pid")},
     )
+
+
+def _of_output(text: str) -> str:
+    """The level of what the application wrote."""
+    return "error" if TRACEBACK in text else ""
 
 
 def _number(value: Any) -> int | None:

@@ -101,7 +101,9 @@ def _read(path: str, zone: str, wanted: Selection, manner: Manner) -> int:
             shown = file.last(wanted)
             _write(shown, manner)
             if not shown and not manner.follow:
-                render.say(f"no entries in {render.line(path)} match")
+                named = wanted.worker is not None or wanted.generation is not None
+                hint = "; `ctl workers` lists the workers" if named else ""
+                render.say(f"no entries in {render.line(path)} match{hint}")
             while manner.follow:
                 time.sleep(LOOK_S)
                 _write((one for one in file.news() if wanted.admits(one)), manner)

@@ -14,7 +14,10 @@ LINES = 100  # shown where nobody says how many, nor since when
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What an entry must be; None: anything. ``level`` is the least severe one of messages."""
+    """What an entry must be; None: anything.
+
+    ``level`` is the least severe one of messages; a traceback that the application wrote is an error.
+    """
 
     since: datetime | None = None
     generation: int | None = None
@@ -42,7 +45,7 @@ class Selection:
             return not entry.tagged
         if self.filters and not entry.tagged:
             return False
-        if self.level is not None and (entry.stream or not _as_severe(entry.level, self.level)):
+        if self.level is not None and not _as_severe(entry.level, self.level):
             return False
         return self.generation in (None, entry.generation) and self.worker in (None, entry.worker)
 

@@ -189,7 +189,8 @@ def _end(key: tuple[int, int]) -> None:
 
 def _tagger(sink: Sink, who: Who, stream: str) -> Callable[[str], None]:
     def write(text: str) -> None:
-        sink.write(Entry("info", who.tag(), text, process=who.process, release=who.release, stream=stream))
+        level = "error" if TRACEBACK.decode() in text else "info"
+        sink.write(Entry(level, who.tag(), text, process=who.process, release=who.release, stream=stream))
 
     return write
 

@@ -299,6 +299,31 @@ def test_the_instance_may_be_named_after_the_verb_too(ctl: Ctl, fake: Start) -> 
     assert ctl("status", env={"RELEVE_SOCKET": str(server.path)}).stdout == "fine\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["8.2"], ["ready", "no card"]),
+        (["--worker", "8.2"], ["ready", "no card"]),
+        (["2", "-p", "err"], ["no card"]),
+        (["--level", "warn"], ["late", "no card"]),
+    ],
+)
+def test_logs_of_one_worker_and_of_a_level_by_its_other_name(
+    ctl: Ctl, fake: Start, tmp_path: Path, arguments: list[str], shown: list[str]
+) -> None:
+    stamp = "2026-11-23 21:38:31"
+    lines = [f"{stamp} INFO gen=8 worker=2 pid=7 ready", f"{stamp} WARNING pid=6 late"]
+    lines += [f"{stamp} STDERR gen=8 worker=2 pid=7 no card", "  Traceback (most recent call last):", "  KeyError"]
+    (tmp_path / "log").write_text("\n".join(lines) + "\n")
+    server = fake(result(0, "", log={"to": "file", "path": str(tmp_path / "log")}, access={"to": "off"}))
+    ended = ctl("--socket", str(server.path), "logs", *arguments, "--json")
+    assert [json.loads(line)["message"].splitlines()[0] for line in ended.stdout.splitlines()] == shown
+
+
+def test_logs_of_two_workers_are_refused(ctl: Ctl) -> None:
+    assert "name one worker, as in `ctl logs 8.2`" in ctl("logs", "8.2", "--worker", "8.1").stderr
+
+
 def test_history_is_a_list_as_json_and_a_table_else(ctl: Ctl, fake: Start) -> None:
     start = {
         "id": 1,

@@ -39,6 +39,14 @@ def test_an_escape_sequence_does_not_reach_a_terminal(
     assert terminal.getvalue() == "\\x1b]0;title\\x07\n"
 
 
+def test_where_none_match_a_worker_may_be_named_wrong(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("2026-11-23 21:38:31 INFO gen=8 worker=2 pid=7 ready\n")
+    assert show(said(tmp_path / "log"), Selection(worker=9), Manner()) == Status.DONE
+    assert capsys.readouterr().err == f"no entries in {tmp_path}/log match; `ctl workers` lists the workers\n"
+    show(said(tmp_path / "log"), Selection(level="error"), Manner())
+    assert capsys.readouterr().err == f"no entries in {tmp_path}/log match\n"
+
+
 def test_nor_does_one_in_a_path(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "a\x1bb"
     assert show(said(path), Selection(lines=5), Manner()) == Status.FAILED

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from releve.ctl.logs.entry import Entry
+from releve.ctl.logs.entry import Entry, entry
 from releve.ctl.logs.selection import LINES, Selection, named_worker
 
 AT = datetime(2026, 11, 23, 21, 38, 31, tzinfo=UTC)
 MESSAGE = Entry("m", AT, "warning", "", 8, 2, 812)
 OUTPUT = Entry("o", AT, "", "stdout", 8, 1, 811)
 OTHER = Entry("x", AT)
+FAILED = entry(["2026-11-23 21:38:31 STDERR gen=8 pid=811 no card", "  Traceback (most recent call last):", "  x"])
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,11 @@ OTHER = Entry("x", AT)
 )
 def test_what_is_admitted(wanted: Selection, admitted: list[Entry]) -> None:
     assert [one for one in (MESSAGE, OUTPUT, OTHER) if wanted.admits(one)] == admitted
+
+
+def test_a_traceback_of_the_application_is_an_error() -> None:
+    assert FAILED.stream == "stderr"
+    assert Selection(level="error").admits(FAILED) and not Selection(level="info").admits(OUTPUT)
 
 
 def test_how_many_where_nobody_says() -> None:

@@ -258,6 +258,9 @@ def test_json_lines(tmp_path: Path) -> None:
         ("stdout", "one", 2, "info"),
         ("stdout", "two", 2, "info"),
     ]
+    _, err = run(tmp_path, "try: 1 / 0\nexcept ZeroDivisionError: logging.exception('it failed')", format="json")
+    (one,) = map(json.loads, err.splitlines())
+    assert (one["stream"], one["level"]) == ("stderr", "error") and one["message"].startswith("ERROR:root:it failed")
 
 
 def test_a_long_line_and_one_that_never_ends(tmp_path: Path) -> None:
