@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 HEAD = ("worker", "pid", "state", "req/s", "5xx", "p50", "p99", "busy", "conns", "memory")
 NUMBERS = (1, *range(3, len(HEAD)))
-ELSEWHERE = ("memory", "conns", "p50")  # left out first where there is no room
+# What is left out where there is no room, the first first; worker and busy never are: a full worker is the trouble that
+# top is opened for, and its name is what `ctl dump` and `ctl restart` take.
+DROPPED = ("memory", "conns", "p50", "pid", "p99", "5xx", "req/s", "state")
 BESIDE = 150  # columns from which two generations stand side by side
 BAR = 20  # characters
+GAP = 2  # between two columns
 KEYS = "q quits"
-AROUND = 9  # rows that are neither a worker nor a request
+AROUND = 10  # rows that are neither a worker nor a request
 DONE, DOING = ("✓", "green"), ("›", "bold cyan")
 
 
@@ -40,6 +43,9 @@ def draw(frame: Frame, clock: str, width: int, height: int, trouble: str = "") -
     across = (width - 4) // 2 if beside else width
     drawn = [_generation(one, frame, across, room) for one in frame.generations]
     parts += _side_by_side(drawn) if beside else drawn
+    kept = _kept(frame.workers, across)
+    if missing := [name for name in DROPPED if HEAD.index(name) not in kept]:
+        parts.append(Text(f"no room for {', '.join(missing)}", style="dim"))
     return Group(*parts, *_requests(frame, width, max(1, rows)))
 
 
@@ -136,18 +142,24 @@ def _table(workers: list[WorkerFrame], every: Sequence[WorkerFrame], width: int)
     from rich.text import Text
 
     rows = [_row(worker) for worker in workers]
-    longest = [HEAD, *map(_row, every)]
-    kept = {column: max(len(cells[column]) for cells in longest) for column in range(len(HEAD))}
-    for name in ELSEWHERE:
-        if sum(kept.values()) + 2 * len(kept) > width:
-            del kept[HEAD.index(name)]
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    kept = _kept(every, width)
+    grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
     for column, least in kept.items():
         grid.add_column(HEAD[column], justify="right" if column in NUMBERS else "left", no_wrap=True, min_width=least)
     for cells, worker in zip(rows, workers, strict=True):
         bad = bool(worker.traffic.errors)
         grid.add_row(*(Text(cells[column], style=_style(HEAD[column], cells[column], bad)) for column in kept))
     return grid
+
+
+def _kept(workers: Sequence[WorkerFrame], width: int) -> dict[int, int]:
+    """The columns for which there is room, each with its width."""
+    longest = [HEAD, *map(_row, workers)]
+    kept = {column: max(len(cells[column]) for cells in longest) for column in range(len(HEAD))}
+    for name in DROPPED:
+        if sum(kept.values()) + GAP * (len(kept) - 1) > width:
+            del kept[HEAD.index(name)]
+    return kept
 
 
 def _row(worker: WorkerFrame) -> tuple[str, ...]:

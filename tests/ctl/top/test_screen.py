@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from releve.ctl.top.sample import Frame, frame, sample
-from releve.ctl.top.screen import draw
+from releve.ctl.top.screen import DROPPED, draw
 
 
 def worker(generation: int, number: int, requests: int, **more: Any) -> dict[str, Any]:
@@ -49,6 +49,27 @@ def shown(found: Frame, width: int, height: int = 40, trouble: str = "") -> list
     console = Console(file=stream, width=width, height=height, markup=False, emoji=False, highlight=False)
     console.print(draw(found, "08:15:00", width, height, trouble))
     return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("width", "head"),
+    [
+        (80, "worker  pid  state req/s 5xx p50 p99 busy conns memory"),
+        (63, "worker  pid  state req/s 5xx p50 p99 busy conns"),
+        (56, "worker  pid  state req/s 5xx p50 p99 busy"),
+        (48, "worker  pid  state req/s 5xx p99 busy"),
+        (40, "worker state req/s 5xx p99 busy"),
+        (30, "worker state req/s busy"),
+        (12, "worker busy"),
+    ],
+)
+def test_what_is_left_out_where_there_is_no_room_is_said_and_busy_never_is(width: int, head: str) -> None:
+    lines = shown(during_an_upgrade(), width)
+    rows = [line.split() for line in lines if line.startswith("worker")]
+    assert rows == [head.split()] * 2
+    missing = [name for name in DROPPED if name not in head.split()]
+    said = f"no room for {', '.join(missing)}"
+    assert (said in " ".join(" ".join(lines).split())) is bool(missing)
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
