@@ -4,17 +4,22 @@ line.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+import releve.server
 from releve.config.grammar import counted
 from releve.ctl.screens import render
 from releve.ctl.screens.workers import sentence
 from releve.instance.protocol import Event
 
 ROLES = {"leading": "event loop, idle", "other": "serves no request"}
-OURS = re.compile(r'File ".*/server/\w+\.py", line ')
+# a release may have a folder `server` of its own; what is lent, and what is installed, lies in releve/server
+SERVER = os.path.dirname(releve.server.__file__)
+OURS = re.compile(rf'File "(?:.*/releve/server|{re.escape(SERVER)})/.*", line ')
+BELOW = re.compile(r'File "(?:<frozen |.*/threading\.py", line )')  # what a thread or an import begins with
 
 
 def processes(result: Event) -> list[dict[str, Any]]:
@@ -71,11 +76,13 @@ def _thread(thread: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def fold(stack: list[str]) -> tuple[int, list[str]]:
     """How many frames at its beginning only lead to the application, and the others; where it does not come to that,
-    the last one.
+    the last one. What the application calls of ours (to read a body) is shown.
     """
-    ours = max((at for at, line in enumerate(stack) if OURS.search(line)), default=-1) + 1
-    ours -= ours == len(stack) > 0
-    return ours, stack[ours:]
+    leading = next((at for at, line in enumerate(stack) if not (OURS.search(line) or BELOW.search(line))), len(stack))
+    if not any(map(OURS.search, stack[:leading])):  # a thread of the application's own
+        return 0, stack
+    folded = leading - (leading == len(stack))
+    return folded, stack[folded:]
 
 
 def show_plain(result: Event, stream: TextIO) -> None:

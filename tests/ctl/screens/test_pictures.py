@@ -39,7 +39,7 @@ def test_a_dump_folds_our_frames_and_counts_the_idle() -> None:
         '    File "/srv/app.py", line 3 in c',
         "  thread 2: event loop, idle",
         "    … 1 frame of Relève",
-        '    File "/v/server/loop.py", line 2 in b',
+        '    File "/v/releve/server/loop/loop.py", line 2 in b',
         "  thread 0x6: serves no request",
         '    File "/srv/own.py", line 1 in x',
         "  2 idle threads",
@@ -90,3 +90,24 @@ def test_what_another_release_leaves_out_is_left_out(module: ModuleType, value: 
     result = {"status": 0, "message": "m", "workers": value, "processes": value, "findings": value}
     plain(module, result)
     module.show_rich(result, io.StringIO())
+
+
+OUR = 'File "/v/lib/releve/server/loop/threads.py", line 1 in _work'
+THREAD = 'File "/usr/lib/python3.11/threading.py", line 2 in run'
+THEIRS = 'File "/srv/shop/server/views.py", line 3 in pay'
+READ = 'File "/v/lib/releve/server/wsgi/input.py", line 4 in read'
+
+
+@pytest.mark.parametrize(
+    ("stack", "folded", "shown"),
+    [
+        ([THREAD, OUR, OUR, THEIRS], 3, [THEIRS]),
+        ([THREAD, OUR, THEIRS, READ], 2, [THEIRS, READ]),  # it waits for a body
+        ([THREAD, OUR, READ], 2, [READ]),
+        ([THREAD, THEIRS], 0, [THREAD, THEIRS]),  # a thread that the application started
+        ([OUR, 'File "<frozen importlib._bootstrap>", line 5 in _load', THEIRS], 2, [THEIRS]),
+        ([], 0, []),
+    ],
+)
+def test_frames_that_only_lead_to_the_application_are_folded(stack: list[str], folded: int, shown: list[str]) -> None:
+    assert dump.fold(stack) == (folded, shown)
