@@ -140,10 +140,14 @@ def connect(path: str) -> socket.socket | None:
 
 
 def _or_group(path: str) -> str:
-    """The control group of a socket, for the end of a refusal; empty where there is none, or it cannot be seen."""
+    """The control group of a socket, for the end of a refusal; how to have one, where there is none; empty where it
+    cannot be seen.
+    """
     try:
         seen = os.stat(path)
-        return f", or a member of {grp.getgrgid(seen.st_gid).gr_name}" if seen.st_mode & 0o060 == 0o060 else ""
+        if seen.st_mode & 0o060 != 0o060:
+            return "; the setting control_group lets the members of a group use ctl"
+        return f", or a member of {grp.getgrgid(seen.st_gid).gr_name} (groups are those of your login)"
     except (OSError, KeyError):
         return ""
 

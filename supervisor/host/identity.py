@@ -82,6 +82,18 @@ def group_number(group: str) -> int:
     return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
 
 
+def lent_group(control_group: str) -> int:
+    """The number of a group whose members this process can let use its control socket. Raises InstanceError."""
+    number = group_id(control_group)
+    assert number is not None
+    if os.geteuid() != 0 and number not in (os.getegid(), *os.getgroups()):
+        raise InstanceError(
+            f"cannot let the group {control_group} use ctl: this user is not a member; add it to the group (systemd: "
+            "SupplementaryGroups=, which `releve systemd-unit` writes), or change control_group"
+        )
+    return number
+
+
 def group_id(control_group: str | None) -> int | None:
     """The number of a group, by its name or number; None for none. Raises InstanceError if there is no such group."""
     if control_group is None:

@@ -15,7 +15,7 @@ from releve.config.settings.wire import to_wire
 from releve.supervisor.channels.master import ORDER_S
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.listeners.plan import Plan
-from releve.supervisor.operations.target import plan
+from releve.supervisor.operations.target import Late, late_in, plan
 from releve.supervisor.operations.upgrade import prove
 from releve.supervisor.release import release
 from releve.supervisor.release.errors import ReleaseError
@@ -32,6 +32,7 @@ class _Target:
     settings: Settings
     listeners: Plan
     changed: list[str]
+    late: Late
 
 
 async def reload(service: Service, operation: Operation, configuration: Configuration) -> Generation:
@@ -47,8 +48,8 @@ async def reload(service: Service, operation: Operation, configuration: Configur
             operation.note(f"{key} changed: it takes effect at the next ctl upgrade")
         if "env_file" not in target.changed:
             _tell_of_variables(operation, generation)
-        for key in diff.needs_restart(target.changed):
-            operation.note(f"{key} changed: it takes effect when the supervisor restarts")
+        for note in target.late.notes():
+            operation.note(note)
     revision = generation.new_revision()
     if target.listeners.added:
         service.tell_opening(target.listeners.added)
@@ -108,4 +109,5 @@ def _read(service: Service, generation: Generation, configuration: Configuration
     configured = configuration.read().settings
     changed = diff.changed(generation.settings, configured)
     settings = diff.apply_reload(generation.settings, configured)
-    return _Target(settings, plan(service, settings.listen, settings), changed)
+    late = late_in(generation.settings, configured)
+    return _Target(settings, plan(service, settings.listen, settings), changed, late)

@@ -7,13 +7,15 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from releve.config.frozen import dataclass
 from releve.config.settings import diff
 from releve.config.settings.address import Address
 from releve.config.settings.settings import Settings
+from releve.instance.instances import InstanceError
 from releve.supervisor.generation.generation import Generation
+from releve.supervisor.host import identity
 from releve.supervisor.listeners.listener import ListenError
 from releve.supervisor.listeners.plan import Plan
 from releve.supervisor.operations import coldstart
@@ -34,6 +36,28 @@ class Target:
     pin: Pin
     settings: Settings
     listeners: Plan
+    late: Late | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """What the configuration says otherwise by now, and only another supervisor applies."""
+
+    settings: Settings  # as configured
+    keys: tuple[str, ...]
+
+    def notes(self) -> Iterator[str]:
+        """What is said of it to the user who changed it; also if the next start would fail of it, and with it clients
+        be refused.
+        """
+        for key in self.keys:
+            told = f"{key} changed: it takes effect when the supervisor restarts"
+            try:
+                if key == "control_group" and self.settings.control_group is not None:
+                    identity.lent_group(self.settings.control_group)
+            except InstanceError as error:
+                told += f", and that start would fail: {error}"
+            yield told
 
 
 _AGAIN_S = 0.05  # what nobody listens on refuses clients meanwhile
@@ -55,18 +79,25 @@ def from_configuration(service: Service, configuration: Configuration, *, patien
     """
 
     async def choose() -> Target:
-        settings = configuration.read().settings
+        configured = settings = configuration.read().settings
+        late = None
         if service.active is not None:
-            settings = diff.apply_upgrade(service.active.settings, settings)
+            settings = diff.apply_upgrade(service.active.settings, configured)
+            late = late_in(service.active.settings, configured)
         try:
             pin = await release.pin(settings, service.base_environment, configuration.bounds)
         except ReleaseError as error:
             raise StepFailed(error.step, str(error)) from error
         if patient:
-            return Target(pin, settings, await _plan_patiently(service, settings))
-        return Target(pin, settings, plan(service, settings.listen, settings))
+            return Target(pin, settings, await _plan_patiently(service, settings), late)
+        return Target(pin, settings, plan(service, settings.listen, settings), late)
 
     return choose
+
+
+def late_in(serving: Settings, configured: Settings) -> Late:
+    """What has changed since a start, and waits for the next one."""
+    return Late(configured, tuple(diff.needs_restart(diff.changed(serving, configured))))
 
 
 def plan(service: Service, addresses: Sequence[Address], settings: Settings) -> Plan:

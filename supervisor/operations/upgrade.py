@@ -62,6 +62,8 @@ async def upgrade(service: Service, operation: Operation, choose: Choose, manner
         with operation.step("preflight"):
             target = await choose()
             operation.record(target=release_of(target.pin))
+            for note in target.late.notes() if target.late else ():
+                operation.note(note)
             if target.listeners.added:
                 service.tell_opening(target.listeners.added)
         fault("after_preflight")

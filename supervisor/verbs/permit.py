@@ -10,7 +10,7 @@ from releve.config.frozen import dataclass
 from releve.config.settings.control import Control
 from releve.instance.directories import Access, blocked
 from releve.instance.instances import InstanceError
-from releve.supervisor.host.identity import group_id
+from releve.supervisor.host.identity import lent_group
 from releve.supervisor.host.policy import Policy
 from releve.supervisor.host.system import Peer
 from releve.supervisor.reporting.log import log
@@ -82,11 +82,4 @@ def _permit(control_group: str | None) -> Permit:
     uid = os.geteuid()
     if control_group is None:
         return Permit(uid)
-    number = group_id(control_group)
-    assert number is not None
-    if uid != 0 and number not in (os.getegid(), *os.getgroups()):
-        raise InstanceError(
-            f"cannot let the group {control_group} use ctl: this user is not a member; "
-            "add it to the group (systemd: SupplementaryGroups=), or change control_group"
-        )
-    return Permit(uid, number)
+    return Permit(uid, lent_group(control_group))

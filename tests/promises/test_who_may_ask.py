@@ -140,3 +140,16 @@ def test_a_deploy_user_is_kept_to_verbs_and_folders(open_folder: Path) -> None:
         status, message, _ = ask("upgrade")  # to where the configuration leads by now
         assert status == 4 and f"permission denied: {outside} is not in {open_folder}/releases" in message
         service.do("upgrade")  # root
+
+
+def test_a_control_group_that_waits_for_the_next_start_is_said_by_an_upgrade_too(tmp_path: Path) -> None:
+    """Else whoever changed it learns from a start that fails that a unit has to be made again."""
+    with serving(tmp_path, workers=1) as service:
+        service.configure(control_group="no-such-group")
+        told = (
+            "warning: control_group changed: it takes effect when the supervisor restarts, and that start would fail: "
+            "cannot let the group no-such-group use ctl: there is no such group"
+        )
+        for verb in ("reload", "upgrade"):
+            ended = service.ctl(verb)
+            assert ended.returncode == 0 and told in " ".join(ended.stderr.split())

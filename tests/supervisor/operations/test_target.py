@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Awaitable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,6 +62,30 @@ def test_who_is_not_patient_waits_for_no_address(taken: Address) -> None:
     with pytest.raises(StepFailed, match="cannot listen on 127.0.0.1") as error:
         outcome(target.from_configuration(a_service(), configuration(taken), patient=False)())
     assert error.value.step == "listen"
+
+
+def test_what_only_another_supervisor_applies_is_said_and_also_what_would_keep_it_from_starting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    serving = Settings()
+    late = target.late_in(serving, replace(serving, control_group="root", state_directory="/var/lib/shop", threads=3))
+    assert late.keys == ("control_group", "state_directory")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "getegid", lambda: 1000)
+    monkeypatch.setattr(os, "getgroups", lambda: [0, 1000])
+    assert list(late.notes()) == [
+        "control_group changed: it takes effect when the supervisor restarts",
+        "state_directory changed: it takes effect when the supervisor restarts",
+    ]
+    monkeypatch.setattr(os, "getgroups", list)
+    assert next(late.notes()) == (
+        "control_group changed: it takes effect when the supervisor restarts, and that start would fail: cannot let "
+        "the group root use ctl: this user is not a member; add it to the group (systemd: SupplementaryGroups=, which "
+        "`releve systemd-unit` writes), or change control_group"
+    )
+    missing = target.late_in(serving, replace(serving, control_group="no-such-group"))
+    assert "there is no such group; create it, or change control_group" in next(missing.notes())
+    assert list(target.late_in(serving, replace(serving, control_group=None)).notes()) == []
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["of a dead generation", "at the first start"])
