@@ -52,8 +52,15 @@ def working_folder(environ: Mapping[str, str]) -> Path:
 
 
 def absolute(path: str | os.PathLike[str], folder: Path) -> Path:
-    """``path`` as seen from ``folder``, ``~`` expanded and symbolic links not followed."""
-    return Path(os.path.normpath(folder / Path(path).expanduser()))
+    """``path`` as seen from ``folder``, ``~`` expanded and symbolic links not followed, unless ``..`` follows one: in a
+    folder behind a link, ``../shop.yaml`` is the file that ``cat`` shows.
+    """
+    whole = folder / Path(path).expanduser()
+    plain = os.path.normpath(whole)
+    if ".." not in whole.parts or os.path.realpath(plain) == os.path.realpath(whole):
+        return Path(plain)
+    beyond = len(whole.parts) - whole.parts[::-1].index("..")
+    return Path(os.path.realpath(Path(*whole.parts[:beyond])), *whole.parts[beyond:])
 
 
 def instance_name(folder: Path, config: Path | None) -> str:

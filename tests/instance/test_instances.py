@@ -100,6 +100,21 @@ def test_a_home_that_cannot_be_written_is_not_used(places: Places, monkeypatch: 
         assert instances.is_temporary(found, 424242, places) == (expected.name == "releve-424242")
 
 
+def test_a_path_with_dots_is_the_one_that_other_programs_open(tmp_path: Path) -> None:
+    (tmp_path / "releases" / "1").mkdir(parents=True)
+    (tmp_path / "current").symlink_to("releases/1")
+    (tmp_path / "releases" / "shop.yaml").touch()
+    (tmp_path / "releases" / "linked.yaml").symlink_to("shop.yaml")
+    current = tmp_path / "current"
+    for path in ("../shop.yaml", str(current / ".." / "shop.yaml"), "./x/../../shop.yaml"):
+        assert instances.absolute(path, current).samefile(os.path.join(current, "../shop.yaml"))
+    (tmp_path / "current" / "etc").mkdir()
+    assert instances.absolute("etc/../shop.yaml", current) == current / "shop.yaml", "it is the same file"
+    assert instances.absolute("../linked.yaml", current) == tmp_path / "releases" / "linked.yaml", "links are kept"
+    assert instances.absolute("shop.yaml", current) == current / "shop.yaml"
+    assert instances.absolute("../nowhere/./a//b", tmp_path / "releases") == tmp_path / "nowhere" / "a" / "b"
+
+
 def test_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "real").mkdir()
     link = tmp_path / "link"
