@@ -80,11 +80,11 @@ def _import(
         write(Path(str(output)), text, force)
     for remark in draft.remarks.values():
         print(remark, file=sys.stderr)
-    where = "standard output" if output in (None, "-") else output
+    where, file = ("standard output", "FILE") if output in (None, "-") else (output, output)
     print(
         (
             f"wrote {counted(len(draft.entries), 'key')} to {where}, with "
-            f"{counted(len(draft.remarks), 'remark')}; `releve check -c FILE` validates it"
+            f"{counted(len(draft.remarks), 'remark')}; `releve check -c {file}` validates it"
         ),
         file=sys.stderr,
     )

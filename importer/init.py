@@ -21,6 +21,8 @@ from releve.importer.parser import init_parser, run_parsed
 from releve.instance.instances import USUAL_FILE
 from releve.instance.protocol import Status
 
+CURRENT = "current"  # what a link to the release is called, as in docs/deploying.md
+_LINKED = "a link to the release; an upgrade follows it again"
 SHOWN_MAX = 4  # other applications that the file mentions
 
 
@@ -31,13 +33,15 @@ def run(arguments: Sequence[str]) -> int:
 
 def _init(folder: Path, app: str | None, output: str, force: bool) -> int:
     try:
-        found = find(folder)
+        found, release = find(folder), folder
+        if not found and (folder / CURRENT).is_dir():  # the folder of a site, where a link leads to its release
+            found, release = find(folder / CURRENT), folder / CURRENT
     except OSError as error:
         raise ImportFailure(f"cannot look into {folder}: {(error.strerror or str(error)).lower()}") from None
-    chosen = _choose(found, app, folder)
+    chosen = _choose(found, app, release)
     others = [one.app for one in found if one != chosen and not one.speaks_asgi]
     elsewhere = output != "-" and Path(output).absolute().parent != folder
-    text = document_for(folder, chosen, others[:SHOWN_MAX], elsewhere=elsewhere)
+    text = document_for(release, chosen, others[:SHOWN_MAX], within=None if elsewhere else folder)
     if output == "-":
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -68,18 +72,22 @@ def _choose(found: Sequence[Found], app: str | None, folder: Path) -> Found:
     return found[0]
 
 
-def document_for(folder: Path, chosen: Found, others: Sequence[str], *, elsewhere: bool) -> str:
-    """The text of the file, which is valid; ``elsewhere``: it lies in another folder. Raises ImportFailure."""
+def document_for(folder: Path, chosen: Found, others: Sequence[str], *, within: Path | None) -> str:
+    """The text of the file, which is valid. ``folder``: of the release; ``within``: of the file, None for another one.
+
+    Raises ImportFailure.
+    """
     entries = {"app": Entry(chosen.app, f"{chosen.framework}, {chosen.file}" if chosen.framework else chosen.file)}
     entries["listen"] = Entry("127.0.0.1:8000", "or unix:/run/site.sock, behind nginx")
     entries["workers"] = Entry("auto", "one per CPU")
-    if elsewhere:
-        entries["directory"] = Entry(str(folder))
+    if folder != within:
+        entries["directory"] = Entry(folder.name if folder.parent == within else str(folder), _LINKED * folder.is_symlink())
     if (folder / ".env").is_file():
-        entries["env_file"] = Entry(str(folder / ".env") if elsewhere else ".env")
+        named = folder / ".env"
+        entries["env_file"] = Entry(str(named if within is None else named.relative_to(within)))
     tail = [f"Also found: {', '.join(others)}."] if others else []
     tail += _advice(chosen)
-    head = ["Made by `releve init`. Every key has a default: docs/configuration.md. `releve check` validates it."]
+    head = ["Made by `releve init`. Every key has a default: man releve.yaml. `releve check` validates it."]
     try:
         text = document.render(head, entries, tail)
         build(parse(text, USUAL_FILE, str(folder)), {})

@@ -171,6 +171,20 @@ def test_a_file_in_another_folder_names_this_one(folder: Path) -> None:
     assert (settings.directory, settings.env_file) == (str(folder), str(folder / ".env"))
 
 
+def test_the_folder_of_a_site_has_its_release_behind_a_link(folder: Path) -> None:
+    write(folder, {f"releases/1/{name}": text for name, text in DJANGO.items()})
+    (folder / "current").symlink_to("releases/1")
+    assert init.run([]) == 0
+    text = (folder / "releve.yaml").read_text()
+    assert "directory: current" in text and "a link to the release" in text
+    settings = load(folder / "releve.yaml").settings
+    assert (settings.app, settings.directory) == ("shop.wsgi:application", str(folder / "current"))
+    assert init.run(["-o", "-"]) == 0
+    (folder / "etc").mkdir()
+    assert init.run(["-o", "etc/shop.yaml"]) == 0
+    assert load(folder / "etc/shop.yaml").settings.directory == str(folder / "current")
+
+
 def test_a_pipe_and_a_link_to_nowhere_are_passed_over(folder: Path) -> None:
     os.mkfifo(folder / "a.py")
     os.symlink("nowhere", folder / "b.py")
