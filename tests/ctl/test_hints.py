@@ -17,6 +17,8 @@ VERBS = ("status", "upgrade", "reload", "rollback", "stop", "workers")
         ("undo", "did you mean `ctl rollback`?"),
         ("start", "`releve -c FILE` starts a service, or `systemctl start` its unit"),
         ("init", "did you mean `releve init`?"),
+        ("set", "change the configuration file, then `ctl reload`; `ctl config` shows the settings in force"),
+        ("version", "`ctl --version` is that of Relève, `ctl status` shows the release that runs"),
         ("xyzzy", "`ctl --help` lists the verbs"),
     ],
 )
@@ -36,6 +38,12 @@ def test_only_verbs_that_there_are_are_proposed() -> None:
         (["--json", "status"], "cannot use --json here: it comes after a verb, as in `ctl status --json`"),
         (["status", "--jsn"], "--json"),
         (["--bogus"], "--bogus"),
+        (["-t"], "cannot use -t: `ctl check` validates the configuration"),
+        (["-s", "reload"], "cannot use -s: write `ctl reload`, `ctl stop` or `ctl reopen`"),
+        (["rollback", "7"], "Got unexpected extra argument (7): it goes back to the release before; `ctl "),
+        (["upgrade", "/srv/42"], "`ctl upgrade --directory FOLDER` names a release"),
+        (["config", "set", "threads", "4"], "change the configuration file, then `ctl reload`"),
+        (["status", "shop"], "`ctl -c FILE status` names a service"),
     ],
 )
 def test_the_error_of_a_command_line_leads_on(
