@@ -81,10 +81,11 @@ def document_for(folder: Path, chosen: Found, others: Sequence[str], *, within: 
     entries["listen"] = Entry("127.0.0.1:8000", "or unix:/run/site.sock, behind nginx")
     entries["workers"] = Entry("auto", "one per CPU")
     if folder != within:
-        entries["directory"] = Entry(folder.name if folder.parent == within else str(folder), _LINKED * folder.is_symlink())
+        named = folder.name if folder.parent == within else str(folder)
+        entries["directory"] = Entry(named, _LINKED if folder.is_symlink() else "")
     if (folder / ".env").is_file():
-        named = folder / ".env"
-        entries["env_file"] = Entry(str(named if within is None else named.relative_to(within)))
+        path = folder / ".env"
+        entries["env_file"] = Entry(str(path if within is None else path.relative_to(within)))
     tail = [f"Also found: {', '.join(others)}."] if others else []
     tail += _advice(chosen)
     head = ["Made by `releve init`. Every key has a default: man releve.yaml. `releve check` validates it."]
