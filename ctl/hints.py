@@ -112,7 +112,7 @@ def of_verb(word: str, known: Iterable[str]) -> str:
 
 
 def led_on(error: click.ClickException, commands: Mapping[str, click.Command]) -> click.ClickException:
-    """The error of a command line, with what is to be written instead: of an argument that the verb does not take, or of
+    """The error of a command line, with what is to be written instead: of an argument that the verb does not take, of
     an option that stands in front of its verb.
     """
     if isinstance(error, click.UsageError) and error.ctx is not None and _EXTRA.match(error.message):

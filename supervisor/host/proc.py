@@ -14,6 +14,7 @@ STATE, PARENT, GROUP, SESSION, USER_TICKS, SYSTEM_TICKS, STARTED = 0, 1, 2, 3, 1
 EXEC_S = 0.05  # that a process may take for an execve(2)
 _EXEC_PAUSE_S = 0.001  # between two looks whether it is over
 _ENVIRON_MAX_BYTES = 1 << 20
+_NO_LOGIN = 2**32 - 1
 
 
 def stat(pid: int) -> list[str]:
@@ -36,6 +37,18 @@ def started_at(pid: int) -> str | None:
         return stat(pid)[STARTED]
     except (OSError, IndexError):
         return None
+
+
+def login(pid: int) -> int | None:
+    """The user who logged in at the beginning of a process's session, also behind sudo and su: the loginuid of
+    proc_pid_loginuid(5). None where nobody did (a service, a container), or the kernel keeps none.
+    """
+    try:
+        with open(f"/proc/{pid}/loginuid", encoding="ascii") as file:
+            uid = int(file.read())
+    except (OSError, ValueError):
+        return None
+    return None if uid == _NO_LOGIN else uid
 
 
 def cpu_s(pid: int) -> float | None:

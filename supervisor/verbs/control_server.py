@@ -12,7 +12,7 @@ from typing import Any
 
 from releve.instance import paths
 from releve.instance.protocol import LINE_MAX_BYTES, Event, ProtocolError, Status, decode, encode, result
-from releve.supervisor.host import system
+from releve.supervisor.host import proc, system
 from releve.supervisor.reporting.log import log
 from releve.supervisor.reporting.operation import Operation
 from releve.supervisor.verbs import verbs
@@ -180,7 +180,7 @@ class ControlServer:
                 writer.write(encode(result(Status.UNEXPECTED, reason)))
                 return
             arguments = policy.bound(verb, arguments)
-        answer = await verbs.ask(self._context, verb, arguments, f"{name} (pid {peer.pid})")
+        answer = await verbs.ask(self._context, verb, arguments, _by(name, peer))
         if policy is not None and verb == "status" and not isinstance(answer, Operation):
             answer["may"] = policy.picture()
         if isinstance(answer, Operation):
@@ -208,6 +208,13 @@ class ControlServer:
         finally:
             operation.unwatch(events)
             del self._waiting[task]
+
+
+def _by(name: str, peer: system.Peer) -> str:
+    """Who asks, for the log and the history: behind sudo, also the user who logged in."""
+    login = proc.login(peer.pid)
+    behind = "" if login in (None, peer.uid) else f"login {system.user_name(login)}, "
+    return f"{name} ({behind}pid {peer.pid})"
 
 
 def _refusal(name: str, permit: Permit) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +155,19 @@ def test_a_control_group_that_waits_for_the_next_start_is_said_by_an_upgrade_too
         for verb in ("reload", "upgrade"):
             ended = service.ctl(verb)
             assert ended.returncode == 0 and told in " ".join(ended.stderr.split())
+
+
+def test_the_history_names_the_user_behind_sudo(tmp_path: Path) -> None:
+    """A shell of root's with the login of another user is what sudo leaves."""
+    login = pwd.getpwnam("nobody").pw_uid
+    with serving(tmp_path, workers=1) as service:
+        shell = f'echo {login} > /proc/self/loginuid || exit 77; exec "$@"'
+        command = ["sh", "-c", shell, "sh", sys.executable, "-m", "releve.ctl.main"]
+        command += ["--socket", str(service.control_socket), "scale", "2"]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        if ended.returncode == 77:
+            pytest.skip("this kernel does not let a process set its loginuid")
+        assert ended.returncode == 0, ended.stderr
+        by = service.ask("history")["entries"][-1]["by"]
+        assert re.fullmatch(r"root \(login nobody, pid \d+\)", by)
+        assert f"started by {by}" in service.log()

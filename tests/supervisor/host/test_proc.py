@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import io
 import os
 import signal
 import subprocess
@@ -31,6 +33,15 @@ def child() -> Iterator[int]:
         assert one.stdout is not None and one.stdout.readline()
         yield one.pid
         one.communicate(b"\n")
+
+
+def test_who_logged_in_is_known_behind_sudo_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session sets it once; sudo and su leave it."""
+    kept = [str(2**32 - 1), "1000\n", "", "0"]
+    monkeypatch.setattr(builtins, "open", lambda path, **_: io.StringIO(kept.pop(0)))
+    assert [proc.login(7) for _ in range(4)] == [None, 1000, None, 0]
+    monkeypatch.undo()
+    assert proc.login(NOBODY) is None
 
 
 def test_its_name_is_not_taken_for_its_numbers(child: int) -> None:
