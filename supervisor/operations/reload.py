@@ -47,7 +47,7 @@ async def reload(service: Service, operation: Operation, configuration: Configur
         for key in diff.needs_upgrade(target.changed):
             operation.note(f"{key} changed: it takes effect at the next ctl upgrade")
         if "env_file" not in target.changed:
-            _tell_of_variables(operation, generation)
+            tell_of_variables(operation, generation)
         for note in target.late.notes():
             operation.note(note)
     revision = generation.new_revision()
@@ -90,7 +90,7 @@ async def reload(service: Service, operation: Operation, configuration: Configur
     return generation
 
 
-def _tell_of_variables(operation: Operation, generation: Generation) -> None:
+def tell_of_variables(operation: Operation, generation: Generation) -> None:
     """Say what ``env_file`` says otherwise by now; processes that live keep what they were started with."""
     path = generation.settings.env_file
     try:

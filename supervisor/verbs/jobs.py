@@ -8,7 +8,7 @@ from releve import __version__
 from releve.config.grammar import counted
 from releve.supervisor.generation.generation import Generation
 from releve.supervisor.operations.hooks import Hooks
-from releve.supervisor.operations.reload import reload
+from releve.supervisor.operations.reload import reload, tell_of_variables
 from releve.supervisor.operations.restart import restart
 from releve.supervisor.operations.rollback import rollback
 from releve.supervisor.operations.scale import scale
@@ -123,6 +123,7 @@ def restarting(service: Service, numbers: Sequence[int]) -> Job:
 
     async def work(operation: Operation) -> str:
         assert service.active is not None, "its workers were chosen"
+        tell_of_variables(operation, service.active)  # a secret was rotated, perhaps, and a restart does not read it
         return await restart(operation, service.active, numbers)
 
     again = "--all" if len(numbers) > 1 else "again"

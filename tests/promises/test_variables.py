@@ -52,6 +52,8 @@ def test_a_changed_env_file_needs_an_upgrade(service: Service, variables: Path) 
         f"{variables} (env_file) changed (ADDED, SECRET): it takes effect at the next ctl upgrade"
         in told.stdout + told.stderr
     )
+    restarted = service.ctl("restart", "--all")
+    assert "(env_file) changed (ADDED, SECRET): it takes effect at the next ctl upgrade" in restarted.stderr
     service.do("upgrade")
     assert not service.ask("reload")["notes"]
     variables.unlink()
