@@ -14,11 +14,15 @@ from releve.server.shared.states import WorkerState
 from releve.supervisor.channels.master import Master
 from releve.supervisor.generation.life import Life
 from releve.supervisor.generation.roster import Roster
+from releve.supervisor.host import scheduling
 from releve.supervisor.listeners.listener import Listener
 from releve.supervisor.release.release import Pin
 from releve.supervisor.reporting.failure import StepFailed, UnsafePreload
 
 Phase = Callable[[str], None]
+
+LOW_S = 10.0  # how long a boot gives way to what serves, and
+LOW_SHARE = 1 / 3  # of the time that it has: on a host without a free processor it shall come to its end
 
 _STACK_S = 2.0  # how long a hung process may take to write its stack
 
@@ -68,6 +72,7 @@ class Boot:
         self._phase = ""
         self._greeted: asyncio.Future[Message] = loop.create_future()
         self._ready: asyncio.Future[None] = loop.create_future()
+        self._low: tuple[int, asyncio.TimerHandle] | None = None  # the pid of what gives way, and until when
 
     @property
     def doing(self) -> str:
@@ -86,6 +91,23 @@ class Boot:
         Raises StepFailed, or UnsafePreload when it must be started anew without preload.
         """
         await self._ready
+
+    # Whom it gives way to
+
+    def give_way(self, pid: int, limit_s: float) -> None:
+        """Have a master that has just been started, and all that it starts, give way to what serves; ``limit_s``: how
+        long it may take to be ready.
+        """
+        if scheduling.lower(pid):
+            timer = asyncio.get_running_loop().call_later(min(LOW_S, limit_s * LOW_SHARE), self.run_as_usual)
+            self._low = pid, timer
+
+    def run_as_usual(self) -> None:
+        """It gives way no more: it is about to serve, has failed, or has done so for long enough."""
+        if self._low is not None:
+            (pid, timer), self._low = self._low, None
+            timer.cancel()
+            scheduling.restore(pid)
 
     # What the master says
 

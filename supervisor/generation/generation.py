@@ -132,13 +132,18 @@ class Generation:
         async with asyncio.timeout(timeout_s):
             await self.booting.ready()
 
-    def spawn(self) -> None:
-        """Start the master process. Raises StepFailed; the caller still calls ``kill`` or lets it end."""
+    def spawn(self, *, low: bool = False) -> None:
+        """Start the master process; ``low``: until all its workers are ready, it gives way to what serves.
+
+        Raises StepFailed; the caller still calls ``kill`` or lets it end.
+        """
         try:
             self.master.spawn(self.pin, {**self.pin.environment, GENERATION_VARIABLE: str(self.number)})
         except StepFailed:
             self._finish()
             raise
+        if low:
+            self.booting.give_way(self.pid, self.settings.timeouts.boot)
 
     async def boot(self, workers: int, on_phase: Phase, keepsake: int = -1) -> None:
         """Have the master import the application and start its workers; returns when all are ready.
@@ -155,6 +160,7 @@ class Generation:
                     raise StepFailed("boot", reason)
                 self._send_boot(workers, keepsake)
                 await self.booting.ready()
+                self.booting.run_as_usual()
         except TimeoutError:
             reason = f"cannot boot: not ready after {limit_s:g} s (timeouts.boot) while {self.booting.doing}"
             await boot.abort_hung(self.life, self.master, self.roster)
@@ -344,6 +350,7 @@ class Generation:
         self._relied_on = self.state in _RELIED_ON
         self.life.take(GenerationEvent.ENDED)
         self.dismissal.cancel()
+        self.booting.run_as_usual()  # what a boot that failed has left may outlive it
         if not self._killed:  # else they were named
             self._name_strays()
         self.master.reap()

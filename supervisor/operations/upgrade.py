@@ -153,7 +153,7 @@ async def start(service: Service, operation: Operation, target: Target, *, singl
         new = service.new_generation(pin, target.settings, target.listeners.all)
         try:
             with operation.step("spawn"):
-                new.spawn()
+                new.spawn(low=service.active is not None and service.active.state in AT_WORK)
             fault("after_spawn")
             with operation.step("boot"):
                 kept = service.continuity.keepsake(new, service.standing())
