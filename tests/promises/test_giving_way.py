@@ -98,7 +98,7 @@ def test_a_boot_as_another_user_gives_way_and_comes_back(open_folder: Path) -> N
 
 
 def test_a_boot_does_not_give_way_for_ever(tmp_path: Path) -> None:
-    """For a third of the time that it has at most: the import that waits for the end of that goes on, and is in time."""
+    """For a third of the time that it has, at most: an import that waits for the end of that is in time."""
     with serving(tmp_path, timeouts={"boot": "6s"}) as service:
         service.release("two", app=WAITS + APPLICATION.read_text())
         service.flip("two")
