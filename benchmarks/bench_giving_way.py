@@ -16,6 +16,7 @@ import contextlib
 import json
 import platform
 import random
+import socket
 import statistics
 import subprocess
 import sys
@@ -77,25 +78,22 @@ def waited_ns(pids: set[int]) -> int:
 
 
 def upgrade(service: Service, boots: Boots) -> None:
-    """One upgrade, whose boot is noted."""
+    """One upgrade; its boot is noted by what it says on the way: to ask for the status would cost processor time."""
     serves = service.workers()
-    began, waited, phase = 0.0, 0, ""
-    done = threading.Event()
-    outcome: dict[str, object] = {}
-
-    def ask() -> None:
-        outcome.update(service.ask("upgrade"))
-        done.set()
-
-    threading.Thread(target=ask).start()
-    while not done.wait(0.005) and phase not in ("check", "switch"):
-        phase = service.phase() or ""
-        if phase == "boot" and not began:
-            began, waited = time.monotonic(), waited_ns(serves)
-    boots.spans.append((began, time.monotonic()))
-    boots.waited_ns += waited_ns(serves) - waited
-    done.wait(60)
-    assert outcome["status"] == 0, outcome
+    with socket.socket(socket.AF_UNIX) as conversation:
+        conversation.connect(str(service.control_socket))
+        conversation.sendall(b'{"version": 1, "verb": "upgrade", "arguments": {}}\n')
+        began, waited = 0.0, 0
+        event = {}
+        for line in conversation.makefile("rb"):
+            event, now = json.loads(line), time.monotonic()
+            if not began and event.get("phase") == "boot":
+                began, waited = now, waited_ns(serves)
+            elif began and event.get("phase") == "check":
+                boots.spans.append((began, now))
+                boots.waited_ns += waited_ns(serves) - waited
+                began = 0.0
+    assert event["status"] == 0, event
 
 
 def run(service: Service, rate: float, seconds: float, *, upgrades: bool) -> Run:
@@ -158,8 +156,8 @@ def report(rounds: int, seconds: float, rate: float) -> str:
         "",
         (
             f"`python benchmarks/bench_giving_way.py`: Relève {releve.__version__}, "
-            f"CPython {platform.python_version()}, Linux {platform.release()}, 2 workers; {rounds} rounds of {seconds:g} s each, {rate:g} requests a second, "
-            f"an upgrade every {EVERY_S:g} s."
+            f"CPython {platform.python_version()}, Linux {platform.release()}, 2 workers; "
+            f"{rounds} rounds of {seconds:g} s each, {rate:g} requests a second, an upgrade every {EVERY_S:g} s."
         ),
         "",
         "| | p50 | p99 | p99 beside no upgrades | p99 in boots | wait for a processor in boots | boot | failed |",
