@@ -1,7 +1,7 @@
 """What clients notice of upgrades, one every two seconds, with a boot that gives way to what serves and with one that
 does not.
 
-``python benchmarks/bench_giving_way.py [--rounds 5] [--seconds 20] [--rate 400] [--write FILE]``
+``python benchmarks/bench_giving_way.py [--rounds 5] [--seconds 20] [--rate 400] [--imports] [--write FILE]``
 
 Two services of two workers each; in one the call that sets the scheduling policy is refused, as a container may do. The
 application imports Django and more, and answers small. In each round, in an order of chance: the load alone, and the
@@ -123,9 +123,10 @@ def run(service: Service, rate: float, seconds: float, *, upgrades: bool) -> Run
 
 
 @contextlib.contextmanager
-def service(folder: Path, *, refuses: bool) -> Iterator[Service]:
+def service(folder: Path, *, refuses: bool, preload: bool) -> Iterator[Service]:
     """One service; in its supervisor the policy is refused, or not."""
-    settings = {"app": "heavy:application", "workers": 2, "upgrade": {"probation": "200ms", "check": "/"}}
+    upgrade = {"probation": "200ms", "check": "/"}
+    settings = {"app": "heavy:application", "workers": 2, "preload": preload, "upgrade": upgrade}
     with serving(folder, start=False, **settings) as made:
         if refuses:
             (folder / "modules").mkdir()
@@ -136,12 +137,14 @@ def service(folder: Path, *, refuses: bool) -> Iterator[Service]:
         yield made
 
 
-def report(rounds: int, seconds: float, rate: float) -> str:
+def report(rounds: int, seconds: float, rate: float, *, preload: bool) -> str:
     """Measure; the page."""
     runs: dict[str, list[Run]] = {STEADY: [], USUAL: [], LOW: []}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         services = {
-            name: stack.enter_context(service(Path(folder, name.replace(" ", "")), refuses=name == USUAL))
+            name: stack.enter_context(
+                service(Path(folder, name.replace(" ", "")), refuses=name == USUAL, preload=preload)
+            )
             for name in (USUAL, LOW)
         }
         for number in range(rounds):
@@ -156,7 +159,8 @@ def report(rounds: int, seconds: float, rate: float) -> str:
         "",
         (
             f"`python benchmarks/bench_giving_way.py`: Relève {releve.__version__}, "
-            f"CPython {platform.python_version()}, Linux {platform.release()}, 2 workers; "
+            f"CPython {platform.python_version()}, Linux {platform.release()}, "
+            f"2 workers, {'preloaded' if preload else 'each imports by itself'}; "
             f"{rounds} rounds of {seconds:g} s each, {rate:g} requests a second, an upgrade every {EVERY_S:g} s."
         ),
         "",
@@ -187,9 +191,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rate", type=float, default=400.0)
+    parser.add_argument("--imports", action="store_true", help="not preloaded: each worker imports by itself")
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
-    text = report(arguments.rounds, arguments.seconds, arguments.rate)
+    text = report(arguments.rounds, arguments.seconds, arguments.rate, preload=not arguments.imports)
     print(text, end="")
     if arguments.write is not None:
         arguments.write.write_text(text)
