@@ -12,8 +12,9 @@ import sys
 import pytest
 
 BOTH = (
-    "array ast collections copy dataclasses datetime dis grp inspect ipaddress json linecache math opcode pwd resource"
-    " select selectors socket struct threading token tokenize typing weakref"
+    "array ast collections copy copyreg dataclasses datetime dis enum errno fnmatch grp inspect ipaddress json"
+    " linecache math ntpath opcode pathlib pwd re resource select selectors socket struct threading token tokenize"
+    " typing urllib weakref"
 )
 SERVING = "atexit contextvars ctypes fcntl gc heapq logging mmap signal string termios textwrap traceback"
 COMMAND = "click gettext locale platform uuid"

@@ -48,7 +48,8 @@ def lay_out(folder: Path) -> None:
         shutil.copy(file, ours)
     for part in PARTS:
         found = Path(str(importlib.import_module(f"releve.{part}").__file__)).resolve().parent
-        shutil.copytree(found, ours / part)  # with the times of the files, which the bytecode names
+        # with the times of the files, which the bytecode names; some may be written at this moment, under such names
+        shutil.copytree(found, ours / part, ignore=shutil.ignore_patterns("*.pyc.*"))
 
 
 def open_to_all(environment: dict[str, str]) -> None:
