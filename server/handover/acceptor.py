@@ -15,12 +15,11 @@ from __future__ import annotations
 import enum
 import errno
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from releve.server.handover import exchange
 from releve.server.handover.diversion import Diversion
-from releve.server.handover.precedence import BATCH, MOMENT_S, Precedence
 from releve.server.handover.room import Room
 from releve.server.handover.shortage import BACKOFF_S, Shortage
 from releve.server.loop.connection import Connection, State, peer_text, prepare
@@ -28,6 +27,7 @@ from releve.server.loop.loop import Loop
 from releve.server.shared.native import os, select, socket
 from releve.server.shared.noise import Noise
 
+BATCH = 16  # connections taken per wake-up and door
 GLANCE_S = 0.005  # between two glances
 PRESS_S = 0.1  # newcomers that nobody has taken for so long press
 PRESSED_S = 1.0  # how long doors stay open for them
@@ -43,7 +43,6 @@ class Width(enum.Enum):
     """Which doors are in epoll."""
 
     SHUT = "shut"
-    EXCHANGE = "exchange"  # what waits at the listeners is left to siblings for a moment
     LISTENERS = "listeners"  # what waits in the exchange waits for a thread
     OPEN = "open"
 
@@ -57,7 +56,6 @@ class Acceptor:
         listeners: tuple[tuple[str, socket.socket], ...],
         exchange_receive: int,
         connections_max: int,
-        precedence: Precedence,
         *,
         prefaced: bool = False,
     ) -> None:
@@ -76,8 +74,6 @@ class Acceptor:
         self._executor = loop.executor
         self._read, self._serve = loop.reader.read, loop.serve
         self._prefaced = prefaced
-        self._precedence = precedence
-        self._leaves = False  # newcomers to siblings, for a moment
         self._exhausted = False  # backing off
         self._pressed_until = 0.0  # monotonic
         self._pressing = False  # a timer runs
@@ -131,7 +127,7 @@ class Acceptor:
             return Width.SHUT
         has_thread = self._has_thread()
         if has_thread and self.room.left:
-            return Width.EXCHANGE if self._leaves else Width.OPEN
+            return Width.OPEN
         if not self._is_pressed():
             return Width.SHUT
         if has_thread:
@@ -216,49 +212,21 @@ class Acceptor:
     def _of(self, width: Width) -> dict[int, Callable[[], bool]]:
         """The doors that are open then, and what happens when somebody comes."""
         doors: dict[int, Callable[[], bool]] = {}
-        if width in (Width.LISTENERS, Width.OPEN) and self._listening:
+        if width is not Width.SHUT and self._listening:
             for name, sock in self.listeners.items():
-                doors[sock.fileno()] = partial(self._on_newcomer, partial(self._accept, name, sock))
-        if width in (Width.EXCHANGE, Width.OPEN) and self.exchange >= 0:
+                doors[sock.fileno()] = partial(self._on_event, partial(self._accept, name, sock))
+        if width is Width.OPEN and self.exchange >= 0:
             doors[self.exchange] = partial(self._on_event, self._receive)
         return doors
 
-    def _on_newcomer(self, door: Door) -> bool:
-        """Somebody waits at a listener. False: as ``_on_event``."""
-        connections = self._connections
-        most = BATCH
-        if self.room.left and not self._is_pressed():
-            most = self._precedence.most(len(connections.table), connections.now())
-        if most:
-            return self._on_event(door, most)
-        self._leaves = True
-        self.update()
-        self._loop.at("newcomers", self._loop.now() + MOMENT_S, self._leave_no_more)
-        return True
-
-    def _leave_no_more(self) -> None:
-        self._leaves = False
-        self.update()
-        waits = self.width is Width.OPEN and self._listening and self._waits_at(self.listeners.values())
-        self._precedence.over(waits, self._loop.now())
-
-    @staticmethod
-    def _waits_at(listeners: Iterable[socket.socket]) -> bool:
-        poll = select.poll()
-        for sock in listeners:
-            poll.register(sock, select.POLLIN)
-        return bool(poll.poll(0))
-
-    def _on_event(self, door: Door, most: int = BATCH) -> bool:
+    def _on_event(self, door: Door) -> bool:
         """False: the lead was lost, and with it the right to change anything here."""
         # for the one that waits, and no further ones
         if not self.room.left and self._is_pressed() and not self.room.make():
             self._pressed_until = 0.0
-        kept = self._let_in(door, most, self._admits, self._serve)
+        kept = self._let_in(door, BATCH, self._admits, self._serve)
         if kept:
             self.update()
-            # now, and not after the turn, so that siblings reckon with it
-            self._loop.tally.put("connections", len(self._connections.table))
         return kept
 
     def _let_in(

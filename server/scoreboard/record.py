@@ -47,10 +47,9 @@ _LATER = (  # behind the durations, whose place older releases know
     "waiting",  # requests that wait for a thread
     "full_ns",  # CLOCK_MONOTONIC since which every thread is in the application; 0: one is free
 )
-# of a number in the record, by its name
-PLACE = {name: place for place, name in enumerate((*_FIELDS, *("",) * BUCKETS, *_LATER)) if name}
-_HEARTBEAT, _REQUESTS = PLACE["heartbeat_ns"], PLACE["requests"]
-_STATUS_CLASS_0 = PLACE["status_2xx"] - 2  # where the class of 0xx would be: those of 2xx to 5xx follow each other
+_PLACE = {name: place for place, name in enumerate((*_FIELDS, *("",) * BUCKETS, *_LATER)) if name}
+_HEARTBEAT, _REQUESTS = _PLACE["heartbeat_ns"], _PLACE["requests"]
+_STATUS_CLASS_0 = _PLACE["status_2xx"] - 2  # where the class of 0xx would be: those of 2xx to 5xx follow each other
 _DURATIONS = slice(len(_FIELDS), len(_FIELDS) + BUCKETS)
 _RECORD = struct.Struct("=" + "Q" * (len(_FIELDS) + BUCKETS + len(_LATER)))
 BYTES = _RECORD.size
@@ -100,7 +99,7 @@ class Record:
 def read(data: bytes) -> Record:
     """A record of the ``BYTES`` that a worker has written, of whatever release."""
     numbers = _RECORD.unpack(data)
-    return Record(**{name: numbers[place] for name, place in PLACE.items()}, durations=numbers[_DURATIONS]).settled()
+    return Record(**{name: numbers[place] for name, place in _PLACE.items()}, durations=numbers[_DURATIONS]).settled()
 
 
 def bucket(seconds: float) -> int:
@@ -135,7 +134,7 @@ class Tally:
         """Zero everything, and give the slot to this process, whose release writes records of this level."""
         for place in range(len(self._view)):
             self._view[place] = 0
-        self._view[PLACE["pid"]], self._view[PLACE["level"]] = os.getpid(), level
+        self._view[_PLACE["pid"]], self._view[_PLACE["level"]] = os.getpid(), level
 
     def beat(self) -> None:
         """Note a turn of the loop."""
@@ -147,21 +146,21 @@ class Tally:
         """
         view = self._view
         if not kind:
-            view[PLACE["own"]] += number
+            view[_PLACE["own"]] += number
             return
         status_class = kind % POLLED_KIND
         view[_REQUESTS] += number
         if 2 <= status_class < 6:
             view[_STATUS_CLASS_0 + status_class] += number
         if kind >= POLLED_KIND:
-            view[PLACE["polled"]] += number
+            view[_PLACE["polled"]] += number
             if status_class == 5:
-                view[PLACE["polled_5xx"]] += number
+                view[_PLACE["polled_5xx"]] += number
 
     def add(self, name: str, number: int) -> None:
         """Add to a counter (``received``, ``given``, ``accepted``, ``diverted``)."""
-        self._view[PLACE[name]] += number
+        self._view[_PLACE[name]] += number
 
     def put(self, name: str, number: int) -> None:
         """Set a gauge (``connections``, ``busy``, ``waiting``)."""
-        self._view[PLACE[name]] = number
+        self._view[_PLACE[name]] = number

@@ -22,7 +22,6 @@ from releve.server.scoreboard.inflight import Inflight, InflightCall
 from releve.server.scoreboard.record import Record, Tally
 from releve.server.scoreboard.recorder import Line, Recorder, Sample
 from releve.server.scoreboard.recorder import read as read_recorder
-from releve.server.scoreboard.siblings import Siblings
 from releve.server.shared.native import os
 
 
@@ -88,12 +87,6 @@ class Scoreboard:
         tally = Tally(memoryview(self._map)[start : start + record.BYTES], self._inflight(slot))
         tally.begin(LEVEL)
         return tally
-
-    def siblings(self, slot: int) -> Siblings:
-        """In the worker that has this slot: what it sees of the others."""
-        records = self._header.records
-        numbers = memoryview(self._map)[records.at(0) : records.end].cast("Q")
-        return Siblings(numbers, records.record_bytes // numbers.itemsize, slot)
 
     def _inflight(self, slot: int) -> Inflight:
         """In the worker: the writer of what is in flight in a slot; if there is no place for one, of one that nobody

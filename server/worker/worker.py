@@ -14,7 +14,6 @@ from typing import NoReturn
 
 from releve.config.grammar import counted
 from releve.server.handover.acceptor import Acceptor
-from releve.server.handover.precedence import Precedence
 from releve.server.http.forwarded import Trust
 from releve.server.loop.connection import Connection, count_workers, peer_text, prepare
 from releve.server.loop.handler import Handler
@@ -125,7 +124,6 @@ class Worker:
             setup.listeners,
             setup.exchange_receive,
             settings.limits.connections,
-            Precedence(setup.board.siblings(setup.slot)),
             prefaced=settings.proxy.protocol,
         )
         acceptor.crowded = answer.crowded

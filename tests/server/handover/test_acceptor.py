@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from harness.workers import Generation, connect, eventually, freeze, request, thaw
 
 
@@ -47,35 +45,3 @@ def test_a_paused_worker_wakes_nobody_less(old: Generation) -> None:
         other.pause()
         assert connect(old).ask().pid == one.pid
         other.resume()
-
-
-def test_newcomers_go_to_the_worker_that_has_fewer_connections(old: Generation) -> None:
-    # a moment that is long enough for a machine that others use too
-    constants = {"handover.acceptor.MOMENT_S": 0.2}
-    workers = [old.start(constants=constants), old.start(constants=constants)]
-    clients = []
-
-    def newcomers(number: int) -> Counter[int]:
-        counts: Counter[int] = Counter()
-        for _ in range(number):
-            clients.append(connect(old))  # each is kept
-            counts[clients[-1].ask().pid] += 1
-        return counts
-
-    for more, fewer in (workers, reversed(workers)):
-        more.resume()
-        assert newcomers(40) == {more.pid: 40}
-        fewer.resume()
-        assert newcomers(40)[fewer.pid] >= 35, "at random it would be twenty"
-        fewer.pause()
-        more.pause()
-
-
-def test_a_newcomer_does_not_wait_for_a_sibling_that_is_stopped(old: Generation) -> None:
-    one, other = old.start(), old.start()
-    one.resume()
-    other.resume()
-    freeze(other)
-    for _ in range(50):
-        assert connect(old).ask().pid == one.pid
-    thaw(other)
